@@ -1,0 +1,1 @@
+"""The operator graph: importers, exact evaluation, fusion into kernels, lowering to tir."""

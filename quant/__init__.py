@@ -1,0 +1,1 @@
+"""Quantization: affine arithmetic, observers, calibration, integer graphs."""

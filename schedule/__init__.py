@@ -1,0 +1,1 @@
+"""Schedules: primitives with legality checks, traces, knob spaces."""

@@ -1,0 +1,1 @@
+"""One template a kind of kernel: the schedules among which the tuner searches."""

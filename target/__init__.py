@@ -1,0 +1,1 @@
+"""Machines: instruction table, selection, packets, timing, JIT and runtime."""

@@ -1,0 +1,1 @@
+"""Real HVX code: emission through LLVM and execution under QEMU."""

@@ -1,0 +1,1 @@
+"""Passes: functions from PrimFunc to PrimFunc, named by a verb."""

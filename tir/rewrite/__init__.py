@@ -1,0 +1,1 @@
+"""The rewriting engine: rules, matching, proofs."""
