@@ -1,0 +1,103 @@
+"""The operator graph: one node an operator, in topological order, shapes static, tensors named.
+
+Tensors keep PyTorch's logical shapes (NCHW images). In a float graph every tensor is ``f32``; in
+an integer graph an activation is ``u8`` with the affine parameters ``real = scale * (q - zero)``.
+What an operator means, and which attributes it takes, is its row in ``graph/operators.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """real = scale * (q - zero_point), one pair for the whole tensor."""
+
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """Shape, element (``f32``, ``u8``, ``i8``, ``i32``) and, on quantized tensors, the affine map."""
+
+    shape: tuple[int, ...]
+    element: str = "f32"
+    affine: Affine | None = None
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Requant:
+    """i32 accumulator -> u8, per output channel: the integer contract's ``requantize``.
+
+    ``single``: clamp(((acc * multiplier + 2**(shift-1)) >> shift) + zero_point, low, high) on the
+    exact product. multiplier: int32 (channels,) or (1,), each in [0, 2**31); shift in 1..62.
+    ``float``: clamp(rint(f32(acc) * f32(scale)) + zero_point). ``tflite``: doubling high multiply
+    (saturating, rounding), then a rounding shift right, ties away from zero.
+    ``left`` is the overflow-proven shift of the accumulator before the product (scales >= 1).
+    """
+
+    multiplier: tuple[int, ...]
+    shift: int
+    zero_point: int
+    low: int = 0
+    high: int = 255
+    mode: str = "single"
+    scale: tuple[float, ...] = ()
+    left: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operator: ``output`` is the tensor it defines, ``inputs`` those it reads, in order."""
+
+    op: str
+    inputs: tuple[str, ...]
+    output: str
+    attrs: Mapping[str, object] = field(default_factory=dict)
+    origin: str = ""
+
+
+@dataclass(slots=True)
+class Graph:
+    """Nodes in topological order; ``types`` has every tensor, ``constants`` those with known values."""
+
+    name: str
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    types: dict[str, TensorType] = field(default_factory=dict)
+    constants: dict[str, Array] = field(default_factory=dict)
+
+    def users(self, tensor: str) -> Iterator[Node]:
+        """The nodes that read ``tensor``."""
+        return (node for node in self.nodes if tensor in node.inputs)
+
+    def producer(self, tensor: str) -> Node | None:
+        """The node that defines ``tensor``; None for inputs and constants."""
+        return next((node for node in self.nodes if node.output == tensor), None)
+
+    def __str__(self) -> str:
+        def spell(name: str) -> str:
+            kind = self.types[name]
+            return f"{name}: {kind.element}[{', '.join(map(str, kind.shape))}]"
+
+        head = f"graph {self.name}({', '.join(map(spell, self.inputs))})"
+        lines = [
+            f"  {spell(n.output)} = {n.op}({', '.join(n.inputs)})"
+            + "".join(f" {key}={value}" for key, value in n.attrs.items())
+            for n in self.nodes
+        ]
+        return "\n".join([head, *lines, f"  return {', '.join(self.outputs)}"])

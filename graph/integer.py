@@ -1,0 +1,102 @@
+"""The table of integer operators: one row an operator, with its exact meaning.
+
+The rows stand by kind in ``integer_dot``, ``integer_pool``, ``integer_point`` and
+``integer_move``; each of those files' docstrings states the formulas. Every operator gives u8.
+
+    >>> ROWS["q_add"].elements
+    ('u8', 'u8')
+"""
+
+from __future__ import annotations
+
+from . import integer_dot, integer_move, integer_point, integer_pool
+from .graph import Graph, Node, Requant
+from .integer_row import GraphError, Row, Shape, integer, require
+
+ROWS: dict[str, Row] = {
+    row.name: row
+    for room in (integer_dot, integer_pool, integer_point, integer_move)
+    for row in room.ROWS
+}
+
+MODES = ("single", "float", "tflite")
+
+
+def row_of(node: Node) -> Row:
+    """The row of the node's operator; GraphError where there is none."""
+    if node.op not in ROWS:
+        known = ", ".join(ROWS)
+        raise GraphError(
+            f"{node.op} {node.output}: an integer graph holds only {known}; "
+            "quantize the float graph first"
+        )
+    return ROWS[node.op]
+
+
+def shapes_of(graph: Graph, node: Node) -> tuple[Shape, ...]:
+    return tuple(graph.types[name].shape for name in node.inputs)
+
+
+def infer_shape(graph: Graph, node: Node) -> Shape:
+    """The output's shape by the operator's rule."""
+    return row_of(node).shape(node, shapes_of(graph, node))
+
+
+def macs(graph: Graph, node: Node) -> int:
+    """Multiply-accumulates of one run of the node (0 where it has none)."""
+    output = graph.types[node.output].shape
+    return row_of(node).macs(node, shapes_of(graph, node), output)
+
+
+def verify(graph: Graph) -> None:
+    """Hold every node to its row; GraphError with one sentence at the first that breaks it."""
+    known = set(graph.inputs) | set(graph.constants)
+    for node in graph.nodes:
+        row = row_of(node)
+        missing = [name for name in node.inputs if name not in known]
+        require(not missing, node, "inputs must be defined before they are read", missing)
+        _verify_elements(graph, node, row)
+        shape, stated = infer_shape(graph, node), graph.types[node.output].shape
+        require(shape == stated, node, f"the output's shape is {shape}", stated)
+        _verify_numbers(node)
+        known.add(node.output)
+    missing = [name for name in graph.outputs if name not in known]
+    if missing:
+        raise GraphError(f"{graph.name}: outputs must be defined, but got {missing}")
+
+
+def _verify_elements(graph: Graph, node: Node, row: Row) -> None:
+    elements = row.elements
+    if elements[-1] == "*":
+        elements = elements[:1] * len(node.inputs)
+    came = tuple(graph.types[name].element for name in node.inputs)
+    require(came == elements, node, f"the inputs' elements are {elements}", came)
+    output = graph.types[node.output].element
+    require(output == "u8", node, "the output's element is u8", output)
+
+
+def _verify_numbers(node: Node) -> None:
+    requant = node.attrs.get("requant")
+    if isinstance(requant, Requant):
+        _verify_requant(node, requant)
+    for name in (name for name in node.attrs if name.endswith("_zero")):
+        zero = integer(node, name)
+        require(0 <= zero <= 255, node, f"{name} is in 0..255", zero)
+    for name in (name for name in node.attrs if name.endswith("_mult")):
+        multiplier = integer(node, name)
+        require(abs(multiplier) < 1 << 15, node, f"{name} is 15-bit signed", multiplier)
+    if node.op == "q_add":
+        shift = integer(node, "shift")
+        require(1 <= shift <= 30, node, "shift is in 1..30", shift)
+
+
+def _verify_requant(node: Node, requant: Requant) -> None:
+    require(requant.mode in MODES, node, f"the mode is one of {MODES}", requant.mode)
+    limits = 0 <= requant.low <= requant.high <= 255
+    require(limits, node, "0 <= low <= high <= 255", (requant.low, requant.high))
+    in_range = all(0 <= m < 1 << 31 for m in requant.multiplier)
+    require(in_range, node, "multipliers are in [0, 2**31)", requant.multiplier)
+    if requant.mode == "single":
+        require(1 <= requant.shift <= 62, node, "shift is in 1..62", requant.shift)
+    if requant.mode == "tflite":
+        require(0 <= requant.shift <= 31, node, "shift is in 0..31", requant.shift)

@@ -1,0 +1,65 @@
+"""From an i32 accumulator back to u8: the three named modes, exact, in NumPy.
+
+``single`` rounds once, ties up: clamp(((acc * m + 2**(s-1)) >> s) + zero_point, low, high).
+``float`` is clamp(rint(f32(acc) * f32(scale)) + zero_point, low, high), ties to even.
+``tflite`` rounds twice: h = (2 * acc * m) / 2**32 rounded (ties away from zero, truncating
+division after a nudge), then h / 2**shift rounded, ties away from zero; m in [0, 2**31).
+
+    >>> requantize(np.array([100]), Requant((1 << 30,), 32, zero_point=3))
+    array([28], dtype=uint8)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .graph import Array, Requant
+
+Integers = NDArray[np.int64]
+
+
+def requantize(acc: Array, requant: Requant, axis: int | None = None) -> NDArray[np.uint8]:
+    """``acc`` (any integer array whose values fit i32) to u8; ``axis`` is the channel axis."""
+    if requant.mode == "float":
+        rounded = _float(acc, _along(np.array(requant.scale, np.float32), acc.ndim, axis))
+    else:
+        wide = acc.astype(np.int64) << requant.left
+        multiplier = _along(np.array(requant.multiplier, np.int64), acc.ndim, axis)
+        rounded = MODES[requant.mode](wide, multiplier, requant.shift)
+    rounded += requant.zero_point
+    return np.clip(rounded, requant.low, requant.high, out=rounded).astype(np.uint8)
+
+
+def _along(channels: Array, rank: int, axis: int | None) -> Array:
+    """One value, or one a channel placed on ``axis`` so that it broadcasts."""
+    if channels.size == 1:
+        return channels.reshape(())
+    assert axis is not None, "per-channel requantization needs a channel axis"
+    shape = [1] * rank
+    shape[axis] = channels.size
+    return channels.reshape(shape)
+
+
+def _float(acc: Array, scale: Array) -> Integers:
+    return np.rint(acc.astype(np.float32) * scale.astype(np.float32)).astype(np.int64)
+
+
+def _single(acc: Integers, multiplier: Array, shift: int) -> Integers:
+    # |acc * m| < 2**62 and the rounding term is at most 2**61: int64 holds the sum.
+    product = acc * multiplier.astype(np.int64)
+    product += 1 << (shift - 1)
+    product >>= shift
+    return product
+
+
+def _tflite(acc: Integers, multiplier: Array, shift: int) -> Integers:
+    product = acc * multiplier.astype(np.int64)
+    nudged = product + np.where(product >= 0, 1 << 30, 1 - (1 << 30))
+    high = np.where(nudged >= 0, nudged >> 31, -(-nudged >> 31))
+    mask = (1 << shift) - 1
+    above = (high & mask) > (mask >> 1) + (high < 0)
+    return np.asarray((high >> shift) + above, np.int64)
+
+
+MODES = {"single": _single, "tflite": _tflite}
