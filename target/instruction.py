@@ -1,0 +1,89 @@
+"""An instruction: one declaration whose body is its meaning in the tensor IR.
+
+Selection, values, timing, proofs, lowering, assembly text and the documentation page all read the
+``Instruction`` rows; nothing else describes an instruction. Rows are made by ``@instruction`` in
+``target/declare.py``, which parses a Python body; an operand's register class follows from its type.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ..tir.expr import Expr
+from ..tir.types import Type
+
+
+class Register(Enum):
+    """Classes of registers; the value is the letter in listings."""
+
+    VECTOR = "v"  # 1024 bits
+    PAIR = "w"  # an aligned pair of vectors: v1:0
+    PREDICATE = "q"  # one bit a byte lane
+    SCALAR = "r"  # 32 bits
+    DOUBLE = "d"  # an aligned pair of scalars: r1:0
+    CONDITION = "p"  # a scalar predicate
+    IMMEDIATE = "#"  # encoded in the instruction: no register
+
+
+def register_class(kind: Type) -> Register:
+    """The class that holds a value of ``kind``: by width, and predicates by element."""
+    if kind.kind == "b":
+        return Register.CONDITION if kind.lanes == 1 else Register.PREDICATE
+    bits = kind.bits * kind.lanes
+    widths = {1024: Register.VECTOR, 2048: Register.PAIR, 64: Register.DOUBLE}
+    return Register.SCALAR if bits <= 32 else widths[bits]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A named operand: type, register class, and for immediates the range of values."""
+
+    name: str
+    type: Type
+    register: Register
+    low: int = 0
+    high: int = 0
+
+
+class Kind(Enum):
+    """What the machine does besides computing: decides which operands an address has."""
+
+    COMPUTE = "compute"
+    LOAD = "load"  # one result, an address
+    STORE = "store"  # one register operand, an address
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One row. ``asm`` is a format over result ``d``, the parameters' names and, for memory
+    rows, ``addr``: ``"{d}.w = vadd({a}.w,{b}.w)"``, ``"{d} = vmem({addr})"``. ``timing`` is the
+    cycle of the result, then of each operand (HVX.md section 2: result 9; late 7, early 5,
+    scalar 2). ``unit`` maps the first version to a resource class ("VX_DV", "VA", ...; scalar
+    rows: "LD", "ST", "ALU32", "S32", "M", "CR", "J"). ``accumulate`` names the parameter that is
+    also the result's register. ``element`` of a memory row: bytes moved; ``align`` its alignment.
+    """
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    result: Type | None
+    body: Expr | None
+    asm: str
+    timing: tuple[int, ...]
+    unit: tuple[tuple[int, str], ...]
+    kind: Kind = Kind.COMPUTE
+    accumulate: str | None = None
+    hvx: str = ""
+    since: int = 60
+    bytes: int = 0
+    align: int = 0
+    doc: str = ""
+    tags: frozenset[str] = field(default_factory=frozenset)  # "dot" counts as a dot product
+
+    @property
+    def result_register(self) -> Register | None:
+        return register_class(self.result) if self.result else None
+
+    def unit_at(self, version: int) -> str:
+        """The resource class on hardware ``version``."""
+        return [name for first, name in self.unit if first <= version][-1]

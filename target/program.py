@@ -1,0 +1,154 @@
+"""The selected program: machine instructions over virtual registers, in loops, before packing.
+
+It is the one structure that the JIT, the packer and the C-level emitters read. Virtual registers
+may be assigned more than once (accumulators are carried by loops); an instruction that accumulates
+has the same register as result and as its ``accumulate`` operand. Memory is named by buffers and
+affine byte addresses, so that every consumer can form its own pointers.
+
+    phase (parallel i in 56)
+      loop j in 14
+        v3 = vmem(x[i*128 + j*1024 + 0])
+        v4 = vaddw(v3, v7)
+        vmem(y[i*128 + j*1024 + 0]) = v4
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from .instruction import Instruction, Register
+
+
+@dataclass(frozen=True, slots=True)
+class Reg:
+    """A virtual register, identified by number; the class decides where it may live."""
+
+    number: int
+    kind: Register
+
+    def __str__(self) -> str:
+        return f"{self.kind.value}{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """One vector of a PAIR register (or one scalar of a DOUBLE): 0 the low, 1 the high one."""
+
+    pair: Reg
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.pair}.{'lo' if self.index == 0 else 'hi'}"
+
+
+Operand = Reg | Half | int
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """``buffer + offset + sum(coefficient * loop variable)`` in bytes, plus a scalar register."""
+
+    buffer: str
+    offset: int = 0
+    terms: tuple[tuple[str, int], ...] = ()  # (loop variable, bytes), sorted by name
+    index: Reg | None = None  # a byte offset known only at run time (table look-ups)
+
+    def __str__(self) -> str:
+        parts = [f"{name}*{scale}" for name, scale in self.terms]
+        parts += [str(self.index)] if self.index else []
+        return f"{self.buffer}[{' + '.join([*parts, str(self.offset)])}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One instruction with its registers: ``operands`` follow the row's parameters."""
+
+    instruction: Instruction
+    result: Reg | Half | None
+    operands: tuple[Operand, ...] = ()
+    address: Address | None = None
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dma:
+    """Starts an asynchronous copy of ``rows`` rows of ``row_bytes``; ``token`` names it for Wait.
+
+    Strides are bytes between row starts. The destination must not be touched before the Wait.
+    """
+
+    token: str
+    target: Address
+    source: Address
+    rows: int
+    row_bytes: int
+    target_stride: int
+    source_stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Blocks until the oldest outstanding copy started under ``token`` by this thread is done."""
+
+    token: str
+
+
+@dataclass(slots=True)
+class Loop:
+    """Runs ``body`` for variable = 0 .. extent-1."""
+
+    variable: str
+    extent: int
+    body: list[Item] = field(default_factory=list)
+
+
+Item = Op | Loop | Dma | Wait
+
+
+@dataclass(slots=True)
+class Phase:
+    """Code between two barriers: with ``parallel``, the threads share that loop's iterations in
+    contiguous chunks (its variable is an absolute index); without, thread 0 runs the body."""
+
+    body: list[Item]
+    parallel: tuple[str, int] | None = None  # (variable, extent) around the whole body
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A buffer of the program: a parameter (in call order) or, with ``local``, scratch TCM.
+
+    ``per_thread``: each thread has its own copy. ``data``: constant bytes packed at compile time.
+    Every buffer starts at a multiple of 128 and has 128 bytes of slack behind ``size``.
+    """
+
+    name: str
+    size: int
+    scope: str  # "ddr" or "tcm"
+    local: bool = False
+    per_thread: bool = False
+    data: bytes | None = None
+
+
+@dataclass(slots=True)
+class Program:
+    """One kernel's selected code."""
+
+    name: str
+    places: list[Place]
+    phases: list[Phase]
+
+    def ops(self) -> Iterator[Op]:
+        """Every instruction once, in program order."""
+
+        def walk(items: list[Item]) -> Iterator[Op]:
+            for item in items:
+                if isinstance(item, Op):
+                    yield item
+                elif isinstance(item, Loop):
+                    yield from walk(item.body)
+
+        for phase in self.phases:
+            yield from walk(phase.body)

@@ -1,0 +1,232 @@
+"""Expressions: one frozen, interned node. Interning makes equality identity and sharing visible.
+
+    >>> x = var("x", u8)
+    >>> (cast(i32, x) + 1) is (cast(i32, x) + 1)
+    True
+
+What each operator means is its row in ``tir/ops.py``; this file builds nodes and checks their types
+by calling that row's type rule. Python operators build nodes (``x + 1``, ``x >> 2``, ``x < y``);
+an ``int`` operand takes the type of the other side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import Any
+
+from .types import Type, boolean, i32, vector
+
+_table: dict[tuple[object, ...], Expr] = {}
+
+
+class Expr:
+    """``op`` applied to ``args``, of type ``type``; ``attr`` holds what is no expression.
+
+    ``attr`` is the value of a ``const``, the name of a ``var``, the buffer of a ``load``, the lane
+    count of a ``group_sum`` and so on: each row of ``tir/ops.py`` says which.
+    """
+
+    __slots__ = ("args", "attr", "number", "op", "type")
+    op: str
+    type: Type
+    args: tuple[Expr, ...]
+    attr: Any
+    number: int  # in order of creation: a stable sort key within one process
+
+    def __new__(
+        cls, op: str, type: Type, args: tuple[Expr, ...] = (), attr: Hashable = None
+    ) -> Expr:
+        key = (op, type, args, attr, attr.__class__)
+        found = _table.get(key)
+        if found is not None:
+            return found
+        self = object.__new__(cls)
+        self.op, self.type, self.args, self.attr, self.number = op, type, args, attr, len(_table)
+        _table[key] = self
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Expr, (self.op, self.type, self.args, self.attr)
+
+    def __repr__(self) -> str:
+        from .script.show import show_expr
+
+        return show_expr(self)
+
+    @property
+    def is_const(self) -> bool:
+        return self.op == "const"
+
+    def __add__(self, other: Expr | int) -> Expr:
+        return binary("add", self, other)
+
+    def __radd__(self, other: int) -> Expr:
+        return binary("add", other, self)
+
+    def __sub__(self, other: Expr | int) -> Expr:
+        return binary("sub", self, other)
+
+    def __rsub__(self, other: int) -> Expr:
+        return binary("sub", other, self)
+
+    def __mul__(self, other: Expr | int) -> Expr:
+        return binary("mul", self, other)
+
+    def __rmul__(self, other: int) -> Expr:
+        return binary("mul", other, self)
+
+    def __floordiv__(self, other: Expr | int) -> Expr:
+        return binary("floordiv", self, other)
+
+    def __mod__(self, other: Expr | int) -> Expr:
+        return binary("mod", self, other)
+
+    def __and__(self, other: Expr | int) -> Expr:
+        return binary("and_", self, other)
+
+    def __or__(self, other: Expr | int) -> Expr:
+        return binary("or_", self, other)
+
+    def __xor__(self, other: Expr | int) -> Expr:
+        return binary("xor", self, other)
+
+    def __lshift__(self, other: Expr | int) -> Expr:
+        return binary("shl", self, other)
+
+    def __rshift__(self, other: Expr | int) -> Expr:
+        return binary("shr", self, other)
+
+    def __lt__(self, other: Expr | int) -> Expr:
+        return binary("lt", self, other)
+
+    def __le__(self, other: Expr | int) -> Expr:
+        return binary("le", self, other)
+
+    def __gt__(self, other: Expr | int) -> Expr:
+        return binary("lt", other, self)
+
+    def __ge__(self, other: Expr | int) -> Expr:
+        return binary("le", other, self)
+
+    def equals(self, other: Expr | int) -> Expr:
+        """The expression ``self == other`` (Python's ``==`` is identity of nodes)."""
+        return binary("eq", self, other)
+
+
+def make(op: str, *args: Expr, attr: Hashable = None) -> Expr:
+    """The node ``op(args)``, its type found by the op's type rule; TypeError where it refuses."""
+    from .ops import OPS
+
+    return Expr(op, OPS[op].type_of(tuple(arg.type for arg in args), attr), args, attr)
+
+
+def const(value: int | float | bool, type: Type) -> Expr:
+    """``value`` in every lane; integers wrap into the range of the element."""
+    if type.is_int:
+        value = (int(value) - type.low) % (1 << type.bits) + type.low
+    elif type.kind == "b":
+        value = bool(value)
+    else:
+        value = float(value)
+    return Expr("const", type, (), value)
+
+
+def var(name: str, type: Type = i32) -> Expr:
+    """A name bound outside: a loop's axis (i32), a Let, an instruction's operand, a wildcard."""
+    return Expr("var", type, (), name)
+
+
+def as_expr(value: Expr | int | float, type: Type) -> Expr:
+    """``value`` as an expression: a number becomes a constant of ``type``."""
+    return value if isinstance(value, Expr) else const(value, type)
+
+
+def binary(op: str, a: Expr | int, b: Expr | int) -> Expr:
+    """``op(a, b)`` where a number takes the other side's type."""
+    kind = a.type if isinstance(a, Expr) else b.type if isinstance(b, Expr) else i32
+    return make(op, as_expr(a, kind), as_expr(b, kind))
+
+
+def cast(element: Type, value: Expr) -> Expr:
+    """Converts each lane: integers keep their low bits, floats round toward zero."""
+    kind = vector(element, value.type.lanes)
+    return value if kind == value.type else Expr("cast", kind, (value,))
+
+
+def sat_cast(element: Type, value: Expr) -> Expr:
+    """Converts each lane to the nearest value of the element."""
+    return Expr("sat_cast", vector(element, value.type.lanes), (value,))
+
+
+def load(buffer: Buffer, *index: Expr | int, lanes: int = 1) -> Expr:
+    """``lanes`` consecutive elements of the last dimension, from ``index`` on."""
+    where = tuple(as_expr(i, i32) for i in index)
+    if len(where) != len(buffer.shape):
+        raise TypeError(
+            f"load: an index an axis of {buffer.name}{list(buffer.shape)}, but got {len(where)}"
+        )
+    return Expr("load", vector(buffer.type, lanes), where, buffer)
+
+
+def select(condition: Expr, yes: Expr, no: Expr) -> Expr:
+    """``yes`` where ``condition`` holds, else ``no``; lane by lane."""
+    return make("select", condition, yes, no)
+
+
+def minimum(a: Expr | int, b: Expr | int) -> Expr:
+    return binary("min", a, b)
+
+
+def maximum(a: Expr | int, b: Expr | int) -> Expr:
+    return binary("max", a, b)
+
+
+def clamp(value: Expr, low: int, high: int) -> Expr:
+    """``max(min(value, high), low)``."""
+    return maximum(minimum(value, high), low)
+
+
+def walk(root: Expr) -> Iterator[Expr]:
+    """Every node below ``root`` once, operands before users."""
+    seen: set[int] = set()
+    stack: list[tuple[Expr, bool]] = [(root, False)]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            yield node
+        elif node.number not in seen:
+            seen.add(node.number)
+            stack.append((node, True))
+            stack.extend((arg, False) for arg in reversed(node.args))
+
+
+def rebuild(node: Expr, args: tuple[Expr, ...]) -> Expr:
+    """``node`` with other operands of the same types."""
+    return node if args == node.args else Expr(node.op, node.type, args, node.attr)
+
+
+def transform(root: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
+    """Bottom-up rewriting: ``change`` sees each node with new operands; None keeps it."""
+    done: dict[int, Expr] = {}
+    for node in walk(root):
+        args = node.args
+        fresh = rebuild(node, tuple([done[a.number] for a in args])) if args else node
+        changed = change(fresh)
+        done[node.number] = fresh if changed is None else changed
+    return done[root.number]
+
+
+def substitute(root: Expr, values: Mapping[Expr, Expr]) -> Expr:
+    """``root`` with each key of ``values`` (a variable, as a rule) replaced."""
+    return transform(root, values.get) if values else root
+
+
+def free_vars(root: Expr) -> set[Expr]:
+    """The variables that ``root`` mentions."""
+    return {node for node in walk(root) if node.op == "var"}
+
+
+true = const(True, boolean)
+false = const(False, boolean)
+
+from .stmt import Buffer  # noqa: E402  (a load's attr is a buffer; stmt builds on expressions)

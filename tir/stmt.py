@@ -1,0 +1,238 @@
+"""Statements: loops, named blocks, stores and copies over buffers; a PrimFunc is one kernel.
+
+    PrimFunc = name, params: Buffer*, body: Stmt, constants, attrs
+    Stmt = Seq(stmts)                              one after another
+         | For(axis, extent, kind, body)           axis = 0 .. extent-1
+         | Block(name, iters, init, body, where)   iters bound to loop expressions
+         | Store(buffer, index, value)             lanes go along the last dimension
+         | If(condition, then)                     a scalar condition
+         | Alloc(buffer, body)                     a local buffer
+         | Copy(target, source, token)             DMA of a box; asynchronous with a token
+         | Wait(token)                             until the oldest copy of the token is done
+
+Within a Block the iters' variables stand for their bindings; ``init`` runs when all reduce iters
+are at 0, before ``body``; ``where`` guards the whole instance. Nodes are frozen and compared by
+value; buffers are known by name within a function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .types import Type
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """An array: element type, shape, and a memory scope ``ddr``, ``tcm`` or ``reg``."""
+
+    name: str
+    type: Type
+    shape: tuple[int, ...]
+    scope: str = "ddr"
+
+    @property
+    def size(self) -> int:
+        """Elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def bytes(self) -> int:
+        return self.size * self.type.bytes
+
+    def __getitem__(self, index: Any) -> Expr:
+        from .expr import load
+
+        return load(self, *(index if isinstance(index, tuple) else (index,)))
+
+
+class LoopKind(Enum):
+    SERIAL = "serial"
+    PARALLEL = "parallel"
+    VECTORIZED = "vectorized"
+    UNROLLED = "unrolled"
+
+
+@dataclass(frozen=True, slots=True)
+class Seq:
+    stmts: tuple[Stmt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class For:
+    """Runs ``body`` for each value of ``axis`` (an i32 variable), from 0 up to ``extent``."""
+
+    axis: Expr
+    extent: int
+    kind: LoopKind
+    body: Stmt
+
+
+@dataclass(frozen=True, slots=True)
+class Iter:
+    """One axis of a block: 0 <= axis < extent, equal to ``binding`` over the loops outside."""
+
+    axis: Expr
+    extent: int
+    reduce: bool
+    binding: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A named computation; schedules refer to it by name."""
+
+    name: str
+    iters: tuple[Iter, ...]
+    body: Stmt
+    init: Stmt | None = None
+    where: Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    buffer: Buffer
+    index: tuple[Expr, ...]
+    value: Expr
+    origin: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    condition: Expr
+    then: Stmt
+
+
+@dataclass(frozen=True, slots=True)
+class Alloc:
+    buffer: Buffer
+    body: Stmt
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A box of a buffer: ``extent`` elements along each axis from ``start`` on."""
+
+    buffer: Buffer
+    start: tuple[Expr, ...]
+    extent: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The box ``source`` to the box ``target`` (same elements in row-major order).
+
+    With a ``token`` the copy is asynchronous: the target holds the data after Wait(token).
+    """
+
+    target: Region
+    source: Region
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    token: str
+
+
+Stmt = Seq | For | Block | Store | If | Alloc | Copy | Wait
+
+
+@dataclass(frozen=True)
+class PrimFunc:
+    """One kernel. ``constants`` are the values of some of the params (packed weights, tables);
+    they are no part of the text; ``attrs`` are plain data (kind, macs, bounds of values, ...)."""
+
+    name: str
+    params: tuple[Buffer, ...]
+    body: Stmt
+    constants: dict[str, NDArray[Any]] = field(default_factory=dict, compare=False)
+    attrs: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def with_body(self, body: Stmt) -> PrimFunc:
+        return replace(self, body=body)
+
+
+def seq(*stmts: Stmt) -> Stmt:
+    """The statements in order, nested Seqs flattened; a single one stands alone."""
+    flat: list[Stmt] = []
+    for stmt in stmts:
+        flat.extend(stmt.stmts if isinstance(stmt, Seq) else (stmt,))
+    return flat[0] if len(flat) == 1 else Seq(tuple(flat))
+
+
+def children(node: Stmt) -> tuple[Stmt, ...]:
+    """The statements directly below ``node``."""
+    match node:
+        case Seq(stmts):
+            return stmts
+        case Block(init=init, body=body):
+            return (body,) if init is None else (init, body)
+        case For(body=body) | Alloc(body=body) | If(then=body):
+            return (body,)
+        case _:
+            return ()
+
+
+def rebuild_stmt(node: Stmt, below: tuple[Stmt, ...]) -> Stmt:
+    """``node`` with other statements below it, as ``children`` gives them."""
+    match node:
+        case Seq():
+            return seq(*below)
+        case Block(init=init):
+            if init is None:
+                return replace(node, body=below[0])
+            return replace(node, init=below[0], body=below[1])
+        case For() | Alloc():
+            return replace(node, body=below[0])
+        case If():
+            return replace(node, then=below[0])
+        case _:
+            return node
+
+
+def walk_stmt(node: Stmt) -> Iterator[Stmt]:
+    """``node`` and all statements below it, outer before inner, in program order."""
+    yield node
+    for child in children(node):
+        yield from walk_stmt(child)
+
+
+def transform_stmt(node: Stmt, change: Callable[[Stmt], Stmt | None]) -> Stmt:
+    """Bottom-up rewriting of statements; None keeps a node."""
+    below = children(node)
+    fresh = rebuild_stmt(node, tuple(transform_stmt(c, change) for c in below)) if below else node
+    changed = change(fresh)
+    return fresh if changed is None else changed
+
+
+def map_exprs(node: Stmt, change: Callable[[Expr], Expr]) -> Stmt:
+    """``node`` with ``change`` applied to each expression it holds itself and below."""
+
+    def region(box: Region) -> Region:
+        return replace(box, start=tuple(change(e) for e in box.start))
+
+    def one(stmt: Stmt) -> Stmt:
+        match stmt:
+            case Store(index=index, value=value):
+                return replace(stmt, index=tuple(change(e) for e in index), value=change(value))
+            case If(condition=condition):
+                return replace(stmt, condition=change(condition))
+            case Block(iters=iters, where=where):
+                bound = tuple(replace(it, binding=change(it.binding)) for it in iters)
+                return replace(stmt, iters=bound, where=where and change(where))
+            case Copy(target=target, source=source):
+                return replace(stmt, target=region(target), source=region(source))
+            case _:
+                return stmt
+
+    return transform_stmt(node, one)
+
+
+from .expr import Expr  # noqa: E402  (annotations; expressions name buffers)

@@ -1,0 +1,87 @@
+"""Types of expressions: an element and a number of lanes, written ``u8``, ``i32x32``, ``boolx128``.
+
+>>> parse_type("i16x64").element
+i16
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+_KINDS = {"i": "int", "u": "uint", "f": "float"}
+_SPELLED = re.compile(r"(?:([iuf])(\d+)|(bool))(?:x(\d+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """``lanes`` values of one element: kind is ``i``, ``u``, ``f`` or ``b`` (bool, one bit)."""
+
+    kind: str
+    bits: int
+    lanes: int = 1
+
+    def __str__(self) -> str:
+        name = "bool" if self.kind == "b" else f"{self.kind}{self.bits}"
+        return name if self.lanes == 1 else f"{name}x{self.lanes}"
+
+    __repr__ = __str__
+
+    @property
+    def element(self) -> Type:
+        return vector(self, 1)
+
+    @property
+    def is_int(self) -> bool:
+        return self.kind in "iu"
+
+    @property
+    def signed(self) -> bool:
+        return self.kind == "i"
+
+    @property
+    def low(self) -> int:
+        """The smallest value of an integer element."""
+        return -(1 << (self.bits - 1)) if self.kind == "i" else 0
+
+    @property
+    def high(self) -> int:
+        """The largest value of an integer element."""
+        return (1 << (self.bits - 1)) - 1 if self.kind == "i" else (1 << self.bits) - 1
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of one element in memory (a bool takes one)."""
+        return max(self.bits // 8, 1)
+
+    @property
+    def numpy(self) -> np.dtype[np.generic]:
+        return (
+            np.dtype(np.bool_) if self.kind == "b" else np.dtype(f"{_KINDS[self.kind]}{self.bits}")
+        )
+
+
+@lru_cache(maxsize=None)
+def vector(element: Type, lanes: int) -> Type:
+    """``lanes`` lanes of the element of ``element``."""
+    return Type(element.kind, element.bits, lanes)
+
+
+@lru_cache(maxsize=None)
+def parse_type(text: str) -> Type:
+    """The type that ``text`` spells; ValueError when it spells none."""
+    found = _SPELLED.fullmatch(text)
+    if not found:
+        raise ValueError(f"a type is an element and lanes, such as i32x32, but got {text!r}")
+    kind, bits, boolean, lanes = found.groups()
+    count = int(lanes) if lanes else 1
+    return Type("b", 1, count) if boolean else Type(kind, int(bits), count)
+
+
+boolean = Type("b", 1)
+i8, i16, i32, i64 = (Type("i", bits) for bits in (8, 16, 32, 64))
+u8, u16, u32, u64 = (Type("u", bits) for bits in (8, 16, 32, 64))
+f32 = Type("f", 32)
