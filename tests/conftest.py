@@ -65,10 +65,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says which slices ran, and which tools were missed."""
+    """Says which slices ran."""
     reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
     slices = [v for r in reports if r.when == "call" for k, v in r.user_properties if k == "slice"]
     if slices:
-        terminalreporter.section("seeded slices that ran (make exact runs all)")
+        terminalreporter.section("points that ran (make exact runs all)")
     for text in slices:
         terminalreporter.write_line(str(text))
