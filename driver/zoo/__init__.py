@@ -1,0 +1,1 @@
+"""The model zoo, in plain torch.nn with fixed seeds."""
