@@ -1,0 +1,178 @@
+"""The words of instruction bodies: types for annotations, operators for expressions.
+
+    from ..vocabulary import cast, group_sum, i8x128, i32, i32x32, u8x128
+
+A body is parsed, not run, but type checkers read it as Python: every type name is an alias of
+``Expr`` there, and every operator takes and gives ``Expr``. ``declare.py`` turns type names into
+types and calls the operators below by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, TypeAlias
+
+from ..tir import expr as tir
+from ..tir.expr import Expr, make
+from ..tir.types import Type
+
+# Registers of 32 and 64 bits: one value or packed bytes and halfwords.
+i8: TypeAlias = Expr
+u8: TypeAlias = Expr
+i16: TypeAlias = Expr
+u16: TypeAlias = Expr
+i32: TypeAlias = Expr
+u32: TypeAlias = Expr
+i64: TypeAlias = Expr
+u64: TypeAlias = Expr
+i8x4: TypeAlias = Expr
+u8x4: TypeAlias = Expr
+i16x2: TypeAlias = Expr
+u16x2: TypeAlias = Expr
+i32x2: TypeAlias = Expr
+boolx1: TypeAlias = Expr
+
+# Vectors, pairs of vectors, predicates.
+i8x128: TypeAlias = Expr
+u8x128: TypeAlias = Expr
+i16x64: TypeAlias = Expr
+u16x64: TypeAlias = Expr
+i32x32: TypeAlias = Expr
+u32x32: TypeAlias = Expr
+i8x256: TypeAlias = Expr
+u8x256: TypeAlias = Expr
+i16x128: TypeAlias = Expr
+u16x128: TypeAlias = Expr
+i32x64: TypeAlias = Expr
+u32x64: TypeAlias = Expr
+boolx128: TypeAlias = Expr
+boolx64: TypeAlias = Expr
+boolx32: TypeAlias = Expr
+
+# Immediates: signed (s) or unsigned (u) of so many bits; i32 values in bodies.
+imm_u1: TypeAlias = Expr
+imm_u2: TypeAlias = Expr
+imm_u3: TypeAlias = Expr
+imm_u5: TypeAlias = Expr
+imm_u6: TypeAlias = Expr
+imm_u8: TypeAlias = Expr
+imm_u9: TypeAlias = Expr
+imm_u16: TypeAlias = Expr
+imm_s8: TypeAlias = Expr
+imm_s10: TypeAlias = Expr
+imm_s16: TypeAlias = Expr
+imm_s32: TypeAlias = Expr
+
+# Stand for the types that each row of a family gives.
+T: TypeAlias = Expr
+N: TypeAlias = Expr
+W: TypeAlias = Expr
+Q: TypeAlias = Expr
+
+
+def _operator(op: str) -> Callable[..., Expr]:
+    def build(*args: Expr | int) -> Expr:
+        kind = next(arg.type for arg in args if isinstance(arg, Expr))
+        return make(op, *(tir.as_expr(arg, kind) for arg in args))
+
+    return build
+
+
+def _counted(op: str) -> Callable[[Expr, int], Expr]:
+    """An operator of one value whose ``attr`` is a number."""
+    return lambda value, n: make(op, value, attr=n)
+
+
+abs_diff = _operator("abs_diff")
+absolute = _operator("abs")
+concat = _operator("concat")
+halving_add = _operator("halving_add")
+halving_sub = _operator("halving_sub")
+interleave = _operator("interleave")
+lookup = _operator("lookup")
+maximum = _operator("max")
+minimum = _operator("min")
+mul_shr = _operator("mul_shr")
+rounding_halving_add = _operator("rounding_halving_add")
+rounding_mul_shr = _operator("rounding_mul_shr")
+rounding_shr = _operator("rounding_shr")
+sat_add = _operator("sat_add")
+sat_sub = _operator("sat_sub")
+select = _operator("select")
+widening_add = _operator("widening_add")
+widening_mul = _operator("widening_mul")
+widening_sub = _operator("widening_sub")
+group_sum = _counted("group_sum")
+repeat = _counted("repeat")
+tile = _counted("tile")
+
+
+def cast(element: Any, value: Expr) -> Expr:
+    """Each lane's low bits, or its value when ``element`` is wider."""
+    return tir.cast(element, value)
+
+
+def sat_cast(element: Any, value: Expr) -> Expr:
+    """The nearest value of ``element`` to each lane."""
+    return tir.sat_cast(element, value)
+
+
+def reinterpret(kind: Any, value: Expr) -> Expr:
+    """The same bits as lanes of ``kind``, little endian."""
+    return value if value.type == kind else make("reinterpret", value, attr=kind)
+
+
+def const(value: int, kind: Any) -> Expr:
+    """``value`` in every lane of ``kind``."""
+    return tir.const(value, kind)
+
+
+def slice(value: Expr, start: int, lanes: int) -> Expr:
+    return make("slice", value, attr=(start, lanes))
+
+
+def part(value: Expr, index: int, ways: int) -> Expr:
+    """Lanes index, index + ways, ...: ``part(x, 0, 2)`` are the even lanes."""
+    return make("deinterleave", value, attr=(index, ways))
+
+
+def even(value: Expr) -> Expr:
+    return part(value, 0, 2)
+
+
+def odd(value: Expr) -> Expr:
+    return part(value, 1, 2)
+
+
+def split(value: Expr) -> Expr:
+    """As the low and the high register of a pair: even lanes, then odd lanes."""
+    return concat(even(value), odd(value))
+
+
+def low(value: Expr) -> Expr:
+    """The low half: the first register of a pair."""
+    return slice(value, 0, value.type.lanes // 2)
+
+
+def high(value: Expr) -> Expr:
+    """The high half: the second register of a pair."""
+    return slice(value, value.type.lanes // 2, value.type.lanes // 2)
+
+
+def widen(value: Expr) -> Expr:
+    """Each lane in twice the bits, of the same sign."""
+    return tir.cast(Type(value.type.kind, value.type.bits * 2), value)
+
+
+def splat(value: Expr, like: Expr) -> Expr:
+    """A scalar, low bits or extended, in every lane of the type of ``like``."""
+    return make("tile", tir.cast(like.type.element, value), attr=like.type.lanes)
+
+
+def operators() -> dict[str, Callable[..., Hashable]]:
+    """Every word that a body may call, by name."""
+    return {
+        name: value
+        for name, value in globals().items()
+        if callable(value) and not isinstance(value, type) and not name.startswith("_")
+    }
