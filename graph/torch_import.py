@@ -1,0 +1,225 @@
+"""PyTorch to operator graph: export, decompose what has no row of its own, lower, fold, check.
+
+    graph = import_model(model.eval(), (torch.randn(1, 3, 224, 224),))
+
+Everything that cannot be imported is gathered and told in one ``UnsupportedModel``.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import aten_move, aten_pool  # noqa: F401  (they enter their rows)
+from .aten import find
+from .build import Builder, Unsupported, Value, not_finite
+from .errors import UnsupportedModel
+from .fold import fold
+from .graph import Graph, TensorType
+from .operators import verify
+from .origin import origin_of, source_of
+from .torch_export import decompose, export
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.export import ExportedProgram
+    from torch.fx import Node as FxNode
+
+PUBLIC_NAMES = {"_native_batch_norm_legit_no_training": "batch_norm", "_softmax": "softmax"}
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """An ATen call that was met, and, where only this use of it is unsupported, the reason."""
+
+    operator: str
+    source: str
+    supported: bool = True
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.operator} ({self.reason})" if self.reason else self.operator
+
+
+def import_model(model: object, inputs: object = None) -> Graph:
+    """The float graph of a module, an ExportedProgram or a ``.pt2`` file, batch norms folded.
+
+    ``inputs`` is the tuple of example inputs that fixes the shapes; a program has its own.
+    Raises UnsupportedModel.
+    """
+    graph, calls = lower(model, inputs)
+    if refused := [met for met in calls if not met.supported]:
+        raise UnsupportedModel(sentence(refused))
+    fold(graph)
+    for name, array in graph.constants.items():
+        if not np.isfinite(array).all():
+            raise UnsupportedModel(not_finite(name, array))
+    verify(graph)
+    return graph
+
+
+def sentence(refused: Sequence[Met]) -> str:
+    """All that is unsupported, in one sentence: operator, count, first place."""
+    counts = Counter(map(str, refused))
+    first = {str(met): met.source for met in reversed(refused)}
+    rows = ", ".join(f"{name} x{count} (first at {first[name]})" for name, count in counts.items())
+    return f"import_model: every operator of the model must be supported, but it has {rows}"
+
+
+def lower(model: object, inputs: object = None) -> tuple[Graph, list[Met]]:
+    """The graph before folding, and every ATen call met; complete only if all are supported."""
+    program = decompose(export(model, inputs))
+    builder = Builder(type(model).__name__)
+    values: dict[FxNode, Value] = {}
+    _enter_placeholders(builder, program, values)
+    calls = []
+    for node in program.graph.nodes:
+        if node.op == "call_function":
+            values[node], met = _lower_call(builder, node, values)
+            calls += [met] if met else []
+    _enter_outputs(builder, program, values)
+    return builder.graph, calls
+
+
+def _enter_placeholders(
+    builder: Builder, program: ExportedProgram, values: dict[FxNode, Value]
+) -> None:
+    from torch.export.graph_signature import InputKind
+
+    nodes = [node for node in program.graph.nodes if node.op == "placeholder"]
+    for node, spec in zip(nodes, program.graph_signature.input_specs, strict=True):
+        if spec.kind is InputKind.USER_INPUT:
+            values[node] = _enter_input(builder, node)
+        elif spec.target in program.state_dict:
+            values[node] = _known(builder, program.state_dict[spec.target], spec.target, node)
+        else:
+            values[node] = _known(builder, program.constants[spec.target], spec.target, node)
+
+
+def _known(builder: Builder, tensor: Tensor, name: str, node: FxNode) -> Value:
+    if tensor.is_floating_point() and node.users and not tensor.isfinite().all():
+        raise UnsupportedModel(not_finite(name, tensor.detach().cpu().float().numpy()))
+    return builder.label(tensor, name)
+
+
+def _enter_input(builder: Builder, node: FxNode) -> Value:
+    import torch
+
+    example = node.meta.get("val")
+    if not isinstance(example, torch.Tensor) or example.dtype != torch.float32:
+        if not node.users:
+            return None
+        kind = example.dtype if isinstance(example, torch.Tensor) else type(example).__name__
+        raise UnsupportedModel(
+            f"import_model: every input must be a float32 tensor, but {node.name} is {kind}"
+        )
+    builder.graph.types[node.name] = TensorType(_static(node.name, example))
+    builder.graph.inputs.append(node.name)
+    return node.name
+
+
+def _static(name: str, example: Tensor) -> tuple[int, ...]:
+    if not all(isinstance(extent, int) for extent in example.shape):
+        shape = ", ".join(map(str, example.shape))
+        raise UnsupportedModel(f"import_model: shapes must be static, but {name} has ({shape})")
+    return tuple(example.shape)
+
+
+def _enter_outputs(builder: Builder, program: ExportedProgram, values: dict[FxNode, Value]) -> None:
+    import torch
+
+    (output,) = (node for node in program.graph.nodes if node.op == "output")
+    for node, spec in zip(output.args[0], program.graph_signature.output_specs, strict=True):
+        if spec.kind.name != "USER_OUTPUT":
+            raise UnsupportedModel(
+                f"import_model: a model may not change its state, but it writes {spec.target}"
+            )
+        value = values.get(node) if isinstance(node, torch.fx.Node) else node
+        if not isinstance(value, (str, torch.Tensor)):
+            raise UnsupportedModel(
+                f"import_model: every output must be a tensor, but one is {node!r}"
+            )
+        builder.base = getattr(node, "name", "output")
+        builder.graph.outputs.append(builder.tensor(value))
+
+
+def _lower_call(
+    builder: Builder, node: FxNode, values: dict[FxNode, Value]
+) -> tuple[Value, Met | None]:
+    """The value of one call, and what was met (nothing for the unpacking of a tuple)."""
+    if node.target is operator.getitem:
+        whole, index = values[node.args[0]], node.args[1]  # type: ignore[index]
+        return (whole[index] if isinstance(whole, tuple) else None), None  # type: ignore[index]
+    name = str(node.target).removeprefix("aten.").split(".")[0]
+    shown = PUBLIC_NAMES.get(name, name)
+    builder.base, builder.origin = node.name.replace(name, shown), origin_of(node)
+    public = f"aten.{shown}" if str(node.target).startswith("aten.") else str(node.target)
+    try:
+        return _value_of(builder, node, values), Met(public, source_of(node))
+    except Unsupported as refusal:
+        met = Met(public, source_of(node), False, str(refusal))
+        return _stand_in(builder, node), met
+
+
+def _value_of(builder: Builder, node: FxNode, values: dict[FxNode, Value]) -> Value:
+    """Computed now where all is known; by its lowering otherwise."""
+    import torch
+
+    arguments = _bind(node, values)
+    inputs = [values[used] for used in node.all_input_nodes]
+    if all(isinstance(value, torch.Tensor) for value in inputs):
+        return _compute(node, arguments)
+    example = node.meta["val"]
+    lowering = find(str(node.target).removeprefix("aten."))
+    if lowering is None:
+        raise Unsupported
+    if isinstance(example, torch.Tensor):
+        if example.dtype != torch.float32:
+            raise Unsupported(f"gives {str(example.dtype).removeprefix('torch.')}")
+        builder.result = _static(node.name, example)
+    return lowering(builder, **arguments)
+
+
+def _compute(node: FxNode, arguments: dict[str, Any]) -> Value:
+    import torch
+
+    target: Any = node.target
+    if torch.Tag.nondeterministic_seeded in target.tags:
+        raise Unsupported("random")
+    with torch.no_grad():
+        result = target(**arguments)
+    return tuple(result) if isinstance(result, (list, tuple)) else result
+
+
+def _bind(node: FxNode, values: dict[FxNode, Value]) -> dict[str, Any]:
+    """The arguments by the names of the operator's schema, defaults filled in."""
+    import torch
+
+    schema = node.target._schema.arguments  # type: ignore[union-attr]
+    given = dict(zip((a.name for a in schema), node.args, strict=False)) | dict(node.kwargs)
+    whole = {a.name: given.get(a.name, a.default_value) for a in schema}
+    return {
+        key: torch.fx.node.map_arg(value, lambda used: values[used]) for key, value in whole.items()
+    }
+
+
+def _stand_in(builder: Builder, node: FxNode) -> Value:
+    """Tensors of the right shape in place of an unsupported result, so that the walk can go on."""
+    import torch
+
+    def one(example: object, index: int) -> Value:
+        if not isinstance(example, torch.Tensor):
+            return None
+        name = builder.fresh(f"{node.name}.unsupported{index}")
+        builder.graph.types[name] = TensorType(tuple(example.shape))
+        return name
+
+    example = node.meta.get("val")
+    if isinstance(example, (tuple, list)):
+        return tuple(one(part, index) for index, part in enumerate(example))
+    return one(example, 0)
