@@ -1,0 +1,67 @@
+"""Real rescaling factors as integer multipliers and shifts, by the integer contract's rules.
+
+>>> fixed_requant([0.25], Affine(1.0, 3), bound=1000).shift
+32
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..graph.graph import Affine, Requant
+
+INT32_MAX = (1 << 31) - 1
+MODES = ("single", "float", "tflite")
+
+
+def exponent(scale: float) -> int:
+    """e with 2**(e-1) <= scale < 2**e."""
+    return math.frexp(scale)[1]
+
+
+def fixed_requant(
+    scales: Sequence[float],
+    output: Affine,
+    bound: int,
+    clamp: tuple[int, int] = (0, 255),
+    mode: str = "single",
+) -> Requant:
+    """acc * scales -> u8 steps of ``output``; ``bound`` is the largest |acc| that can occur.
+
+    One shift a tensor; the largest multiplier is at least 2**30. Scales of 1 and more shift the
+    accumulator left first, as far as ``bound`` proves that it cannot overflow; a scale above
+    that is held at the limit, where (bound below 2**23) any accumulator but 0 saturates anyway.
+    """
+    zero, (low, high) = output.zero_point, clamp
+    if mode == "float":
+        return Requant((), 0, zero, low, high, mode, tuple(scales))
+    room = INT32_MAX.bit_length() - bound.bit_length()
+    left = min(max(exponent(max(scales)), 0), room)
+    shift = min(31 - min(exponent(max(scales)) - left, 0), 62)
+    multipliers = [min(round(math.ldexp(s, shift - left)), INT32_MAX) for s in scales]
+    if mode == "tflite":
+        shift -= 31
+    return Requant(tuple(multipliers), shift, zero, low, high, mode, (), left)
+
+
+@dataclass(frozen=True, slots=True)
+class AddMultipliers:
+    """``q_add``'s two 15-bit multipliers and their one shift."""
+
+    a: int
+    b: int
+    shift: int
+
+
+def add_multipliers(a: float, b: float, output: float) -> AddMultipliers:
+    """For a * x + b * y in steps of ``output``; a and b are signed scales.
+
+    |x|, |y| <= 255 and shift <= 30: 2 * 255 * (2**15 - 1) + 2**29 < 2**31, the sum fits i32.
+    """
+    largest = max(abs(a), abs(b)) / output
+    shift = min(max(15 - exponent(largest), 1), 30)
+    limit = (1 << 15) - 1
+    first, second = (min(max(round(math.ldexp(s / output, shift)), -limit), limit) for s in (a, b))
+    return AddMultipliers(first, second, shift)

@@ -1,0 +1,77 @@
+"""From a float graph and calibration data to the integer graph.
+
+integer = quantize(graph, [[batch] for batch in batches])
+outputs = evaluate(integer, [quantize_array(x, integer.types[integer.inputs[0]].affine)])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ..graph.graph import Affine, Array, Graph, TensorType
+from ..graph.integer import verify
+from .affine import affine
+from .calibrate import ranges
+from .emit import EMIT, SOFTMAX_OUTPUT
+from .emitter import Emitter
+from .errors import QuantizationError
+from .fixed import MODES
+from .plan import Step, plan
+from .share import share
+
+
+def quantize(
+    graph: Graph,
+    calibration: Iterable[Sequence[Array]],
+    observer: str = "minmax",
+    mode: str = "single",
+) -> Graph:
+    """The integer graph of ``graph``: u8 inputs and outputs, each with its affine map.
+
+    A calibration batch has one float array an input. ``observer`` is ``minmax`` or
+    ``percentile``; ``mode`` names the requantization: ``single``, ``float`` or ``tflite``.
+    """
+    if mode not in MODES:
+        raise QuantizationError(f"mode: must be one of {', '.join(MODES)}, but got {mode!r}")
+    steps = plan(graph)
+    _check(steps)
+    groups = share(graph, steps)
+    affines = choose(graph, steps, groups, calibration, observer)
+    return _emit(graph, steps, affines, mode)
+
+
+def choose(
+    graph: Graph,
+    steps: Sequence[Step],
+    groups: dict[str, str],
+    calibration: Iterable[Sequence[Array]],
+    observer: str,
+) -> dict[str, Affine]:
+    """The affine map of each u8 tensor to be; a softmax's is fixed, for its whole group."""
+    found = ranges(graph, steps, groups, calibration, observer)
+    of_group = {group: affine(*limits) for group, limits in found.items()}
+    for step in steps:
+        if step.op == "softmax":
+            of_group[groups[step.output]] = SOFTMAX_OUTPUT
+    return {name: of_group[group] for name, group in groups.items()}
+
+
+def _check(steps: Sequence[Step]) -> None:
+    unknown = sorted({step.op for step in steps if step.op not in EMIT})
+    if unknown:
+        raise QuantizationError(
+            f"quantize: has integer forms of {', '.join(EMIT)}, but got {', '.join(unknown)}"
+        )
+
+
+def _emit(graph: Graph, steps: Sequence[Step], affines: dict[str, Affine], mode: str) -> Graph:
+    target = Graph(graph.name, list(graph.inputs), list(graph.outputs))
+    for name in graph.inputs:
+        target.types[name] = TensorType(graph.types[name].shape, "u8", affines[name])
+    emitter = Emitter(graph, affines, mode, target)
+    for step in steps:
+        EMIT[step.op](emitter, step)
+    for name in graph.outputs:
+        emitter.tensor(name)
+    verify(target)
+    return target
