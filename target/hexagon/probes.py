@@ -24,7 +24,7 @@ _IR_TYPES = {
     Register.CONDITION: "i32",
     Register.IMMEDIATE: "i32",
 }
-_SCALAR_TAG = re.compile(r"[A-Z]\d_")
+_PREFIXED = re.compile(r"[A-Z]\d\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +82,11 @@ def intrinsic_phase(number: int, group: Group) -> tuple[str, str]:
 
 
 def intrinsic_name(row: Instruction) -> str:
-    """LLVM's intrinsic of a row: ``vrmpybusv_acc`` and ``A2_add`` without prefix and mode."""
+    """LLVM's intrinsic of a row whose ``hvx`` is ``V6.vaddw.128B``, ``A2.add`` or LLVM's record."""
     if not row.hvx:
         raise ValueError(f"a row has an intrinsic when hvx= names it, but {row.name} has none")
     dotted = row.hvx.replace("_", ".")
-    scalar = _SCALAR_TAG.match(row.hvx)
-    return f"llvm.hexagon.{dotted}" if scalar else f"llvm.hexagon.V6.{dotted}.128B"
+    return f"llvm.hexagon.{dotted}" if _PREFIXED.match(dotted) else f"llvm.hexagon.V6.{dotted}.128B"
 
 
 def _operand(kind: Register, at: int) -> str:

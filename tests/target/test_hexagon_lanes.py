@@ -50,7 +50,7 @@ def table(a: Any, b: Any, n: Any) -> Any:
 
 ROWS: list[tuple[Instruction, Callable[..., Any]]] = [
     (
-        row("vaddw", "{d}.w = vadd({a}.w,{b}.w)", "i32x32", a="i32x32", b="i32x32"),
+        row("V6.vaddw.128B", "{d}.w = vadd({a}.w,{b}.w)", "i32x32", a="i32x32", b="i32x32"),
         lambda a, b: a + b,
     ),
     (
@@ -77,7 +77,7 @@ ROWS: list[tuple[Instruction, Callable[..., Any]]] = [
         table,
     ),
     (row("A2_add", "{d} = add({a},{b})", "i32", a="i32", b="i32"), lambda a, b: a + b),
-    (row("A2_addp", "{d} = add({a},{b})", "i64", a="i64", b="i64"), lambda a, b: a + b),
+    (row("A2.addp", "{d} = add({a},{b})", "i64", a="i64", b="i64"), lambda a, b: a + b),
     (row("C2_cmpgt", "{d} = cmp.gt({a},{b})", "bool", a="i32", b="i32"), np.greater),
 ]
 
