@@ -36,7 +36,7 @@ class Expr:
     def __new__(
         cls, op: str, type: Type, args: tuple[Expr, ...] = (), attr: Hashable = None
     ) -> Expr:
-        key = (op, type, args, attr, attr.__class__)
+        key = (op, type, args, attr.hex() if isinstance(attr, float) else attr, attr.__class__)
         found = _table.get(key)
         if found is not None:
             return found

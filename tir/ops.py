@@ -211,12 +211,12 @@ def _saturating_cast(kind: Type, _: Any, a: Value) -> Value:
 def _grouped(kind: Type, n: int, a: Value) -> Value:
     with np.errstate(over="ignore"):
         grouped = a.reshape(*a.shape[:-1], a.shape[-1] // n, n)
-        return grouped.sum(axis=-1, dtype=kind.numpy)
+        total: Value = grouped.sum(axis=-1, dtype=kind.numpy)
+        return total
 
 
 def _interleaved(kind: Type, _: Any, *parts: Value) -> Value:
-    parts = tuple(np.broadcast_arrays(*parts))
-    stacked = np.stack(parts, axis=-1)
+    stacked = np.stack(np.broadcast_arrays(*parts), axis=-1)
     return stacked.reshape(*stacked.shape[:-2], -1)
 
 
@@ -229,6 +229,11 @@ def _gathered(kind: Type, _: Any, table: Value, index: Value) -> Value:
 
 def _reinterpreted(kind: Type, _: Any, a: Value) -> Value:
     return np.ascontiguousarray(a).view(kind.numpy)
+
+
+def _selected(kind: Type, _: Any, condition: Value, yes: Value, no: Value) -> Value:
+    chosen: Value = np.where(condition, yes, no)
+    return chosen
 
 
 def _floor_divide(a: Value, b: Value) -> Value:
@@ -267,7 +272,7 @@ _row("lt", _compare, lambda kind, _, a, b: a < b, symbol="<")
 _row("le", _compare, lambda kind, _, a, b: a <= b, symbol="<=")
 _row("abs", _same, lambda kind, _, a: np.abs(a))
 _row("rint", _same, lambda kind, _, a: np.rint(a), doc="nearest integer, ties to even")
-_row("select", _select, lambda kind, _, c, a, b: np.where(c, a, b))
+_row("select", _select, _selected)
 
 # Rows: fixed point --------------------------------------------------------------------------
 
@@ -282,9 +287,10 @@ _row("rounding_shr", _first_int, _exact(_rounding_shift, saturate),
      doc="(a + 2**(s-1)) >> s computed exactly; s = 0 gives a")  # fmt: skip
 _row("mul_shr", _first_int, _mul_shift(False), doc="floor(a*b / 2**s), saturated to a's type")
 _row("rounding_mul_shr", _first_int, _mul_shift(True),
-     doc="floor((a*b + 2**(s-1)) / 2**s), saturated to a's type; the contract's requantization")  # fmt: skip
+     doc="floor((a*b + 2**(s-1)) / 2**s), saturated to a's type; the requantization `single`")  # fmt: skip
 _row("halving_add", _same_int, _exact(lambda a, b: (a + b) >> 1, wrap), commutes=True)
-_row("rounding_halving_add", _same_int, _exact(lambda a, b: (a + b + 1) >> 1, wrap), commutes=True)
+_row("rounding_halving_add", _same_int, _exact(lambda a, b: (a + b + 1) >> 1, wrap),
+     commutes=True)  # fmt: skip
 _row("halving_sub", lambda t, a: Type("i", t[0].bits, _same_int(t, a).lanes),
      _exact(lambda a, b: (a - b) >> 1, wrap))  # fmt: skip
 _row("abs_diff", _unsigned, _exact(lambda a, b: np.abs(a - b), wrap), commutes=True)

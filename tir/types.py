@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -64,13 +64,13 @@ class Type:
         )
 
 
-@lru_cache(maxsize=None)
+@cache
 def vector(element: Type, lanes: int) -> Type:
     """``lanes`` lanes of the element of ``element``."""
     return Type(element.kind, element.bits, lanes)
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse_type(text: str) -> Type:
     """The type that ``text`` spells; ValueError when it spells none."""
     found = _SPELLED.fullmatch(text)
