@@ -257,19 +257,20 @@ class Space:
             point = {knob.name: rng.choice(knob.values) for knob in self.knobs}
             if self.valid(point):
                 return point
-        return self._walk(rng)
-
-    def _walk(self, rng: Random) -> Point:
-        """The first valid point from a random place on, every point tried if they are few."""
-        start, step = rng.randrange(self.size), _coprime(rng.randrange(self.size) | 1, self.size)
-        for i in range(min(self.size, _WALK)):
-            point = self.at((start + i * step) % self.size)
-            if self.valid(point):
-                return point
+        for point in self.walk(rng):
+            return point
         raise SpaceError(
             f"sample: some point must meet the constraints, but none of "
             f"{min(self.size, _WALK)} tried of {self.size} does"
         )
+
+    def walk(self, rng: Random) -> Iterator[Point]:
+        """Different valid points in a scattered order: all of a space of up to 2^20 raw points."""
+        start, step = rng.randrange(self.size), _coprime(rng.randrange(self.size) | 1, self.size)
+        for i in range(min(self.size, _WALK)):
+            point = self.at((start + i * step) % self.size)
+            if self.valid(point):
+                yield point
 
     def neighbours(self, point: Point) -> list[Point]:
         """All valid points that differ from point by one small step of one knob."""

@@ -1,0 +1,96 @@
+"""Measuring: jobs to any ``concurrent.futures.Executor``, answers in the order of the jobs.
+
+A job whose worker died or took too long is tried once more. If it fails again, a measured target
+gets the status ``crash`` or ``timeout``; on a simulated target, where a trial must not depend on a
+wall clock, the run ends instead.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from concurrent.futures import TimeoutError as FutureTimeout
+
+from ..schedule.knobs import Point, key
+from .pool import Inline, JobTimeout, WorkerPool
+from .task import CRASH, TIMEOUT, Measured, Spec, Task, TuneError
+from .worker import Job, execute, perform
+
+_TIMEOUTS = (JobTimeout, FutureTimeout)
+
+
+def default_workers() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+class Measurer:
+    """Runs jobs of tasks; ``executor`` None makes ``workers`` own processes, or none for 0."""
+
+    def __init__(
+        self, executor: Executor | None = None, workers: int | None = None, timeout: float = 120.0
+    ) -> None:
+        self._timeout = timeout
+        self._own = executor is None
+        count = default_workers() if workers is None else workers
+        if count < 0 or timeout <= 0:
+            raise TuneError(
+                f"measure: workers must not be negative and timeout must be positive, "
+                f"but got workers={workers}, timeout={timeout}"
+            )
+        self._executor = executor or (WorkerPool(count, timeout) if count else Inline())
+        self._specs: dict[str, tuple[str, Spec]] = {}
+
+    def __enter__(self) -> Measurer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._own:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def run(self, task: Task, action: str, points: Sequence[Point]) -> list[Measured]:
+        """Measures or checks points, answers in their order."""
+        submit = self._submitter(task, action)
+        futures = [submit(point) for point in points]
+        return [
+            self._answer(task, point, future, submit, len(points))
+            for point, future in zip(points, futures, strict=True)
+        ]
+
+    def _submitter(self, task: Task, action: str) -> Callable[[Point], Future[Measured]]:
+        if isinstance(self._executor, Inline):
+            return lambda point: self._executor.submit(perform, task, action, point)
+        if task.key not in self._specs:
+            spec = task.spec
+            self._specs[task.key] = spec.digest, spec
+        digest, spec = self._specs[task.key]
+        return lambda point: self._executor.submit(execute, Job(action, digest, spec, point))
+
+    def _answer(
+        self,
+        task: Task,
+        point: Point,
+        future: Future[Measured],
+        submit: Callable[[Point], Future[Measured]],
+        jobs: int,
+    ) -> Measured:
+        # Our pool times each job; of a foreign executor we know only that all jobs are in line.
+        limit = None if self._own else self._timeout * jobs
+        try:
+            return future.result(limit)
+        except Exception:  # executors report a lost worker each in their own way
+            try:
+                return submit(point).result(limit)
+            except Exception as error:
+                return _failed(task, point, error)
+
+
+def _failed(task: Task, point: Point, error: Exception) -> Measured:
+    status = TIMEOUT if isinstance(error, _TIMEOUTS) else CRASH
+    if not task.simulated:
+        return Measured(status, message=str(error))
+    raise TuneError(
+        f"measure: a trial on a simulated target must end by itself, but kernel {task.name!r} at "
+        f"{key(point)} twice gave a {status} ({error}); the log is whole up to the trial before"
+    )

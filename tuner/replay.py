@@ -1,0 +1,123 @@
+"""Replay: what a log says about the kernels of a model, without a search.
+
+best = apply("run.jsonl", tasks, target="dsp")             # the best checked point of each
+best = apply("run.jsonl", tasks, target="dsp", strict=True)  # and the log is of this model
+for row in verify("run.jsonl", tasks, target="dsp"): ...   # measured and checked once more
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..schedule.knobs import SpaceError
+from .log import Contents, LogError, Record, read
+from .measure import Measurer
+from .run import Best
+from .task import OK, Task
+from .tune import versions
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A kernel measured again: what the log says and what is true now."""
+
+    best: Best
+    status: str
+    cost: float | None
+    message: str
+
+    @property
+    def same(self) -> bool:
+        """Whether the cost repeats and the values are right."""
+        return self.status == OK and self.cost == self.best.cost
+
+
+def apply(
+    path: str | Path, tasks: Sequence[Task], target: str, strict: bool = False
+) -> dict[str, Best]:
+    """The best checked point of each kernel; the default point for a kernel without a trial."""
+    contents = read(path)
+    if strict:
+        _strict(contents, tasks, target)
+    records = list(_of_target(contents, target))
+    found = {task.key: _best(contents.path, task, records) for task in tasks}
+    if tasks and all(best.cost is None for best in found.values()):
+        raise LogError(
+            f"log {path}: a replay needs a good trial of at least one kernel of the model on "
+            f"target {target!r}, but none of its {len(records)} trials there is one"
+        )
+    return found
+
+
+def verify(
+    path: str | Path,
+    tasks: Sequence[Task],
+    target: str,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    timeout: float = 120.0,
+) -> list[Drift]:
+    """Measures and checks the best point of each kernel once more."""
+    found = apply(path, tasks, target)
+    with Measurer(executor, workers, timeout) as measurer:
+        return [_again(measurer, best) for best in found.values() if best.cost is not None]
+
+
+def _again(measurer: Measurer, best: Best) -> Drift:
+    measured = measurer.run(best.task, "measure", [best.point])[0]
+    if measured.status != OK:
+        return Drift(best, measured.status, None, measured.message)
+    checked = measurer.run(best.task, "check", [best.point])[0]
+    return Drift(best, checked.status, measured.cost, checked.message)
+
+
+def _of_target(contents: Contents, target: str) -> Iterator[Record]:
+    for record in contents.records():
+        if contents.headers[record.run]["target"] == target:
+            yield record
+
+
+def _best(path: str, task: Task, records: Iterable[Record]) -> Best:
+    best = Best(task, task.default)
+    for record in records:
+        cost = record.cost
+        if record.kernel != task.key or cost is None or not record.checked:
+            continue
+        if best.cost is None or cost < best.cost:
+            try:
+                best = Best(task, task.space.point(record.point), cost, record.index)
+            except SpaceError as error:
+                raise LogError(
+                    f"log {path}: the points of kernel {task.name!r} must be in its space, "
+                    f"but trial {record.index} is not ({error})"
+                ) from None
+    return best
+
+
+def _strict(contents: Contents, tasks: Sequence[Task], target: str) -> None:
+    """Refuses a log that is not of exactly these kernels, this target and these versions."""
+    if not contents.headers:
+        raise LogError(f"log {contents.path}: a strict replay needs a run, but there is none")
+    wanted = {task.key: task.name for task in tasks}
+    for head in contents.headers.values():
+        if head["target"] != target:
+            rule, got = f"the target must be {target!r}", repr(head["target"])
+        elif head["versions"] != versions():
+            rule, got = f"the versions must be {versions()}", repr(head["versions"])
+        elif other := [k for k in head.get("kernels", ()) if k["key"] not in wanted]:
+            rule, got = "each kernel must be one of the model's", _named(other)
+        elif lost := wanted.keys() - {k["key"] for k in head.get("kernels", ())}:
+            first = next(key for key in wanted if key in lost)
+            rule, got = f"kernel {wanted[first]!r} ({first}) must be in each run", "it is not"
+        else:
+            continue
+        raise LogError(
+            f"log {contents.path}: strict replay: {rule}, but run {head['run']} has {got}"
+        )
+
+
+def _named(kernels: Sequence[Mapping[str, str]]) -> str:
+    return f"{kernels[0]['name']!r} ({kernels[0]['key']})"

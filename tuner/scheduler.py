@@ -1,0 +1,74 @@
+"""The task scheduler: which kernel gets the next batch of trials.
+
+It goes to the kernel whose batch promises the largest fall of the model's end-to-end cost: what
+recent batches won, or a share of what is left above the bound that shrinks with each batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from .task import Task
+
+_FIRST = 0.5  # share of the gap to the bound that a first batch is expected to close
+_LATER = 0.2  # the same for later batches, divided by their number
+_CHANCE = 0.05  # of a batch to go to any kernel
+
+
+@dataclass(slots=True)
+class _State:
+    task: Task
+    start: float  # guessed cost of the default point
+    best: float | None = None
+    batches: int = 0
+    recent: float = 0.0  # fading mean of what batches won
+    done: bool = False
+
+    @property
+    def cost(self) -> float:
+        return self.start if self.best is None else self.best
+
+    def promise(self) -> float:
+        """Cost that the next batch may take off the model."""
+        gap = max(self.cost - self.task.bound, 0.0)
+        if not self.batches:
+            return self.task.weight * gap * _FIRST
+        return self.task.weight * max(self.recent, gap * _LATER / self.batches)
+
+
+@dataclass(slots=True)
+class Scheduler:
+    """Picks tasks by number; a pure function of the seed and what it is told."""
+
+    tasks: Sequence[Task]
+    seed: int
+    _states: list[_State] = field(init=False)
+    _rng: Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._states = [_State(task, task.prior(task.default)) for task in self.tasks]
+        self._rng = Random(f"{self.seed}:scheduler")
+
+    def pick(self) -> int | None:
+        """The number of the task that gets the next batch; None if none can get better."""
+        open_tasks = [i for i, state in enumerate(self._states) if not state.done]
+        if not open_tasks:
+            return None
+        if self._rng.random() < _CHANCE:
+            return self._rng.choice(open_tasks)
+        return max(open_tasks, key=lambda i: (self._states[i].promise(), -i))
+
+    def tell(self, number: int, best: float | None) -> None:
+        """A batch of a task is over; best is its lowest cost so far."""
+        state = self._states[number]
+        won = 0.0 if state.best is None or best is None else state.best - best
+        state.recent = won if state.batches < 2 else 0.5 * state.recent + 0.5 * won
+        state.best, state.batches = best, state.batches + 1
+        if best is not None and best <= state.task.bound:
+            state.done = True
+
+    def close(self, number: int) -> None:
+        """A task has no more points."""
+        self._states[number].done = True

@@ -1,0 +1,130 @@
+"""The tuning loop: tasks, trials, log -> the best point of each kernel.
+
+    best = tune_tasks(tasks, trials=256, log="run.jsonl", seed=0, target="dsp", model_key=key)
+    best[task.key].point
+
+The scheduler picks a kernel, its search proposes a batch, ``run.py`` turns it into records. Every
+decision follows from the seed and the records, so the same call on a log that was cut short
+repeats them from the records, and goes on where it ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ..schedule.knobs import SpaceError
+from .log import Log, header, read
+from .measure import Measurer
+from .run import Best, Callback, Run, State
+from .scheduler import Scheduler
+from .search import SEARCHES, Trial
+from .task import Task, TuneError
+
+
+def tune_tasks(
+    tasks: Sequence[Task],
+    trials: int,
+    *,
+    target: str,
+    model_key: str,
+    log: str | Path | None = None,
+    seed: int = 0,
+    search: str = "evolution",
+    append: bool = False,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    timeout: float = 120.0,
+    warm: Sequence[str | Path] = (),
+    callbacks: Sequence[Callback] = (),
+) -> dict[str, Best]:
+    """The best point of each kernel, by key, after so many trials over all of them.
+
+    The same call on the same log resumes; any other is refused unless ``append``. ``workers=0``
+    measures in this process. ``warm`` names logs whose trials of these kernels the search may know.
+    """
+    _validate(tasks, trials, search)
+    known = _warm_trials(warm, target, tasks)
+    head = run_header(tasks, target, model_key, seed, search, known)
+    with ExitStack() as stack:
+        held = stack.enter_context(Log(log, head, append))
+        measurer = stack.enter_context(Measurer(executor, workers, timeout))
+        states = [
+            State(task, SEARCHES[search](task, seed, known.get(task.key, ()))) for task in tasks
+        ]
+        Run(states, trials, held, measurer, callbacks).run(Scheduler(tasks, seed))
+    return {state.task.key: state.best for state in states}
+
+
+def _validate(tasks: Sequence[Task], trials: int, search: str) -> None:
+    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
+        raise TuneError(f"tune: trials must be a whole number of at least 1, but got {trials!r}")
+    if search not in SEARCHES:
+        raise TuneError(f"tune: search must be one of {', '.join(SEARCHES)}, but got {search!r}")
+    keys = [task.key for task in tasks]
+    if len(set(keys)) != len(keys):
+        raise TuneError("tune: tasks must have different keys, but two kernels share one")
+
+
+def versions() -> dict[str, str]:
+    """The versions that decide which points a search proposes and what they cost."""
+    found = {}
+    for name, packages in {
+        "dovetail": ("dovetail",),
+        "numpy": ("numpy",),
+        "xgboost": ("xgboost-cpu", "xgboost"),
+    }.items():
+        found[name] = next((text for text in map(_version, packages) if text), "unknown")
+    return found
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def run_header(
+    tasks: Sequence[Task],
+    target: str,
+    model_key: str,
+    seed: int,
+    search: str = "evolution",
+    known: Mapping[str, Sequence[Trial]] | None = None,
+) -> dict[str, Any]:
+    """The header of a run: all that its trials depend on, except their number."""
+    kernels = [
+        {"key": task.key, "name": task.name, "kind": task.kind, "weight": task.weight}
+        | {"bound": task.bound, "space": task.space.fingerprint, "default": task.default}
+        for task in tasks
+    ]
+    text = json.dumps(known, sort_keys=True) if known else ""
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16] if text else ""
+    more: dict[str, Any] = {"search": search, "warm": digest, "kernels": kernels}
+    return header(versions(), target, model_key, seed, **more)
+
+
+def _warm_trials(
+    paths: Sequence[str | Path], target: str, tasks: Sequence[Task]
+) -> dict[str, list[Trial]]:
+    """What earlier logs say about these kernels on this target, as far as the spaces agree."""
+    spaces = {task.key: task.space for task in tasks}
+    found: dict[str, list[Trial]] = {}
+    for path in paths:
+        contents = read(path)
+        for record in contents.records():
+            if contents.headers[record.run]["target"] != target or record.kernel not in spaces:
+                continue
+            try:
+                point = spaces[record.kernel].point(record.point)
+            except SpaceError:
+                continue
+            found.setdefault(record.kernel, []).append((point, record.cost))
+    return found
