@@ -1,0 +1,115 @@
+"""Linear forms of index expressions: ``3*i + 4*j + 7`` as terms and a constant.
+
+    >>> linear(var("i") * 3 + 7)
+    Linear({i: 3}, 7)
+
+Terms are variables, or whole sub-expressions that are not linear (``i // 4``, ``i % 4``), so every
+integer expression has a linear form; two equal forms are equal expressions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .expr import Expr, const, rebuild
+from .types import i32
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """``constant`` + the sum of coefficient * atom; no coefficient is 0."""
+
+    terms: Mapping[Expr, int]
+    constant: int
+
+    def __repr__(self) -> str:
+        return f"Linear({dict(self.terms)}, {self.constant})"
+
+    def plus(self, other: Linear, scale: int = 1) -> Linear:
+        """``self + scale * other``."""
+        if not scale:
+            return self
+        terms = dict(self.terms)
+        for atom, coefficient in other.terms.items():
+            total = terms.get(atom, 0) + scale * coefficient
+            if total:
+                terms[atom] = total
+            else:
+                terms.pop(atom, None)
+        return Linear(terms, self.constant + scale * other.constant)
+
+    def times(self, scale: int) -> Linear:
+        return _ZERO.plus(self, scale)
+
+
+_ZERO = Linear({}, 0)
+_memo: dict[Expr, Linear] = {}
+
+
+def linear(expr: Expr) -> Linear:
+    """The linear form of an i32 expression; parts that are not linear become atoms."""
+    found = _memo.get(expr)
+    if found is None:
+        found = _memo[expr] = _linear(expr)
+    return found
+
+
+def _linear(expr: Expr) -> Linear:
+    match expr.op:
+        case "const":
+            return Linear({}, int(expr.attr))
+        case "add" | "sub":
+            return linear(expr.args[0]).plus(linear(expr.args[1]), 1 if expr.op == "add" else -1)
+        case "mul":
+            a, b = map(linear, expr.args)
+            if not b.terms:
+                return a.times(b.constant)
+            if not a.terms:
+                return b.times(a.constant)
+        case "shl":
+            by = linear(expr.args[1])
+            if not by.terms:
+                return linear(expr.args[0]).times(1 << by.constant)
+    if expr.args:
+        fresh = rebuild(
+            expr, tuple(from_linear(linear(a)) if a.type == i32 else a for a in expr.args)
+        )
+        folded = _fold_division(fresh)
+        if folded is not None:
+            return folded
+        return Linear({fresh: 1}, 0)
+    return Linear({expr: 1}, 0)
+
+
+def _fold_division(expr: Expr) -> Linear | None:
+    """(c*n + r) // n = c + r//n and (c*n + r) % n = r % n, for the part that n divides."""
+    if expr.op not in ("floordiv", "mod") or not expr.args[1].is_const:
+        return None
+    n, form = int(expr.args[1].attr), linear(expr.args[0])
+    if not form.terms:
+        return Linear({}, form.constant // n if expr.op == "floordiv" else form.constant % n)
+    whole = {atom: c for atom, c in form.terms.items() if c % n == 0}
+    if not whole and 0 <= form.constant < n:
+        return None
+    rest = Linear({a: c for a, c in form.terms.items() if c % n}, form.constant % n)
+    left = linear(Expr(expr.op, i32, (from_linear(rest), expr.args[1])))
+    if expr.op == "mod":
+        return left
+    return left.plus(Linear({a: c // n for a, c in whole.items()}, form.constant // n))
+
+
+def from_linear(form: Linear) -> Expr:
+    """The canonical expression: terms in order of creation of their atoms, the constant last."""
+    total: Expr | None = None
+    for atom, coefficient in sorted(form.terms.items(), key=lambda item: item[0].number):
+        term = atom if coefficient == 1 else atom * coefficient
+        total = term if total is None else total + term
+    if total is None:
+        return const(form.constant, i32)
+    return total + form.constant if form.constant else total
+
+
+def canonical(expr: Expr) -> Expr:
+    """``expr`` brought into its canonical linear form."""
+    return from_linear(linear(expr))

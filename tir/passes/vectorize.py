@@ -1,0 +1,233 @@
+"""Vectorized loops become vector expressions; several nested ones are lanes in row-major order.
+
+    for j in vectorized(32):  for k in vectorized(4):
+        acc[j] = acc[j] + cast(i32, x[k]) * cast(i32, w[j * 4 + k])
+
+becomes (a vectorized reduction is a group sum)
+
+    acc[0:32] = acc[0:32] + group_sum(cast(i32, tile(x[0:4], 32)) * cast(i32, w[0:128]), 4)
+
+A load whose lanes are consecutive stays one load; lanes in another order are written out as
+``concat`` (outer axes) and ``interleave`` (inner axes) of consecutive loads; lanes that an index
+does not mention are ``tile`` and ``repeat``. Runs on flattened buffers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..expr import Expr, free_vars, make
+from ..linear import Linear, from_linear, linear
+from ..stmt import Block, For, If, LoopKind, PrimFunc, Seq, Stmt, Store, children, rebuild_stmt
+from ..types import vector
+
+Axis = tuple[Expr, int]  # a loop variable and its extent
+
+
+class VectorizeError(ValueError):
+    """A loop cannot be vectorized; the message says which access is in the way."""
+
+
+def vectorize_loops(func: PrimFunc) -> PrimFunc:
+    """``func`` without vectorized loops."""
+    return func.with_body(_stmt(func.body, ()))
+
+
+def _stmt(stmt: Stmt, axes: tuple[Axis, ...]) -> Stmt:
+    match stmt:
+        case For(kind=LoopKind.VECTORIZED):
+            return _stmt(stmt.body, (*axes, (stmt.axis, stmt.extent)))
+        case Store() if axes:
+            return _store(stmt, axes)
+        case For() if axes:
+            raise VectorizeError(
+                f"vectorize: only stores may stand below a vectorized loop, but {stmt.axis.attr} does"
+            )
+        case If() | Block() if axes:
+            raise VectorizeError("vectorize: a vectorized loop must not hold a condition")
+        case Seq() | For() | If() | _:
+            below = children(stmt)
+            return rebuild_stmt(stmt, tuple(_stmt(c, axes) for c in below)) if below else stmt
+
+
+@dataclass(frozen=True, slots=True)
+class _Lanes:
+    """A value whose lanes are the cross product of the axes with ``used``, in order."""
+
+    value: Expr
+    used: tuple[bool, ...]
+
+
+def _store(stmt: Store, axes: tuple[Axis, ...]) -> Stmt:
+    form = linear(stmt.index[0])
+    spatial = tuple(axis in form.terms for axis, _ in axes)
+    vec = _Vectorizer(axes)
+    value = stmt.value
+    reduces = [i for i, used in enumerate(spatial) if not used]
+    if reduces:
+        value = vec.reduction(stmt, spatial)
+    else:
+        value = vec.expand(vec.lanes(value), spatial)
+    return vec.scatter(stmt, form, value, spatial)
+
+
+class _Vectorizer:
+    def __init__(self, axes: tuple[Axis, ...]) -> None:
+        self.axes = axes
+        self.none = (False,) * len(axes)
+        self.memo: dict[Expr, _Lanes] = {}
+
+    def count(self, used: tuple[bool, ...]) -> int:
+        total = 1
+        for (_, extent), here in zip(self.axes, used, strict=True):
+            total *= extent if here else 1
+        return total
+
+    def lanes(self, node: Expr) -> _Lanes:
+        found = self.memo.get(node)
+        if found is None:
+            found = self.memo[node] = self._lanes(node)
+        return found
+
+    def _lanes(self, node: Expr) -> _Lanes:
+        if node.op == "const":
+            return _Lanes(node, self.none)
+        if node.op == "var":
+            if any(node is axis for axis, _ in self.axes):
+                raise VectorizeError(
+                    f"vectorize: the value must not use the axis {node.attr} itself"
+                )
+            return _Lanes(node, self.none)
+        if node.op == "load":
+            return self._load(node)
+        parts = [self.lanes(arg) for arg in node.args]
+        used = tuple(any(column) for column in zip(*(p.used for p in parts), strict=True))
+        args = tuple(self.expand(part, used) for part in parts)
+        if node.op in ("cast", "sat_cast"):
+            return _Lanes(Expr(node.op, vector(node.type, args[0].type.lanes), args), used)
+        return _Lanes(make(node.op, *args, attr=node.attr), used)
+
+    def expand(self, part: _Lanes, used: tuple[bool, ...]) -> Expr:
+        """``part`` with lanes for all axes of ``used``; missing ones are broadcast."""
+        value, inner = part.value, 1
+        if value.is_const:
+            return Expr("const", vector(value.type, self.count(used)), (), value.attr)
+        for i in reversed(range(len(self.axes))):
+            extent = self.axes[i][1]
+            if used[i] and not part.used[i]:
+                value = _insert(value, inner, extent)
+            if used[i]:
+                inner *= extent
+        return value
+
+    def _load(self, node: Expr) -> _Lanes:
+        form = linear(node.args[0])
+        strides = [form.terms.get(axis, 0) for axis, _ in self.axes]
+        self._check_atoms(form)
+        used = tuple(stride != 0 for stride in strides)
+        rest = Linear({a: c for a, c in form.terms.items() if not self._is_axis(a)}, form.constant)
+        digits = [(e, s) for (_, e), s in zip(self.axes, strides, strict=True) if s]
+        return _Lanes(_gather(node, rest, digits), used)
+
+    def _is_axis(self, atom: Expr) -> bool:
+        return any(atom is axis for axis, _ in self.axes)
+
+    def _check_atoms(self, form: Linear) -> None:
+        for atom in form.terms:
+            if not self._is_axis(atom) and any(a in free_vars(atom) for a, _ in self.axes):
+                raise VectorizeError(
+                    f"vectorize: an index must be linear in the axis, but got {atom}"
+                )
+
+    def reduction(self, stmt: Store, spatial: tuple[bool, ...]) -> Expr:
+        """The stored sum, its term summed over the axes that the index does not mention."""
+        first = max(i for i, used in enumerate(spatial) if used) if any(spatial) else -1
+        if any(not used for used in spatial[: first + 1]):
+            raise VectorizeError("vectorize: a vectorized reduction must be the innermost axis")
+        value = stmt.value
+        here = value.args[0] if value.op == "add" else None
+        if here is None or here.op != "load" or here.attr != stmt.buffer or here.args != stmt.index:
+            raise VectorizeError(
+                "vectorize: a vectorized reduction must have the form a[i] = a[i] + term"
+            )
+        everything = (True,) * len(self.axes)
+        term = self.expand(self.lanes(value.args[1]), everything)
+        n = self.count(tuple(not used for used in spatial))
+        start = self.expand(self.lanes(here), spatial)
+        return start + make("group_sum", term, attr=n)
+
+    def scatter(self, stmt: Store, form: Linear, value: Expr, used: tuple[bool, ...]) -> Stmt:
+        """The store, in pieces where the lanes are not consecutive in memory."""
+        digits = [(e, form.terms[a]) for (a, e), u in zip(self.axes, used, strict=True) if u]
+        rest = Linear({a: c for a, c in form.terms.items() if not self._is_axis(a)}, form.constant)
+        self._check_atoms(form)
+        stores: list[Stmt] = []
+        _scatter(stmt, rest, digits, value, stores)
+        return stores[0] if len(stores) == 1 else Seq(tuple(stores))
+
+
+def _insert(value: Expr, inner: int, extent: int) -> Expr:
+    """A new axis of ``extent`` just outside the ``inner`` innermost lanes."""
+    total = value.type.lanes
+    if inner == total:
+        return make("tile", value, attr=extent)
+    if inner == 1:
+        return make("repeat", value, attr=extent)
+    parts = [
+        make("tile", make("slice", value, attr=(start, inner)), attr=extent)
+        for start in range(0, total, inner)
+    ]
+    return make("concat", *parts)
+
+
+def _consecutive(digits: list[tuple[int, int]]) -> bool:
+    run = 1
+    for extent, stride in reversed(digits):
+        if stride != run:
+            return False
+        run *= extent
+    return True
+
+
+def _gather(node: Expr, start: Linear, digits: list[tuple[int, int]]) -> Expr:
+    """The load's lanes over ``digits`` (extent, stride), outermost first."""
+    if _consecutive(digits):
+        count = 1
+        for extent, _ in digits:
+            count *= extent
+        return Expr("load", vector(node.type, count), (from_linear(start),), node.attr)
+    (extent, stride), inner = digits[-1], digits[-1][1] != 1 and any(s == 1 for _, s in digits)
+    rest = digits[:-1]
+    if not inner:
+        (extent, stride), rest = digits[0], digits[1:]
+    if not rest and stride != 1:
+        return _strided(node, start, extent, stride)
+    parts = [_gather(node, start.plus(Linear({}, step * stride)), rest) for step in range(extent)]
+    return make("interleave" if inner else "concat", *parts)
+
+
+def _strided(node: Expr, start: Linear, extent: int, stride: int) -> Expr:
+    """Lanes ``stride`` elements apart, one load each."""
+    parts = [
+        Expr("load", node.type, (from_linear(start.plus(Linear({}, step * stride))),), node.attr)
+        for step in range(extent)
+    ]
+    return make("concat", *parts)
+
+
+def _scatter(
+    stmt: Store, start: Linear, digits: list[tuple[int, int]], value: Expr, out: list[Stmt]
+) -> None:
+    if _consecutive(digits):
+        out.append(replace(stmt, index=(from_linear(start),), value=value))
+        return
+    inner = digits[-1][1] != 1 and any(s == 1 for _, s in digits)
+    (extent, stride), rest = (digits[-1], digits[:-1]) if inner else (digits[0], digits[1:])
+    size = value.type.lanes // extent
+    for step in range(extent):
+        part = (
+            make("deinterleave", value, attr=(step, extent))
+            if inner
+            else make("slice", value, attr=(step * size, size))
+        )
+        _scatter(stmt, start.plus(Linear({}, step * stride)), rest, part, out)
