@@ -8,11 +8,12 @@ array([ 3.0039215, -1.0039216], dtype=float32)
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..graph.graph import Affine, Array
+from ..graph.graph import Affine, Array, Graph
 
 SMALLEST_SCALE = 2.0**-100  # Ranges below 255 of it count as zero everywhere.
 
@@ -48,3 +49,26 @@ def _bound(value: float, of: Affine) -> int:
     if math.isinf(value):
         return 0 if value < 0 else 255
     return min(max(round(value / of.scale) + of.zero_point, 0), 255)
+
+
+def affine_of(graph: Graph, name: str) -> Affine:
+    """The affine map of a u8 tensor."""
+    found = graph.types[name].affine
+    assert found is not None, f"{name} has no affine map"
+    return found
+
+
+def quantize_inputs(integer: Graph, batch: Sequence[Array]) -> list[Array]:
+    """Float inputs as the integer graph takes them."""
+    return [
+        quantize_array(array, affine_of(integer, name))
+        for name, array in zip(integer.inputs, batch, strict=True)
+    ]
+
+
+def dequantize_outputs(integer: Graph, outputs: Sequence[Array]) -> list[Array]:
+    """An integer graph's outputs in reals."""
+    return [
+        dequantize_array(array, affine_of(integer, name))
+        for name, array in zip(integer.outputs, outputs, strict=True)
+    ]
