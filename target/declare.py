@@ -9,7 +9,9 @@
 The function is never run: its body is parsed by its AST into an expression over the parameters, in
 the words of ``target/vocabulary.py`` and Python's operators. Annotations are type names, which say
 the register class too, or ``imm_u5`` and ``imm(low, high)`` for immediates. ``...`` as the body
-means none (memory, jumps). ``@family`` makes several rows that differ in types and names.
+means none (memory, jumps). ``@family`` makes several rows that differ in types and names; where a
+parameter's type name stands for a number there, it is a scalar register that must hold this
+constant (its ``low`` and ``high``).
 """
 
 from __future__ import annotations
@@ -58,12 +60,9 @@ def instruction(
     """The decorator. ``hvx`` is the LLVM intrinsic, by default ``V6.<name>.128B`` for rows with
     vectors; "" says that there is none. ``unit`` is a class, or {first version: class}."""
 
-    def row(function: Callable[..., Any]) -> Instruction:
-        return _declare(function, {}, function.__name__, locals_of_row)
-
-    locals_of_row = dict(timing=timing, unit=unit, asm=asm, hvx=hvx, since=since, kind=kind,
+    fields = dict(timing=timing, unit=unit, asm=asm, hvx=hvx, since=since, kind=kind,
                          accumulate=accumulate, bytes=bytes, align=align, tags=tags)  # fmt: skip
-    return row
+    return lambda function: _declare(function, {}, function.__name__, fields)
 
 
 def family(
@@ -159,9 +158,18 @@ class _Body:
         if bounds:
             self.names[arg.arg] = var(arg.arg, i32)
             return Parameter(arg.arg, i32, Register.IMMEDIATE, *bounds)
+        fixed = self._fixed(arg.annotation)
+        if fixed is not None:
+            self.names[arg.arg] = var(arg.arg, i32)
+            return Parameter(arg.arg, i32, Register.SCALAR, fixed, fixed)
         kind = self._type(arg.annotation)
         self.names[arg.arg] = var(arg.arg, kind)
         return Parameter(arg.arg, kind, register_class(kind))
+
+    def _fixed(self, node: ast.expr | None) -> int | None:
+        """The constant that a scalar operand must hold, where the family's words give one."""
+        word = self.words.get(node.id) if isinstance(node, ast.Name) else None
+        return word if isinstance(word, int) else None
 
     def _type(self, node: ast.expr | None) -> Type:
         if not isinstance(node, ast.Name):
@@ -178,6 +186,9 @@ class _Body:
             match stmt:
                 case ast.Assign(targets=[ast.Name(name)], value=value):
                     self.names[name] = self._value(value)
+                case ast.Assign(targets=[ast.Tuple(names)], value=ast.Tuple(values)):
+                    found = [self._value(value) for value in values]
+                    self.names.update(zip(map(ast.unparse, names), found, strict=True))
                 case ast.Return(value=value) if value is not None:
                     body = self._value(value)
                     if not isinstance(body, Expr) or body.type != result:

@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 
 from ..tir import expr as tir
 from ..tir.expr import Expr, make
-from ..tir.types import Type
+from ..tir.types import Type, vector
+from ..tir.types import i16 as i16_type
 
 # Registers of 32 and 64 bits: one value or packed bytes and halfwords.
 i8: TypeAlias = Expr
@@ -66,8 +67,13 @@ imm_s32: TypeAlias = Expr
 # Stand for the types that each row of a family gives.
 T: TypeAlias = Expr
 N: TypeAlias = Expr
+U: TypeAlias = Expr
 W: TypeAlias = Expr
 Q: TypeAlias = Expr
+E: TypeAlias = Expr
+R: TypeAlias = Expr  # a scalar register with a constant
+K: int = 0  # stand for the numbers that each row of a family gives
+B: int = 0
 
 
 def _operator(op: str) -> Callable[..., Expr]:
@@ -162,6 +168,23 @@ def high(value: Expr) -> Expr:
 def widen(value: Expr) -> Expr:
     """Each lane in twice the bits, of the same sign."""
     return tir.cast(Type(value.type.kind, value.type.bits * 2), value)
+
+
+def lane(value: Expr, index: int) -> Expr:
+    return slice(value, index, 1)
+
+
+def iota(kind: Any) -> Expr:
+    """The lanes' numbers 0, 1, 2, ... as a constant of ``kind``."""
+    lanes = range(kind.lanes)
+    return make("concat", *(tir.const(index, kind.element) for index in lanes))
+
+
+def rotate(value: Expr, by: Expr) -> Expr:
+    """Lane i is lane ``i + by`` of ``value``, modulo its lanes; ``by`` is a scalar."""
+    lanes = value.type.lanes
+    index = make("tile", tir.cast(i16_type, by), attr=lanes)
+    return make("lookup", value, iota(vector(i16_type, lanes)) + index & (lanes - 1))
 
 
 def splat(value: Expr, like: Expr) -> Expr:
