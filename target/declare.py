@@ -9,9 +9,9 @@
 The function is never run: its body is parsed by its AST into an expression over the parameters, in
 the words of ``target/vocabulary.py`` and Python's operators. Annotations are type names, which say
 the register class too, or ``imm_u5`` and ``imm(low, high)`` for immediates. ``...`` as the body
-means none (memory, jumps). ``@family`` makes several rows that differ in types and names; where a
-parameter's type name stands for a number there, it is a scalar register that must hold this
-constant (its ``low`` and ``high``).
+means none (stores, jumps), and so does ``return memory()`` (loads). ``@family`` makes several rows
+that differ in types and names; where a parameter's type name stands for a number there, it is a
+scalar register that must hold this constant (its ``low`` and ``high``).
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def collect(modules: Iterable[Any]) -> dict[str, Instruction]:
     return table
 
 
-_FIELDS = dict(timing=(), unit="", asm="", hvx=None, since=60, kind=Kind.COMPUTE, accumulate=None,
-               bytes=0, align=0, tags="")  # fmt: skip
+_FIELDS: dict[str, Any] = dict(timing=(), unit="", asm="", hvx=None, since=60, kind=Kind.COMPUTE,
+                               accumulate=None, bytes=0, align=0, tags="")  # fmt: skip
 
 
 def _variant(function: Callable[..., Any], name: str, own: Mapping[str, Any],
@@ -141,7 +141,9 @@ class _Body:
             key: fields[key] for key in ("asm", "since", "kind", "accumulate", "bytes", "align")
         }
         unit = fields["unit"]
-        vectors = any(p.type.lanes * p.type.bits >= 1024 or p.type.kind == "b" for p in parameters)
+        kinds = [p.type for p in parameters] + ([result] if result else [])
+        large = (Register.VECTOR, Register.PAIR, Register.PREDICATE)
+        vectors = any(register_class(kind) in large for kind in kinds)
         guess = f"V6.{name.replace('_', '.')}.128B" if vectors else ""
         row = Instruction(
             name, parameters, result, body, timing=fields["timing"],
@@ -189,6 +191,8 @@ class _Body:
                 case ast.Assign(targets=[ast.Tuple(names)], value=ast.Tuple(values)):
                     found = [self._value(value) for value in values]
                     self.names.update(zip(map(ast.unparse, names), found, strict=True))
+                case ast.Return(value=ast.Call(func=ast.Name("memory"))):
+                    return None
                 case ast.Return(value=value) if value is not None:
                     body = self._value(value)
                     if not isinstance(body, Expr) or body.type != result:

@@ -92,6 +92,7 @@ def _counted(op: str) -> Callable[[Expr, int], Expr]:
 abs_diff = _operator("abs_diff")
 absolute = _operator("abs")
 concat = _operator("concat")
+equal = _operator("eq")
 halving_add = _operator("halving_add")
 halving_sub = _operator("halving_sub")
 interleave = _operator("interleave")
@@ -131,6 +132,11 @@ def reinterpret(kind: Any, value: Expr) -> Expr:
 def const(value: int, kind: Any) -> Expr:
     """``value`` in every lane of ``kind``."""
     return tir.const(value, kind)
+
+
+def memory() -> Expr:
+    """What a load gives: a row of memory has no body."""
+    raise AssertionError("bodies are parsed, not run")
 
 
 def slice(value: Expr, start: int, lanes: int) -> Expr:

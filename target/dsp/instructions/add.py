@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...declare import family, instruction
 from ...vocabulary import (
     N,
@@ -29,8 +31,10 @@ _PAIR = {"b": "i8x256", "h": "i16x128", "w": "i32x64"}
 _LANES = {"b": 128, "h": 64, "w": 32}
 
 
-def _wrapping(name: str) -> dict[str, dict[str, object]]:
-    single = {f"{name}{t}": dict(T=kind, t=t) for t, kind in _SINGLE.items()}
+def _wrapping(name: str) -> dict[str, dict[str, Any]]:
+    single: dict[str, dict[str, Any]] = {
+        f"{name}{t}": dict(T=kind, t=t) for t, kind in _SINGLE.items()
+    }
     pairs = {
         f"{name}{t}_dv": dict(T=kind, t=t, unit="VA_DV", tags="signless pair")
         for t, kind in _PAIR.items()
@@ -52,14 +56,16 @@ def vsub(a: T, b: T) -> T:
     return a - b
 
 
-def _saturating(name: str) -> dict[str, dict[str, object]]:
+def _saturating(name: str) -> dict[str, dict[str, Any]]:
     rows = {
         "ub": ("u8x128", 60), "b": ("i8x128", 62), "uh": ("u16x64", 60), "h": ("i16x64", 60),
         "uw": ("u32x32", 62), "w": ("i32x32", 60),
     }  # fmt: skip
     pairs = {"ub": "u8x256", "b": "i8x256", "uh": "u16x128", "h": "i16x128", "uw": "u32x64",
              "w": "i32x64"}  # fmt: skip
-    single = {f"{name}{t}sat": dict(T=kind, t=t, since=v) for t, (kind, v) in rows.items()}
+    single: dict[str, dict[str, Any]] = {
+        f"{name}{t}sat": dict(T=kind, t=t, since=v) for t, (kind, v) in rows.items()
+    }
     double = {
         f"{name}{t}sat_dv": dict(T=pairs[t], t=t, since=v, unit="VA_DV")
         for t, (_, v) in rows.items()
@@ -158,7 +164,7 @@ def vabs(a: T) -> T:
     return absolute(a)
 
 
-def _conditional(name: str) -> dict[str, dict[str, object]]:
+def _conditional(name: str) -> dict[str, dict[str, Any]]:
     return {f"{name}{t}q": dict(T=kind, Q=f"boolx{_LANES[t]}", t=t) for t, kind in _SINGLE.items()}
 
 

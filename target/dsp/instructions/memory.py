@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from ...declare import instruction
 from ...instruction import Kind
-from ...vocabulary import boolx128, i32x32
+from ...vocabulary import boolx128, i32x32, memory
 
 
 @instruction(timing=(9,), unit="LOAD,VA", kind=Kind.LOAD, bytes=128, align=128, hvx="",
              asm="{d} = vmem({addr})")  # fmt: skip
 def vmem() -> i32x32:
     """128 bytes at a multiple of 128: the low bits of the address are ignored."""
-    ...
+    return memory()
 
 
 @instruction(timing=(9,), unit="NOSLOT1,LOAD,VP", kind=Kind.LOAD, bytes=128, align=1, hvx="",
              asm="{d} = vmemu({addr})")  # fmt: skip
 def vmemu() -> i32x32:
     """128 bytes at any address."""
-    ...
+    return memory()
 
 
 @instruction(timing=(0, 7), unit="STORE,VA", kind=Kind.STORE, bytes=128, align=128, hvx="",

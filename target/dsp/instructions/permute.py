@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...declare import family, instruction
 from ...vocabulary import (
     E,
@@ -13,6 +15,7 @@ from ...vocabulary import (
     cast,
     concat,
     const,
+    equal,
     even,
     high,
     i8x128,
@@ -55,7 +58,7 @@ def vunpack(a: T) -> W:
     return cast(E, a)
 
 
-_SATURATE = {
+_SATURATE: dict[str, dict[str, Any]] = {
     "hub": dict(T="i16x64", N="u8x128", E="u8", t="h", n="ub"),
     "hb": dict(T="i16x64", N="i8x128", E="i8", t="h", n="b"),
     "wh": dict(T="i32x32", N="i16x64", E="i16", t="w", n="h"),
@@ -159,9 +162,8 @@ def vshuff(a: T) -> T:
 
 @instruction(timing=(9, 5, 5), unit="VP", tags="signless", asm="{d}.b = vdeale({a}.b,{b}.b)")
 def vdealb4w(a: i8x128, b: i8x128) -> i8x128:
-    """Bytes 0 of each word of ``b`` and ``a``, then bytes 2."""
-    both = concat(b, a)
-    return concat(even(even(both)), odd(even(both)))
+    """Bytes 0 of each word of ``b``, then bytes 2; then those of ``a``."""
+    return concat(split(even(b)), split(even(a)))
 
 
 @instruction(timing=(9, 5, 5, 2), unit="VP", tags="rt8 bits", asm="{d} = valign({a},{b},{r})")
@@ -200,8 +202,8 @@ def vcombine(a: i32x32, b: i32x32) -> i32x64:
     return concat(b, a)
 
 
-_LUT = dict(timing=(9, 5, 5, 2), unit="VP")
-_LUT_OR = dict(timing=(9, 7, 5, 5, 2), unit="VP_VS", accumulate="x")
+_LUT: dict[str, Any] = dict(timing=(9, 5, 5, 2), unit="VP")
+_LUT_OR: dict[str, Any] = dict(timing=(9, 7, 5, 5, 2), unit="VP_VS", accumulate="x")
 
 
 @instruction(**_LUT, tags="rt8 lut", asm="{d}.b = vlut32({a}.b,{b}.b,{r})")
@@ -209,14 +211,14 @@ def vlutvvb(a: u8x128, b: i8x128, r: i32) -> i8x128:
     """Entry ``a % 64`` of the table where ``a // 32 == r & 7``, else 0; the entries are the even
     bytes of ``b``, or its odd bytes where bit 1 of ``r`` is set."""
     entry = lookup(b, (a & 63) * 2 + splat((r >> 1) & 1, a))
-    return select((a >> 5) == splat(r & 7, a), entry, const(0, i8x128))
+    return select(equal(a >> 5, splat(r & 7, a)), entry, const(0, i8x128))
 
 
 @instruction(**_LUT_OR, tags="rt8 lut", asm="{x}.b |= vlut32({a}.b,{b}.b,{r})")
 def vlutvvb_oracc(x: i8x128, a: u8x128, b: i8x128, r: i32) -> i8x128:
     """Or with entry ``a % 64`` of the table where ``a // 32 == r & 7``."""
     entry = lookup(b, (a & 63) * 2 + splat((r >> 1) & 1, a))
-    return x | select((a >> 5) == splat(r & 7, a), entry, const(0, i8x128))
+    return x | select(equal(a >> 5, splat(r & 7, a)), entry, const(0, i8x128))
 
 
 @instruction(**_LUT, tags="lut", since=62, asm="{d}.b = vlut32({a}.b,{b}.b,#{i})")
@@ -224,11 +226,11 @@ def vlutvvbi(a: u8x128, b: i8x128, i: imm_u3) -> i8x128:
     """Entry ``a % 64`` of the table where ``a // 32 == i``, else 0; the entries are the even
     bytes of ``b``, or its odd bytes where bit 1 of ``i`` is set."""
     entry = lookup(b, (a & 63) * 2 + splat((i >> 1) & 1, a))
-    return select((a >> 5) == splat(i, a), entry, const(0, i8x128))
+    return select(equal(a >> 5, splat(i, a)), entry, const(0, i8x128))
 
 
 @instruction(**_LUT_OR, tags="lut", since=62, asm="{x}.b |= vlut32({a}.b,{b}.b,#{i})")
 def vlutvvb_oracci(x: i8x128, a: u8x128, b: i8x128, i: imm_u3) -> i8x128:
     """Or with entry ``a % 64`` of the table where ``a // 32 == i``."""
     entry = lookup(b, (a & 63) * 2 + splat((i >> 1) & 1, a))
-    return x | select((a >> 5) == splat(i, a), entry, const(0, i8x128))
+    return x | select(equal(a >> 5, splat(i, a)), entry, const(0, i8x128))

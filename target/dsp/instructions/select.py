@@ -8,6 +8,7 @@ from ...vocabulary import (
     T,
     boolx128,
     const,
+    equal,
     i32,
     i32x32,
     i32x64,
@@ -42,7 +43,7 @@ def vgt(a: T, b: T) -> Q:
         asm="{d} = vcmp.eq({a}.{t},{b}.{t})")  # fmt: skip
 def veq(a: T, b: T) -> Q:
     """``a == b`` for each lane, in every byte of the lane."""
-    return a == b
+    return equal(a, b)
 
 
 @family({"vmux": dict(T="i8x128", Q="boolx128"),
