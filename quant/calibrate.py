@@ -30,8 +30,7 @@ def ranges(
 ) -> dict[str, Range]:
     """The range of each group of tensors over all batches."""
     watched = {group: observer_of(observer) for group in groups.values()}
-    moved = {step.output for step in steps if step.op in MOVES}
-    sources = {name for name in groups if name not in moved}
+    sources = set(groups) - _followers(steps, groups)
 
     def record(name: str, array: Array) -> None:
         if name in sources:
@@ -53,6 +52,15 @@ def ranges(
     return _with_padding(steps, groups, found)
 
 
+def _followers(steps: Sequence[Step], groups: dict[str, str]) -> set[str]:
+    """Tensors that hold only values which their group shows elsewhere."""
+    return {
+        step.output
+        for step in steps
+        if step.op in MOVES and {groups[name] for name in step.inputs} == {groups[step.output]}
+    }
+
+
 def _with_padding(
     steps: Sequence[Step], groups: dict[str, str], found: dict[str, Range]
 ) -> dict[str, Range]:
@@ -67,16 +75,18 @@ def _with_padding(
 
 def _cut(graph: Graph, index: int, batch: Sequence[Array]) -> Iterator[list[Array]]:
     """The graph's batches in one calibration batch, checked."""
-    if isinstance(batch, np.ndarray) or len(batch) != len(graph.inputs):
-        came = "an array" if isinstance(batch, np.ndarray) else f"{len(batch)} arrays"
+    listed = isinstance(batch, (list, tuple))
+    if not listed or len(batch) != len(graph.inputs):
+        came = f"{len(batch)} arrays" if listed else f"of type {type(batch).__name__}"
         raise CalibrationError(
             f"calibration: a batch is a list of {len(graph.inputs)} arrays, one an input, "
             f"but batch {index} is {came}"
         )
-    arrays = [np.asarray(array) for array in batch]
+    arrays = [np.asarray(array, np.float32) for array in batch]
     wanted = [graph.types[name].shape for name in graph.inputs]
     times = {_times(a.shape, shape) for a, shape in zip(arrays, wanted, strict=True)}
-    if len(times) != 1 or 0 in times:
+    parts = times.pop()
+    if times or not parts:
         raise CalibrationError(
             f"calibration: inputs have the shapes {wanted} (or several of them along the first "
             f"axis), but batch {index} has {[a.shape for a in arrays]}"
@@ -85,7 +95,7 @@ def _cut(graph: Graph, index: int, batch: Sequence[Array]) -> Iterator[list[Arra
         raise CalibrationError(
             f"calibration: every value must be finite, but batch {index} has NaN or infinities"
         )
-    for part in zip(*(np.split(a, times.copy().pop()) for a in arrays), strict=True):
+    for part in zip(*(np.split(a, parts) for a in arrays), strict=True):
         yield list(part)
 
 

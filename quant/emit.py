@@ -132,7 +132,17 @@ def _table(emit: Emitter, step: Step) -> None:
 
 
 def _move(emit: Emitter, step: Step) -> None:
-    emit.node(step, step.op, [emit.tensor(name) for name in step.inputs], step.attrs)
+    emit.node(step, step.op, [_as_output(emit, step, name) for name in step.inputs], step.attrs)
+
+
+def _as_output(emit: Emitter, step: Step, name: str) -> str:
+    """The input ``name`` under the output's affine map, by a table where it has another."""
+    of, wanted = emit.affines[name], emit.affines[step.output]
+    if of == wanted:
+        return emit.tensor(name)
+    table = quantize_array((np.arange(256.0) - of.zero_point) * of.scale, wanted)
+    names = [emit.tensor(name), emit.constant(f"{name}.table", table)]
+    return emit.node(step, "lookup", names, {}, f"{name}.rescaled")
 
 
 def _pad(emit: Emitter, step: Step) -> None:

@@ -22,10 +22,17 @@ class Emitter:
     target: Graph
 
     def constant(self, name: str, values: Array) -> str:
-        """A weight, bias or table under a fresh name."""
+        """A weight, bias or table under ``name``, made longer where that is taken."""
         short = {"uint8": "u8", "int8": "i8", "int32": "i32"}[values.dtype.name]
+        name = self.fresh(name)
         self.target.constants[name] = values
         self.target.types[name] = TensorType(values.shape, short)
+        return name
+
+    def fresh(self, name: str) -> str:
+        """``name``, or a longer one that neither graph has."""
+        while name in self.source.types or name in self.target.types:
+            name += "_"
         return name
 
     def tensor(self, name: str) -> str:
@@ -43,13 +50,17 @@ class Emitter:
         inputs: Sequence[str],
         attrs: Mapping[str, object],
         output: str = "",
+        of: Affine | None = None,
     ) -> str:
-        """Append a node with its inferred shape; its output has the step's affine map."""
-        name = output or step.output
+        """Append a node with its inferred shape; its output has the step's affine map or ``of``.
+
+        ``output`` names a tensor that the float graph does not have.
+        """
+        name = self.fresh(output) if output else step.output
         made = Node(op, tuple(inputs), name, dict(attrs), step.origin)
         self.target.nodes.append(made)
         shape = infer_shape(self.target, made)
-        self.target.types[name] = TensorType(shape, "u8", self.affines[step.output])
+        self.target.types[name] = TensorType(shape, "u8", of or self.affines[step.output])
         return name
 
     def requant(self, step: Step, scales: Sequence[float], bound: int) -> Requant:

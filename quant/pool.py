@@ -9,11 +9,10 @@ windows inside the input are one piece; each window that the border cuts is a pi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..graph.graph import TensorType
 from .emitter import Emitter, zero_and_reach
 from .plan import Step
 
@@ -66,25 +65,29 @@ def avg_pool2d(emit: Emitter, step: Step) -> None:
     shape = emit.source.types[x].shape
     common = divisor(step.attrs)
     if common is not None:
-        _pooled(emit, step, x, common, step.output, step.attrs)
+        _pooled(emit, step, x, common, "", step.attrs)
         return
     rows, columns = pieces(step.attrs, shape)
-    bands = []
-    for i, row in enumerate(rows):
-        band = _region(emit, step, x, 2, row, f"{step.output}.{i}")
-        cells = []
-        for j, column in enumerate(columns):
-            name = f"{step.output}.{i}.{j}"
-            cell = _region(emit, step, band, 3, column, name)
-            window = {
-                "kernel": (row.kernel, column.kernel),
-                "stride": (row.stride, column.stride),
-                "padding": ((0, 0), (0, 0)),
-            }
-            count = row.kernel * column.kernel
-            cells.append(_pooled(emit, step, cell, count, f"{name}.mean", window))
-        bands.append(emit.node(step, "cat", cells, {"axis": 3}, f"{step.output}.{i}.row"))
+    bands = [_band(emit, step, x, row, columns, f"{step.output}.{i}") for i, row in enumerate(rows)]
     emit.node(step, "cat", bands, {"axis": 2})
+
+
+def _band(
+    emit: Emitter, step: Step, x: str, row: Piece, columns: Sequence[Piece], name: str
+) -> str:
+    """The output rows of one piece, all their columns."""
+    band = _region(emit, step, x, 2, row, name)
+    cells = []
+    for j, column in enumerate(columns):
+        cell = _region(emit, step, band, 3, column, f"{name}.{j}")
+        window = {
+            "kernel": (row.kernel, column.kernel),
+            "stride": (row.stride, column.stride),
+            "padding": ((0, 0), (0, 0)),
+        }
+        count = row.kernel * column.kernel
+        cells.append(_pooled(emit, step, cell, count, f"{name}.{j}.mean", window))
+    return emit.node(step, "cat", cells, {"axis": 3}, f"{name}.row")
 
 
 def _pooled(emit: Emitter, step: Step, x: str, count: int, output: str, window: Any) -> str:
@@ -100,7 +103,4 @@ def _pooled(emit: Emitter, step: Step, x: str, count: int, output: str, window: 
 def _region(emit: Emitter, step: Step, x: str, axis: int, piece: Piece, output: str) -> str:
     """The part of ``x`` that the piece's windows read; it keeps x's affine map."""
     attrs = {"axis": axis, "start": piece.start, "stop": piece.stop, "step": 1}
-    name = emit.node(step, "slice", [x], attrs, output)
-    kind = emit.target.types[name]
-    emit.target.types[name] = TensorType(kind.shape, "u8", emit.affines[step.inputs[0]])
-    return name
+    return emit.node(step, "slice", [x], attrs, output, emit.affines[step.inputs[0]])

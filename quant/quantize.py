@@ -12,6 +12,7 @@ from ..graph.graph import Affine, Array, Graph, TensorType
 from ..graph.integer import verify
 from .affine import affine
 from .calibrate import ranges
+from .channels import channel_products
 from .emit import EMIT, SOFTMAX_OUTPUT
 from .emitter import Emitter
 from .errors import QuantizationError
@@ -33,6 +34,7 @@ def quantize(
     """
     if mode not in MODES:
         raise QuantizationError(f"mode: must be one of {', '.join(MODES)}, but got {mode!r}")
+    graph = channel_products(graph)
     steps = plan(graph)
     _check(steps)
     groups = share(graph, steps)
