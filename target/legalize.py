@@ -54,10 +54,11 @@ def size_of(kind: Type) -> int:
 
 
 class Legalizer:
-    """Turns expressions into trees; ``fetch`` makes the loads (registers, memory versions)."""
+    """Turns expressions into trees; ``fetch`` makes the loads (registers, memory versions), and
+    ``expand`` writes a leaf in steps that selection can combine with what follows."""
 
-    def __init__(self, fetch: Fetch) -> None:
-        self.fetch = fetch
+    def __init__(self, fetch: Fetch, expand: Callable[[Expr], Expr | None]) -> None:
+        self.fetch, self.expand = fetch, expand
         self.memo: dict[Expr, Tree] = {}
 
     def forget(self) -> None:
@@ -96,7 +97,13 @@ class Legalizer:
         if node.op in CAST_OPS:
             return _converted(node, self.tree(node.args[0]))
         trees = [self.tree(arg) for arg in node.args]
-        return _map(lambda *leaves: _apply(node, leaves), trees, kind)
+        return _map(lambda *leaves: self._apply(node, leaves), trees, kind)
+
+    def _apply(self, node: Expr, leaves: tuple[Expr, ...]) -> Expr:
+        leaf: Expr | None = make(node.op, *leaves, attr=node.attr)
+        while leaf is not None:
+            last, leaf = leaf, self.expand(leaf) if leaf.type.lanes > 1 else None
+        return last
 
     def _scalar(self, node: Expr) -> Tree:
         if node.op == "load":
@@ -315,9 +322,18 @@ def _like(tree: Tree, shape: Parts) -> list[Tree]:
         return [tree.resized(tree.type.lanes // count)] * count
     if isinstance(tree, Parts) and tree.kind == shape.kind and len(tree.parts) == count:
         return list(tree.parts)
+    if isinstance(tree, Parts) and all(_splits(part, shape.kind, count) for part in tree.parts):
+        columns = [_like(part, shape) for part in tree.parts]
+        return [_halved(tree.kind, [column[i] for column in columns]) for i in range(count)]
     if isinstance(tree, Parts) and shape.kind == "interleave" and count == 2:
         return _dealt(tree)
     raise SelectError("lanes: the operands hold their lanes in different orders")
+
+
+def _splits(tree: Tree, kind: str, count: int) -> bool:
+    return isinstance(tree, Splat) or (
+        isinstance(tree, Parts) and tree.kind == kind and len(tree.parts) == count
+    )
 
 
 def _dealt(tree: Parts) -> list[Tree]:
@@ -330,10 +346,6 @@ def _dealt(tree: Parts) -> list[Tree]:
         return [make("slice", pair, attr=(i * lanes, lanes)) for i in (0, 1)]
     columns = [_dealt(part) if isinstance(part, Parts) else [part, part] for part in (low, high)]
     return [Parts("concat", (columns[0][i], columns[1][i])) for i in (0, 1)]
-
-
-def _apply(node: Expr, leaves: tuple[Expr, ...]) -> Expr:
-    return make(node.op, *leaves, attr=node.attr)
 
 
 def _converted(node: Expr, tree: Tree) -> Tree:

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 
-from ..tir.expr import Expr, const, make, walk
-from ..tir.ops import OPS
-from ..tir.types import Type, i16, i32, vector
+import numpy as np
+
+from ..tir.expr import Expr, const, free_vars, make, walk
+from ..tir.ops import OPS, Value
+from ..tir.types import Type, i32, i64
 from .instruction import Instruction, Kind, Register, register_class
 
 Bindings = dict[str, Expr]
@@ -37,6 +40,7 @@ class Expansion:
 
     op: str
     rewrite: Callable[[Expr], Expr | None]
+    early: bool = False  # before its users are known: they may combine with the last step
 
 
 def has_register(kind: Type) -> bool:
@@ -55,7 +59,8 @@ class Selector:
         for row in rows:
             self.by_name[row.name] = row
             if row.kind is Kind.COMPUTE and row.body is not None and row.body.op != "var":
-                self.by_root.setdefault((row.body.op, row.body.type), []).append(row)
+                for kind in _kinds(row):
+                    self.by_root.setdefault((row.body.op, kind), []).append(row)
         self.expansions: dict[str, list[Expansion]] = {}
         for expansion in expansions:
             self.expansions.setdefault(expansion.op, []).append(expansion)
@@ -71,28 +76,34 @@ class Selector:
                 best = found
         return best
 
-    def expand(self, node: Expr) -> Expr | None:
-        """``node`` in smaller steps, if an expansion applies."""
+    def expand(self, node: Expr, early: bool = False) -> Expr | None:
+        """``node`` in smaller steps, if an expansion applies; ``early`` asks only for such."""
         for expansion in self.expansions.get(node.op, ()):
-            found = expansion.rewrite(node)
+            found = expansion.rewrite(node) if expansion.early or not early else None
             if found is not None:
                 return found
         return None
 
-    def _match_row(self, row: Instruction, node: Expr, single: Callable[[Expr], bool]) -> Cover | None:
-        bindings: Bindings = {}
+    def _match_row(
+        self, row: Instruction, node: Expr, single: Callable[[Expr], bool]
+    ) -> Cover | None:
+        matcher = _Matcher(single, _loose(row))
         assert row.body is not None
-        if not _match(row.body, node, bindings, single, True):
+        if not matcher.match(row.body, node, True):
             return None
         operands = []
         for parameter in row.parameters:
-            bound = bindings.get(parameter.name)
+            bound = matcher.bindings.get(parameter.name)
+            if bound is None and parameter.low == parameter.high != 0:
+                bound = const(parameter.low, parameter.type)  # a register that the row fixes
             if bound is None:
                 return None
             if parameter.register is Register.IMMEDIATE:
                 if not bound.is_const or not parameter.low <= bound.attr <= parameter.high:
                     return None
-            elif not has_register(bound.type) or register_class(bound.type) is not parameter.register:
+            elif (
+                not has_register(bound.type) or register_class(bound.type) is not parameter.register
+            ):
                 return None
             operands.append(bound)
         return Cover(row, tuple(operands), _inside(row))
@@ -122,41 +133,97 @@ def _rank(cover: Cover) -> tuple[int, int, int]:
     return -cover.inside, _UNIT_COST.get(unit, 1), registers
 
 
-def _match(
-    pattern: Expr, node: Expr, bindings: Bindings, single: Callable[[Expr], bool], root: bool
-) -> bool:
-    if pattern.op == "var":
-        return _bind(pattern, node, bindings)
-    if pattern.op != node.op or pattern.type != node.type or pattern.attr != node.attr:
+def _loose(row: Instruction) -> bool:
+    """Rows whose bits do not depend on the sign of their lanes."""
+    return bool(row.tags & {"signless", "bits", "lut"})
+
+
+def _kinds(row: Instruction) -> list[Type]:
+    """The types of result that a row can compute."""
+    assert row.body is not None
+    kind = row.body.type
+    if not _loose(row) or not kind.is_int:
+        return [kind]
+    return [Type(sign, kind.bits, kind.lanes) for sign in "iu"]
+
+
+class _Matcher:
+    """Matches one row's body against a node; ``loose`` ignores the signs of types."""
+
+    def __init__(self, single: Callable[[Expr], bool], loose: bool) -> None:
+        self.single, self.loose = single, loose
+        self.bindings: Bindings = {}
+
+    def match(self, pattern: Expr, node: Expr, root: bool) -> bool:
+        if pattern.op == "var":
+            return self._bind(pattern, node)
+        if node.op == "const" and pattern.op != "const":
+            return self._solve(pattern, node)
+        if pattern.op != node.op or not self._same(pattern.type, node.type):
+            return False
+        if pattern.attr != node.attr or len(pattern.args) != len(node.args):
+            return False
+        if not root and node.args and not self.single(node):
+            return False
+        saved = dict(self.bindings)
+        if self._all(pattern.args, node.args):
+            return True
+        if len(node.args) == 2 and OPS[node.op].commutes:
+            self.bindings = saved
+            return self._all(pattern.args, node.args[::-1])
         return False
-    if len(pattern.args) != len(node.args):
-        return False
-    if not root and node.args and not single(node):
-        return False
-    saved = dict(bindings)
-    if _match_all(pattern.args, node.args, bindings, single):
+
+    def _all(self, patterns: tuple[Expr, ...], nodes: tuple[Expr, ...]) -> bool:
+        return all(self.match(p, n, False) for p, n in zip(patterns, nodes, strict=True))
+
+    def _same(self, a: Type, b: Type) -> bool:
+        if a == b:
+            return True
+        return self.loose and a.is_int and b.is_int and (a.bits, a.lanes) == (b.bits, b.lanes)
+
+    def _bind(self, pattern: Expr, node: Expr) -> bool:
+        if not self._same(pattern.type, node.type):
+            return False
+        return self.bindings.setdefault(str(pattern.attr), node) is node
+
+    def _solve(self, pattern: Expr, node: Expr) -> bool:
+        """A constant that is the pattern at some constant of its one scalar operand."""
+        if not self._same(pattern.type, node.type) or node.type.kind == "b":
+            return False
+        scalar = _lone_scalar(pattern)
+        if scalar is None:
+            return False
+        name = str(scalar.attr)
+        value = const(int(node.attr), scalar.type)
+        if self.bindings.get(name, value) is not value or not _gives(pattern, scalar, value, node):
+            return False
+        self.bindings[name] = value
         return True
-    if len(node.args) == 2 and OPS[node.op].commutes:
-        bindings.clear()
-        bindings.update(saved)
-        return _match_all(pattern.args, node.args[::-1], bindings, single)
-    return False
 
 
-def _match_all(
-    patterns: tuple[Expr, ...],
-    nodes: tuple[Expr, ...],
-    bindings: Bindings,
-    single: Callable[[Expr], bool],
-) -> bool:
-    return all(_match(p, n, bindings, single, False) for p, n in zip(patterns, nodes, strict=True))
+@cache
+def _lone_scalar(pattern: Expr) -> Expr | None:
+    variables = free_vars(pattern)
+    if len(variables) != 1:
+        return None
+    (variable,) = variables
+    return variable if variable.type.lanes == 1 and variable.type.is_int else None
 
 
-def _bind(pattern: Expr, node: Expr, bindings: Bindings) -> bool:
-    if pattern.type != node.type:
-        return False
-    known = bindings.setdefault(str(pattern.attr), node)
-    return known is node
+@cache
+def _gives(pattern: Expr, scalar: Expr, value: Expr, wanted: Expr) -> bool:
+    """Whether the pattern is ``wanted`` in every lane where its scalar is ``value``."""
+
+    def evaluate(node: Expr) -> Value:
+        if node is scalar:
+            node = value
+        if node.op == "const":
+            return np.full(node.type.lanes, node.attr, node.type.numpy)
+        meaning = OPS[node.op].meaning
+        assert meaning is not None
+        return meaning(node.type, node.attr, *(evaluate(arg) for arg in node.args))
+
+    return bool((evaluate(pattern) == wanted.attr).all())
 
 
 # Expansions of the fixed-point vocabulary into steps that HVX has ---------------------------
@@ -185,6 +252,16 @@ def _left_first(node: Expr) -> Expr | None:
     return make("rounding_mul_shr", a << const(by, a.type), m, const(31, s.type))
 
 
+def _shift_first(node: Expr) -> Expr | None:
+    """rounding_shr(x, s) = rounding_shr(x >> t, s - t): floors compose. Narrowing shifts count to
+    one less than the narrow lane's bits."""
+    x, s = node.args
+    most = node.type.bits // 2 - 1
+    if not s.is_const or node.type.lanes == 1 or s.attr <= most:
+        return None
+    return make("rounding_shr", x >> const(s.attr - most, x.type), const(most, s.type))
+
+
 def _round_alone(node: Expr) -> Expr | None:
     """rounding_shr(x, s) = (floor(x / 2**(s-1)) + 1) >> 1: no overflow for s > 1."""
     x, s = node.args
@@ -201,8 +278,6 @@ def _wide_scalar(node: Expr) -> Expr | None:
     """The scalar product in 64 bits, rounded and shifted there; it fits i32 by the contract."""
     if node.type.lanes != 1:
         return None
-    from ..tir.types import i64
-
     a, m, s = node.args
     if not s.is_const:
         return None
@@ -212,10 +287,9 @@ def _wide_scalar(node: Expr) -> Expr | None:
 
 
 EXPANSIONS = (
-    Expansion("rounding_mul_shr", _requantize),
-    Expansion("rounding_mul_shr", _left_first),
+    Expansion("rounding_mul_shr", _requantize, early=True),
+    Expansion("rounding_mul_shr", _left_first, early=True),
+    Expansion("rounding_shr", _shift_first, early=True),
     Expansion("rounding_mul_shr", _wide_scalar),
     Expansion("rounding_shr", _round_alone),
 )
-
-__all__ = ["EXPANSIONS", "Cover", "Expansion", "Selector", "has_register", "i16", "vector"]

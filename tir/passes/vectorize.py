@@ -167,8 +167,11 @@ class _Vectorizer:
 
 
 def _insert(value: Expr, inner: int, extent: int) -> Expr:
-    """A new axis of ``extent`` just outside the ``inner`` innermost lanes."""
+    """A new axis of ``extent`` just outside the ``inner`` innermost lanes; narrow before wide."""
     total = value.type.lanes
+    if value.op in ("cast", "sat_cast"):
+        narrow = _insert(value.args[0], inner, extent)
+        return Expr(value.op, vector(value.type, narrow.type.lanes), (narrow,))
     if inner == total:
         return make("tile", value, attr=extent)
     if inner == 1:
@@ -189,6 +192,11 @@ def _consecutive(digits: list[tuple[int, int]]) -> bool:
     return True
 
 
+def _from_inside(digits: list[tuple[int, int]]) -> bool:
+    """Whether to take the innermost axis apart: the outermost one holds the consecutive lanes."""
+    return digits[0][1] == 1
+
+
 def _gather(node: Expr, start: Linear, digits: list[tuple[int, int]]) -> Expr:
     """The load's lanes over ``digits`` (extent, stride), outermost first."""
     if _consecutive(digits):
@@ -196,10 +204,8 @@ def _gather(node: Expr, start: Linear, digits: list[tuple[int, int]]) -> Expr:
         for extent, _ in digits:
             count *= extent
         return Expr("load", vector(node.type, count), (from_linear(start),), node.attr)
-    (extent, stride), inner = digits[-1], digits[-1][1] != 1 and any(s == 1 for _, s in digits)
-    rest = digits[:-1]
-    if not inner:
-        (extent, stride), rest = digits[0], digits[1:]
+    inner = _from_inside(digits)
+    (extent, stride), rest = (digits[-1], digits[:-1]) if inner else (digits[0], digits[1:])
     if not rest and stride != 1:
         return _strided(node, start, extent, stride)
     parts = [_gather(node, start.plus(Linear({}, step * stride)), rest) for step in range(extent)]
@@ -221,7 +227,7 @@ def _scatter(
     if _consecutive(digits):
         out.append(replace(stmt, index=(from_linear(start),), value=value))
         return
-    inner = digits[-1][1] != 1 and any(s == 1 for _, s in digits)
+    inner = _from_inside(digits)
     (extent, stride), rest = (digits[-1], digits[:-1]) if inner else (digits[0], digits[1:])
     size = value.type.lanes // extent
     for step in range(extent):

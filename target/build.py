@@ -1,0 +1,348 @@
+"""From a lowered kernel to a program: phases, loops, and selected instructions over registers.
+
+    dsp: PrimFunc -> lower_blocks -> flatten_buffers -> vectorize_loops -> unroll_loops -> here
+
+Statements between two loops form a region: its stores and register writes are gathered first, as a
+DAG of shared expressions with versioned loads, and then selected and emitted in program order.
+Register buffers (scope ``reg``) become virtual registers that loops carry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..tir.expr import Expr, make, walk
+from ..tir.linear import Linear, linear
+from ..tir.stmt import (
+    Alloc,
+    Buffer,
+    Copy,
+    For,
+    LoopKind,
+    PrimFunc,
+    Region,
+    Seq,
+    Stmt,
+    Store,
+    Wait,
+    children,
+    walk_stmt,
+)
+from ..tir.types import Type, vector
+from .emit import Emitter, RowNames
+from .errors import SelectError
+from .legalize import VECTOR, Legalizer, Parts, Splat, Tree, register, size_of
+from .program import Address, Dma, Item, Loop, Phase, Place, Program
+from .program import Wait as WaitItem
+from .select import Selector
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What the kernel does to one buffer of memory: its place, and a version that stores raise."""
+
+    place: Place
+    element: Type
+    version: int = 0
+
+
+@dataclass(slots=True)
+class Builder:
+    """Builds one program; ``selector`` and ``names`` belong to the target."""
+
+    selector: Selector
+    names: RowNames
+    memory: dict[str, _Memory] = field(default_factory=dict)
+    registers: dict[str, Buffer] = field(default_factory=dict)
+    vectors: set[str] = field(default_factory=set)
+
+    def build(self, func: PrimFunc) -> Program:
+        for param in func.params:
+            data = func.constants.get(param.name)
+            raw = None if data is None else data.tobytes()
+            self._place(param, Place(param.name, param.bytes, param.scope, data=raw))
+        self._declare(func.body, False)
+        self._find_vectors(func.body)
+        phases = self._phases(func.body)
+        return Program(func.name, [m.place for m in self.memory.values()], phases)
+
+    def _place(self, buffer: Buffer, place: Place) -> None:
+        if buffer.name in self.memory or buffer.name in self.registers:
+            raise SelectError(f"buffers: names must differ, but {buffer.name} stands twice")
+        self.memory[buffer.name] = _Memory(place, buffer.type)
+
+    def _declare(self, stmt: Stmt, threaded: bool) -> None:
+        """Gives every local buffer its place; below a parallel loop each thread has its own."""
+        if isinstance(stmt, Alloc):
+            buffer = stmt.buffer
+            if buffer.scope == "reg":
+                self.registers[buffer.name] = buffer
+            else:
+                local = Place(buffer.name, buffer.bytes, buffer.scope, True, threaded)
+                self._place(buffer, local)
+        threaded |= isinstance(stmt, For) and stmt.kind is LoopKind.PARALLEL
+        for child in children(stmt):
+            self._declare(child, threaded)
+
+    def _find_vectors(self, stmt: Stmt) -> None:
+        """Register buffers that any access reads or writes by whole vectors."""
+        for node in walk_stmt(stmt):
+            if isinstance(node, Store):
+                if node.value.type.lanes > 1:
+                    self.vectors.add(node.buffer.name)
+                for part in walk(node.value):
+                    if part.op == "load" and part.type.lanes > 1:
+                        self.vectors.add(part.attr.name)
+
+    def _phases(self, stmt: Stmt) -> list[Phase]:
+        phases: list[Phase] = []
+        serial: list[Stmt] = []
+
+        def close() -> None:
+            if serial:
+                phases.append(self._phase(tuple(serial), None))
+                serial.clear()
+
+        for part in _flat(stmt):
+            if isinstance(part, For) and part.kind is LoopKind.PARALLEL:
+                close()
+                phases.append(self._phase((part.body,), (str(part.axis.attr), part.extent)))
+            else:
+                serial.append(part)
+        close()
+        return phases
+
+    def _phase(self, stmts: tuple[Stmt, ...], parallel: tuple[str, int] | None) -> Phase:
+        loops = [parallel[0]] if parallel else []
+        body = _Body(self, loops)
+        for stmt in stmts:
+            body.run(stmt)
+        return Phase([*body.emitter.prelude, *body.finish()], parallel)
+
+
+def _flat(stmt: Stmt) -> list[Stmt]:
+    """Top-level statements in order, without the allocations around them."""
+    if isinstance(stmt, Seq):
+        return [part for child in stmt.stmts for part in _flat(child)]
+    return _flat(stmt.body) if isinstance(stmt, Alloc) else [stmt]
+
+
+class _Body:
+    """The statements of one phase; ``items`` is the innermost list under construction."""
+
+    def __init__(self, builder: Builder, loops: list[str]) -> None:
+        self.builder, self.loops = builder, loops
+        self.items: list[Item] = []
+        self.emitter = Emitter(builder.selector, builder.names)
+        self.region = _RegionBuilder(self)
+
+    def run(self, stmt: Stmt) -> None:
+        match stmt:
+            case Seq(stmts):
+                for part in stmts:
+                    self.run(part)
+            case Alloc(body=body):
+                self.run(body)
+            case Store():
+                self.region.store(stmt)
+            case For():
+                self._loop(stmt)
+            case Copy():
+                self.flush()
+                self.items.extend(self._dma(stmt))
+            case Wait(token=token):
+                self.flush()
+                self.items.append(WaitItem(token))
+            case _:
+                raise SelectError(f"select: the dsp has no {type(stmt).__name__} within a kernel")
+
+    def finish(self) -> list[Item]:
+        self.flush()
+        return self.items
+
+    def flush(self) -> None:
+        self.items.extend(self.region.close())
+
+    def _loop(self, loop: For) -> None:
+        if loop.kind is LoopKind.PARALLEL:
+            raise SelectError(f"select: the parallel loop {loop.axis.attr} must be outermost")
+        self.flush()
+        outer, self.items = self.items, []
+        self.loops.append(str(loop.axis.attr))
+        self.emitter.enter(self.loops[-1])
+        self.run(loop.body)
+        self.flush()
+        counter = self.emitter.leave(self.loops.pop())
+        inner, self.items = self.items, outer
+        self.items.extend(counter.before)
+        self.items.append(Loop(str(loop.axis.attr), loop.extent, [*inner, *counter.after]))
+
+    def _dma(self, copy: Copy) -> list[Item]:
+        rows, row, target_stride, source_stride = _rows(copy)
+        token = copy.token or "copy"
+        size = copy.target.buffer.type.bytes
+        start = Dma(
+            token,
+            self.address(copy.target.buffer.name, _start(copy.target), size),
+            self.address(copy.source.buffer.name, _start(copy.source), size),
+            rows,
+            row * size,
+            target_stride * size,
+            source_stride * size,
+        )
+        self.region.touched(copy.target.buffer.name)
+        return [start] if copy.token else [start, WaitItem(token)]
+
+    def address(self, buffer: str, form: Linear, size: int, extra: int = 0) -> Address:
+        """Bytes from a linear element index; what is no loop variable goes to a register."""
+        terms: dict[str, int] = {}
+        rest = Linear({}, 0)
+        for atom, coefficient in form.terms.items():
+            if atom.op == "var" and atom.attr in self.loops:
+                terms[str(atom.attr)] = coefficient * size
+            else:
+                rest = rest.plus(Linear({atom: coefficient * size}, 0))
+        index = self.emitter.index(self.region.scalar, rest) if rest.terms else None
+        return Address(buffer, form.constant * size + extra, tuple(sorted(terms.items())), index)
+
+
+def _start(region: Region) -> Linear:
+    form, stride = Linear({}, 0), 1
+    for extent, start in zip(reversed(region.buffer.shape), reversed(region.start), strict=True):
+        form = form.plus(linear(start), stride)
+        stride *= extent
+    return form
+
+
+def _rows(copy: Copy) -> tuple[int, int, int, int]:
+    """(rows, elements a row, target stride, source stride) of a box that is a 2-D copy."""
+    boxes = []
+    for region in (copy.target, copy.source):
+        runs, stride = [], 1
+        for extent, size in zip(
+            reversed(region.extent), reversed(region.buffer.shape), strict=True
+        ):
+            if extent > 1:
+                if runs and runs[-1][0] * runs[-1][1] == stride:
+                    runs[-1] = (runs[-1][0] * extent, runs[-1][1])
+                else:
+                    runs.append((extent, stride))
+            stride *= size
+        boxes.append(runs or [(1, 1)])
+    total = 1
+    for extent, _ in boxes[0]:
+        total *= extent
+    row = min(runs[0][0] if runs[0][1] == 1 else 1 for runs in boxes)
+    strides = [_row_stride(runs, row) for runs in boxes]
+    if total % row or None in strides:
+        raise SelectError("copy: a DMA moves rows of equal length, at one distance on each side")
+    return total // row, row, strides[0] or row, strides[1] or row
+
+
+def _row_stride(runs: list[tuple[int, int]], row: int) -> int | None:
+    """Elements between rows of ``row`` elements within the box's runs, if that is one number."""
+    first = runs[0][0] if runs[0][1] == 1 else 1
+    outer = runs[1:] if runs[0][1] == 1 else runs
+    if first == row:
+        return outer[0][1] if len(outer) == 1 else row if not outer else None
+    return row if not outer else None
+
+
+class _RegionBuilder:
+    """Straight-line code as a DAG: register units with their values, stores in order."""
+
+    def __init__(self, body: _Body) -> None:
+        self.body, self.builder = body, body.builder
+        self.legal = Legalizer(self.fetch, lambda e: self.builder.selector.expand(e, early=True))
+        self.values: dict[tuple[str, int], Expr] = {}
+        self.effects: list[tuple[Address, Expr]] = []
+
+    def touched(self, buffer: str) -> None:
+        self.builder.memory[buffer].version += 1
+        self.legal.forget()
+
+    def scalar(self, expr: Expr) -> Expr:
+        """A scalar expression with its loads resolved."""
+        return register(self.legal.tree(expr))
+
+    def fetch(self, node: Expr, start: int, kind: Type) -> Expr:
+        """The register-size part of a load that begins ``start`` bytes into it."""
+        buffer: Buffer = node.attr
+        form = linear(node.args[0])
+        if buffer.name in self.builder.registers:
+            return self._read(buffer, form, start, kind)
+        memory = self.builder.memory[buffer.name]
+        where = self.body.address(buffer.name, form, buffer.type.bytes, start)
+        return Expr("fetch", kind, (), (where, memory.version))
+
+    def _unit(self, buffer: Buffer, form: Linear, start: int) -> tuple[str, int]:
+        if form.terms:
+            raise SelectError(
+                f"registers: an index of {buffer.name} must be known, but got {form}"
+                " (unroll the loops over it)"
+            )
+        offset = form.constant * buffer.type.bytes + start
+        size = VECTOR if buffer.name in self.builder.vectors else buffer.type.bytes
+        if offset % size:
+            raise SelectError(f"registers: accesses of {buffer.name} must be whole registers")
+        return buffer.name, offset // size
+
+    def _read(self, buffer: Buffer, form: Linear, start: int, kind: Type) -> Expr:
+        unit = self._unit(buffer, form, start)
+        if size_of(kind) != VECTOR and buffer.name in self.builder.vectors:
+            raise SelectError(f"registers: {buffer.name} is read in parts of a register")
+        found = self.values.get(unit)
+        return Expr("var", kind, (), unit) if found is None else found
+
+    def store(self, stmt: Store) -> None:
+        tree = self.legal.tree(stmt.value)
+        form = linear(stmt.index[0])
+        buffer, size = stmt.buffer, size_of(stmt.value.type)
+        pieces = self._pieces(tree, stmt.value.type)
+        if buffer.name in self.builder.registers:
+            step = size // len(pieces)
+            for i, piece in enumerate(pieces):
+                self.values[self._unit(buffer, form, i * step)] = piece
+            self.legal.forget()
+            return
+        for i, piece in enumerate(pieces):
+            offset = i * (size // len(pieces))
+            where = self.body.address(buffer.name, form, buffer.type.bytes, offset)
+            self.effects.append((where, piece))
+        self.touched(buffer.name)
+
+    def _pieces(self, tree: Tree, kind: Type) -> list[Expr]:
+        """The registers of a value in memory order."""
+        if isinstance(tree, Parts):
+            if tree.kind == "interleave":
+                tree = _restored(tree)
+            inner = vector(kind, kind.lanes // len(tree.parts))
+            return [piece for part in tree.parts for piece in self._pieces(part, inner)]
+        if isinstance(tree, Splat) and size_of(tree.type) > VECTOR:
+            count = size_of(tree.type) // VECTOR
+            return [register(tree.resized(tree.type.lanes // count))] * count
+        return [register(tree)]
+
+    def close(self) -> list[Item]:
+        """The region's code."""
+        if not (self.values or self.effects):
+            return []
+        items = self.body.emitter.region(self.effects, self.values)
+        self.values, self.effects = {}, []
+        self.legal.forget()
+        return items
+
+
+def _restored(tree: Parts) -> Parts:
+    """Interleaved registers in memory order: one permutation of the pair."""
+    low, high = tree.parts
+    if isinstance(low, Parts) or isinstance(high, Parts):
+        assert isinstance(low, Parts) and isinstance(high, Parts)
+        if low.kind == "interleave":
+            low, high = _restored(low), _restored(high)
+        pairs = zip(low.parts, high.parts, strict=True)
+        return Parts("concat", tuple(_restored(Parts("interleave", pair)) for pair in pairs))
+    a, b = register(low), register(high)
+    whole = make("interleave", a, b)
+    lanes = a.type.lanes
+    return Parts("concat", tuple(make("slice", whole, attr=(i * lanes, lanes)) for i in (0, 1)))

@@ -1,0 +1,41 @@
+"""The dsp's pipeline: the list of passes from a scheduled kernel to its selected program.
+
+PrimFunc -> lower_blocks -> flatten_buffers -> vectorize_loops -> unroll_loops -> Program
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...tir.passes.blocks import lower_blocks
+from ...tir.passes.flatten import flatten_buffers
+from ...tir.passes.unroll import unroll_loops
+from ...tir.passes.vectorize import vectorize_loops
+from ...tir.stmt import PrimFunc
+from ..build import Builder
+from ..program import Program
+from .machine import Machine
+from .rows import Roles, selector
+
+PASSES: tuple[Callable[[PrimFunc], PrimFunc], ...] = (
+    lower_blocks,
+    flatten_buffers,
+    vectorize_loops,
+    unroll_loops,
+)
+
+Dump = Callable[[int, str, PrimFunc], None]
+
+
+def lower(func: PrimFunc, dump: Dump | None = None) -> PrimFunc:
+    """``func`` after all passes; ``dump(number, pass name, kernel)`` sees each step."""
+    for number, run in enumerate(PASSES, 1):
+        func = run(func)
+        if dump is not None:
+            dump(number, run.__name__, func)
+    return func
+
+
+def build(func: PrimFunc, machine: Machine, dump: Dump | None = None) -> Program:
+    """The selected program of a scheduled kernel; SelectError where the machine has no way."""
+    return Builder(selector(machine.version), Roles(machine.version)).build(lower(func, dump))

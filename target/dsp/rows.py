@@ -1,0 +1,74 @@
+"""The rows that selection asks for by role: loads, stores, moves, constants, splats."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from ...tir.types import Type
+from ..errors import SelectError
+from ..instruction import Instruction, Register
+from ..legalize import size_of
+from ..select import EXPANSIONS, Selector
+
+from .instructions import instructions
+from .scalar import INSTRUCTIONS as SCALAR
+
+_LOADS = {("u", 1): "loadrub", ("i", 1): "loadrb", ("u", 2): "loadruh", ("i", 2): "loadrh"}
+_STORES = {1: "storerb", 2: "storerh", 4: "storeri", 8: "storerd"}
+_SPLATS = {8: "lvsplatb", 16: "lvsplath", 32: "lvsplatw"}
+_MOVES = {
+    Register.VECTOR: "vassign",
+    Register.PAIR: "vassignp",
+    Register.SCALAR: "tfr",
+    Register.DOUBLE: "tfrp",
+    Register.PREDICATE: "pred_move",
+}
+
+
+@cache
+def rows(version: int) -> dict[str, Instruction]:
+    """All rows of hardware ``version``: scalar ones first, then vectors."""
+    return {**SCALAR, **instructions(version)}
+
+
+@cache
+def selector(version: int) -> Selector:
+    """The selector over the rows of hardware ``version``."""
+    return Selector(rows(version).values(), EXPANSIONS)
+
+
+class Roles:
+    """Finds rows by role for one version."""
+
+    def __init__(self, version: int) -> None:
+        self.rows = rows(version)
+
+    def _row(self, name: str) -> Instruction:
+        if name not in self.rows:
+            raise SelectError(f"select: the machine has no {name}")
+        return self.rows[name]
+
+    def load(self, kind: Type, aligned: bool) -> Instruction:
+        size = size_of(kind)
+        if size >= 128:
+            return self._row("vmem" if aligned else "vmemu")
+        if size == 8:
+            return self._row("loadrd")
+        return self._row(_LOADS.get((kind.kind, size), "loadri"))
+
+    def store(self, kind: Type, aligned: bool) -> Instruction:
+        if size_of(kind) >= 128:
+            return self._row("vmem_store" if aligned else "vmemu_store")
+        return self._row(_STORES[size_of(kind)])
+
+    def move(self, register: Register) -> Instruction:
+        return self._row(_MOVES[register])
+
+    def constant(self, register: Register) -> Instruction:
+        return self._row("tfrpi" if register is Register.DOUBLE else "tfrsi")
+
+    def splat(self, bits: int) -> Instruction:
+        return self._row(_SPLATS[bits])
+
+    def add_immediate(self) -> Instruction:
+        return self._row("addi")

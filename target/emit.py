@@ -1,0 +1,256 @@
+"""Emits a region: expressions of register size become instructions over virtual registers.
+
+Values are made in the order in which the region's effects need them. Accumulating instructions
+write the register they read; a copy is made only where the old value is still wanted. Constants and
+splats of constants are made once, in front of the phase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..tir.expr import Expr, const
+from ..tir.linear import Linear, from_linear
+from ..tir.types import Type, i32
+from .coalesce import assign
+from .errors import SelectError
+from .instruction import Instruction, Register, register_class
+from .legalize import size_of
+from .program import Address, Half, Item, Op, Operand, Reg
+from .scalars import promote
+from .select import Cover, Selector
+
+Unit = tuple[str, int]
+
+
+class RowNames(Protocol):
+    """The rows of a target that selection asks for by role rather than by meaning."""
+
+    def load(self, kind: Type, aligned: bool) -> Instruction: ...
+
+    def store(self, kind: Type, aligned: bool) -> Instruction: ...
+
+    def move(self, register: Register) -> Instruction: ...
+
+    def constant(self, register: Register) -> Instruction: ...
+
+    def splat(self, bits: int) -> Instruction: ...
+
+    def add_immediate(self) -> Instruction: ...
+
+
+@dataclass(slots=True)
+class _Counter:
+    """A loop's variable as a register, made when an instruction asks for its value."""
+
+    register: Reg | None = None
+    before: list[Item] = field(default_factory=list)
+    after: list[Item] = field(default_factory=list)
+
+
+class Emitter:
+    """Emits the regions of one phase; ``prelude`` holds what is made once in front of it."""
+
+    def __init__(self, selector: Selector, rows: RowNames) -> None:
+        self.selector, self.rows = selector, rows
+        self.prelude: list[Item] = []
+        self.constants: dict[Expr, Reg] = {}
+        self.units: dict[Unit, Reg] = {}
+        self.counters: dict[str, _Counter] = {}
+        self.pending: list[Op] = []  # address arithmetic that the next region begins with
+        self.count = 0
+        self._start({}, {})
+
+    def _start(self, uses: Mapping[Expr, int], values: Mapping[Unit, Expr]) -> None:
+        self.code: list[Op] = []
+        self.made: dict[Expr, Operand] = {}
+        self.uses = uses
+
+    def fresh(self, register: Register) -> Reg:
+        self.count += 1
+        return Reg(self.count, register)
+
+    # Loops --------------------------------------------------------------------------------
+
+    def enter(self, loop: str) -> None:
+        self.counters[loop] = _Counter()
+
+    def leave(self, loop: str) -> _Counter:
+        counter = self.counters.pop(loop)
+        if counter.register is not None:
+            step = self.rows.add_immediate()
+            zero = self.rows.constant(Register.SCALAR)
+            counter.before.append(Op(zero, counter.register, (0,)))
+            counter.after.append(Op(step, counter.register, (counter.register, 1)))
+        return counter
+
+    # Regions ------------------------------------------------------------------------------
+
+    def region(
+        self, effects: list[tuple[Address, Expr]], values: Mapping[Unit, Expr]
+    ) -> list[Item]:
+        """The code that performs the stores in order and gives the units their new values."""
+        stores = [(where, _stored(value)) for where, value in effects]
+        finals = {u: promote(v) for u, v in values.items()}
+        self._start(_count([v for _, v in stores] + list(finals.values())), finals)
+        self.code.extend(self.pending)
+        self.pending = []
+        ends: dict[Unit, Operand] = {}
+        for where, value in stores:
+            self._store(where, value)
+        for unit, value in finals.items():
+            ends[unit] = self.operand(value)
+        wanted = {self.unit(unit, finals[unit].type): end for unit, end in ends.items()}
+        kept = {*self.constants.values(), *(r for r in self.units.values() if r not in wanted)}
+        kept |= {c.register for c in self.counters.values() if c.register is not None}
+        return list(assign(self.code, wanted, kept, self.rows.move, self.fresh))
+
+    def index(self, scalar: Callable[[Expr], Expr], form: Linear) -> Reg:
+        """A byte offset that is not linear in the loops, in a register."""
+        code, made, uses = self.code, self.made, self.uses
+        value = promote(scalar(from_linear(form)))
+        self._start(_count([value]), {})
+        found = self.operand(value)
+        self.pending.extend(self.code)
+        self.code, self.made, self.uses = code, made, uses
+        if not isinstance(found, Reg):
+            raise SelectError("select: an address needs a register")
+        return found
+
+    def unit(self, unit: Unit, kind: Type) -> Reg:
+        if unit not in self.units:
+            self.units[unit] = self.fresh(register_class(kind))
+        return self.units[unit]
+
+    def _store(self, where: Address, value: Expr) -> None:
+        data = self.operand(value.args[0] if value.op == "stored" else value)
+        row = self.rows.store(value.type, _aligned(where))
+        self.code.append(Op(row, None, (data,), where))
+
+    def operand(self, node: Expr) -> Operand:
+        found = self.made.get(node)
+        if found is None:
+            found = self.made[node] = self._make(node)
+        return found
+
+    def _make(self, node: Expr) -> Operand:
+        if node.op == "const":
+            return self._constant(node)
+        if node.op == "var":
+            return self._variable(node)
+        if node.op == "fetch":
+            return self._fetch(node)
+        if node.op == "slice" and size_of(node.args[0].type) == 256 and size_of(node.type) == 128:
+            pair = self.operand(node.args[0])
+            assert isinstance(pair, Reg)
+            return Half(pair, 0 if node.attr[0] == 0 else 1)
+        if node.op == "cast" and node.type.lanes == 1 and node.args[0].op == "fetch":
+            return self.operand(node.args[0])  # loads extend to the register
+        if node.op == "tile" and node.args[0].type.lanes == 1:
+            cover = self.selector.cover(node, self._single)
+            return self._emit(cover) if cover else self._splat(node)
+        cover = self.selector.cover(node, self._single)
+        if cover is not None:
+            return self._emit(cover)
+        smaller = self.selector.expand(node)
+        if smaller is None:
+            raise SelectError(f"select: no instruction computes {node.op} of type {node.type}"
+                              f" from {', '.join(str(a.type) for a in node.args)}")  # fmt: skip
+        return self.operand(promote(smaller))
+
+    def _single(self, node: Expr) -> bool:
+        return self.uses.get(node, 1) <= 1 or not _registered(node.type)
+
+    def _emit(self, cover: Cover) -> Reg:
+        operands = []
+        for parameter, node in zip(cover.row.parameters, cover.operands, strict=True):
+            if parameter.register is Register.IMMEDIATE:
+                operands.append(int(node.attr))
+            else:
+                operands.append(self.operand(node))
+        assert cover.row.result is not None
+        result = self.fresh(register_class(cover.row.result))
+        self.code.append(Op(cover.row, result, tuple(operands)))
+        return result
+
+    def _fetch(self, node: Expr) -> Reg:
+        where: Address = node.attr[0]
+        result = self.fresh(register_class(node.type))
+        self.code.append(Op(self.rows.load(node.type, _aligned(where)), result, (), where))
+        return result
+
+    def _variable(self, node: Expr) -> Operand:
+        if isinstance(node.attr, tuple):
+            return self.unit(node.attr, node.type)
+        counter = self.counters.get(str(node.attr))
+        if counter is None:
+            raise SelectError(f"select: the value of {node.attr} is not known inside the kernel")
+        counter.register = counter.register or self.fresh(Register.SCALAR)
+        return counter.register
+
+    def _splat(self, node: Expr) -> Reg:
+        value = self.operand(promote(Expr("cast", i32, node.args)))
+        result = self.fresh(Register.VECTOR)
+        self.code.append(Op(self.rows.splat(node.type.bits), result, (value,)))
+        return result
+
+    def _constant(self, node: Expr) -> Reg:
+        if node in self.constants:
+            return self.constants[node]
+        kind = register_class(node.type)
+        result = self.fresh(kind)
+        if kind is Register.VECTOR:
+            word = self._constant(const(_word(int(node.attr), node.type.bits), i32))
+            self.prelude.append(Op(self.rows.splat(32), result, (word,)))
+        elif kind is Register.PAIR:
+            raise SelectError("select: a constant of two registers stands alone")
+        else:
+            self.prelude.append(Op(self.rows.constant(kind), result, (int(node.attr),)))
+        self.constants[node] = result
+        return result
+
+
+def _registered(kind: Type) -> bool:
+    return kind.kind == "b" or size_of(kind) in (1, 2, 4, 8, 128, 256)
+
+
+def _aligned(where: Address) -> bool:
+    return where.index is None and all(
+        n % 128 == 0 for n in (where.offset, *dict(where.terms).values())
+    )
+
+
+def _word(value: int, bits: int) -> int:
+    """A 32-bit word that holds ``value`` in each of its lanes, as a signed number."""
+    word = sum((value & ((1 << bits) - 1)) << shift for shift in range(0, 32, bits))
+    return word - (1 << 32) if word >> 31 else word
+
+
+def _stored(value: Expr) -> Expr:
+    """What a store needs of a scalar: its low bits, so a narrowing cast falls away."""
+    if value.type.lanes == 1 and value.op == "cast" and value.type.bits <= 32:
+        inner = promote(value.args[0])
+        if inner.type.bits == 32:
+            return Expr("stored", value.type, (inner,))
+    fresh = promote(value)
+    return Expr("stored", value.type, (fresh,)) if fresh.type != value.type else fresh
+
+
+def _count(roots: list[Expr]) -> dict[Expr, int]:
+    """How often each node is used: by other nodes, and by the region's effects."""
+    uses: dict[Expr, int] = {}
+    stack = list(roots)
+    for root in roots:
+        uses[root] = uses.get(root, 0) + 1
+    seen: set[Expr] = set()
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        for arg in node.args:
+            uses[arg] = uses.get(arg, 0) + 1
+            stack.append(arg)
+    return uses
