@@ -143,22 +143,22 @@ def _reinterpret(types: Types, target: Type) -> Type:
 
 def wrap(exact: Value, kind: Type) -> Value:
     """Integers of any width brought into ``kind`` modulo 2**bits."""
-    return exact.astype(kind.numpy)
+    return exact.astype(kind.numpy, copy=False)
 
 
 def saturate(exact: Value, kind: Type) -> Value:
-    return np.clip(exact, kind.low, kind.high).astype(kind.numpy)
+    return np.clip(exact, kind.low, kind.high).astype(kind.numpy, copy=False)
 
 
 def wide(value: Value) -> Value:
     """As int64: exact for elements up to 32 bits, their sums and products."""
-    return value.astype(np.int64)
+    return value.astype(np.int64, copy=False)
 
 
 def _plain(function: Callable[[Value, Value], Value]) -> Callable[..., Value]:
     def meaning(kind: Type, _: Any, a: Value, b: Value) -> Value:
         with np.errstate(over="ignore"):
-            return function(a, b).astype(kind.numpy)
+            return function(a, b).astype(kind.numpy, copy=False)
 
     return meaning
 
@@ -181,8 +181,9 @@ def _shift(left: bool) -> Callable[..., Value]:
     """Counts are taken modulo the element's bits, as the machines do."""
 
     def meaning(kind: Type, _: Any, a: Value, b: Value) -> Value:
-        by = (wide(b) & (kind.bits - 1)).astype(kind.numpy)
-        return (np.left_shift(a, by) if left else np.right_shift(a, by)).astype(kind.numpy)
+        by = b & b.dtype.type(kind.bits - 1)
+        shifted: Value = np.left_shift(a, by) if left else np.right_shift(a, by)
+        return shifted.astype(kind.numpy, copy=False)
 
     return meaning
 
@@ -200,7 +201,7 @@ def _mul_shift(rounding: bool) -> Callable[..., Value]:
 def _convert(kind: Type, _: Any, a: Value) -> Value:
     if a.dtype.kind == "f" and kind.is_int:
         return np.trunc(a).astype(np.int64).astype(kind.numpy)
-    return a.astype(kind.numpy)
+    return a.astype(kind.numpy, copy=False)
 
 
 def _saturating_cast(kind: Type, _: Any, a: Value) -> Value:
@@ -287,7 +288,7 @@ _row("rounding_shr", _first_int, _exact(_rounding_shift, saturate),
      doc="(a + 2**(s-1)) >> s computed exactly; s = 0 gives a")  # fmt: skip
 _row("mul_shr", _first_int, _mul_shift(False), doc="floor(a*b / 2**s), saturated to a's type")
 _row("rounding_mul_shr", _first_int, _mul_shift(True),
-     doc="floor((a*b + 2**(s-1)) / 2**s), saturated to a's type; the requantization `single`")  # fmt: skip
+     doc="floor((a*b + 2**(s-1)) / 2**s), saturated to a's type: requantize single")  # fmt: skip
 _row("halving_add", _same_int, _exact(lambda a, b: (a + b) >> 1, wrap), commutes=True)
 _row("rounding_halving_add", _same_int, _exact(lambda a, b: (a + b + 1) >> 1, wrap),
      commutes=True)  # fmt: skip

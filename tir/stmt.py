@@ -11,8 +11,8 @@
          | Wait(token)                             until the oldest copy of the token is done
 
 Within a Block the iters' variables stand for their bindings; ``init`` runs when all reduce iters
-are at 0, before ``body``; ``where`` guards the whole instance. Nodes are frozen and compared by
-value; buffers are known by name within a function.
+are at 0, before ``body``; ``where`` guards the whole instance. Annotations are notes of a schedule
+to later passes. Nodes are frozen and compared by value; buffers are known by name within a function.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class For:
     extent: int
     kind: LoopKind
     body: Stmt
+    annotations: tuple[tuple[str, object], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class Block:
     body: Stmt
     init: Stmt | None = None
     where: Expr | None = None
+    annotations: tuple[tuple[str, object], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ from .parse_expr import box, expression, number, type_of
 from .scope import Scope
 
 LOOPS = {kind.value: kind for kind in LoopKind} | {"range": LoopKind.SERIAL}
+Annotations = tuple[tuple[str, object], ...]
 SCOPES = ("ddr", "tcm", "reg")
 
 
@@ -235,11 +236,12 @@ def _loop(node: ast.For, name: str, over: ast.Call, body: list[ast.stmt], scope:
             f"range(n), but got {ast.unparse(over)}", over, scope.lines)  # fmt: skip
     extent = number(over.args[0], scope, "for: the extent")
     axis = var(name)
+    notes = _annotations(over, scope)
     for written in _written(node):
         scope.stores[written] += 1
     outside = scope.names.get(name)
     scope.bind(name, axis)
-    loop = For(axis, extent, kind, _suite(body, scope))
+    loop = For(axis, extent, kind, _suite(body, scope), notes)
     scope.names.pop(name)
     if outside is not None:
         scope.names[name] = outside
@@ -263,7 +265,7 @@ def _written(node: ast.AST) -> set[str]:
 def _with(node: ast.With, call: ast.Call, name: ast.expr | None, scope: Scope) -> Stmt:
     match call, name:
         case ast.Call(func=ast.Name(id="block"), args=[ast.Constant(value=str() as title)]), None:
-            return _block(title, node.body, scope)
+            return _block(title, node.body, _annotations(call, scope), scope)
         case ast.Call(func=ast.Name(id="alloc"), args=args), ast.Name(id=title):
             buffer = _buffer(title, args, call, scope)
             names = dict(scope.names)
@@ -276,7 +278,20 @@ def _with(node: ast.With, call: ast.Call, name: ast.expr | None, scope: Scope) -
         + ast.unparse(call), call, scope.lines)  # fmt: skip
 
 
-def _block(title: str, nodes: list[ast.stmt], scope: Scope) -> Block:
+def _annotations(call: ast.Call, scope: Scope) -> Annotations:
+    """The keywords of a loop or a block: plain data."""
+    notes = []
+    for keyword in call.keywords:
+        try:
+            notes.append((str(keyword.arg), ast.literal_eval(keyword.value)))
+        except ValueError:
+            raise error_at(
+                f"annotation: a value must be plain data, but got {ast.unparse(keyword.value)}",
+                keyword.value, scope.lines) from None  # fmt: skip
+    return tuple(notes)
+
+
+def _block(title: str, nodes: list[ast.stmt], notes: Annotations, scope: Scope) -> Block:
     names, made = dict(scope.names), dict(scope.made)
     iters: list[Iter] = []
     where: Expr | None = None
@@ -303,7 +318,7 @@ def _block(title: str, nodes: list[ast.stmt], scope: Scope) -> Block:
     _bind_iters(iters, scope)
     body = _suite(nodes[start:], scope)
     scope.names, scope.made = names, made
-    return Block(title, tuple(iters), body, init, where)
+    return Block(title, tuple(iters), body, init, where, notes)
 
 
 def _bind_iters(iters: list[Iter], scope: Scope) -> None:

@@ -174,7 +174,8 @@ def _stmt(stmt: Stmt, depth: int, last: bool, fresh: str) -> list[str]:
                 for line in _stmt(s, depth, last and i == end, fresh)
             ] or [f"{pad}pass"]
         case For(axis, extent, kind, body):
-            return suite(f"for {axis.attr} in {kind.value}({extent})", body)
+            notes = _notes(stmt.annotations)
+            return suite(f"for {axis.attr} in {kind.value}({extent}{notes})", body)
         case If(condition, then):
             return suite(f"if {show_expr(condition)}", then)
         case Alloc(buffer, body) if last:
@@ -183,7 +184,8 @@ def _stmt(stmt: Stmt, depth: int, last: bool, fresh: str) -> list[str]:
         case Alloc(buffer, body):
             return suite(f"with alloc({_buffer(buffer)}) as {buffer.name}", body)
         case Block():
-            return [f'{pad}with block("{stmt.name}"):', *_block(stmt, depth + 1, fresh)]
+            notes = _notes(stmt.annotations)
+            return [f'{pad}with block("{stmt.name}"{notes}):', *_block(stmt, depth + 1, fresh)]
         case Store():
             return [pad + line for line in _store(stmt, fresh)]
         case Copy(target, source, token):
@@ -191,6 +193,10 @@ def _stmt(stmt: Stmt, depth: int, last: bool, fresh: str) -> list[str]:
             return [f"{pad}copy({_region(target)}, {_region(source)}{more})"]
         case Wait(token):
             return [f'{pad}wait("{token}")']
+
+
+def _notes(annotations: tuple[tuple[str, object], ...]) -> str:
+    return "".join(f", {name}={value!r}" for name, value in annotations)
 
 
 def _block(block: Block, depth: int, fresh: str) -> list[str]:
