@@ -17,6 +17,7 @@ import logging
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -171,6 +172,7 @@ def main() -> int:
     parser.add_argument("--no-onnx", action="store_true", help="only our own numbers")
     parser.add_argument("--json", action="store_true", help="one JSON list")
     options = parser.parse_args()
+    warnings.simplefilter("ignore", FutureWarning)  # the exporters warn about themselves
     results = []
     if not options.json:
         print(f"{'model':14} {'ours dB':>8} {'ORT dB':>12} {'quantize':>11} {'a run':>11}")
