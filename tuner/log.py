@@ -125,7 +125,8 @@ class Contents:
         if data["run"] not in self.headers:
             raise self._bad(f"a record must follow the header of its run {data['run']!r}")
         if data["status"] not in STATUSES:
-            raise self._bad(f"the status must be one of {STATUSES}, but got {data['status']!r}")
+            words = ", ".join(STATUSES)
+            raise self._bad(f"the status must be one of {words}, but got {data['status']!r}")
         cost = data.get("cycles", data.get("seconds"))
         if data["status"] == OK and (isinstance(cost, bool) or not isinstance(cost, int | float)):
             raise self._bad(f"an ok record needs cycles or seconds, but got {cost!r}")

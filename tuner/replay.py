@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..schedule.knobs import SpaceError
 from .log import Contents, LogError, Record, read
@@ -99,25 +100,28 @@ def _best(path: str, task: Task, records: Iterable[Record]) -> Best:
 
 def _strict(contents: Contents, tasks: Sequence[Task], target: str) -> None:
     """Refuses a log that is not of exactly these kernels, this target and these versions."""
+    head = f"log {contents.path}: strict replay: "
     if not contents.headers:
-        raise LogError(f"log {contents.path}: a strict replay needs a run, but there is none")
-    wanted = {task.key: task.name for task in tasks}
-    for head in contents.headers.values():
-        if head["target"] != target:
-            rule, got = f"the target must be {target!r}", repr(head["target"])
-        elif head["versions"] != versions():
-            rule, got = f"the versions must be {versions()}", repr(head["versions"])
-        elif other := [k for k in head.get("kernels", ()) if k["key"] not in wanted]:
-            rule, got = "each kernel must be one of the model's", _named(other)
-        elif lost := wanted.keys() - {k["key"] for k in head.get("kernels", ())}:
-            first = next(key for key in wanted if key in lost)
-            rule, got = f"kernel {wanted[first]!r} ({first}) must be in each run", "it is not"
-        else:
-            continue
-        raise LogError(
-            f"log {contents.path}: strict replay: {rule}, but run {head['run']} has {got}"
-        )
+        raise LogError(f"{head}there must be a run, but the log is empty")
+    for run in contents.headers.values():
+        if found := _misfit(run, tasks, target):
+            rule, got = found
+            raise LogError(f"{head}{rule}, but run {run['run']} has {got}")
 
 
-def _named(kernels: Sequence[Mapping[str, str]]) -> str:
-    return f"{kernels[0]['name']!r} ({kernels[0]['key']})"
+def _misfit(run: Mapping[str, Any], tasks: Sequence[Task], target: str) -> tuple[str, str] | None:
+    """The first rule that the header of a run breaks, and what it has instead."""
+    if run["target"] != target:
+        return f"the target must be {target!r}", repr(run["target"])
+    for package, wanted in versions().items():
+        if run["versions"].get(package) != wanted:
+            return f"{package} must be {wanted!r}", repr(run["versions"].get(package))
+    names = {task.key: task.name for task in tasks}
+    logged = {kernel["key"]: kernel["name"] for kernel in run.get("kernels", ())}
+    for key, name in logged.items():
+        if key not in names:
+            return "each kernel must be one of the model's", f"{name!r} ({key})"
+    for key, name in names.items():
+        if key not in logged:
+            return "each kernel must be in the run", f"no {name!r} ({key})"
+    return None

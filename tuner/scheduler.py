@@ -1,7 +1,8 @@
 """The task scheduler: which kernel gets the next batch of trials.
 
-It goes to the kernel whose batch promises the largest fall of the model's end-to-end cost: what
-recent batches won, or a share of what is left above the bound that shrinks with each batch.
+It goes to the kernel whose batch promises the largest fall of the model's end-to-end cost: the
+share of its cost that recent batches won, or a share that shrinks with each batch, but never more
+than what is left above the bound.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from random import Random
 from .task import Task
 
 _FIRST = 0.5  # share of the gap to the bound that a first batch is expected to close
-_LATER = 0.2  # the same for later batches, divided by their number
+_LATER = 0.3  # share of the cost that a second batch may win; divided by the square of the batches
+_MOST = 0.3  # of what one batch won that counts: the fall from a bad default says nothing of later
 _CHANCE = 0.05  # of a batch to go to any kernel
 
 
@@ -23,7 +25,7 @@ class _State:
     start: float  # guessed cost of the default point
     best: float | None = None
     batches: int = 0
-    recent: float = 0.0  # fading mean of what batches won
+    recent: float = _MOST  # fading mean of the shares that batches won
     done: bool = False
 
     @property
@@ -35,7 +37,8 @@ class _State:
         gap = max(self.cost - self.task.bound, 0.0)
         if not self.batches:
             return self.task.weight * gap * _FIRST
-        return self.task.weight * max(self.recent, gap * _LATER / self.batches)
+        share = max(self.recent, _LATER / self.batches**2)
+        return self.task.weight * min(gap, self.cost * share)
 
 
 @dataclass(slots=True)
@@ -63,8 +66,8 @@ class Scheduler:
     def tell(self, number: int, best: float | None) -> None:
         """A batch of a task is over; best is its lowest cost so far."""
         state = self._states[number]
-        won = 0.0 if state.best is None or best is None else state.best - best
-        state.recent = won if state.batches < 2 else 0.5 * state.recent + 0.5 * won
+        won = 0.0 if best is None else min(max(1 - best / state.cost, 0.0), _MOST)
+        state.recent = 0.5 * state.recent + 0.5 * won if state.batches else _MOST
         state.best, state.batches = best, state.batches + 1
         if best is not None and best <= state.task.bound:
             state.done = True

@@ -104,7 +104,7 @@ class Evolution(_Base):
     """Mutations and crossings of good points, ranked by the cost model, with some chance."""
 
     survey = 512  # random points that the prior ranks for the first batch
-    newcomers = 96  # random points in each later population
+    newcomers = 128  # random points in each later population
     parents = 24  # best trials in it
     offspring = 192  # new points a generation
     generations = 3
