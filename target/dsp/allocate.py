@@ -1,0 +1,217 @@
+"""Registers: liveness over the packed code, and an assignment to the real ones.
+
+Points of time are two a packet: what is read is live at the even point, what is written from the
+odd one. The life of an atom is the bit set of points where it is live, loops included; two atoms
+can share a register when their sets are disjoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ..instruction import Register
+from .machine import Machine
+from .steps import Block, Node, Registers, Step, blocks
+
+
+class NoRegister(Exception):
+    """A register found no place: its number, and the packet where its life begins."""
+
+    def __init__(self, number: int, life: int) -> None:
+        super().__init__(f"no register is free for number {number}")
+        self.number, self.life = number, life
+
+
+Sets = tuple[int, int]  # atoms read before written; atoms written
+
+
+def effect(node: Node) -> Sets:
+    """What a node reads from before it, and what it writes, as bit sets of atoms."""
+    if isinstance(node, Block):
+        return _block_effect(node)
+    return sequence_effect(node.body)
+
+
+def sequence_effect(nodes: Iterable[Node]) -> Sets:
+    reads = writes = 0
+    for node in nodes:
+        first, more = effect(node)
+        reads |= first & ~writes
+        writes |= more
+    return reads, writes
+
+
+def _block_effect(block: Block) -> Sets:
+    reads = writes = 0
+    for group in block.packets or block.groups:
+        for step in group:
+            for atom, _ in step.reads:
+                if not writes >> atom & 1:
+                    reads |= 1 << atom
+        for step in group:
+            for atom in step.writes:
+                writes |= 1 << atom
+    return reads, writes
+
+
+def live_around(nodes: list[Node], live: int = 0) -> dict[int, Sets]:
+    """Atoms live before and after each block, by ``id`` of the block."""
+    found: dict[int, Sets] = {}
+
+    def walk(nodes: list[Node], after: int) -> int:
+        for node in reversed(nodes):
+            if isinstance(node, Block):
+                reads, writes = _block_effect(node)
+                before = reads | (after & ~writes)
+                found[id(node)] = (before, after)
+            else:
+                reads, writes = sequence_effect(node.body)
+                before = reads | (after & ~writes)
+                walk(node.body, after | before)
+            after = before
+        return after
+
+    walk(nodes, live)
+    return found
+
+
+def lives(nodes: list[Node]) -> dict[int, int]:
+    """The bit set of points of each atom, over the packets of all blocks in order."""
+    around = live_around(nodes)
+    life: dict[int, int] = {}
+    began: dict[int, int] = {}
+    point = 0
+
+    def turn(changed: int) -> None:
+        while changed:
+            low = changed & -changed
+            changed ^= low
+            atom = low.bit_length() - 1
+            if atom in began:
+                start = began.pop(atom)
+                life[atom] = life.get(atom, 0) | ((1 << point) - (1 << start))
+            else:
+                began[atom] = point
+
+    state = 0
+    for block in blocks(nodes):
+        before, after = around[id(block)]
+        for now in _states(block.packets, after) or [before]:
+            turn(state ^ now)
+            state = now
+            point += 1
+    turn(state)
+    return life
+
+
+def _states(packets: Sequence[Sequence[Step]], after: int) -> list[int]:
+    """Atoms live at each point of a block, in order."""
+    found: list[int] = []
+    for packet in reversed(packets):
+        reads = writes = 0
+        for step in packet:
+            for atom in step.writes:
+                writes |= 1 << atom
+            for atom, _ in step.reads:
+                reads |= 1 << atom
+        found.append(after | writes)
+        after = reads | (after & ~writes)
+        found.append(after)
+    found.reverse()
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A register that wants a place."""
+
+    number: int
+    kind: Register
+    life: int  # of the low half or the single register
+    high: int  # of the high half
+    low8: bool
+
+
+def assign(nodes: list[Node], registers: Registers, machine: Machine) -> dict[int, int]:
+    """A real register for each virtual one; of a pair, the even one."""
+    life = lives(nodes)
+    small = _small(nodes)
+    wishes = []
+    for number in sorted({atom >> 1 for atom in life}):
+        kind = registers.kinds[number]
+        wishes.append(Wish(number, kind, life.get(2 * number, 0), life.get(2 * number + 1, 0),
+                           number in small))  # fmt: skip
+    failed: NoRegister | None = None
+    for key in (_by_start, _by_length):
+        try:
+            return _color(sorted(wishes, key=key), registers, machine)
+        except NoRegister as error:
+            failed = failed or error
+    assert failed is not None
+    raise failed
+
+
+def _small(nodes: list[Node]) -> set[int]:
+    """Registers that an instruction wants among r0 .. r7."""
+    return {
+        step.operands[i] >> 2
+        for block in blocks(nodes)
+        for packet in block.packets
+        for step in packet
+        for i in step.facts.low
+    }
+
+
+def _by_start(wish: Wish) -> tuple[int, ...]:
+    life = wish.life | wish.high
+    return (not wish.low8, (life & -life).bit_length(), -life.bit_length(), wish.number)
+
+
+def _by_length(wish: Wish) -> tuple[int, ...]:
+    life = wish.life | wish.high
+    return (not wish.low8, not wish.high, -life.bit_count(), wish.number)
+
+
+def _color(wishes: list[Wish], registers: Registers, machine: Machine) -> dict[int, int]:
+    files = {
+        Register.VECTOR: range(machine.vectors), Register.SCALAR: _scalars(machine),
+        Register.PREDICATE: range(machine.predicates),
+        Register.CONDITION: range(machine.conditions),
+    }  # fmt: skip
+    busy = {kind: [0] * 32 for kind in files}
+    found: dict[int, int] = {}
+    for wish in wishes:
+        if wish.number in registers.fixed:
+            real = registers.fixed[wish.number]
+            busy[wish.kind][real] |= wish.life
+            found[wish.number] = real
+    for wish in wishes:
+        if wish.number in found:
+            continue
+        file = {Register.PAIR: Register.VECTOR, Register.DOUBLE: Register.SCALAR}.get(
+            wish.kind, wish.kind
+        )
+        real = _place(wish, busy[file], files[file], file is not wish.kind)
+        found[wish.number] = real
+    return found
+
+
+def _scalars(machine: Machine) -> list[int]:
+    """r8 and up first: the low eight serve operands that must be there."""
+    return [*range(8, machine.scalars), *range(7, -1, -1)]
+
+
+def _place(wish: Wish, busy: list[int], file: Sequence[int], pair: bool) -> int:
+    for real in file:
+        if wish.low8 and real > 7:
+            continue
+        if pair and (real & 1 or real + 1 not in file):
+            continue
+        if busy[real] & wish.life or (pair and busy[real + 1] & wish.high):
+            continue
+        busy[real] |= wish.life
+        if pair:
+            busy[real + 1] |= wish.high
+        return real
+    raise NoRegister(wish.number, wish.life | wish.high)

@@ -1,0 +1,168 @@
+"""The listing: packed code with real registers, as data and as text for LLVM's assembler.
+
+phase_0:
+    {
+        r8 = memw(r0+#0)
+        loop0(.Lphase_0_0,#12)
+    }
+.Lphase_0_0: // 12 times, pipelined
+    {
+        v0.uw += vrmpy(v1.ub,r3.ub)
+        v1 = vmem(r8++#1)
+    } :endloop0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from ..instruction import Instruction, Kind, Register
+from ..program import Dma
+from .machine import Machine
+from .steps import WHOLE, Block, Node, Registers, Step, Trip, blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One instruction of a packet, as a reader sees it."""
+
+    text: str
+    row: Instruction
+    unit: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Function:
+    """One phase: ``nodes`` are its blocks and loops, ``real`` the register of each virtual one."""
+
+    symbol: str
+    parallel: int | None  # iterations that threads share; None: thread 0 runs it once
+    nodes: list[Node]
+    registers: Registers
+    real: dict[int, int]
+    records: list[Dma]
+    name: str = ""
+
+    def packets(self) -> Iterator[tuple[Block, list[Step]]]:
+        for block in blocks(self.nodes):
+            for packet in block.packets:
+                yield block, packet
+
+    def lines(self, packet: list[Step]) -> list[Line]:
+        """The instructions of a packet."""
+        return [
+            Line(text(step, packet, self), step.facts.row, step.facts.unit, step.origin)
+            for step in packet
+        ]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A kernel's code. ``spills`` counts stores and loads added to save registers."""
+
+    name: str
+    machine: Machine
+    functions: list[Function]
+    spills: int = 0
+    spill_bytes: int = 0
+    tcm: int = 0  # bytes of tightly coupled memory that its places take
+    notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def text(self) -> str:
+        """Assembly that LLVM's assembler takes."""
+        parts = ["\t.text\n"]
+        parts += [_function_text(function) for function in self.functions]
+        records = [_record_text(function) for function in self.functions if function.records]
+        if records:
+            parts += ['\t.section .rodata.records,"a"\n\t.p2align 3\n', *records]
+        return "".join(parts)
+
+    @cached_property
+    def code_bytes(self) -> int:
+        """Bytes of instructions, constant extenders included."""
+        return 4 * sum(
+            max(len(packet) + sum(step.extended for step in packet), 1)
+            for function in self.functions
+            for _, packet in function.packets()
+        )
+
+
+def _function_text(function: Function) -> str:
+    symbol = function.symbol
+    head = f"\t.globl {symbol}\n\t.p2align 4\n\t.type {symbol},@function\n{symbol}:\n"
+    lines: list[str] = [head]
+    _nodes_text(function, function.nodes, "", lines)
+    lines.append(f"\t.size {symbol}, . - {symbol}\n")
+    return "".join(lines)
+
+
+def _nodes_text(function: Function, nodes: list[Node], end: str, lines: list[str]) -> None:
+    for i, node in enumerate(nodes):
+        last = i == len(nodes) - 1
+        if isinstance(node, Trip):
+            times = node.trips if node.trips is not None else "the given number of"
+            kernel = ", pipelined" if any(b.kind == "kernel" for b in blocks(node.body)) else ""
+            lines.append(f"{node.label}: // {times} times{kernel}\n")
+            closing = f" :endloop{node.level}" if node.level < 2 else ""
+            _nodes_text(function, node.body, closing, lines)
+            continue
+        for j, packet in enumerate(node.packets):
+            marker = end if last and j == len(node.packets) - 1 else ""
+            body = "".join(f"\t\t{text(step, packet, function)}\n" for step in packet)
+            lines.append(f"\t{{\n{body}\t}}{marker}\n")
+
+
+def text(step: Step, packet: list[Step], function: Function) -> str:
+    """One instruction. A condition made in the same packet is read as new."""
+    row = step.facts.row
+    values = {"target": step.target}
+    if step.result >= 0:
+        values["d"] = name(step.result, function)
+    for parameter, code in zip(row.parameters, step.operands, strict=True):
+        if parameter.register is Register.IMMEDIATE:
+            values[parameter.name] = f"#{code}" if step.extended else str(code)
+        else:
+            values[parameter.name] = name(code, function)
+            if row.name in ("jumpt", "jumpf") and _made(code, packet):
+                values[parameter.name] += ".new"
+    if step.pointer >= 0:
+        values |= _address(step, function)
+    return row.asm.format(**values)
+
+
+def _made(code: int, packet: list[Step]) -> bool:
+    return any(step.result == code for step in packet)
+
+
+def _address(step: Step, function: Function) -> dict[str, str]:
+    base = name(step.pointer, function)
+    if step.facts.row.kind is Kind.COMPUTE:
+        return {"base": base, "offset": str(step.imm)}
+    unit = step.facts.reach[2] if step.facts.reach[2] >= 128 else 1
+    if step.index >= 0:
+        return {"addr": f"{base}+{name(step.index, function)}<<#0"}
+    if step.bump:
+        return {"addr": f"{base}++#{step.bump // unit}"}
+    return {"addr": f"{base}+#{step.imm // unit}"}
+
+
+def name(code: int, function: Function) -> str:
+    """The real register that a code stands for: ``v3``, ``v5:4``, ``r9``, ``q1``."""
+    number, part = code >> 2, code & 3
+    real = function.real[number]
+    kind = function.registers.kinds[number]
+    letter = {Register.PAIR: "v", Register.DOUBLE: "r"}.get(kind, kind.value)
+    return f"{letter}{real + 1}:{real}" if part == WHOLE else f"{letter}{real + part}"
+
+
+def _record_text(function: Function) -> str:
+    """The words that transfers read: rows, bytes of a row, target stride, source stride."""
+    rows = []
+    for i, dma in enumerate(function.records):
+        words = (dma.rows, dma.row_bytes, dma.target_stride, dma.source_stride)
+        rows.append(f".D{function.symbol}_{i}: .word {', '.join(map(str, words))}\n")
+    return "".join(rows)

@@ -1,0 +1,331 @@
+"""Lowers a phase to blocks and loops of steps: pointers instead of addresses, loops set up.
+
+Every pointer runs: it is moved at the end of each loop level by what the address of the next
+iteration differs, less what inner loops have moved it already. Between, the lowering knows the
+pointer's displacement and puts it into the immediates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..instruction import Instruction, Kind, Register
+from ..program import Address, Dma, Half, Item, Loop, Op, Operand, Phase, Program, Wait
+from . import scalar
+from .machine import Machine
+from .pointers import Pointer, Pointers, Use
+from .simplify import simplify
+from .steps import WHOLE, Access, Block, Facts, Node, Registers, Step, Trip, facts
+
+TABLE, FIRST, COUNT, DMA_TARGET, DMA_SOURCE, DMA_RECORD, LINK = 0, 1, 2, 26, 27, 28, 31
+SPILL = ".spill"
+
+
+class Table:
+    """The facts of rows on one machine, made once each."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self._facts: dict[str, Facts] = {}
+
+    def __call__(self, row: Instruction) -> Facts:
+        found = self._facts.get(row.name)
+        if found is None or found.row is not row:
+            found = self._facts[row.name] = facts(row, self.machine)
+        return found
+
+
+class Lowering:
+    """One phase. ``nodes`` is the function, ``records`` the transfers it starts."""
+
+    def __init__(self, program: Program, number: int, table: Table, prefix: str) -> None:
+        phase = program.phases[number]
+        self.table, self.prefix = table, prefix
+        self.places = {place.name: i for i, place in enumerate(program.places)}
+        self.places[SPILL] = len(program.places)
+        self.registers = Registers()
+        self.codes: dict[int, int] = {}
+        self.records: list[Dma] = []
+        self.tokens: list[tuple[str, str]] = []
+        self.labels = 0
+        self.extents: dict[str, int] = {}
+        self.nodes = self._function(phase)
+
+    def _function(self, phase: Phase) -> list[Node]:
+        items = simplify(phase.body)
+        depth = 1 if phase.parallel else 0
+        self.pointers = Pointers(self._uses(items, depth))
+        self.link = self.registers.new(Register.SCALAR, LINK)
+        self.block = Block()
+        nodes: list[Node] = [self.block]
+        self.delta: dict[int, int] = {}
+        calls = any(isinstance(item, Dma | Wait) for item in _walk(items))
+        if calls:
+            self.saved = self._make(scalar.tfr, self.link)
+        count = self._entry(phase)
+        if phase.parallel:
+            variable, extent = phase.parallel
+            self.extents[variable] = extent
+            nodes += self._loop(variable, None, items, count)
+        else:
+            nodes += self._items(items)
+        self.block.add(self._step(scalar.RETURN, operands=(self.saved if calls else self.link,)))
+        return nodes
+
+    # Registers and steps
+
+    def _step(self, row: Instruction, result: int = -1, operands: tuple[int, ...] = (), *,
+              pointer: int = -1, imm: int = 0, target: str = "",
+              access: Access | None = None) -> Step:  # fmt: skip
+        return Step(self.table(row), result, operands, pointer=pointer, imm=imm, target=target,
+                    access=access)  # fmt: skip
+
+    def _make(self, row: Instruction, *operands: int, fixed: int | None = None) -> int:
+        """Adds a step with a fresh scalar result; gives its code."""
+        result = self.registers.new(Register.SCALAR, fixed)
+        self.block.add(self._step(row, result, operands))
+        return result
+
+    def _code(self, operand: Operand) -> int:
+        if isinstance(operand, int):
+            return operand
+        reg = operand.pair if isinstance(operand, Half) else operand
+        code = self.codes.get(reg.number)
+        if code is None:
+            code = self.codes[reg.number] = self.registers.new(reg.kind)
+        return code - WHOLE + operand.index if isinstance(operand, Half) else code
+
+    # Entry: pointers from the table of places
+
+    def _entry(self, phase: Phase) -> int:
+        table = self.registers.new(Register.SCALAR, TABLE)
+        first = self.registers.new(Register.SCALAR, FIRST)
+        count = self.registers.new(Register.SCALAR, COUNT)
+        parallel = phase.parallel[0] if phase.parallel else ""
+        starts: dict[tuple[str, int], list[Pointer]] = {}
+        for pointer in self.pointers.all:
+            scale = pointer.terms.get(parallel, 0)
+            starts.setdefault((pointer.buffer, scale), []).append(pointer)
+        for (buffer, scale), members in starts.items():
+            start = self._load(table, buffer)
+            if scale:
+                self.block.add(self._step(scalar.macsip, start, (start, first, scale)))
+            for pointer in members[:-1]:
+                pointer.register = self._make(scalar.addi, start, pointer.base)
+            members[-1].register = start
+            if members[-1].base:
+                self.block.add(self._step(scalar.addi, start, (start, members[-1].base)))
+        return count
+
+    def _load(self, table: int, buffer: str) -> int:
+        register = self.registers.new(Register.SCALAR)
+        place = 4 * self.places[buffer]
+        access = Access(".table", place, (), 4, False)
+        self.block.add(self._step(scalar.loadri, register, pointer=table, imm=place, access=access))
+        return register
+
+    # Bodies
+
+    def _items(self, items: list[Item]) -> list[Node]:
+        """Lowers into the current block and after it; gives the nodes that follow it."""
+        nodes: list[Node] = []
+        for item in items:
+            match item:
+                case Op():
+                    self._op(item)
+                case Loop(variable=variable, extent=extent, body=body):
+                    self.extents[variable] = extent
+                    nodes += self._loop(variable, extent, body)
+                case Dma():
+                    self._dma(item)
+                case Wait(token=token):
+                    self._call("dovetail_wait", token)
+        return nodes
+
+    def _loop(self, variable: str, trips: int | None, body: list[Item],
+              count: int = -1) -> list[Node]:  # fmt: skip
+        """The loop and the fresh block behind it; its set-up goes into the current block."""
+        used = self._pointers_in(body)
+        for pointer in used:
+            self._settle(pointer)
+        level = min(_height(body), 2)
+        trip = Trip(variable, trips, level, f".L{self.prefix}_{self.labels}")
+        self.labels += 1
+        counter = self._set_up(trip, count)
+        outside, self.block = self.delta, Block()
+        self.delta = {}
+        trip.body = [self.block, *self._items(body)]
+        moves = {p.register: p.terms.get(variable, 0) - self.delta.get(p.register, 0) for p in used}
+        moves = {register: by for register, by in moves.items() if by}
+        if level == 0 and not any(isinstance(item, Dma | Wait) for item in body):
+            trip.bumps = moves
+        else:
+            move(self.block, moves, self.table)
+        if counter >= 0:
+            self._turn(trip, counter)
+        self.delta = outside
+        for pointer in used:
+            if trips is not None:
+                self.delta[pointer.register] = trips * pointer.terms.get(variable, 0)
+        self.block = Block()
+        return [trip, self.block]
+
+    def _set_up(self, trip: Trip, count: int) -> int:
+        """Counts the loop: the code of its counter when it is not a hardware loop."""
+        if trip.level < 2 and trip.trips is not None and trip.trips < 1024:
+            row = scalar.LOOP_COUNT[trip.level]
+            self.block.add(self._step(row, operands=(trip.trips,), target=trip.label))
+            return -1
+        if trip.trips is not None:
+            count = self._make(scalar.tfrsi, trip.trips)
+        if trip.level < 2:
+            row = scalar.LOOP_REGISTER[trip.level]
+            self.block.add(self._step(row, operands=(count,), target=trip.label))
+            return -1
+        return count if trip.trips is not None else self._make(scalar.tfr, count)
+
+    def _turn(self, trip: Trip, counter: int) -> None:
+        more = self.registers.new(Register.CONDITION)
+        self.block.add(self._step(scalar.cmpgti, more, (counter, 1)))
+        self.block.add(self._step(scalar.addi, counter, (counter, -1)))
+        self.block.add(self._step(scalar.JUMP_IF, operands=(more,), target=trip.label))
+
+    # Addresses
+
+    def _op(self, op: Op) -> None:
+        row = self.table(op.instruction)
+        result = self._code(op.result) if op.result is not None else -1
+        operands = tuple(self._code(operand) for operand in op.operands)
+        step = Step(row, result, operands, origin=op.origin)
+        if op.address is not None:
+            self._address(step, op.address)
+        self.block.add(step)
+
+    def _address(self, step: Step, address: Address) -> None:
+        row = step.facts.row
+        pointer = self.pointers.of(address, step.facts.reach)
+        step.access = Access(address.buffer, address.offset, key_terms(address), row.bytes,
+                             row.kind is Kind.STORE, address.index is None)  # fmt: skip
+        if address.index is None:
+            step.pointer, step.imm = pointer.register, self._imm(pointer, address, step.facts)
+        else:
+            self._indexed(step, address, pointer)
+        step.link()
+
+    def _indexed(self, step: Step, address: Address, pointer: Pointer) -> None:
+        """A pointer plus a register: in the instruction itself, or added before it."""
+        assert address.index is not None
+        index = self._code(address.index)
+        low, high, unit = step.facts.reach
+        self._settle(pointer)
+        rest = address.offset - pointer.base
+        if rest == 0 and step.facts.unit == "LD":
+            step.pointer, step.index = pointer.register, index
+            return
+        result = self.registers.new(Register.SCALAR)
+        row = scalar.POINT_INDEX
+        self.block.add(self._step(row, result, (index,), pointer=pointer.register))
+        step.pointer, step.imm = result, rest
+        assert low <= rest <= high and rest % unit == 0
+
+    def _imm(self, pointer: Pointer, address: Address, row: Facts) -> int:
+        low, high, _ = row.reach
+        imm = address.offset - pointer.base - self.delta.get(pointer.register, 0)
+        if not low <= imm <= high:
+            self._settle(pointer)
+            imm = address.offset - pointer.base
+        return imm
+
+    def _settle(self, pointer: Pointer) -> None:
+        """Moves a displaced pointer back to where its loops' variables say."""
+        delta = self.delta.pop(pointer.register, 0)
+        if delta:
+            register = pointer.register
+            self.block.add(self._step(scalar.addi, register, (register, -delta)))
+
+    def _pointers_in(self, items: list[Item]) -> list[Pointer]:
+        found: dict[int, Pointer] = {}
+        for item in _walk(items):
+            for address, reach in self._addresses(item):
+                pointer = self.pointers.of(address, reach)
+                found[pointer.register] = pointer
+        return list(found.values())
+
+    def _addresses(self, item: Item) -> Iterator[tuple[Address, tuple[int, int, int]]]:
+        if isinstance(item, Op) and item.address is not None:
+            yield item.address, self.table(item.instruction).reach
+        elif isinstance(item, Dma):
+            reach = self.table(scalar.POINT).reach
+            yield from ((item.target, reach), (item.source, reach))
+
+    def _uses(self, items: list[Item], depth: int) -> Iterator[Use]:
+        for item in items:
+            if isinstance(item, Loop):
+                yield from self._uses(item.body, depth + 1)
+            for address, reach in self._addresses(item):
+                carrier = isinstance(item, Op) and address.index is None
+                yield Use(address, reach, carrier, depth)
+
+    # Transfers
+
+    def _dma(self, dma: Dma) -> None:
+        label = f".D{self.prefix}_{len(self.records)}"
+        self.records.append(dma)
+        for address, fixed in ((dma.target, DMA_TARGET), (dma.source, DMA_SOURCE)):
+            row = self.table(scalar.POINT)
+            pointer = self.pointers.of(address, row.reach)
+            imm = self._imm(pointer, address, row)
+            result = self.registers.new(Register.SCALAR, fixed)
+            self.block.add(self._step(scalar.POINT, result, pointer=pointer.register, imm=imm))
+        record = self.registers.new(Register.SCALAR, DMA_RECORD)
+        self.block.add(self._step(scalar.ADDRESS_OF, record, target=label))
+        self._call("dovetail_dma", dma.token, label)
+
+    def _call(self, target: str, token: str, label: str = "") -> None:
+        step = self._step(scalar.CALL, target=target)
+        step.origin, step.imm = token, len(self.records) - 1
+        fixed = {DMA_TARGET, DMA_SOURCE, DMA_RECORD} if label else set()
+        last = {r: v for v, r in self.registers.fixed.items() if r in fixed}
+        step.reads = tuple((2 * v, 0) for v in last.values())
+        step.writes = (self.link >> 1,)
+        self.block.add(step)
+
+
+def key_terms(address: Address) -> tuple[tuple[str, int], ...]:
+    return tuple(term for term in address.terms if term[1])
+
+
+def move(block: Block, moves: dict[int, int], table: Table) -> None:
+    """Adds to pointers at the end of a block: by the last access where that can do it."""
+    left = dict(moves)
+    for step in reversed(block.steps):
+        by = left.get(step.pointer)
+        if by is None:
+            continue
+        del left[step.pointer]
+        if carries(step, by) and step.imm == 0:
+            step.bump = by
+            step.link()
+        else:
+            left[-1 - step.pointer] = by
+    for register, by in left.items():
+        code = register if register >= 0 else -1 - register
+        block.add(Step(table(scalar.addi), code, (code, by)))
+
+
+def carries(step: Step, by: int) -> bool:
+    """Whether the access could add ``by`` to its pointer."""
+    low, high = step.facts.bump
+    return low <= by <= high and low < 0 and by % step.facts.row.bytes == 0 and step.index < 0
+
+
+def _height(items: list[Item]) -> int:
+    loops = [_height(item.body) for item in items if isinstance(item, Loop)]
+    return 1 + max(loops) if loops else 0
+
+
+def _walk(items: list[Item]) -> Iterator[Item]:
+    for item in items:
+        yield item
+        if isinstance(item, Loop):
+            yield from _walk(item.body)

@@ -1,0 +1,203 @@
+"""Packets: which steps fit one, and list scheduling of straight-line code.
+
+Whether instructions fit a packet is a search over slots and pipes; its outcomes are kept as an
+automaton whose states are the resources that may be taken, so that scheduling is table look-ups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ..instruction import Register
+from .depend import Edges
+from .machine import PIPES, Machine
+from .steps import Step
+
+EMPTY = 0  # the state of a packet without instructions
+
+
+class Packer:
+    """The automaton of one machine: ``fit(state, step)`` is the next state, or -1."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.units = {name: i for i, (name, _) in enumerate(machine.units)}
+        self._choices: list[tuple[int, ...]] = []
+        for extended in (False, True):
+            for _, unit in machine.units:
+                self._choices.append(_choices(unit.slots, unit.pipes, extended))
+        self._states: list[tuple[int, ...]] = [(0,)]
+        self._numbers: dict[tuple[int, ...], int] = {(0,): 0}
+        self._next: list[dict[int, int]] = [{}]
+
+    def unit(self, step: Step) -> int:
+        """What distinguishes steps for the automaton."""
+        return self.units[step.facts.unit] + (len(self.units) if step.extended else 0)
+
+    def fit(self, state: int, unit: int) -> int:
+        found = self._next[state].get(unit)
+        if found is None:
+            found = self._next[state][unit] = self._make(state, unit)
+        return found
+
+    def _make(self, state: int, unit: int) -> int:
+        taken = {
+            used | choice
+            for used in self._states[state]
+            for choice in self._choices[unit]
+            if not used & choice
+        }
+        if not taken:
+            return -1
+        key = tuple(sorted(taken))
+        if key not in self._numbers:
+            self._numbers[key] = len(self._states)
+            self._states.append(key)
+            self._next.append({})
+        return self._numbers[key]
+
+
+def _choices(
+    slots: Sequence[Sequence[int]], pipes: Sequence[Sequence[str]], extended: bool
+) -> tuple[int, ...]:
+    found = set[int]()
+    for choice in slots:
+        places = sum(1 << slot for slot in choice)
+        extra = [1 << slot for slot in range(4) if not places >> slot & 1] if extended else [0]
+        for used in pipes:
+            held = sum(16 << PIPES.index(pipe) for pipe in used)
+            found |= {places | more | held for more in extra}
+    return tuple(sorted(found))
+
+
+@lru_cache(maxsize=64)
+def packer(machine: Machine) -> Packer:
+    """The automaton of ``machine``, shared by all its compilations."""
+    return Packer(machine)
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """What list scheduling knows of registers: live atoms around the block, and the limits."""
+
+    live_in: int  # bit sets of atoms
+    live_out: int
+    kinds: Sequence[Register]
+    limits: tuple[int, int, int]  # vectors, scalars, predicates
+
+
+_FILE = {Register.VECTOR: 0, Register.PAIR: 0, Register.SCALAR: 1, Register.DOUBLE: 1,
+         Register.PREDICATE: 2, Register.CONDITION: 3}  # fmt: skip
+
+
+class _Live:
+    """Counts live registers of each file while steps are placed."""
+
+    def __init__(self, steps: Sequence[Step], pressure: Pressure) -> None:
+        self.kinds, self.out = pressure.kinds, pressure.live_out
+        self.limits = (*pressure.limits, 4)
+        self.live = pressure.live_in
+        self.counts = [0, 0, 0, 0]
+        self.left: dict[int, int] = {}
+        for atom in _bits(pressure.live_in):
+            self.counts[_FILE[self.kinds[atom >> 1]]] += 1
+        self.touched = [{a for a, _ in step.reads} | set(step.writes) for step in steps]
+        for touched in self.touched:
+            for atom in touched:
+                self.left[atom] = self.left.get(atom, 0) + 1
+
+    @property
+    def roomy(self) -> bool:
+        """Whether any step fits without counting."""
+        return all(n + 2 <= limit for n, limit in zip(self.counts, self.limits, strict=True))
+
+    def fits(self, i: int) -> bool:
+        """Whether placing step ``i`` keeps every file that it fills within its limit."""
+        change = [0, 0, 0, 0]
+        for atom in self.touched[i]:
+            file = _FILE[self.kinds[atom >> 1]]
+            change[file] += self._after(atom) - (self.live >> atom & 1)
+        files = zip(change, self.counts, self.limits, strict=True)
+        return all(more <= 0 or count + more <= limit for more, count, limit in files)
+
+    def place(self, i: int) -> None:
+        for atom in self.touched[i]:
+            after = self._after(atom)
+            self.left[atom] -= 1
+            if after != self.live >> atom & 1:
+                self.live ^= 1 << atom
+                self.counts[_FILE[self.kinds[atom >> 1]]] += 1 if after else -1
+
+    def _after(self, atom: int) -> int:
+        return 1 if self.left[atom] > 1 or self.out >> atom & 1 else 0
+
+
+def _bits(mask: int) -> list[int]:
+    found = []
+    while mask:
+        low = mask & -mask
+        found.append(low.bit_length() - 1)
+        mask ^= low
+    return found
+
+
+def heights(edges: Edges) -> list[int]:
+    """Packets from each step to the end of the longest chain behind it."""
+    height = [0] * len(edges)
+    for i in range(len(edges) - 1, -1, -1):
+        height[i] = max((height[j] + packets for j, packets in edges[i]), default=0)
+    return height
+
+
+def list_schedule(
+    steps: Sequence[Step], edges: Edges, machine_packer: Packer, pressure: Pressure
+) -> list[list[Step]]:
+    """Packets of straight-line code: longest chains first, within the registers there are."""
+    if not steps:
+        return []
+    height = heights(edges)
+    waiting = [0] * len(steps)
+    for out in edges:
+        for j, _ in out:
+            waiting[j] += 1
+    start = [0] * len(steps)
+    live = _Live(steps, pressure)
+    ready = [i for i, n in enumerate(waiting) if n == 0]
+    units = [machine_packer.unit(step) for step in steps]
+    placed = [False] * len(steps)
+    packets: list[list[Step]] = []
+    oldest = cycle = done = 0
+    while done < len(steps):
+        state, packet = EMPTY, list[int]()
+        tries = sorted((i for i in ready if start[i] <= cycle), key=lambda i: (-height[i], i))
+        while tries:
+            fresh = list[int]()
+            for i in tries:
+                if not (i == oldest or live.roomy or live.fits(i)):
+                    continue
+                after = machine_packer.fit(state, units[i])
+                if after < 0:
+                    continue
+                state = after
+                packet.append(i)
+                placed[i] = True
+                live.place(i)
+                ready.remove(i)
+                for j, between in edges[i]:
+                    waiting[j] -= 1
+                    start[j] = max(start[j], cycle + between)
+                    if waiting[j] == 0:
+                        ready.append(j)
+                        if start[j] <= cycle:
+                            fresh.append(j)
+                if i == oldest:
+                    while oldest < len(steps) and placed[oldest]:
+                        oldest += 1
+            tries = fresh
+        if packet:
+            packets.append([steps[i] for i in packet])
+            done += len(packet)
+        assert ready or done == len(steps), "dependences form a cycle"
+        cycle += 1
+    return packets

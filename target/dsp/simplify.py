@@ -1,0 +1,59 @@
+"""Loops that need no loop: those of one iteration dissolve, tiny ones are written out.
+
+loop j in 1            v0 = vmem(x[i*128 + 256])
+  v0 = vmem(x[i*128 + j*512 + 256])
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..program import Address, Dma, Item, Loop, Op, Wait
+
+WRITE_OUT = 64  # instructions up to which an innermost loop of 2 to 4 iterations is written out
+
+
+def simplify(items: list[Item]) -> list[Item]:
+    """The same code without loops of extent 1, and with tiny innermost loops written out."""
+    done: list[Item] = []
+    for item in items:
+        if not isinstance(item, Loop):
+            done.append(item)
+            continue
+        body = simplify(item.body)
+        if item.extent == 1 or _tiny(item.extent, body):
+            for value in range(item.extent):
+                done += [at(inner, item.variable, value) for inner in body]
+        elif body:
+            done.append(Loop(item.variable, item.extent, body))
+    return done
+
+
+def _tiny(extent: int, body: list[Item]) -> bool:
+    return extent <= 4 and len(body) * extent <= WRITE_OUT and all(
+        isinstance(item, Op) for item in body)  # fmt: skip
+
+
+def at(item: Item, variable: str, value: int) -> Item:
+    """``item`` where a loop variable has one value."""
+    match item:
+        case Op(address=address) if address is not None:
+            moved = address_at(address, variable, value)
+            return item if moved is address else replace(item, address=moved)
+        case Dma(target=target, source=source):
+            return replace(item, target=address_at(target, variable, value),
+                           source=address_at(source, variable, value))  # fmt: skip
+        case Loop(body=body):
+            if item.variable == variable:
+                return item
+            return Loop(item.variable, item.extent, [at(inner, variable, value) for inner in body])
+        case Op() | Wait():
+            return item
+
+
+def address_at(address: Address, variable: str, value: int) -> Address:
+    for name, scale in address.terms:
+        if name == variable:
+            terms = tuple(term for term in address.terms if term[0] != variable)
+            return replace(address, offset=address.offset + scale * value, terms=terms)
+    return address

@@ -1,0 +1,232 @@
+"""What the back end schedules: machine instructions over numbered registers, in blocks and loops.
+
+A register is a number with a class. An operand is a *code*: four times the number, plus 0 for a
+single register or the low half of a pair, 1 for the high half, 2 for a whole pair. What is read and
+written are *atoms*: twice the number, plus 1 for a high half. A ``Step`` is one instruction whose
+address has become a pointer register and an immediate.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ..instruction import Instruction, Kind, Register
+from .machine import Machine
+from .scalar import SHORT
+
+WHOLE = 2  # the part of a code that means both halves
+PAIRS = (Register.PAIR, Register.DOUBLE)
+_LOW_SCALAR = re.compile(r"\(\{(\w+)\}[.\w]*,\{(\w+)\}[.\w]*,\{(\w+)\}[^(),]*\)")
+
+
+def atoms(code: int) -> tuple[int, ...]:
+    """The atoms that a code stands for."""
+    register, part = code >> 2, code & 3
+    return (2 * register, 2 * register + 1) if part == WHOLE else (2 * register + part,)
+
+
+class Registers:
+    """The virtual registers of a function: classes by number, and those bound to real ones."""
+
+    def __init__(self) -> None:
+        self.kinds: list[Register] = []
+        self.fixed: dict[int, int] = {}
+
+    def new(self, kind: Register, fixed: int | None = None) -> int:
+        """The code of a fresh register, perhaps bound to the real register ``fixed``."""
+        number = len(self.kinds)
+        self.kinds.append(kind)
+        if fixed is not None:
+            self.fixed[number] = fixed
+        return 4 * number + (WHOLE if kind in PAIRS else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What scheduling needs to know of a row on one machine."""
+
+    row: Instruction
+    unit: str
+    latency: int  # packets to any use, for scalar results; 0 for vector results
+    uses: tuple[int, ...]  # pipeline cycle in which each operand is read
+    low: frozenset[int]  # operands that must be in r0 .. r7
+    short: tuple[int, int] | None  # range of an immediate without an extender
+    reach: tuple[int, int, int]  # of an address: least and greatest immediate, and their step
+    bump: tuple[int, int]  # least and greatest post-increment, in bytes; (0, 0): has none
+
+
+def facts(row: Instruction, machine: Machine) -> Facts:
+    """Derived from the row's unit, text and bytes."""
+    unit = row.unit_at(machine.version)
+    names = [p.name for p in row.parameters]
+    low = _LOW_SCALAR.search(row.asm)
+    kinds = [p.register for p in row.parameters]
+    three = low is not None and kinds[names.index(low[3])] is Register.SCALAR and \
+        all(kinds[names.index(low[i])] is Register.VECTOR for i in (1, 2))  # fmt: skip
+    small = frozenset({names.index(low[3])}) if three and low else frozenset[int]()
+    reach, bump = _reach(row)
+    return Facts(row, unit, _latency(row, unit, machine), row.timing[1:], small,
+                 SHORT.get(row.name), reach, bump)  # fmt: skip
+
+
+def _latency(row: Instruction, unit: str, machine: Machine) -> int:
+    result = row.result_register
+    if result in (Register.VECTOR, Register.PAIR, Register.PREDICATE) or result is None:
+        return 0
+    if any(p.register in (Register.VECTOR, Register.PAIR) for p in row.parameters):
+        return machine.extract_latency
+    return {"LD": machine.load_latency, "M": machine.multiply_latency}.get(
+        unit, machine.scalar_latency
+    )
+
+
+def _reach(row: Instruction) -> tuple[tuple[int, int, int], tuple[int, int]]:
+    """Reach of immediates and of post-increments; a sum of pointer and immediate takes s16."""
+    if row.kind is Kind.COMPUTE:
+        return ((-32768, 32767, 1), (0, 0)) if row.name == "point" else ((0, 0, 1), (0, 0))
+    if row.bytes >= 128:
+        return (-8 * 128, 7 * 128, 128), (-4 * 128, 3 * 128)
+    size = row.bytes
+    return (-1024 * size, 1023 * size, size), (-8 * size, 7 * size)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Bytes touched: affine over loop variables; ``exact`` is False with a run-time index."""
+
+    buffer: str
+    offset: int
+    terms: tuple[tuple[str, int], ...]
+    bytes: int
+    store: bool
+    exact: bool = True
+
+    def at(self, variable: str, value: int) -> Access:
+        """The same access where ``variable`` has this value."""
+        if not any(name == variable for name, _ in self.terms):
+            return self
+        terms = tuple(term for term in self.terms if term[0] != variable)
+        offset = self.offset + value * dict(self.terms)[variable]
+        return Access(self.buffer, offset, terms, self.bytes, self.store, self.exact)
+
+
+class Step:
+    """One instruction. ``pointer`` and ``imm`` (bytes) form its address, ``bump`` is added to the
+    pointer afterwards, ``index`` is added to the address; ``access`` says what is touched;
+    ``target`` is the label of a jump, a call or a record."""
+
+    __slots__ = ("access", "bump", "facts", "imm", "index", "operands", "origin", "pointer",
+                 "reads", "result", "target", "writes")  # fmt: skip
+
+    def __init__(
+        self,
+        facts: Facts,
+        result: int = -1,
+        operands: tuple[int, ...] = (),
+        *,
+        pointer: int = -1,
+        imm: int = 0,
+        bump: int = 0,
+        index: int = -1,
+        access: Access | None = None,
+        origin: str = "",
+        target: str = "",
+    ) -> None:
+        self.facts, self.result, self.operands = facts, result, operands
+        self.pointer, self.imm, self.bump, self.index = pointer, imm, bump, index
+        self.access, self.origin, self.target = access, origin, target
+        self.link()
+
+    def link(self) -> None:
+        """Sets what is read, with pipeline cycles, and what is written."""
+        reads: list[tuple[int, int]] = []
+        parameters = self.facts.row.parameters
+        for parameter, code, use in zip(parameters, self.operands, self.facts.uses, strict=True):
+            if parameter.register is not Register.IMMEDIATE:
+                reads += [(atom, use) for atom in atoms(code)]
+        reads += [(code >> 1, 2) for code in (self.pointer, self.index) if code >= 0]
+        writes = atoms(self.result) if self.result >= 0 else ()
+        if self.bump:
+            writes += (self.pointer >> 1,)
+        self.reads, self.writes = tuple(reads), writes
+
+    @property
+    def memory(self) -> bool:
+        return self.facts.row.kind is not Kind.COMPUTE
+
+    @property
+    def is_call(self) -> bool:
+        return self.facts.row.name == "call"
+
+    @property
+    def ends_block(self) -> bool:
+        return self.facts.unit in ("J", "JR") and not self.is_call
+
+    @property
+    def extended(self) -> bool:
+        """Whether an immediate needs a constant extender."""
+        if self.facts.short is None:
+            return self.facts.row.name == "tfrlabel"
+        low, high = self.facts.short
+        return not low <= self.operands[-1] <= high
+
+    def renamed(self, names: dict[int, int], imm: int, access: Access | None) -> Step:
+        """A copy with registers renamed by number, another immediate, another access."""
+
+        def code(old: int) -> int:
+            return 4 * names.get(old >> 2, old >> 2) + (old & 3) if old >= 0 else old
+
+        parameters = self.facts.row.parameters
+        operands = tuple(
+            old if p.register is Register.IMMEDIATE else code(old)
+            for p, old in zip(parameters, self.operands, strict=True)
+        )
+        return Step(self.facts, code(self.result), operands, pointer=code(self.pointer), imm=imm,
+                    bump=self.bump, index=code(self.index), access=access, origin=self.origin,
+                    target=self.target)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Block:
+    """Straight-line code: groups of steps that run at once, in order; then packets of steps."""
+
+    groups: list[list[Step]] = field(default_factory=list)
+    packets: list[list[Step]] = field(default_factory=list)
+    kind: str = "block"  # or "kernel": packets are already made
+
+    def add(self, *steps: Step) -> None:
+        self.groups += [[step] for step in steps]
+
+    @property
+    def steps(self) -> list[Step]:
+        return [step for group in self.groups for step in group]
+
+
+@dataclass(slots=True)
+class Trip:
+    """A loop in the tree. ``level`` 0 and 1 are hardware loops, more is a compare and a jump."""
+
+    variable: str
+    trips: int | None  # None: the number of iterations that the phase was called with
+    level: int
+    label: str
+    body: list[Node] = field(default_factory=list)
+    bumps: dict[int, int] = field(default_factory=dict)  # of an innermost loop: pointer to bytes
+
+    @property
+    def innermost(self) -> bool:
+        return len(self.body) == 1 and isinstance(self.body[0], Block)
+
+
+Node = Block | Trip
+
+
+def blocks(nodes: list[Node]) -> Iterator[Block]:
+    """The blocks of a tree, in order."""
+    for node in nodes:
+        if isinstance(node, Block):
+            yield node
+        else:
+            yield from blocks(node.body)
