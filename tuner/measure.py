@@ -40,6 +40,7 @@ class Measurer:
                 f"but got workers={workers}, timeout={timeout}"
             )
         self._executor = executor or (WorkerPool(count, timeout) if count else Inline())
+        self._waiting = 0  # jobs whose answers were not asked for
         self._specs: dict[str, tuple[str, Spec]] = {}
 
     def __enter__(self) -> Measurer:
@@ -51,12 +52,26 @@ class Measurer:
 
     def run(self, task: Task, action: str, points: Sequence[Point]) -> list[Measured]:
         """Measures or checks points, answers in their order."""
+        return self.start(task, action, points)()
+
+    def start(
+        self, task: Task, action: str, points: Sequence[Point]
+    ) -> Callable[[], list[Measured]]:
+        """Begins what ``run`` does; calling the result waits for the answers."""
         submit = self._submitter(task, action)
         futures = [submit(point) for point in points]
-        return [
-            self._answer(task, point, future, submit, len(points))
-            for point, future in zip(points, futures, strict=True)
-        ]
+        # Our pool times each job; of a foreign executor we know only how many jobs are in line.
+        self._waiting += len(points)
+        limit = None if self._own else self._timeout * self._waiting
+
+        def answers() -> list[Measured]:
+            self._waiting -= len(points)
+            return [
+                _answer(task, point, future, submit, limit)
+                for point, future in zip(points, futures, strict=True)
+            ]
+
+        return answers
 
     def _submitter(self, task: Task, action: str) -> Callable[[Point], Future[Measured]]:
         if isinstance(self._executor, Inline):
@@ -67,23 +82,22 @@ class Measurer:
         digest, spec = self._specs[task.key]
         return lambda point: self._executor.submit(execute, Job(action, digest, spec, point))
 
-    def _answer(
-        self,
-        task: Task,
-        point: Point,
-        future: Future[Measured],
-        submit: Callable[[Point], Future[Measured]],
-        jobs: int,
-    ) -> Measured:
-        # Our pool times each job; of a foreign executor we know only that all jobs are in line.
-        limit = None if self._own else self._timeout * jobs
+
+def _answer(
+    task: Task,
+    point: Point,
+    future: Future[Measured],
+    submit: Callable[[Point], Future[Measured]],
+    limit: float | None,
+) -> Measured:
+    """The answer of a job, which is submitted once more if it has none."""
+    try:
+        return future.result(limit)
+    except Exception:  # executors report a lost worker each in their own way
         try:
-            return future.result(limit)
-        except Exception:  # executors report a lost worker each in their own way
-            try:
-                return submit(point).result(limit)
-            except Exception as error:
-                return _failed(task, point, error)
+            return submit(point).result(limit)
+        except Exception as error:
+            return _failed(task, point, error)
 
 
 def _failed(task: Task, point: Point, error: Exception) -> Measured:

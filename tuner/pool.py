@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import replace
+from itertools import count
 from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, TypeVar
 
@@ -53,7 +54,9 @@ class WorkerPool(Executor):
 
     def __init__(self, workers: int, timeout: float) -> None:
         self._timeout = timeout
-        self._queue: queue.SimpleQueue[tuple[Future[Any], Job] | None] = queue.SimpleQueue()
+        self._queue: queue.PriorityQueue[tuple[int, int, Future[Any] | None, Job | None]]
+        self._queue = queue.PriorityQueue()
+        self._submitted = count()
         self._workers = [_Worker() for _ in range(workers)]
         self._threads = [
             threading.Thread(target=self._serve, args=(worker,), daemon=True)
@@ -63,28 +66,33 @@ class WorkerPool(Executor):
             thread.start()
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """Queues ``execute`` with its job; the workers know no other function."""
+        """Queues ``execute`` with its job, checks before measurements: a batch waits for them."""
         if fn is not execute:
             raise TypeError(f"submit: workers run execute(job) only, but got {fn!r}")
         job = args[0]
         assert isinstance(job, Job)
         future: Future[R] = Future()
-        self._queue.put((future, job))
+        self._put(job.action != "check", future, job)
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Ends the workers, after their jobs if wait, at once otherwise."""
         for _ in self._threads:
-            self._queue.put(None)
+            self._put(2, None, None)
         if not wait or cancel_futures:
             for worker in self._workers:
                 worker.close()
         for thread in self._threads:
             thread.join()
 
+    def _put(self, rank: int, future: Future[Any] | None, job: Job | None) -> None:
+        self._queue.put((rank, next(self._submitted), future, job))
+
     def _serve(self, worker: _Worker) -> None:
-        while (item := self._queue.get()) is not None:
-            future, job = item
+        while True:
+            _, _, future, job = self._queue.get()
+            if future is None or job is None:
+                break
             if not future.set_running_or_notify_cancel():
                 continue
             try:

@@ -63,6 +63,16 @@ class State:
         return self.task.weight * (self.guess if self.best.cost is None else self.best.cost)
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Points that are being measured, and what the log knows of them."""
+
+    number: int  # of the kernel
+    points: list[Point]
+    known: list[Record | None]
+    answers: Callable[[], list[Measured]]  # for the points that are not known
+
+
 @dataclass(slots=True)
 class Run:
     """A run over its kernels; ``index`` is the number of the next trial."""
@@ -71,36 +81,61 @@ class Run:
     trials: int
     log: Log
     measurer: Measurer
+    scheduler: Scheduler
     callbacks: Sequence[Callback] = ()
     index: int = 0
 
-    def run(self, scheduler: Scheduler) -> None:
-        """Batches until the trials are used up or no kernel can get better."""
-        while self.index < self.trials and (number := scheduler.pick()) is not None:
-            state = self.states[number]
-            points = state.search.ask()[: self.trials - self.index]
-            if points:
-                costs = [record.cost for record in self._batch(state, points)]
-                state.search.tell(points, costs)
-                scheduler.tell(number, state.best.cost)
-            else:
-                scheduler.close(number)
+    def run(self) -> None:
+        """Batches until the trials are used up or no kernel can get better.
 
-    def _batch(self, state: State, points: list[Point]) -> list[Record]:
-        """The records of points, from the log or else measured, checked and written."""
-        known = [self._known(state.task, self.index + i, point) for i, point in enumerate(points)]
-        new = [i for i, record in enumerate(known) if record is None]
-        found = self.measurer.run(state.task, "measure", [points[i] for i in new])
-        measured = dict(zip(new, found, strict=True))
+        On simulated targets a batch of one kernel begins before that of another kernel is
+        checked, which keeps the workers busy. What a batch is chosen from is the same with any
+        number of workers: the batches before, without the one that is under way.
+        """
+        batch: _Batch | None = None
+        while True:
+            after = self._begin(batch)
+            if batch is not None:
+                self._finish(batch)
+            elif after is None:
+                return
+            batch = after
+
+    def _begin(self, under_way: _Batch | None) -> _Batch | None:
+        """Starts the next batch; None if there is none, or none before the other is finished."""
+        busy, first = None, self.index
+        if under_way is not None:
+            if not self.states[under_way.number].task.simulated:
+                return None
+            busy, first = under_way.number, self.index + len(under_way.points)
+        while first < self.trials and (number := self.scheduler.pick(busy)) is not None:
+            if points := self.states[number].search.ask()[: self.trials - first]:
+                return self._measure(number, first, points)
+            self.scheduler.close(number)
+        return None
+
+    def _measure(self, number: int, first: int, points: list[Point]) -> _Batch:
+        task = self.states[number].task
+        known = [self._known(task, first + i, point) for i, point in enumerate(points)]
+        new = [point for point, record in zip(points, known, strict=True) if record is None]
+        return _Batch(number, points, known, self.measurer.start(task, "measure", new))
+
+    def _finish(self, batch: _Batch) -> None:
+        """Waits for a batch, checks and writes its records, and tells those who learn from it."""
+        state, known = self.states[batch.number], batch.known
+        answers = iter(batch.answers())
         trials = [
-            record or self._record(state.task, self.index + i, points[i], measured[i])
-            for i, record in enumerate(known)
+            record or self._record(state.task, self.index + i, point, next(answers))
+            for i, (point, record) in enumerate(zip(batch.points, known, strict=True))
         ]
+        new = [i for i, record in enumerate(known) if record is None]
         if state.task.simulated:
             self._check_cheapest(state, trials, new)
         else:
             self._check(state.task, trials, [i for i in new if trials[i].status == OK])
-        return [self._commit(state, trial, known[i] is not None) for i, trial in enumerate(trials)]
+        records = [self._commit(state, trial, i not in new) for i, trial in enumerate(trials)]
+        state.search.tell(batch.points, [record.cost for record in records])
+        self.scheduler.tell(batch.number, state.best.cost)
 
     def _known(self, task: Task, index: int, point: Point) -> Record | None:
         record = self.log.known(index)

@@ -54,9 +54,9 @@ class Scheduler:
         self._states = [_State(task, task.prior(task.default)) for task in self.tasks]
         self._rng = Random(f"{self.seed}:scheduler")
 
-    def pick(self) -> int | None:
-        """The number of the task that gets the next batch; None if none can get better."""
-        open_tasks = [i for i, state in enumerate(self._states) if not state.done]
+    def pick(self, busy: int | None = None) -> int | None:
+        """The number of the task that gets the next batch; None if no task but busy is open."""
+        open_tasks = [i for i, state in enumerate(self._states) if not state.done and i != busy]
         if not open_tasks:
             return None
         if self._rng.random() < _CHANCE:

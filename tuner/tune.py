@@ -58,7 +58,7 @@ def tune_tasks(
         states = [
             State(task, SEARCHES[search](task, seed, known.get(task.key, ()))) for task in tasks
         ]
-        Run(states, trials, held, measurer, callbacks).run(Scheduler(tasks, seed))
+        Run(states, trials, held, measurer, Scheduler(tasks, seed), callbacks).run()
     return {state.task.key: state.best for state in states}
 
 
