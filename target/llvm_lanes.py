@@ -1,0 +1,313 @@
+"""LLVM IR of lanes: permutations as shuffles or as shifts in wider lanes, sums of neighbours.
+
+Even and odd lanes are the halves of lanes twice as wide, so ``deinterleave`` is a shift and
+``interleave`` an or: nothing crosses the machine's registers. Taking parts commutes with lane-wise
+arithmetic, which brings the shifts down to the narrow operands:
+
+    group_sum(cast(i32, a) * cast(i32, b), 4)    four bytes a lane: two multiply-adds of halfwords
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any
+
+import llvmlite.ir as ir
+import numpy as np
+
+from ..tir.expr import Expr, cast, make
+from ..tir.types import Type, vector
+from .llvm import Lowering, ir_type, rule
+from .llvm_ops import clamp
+
+_LANEWISE = {"add", "sub", "mul", "min", "max", "and_", "or_", "xor", "shl", "shr", "widening_mul",
+             "widening_add", "widening_sub", "abs_diff"}  # fmt: skip
+
+
+def shuffled(low: Lowering, value: Any, kind: Type, lanes: Sequence[int]) -> Any:
+    """The given lanes of a value of several lanes."""
+    if len(lanes) == 1:
+        return low.builder.extract_element(value, ir.IntType(32)(int(lanes[0])))
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), [int(lane) for lane in lanes])
+    return low.builder.shuffle_vector(value, ir.Constant(ir_type(kind), ir.Undefined), mask)
+
+
+def as_vector(low: Lowering, value: Any, kind: Type) -> Any:
+    """A scalar as a vector of one lane."""
+    if kind.lanes > 1:
+        return value
+    one = ir.Constant(ir.VectorType(ir_type(kind), 1), ir.Undefined)
+    return low.builder.insert_element(one, value, ir.IntType(32)(0))
+
+
+def as_lanes(low: Lowering, value: Any, source: Type, target: Type) -> Any:
+    """The same bits in lanes of another width."""
+    return value if source == target else low.builder.bitcast(value, ir_type(target))
+
+
+def joined(low: Lowering, values: Sequence[Any], kind: Type) -> Any:
+    """Values of one type (``kind``), one after another."""
+    parts = [as_vector(low, value, kind) for value in values]
+    lanes = kind.lanes
+    while len(parts) > 1:
+        if len(parts) % 2:
+            undefined = ir.Constant(ir.VectorType(ir_type(kind.element), lanes), ir.Undefined)
+            parts.append(undefined)
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), 2 * lanes), list(range(2 * lanes)))
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        parts = [low.builder.shuffle_vector(a, b, mask) for a, b in pairs]
+        lanes *= 2
+    total = kind.lanes * len(values)
+    return parts[0] if lanes == total else shuffled(low, parts[0], vector(kind, lanes), range(total))
+
+
+@rule("concat")
+def _concat(low: Lowering, node: Expr) -> Any:
+    kinds = {arg.type for arg in node.args}
+    if len(kinds) == 1:
+        return joined(low, [low.value(arg) for arg in node.args], kinds.pop())
+    single = [
+        low.value(arg) if arg.type.lanes == 1 else shuffled(low, low.value(arg), arg.type, [lane])
+        for arg in node.args
+        for lane in range(arg.type.lanes)
+    ]
+    return joined(low, single, node.type.element)
+
+
+@rule("slice")
+def _slice(low: Lowering, node: Expr) -> Any:
+    start, lanes = node.attr
+    inner = node.args[0]
+    if inner.op == "concat" and len({arg.type for arg in inner.args}) == 1:
+        each = inner.args[0].type.lanes
+        if start % each == 0 and lanes == each:
+            return low.item(inner.args[start // each])
+    if lanes == inner.type.lanes:
+        return low.item(inner)
+    below = pushed(node)
+    if below is not None:
+        return low.item(below)
+    return shuffled(low, low.value(inner), inner.type, range(start, start + lanes))
+
+
+@rule("tile")
+def _tile(low: Lowering, node: Expr) -> Any:
+    """Short values are splats of one wider lane."""
+    inner, n = node.args[0], node.attr
+    kind, bits = inner.type, inner.type.bits * inner.type.lanes
+    if n == 1:
+        return low.item(inner)
+    if kind.kind in "iu" and bits in (8, 16, 32, 64):
+        whole = Type("u", bits)
+        return as_lanes(low, splat(low, as_lanes(low, low.value(inner), kind, whole), whole, n),
+                        vector(whole, n), node.type)  # fmt: skip
+    if kind.lanes == 1:
+        return splat(low, low.value(inner), kind, n)
+    return shuffled(low, low.value(inner), kind, list(range(kind.lanes)) * n)
+
+
+def splat(low: Lowering, value: Any, kind: Type, lanes: int) -> Any:
+    undefined = ir.Constant(ir_type(vector(kind, lanes)), ir.Undefined)
+    one = low.builder.insert_element(undefined, value, ir.IntType(32)(0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    return low.builder.shuffle_vector(one, undefined, zeros)
+
+
+@rule("repeat")
+def _repeat(low: Lowering, node: Expr) -> Any:
+    inner, n = node.args[0], node.attr
+    if n == 1:
+        return low.item(inner)
+    if inner.type.lanes == 1:
+        return splat(low, low.value(inner), inner.type, n)
+    return shuffled(low, low.value(inner), inner.type, np.repeat(range(inner.type.lanes), n))
+
+
+@rule("reinterpret")
+def _reinterpret(low: Lowering, node: Expr) -> Any:
+    return as_lanes(low, low.value(node.args[0]), node.args[0].type, node.type)
+
+
+# Parts and interleaving -----------------------------------------------------------------------
+
+
+@rule("deinterleave")
+def _deinterleave(low: Lowering, node: Expr) -> Any:
+    inner, (part, ways) = node.args[0], node.attr
+    below = pushed(node)
+    if below is not None:
+        return low.item(below)
+    kind = inner.type
+    value = low.value(inner)
+    if kind.kind not in "iu" or ways * kind.bits not in (16, 32, 64) or kind.lanes == ways:
+        return shuffled(low, value, kind, range(part, kind.lanes, ways))
+    wide = Type("u", ways * kind.bits, kind.lanes // ways)
+    lanes = as_lanes(low, value, kind, wide)
+    if part:
+        lanes = low.builder.lshr(lanes, low.constant(wide, part * kind.bits))
+    return low.builder.trunc(lanes, ir_type(node.type))
+
+
+def pushed(node: Expr) -> Expr | None:
+    """A part or slice of a lane-wise value as the same value of parts, which is cheaper."""
+    inner = node.args[0]
+
+    def of(arg: Expr) -> Expr:
+        return make(node.op, arg, attr=node.attr)
+
+    if inner.op == "cast" and inner.args[0].type.kind in "iu":
+        return cast(inner.type.element, of(inner.args[0]))
+    if inner.op in _LANEWISE:
+        return make(inner.op, *(of(arg) for arg in inner.args))
+    if node.op == "slice":
+        return None
+    part, ways = node.attr
+    if inner.op == "interleave" and len(inner.args) == ways:
+        return inner.args[part]
+    if inner.op == "tile" and inner.args[0].type.lanes % ways == 0:
+        return make("tile", of(inner.args[0]), attr=inner.attr)
+    return None
+
+
+@rule("interleave")
+def _interleave(low: Lowering, node: Expr) -> Any:
+    """Parts that come narrowed from wider lanes are shifted into place there."""
+    kind, ways = node.args[0].type, len(node.args)
+    wide = Type("u", ways * kind.bits, kind.lanes)
+    if kind.kind in "iu" and wide.bits in (16, 32, 64) and all(_narrowed(a, wide) for a in node.args):
+        total = None
+        for at, arg in enumerate(node.args):
+            value = _in_place(low, arg, wide, at)
+            total = value if total is None else low.builder.or_(total, value)
+        return as_lanes(low, total, wide, node.type)
+    both = joined(low, [low.value(arg) for arg in node.args], kind)
+    order = np.arange(node.type.lanes).reshape(ways, -1).T.ravel()
+    return shuffled(low, both, vector(kind, node.type.lanes), order)
+
+
+def _narrowed(arg: Expr, wide: Type) -> bool:
+    source = arg.args[0].type if arg.op in ("cast", "sat_cast") else arg.type
+    return source.kind in "iu" and source.bits == wide.bits
+
+
+def _in_place(low: Lowering, arg: Expr, wide: Type, at: int) -> Any:
+    """A narrowed part as bits ``at * bits`` and up of its wide lane."""
+    source, build, bits = arg.args[0], low.builder, arg.type.bits
+    value = low.value(source)
+    if arg.op == "sat_cast":
+        value = clamp(low, value, source.type, arg.type)
+    if at * bits + bits < wide.bits:
+        value = build.and_(value, low.constant(wide, (1 << bits) - 1))
+    return build.shl(value, low.constant(wide, at * bits)) if at else value
+
+
+# Sums of neighbours ---------------------------------------------------------------------------
+
+
+@rule("group_sum")
+def _group_sum(low: Lowering, node: Expr) -> Any:
+    inner, n = node.args[0], node.attr
+    if n == 1:
+        return low.item(inner)
+    dot = _dot(low, inner, n, node.type)
+    if dot is not None:
+        return dot
+    parts = [low.value(make("deinterleave", inner, attr=(part, n))) for part in range(n)]
+    add = low.builder.fadd if node.type.kind == "f" else low.builder.add
+    return reduce(add, parts)
+
+
+def _dot(low: Lowering, inner: Expr, n: int, result: Type) -> Any | None:
+    """Sums of four byte products or two halfword products as multiply-adds of halfwords."""
+    if inner.op != "mul" or not all(arg.op == "cast" for arg in inner.args) or result.bits < 32:
+        return None
+    a, b = (arg.args[0] for arg in inner.args)
+    if result.bits != 32 or a.type.bits != b.type.bits or result.lanes == 1:
+        return None
+    if (n, a.type.bits) == (2, 16) and a.type.signed and b.type.signed:
+        return _multiply_add(low, low.value(a), low.value(b), result.lanes)
+    if (n, a.type.bits) != (4, 8):
+        return None
+    even, odd = (
+        _multiply_add(low, *[low.value(_halfwords(x, part)) for x in (a, b)], result.lanes)
+        for part in (0, 1)
+    )
+    return low.builder.add(even, odd)
+
+
+def _halfwords(value: Expr, part: int) -> Expr:
+    """Even or odd bytes as halfwords that hold their values."""
+    return cast(Type("i", 16), make("deinterleave", value, attr=(part, 2)))
+
+
+def _multiply_add(low: Lowering, a: Any, b: Any, lanes: int) -> Any:
+    """a[2i] * b[2i] + a[2i+1] * b[2i+1] of signed halfwords in 32 bits."""
+    half, wide = Type("i", 16, 2 * lanes), ir_type(Type("i", 32, lanes))
+    products = []
+    for part in (0, 1):
+        taken = [shuffled(low, x, half, range(part, 2 * lanes, 2)) for x in (a, b)]
+        products.append(low.builder.mul(*[low.builder.sext(x, wide) for x in taken]))
+    return low.builder.add(*products)
+
+
+# Table look-up --------------------------------------------------------------------------------
+
+
+@rule("lookup")
+def _lookup(low: Lowering, node: Expr) -> Any:
+    """Known lane numbers are a shuffle; otherwise each lane is read from the table in memory."""
+    table, index = node.args
+    lanes = low.known(index)
+    if table.type.lanes == 1:
+        return splat(low, low.value(table), table.type, node.type.lanes)
+    if lanes is not None:
+        return shuffled(low, low.value(table), table.type, lanes)
+    if "avx512vbmi" in low.features and (table.type.lanes, index.type.bits) == (128, 8):
+        return _permuted_bytes(low, node)
+    return _read(low, node)
+
+
+def _permuted_bytes(low: Lowering, node: Expr) -> Any:
+    """128 bytes of table are two registers of the host, which one instruction looks up in."""
+    table, index = node.args
+    halves = [shuffled(low, low.value(table), table.type, range(at, at + 64)) for at in (0, 64)]
+    parts = []
+    for at in range(0, index.type.lanes, 64):
+        lanes = shuffled(low, low.value(index), index.type, range(at, at + 64))
+        parts.append(low.call(_PERMUTE, lanes.type, halves[0], lanes, halves[1]))
+    return joined(low, parts, Type("u", 8, 64))
+
+
+_PERMUTE = "llvm.x86.avx512.vpermi2var.qi.512"
+
+
+def _read(low: Lowering, node: Expr) -> Any:
+    """A loop over the lanes, table, numbers and result in memory."""
+    build, (table, index) = low.builder, node.args
+    memory = [build.alloca(ir_type(kind)) for kind in (table.type, index.type, node.type)]
+    build.store(low.value(table), memory[0])
+    build.store(as_vector(low, low.value(index), index.type), memory[1])
+    word = ir.IntType(64)
+    before, body = build.block, build.append_basic_block("lane")
+    after = build.append_basic_block("done")
+    build.branch(body)
+    build.position_at_end(body)
+    lane = build.phi(word)
+    number = build.load(_element(low, memory[1], index.type, lane))
+    entry = build.and_(build.zext(number, word), ir.Constant(word, (1 << index.type.bits) - 1))
+    value = build.load(_element(low, memory[0], table.type, entry))
+    build.store(value, _element(low, memory[2], node.type, lane))
+    following = build.add(lane, ir.Constant(word, 1))
+    lane.add_incoming(ir.Constant(word, 0), before)
+    lane.add_incoming(following, body)
+    done = build.icmp_unsigned("==", following, ir.Constant(word, node.type.lanes))
+    build.cbranch(done, after, body)
+    build.position_at_end(after)
+    return build.load(memory[2])
+
+
+def _element(low: Lowering, memory: Any, kind: Type, lane: Any) -> Any:
+    """The address of a lane of a value in memory."""
+    first = low.builder.bitcast(memory, ir.PointerType(ir_type(kind.element)))
+    return low.builder.gep(first, [lane], source_etype=ir_type(kind.element))
