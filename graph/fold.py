@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .fold_moves import fold_moves
 from .graph import Array, Graph, Node, TensorType
 from .operators import evaluate
 
@@ -24,6 +25,7 @@ def fold(graph: Graph) -> None:
     fold_batch_norms(graph)
     fold_products(graph)
     fold_biases(graph)
+    fold_moves(graph)
     remove_dead(graph)
 
 

@@ -22,12 +22,14 @@ def module_of(node: FxNode) -> str:
 
 
 def source_of(node: FxNode) -> str:
-    """``file:line`` of the innermost frame outside of torch, or the module path, or the name."""
+    """``file:line`` of the innermost frame, outside of torch if there is one; else the module."""
     frames = _FRAME.findall(node.meta.get("stack_trace") or "")
     own = [frame for frame in frames if "-packages/torch/" not in frame[0].replace("\\", "/")]
-    if not own:
-        return module_of(node) or node.name
-    file, line = own[-1]
+    if not own and (module := module_of(node)):
+        return module
+    if not frames:
+        return node.name
+    file, line = (own or frames)[-1]
     path = Path(file)
     near = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     return f"{near}:{line}"

@@ -5,8 +5,11 @@ program = decompose(export(model, (x,)))      # functional core ATen, but linear
 
 from __future__ import annotations
 
+import io
+import logging
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +53,8 @@ def _load(path: Path) -> ExportedProgram:
     if not path.is_file():
         raise UnsupportedModel(f"import_model: the model file must exist, but {path} does not")
     try:
-        return torch.export.load(path)
+        with _silence():
+            return torch.export.load(path)
     except Exception as error:
         raise UnsupportedModel(
             f"import_model: {path} must be a program saved by torch.export.save, but loading it "
@@ -71,7 +75,7 @@ def _export(module: Module, inputs: object) -> ExportedProgram:
     import torch
 
     arguments = _checked_inputs(inputs)
-    with _evaluation(module), torch.no_grad():
+    with _evaluation(module), _silence(), torch.no_grad():
         try:
             return torch.export.export(module, arguments)
         except Exception as error:
@@ -107,6 +111,23 @@ def _evaluation(module: Module) -> Iterator[None]:
             part.training = training
 
 
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing of what torch prints, logs and warns on its way."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
@@ -121,5 +142,6 @@ def decompose(program: ExportedProgram) -> ExportedProgram:
         space, name, *_ = str(overload).split(".")
         if space == "aten" and name in WHOLE:
             del table[overload]
-    decomposed: ExportedProgram = program.run_decompositions(table)
+    with _silence():
+        decomposed: ExportedProgram = program.run_decompositions(table)
     return decomposed

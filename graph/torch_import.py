@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
     from torch.fx import Node as FxNode
 
+# What torch.export writes to check its own assumptions; it computes nothing.
+CHECKS = ("aten._assert", "aten.sym_constrain_range")
 PUBLIC_NAMES = {"_native_batch_norm_legit_no_training": "batch_norm", "_softmax": "softmax"}
 
 
@@ -118,15 +120,19 @@ def _enter_input(builder: Builder, node: FxNode) -> Value:
         raise UnsupportedModel(
             f"import_model: every input must be a float32 tensor, but {node.name} is {kind}"
         )
-    builder.graph.types[node.name] = TensorType(_static(node.name, example))
+    try:
+        builder.graph.types[node.name] = TensorType(_extents(example))
+    except Unsupported as refusal:
+        raise UnsupportedModel(
+            f"import_model: shapes must be static, but {node.name} has {refusal}"
+        ) from None
     builder.graph.inputs.append(node.name)
     return node.name
 
 
-def _static(name: str, example: Tensor) -> tuple[int, ...]:
+def _extents(example: Tensor) -> tuple[int, ...]:
     if not all(isinstance(extent, int) for extent in example.shape):
-        shape = ", ".join(map(str, example.shape))
-        raise UnsupportedModel(f"import_model: shapes must be static, but {name} has ({shape})")
+        raise Unsupported(f"the dynamic shape ({', '.join(map(str, example.shape))})")
     return tuple(example.shape)
 
 
@@ -152,13 +158,16 @@ def _lower_call(
     builder: Builder, node: FxNode, values: dict[FxNode, Value]
 ) -> tuple[Value, Met | None]:
     """The value of one call, and what was met (nothing for the unpacking of a tuple)."""
-    if node.target is operator.getitem:
+    if str(node.target).startswith(CHECKS):
+        return None, None
+    if node.target is operator.getitem and node.args[0] in values:
         whole, index = values[node.args[0]], node.args[1]  # type: ignore[index]
         return (whole[index] if isinstance(whole, tuple) else None), None  # type: ignore[index]
     name = str(node.target).removeprefix("aten.").split(".")[0]
     shown = PUBLIC_NAMES.get(name, name)
     builder.base, builder.origin = node.name.replace(name, shown), origin_of(node)
-    public = f"aten.{shown}" if str(node.target).startswith("aten.") else str(node.target)
+    plain = getattr(node.target, "__name__", str(node.target))
+    public = f"aten.{shown}" if str(node.target).startswith("aten.") else plain
     try:
         return _value_of(builder, node, values), Met(public, source_of(node))
     except Unsupported as refusal:
@@ -170,6 +179,8 @@ def _value_of(builder: Builder, node: FxNode, values: dict[FxNode, Value]) -> Va
     """Computed now where all is known; by its lowering otherwise."""
     import torch
 
+    if not isinstance(node.target, torch._ops.OpOverload):
+        raise Unsupported("a number computed at run time")
     arguments = _bind(node, values)
     inputs = [values[used] for used in node.all_input_nodes]
     if all(isinstance(value, torch.Tensor) for value in inputs):
@@ -178,10 +189,11 @@ def _value_of(builder: Builder, node: FxNode, values: dict[FxNode, Value]) -> Va
     lowering = find(str(node.target).removeprefix("aten."))
     if lowering is None:
         raise Unsupported
-    if isinstance(example, torch.Tensor):
-        if example.dtype != torch.float32:
-            raise Unsupported(f"gives {str(example.dtype).removeprefix('torch.')}")
-        builder.result = _static(node.name, example)
+    first = example[0] if isinstance(example, (tuple, list)) else example
+    if isinstance(first, torch.Tensor):
+        if first.dtype != torch.float32:
+            raise Unsupported(f"gives {str(first.dtype).removeprefix('torch.')}")
+        builder.result = _extents(first)
     return lowering(builder, **arguments)
 
 
@@ -216,7 +228,8 @@ def _stand_in(builder: Builder, node: FxNode) -> Value:
         if not isinstance(example, torch.Tensor):
             return None
         name = builder.fresh(f"{node.name}.unsupported{index}")
-        builder.graph.types[name] = TensorType(tuple(example.shape))
+        shape = (extent if isinstance(extent, int) else 1 for extent in example.shape)
+        builder.graph.types[name] = TensorType(tuple(shape))
         return name
 
     example = node.meta.get("val")

@@ -1,0 +1,390 @@
+"""Imported graphs compute what PyTorch computes, and refusals are told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dovetail.graph.coverage import coverage
+from dovetail.graph.errors import UnsupportedModel
+from dovetail.graph.evaluate_float import evaluate_float
+from dovetail.graph.graph import Graph
+from dovetail.graph.torch_import import import_model
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+
+
+class Call(nn.Module):
+    """A function of tensors as a module."""
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs: Tensor) -> object:
+        return self.function(*inputs)
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def vary(module: nn.Module) -> nn.Module:
+    """Batch norms that do something."""
+    torch.manual_seed(3)
+    for part in module.modules():
+        if isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d)) and part.running_var is not None:
+            assert part.running_mean is not None
+            part.running_mean.normal_()
+            part.running_var.uniform_(0.5, 2)
+            if part.affine:
+                nn.init.normal_(part.weight)
+                nn.init.normal_(part.bias)
+    return module.eval()
+
+
+def same(module: nn.Module, *inputs: Tensor) -> Graph:
+    """The graph of ``module``, after it has given PyTorch's values."""
+    graph = import_model(module, inputs)
+    found = evaluate_float(graph, [x.numpy() for x in inputs])
+    with torch.no_grad():
+        wanted = module(*inputs)
+    wanted = wanted if isinstance(wanted, (tuple, list)) else (wanted,)
+    assert len(found) == len(wanted)
+    for got, want in zip(found, wanted, strict=True):
+        assert got.shape == tuple(want.shape)
+        np.testing.assert_allclose(got, want.numpy(), rtol=1e-4, atol=1e-5)
+    return graph
+
+
+def ops(graph: Graph) -> list[str]:
+    return [node.op for node in graph.nodes]
+
+
+ONE_INPUT: dict[str, tuple[Callable[[Tensor], object], tuple[int, ...]]] = {
+    "arithmetic": (lambda x: (1 - x * 2 + x / 4) * x - (-x).add(x, alpha=3) + x**2, (2, 5)),
+    "activations": (
+        lambda x: (
+            (
+                F.relu(x)
+                + torch.sigmoid(x)
+                + F.hardsigmoid(x)
+                + F.hardswish(x)
+                + F.silu(x)
+                + F.gelu(x)
+            )
+            + (
+                F.gelu(x, approximate="tanh")
+                + torch.tanh(x)
+                + F.relu6(x)
+                + F.hardtanh(x, -0.5, 0.7)
+            )
+        ),
+        (3, 7),
+    ),
+    "clamps": (lambda x: (x.clamp(min=-0.1), x.clamp(max=0.2), torch.clip(x, -1, 0.5)), (9,)),
+    "inplace": (lambda x: F.relu(x + 1, inplace=True).add_(1).mul_(2), (4, 4)),
+    "max pool": (lambda x: F.max_pool2d(x, 3, 2, 1, ceil_mode=True), (2, 3, 10, 13)),
+    "max pool dilated": (lambda x: F.max_pool2d(x, (2, 3), 1, 0, (3, 2)), (1, 2, 9, 9)),
+    "max pool 1d": (lambda x: F.max_pool1d(x, 3, 2, 1), (2, 3, 11)),
+    "max pool unbatched": (lambda x: F.max_pool2d(x, 2), (3, 8, 8)),
+    "average pool": (lambda x: F.avg_pool2d(x, 3, 2, 1), (2, 3, 9, 12)),
+    "average pool ceil": (lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True), (1, 3, 10, 8)),
+    "average pool ceil, unpadded": (lambda x: F.avg_pool2d(x, 2, 2, ceil_mode=True), (1, 3, 7, 9)),
+    "average pool uncounted": (
+        lambda x: F.avg_pool2d(x, 3, 2, 1, True, count_include_pad=False),
+        (1, 3, 10, 8),
+    ),
+    "average pool divisor": (lambda x: F.avg_pool2d(x, 3, divisor_override=5), (1, 2, 9, 9)),
+    "average pool 1d": (lambda x: F.avg_pool1d(x, 4, 3, 2, True), (2, 3, 12)),
+    "adaptive": (lambda x: F.adaptive_avg_pool2d(x, (2, 3)), (1, 4, 8, 9)),
+    "adaptive to one": (lambda x: F.adaptive_avg_pool2d(x, 1), (3, 4, 7, 5)),
+    "adaptive same": (lambda x: F.adaptive_avg_pool2d(x, (None, 5)), (1, 4, 8, 5)),
+    "adaptive max": (lambda x: F.adaptive_max_pool2d(x, 2), (1, 4, 8, 8)),
+    "adaptive 1d": (lambda x: F.adaptive_avg_pool1d(x, 3), (1, 4, 9)),
+    "means": (lambda x: (x.mean(), x.mean(-1), x.mean((0, 2), keepdim=True)), (2, 3, 4)),
+    "cat": (lambda x: torch.cat([x, x * 2, x[:, :1]], dim=-2), (2, 3, 4)),
+    "stack": (lambda x: torch.stack([x, x + 1], dim=1), (2, 3)),
+    "pad": (lambda x: F.pad(x, (1, 2, 0, 3), value=0.5), (1, 2, 3, 3)),
+    "pad cuts": (lambda x: F.pad(x, (-1, 2, 3, -2)), (2, 4, 5)),
+    "slices": (lambda x: (x[:, 1:-1:2], x[0], x[..., -1], x[:, 2:100], x[None, :, 3]), (3, 7, 4)),
+    "chunk": (lambda x: [c * i for i, c in enumerate(x.chunk(3, 1))], (2, 7)),
+    "split": (lambda x: list(torch.split(x, [1, 4, 2])), (7, 2)),
+    "unbind": (lambda x: [a + 1 for a in x.unbind(1)], (2, 3, 4)),
+    "shapes": (
+        lambda x: x.view(2, -1).unsqueeze(1).flatten().reshape(4, 3, 2).squeeze() + 1,
+        (2, 3, 4),
+    ),
+    "orders": (
+        lambda x: (x.permute(2, 0, 1), x.transpose(0, -1), x[0].t(), x.movedim(0, 2)),
+        (2, 3, 4),
+    ),
+    "expand": (lambda x: x[:, None].expand(-1, 5, 3) * x[0], (2, 3)),
+    "softmax": (lambda x: (x.softmax(-1), F.softmax(x, dim=0)), (3, 5)),
+    "attention": (lambda x: F.scaled_dot_product_attention(x, x * 2, x + 1), (2, 2, 5, 8)),
+    "products": (lambda x: (x @ x.transpose(1, 2), x @ x[0, 0], torch.bmm(x, x.mT)), (2, 3, 4)),
+    "einsum": (lambda x: torch.einsum("bij,bkj->bik", x, x), (2, 3, 4)),
+    "identities": (lambda x: F.dropout(x, training=False).contiguous().detach().clone(), (2, 3)),
+    "known values": (lambda x: x * torch.arange(4.0).softmax(0) + torch.eye(4), (4, 4)),
+}
+
+
+@pytest.mark.parametrize("name", ONE_INPUT)
+def test_operators(name: str) -> None:
+    function, shape = ONE_INPUT[name]
+    same(Call(function), noise(*shape))
+
+
+CONVOLUTIONS = {
+    "plain": (nn.Conv2d(13, 29, 3), (3, 13, 37, 53)),
+    "stride and dilation": (nn.Conv2d(4, 6, (3, 2), (3, 1), (2, 0), (2, 3)), (1, 4, 19, 23)),
+    "groups": (nn.Conv2d(12, 8, 3, groups=4, bias=False), (2, 12, 9, 9)),
+    "depthwise": (nn.Conv2d(5, 10, 3, padding="same", groups=5), (1, 5, 8, 8)),
+    "same, even kernel": (nn.Conv2d(3, 4, (4, 2), padding="same"), (1, 3, 8, 9)),
+    "valid": (nn.Conv2d(3, 4, 3, padding="valid"), (1, 3, 8, 9)),
+    "sequence": (nn.Conv1d(3, 4, 5, 2, 3), (2, 3, 17)),
+    "sequence, same": (nn.Conv1d(3, 4, 4, padding="same", dilation=2), (2, 3, 17)),
+    "unbatched": (nn.Conv2d(3, 4, 3), (3, 8, 9)),
+    "one pixel": (nn.Conv2d(16, 8, 1), (3, 16, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_convolutions(name: str) -> None:
+    module, shape = CONVOLUTIONS[name]
+    same(module, noise(*shape))
+
+
+NORMS = {
+    "after conv2d": nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU()),
+    "without affine": nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5, affine=False)),
+    "after groups": nn.Sequential(nn.Conv2d(3, 6, 3, groups=3), nn.BatchNorm2d(6)),
+    "twice": nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.BatchNorm2d(6)),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_batch_norm_goes_into_the_convolution(name: str) -> None:
+    graph = same(vary(NORMS[name]), noise(2, 3, 9, 8))
+    assert [op for op in ops(graph) if op != "relu"] == ["conv2d"]
+
+
+def test_batch_norm_goes_into_linear_and_conv1d() -> None:
+    linear = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.ReLU())
+    assert ops(same(vary(linear), noise(5, 6))) == ["linear", "relu"]
+    sequence = nn.Sequential(nn.Conv1d(3, 4, 3), nn.BatchNorm1d(4), nn.ReLU(), nn.Conv1d(4, 2, 3))
+    graph = same(vary(sequence), noise(2, 3, 12))
+    assert ops(graph) == ["reshape", "conv2d", "relu", "conv2d", "reshape"]
+
+
+def test_batch_norm_elsewhere_is_a_product_and_a_sum() -> None:
+    first = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU())
+    assert ops(same(vary(first), noise(2, 3, 4, 4))) == ["mul", "add", "relu"]
+    wide = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(3))  # channels are not linear's
+    assert ops(same(vary(wide), noise(2, 3, 4))) == ["linear", "mul", "add"]
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.conv(x)
+            return y + self.norm(y)
+
+    assert ops(same(vary(Twice()), noise(1, 3, 4, 4))) == ["conv2d", "mul", "add", "add"]
+
+
+def test_shared_weights_fold_apart() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+            self.first, self.second = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.second(self.conv(self.first(self.conv(x))))
+            return y
+
+    assert ops(same(vary(Shared()), noise(1, 3, 4, 4))) == ["conv2d", "conv2d"]
+
+
+def test_padding_goes_into_the_convolution() -> None:
+    graph = same(
+        nn.Sequential(nn.ZeroPad2d((1, 2, 0, 3)), nn.Conv2d(3, 4, 3, padding=1)), noise(1, 3, 6, 6)
+    )
+    assert ops(graph) == ["conv2d"]
+    assert graph.nodes[0].attrs["padding"] == ((1, 4), (2, 3))
+    other = nn.Sequential(nn.ConstantPad2d(1, 0.5), nn.Conv2d(3, 4, 3))
+    assert ops(same(other, noise(1, 3, 6, 6))) == ["pad", "conv2d"]
+
+
+def test_product_with_known_matrix_is_linear() -> None:
+    weight, bias = noise(6, 4), noise(4)
+    assert ops(same(Call(lambda x: x @ weight + bias), noise(5, 6))) == ["linear"]
+    assert ops(same(Call(lambda x: bias + x @ weight), noise(2, 5, 6))) == ["linear"]
+    table = noise(5, 4)
+    assert ops(same(Call(lambda x: x @ weight + table), noise(5, 6))) == ["linear", "add"]
+
+
+def test_multi_head_attention() -> None:
+    class Attend(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.MultiheadAttention(8, 2, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.inner(x, x, x, need_weights=False)[0]
+            return y
+
+    same(Attend().train(), noise(2, 5, 8))  # in training mode, without dropout: the same values
+
+
+def test_evaluation_mode_is_restored() -> None:
+    module = nn.Sequential(nn.Dropout(0.5), nn.ReLU()).train()
+    module[1].eval()
+    assert ops(import_model(module, (noise(2, 3),))) == ["relu"]
+    assert [part.training for part in module.modules()] == [True, True, False]
+
+
+def test_several_inputs_and_outputs() -> None:
+    graph = same(Call(lambda a, b, c: (a + b, a, c * 2)), noise(2, 3), noise(3), noise(4))
+    assert len(graph.inputs) == len(graph.outputs) == 3
+
+
+def test_program_and_file(tmp_path: Path) -> None:
+    module, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU()).eval(), noise(2, 4)
+    program = torch.export.export(module, (x,))
+    torch.export.save(program, tmp_path / "m.pt2")
+    graph = import_model(module, (x,))
+    for source in (program, tmp_path / "m.pt2", str(tmp_path / "m.pt2")):
+        assert str(import_model(source)).split("\n")[1:] == str(graph).split("\n")[1:]
+
+
+def test_dynamic_program_takes_the_example_shapes() -> None:
+    batch = {0: torch.export.Dim("batch", min=2, max=64)}
+    program = torch.export.export(nn.Linear(4, 3), (noise(2, 4),), dynamic_shapes=(batch,))
+    assert import_model(program, (noise(7, 4),)).types["linear"].shape == (7, 3)
+
+
+def test_origins_name_module_and_line() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.relu(self.first(x))
+
+    conv, relu = import_model(Net(), (noise(1, 3, 8, 8),)).nodes
+    assert conv.origin.startswith("first (") and "test_torch_import.py:" in conv.origin
+    assert "test_torch_import.py:" in relu.origin
+
+
+def refusal(module: object, *inputs: object) -> str:
+    with pytest.raises(UnsupportedModel) as caught:
+        import_model(module, inputs)
+    return str(caught.value)
+
+
+def test_all_unsupported_operators_are_told_at_once() -> None:
+    def net(x: Tensor) -> Tensor:
+        y = torch.erfinv(x) + torch.flip(x, [0]) + torch.flip(x, [1])
+        return F.pad(F.adaptive_avg_pool2d(y, 3), (1, 1, 1, 1), mode="reflect")
+
+    x = noise(1, 2, 8, 8)
+    assert refusal(Call(net), x).startswith(
+        "import_model: every operator of the model must be supported, but it has "
+        "aten.erfinv x1 (first at "
+    )
+    rows = coverage(Call(net), (x,))
+    told = [(row.operator, row.count, row.reason) for row in rows if not row.supported]
+    assert told == [
+        ("aten.flip", 2, ""),
+        ("aten.adaptive_avg_pool2d", 1, "from (8, 8) to (3, 3), which does not divide it"),
+        ("aten.erfinv", 1, ""),
+        ("aten.pad", 1, "mode reflect"),
+    ]
+    assert {row.operator: row.count for row in rows if row.supported} == {"aten.add": 2}
+    assert all("test_torch_import.py:" in row.source for row in rows)
+
+
+def test_refused_by_export() -> None:
+    def net(x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+    told = refusal(Call(net), noise(2, 3))
+    assert told.startswith("import_model: torch.export must accept the model, but it refused Call")
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_must_be_finite(bad: float) -> None:
+    module = nn.Sequential(nn.Linear(4, 3))
+    with torch.no_grad():
+        module[0].weight[1, 2] = bad
+    kind = "NaN" if bad != bad else "infinite"
+    assert refusal(module, noise(2, 4)) == (
+        f"import_model: weights must be finite, but 0.weight (3, 4) has 1 {kind} value"
+    )
+
+
+def test_negative_variance_is_named() -> None:
+    norm = nn.BatchNorm2d(3).eval()
+    assert norm.running_var is not None
+    norm.running_var.fill_(-1)
+    told = refusal(norm, noise(1, 3, 4, 4))
+    assert told == (
+        "import_model: weights must be finite, but batch_norm.scale (3, 1, 1) has 3 NaN values"
+    )
+
+
+def test_other_refusals() -> None:
+    embed = nn.Embedding(4, 3)
+    assert refusal(embed, torch.zeros(2, dtype=torch.int64)) == (
+        "import_model: every input must be a float32 tensor, but input is torch.int64"
+    )
+    assert refusal(3, noise(1)).endswith("or the path of a .pt2 file, but got int")
+    assert refusal("missing.pt2") == (
+        "import_model: the model file must exist, but missing.pt2 does not"
+    )
+    assert "example inputs must be a tuple of tensors" in refusal(nn.ReLU())
+    transposed = nn.ConvTranspose2d(3, 3, 3)
+    assert "aten.conv_transpose2d x1" in refusal(transposed, noise(1, 3, 4, 4))
+
+
+def test_state_may_not_change() -> None:
+    class Counts(nn.Module):
+        seen: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("seen", torch.zeros(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen.add_(1)
+            return x + self.seen
+
+    assert refusal(Counts(), noise(2)) == (
+        "import_model: a model may not change its state, but it writes seen"
+    )
+
+
+def test_damaged_file(tmp_path: Path) -> None:
+    (tmp_path / "m.pt2").write_bytes(b"not a program")
+    assert "must be a program saved by torch.export.save" in refusal(tmp_path / "m.pt2")
+
+
+def test_evaluation_streams_and_checks_shapes() -> None:
+    graph = import_model(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), (noise(2, 4),))
+    seen: list[str] = []
+    evaluate_float(graph, [noise(2, 4).numpy()], lambda name, array: seen.append(name))
+    assert seen == [*graph.inputs, *(node.output for node in graph.nodes)]
+    with pytest.raises(ValueError, match=r"inputs must have the shapes \[\(2, 4\)\]"):
+        evaluate_float(graph, [noise(3, 4).numpy()])
