@@ -1,0 +1,133 @@
+"""Operators that work point by point, and softmax, as loop nests.
+
+Operands of one shape are stored alike, so the loops run over all that is stored. Operands that
+repeat are read at 0 along axes of size 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..tir.expr import Expr, cast, clamp, const, maximum, minimum, select
+from ..tir.stmt import Buffer, Store
+from ..tir.types import i32, u8
+from .integer_row import integer, requant_of
+from .kernels import Kernel
+from .lower_nest import Axis, box, grown, variables
+from .lower_site import Site, common_multiplier, requantized
+from .physical import Shape, axes, place_of
+
+Point = Callable[..., Expr]
+
+
+def add(site: Site) -> Kernel:
+    shift, zero = integer(site.node, "shift"), integer(site.node, "zero_point")
+    low, high = integer(site.node, "low"), integer(site.node, "high")
+
+    def term(value: Expr, side: str) -> Expr:
+        return _centred(site, value, side) * integer(site.node, f"{side}_mult")
+
+    def point(a: Expr, b: Expr) -> Expr:
+        total = (term(a, "a") + term(b, "b") + (1 << (shift - 1))) >> shift
+        return cast(u8, clamp(total + zero if zero else total, low, high))
+
+    return _binary(site, point)
+
+
+def mul(site: Site) -> Kernel:
+    requant = requant_of(site.node)
+    zeros = integer(site.node, "a_zero"), integer(site.node, "b_zero")
+    bound = max(zeros[0], 255 - zeros[0]) * max(zeros[1], 255 - zeros[1])
+
+    def point(a: Expr, b: Expr) -> Expr:
+        product = _centred(site, a, "a") * _centred(site, b, "b")
+        return requantized(site.node, requant, product, common_multiplier(requant), bound)
+
+    return _binary(site, point)
+
+
+def _centred(site: Site, value: Expr, side: str) -> Expr:
+    zero = integer(site.node, f"{side}_zero")
+    return cast(i32, value) - zero if zero else cast(i32, value)
+
+
+def _binary(site: Site, point: Point) -> Kernel:
+    a, b = site.input(0, "a"), site.input(1, "b")
+    shapes = [site.shape(name) for name in site.node.inputs]
+    if shapes[0] == shapes[1] == site.output_shape:
+        loops = box(site.output())
+        where = variables(loops)
+        site.nests.add("point", loops, Store(site.output(), where, point(a[where], b[where])))
+        return site.kernel("elementwise", repeats=False)
+    loops, index = logical(site.output_shape)
+    left, right = (place_of(shape, repeated(shape, index)) for shape in shapes)
+    where = place_of(site.output_shape, index)
+    store = Store(site.output(), where, point(a[left], b[right]))
+    site.nests.add("point", grown(loops, store), store)
+    return site.kernel("elementwise", repeats=True)
+
+
+def logical(shape: Shape) -> tuple[list[Axis], list[Expr]]:
+    """Loops over the axes of ``shape`` as they lie in memory, and the logical index."""
+    found = axes(shape)
+    loops = [Axis(s.name, s.extent, stored=s.stored) for s in found]
+    by_dim = {s.dim: axis.var for s, axis in zip(found, loops, strict=True)}
+    return loops, [by_dim[dim] for dim in range(len(shape))]
+
+
+def repeated(shape: Shape, index: list[Expr]) -> list[Expr]:
+    """The index of an operand of ``shape`` that broadcasts to ``index``."""
+    own = index[len(index) - len(shape) :]
+    return [at if n != 1 else const(0, i32) for n, at in zip(shape, own, strict=True)]
+
+
+def lookup(site: Site) -> Kernel:
+    x, table = site.input(0, "x"), site.constant("table", site.value(1))
+    loops = box(site.output())
+    where = variables(loops)
+    value = table[cast(i32, x[where])]
+    site.nests.add("point", loops, Store(site.output(), where, value))
+    return site.kernel("table")
+
+
+def softmax(site: Site) -> Kernel:
+    """max, exp, sum, recip and out, along the logical axis only: pads take no part."""
+    shape, dim = site.output_shape, integer(site.node, "axis")
+    x, table = site.input(0, "x"), site.constant("table", site.value(1))
+    loops, index = logical(shape)
+    along = next(axis for axis in loops if axis.var is index[dim])
+    inner = Axis(along.name, along.extent, True)
+    pixel, output = x[place_of(shape, index)], site.output()
+    others = grown([a for a in loops if a is not along], _probe(output, shape, index, pixel))
+    rows = variables(others)
+    sizes = tuple(a.extent for a in others)
+    full = [next((o for o in others if o.name == a.name), along) for a in loops]
+    at = variables(full)
+    m = site.nests.alloc(Buffer("m", u8, sizes, "reg"))
+    e = site.nests.alloc(Buffer("e", i32, tuple(a.extent for a in full), "tcm"))
+    s, r = (site.nests.alloc(Buffer(name, i32, sizes, "reg")) for name in "sr")
+    over, zero = [*others, inner], const(0, i32)
+    first = Store(m, rows, const(0, u8))
+    site.nests.add("max", over, Store(m, rows, maximum(m[rows], pixel)), first)
+    exponent = table[cast(i32, m[rows]) - cast(i32, pixel)]
+    site.nests.add("exp", full, Store(e, at, exponent))
+    site.nests.add("sum", over, Store(s, rows, s[rows] + e[at]), Store(s, rows, zero))
+    site.nests.add("recip", others, Store(r, rows, reciprocal(s[rows])))
+    value = minimum((e[at] * r[rows] + (1 << 21)) >> 22, 255)
+    store = Store(output, place_of(shape, index), cast(u8, value))
+    site.nests.add("out", full, store)
+    return site.kernel("softmax", axis=dim, length=along.extent)
+
+
+def _probe(output: Buffer, shape: Shape, index: list[Expr], pixel: Expr) -> Store:
+    return Store(output, place_of(shape, index), pixel)
+
+
+def reciprocal(total: Expr) -> Expr:
+    """floor(2**30 / total) for 2**15 <= total < 2**31, bit by bit: no target divides vectors."""
+    rest, quotient = const(1 << 30, i32), const(0, i32)
+    for k in range(15, -1, -1):
+        fits = total <= (rest >> k)
+        rest = select(fits, rest - (total << k), rest) if k else rest
+        quotient = select(fits, quotient + (1 << k), quotient)
+    return quotient

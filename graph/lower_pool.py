@@ -1,0 +1,82 @@
+"""Pooling and means as loop nests: a reduction into ``acc``, then a store or a requantization.
+
+An average counts x_zero in its padding, so that sum (x - x_zero) = sum x - count * x_zero holds for
+every window alike: the second term is where the accumulator starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+from ..tir.expr import Expr, cast, const, maximum
+from ..tir.stmt import Buffer, Store
+from ..tir.types import Type, i32, u8
+from .integer_row import integer, integers, pair, requant_of
+from .kernels import Kernel
+from .lower_nest import Axis, grown, variables
+from .lower_site import Site, common_multiplier, requantized
+from .lower_window import Source, Window, reads_direct, windowed
+from .physical import axes, place_of
+
+Join = Callable[[Expr, Expr], Expr]
+
+
+def max_pool2d(site: Site) -> Kernel:
+    return _pool2d(site, "max", u8, 0, lambda acc, x: maximum(acc, x), 0)
+
+
+def avg_pool2d(site: Site) -> Kernel:
+    zero, count = integer(site.node, "x_zero"), prod(pair(site.node, "kernel"))
+    start = -count * zero
+    return _pool2d(site, "sum", i32, start, lambda acc, x: acc + cast(i32, x), zero)
+
+
+def _pool2d(site: Site, step: str, kind: Type, start: int, join: Join, fill: int) -> Kernel:
+    window = Window.of(site.node, pair(site.node, "kernel"))
+    _, _, height, width = site.shape(site.node.inputs[0])
+    x, output = Source(site.input(0, "x"), (height, width)), site.output()
+    images, rows, columns, deep = output.shape
+    wanted = rows, site.output_shape[3]
+    # Without padding a copy would serve only the pads of the output: leave those out.
+    if window.unpadded(x.size, wanted) and not reads_direct(x, window, wanted, columns, deep):
+        columns = wanted[1]
+    source = windowed(site.nests, x, window, wanted, columns, deep, fill)
+    acc = site.nests.alloc(Buffer("acc", kind, output.shape, "reg"))
+    sizes = (("n", images), ("oh", rows), ("ow", columns), ("c", deep))
+    loops = [Axis(name, size) for name, size in sizes]
+    where = n, oh, ow, c = variables(loops)
+    kh, kw = variables(window.taps)
+    pixel = source[n, window.row(oh, kh), window.column(ow, kw), c]
+    total = Store(acc, where, join(acc[where], pixel))
+    site.nests.add(step, [*loops, *window.taps], total, Store(acc, where, const(start, kind)))
+    value = acc[where] if kind == u8 else _mean_value(site, acc[where], prod(window.kernel))
+    site.nests.add("out" if kind == u8 else "requant", loops, Store(output, where, value))
+    return site.kernel("pool", direct=source == x.buffer, images=images, **window.facts)
+
+
+def _mean_value(site: Site, acc: Expr, count: int) -> Expr:
+    zero, requant = integer(site.node, "x_zero"), requant_of(site.node)
+    bound = count * max(zero, 255 - zero)
+    return requantized(site.node, requant, acc, common_multiplier(requant), bound)
+
+
+def mean(site: Site) -> Kernel:
+    shape, out_shape = site.shape(site.node.inputs[0]), site.output_shape
+    reduced, x, output = set(integers(site.node, "axes")), site.input(0, "x"), site.output()
+    found = [(s.dim, Axis(s.name, s.extent, s.dim in reduced, s.stored)) for s in axes(shape)]
+    by_dim = {dim: axis.var for dim, axis in found}
+    index = [by_dim[d] for d in range(len(shape))]
+    keep = bool(site.node.attrs["keepdim"])
+    zero = const(0, i32)
+    kept = [zero if d in reduced else at for d, at in enumerate(index) if keep or d not in reduced]
+    where = place_of(out_shape, kept)
+    acc = site.nests.alloc(Buffer("acc", i32, output.shape, "reg"))
+    count = prod(shape[d] for d in reduced)
+    total = Store(acc, where, acc[where] + cast(i32, x[place_of(shape, index)]))
+    spatial = grown([a for _, a in found if not a.reduce], total)
+    start = Store(acc, where, const(-count * integer(site.node, "x_zero"), i32))
+    site.nests.add("sum", [*spatial, *(a for _, a in found if a.reduce)], total, start)
+    value = _mean_value(site, acc[where], count)
+    site.nests.add("requant", spatial, Store(output, where, value))
+    return site.kernel("reduce", axes=tuple(sorted(reduced)), keepdim=keep)
