@@ -12,7 +12,8 @@
 
 Within a Block the iters' variables stand for their bindings; ``init`` runs when all reduce iters
 are at 0, before ``body``; ``where`` guards the whole instance. Annotations are notes of a schedule
-to later passes. Nodes are frozen and compared by value; buffers are known by name within a function.
+to later passes. Nodes are frozen and compared by value; buffers are known by name within a
+function.
 """
 
 from __future__ import annotations

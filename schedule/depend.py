@@ -1,0 +1,116 @@
+"""Which loops may change their order or run at the same time.
+
+Over one block the answer follows from what the block is (a map or a reduction). Over several, each
+buffer that they share must be touched at different elements in different iterations, or be
+private to one iteration (written before it is read, all users below the loop).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..tir.expr import Expr
+from ..tir.linear import Linear, from_linear, linear
+from ..tir.stmt import Block, For, LoopKind
+from .blocks import injective, is_map, is_reduction
+from .errors import refusal
+from .index import axes_in
+from .region import Box, box_of, separated
+from .state import State
+from .storage import is_private
+from .tree import Path, blocks_below, loops_of
+
+
+def loop_roles(block: Block, axis: Expr) -> tuple[bool, bool]:
+    """Whether ``axis`` drives spatial iters of ``block``, and whether reduce iters."""
+    spatial = reduce = False
+    for it in block.iters:
+        if axis in axes_in(it.binding):
+            spatial, reduce = spatial or not it.reduce, reduce or it.reduce
+    return spatial, reduce
+
+
+def check_reorder(state: State, chain: Sequence[For], order: Sequence[For]) -> None:
+    """ScheduleError unless ``chain`` may run in ``order``."""
+    moved = [k for k, (a, b) in enumerate(zip(chain, order, strict=True)) if a is not b]
+    if not moved:
+        return
+    for outer, inner in zip(order, order[1:], strict=False):
+        if outer.kind is LoopKind.VECTORIZED and inner.kind is not LoopKind.VECTORIZED:
+            raise refusal("reorder", "only vectorized loops may stand below a vectorized one",
+                          f"{inner.axis.attr} below {outer.axis.attr}", outer)  # fmt: skip
+    axes = {loop.axis: loop.extent for loop in chain[moved[0] : moved[-1] + 1]}
+    inside = chain[moved[-1]]
+    blocks = list(blocks_below(inside.body))
+    if len(blocks) == 1:
+        _check_one(state, blocks[0], axes, chain[moved[0]])
+        return
+    for block in blocks:
+        for access in state.accesses(block).writes:
+            name = access.buffer.name
+            if not is_private(state, name, inside) and not _apart(state, blocks, name, axes):
+                raise refusal("reorder", "iterations must not meet in one element of a buffer",
+                              f"{name}, which {block.name} writes", chain[moved[0]],
+                              "Reorder before compute_at brings the blocks together.")  # fmt: skip
+
+
+def _check_one(state: State, block: Block, axes: dict[Expr, int], place: For) -> None:
+    if is_map(block) or (is_reduction(block) and _once(block, axes)):
+        return
+    if not _apart(state, [block], None, axes):
+        raise refusal("reorder", "a block must store each element once, or be a reduction by an "
+                      "associative operator", f"block {block.name}", place)  # fmt: skip
+
+
+def _once(block: Block, axes: dict[Expr, int]) -> bool:
+    """Whether different iterations of ``axes`` are different instances, the others standing."""
+    index = []
+    for it in block.iters:
+        form, kept = linear(it.binding), {}
+        for atom, coefficient in form.terms.items():
+            used = axes_in(atom)
+            if used <= axes.keys():
+                kept[atom] = coefficient
+            elif used & axes.keys():
+                return False
+        index.append(from_linear(Linear(kept, 0)))
+    return injective(tuple(index), axes)
+
+
+def _apart(
+    state: State, blocks: Sequence[Block], buffer: str | None, axes: dict[Expr, int]
+) -> bool:
+    """Whether different values of ``axes`` touch different elements of ``buffer`` (None: of all
+    buffers that are written)."""
+    written = {a.buffer.name for b in blocks for a in state.accesses(b).writes}
+    for name in written if buffer is None else {buffer}:
+        boxes: list[Box] = []
+        for block in blocks:
+            outer = _outside(state, block, axes)
+            boxes.extend(box_of(a, block, outer, state) for a in state.accesses(block).of(name))
+        if not separated(boxes, axes):
+            return False
+    return True
+
+
+def _outside(state: State, block: Block, axes: dict[Expr, int]) -> list[Expr]:
+    """The axes above ``block`` down to the innermost of ``axes``."""
+    _, path = state.block("reorder", block.name)
+    loops = [loop.axis for loop in loops_of(path)]
+    last = max(k for k, axis in enumerate(loops) if axis in axes)
+    return loops[: last + 1]
+
+
+def check_parallel(state: State, path: Path) -> None:
+    """ScheduleError unless the iterations of the loop at the end of ``path`` are independent."""
+    loop = path[-1]
+    assert isinstance(loop, For)
+    blocks = list(blocks_below(loop.body))
+    axes = {loop.axis: loop.extent}
+    for block in blocks:
+        for access in state.accesses(block).writes:
+            name = access.buffer.name
+            if not is_private(state, name, loop) and not _apart(state, blocks, name, axes):
+                raise refusal("parallel", "iterations must not meet in one element of a buffer",
+                              f"{name}, which {block.name} writes", loop,
+                              "Take a spatial loop, or compute_at the block below it.")  # fmt: skip

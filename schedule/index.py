@@ -1,0 +1,233 @@
+"""Index expressions over loops of known extent: simplification, bounds, digits.
+
+    >>> i, j = var("i"), var("j")
+    >>> simplify((i * 32 + j) // 32, {i: 4, j: 32})
+    i
+
+A *digit* of ``e`` is ``(e // low) % (high // low)``: splitting, fusing and repacking take an index
+apart into digits and put it together again, so that legality is counting digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import gcd
+
+from ..tir.expr import Expr, const, rebuild, walk
+from ..tir.linear import Linear, from_linear, linear
+from ..tir.types import i32
+
+Extents = Mapping[Expr, int]
+
+
+def substitute_axes(expr: Expr, values: Mapping[Expr, Expr], extents: Extents) -> Expr:
+    """``expr`` with axes replaced, simplified under the extents of the axes that remain."""
+    form = linear(expr)
+    if not any(atom.op != "var" or atom in values for atom in form.terms):
+        return expr
+    total = Linear({}, form.constant)
+    for atom, coefficient in form.terms.items():
+        total = total.plus(linear(_replace(atom, values)), coefficient)
+    return simplify(from_linear(total), extents)
+
+
+def _replace(expr: Expr, values: Mapping[Expr, Expr]) -> Expr:
+    found = values.get(expr)
+    if found is not None or not expr.args:
+        return expr if found is None else found
+    return rebuild(expr, tuple([_replace(a, values) for a in expr.args]))
+
+
+def simplify(expr: Expr, extents: Extents) -> Expr:
+    """The canonical form of an index: divisions whose result the extents decide are gone."""
+    return from_linear(simplify_form(linear(expr), extents))
+
+
+def simplify_form(form: Linear, extents: Extents) -> Linear:
+    if all(atom.op == "var" for atom in form.terms):
+        return form
+    total = Linear({}, form.constant)
+    for atom, coefficient in form.terms.items():
+        total = total.plus(_simplify_atom(atom, extents), coefficient)
+    return _join_digits(total)
+
+
+def _simplify_atom(atom: Expr, extents: Extents) -> Linear:
+    if atom.op in ("floordiv", "mod") and atom.args[1].is_const:
+        inner = simplify_form(linear(atom.args[0]), extents)
+        return divide(inner, int(atom.args[1].attr), atom.op, extents)
+    if not atom.args or atom.op == "load":
+        return Linear({atom: 1}, 0)
+    args = tuple(simplify(a, extents) if a.type == i32 else a for a in atom.args)
+    low, high = bounds(rebuild(atom, args), extents)
+    if low == high and low is not None:
+        return Linear({}, low)
+    if atom.op in ("min", "max"):
+        return _decided(atom.op, args, extents)
+    return Linear({rebuild(atom, args): 1}, 0)
+
+
+def _decided(op: str, args: tuple[Expr, ...], extents: Extents) -> Linear:
+    """min or max where the difference of the operands has one sign."""
+    low, high = form_bounds(linear(args[0]).plus(linear(args[1]), -1), extents)
+    if high is not None and high <= 0:
+        return linear(args[0 if op == "min" else 1])
+    if low is not None and low >= 0:
+        return linear(args[1 if op == "min" else 0])
+    return Linear({Expr(op, i32, args): 1}, 0)
+
+
+def divide(form: Linear, n: int, op: str, extents: Extents) -> Linear:
+    """``form // n`` or ``form % n`` for n > 0.
+
+    (n*a + b) // n = a + b//n, and where 0 <= b < g, g | n:  (g*a + b) // n = a // (n/g).
+    """
+    if n == 1:
+        return form if op == "floordiv" else Linear({}, 0)
+    whole = {a: c // n for a, c in form.terms.items() if c % n == 0}
+    rest = Linear({a: c for a, c in form.terms.items() if c % n}, form.constant % n)
+    quotient = Linear(whole, form.constant // n)
+    low, high = form_bounds(rest, extents)
+    if low is not None and high is not None and low // n == high // n:
+        step = low // n
+        if op == "mod":
+            return rest.plus(Linear({}, -step * n))
+        return quotient.plus(Linear({}, step))
+    left = _divide_rest(rest, n, op, extents)
+    return left if op == "mod" else quotient.plus(left)
+
+
+def _divide_rest(rest: Linear, n: int, op: str, extents: Extents) -> Linear:
+    for step in sorted({gcd(n, c) for c in rest.terms.values()} - {1}, reverse=True):
+        small = Linear({a: c for a, c in rest.terms.items() if c % step}, rest.constant % step)
+        low, high = form_bounds(small, extents)
+        if low is None or high is None or low < 0 or high >= step:
+            continue
+        big = Linear(
+            {a: c // step for a, c in rest.terms.items() if c % step == 0}, rest.constant // step
+        )
+        inner = divide(big, n // step, op, extents)
+        return inner if op == "floordiv" else small.plus(inner, step)
+    if len(rest.terms) == 1 and not rest.constant:
+        (atom, coefficient), *_ = rest.terms.items()
+        if coefficient == 1 and op == "floordiv" and atom.op == "floordiv":
+            if atom.args[1].is_const:  # (x // a) // n = x // (a*n)
+                return divide(linear(atom.args[0]), int(atom.args[1].attr) * n, op, extents)
+    return Linear({Expr(op, i32, (from_linear(rest), const(n, i32))): 1}, 0)
+
+
+def _join_digits(form: Linear) -> Linear:
+    """(x // n) * c*n + (x % n) * c = c * x."""
+    for atom, coefficient in form.terms.items():
+        if atom.op != "mod" or not atom.args[1].is_const:
+            continue
+        upper = Expr("floordiv", i32, atom.args)
+        if form.terms.get(upper) == coefficient * int(atom.args[1].attr):
+            terms = {a: c for a, c in form.terms.items() if a is not atom and a is not upper}
+            joined = Linear(terms, form.constant).plus(linear(atom.args[0]), coefficient)
+            return _join_digits(joined)
+    return form
+
+
+Bounds = tuple[int | None, int | None]
+
+
+def form_bounds(form: Linear, extents: Extents) -> Bounds:
+    """The least and the greatest value, both included; None where unknown."""
+    low: int | None = form.constant
+    high: int | None = form.constant
+    for atom, coefficient in form.terms.items():
+        a, b = bounds(atom, extents)
+        if coefficient < 0:
+            a, b = b, a
+        low = None if low is None or a is None else low + coefficient * a
+        high = None if high is None or b is None else high + coefficient * b
+    return low, high
+
+
+def bounds(expr: Expr, extents: Extents) -> Bounds:
+    """Bounds of an i32 expression, both included."""
+    match expr.op:
+        case "var":
+            extent = extents.get(expr)
+            return (None, None) if extent is None else (0, extent - 1)
+        case "const":
+            return int(expr.attr), int(expr.attr)
+        case "floordiv" | "mod" if expr.args[1].is_const and expr.args[1].attr > 0:
+            n = int(expr.args[1].attr)
+            low, high = form_bounds(linear(expr.args[0]), extents)
+            known = low is not None and high is not None
+            if expr.op == "floordiv":
+                return (None if low is None else low // n), (None if high is None else high // n)
+            if known and low // n == high // n:  # type: ignore[operator]
+                return low % n, high % n  # type: ignore[operator]
+            return 0, n - 1
+        case "min" | "max":
+            return _extreme(expr, extents)
+        case "add" | "sub" | "mul" | "shl":
+            form = linear(expr)
+            return (None, None) if expr in form.terms else form_bounds(form, extents)
+    return None, None
+
+
+def _extreme(expr: Expr, extents: Extents) -> Bounds:
+    (a, b), (c, d) = (form_bounds(linear(e), extents) for e in expr.args)
+    pick, weak = (min, 1) if expr.op == "min" else (max, 0)
+    strong = [x for x in ((b, d) if weak else (a, c)) if x is not None]
+    low = None if a is None or c is None else pick(a, c)
+    high = None if b is None or d is None else pick(b, d)
+    if weak:
+        return low, (min(strong) if strong else None)
+    return (max(strong) if strong else None), high
+
+
+def axes_in(expr: Expr) -> set[Expr]:
+    """The variables of an index."""
+    return {node for node in walk(expr) if node.op == "var"}
+
+
+@dataclass(frozen=True, slots=True)
+class Digit:
+    """``coefficient * ((base // low) % (high // low))``; the topmost digit has no ``%``."""
+
+    coefficient: int
+    base: Expr
+    low: int
+    high: int
+
+    @property
+    def extent(self) -> int:
+        return -(-self.high // self.low)
+
+
+def digits_of(expr: Expr, extents: Extents) -> tuple[list[Digit], int] | None:
+    """``expr`` as a sum of digits and a constant; None when it is no such sum."""
+    form = linear(expr)
+    found: list[Digit] = []
+    for atom, coefficient in form.terms.items():
+        digit = _digit(atom, coefficient, extents)
+        if digit is None:
+            return None
+        found.append(digit)
+    return found, form.constant
+
+
+def _digit(atom: Expr, coefficient: int, extents: Extents) -> Digit | None:
+    base, low, high = _slice_of(atom)
+    _, top = bounds(base, extents)
+    if top is None:
+        return None
+    return Digit(coefficient, base, low, top + 1 if high is None else min(high, top + 1))
+
+
+def _slice_of(expr: Expr) -> tuple[Expr, int, int | None]:
+    """``expr`` as (base // low) % (high // low); high is None where nothing is cut off above."""
+    if expr.op not in ("floordiv", "mod") or not expr.args[1].is_const:
+        return expr, 1, None
+    n = int(expr.args[1].attr)
+    base, low, high = _slice_of(expr.args[0])
+    step = low * n
+    if high is not None and high % step:
+        return expr, 1, None
+    return (base, step, high) if expr.op == "floordiv" else (base, low, step)

@@ -1,0 +1,244 @@
+"""Loop primitives: split, fuse, reorder, and the kinds of loops.
+
+for i in range(64): ...      split("i", (None, 32))      for i_0 in range(2):
+                                                             for i_1 in range(32): ...
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+
+from ..tir.expr import Expr, const, var
+from ..tir.stmt import Alloc, Block, For, If, LoopKind, Seq, Stmt, rebuild_stmt, seq
+from ..tir.types import i32
+from .blocks import reduction_of
+from .depend import check_parallel, check_reorder, loop_roles
+from .errors import refusal
+from .index import bounds, substitute_axes
+from .state import Loop, State, conjoin, conjuncts, replace_axes
+from .tree import Path, blocks_below, loops_of
+
+TAILS = ("exact", "guard", "peel")
+
+
+def _last(path: Path) -> For:
+    loop = path[-1]
+    assert isinstance(loop, For)
+    return loop
+
+
+def split(
+    state: State, loop: Loop, factors: tuple[int | None, ...], tail: str = "exact"
+) -> list[str]:
+    """Replaces a loop by nested ones; with ``peel`` the loop of the rest comes last."""
+    path = state.loop("split", loop)
+    old = _last(path)
+    sizes = _sizes(old, factors, tail)
+    name, total = str(old.axis.attr), prod(sizes)
+    axes = [state.axis(f"{name}_{k}", size) for k, size in enumerate(sizes)]
+    value = _joined(axes, sizes)
+    body = replace_axes(old.body, {old.axis: value}, state.extents)
+    if total > old.extent:
+        body = _guarded(body, old, value, state)
+    new = body
+    for axis, size in reversed(list(zip(axes, sizes, strict=True))):
+        new = For(axis, size, old.kind, new, old.annotations)
+    if total < old.extent:
+        rest = _copied(old, total, state)
+        axes.append(rest.axis)
+        new = seq(new, rest)
+    state.swap(path, new)
+    state.gone[name] = "split"
+    return [str(axis.attr) for axis in axes]
+
+
+def _sizes(loop: For, factors: tuple[int | None, ...], tail: str) -> list[int]:
+    came = f"factors={tuple(factors)}, extent={loop.extent}"
+    if tail not in TAILS:
+        raise refusal("split", 'tail must be "exact", "guard" or "peel"', repr(tail), loop)
+    known = [f for f in factors if f is not None]
+    if not factors or len(known) < len(factors) - 1 or any(f < 1 for f in known):
+        raise refusal("split", "the factors must be positive, at most one of them None", came, loop)
+    inner = prod(known)
+    if len(known) < len(factors):
+        open_ = loop.extent // inner if tail == "peel" else -(-loop.extent // inner)
+        known = [max(open_, 1) if f is None else f for f in factors]
+    total = prod(known)
+    if tail == "exact" and total != loop.extent:
+        raise refusal("split", "the factors must multiply to the extent or tail= must be given",
+                      came, loop, 'Give tail="guard" to keep a guarded last step, or tail="peel" '
+                      "for a loop of the rest.")  # fmt: skip
+    if tail == "guard" and total < loop.extent:
+        raise refusal("split", "guarded factors must cover the extent", came, loop)
+    if tail == "peel" and total > loop.extent:
+        raise refusal("split", "peeled factors must not exceed the extent", came, loop,
+                      'Give tail="guard" to keep a guarded last step.')  # fmt: skip
+    return known
+
+
+def _joined(axes: list[Expr], sizes: list[int]) -> Expr:
+    value: Expr = const(0, i32)
+    for axis, size in zip(axes, sizes, strict=True):
+        value = axis if value.is_const else value * size + axis
+    return value
+
+
+def _guarded(body: Stmt, loop: For, value: Expr, state: State) -> Stmt:
+    """Each block below runs only where ``value < extent`` of the old loop."""
+
+    def guard(block: Block, old: Block) -> Block:
+        beyond = {loop.axis: var("?beyond") + loop.extent}
+        reach = {**state.extents, var("?beyond"): 1 << 20}
+        parts = conjuncts(block.where)
+        for it in old.iters:
+            low, _ = bounds(substitute_axes(it.binding, beyond, reach), reach)
+            if low is not None and low >= it.extent:  # the iter leaves its domain just there
+                return replace(block, where=conjoin([*parts, it.axis < it.extent]))
+        return replace(block, where=conjoin([*parts, value < loop.extent]))
+
+    before = {b.name: b for b in blocks_below(loop.body)}
+
+    def visit(node: Stmt) -> Stmt:
+        match node:
+            case Block(name=name):
+                return guard(node, before[name])
+            case For(axis, extent, kind, inner, notes):
+                return For(axis, extent, kind, visit(inner), notes)
+            case Seq(stmts):
+                return Seq(tuple(visit(s) for s in stmts))
+            case Alloc(buffer, inner):
+                return Alloc(buffer, visit(inner))
+            case If(condition, then):
+                return If(condition, visit(then))
+            case _:
+                return If(value < loop.extent, node)
+
+    return visit(body)
+
+
+def _copied(loop: For, start: int, state: State) -> For:
+    """The last steps of ``loop`` as a loop of its own, with new names below."""
+    name = str(loop.axis.attr)
+    rest = state.axis(f"{name}_tail", loop.extent - start)
+    values: dict[Expr, Expr] = {loop.axis: rest + start}
+
+    def visit(node: Stmt) -> Stmt:
+        match node:
+            case For(axis, extent, kind, body, notes):
+                values[axis] = state.axis(f"{axis.attr}_tail", extent)
+                return For(values[axis], extent, kind, visit(body), notes)
+            case Block(name=block):
+                return replace(node, name=state.fresh_block(f"{block}_tail"))
+            case Seq(stmts):
+                return Seq(tuple(visit(s) for s in stmts))
+            case Alloc() | If():
+                below = node.body if isinstance(node, Alloc) else node.then
+                return rebuild_stmt(node, (visit(below),))
+            case _:
+                return node
+
+    body = visit(loop.body)
+    return For(rest, loop.extent - start, loop.kind, replace_axes(body, values, state.extents))
+
+
+def fuse(state: State, loops: tuple[Loop, ...]) -> str:
+    """Replaces directly nested loops, outermost first, by one."""
+    if not loops:
+        raise refusal("fuse", "at least one loop must be given", "none")
+    chain = [_last(state.loop("fuse", loop)) for loop in loops]
+    for outer, inner in zip(chain, chain[1:], strict=False):
+        if outer.body is not inner:
+            raise refusal("fuse", "each loop must hold just the next one",
+                          f"{outer.axis.attr}, {inner.axis.attr}", outer,
+                          "Reorder them first.")  # fmt: skip
+        if outer.kind is not inner.kind:
+            raise refusal("fuse", "the loops must be of one kind",
+                          f"{outer.kind.value} and {inner.kind.value}", inner)  # fmt: skip
+    if len(chain) == 1:
+        return str(chain[0].axis.attr)
+    extent = prod(loop.extent for loop in chain)
+    axis = state.axis("_".join(str(loop.axis.attr) for loop in chain) + "_fused", extent)
+    values: dict[Expr, Expr] = {}
+    step = extent
+    for loop in chain:
+        over, step = step, step // loop.extent
+        digit = axis if over == extent else axis % over
+        values[loop.axis] = digit if step == 1 else digit // step
+        state.gone[str(loop.axis.attr)] = "fuse"
+    body = replace_axes(chain[-1].body, values, state.extents)
+    path = state.loop("fuse", str(chain[0].axis.attr))
+    state.swap(path, For(axis, extent, chain[0].kind, body, chain[0].annotations))
+    return str(axis.attr)
+
+
+def reorder(state: State, loops: tuple[Loop, ...]) -> None:
+    """Gives the loops the order stated, in the places that they take now."""
+    paths = [state.loop("reorder", loop) for loop in loops]
+    if len({path[-1].axis for path in paths if isinstance(path[-1], For)}) < len(paths):
+        raise refusal("reorder", "each loop must be named once", ", ".join(map(str, loops)))
+    if len(paths) < 2:
+        return
+    deepest = max(paths, key=len)
+    wanted = [_last(path) for path in paths]
+    top = min(len(path) for path in paths) - 1
+    for loop in wanted:
+        if not any(node is loop for node in deepest):
+            raise refusal("reorder", "the loops must be nested in one another",
+                          ", ".join(map(str, loops)), loop)  # fmt: skip
+    for node in deepest[top:-1]:
+        if not isinstance(node, For):
+            raise refusal("reorder", "nothing may stand between the loops",
+                          f"a {type(node).__name__} between them", deepest[top],
+                          "Reorder before compute_at puts other blocks there.")  # fmt: skip
+    chain = loops_of(deepest[top:])
+    fresh = iter(wanted)
+    order = [next(fresh) if any(c is w for w in wanted) else c for c in chain]
+    check_reorder(state, chain, order)
+    body = chain[-1].body
+    for loop in reversed(order):
+        body = For(loop.axis, loop.extent, loop.kind, body, loop.annotations)
+    state.swap(deepest[: top + 1], body)
+
+
+def set_kind(state: State, operation: str, loop: Loop, kind: LoopKind) -> None:
+    """Makes a loop serial, unrolled, parallel or vectorized."""
+    path = state.loop(operation, loop)
+    node = _last(path)
+    if kind is LoopKind.VECTORIZED:
+        _check_vectorized(state, node)
+    elif kind is LoopKind.PARALLEL:
+        check_parallel(state, path)
+    state.swap(path, replace(node, kind=kind))
+
+
+def vectorize(state: State, loops: tuple[Loop, ...]) -> None:
+    """Makes loops lanes, the innermost of them first, so that each finds only lanes below."""
+    paths = sorted((state.loop("vectorize", loop) for loop in loops), key=len, reverse=True)
+    for path in paths:
+        set_kind(state, "vectorize", str(_last(path).axis.attr), LoopKind.VECTORIZED)
+
+
+def _check_vectorized(state: State, loop: For) -> None:
+    """Below is one block, under vectorized loops only; reductions become sums of lanes."""
+    inner: Stmt = loop.body
+    while isinstance(inner, For) and inner.kind is LoopKind.VECTORIZED:
+        inner = inner.body
+    if not isinstance(inner, Block):
+        came = f"a {type(inner).__name__} below {loop.axis.attr}"
+        raise refusal("vectorize", "only vectorized loops and one block may stand below", came,
+                      loop, "Reorder the loop to the innermost place first.")  # fmt: skip
+    spatial, reduce = loop_roles(inner, loop.axis)
+    if not reduce:
+        return
+    if spatial:
+        raise refusal(
+            "vectorize", "a loop must be spatial or a reduction", "one that is both", loop
+        )
+    found = reduction_of(inner)
+    if found is None or found.op != "add" or not found.value.type.is_int:
+        op = "no reduction" if found is None else f"{found.op} of {found.value.type}"
+        raise refusal("vectorize", "a vectorized reduction must be an integer sum", op, inner)
+    if isinstance(loop.body, For) and not loop_roles(inner, loop.body.axis)[1]:
+        raise refusal("vectorize", "a vectorized reduction must be innermost",
+                      f"{loop.body.axis.attr} below it", loop)  # fmt: skip

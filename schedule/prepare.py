@@ -1,0 +1,63 @@
+"""A function brought into the form that schedules keep: unique loop names, closed blocks."""
+
+from __future__ import annotations
+
+from ..tir.expr import Expr
+from ..tir.stmt import Alloc, For, If, PrimFunc, Seq, Stmt, Store, walk_stmt
+from .errors import refusal
+from .index import axes_in
+from .state import State, replace_axes
+from .tree import below, blocks_below
+
+
+def prepare(func: PrimFunc) -> State:
+    """The state of a fresh schedule; later loops of a name are renamed ``name_2`` and so on."""
+    state = State(func)
+    state.names.update(f"block {b.name}" for b in blocks_below(func.body))
+    state.names.update(p.name for p in func.params)
+    state.names.update(b.name for b in state.locals())
+    _check_blocks(func.body)
+    state.body = _renamed(func.body, {}, state)
+    return state
+
+
+def _renamed(node: Stmt, values: dict[Expr, Expr], state: State) -> Stmt:
+    match node:
+        case For(axis, extent, kind, body, notes):
+            fresh = state.axis(str(axis.attr), extent)
+            inner = _renamed(body, {**values, axis: fresh}, state)
+            return For(fresh, extent, kind, inner, notes)
+        case Seq(stmts):
+            return Seq(tuple(_renamed(s, values, state) for s in stmts))
+        case Alloc(buffer, body):
+            return Alloc(buffer, _renamed(body, values, state))
+        case If(condition, then):
+            return If(condition, _renamed(then, values, state))
+        case _:
+            changed = {a: b for a, b in values.items() if a is not b}
+            return replace_axes(node, changed, state.extents) if changed else node
+
+
+def _check_blocks(root: Stmt) -> None:
+    """Every store stands in a block of its own name, and blocks speak of their iters alone."""
+    seen: set[str] = set()
+    for block in blocks_below(root):
+        if block.name in seen:
+            raise refusal("Schedule", "each block must have a name of its own", block.name, block)
+        seen.add(block.name)
+        known = {it.axis for it in block.iters}
+        known |= {n.axis for n in walk_stmt(block) if isinstance(n, For)}
+        for stmt in walk_stmt(block):
+            if isinstance(stmt, Store):
+                for expr in (*stmt.index, stmt.value):
+                    if strange := axes_in(expr) - known:
+                        names = ", ".join(sorted(str(v.attr) for v in strange))
+                        raise refusal("Schedule", "a block must speak of its iters only", names,
+                                      block, "Bind an iter to the loop.")  # fmt: skip
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Store):
+            raise refusal("Schedule", "each store must stand in a block",
+                          f"a store to {node.buffer.name} outside")  # fmt: skip
+        stack.extend(below(node))

@@ -1,0 +1,140 @@
+"""Boxes: which part of a buffer a block touches while the loops outside stand still.
+
+For ``x[2*h_1 + 8*h_0 + r]`` with h_1 < 4 and r < 3 running inside and h_0 outside, the span is
+``start = 8*h_0, extent = 9``; it is dense, for every element between is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..tir.expr import Expr, rebuild
+from ..tir.linear import Linear, from_linear, linear
+from ..tir.stmt import Block
+from .index import Extents, axes_in, bounds, simplify
+from .state import Access, State
+
+_ZERO = Linear({}, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """``extent`` elements along one dimension from ``start`` on, a sum over the outer loops."""
+
+    start: Linear
+    extent: int
+    dense: bool
+
+    def offset(self, other: Span) -> int | None:
+        """``self.start - other.start`` where that is a constant."""
+        gap = self.start.plus(other.start, -1)
+        return None if gap.terms else gap.constant
+
+    def covers(self, other: Span) -> bool:
+        """Whether every element of ``other`` is one of this dense span."""
+        gap = other.offset(self)
+        return self.dense and gap is not None and 0 <= gap <= self.extent - other.extent
+
+
+Box = tuple[Span | None, ...]
+
+
+def bind(expr: Expr, bindings: Mapping[Expr, Expr]) -> Expr:
+    """``expr`` with variables replaced; faster than ``substitute`` on the small trees of indices."""
+    found = bindings.get(expr)
+    if found is not None or not expr.args:
+        return expr if found is None else found
+    return rebuild(expr, tuple([bind(a, bindings) for a in expr.args]))
+
+
+def bindings_of(block: Block) -> dict[Expr, Expr]:
+    return {it.axis: it.binding for it in block.iters}
+
+
+def box_of(access: Access, block: Block, outer: Iterable[Expr], state: State) -> Box:
+    """What ``access`` touches while the ``outer`` axes stand still; None where not affine."""
+    extents = {**state.extents, **state.accesses(block).inner}
+    bindings, fixed = bindings_of(block), set(outer)
+    return tuple(
+        span_of(simplify(bind(e, bindings), extents), fixed, extents) for e in access.index
+    )
+
+
+def span_of(expr: Expr, outer: set[Expr], extents: Extents) -> Span | None:
+    """The values of ``expr`` while the ``outer`` axes stand still."""
+    form = linear(expr)
+    start, inner = Linear({}, form.constant), []
+    for atom, coefficient in form.terms.items():
+        axes = axes_in(atom)
+        if axes <= outer:
+            start = start.plus(Linear({atom: coefficient}, 0))
+            continue
+        low, high = bounds(atom, extents)
+        if axes & outer or low is None or high is None:
+            return None
+        start = start.plus(Linear({}, min(low * coefficient, high * coefficient)))
+        inner.append((abs(coefficient), high - low, atom))
+    extent, dense = 1, True
+    for coefficient, width, atom in sorted(inner, key=lambda term: term[0]):
+        dense = dense and (coefficient <= extent or not width) and atom.op == "var"
+        extent += coefficient * width
+    return Span(start, extent, dense)
+
+
+def clip(span: Span | None, size: int) -> Span:
+    """``span`` within a dimension; the whole dimension where it is unknown or as large."""
+    if span is None or span.extent >= size:
+        return Span(_ZERO, size, span is None or span.dense)
+    if not span.start.terms:
+        low = max(span.start.constant, 0)
+        high = min(span.start.constant + span.extent, size)
+        return Span(Linear({}, low), max(high - low, 1), span.dense)
+    return span
+
+
+def union(spans: Sequence[Span | None], size: int) -> Span:
+    """The least span known to hold all of ``spans``."""
+    first, *rest = (clip(span, size) for span in spans)
+    low, high = 0, first.extent
+    for span in rest:
+        gap = span.offset(first)
+        if gap is None:
+            return Span(_ZERO, size, False)
+        low, high = min(low, gap), max(high, gap + span.extent)
+    return clip(Span(first.start.plus(Linear({}, low)), high - low, False), size)
+
+
+def start_of(span: Span) -> Expr:
+    return from_linear(span.start)
+
+
+def separated(boxes: Sequence[Box], axes: Mapping[Expr, int]) -> bool:
+    """Whether boxes met at different values of ``axes`` never share an element."""
+    open_ = {axis for axis, extent in axes.items() if extent > 1}
+    for spans in zip(*boxes, strict=True):
+        open_ -= _told_apart(spans, axes)
+    return not open_
+
+
+def _told_apart(spans: Sequence[Span | None], axes: Mapping[Expr, int]) -> set[Expr]:
+    """The axes whose values the position along one dimension determines."""
+    known = [span for span in spans if span is not None]
+    if len(known) < len(spans):
+        return set()
+    gaps = [span.offset(known[0]) for span in known]
+    if any(gap is None for gap in gaps):
+        return set()
+    width = max(g + s.extent for g, s in zip(gaps, known, strict=True) if g is not None)
+    reach = width - min(g for g in gaps if g is not None) - 1
+    told: set[Expr] = set()
+    for atom, coefficient in sorted(known[0].start.terms.items(), key=lambda t: abs(t[1])):
+        if atom not in axes:
+            if axes_in(atom) & axes.keys():
+                return set()
+            continue
+        if abs(coefficient) <= reach:
+            return set()
+        reach += abs(coefficient) * (axes[atom] - 1)
+        told.add(atom)
+    return told

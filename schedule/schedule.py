@@ -1,0 +1,159 @@
+"""Schedules: a function, handles to its blocks and loops, and primitives that reshape it.
+
+    sch = Schedule(func)
+    h, w, o, k = sch.loops("conv")
+    o_0, o_1 = sch.split(o, (None, 32))
+    sch.reorder(h, o_0, w, k, o_1)
+    sch.vectorize(o_1)
+    sch.func                                # the function now
+    print(sch.trace)                        # the steps as Python
+
+A primitive checks that it cannot change what the function computes, changes the (immutable)
+function, and records itself. A refused primitive raises ScheduleError and leaves no mark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..tir.stmt import Block, Buffer, For, LoopKind, PrimFunc
+from . import loops, stages
+from .prepare import prepare
+from .state import BlockName, BlockRef, Loop, LoopRef, State
+from .storage import compact
+from .trace import Step, Trace, plain
+from .tree import blocks_below, loops_of
+
+
+class Schedule:
+    """A PrimFunc under transformation; ``func`` is the present one, ``trace`` how it came about."""
+
+    def __init__(self, func: PrimFunc) -> None:
+        self._state = prepare(func)
+        self._steps: list[Step] = []
+        self._compact: tuple[PrimFunc, PrimFunc] | None = None
+
+    @property
+    def func(self) -> PrimFunc:
+        """The function now, each local buffer at its place and in its size."""
+        logical = self._state.func
+        if self._compact is None or self._compact[0] is not logical:
+            self._compact = logical, replace(logical, body=compact(self._state))
+        return self._compact[1]
+
+    @property
+    def logical(self) -> PrimFunc:
+        """The function now, local buffers in their first shapes."""
+        return self._state.func
+
+    @property
+    def trace(self) -> Trace:
+        return Trace(tuple(self._steps))
+
+    def _apply(self, name: str, run: Callable[[State], Any], *args: Any, **options: Any) -> Any:
+        """Runs a primitive and records it; an error leaves the schedule as it was."""
+        state = self._state
+        before, names, gone = state.func, set(state.names), dict(state.gone)
+        try:
+            result = run(state)
+        except BaseException:
+            state.func, state.names, state.gone = before, names, gone
+            raise
+        given = tuple((key, plain(value)) for key, value in options.items() if value is not None)
+        self._steps.append(Step(name, tuple(map(plain, args)), given))
+        return result
+
+    # Handles ----------------------------------------------------------------------------------
+
+    def block(self, name: BlockName) -> BlockRef:
+        """The handle of a block."""
+        return BlockRef(self._state.block("block", name)[0].name)
+
+    def blocks(self) -> list[BlockRef]:
+        """All blocks in program order."""
+        return [BlockRef(block.name) for block in blocks_below(self._state.body)]
+
+    def loops(self, block: BlockName) -> list[LoopRef]:
+        """The loops around a block, outermost first."""
+        _, path = self._state.block("loops", block)
+        return [LoopRef(str(loop.axis.attr)) for loop in loops_of(path)]
+
+    def get_loop(self, loop: Loop) -> For:
+        """The statement of a loop."""
+        node = self._state.loop("get_loop", loop)[-1]
+        assert isinstance(node, For)
+        return node
+
+    def get_block(self, block: BlockName) -> Block:
+        """The statement of a block."""
+        return self._state.block("get_block", block)[0]
+
+    def get_buffer(self, name: str) -> Buffer:
+        """A parameter or local buffer."""
+        return self._state.buffer("get_buffer", name)
+
+    # Loops ------------------------------------------------------------------------------------
+
+    def split(
+        self, loop: Loop, factors: Sequence[int | None], tail: str = "exact"
+    ) -> list[LoopRef]:
+        """Nested loops of these extents, one of which may be None: whatever is left.
+
+        ``tail``: ``exact`` wants factors that divide; ``guard`` guards the last step; ``peel``
+        returns a further loop for the rest, if there is any, whose blocks are named ``*_tail``.
+        """
+        names = self._apply("split", lambda s: loops.split(s, loop, tuple(factors), tail),
+                            loop, tuple(factors), tail=None if tail == "exact" else tail)  # fmt: skip
+        return [LoopRef(name) for name in names]
+
+    def fuse(self, *loop: Loop) -> LoopRef:
+        """One loop for several directly nested ones, outermost first."""
+        return LoopRef(self._apply("fuse", lambda s: loops.fuse(s, loop), *loop))
+
+    def reorder(self, *loop: Loop) -> None:
+        """Puts nested loops into this order, in the places that they take now."""
+        self._apply("reorder", lambda s: loops.reorder(s, loop), *loop)
+
+    def serial(self, loop: Loop) -> None:
+        """Makes a loop a plain one again."""
+        self._kind("serial", loop, LoopKind.SERIAL)
+
+    def unroll(self, loop: Loop) -> None:
+        """The body once for each value of the loop."""
+        self._kind("unroll", loop, LoopKind.UNROLLED)
+
+    def vectorize(self, *loop: Loop) -> None:
+        """Loops become lanes, row-major in the order of nesting; innermost last."""
+        self._apply("vectorize", lambda s: loops.vectorize(s, loop), *loop)
+
+    def parallel(self, loop: Loop) -> None:
+        """Iterations are spread over hardware threads."""
+        self._kind("parallel", loop, LoopKind.PARALLEL)
+
+    def _kind(self, name: str, loop: Loop, kind: LoopKind) -> None:
+        self._apply(name, lambda s: loops.set_kind(s, name, loop, kind), loop)
+
+    def tile(
+        self, outer: Loop, inner: Loop, factors: Sequence[int], tail: str = "exact"
+    ) -> list[LoopRef]:
+        """Two nested loops as a loop over tiles: [outer_0, inner_0, outer_1, inner_1]."""
+        a, b = (
+            self.split(outer, (None, factors[0]), tail),
+            self.split(inner, (None, factors[1]), tail),
+        )
+        order = [a[0], b[0], a[1], b[1]]
+        self.reorder(*order)
+        return order
+
+    # Blocks -----------------------------------------------------------------------------------
+
+    def compute_at(self, block: BlockName, loop: Loop) -> None:
+        """Moves a producer below a loop of its consumers, for the part that is needed there."""
+        self._apply("compute_at", lambda s: stages.compute_at(s, block, loop), block, loop)
+
+    def reverse_compute_at(self, block: BlockName, loop: Loop) -> None:
+        """Moves a consumer below a loop of its producers, for the part that is made there."""
+        self._apply("reverse_compute_at", lambda s: stages.reverse_compute_at(s, block, loop),
+                    block, loop)  # fmt: skip

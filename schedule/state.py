@@ -1,0 +1,302 @@
+"""What a schedule holds between two primitives: the function, its names, what its blocks access.
+
+Loops have unique names that are never given twice, and a loop's extent never changes under its
+name; so extents are known for every axis that ever was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from ..tir.expr import Expr, const, substitute, var, walk
+from ..tir.linear import linear
+from ..tir.stmt import (
+    Alloc,
+    Block,
+    Buffer,
+    Copy,
+    For,
+    If,
+    Iter,
+    PrimFunc,
+    Stmt,
+    Store,
+    children,
+    map_exprs,
+    rebuild_stmt,
+    walk_stmt,
+)
+from ..tir.types import i32
+from .errors import ScheduleError, refusal
+from .index import axes_in, bounds, form_bounds, substitute_axes
+from .tree import Path, blocks_below, find, placed_blocks, swap
+
+
+@dataclass(frozen=True, slots=True)
+class LoopRef:
+    """A loop, by the unique name of its axis."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRef:
+    """A block, by its name."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Loop = LoopRef | str
+BlockName = BlockRef | str
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """An element that a block touches, its index over the block's iters and inner loops."""
+
+    buffer: Buffer
+    index: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Accesses:
+    """What one block reads and writes; ``inner`` are the loops within the block."""
+
+    reads: tuple[Access, ...]
+    writes: tuple[Access, ...]
+    inner: dict[Expr, int]
+
+    def of(self, buffer: str) -> list[Access]:
+        return [a for a in (*self.reads, *self.writes) if a.buffer.name == buffer]
+
+
+@dataclass
+class State:
+    """The function under the primitives; ``gone`` tells which step took a name away."""
+
+    func: PrimFunc
+    extents: dict[Expr, int] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+    gone: dict[str, str] = field(default_factory=dict)
+    _accesses: dict[int, tuple[Stmt, Stmt | None, Accesses]] = field(default_factory=dict)
+
+    @property
+    def body(self) -> Stmt:
+        return self.func.body
+
+    @body.setter
+    def body(self, body: Stmt | None) -> None:
+        assert body is not None
+        self.func = replace(self.func, body=body)
+
+    def swap(self, path: Path, new: Stmt | None) -> None:
+        """Replaces the last node of ``path``."""
+        self.body = swap(path, new)
+
+    def fresh(self, name: str) -> str:
+        """``name``, or ``name_2``, ``name_3`` ... where it has been given before."""
+        given, count = name, 1
+        while given in self.names:
+            count += 1
+            given = f"{name}_{count}"
+        self.names.add(given)
+        return given
+
+    def fresh_block(self, name: str) -> str:
+        """A name that no block has had."""
+        return self.fresh(f"block {name}").removeprefix("block ")
+
+    def axis(self, name: str, extent: int) -> Expr:
+        """A new loop variable."""
+        fresh = var(self.fresh(name))
+        self.extents[fresh] = extent
+        return fresh
+
+    def loop(self, operation: str, loop: Loop) -> Path:
+        """The path to a loop; ScheduleError where there is none of this name."""
+        name = str(loop)
+        path = find(self.body, lambda node: isinstance(node, For) and node.axis.attr == name)
+        if not path:
+            raise self._unknown(operation, "loop", name, [
+                str(n.axis.attr) for n in walk_stmt(self.body) if isinstance(n, For)
+            ])  # fmt: skip
+        return path
+
+    def block(self, operation: str, block: BlockName) -> tuple[Block, Path]:
+        """A block and the path to it; ScheduleError where there is none of this name."""
+        name = str(block)
+        path = find(self.body, lambda node: isinstance(node, Block) and node.name == name)
+        if not path:
+            names = [b.name for b in blocks_below(self.body)]
+            raise self._unknown(operation, "block", name, names)
+        node = path[-1]
+        assert isinstance(node, Block)
+        return node, path
+
+    def _unknown(self, operation: str, kind: str, name: str, there: list[str]) -> ScheduleError:
+        why = f" (it went with {self.gone[name]})" if name in self.gone else ""
+        known = ", ".join(dict.fromkeys(there)) or "none"
+        return refusal(operation, f"the {kind} must be in the function", f"{name!r}{why}",
+                       mend=f"The {kind}s now: {known}.")  # fmt: skip
+
+    def buffer(self, operation: str, name: str) -> Buffer:
+        """A parameter or local buffer by name."""
+        for buffer in self.buffers():
+            if buffer.name == name:
+                return buffer
+        known = ", ".join(b.name for b in self.buffers())
+        raise refusal(operation, "the buffer must be in the function", repr(name),
+                      mend=f"The buffers now: {known}.")  # fmt: skip
+
+    def buffers(self) -> Iterator[Buffer]:
+        yield from self.func.params
+        yield from self.locals()
+
+    def locals(self) -> Iterator[Buffer]:
+        """The buffers that the function allocates."""
+        stack = [self.body]
+        while stack:
+            node = stack.pop()
+            if isinstance(node, Alloc):
+                yield node.buffer
+            if not isinstance(node, Block):
+                stack.extend(reversed(children(node)))
+
+    def is_local(self, name: str) -> bool:
+        return all(p.name != name for p in self.func.params)
+
+    def placed(self) -> list[tuple[Block, Path]]:
+        """All blocks with their paths, in program order."""
+        return list(placed_blocks(self.body))
+
+    def accesses(self, block: Block) -> Accesses:
+        """What ``block`` reads and writes, kept by the identity of its body."""
+        key = id(block.body)
+        found = self._accesses.get(key)
+        if found is None or found[0] is not block.body or found[1] is not block.init:
+            found = block.body, block.init, _accesses(block)
+            self._accesses[key] = found
+        return found[2]
+
+    def writers(self, buffer: str) -> list[tuple[Block, Path]]:
+        return [p for p in self.placed() if any(
+            a.buffer.name == buffer for a in self.accesses(p[0]).writes)]  # fmt: skip
+
+    def readers(self, buffer: str) -> list[tuple[Block, Path]]:
+        """Blocks that read ``buffer``, a reduction's reading of its own result left out."""
+        return [
+            (block, path)
+            for block, path in self.placed()
+            if any(a.buffer.name == buffer for a in self.accesses(block).reads)
+            and not any(a.buffer.name == buffer for a in self.accesses(block).writes)
+        ]
+
+
+def _accesses(block: Block) -> Accesses:
+    reads: dict[tuple[str, tuple[Expr, ...]], Access] = {}
+    writes: dict[tuple[str, tuple[Expr, ...]], Access] = {}
+    inner: dict[Expr, int] = {}
+
+    def note(where: dict[tuple[str, tuple[Expr, ...]], Access], access: Access) -> None:
+        where.setdefault((access.buffer.name, access.index), access)
+
+    def read(expr: Expr) -> None:
+        for node in walk(expr):
+            if node.op == "load":
+                note(reads, Access(node.attr, node.args))
+
+    for root in (block.init, block.body):
+        for node in walk_stmt(root) if root is not None else ():
+            match node:
+                case For(axis=axis, extent=extent):
+                    inner[axis] = extent
+                case Store(buffer, index, value):
+                    note(writes, Access(buffer, index))
+                    for expr in (*index, value):
+                        read(expr)
+    return Accesses(tuple(reads.values()), tuple(writes.values()), inner)
+
+
+def replace_axes(node: Stmt, values: Mapping[Expr, Expr], extents: Mapping[Expr, int]) -> Stmt:
+    """``node`` with loop variables replaced in bindings and guards (blocks' bodies are closed)."""
+    match node:
+        case Block():
+            return _block_replaced(node, values, extents)
+        case For(axis, extent, kind, body, notes):
+            fresh = replace_axes(body, values, extents)
+            return node if fresh is body else For(axis, extent, kind, fresh, notes)
+        case Copy():
+            return map_exprs(node, lambda e: substitute_axes(e, values, extents))
+        case If(condition, then):
+            return If(substitute(condition, values), replace_axes(then, values, extents))
+        case _:
+            before = children(node)
+            after = tuple(replace_axes(child, values, extents) for child in before)
+            same = all(a is b for a, b in zip(before, after, strict=True))
+            return node if same else rebuild_stmt(node, after)
+
+
+def _block_replaced(
+    block: Block, values: Mapping[Expr, Expr], extents: Mapping[Expr, int]
+) -> Block:
+    iters = tuple(
+        replace(it, binding=bound) if bound is not it.binding else it
+        for it in block.iters
+        for bound in (substitute_axes(it.binding, values, extents),)
+    )
+    if all(a is b for a, b in zip(iters, block.iters, strict=True)):
+        if not any(v in values for part in conjuncts(block.where) for v in axes_in(part)):
+            return block
+    kept = [substitute(part, values) for part in conjuncts(block.where)]
+    needed = [part for part in kept if not _always(part, iters, extents)]
+    return replace(block, iters=iters, where=conjoin(needed))
+
+
+def _always(part: Expr, iters: tuple[Iter, ...], extents: Mapping[Expr, int]) -> bool:
+    """Whether a guard ``axis < n`` or one over loops holds for all loops' values."""
+    if part.op not in ("lt", "le"):
+        return False
+    bindings = {it.axis: it.binding for it in iters}
+    a, b = (linear(substitute(arg, bindings)) for arg in part.args)
+    _, high = form_bounds(a.plus(b, -1), extents)
+    return high is not None and (high < 0 or (part.op == "le" and high == 0))
+
+
+def conjuncts(where: Expr | None) -> list[Expr]:
+    """The parts of a guard that must all hold."""
+    if where is None:
+        return []
+    if where.op != "and_":
+        return [where]
+    return [*conjuncts(where.args[0]), *conjuncts(where.args[1])]
+
+
+def conjoin(parts: list[Expr]) -> Expr | None:
+    """The guard that demands all of ``parts``."""
+    total: Expr | None = None
+    for part in dict.fromkeys(parts):
+        total = part if total is None else total & part
+    return total
+
+
+def domain_guard(it: Iter, extents: Mapping[Expr, int]) -> list[Expr]:
+    """The guards ``axis < extent`` and ``0 <= axis``, as far as the binding may break them."""
+    low, high = bounds(it.binding, extents)
+    parts = []
+    if low is None or low < 0:
+        parts.append(const(0, i32) <= it.axis)
+    if high is None or high >= it.extent:
+        parts.append(it.axis < it.extent)
+    return parts
+
+
+def is_domain_guard(part: Expr, iters: tuple[Iter, ...]) -> bool:
+    """Whether ``part`` only keeps an iter within 0 .. extent-1."""
+    return any(part is (it.axis < it.extent) or part is (const(0, i32) <= it.axis) for it in iters)

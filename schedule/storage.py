@@ -1,0 +1,271 @@
+"""Local buffers at the size they need: each moves below the loops that all its users share.
+
+    alloc acc[56, 64]                      for h in range(56):
+    for h: for o: acc[h, o] = ...    ->      alloc acc[64]  (as acc[1, 64])
+           for o: y[h, o] = acc[h, o]        for o: acc[0, o] = ...
+
+A buffer may move below a loop when every iteration writes what it reads. Then the part
+that one iteration touches is a box, and the buffer shrinks to it; its indices count from the
+start of the box. To keep blocks closed, a block gets a local iter for each iter that is shifted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..tir.expr import Expr, const, transform, var
+from ..tir.linear import Linear, from_linear, linear
+from ..tir.stmt import (
+    Alloc,
+    Block,
+    Buffer,
+    For,
+    If,
+    Iter,
+    LoopKind,
+    Seq,
+    Stmt,
+    Store,
+    map_exprs,
+    seq,
+    transform_stmt,
+)
+from ..tir.types import i32
+from .index import axes_in, bounds, simplify
+from .region import Box, Span, bind, bindings_of, box_of, clip, start_of, union
+from .state import Access, State
+from .tree import loops_of
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A block that touches a buffer, and the loops around it."""
+
+    block: Block
+    loops: list[For]
+
+
+def uses_of(state: State, buffer: str) -> list[Use]:
+    """The users of ``buffer`` in program order."""
+    return [
+        Use(block, loops_of(path))
+        for block, path in state.placed()
+        if state.accesses(block).of(buffer)
+    ]
+
+
+def is_private(state: State, buffer: str, loop: For) -> bool:
+    """Whether each iteration of ``loop`` may have a copy of the local ``buffer`` of its own."""
+    if not state.is_local(buffer):
+        return False
+    uses = uses_of(state, buffer)
+    below = all(any(at is loop for at in use.loops) for use in uses)
+    return below and _fresh(state, buffer, uses, loop)
+
+
+def _fresh(state: State, buffer: str, uses: list[Use], loop: For) -> bool:
+    """Whether each iteration of ``loop`` writes whatever it reads of ``buffer``."""
+    before: list[Use] = []
+    for use in uses:
+        accesses = state.accesses(use.block)
+        own = any(a.buffer.name == buffer for a in accesses.writes)
+        if not (own and _starts_here(use, loop)):
+            for access in accesses.reads:
+                if access.buffer.name == buffer and not any(
+                    _feeds(state, earlier, use, access) for earlier in before
+                ):
+                    return False
+        if own:
+            before.append(use)
+    return True
+
+
+def _starts_here(use: Use, loop: For) -> bool:
+    """Whether the block initialises its result anew in each iteration of ``loop``."""
+    fixed = set(_down_to(use.loops, loop))
+    return use.block.init is not None and not any(
+        it.reduce and axes_in(it.binding) & fixed for it in use.block.iters
+    )
+
+
+def _feeds(state: State, writer: Use, reader: Use, read: Access) -> bool:
+    """Whether ``writer`` stores, in each iteration of the loops that both share, what is read."""
+    outer = [a.axis for a, b in zip(writer.loops, reader.loops, strict=False) if a is b]
+    wanted = box_of(read, reader.block, outer, state)
+    for access in state.accesses(writer.block).writes:
+        if access.buffer.name == read.buffer.name and _covers(
+            box_of(access, writer.block, outer, state), wanted, read.buffer
+        ):
+            return True
+    return False
+
+
+def _covers(written: Box, read: Box, buffer: Buffer) -> bool:
+    return all(
+        w is not None and clip(w, size).covers(clip(r, size))
+        for w, r, size in zip(written, read, buffer.shape, strict=True)
+    )
+
+
+def _down_to(loops: list[For], loop: For) -> list[Expr]:
+    return [at.axis for at in loops[: [at is loop for at in loops].index(True) + 1]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where a buffer goes: below ``loop``, as ``buffer``, its indices from the spans' starts on."""
+
+    loop: For
+    outer: frozenset[Expr]
+    spans: tuple[Span, ...]
+    buffer: Buffer
+
+
+def compact(state: State) -> Stmt:
+    """The function's body with every local buffer at its place and in its size."""
+    plans: dict[str, Plan] = {}
+    for buffer in state.locals():
+        plan = _plan(state, buffer)
+        if plan is not None:
+            plans[buffer.name] = plan
+    return _apply(state.body, plans, state) if plans else state.body
+
+
+def _plan(state: State, buffer: Buffer) -> Plan | None:
+    uses = uses_of(state, buffer.name)
+    if not uses:
+        return None
+    shared = [
+        at for at in uses[0].loops if all(any(at is b for b in use.loops) for use in uses)
+    ]  # the common prefix, for loops are nested
+    for loop in reversed(shared):
+        if loop.kind is not LoopKind.VECTORIZED and _fresh(state, buffer.name, uses, loop):
+            outer = _down_to(uses[0].loops, loop)
+            spans = _spans(state, buffer, uses, outer)
+            shape = tuple(span.extent for span in spans)
+            return Plan(loop, frozenset(outer), spans, replace(buffer, shape=shape))
+    return None
+
+
+def _spans(state: State, buffer: Buffer, uses: list[Use], outer: list[Expr]) -> tuple[Span, ...]:
+    touched = [
+        (use.block, access, box_of(access, use.block, outer, state))
+        for use in uses
+        for access in state.accesses(use.block).of(buffer.name)
+    ]
+    spans = []
+    for dim, size in enumerate(buffer.shape):
+        span = union([box[dim] for _, _, box in touched], size)
+        for block, access, _ in touched:
+            if shifted(access.index[dim], span, block, set(outer), state) is None:
+                span = Span(Linear({}, 0), size, False)
+        spans.append(span)
+    return tuple(spans)
+
+
+def shifted(index: Expr, span: Span, block: Block, outer: set[Expr], state: State) -> Expr | None:
+    """``index - span.start`` over local iters: an iter's variable here stands for that part of
+    its binding that runs below ``outer``; None where the index does not fall apart so."""
+    if not span.start.terms:
+        return index - span.start.constant if span.start.constant else index
+    extents = {**state.extents, **state.accesses(block).inner}
+    whole = simplify(bind(index, bindings_of(block)), extents)
+    local = {it.axis: _inner_part(it.binding, outer) for it in block.iters}
+    part = simplify(bind(index, local), extents)
+    gap = linear(whole).plus(span.start, -1).plus(linear(part), -1)
+    if gap.terms:
+        return None
+    return from_linear(linear(index).plus(Linear({}, gap.constant)))
+
+
+def _inner_part(binding: Expr, outer: set[Expr]) -> Expr:
+    form = linear(binding)
+    kept = {atom: c for atom, c in form.terms.items() if not axes_in(atom) <= outer}
+    return from_linear(Linear(kept, 0))
+
+
+def _apply(body: Stmt, plans: dict[str, Plan], state: State) -> Stmt:
+    def visit(node: Stmt) -> Stmt:
+        match node:
+            case Alloc(buffer, inner):
+                return visit(inner) if buffer.name in plans else Alloc(buffer, visit(inner))
+            case For(axis, extent, kind, inner, notes):
+                fresh = visit(inner)
+                for plan in reversed(plans.values()):
+                    if plan.loop is node:
+                        fresh = Alloc(plan.buffer, fresh)
+                return For(axis, extent, kind, fresh, notes)
+            case Seq(stmts):
+                return seq(*[visit(s) for s in stmts])
+            case If(condition, then):
+                return If(condition, visit(then))
+            case Block():
+                return _shrunk(node, plans, state)
+            case _:
+                return node
+
+    return visit(body)
+
+
+def _shrunk(block: Block, plans: dict[str, Plan], state: State) -> Block:
+    """``block`` on the moved buffers."""
+    accesses = state.accesses(block)
+    if not any(a.buffer.name in plans for a in (*accesses.reads, *accesses.writes)):
+        return block
+    local: dict[tuple[Expr, Expr], Iter] = {}
+
+    def element(buffer: str, index: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        plan = plans[buffer]
+        values = {
+            it.axis: _local(it, _inner_part(it.binding, set(plan.outer)), local, state)
+            for it in block.iters
+        }
+        fresh = []
+        for expr, span in zip(index, plan.spans, strict=True):
+            moved = shifted(expr, span, block, set(plan.outer), state)
+            assert moved is not None
+            fresh.append(simplify(bind(moved, values), _ranges(block, local)) if span.start.terms
+                         else moved)  # fmt: skip
+        return tuple(fresh)
+
+    def change(node: Expr) -> Expr | None:
+        if node.op == "load" and node.attr.name in plans:
+            return Expr("load", node.type, element(node.attr.name, node.args),
+                        plans[node.attr.name].buffer)  # fmt: skip
+        return None
+
+    def store(node: Stmt) -> Stmt | None:
+        if isinstance(node, Store) and node.buffer.name in plans:
+            name = node.buffer.name
+            return replace(node, buffer=plans[name].buffer, index=element(name, node.index))
+        return None
+
+    def whole(stmt: Stmt) -> Stmt:
+        return transform_stmt(map_exprs(stmt, lambda e: transform(e, change)), store)
+
+    body = whole(block.body)
+    init = None if block.init is None else whole(block.init)
+    return replace(block, body=body, init=init, iters=(*block.iters, *local.values()))
+
+
+def _ranges(block: Block, local: dict[tuple[Expr, Expr], Iter]) -> dict[Expr, int]:
+    return {it.axis: it.extent for it in (*block.iters, *local.values())}
+
+
+def _local(it: Iter, part: Expr, local: dict[tuple[Expr, Expr], Iter], state: State) -> Expr:
+    """The variable for that part of an iter which counts below the buffer's loop."""
+    if part is it.binding:
+        return it.axis
+    if part.is_const:
+        return const(0, i32)
+    found = local.get((it.axis, part))
+    if found is None:
+        _, high = bounds(part, state.extents)
+        assert high is not None
+        taken = sum(axis is it.axis for axis, _ in local)
+        name = f"{it.axis.attr}_local" + (f"_{taken + 1}" if taken else "")
+        found = local[it.axis, part] = Iter(var(name), high + 1, it.reduce, part)
+    return found.axis
+
+
+__all__ = ["compact", "is_private", "start_of", "uses_of"]

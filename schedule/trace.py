@@ -1,0 +1,93 @@
+"""Traces: the primitives that were applied, printed as Python and replayed on a fresh schedule.
+
+    sch.split("i", (None, 32), tail="guard")
+    sch.reorder("i_0", "k", "i_1")
+    sch.vectorize("i_1")
+
+Loops and blocks stand as names, which a schedule gives the same way every time.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..tir.expr import Expr, var
+from ..tir.script.show import show_expr
+from .state import BlockRef, LoopRef
+
+if TYPE_CHECKING:
+    from .schedule import Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One primitive and its arguments."""
+
+    name: str
+    args: tuple[Any, ...]
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def __str__(self) -> str:
+        shown = [*map(_shown, self.args), *(f"{k}={_shown(v)}" for k, v in self.options)]
+        return f"sch.{self.name}({', '.join(shown)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The steps of a schedule, in order."""
+
+    steps: tuple[Step, ...] = ()
+
+    def __str__(self) -> str:
+        return "".join(f"{step}\n" for step in self.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.steps)
+
+    def replay(self, sch: Schedule) -> Schedule:
+        """Applies the steps to ``sch``, as a rule a fresh schedule of the same function."""
+        for step in self.steps:
+            getattr(sch, step.name)(*step.args, **dict(step.options))
+        return sch
+
+
+def plain(value: Any) -> Any:
+    """An argument as the trace keeps it: names for handles, tuples for lists."""
+    if isinstance(value, LoopRef | BlockRef):
+        return value.name
+    if isinstance(value, list | tuple):
+        return tuple(plain(v) for v in value)
+    return value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, tuple):
+        inner = ", ".join(map(_shown, value))
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    if callable(value):
+        return show_map(value)
+    name = getattr(value, "name", None)
+    return _shown(name) if isinstance(name, str) else repr(value)
+
+
+def call_map(index_map: Callable[..., Any], axes: tuple[Expr, ...]) -> tuple[Expr, ...]:
+    """What ``index_map`` makes of ``axes``."""
+    result = index_map(*axes)
+    return tuple(result) if isinstance(result, tuple | list) else (result,)
+
+
+def show_map(index_map: Callable[..., Any]) -> str:
+    """The source of an index map, found by calling it: ``lambda i, j: (j // 4, i, j % 4)``."""
+    names = list(inspect.signature(index_map).parameters)
+    results = call_map(index_map, tuple(var(name) for name in names))
+    parts = [str(e) if isinstance(e, int) else show_expr(e) for e in results]
+    tail = "," if len(parts) == 1 else ""
+    return f"lambda {', '.join(names)}: ({', '.join(parts)}{tail})"

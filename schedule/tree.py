@@ -1,0 +1,90 @@
+"""Places in a statement: paths from the root, and path copying.
+
+A path is the list of nodes from a function's body down to one node. Blocks are leaves here: what a
+block does inside is one step to a schedule. Changing a node copies only the nodes above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from ..tir.stmt import Alloc, Block, For, If, Seq, Stmt, children, seq
+
+Path = list[Stmt]
+
+
+def below(node: Stmt) -> tuple[Stmt, ...]:
+    """The statements directly below ``node``; a block has none."""
+    return () if isinstance(node, Block) else children(node)
+
+
+def find(root: Stmt, wanted: Callable[[Stmt], bool]) -> Path:
+    """The path to the first node that is wanted, in program order; empty when there is none."""
+    path: Path = []
+
+    def visit(node: Stmt) -> bool:
+        path.append(node)
+        if wanted(node) or any(visit(child) for child in below(node)):
+            return True
+        path.pop()
+        return False
+
+    visit(root)
+    return path
+
+
+def swap(path: Path, new: Stmt | None) -> Stmt | None:
+    """The root of ``path`` with its last node replaced; None takes the node and its loops away."""
+    fresh = new
+    for parent, child in zip(reversed(path[:-1]), reversed(path), strict=False):
+        fresh = _with_child(parent, child, fresh)
+    return fresh
+
+
+def _with_child(parent: Stmt, child: Stmt, new: Stmt | None) -> Stmt | None:
+    match parent:
+        case For(axis, extent, kind, _, notes):
+            return None if new is None else For(axis, extent, kind, new, notes)
+        case Seq(stmts):
+            kept = [new if s is child else s for s in stmts]
+            left = [s for s in kept if s is not None]
+            return seq(*left) if left else None
+        case Alloc(buffer, _):
+            return None if new is None else Alloc(buffer, new)
+        case If(condition, _):
+            return None if new is None else If(condition, new)
+    raise AssertionError(f"{type(parent).__name__} has no children")
+
+
+def loops_of(path: Path) -> list[For]:
+    """The loops on ``path``, outermost first."""
+    return [node for node in path if isinstance(node, For)]
+
+
+def blocks_below(root: Stmt) -> Iterator[Block]:
+    """The blocks of ``root`` in program order."""
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Block):
+            yield node
+        else:
+            stack.extend(reversed(children(node)))
+
+
+def placed_blocks(root: Stmt, path: Path | None = None) -> Iterator[tuple[Block, Path]]:
+    """Each block of ``root`` with its path (a fresh list), in program order."""
+    here = [*(path or []), root]
+    if isinstance(root, Block):
+        yield root, here
+    else:
+        for child in below(root):
+            yield from placed_blocks(child, here)
+
+
+def nest(loops: list[For], body: Stmt) -> Stmt:
+    """``body`` within copies of ``loops``, outermost first."""
+    for loop in reversed(loops):
+        body = replace(loop, body=body)
+    return body
