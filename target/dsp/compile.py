@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..program import Program
 from .allocate import assign, live_around
 from .depend import block_edges
+from .expand import pipeline
 from .listing import Function, Listing
 from .lower import Lowering, Table, move
 from .machine import Machine
@@ -29,6 +30,8 @@ def _phase(program: Program, number: int, table: Table) -> Function:
     machine = table.machine
     symbol = f"phase_{number}"
     low = Lowering(program, number, table, symbol)
+    around = live_around(low.nodes)
+    low.nodes = pipeline(low.nodes, around, low.registers, low.extents, table, 0)
     _close(low.nodes, table)
     around = live_around(low.nodes)
     limits = (machine.vectors, machine.scalars, machine.predicates)

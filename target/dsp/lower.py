@@ -174,10 +174,13 @@ class Lowering:
         """Counts the loop: the code of its counter when it is not a hardware loop."""
         if trip.level < 2 and trip.trips is not None and trip.trips < 1024:
             row = scalar.LOOP_COUNT[trip.level]
-            self.block.add(self._step(row, operands=(trip.trips,), target=trip.label))
+            trip.setup = self._step(row, operands=(trip.trips,), target=trip.label)
+            self.block.add(trip.setup)
             return -1
         if trip.trips is not None:
-            count = self._make(scalar.tfrsi, trip.trips)
+            count = self.registers.new(Register.SCALAR)
+            trip.setup = self._step(scalar.tfrsi, count, (trip.trips,), target=trip.label)
+            self.block.add(trip.setup)
         if trip.level < 2:
             row = scalar.LOOP_REGISTER[trip.level]
             self.block.add(self._step(row, operands=(count,), target=trip.label))

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from ..instruction import Register
 from .depend import Edges
-from .machine import PIPES, Machine
+from .machine import COMPUTE, PIPES, Machine
 from .steps import Step
 
 EMPTY = 0  # the state of a packet without instructions
@@ -33,13 +33,26 @@ class Packer:
 
     def unit(self, step: Step) -> int:
         """What distinguishes steps for the automaton."""
-        return self.units[step.facts.unit] + (len(self.units) if step.extended else 0)
+        return self.units[step.facts.unit] + (len(self.units) if step.places == 2 else 0)
 
     def fit(self, state: int, unit: int) -> int:
         found = self._next[state].get(unit)
         if found is None:
             found = self._next[state][unit] = self._make(state, unit)
         return found
+
+    @cached_property
+    def sets(self) -> list[tuple[int, int]]:
+        """Sets of resources that together bound a loop, each with its size."""
+        pipes = {pipe: 16 << i for i, pipe in enumerate(PIPES)}
+        compute = sum(pipes[pipe] for pipe in COMPUTE)
+        found = [1, 3, 12, 15, compute, pipes["MPY0"] | pipes["MPY1"], *pipes.values()]
+        found += [pipes["SHIFT"] | pipes["XLANE"]]
+        return [(resources, resources.bit_count()) for resources in found]
+
+    def least(self, unit: int, resources: int) -> int:
+        """The fewest of ``resources`` that an instruction of ``unit`` takes."""
+        return min((choice & resources).bit_count() for choice in self._choices[unit])
 
     def _make(self, state: int, unit: int) -> int:
         taken = {

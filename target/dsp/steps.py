@@ -161,6 +161,11 @@ class Step:
         return self.facts.row.name == "call"
 
     @property
+    def places(self) -> int:
+        """Places in the packet. A loop's label may turn out to be too far for its field."""
+        return 2 if self.extended or self.facts.row.name.startswith("loop") else 1
+
+    @property
     def ends_block(self) -> bool:
         return self.facts.unit in ("J", "JR") and not self.is_call
 
@@ -214,6 +219,7 @@ class Trip:
     label: str
     body: list[Node] = field(default_factory=list)
     bumps: dict[int, int] = field(default_factory=dict)  # of an innermost loop: pointer to bytes
+    setup: Step | None = None  # the step whose immediate is the number of iterations
 
     @property
     def innermost(self) -> bool:

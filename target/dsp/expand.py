@@ -1,0 +1,174 @@
+"""Pipelined loops written out: a prologue, a kernel of whole intervals, an epilogue.
+
+    iteration 0:  A B C            prologue   A
+    iteration 1:    A B C    ->               A B
+    iteration 2:      A B C        kernel     A B C
+                                   epilogue   B C ; C
+
+Where a value lives longer than the interval, the kernel holds several iterations with registers of
+their own (modulo variable expansion). Prologue and epilogue are not packets yet: they join the
+blocks around the loop and are packed with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .allocate import Sets
+from .lower import Table, carries
+from .modulo import Body, Modulo, edges_of, lifetimes, search
+from .pack import packer
+from .scalar import INSTRUCTIONS
+from .steps import Access, Block, Node, Registers, Step, Trip
+
+FLAT = 192  # instructions up to which a loop too short for a kernel is written out whole
+
+
+def pipeline(nodes: list[Node], around: Mapping[int, Sets], registers: Registers,
+             extents: Mapping[str, int], table: Table, spare: int) -> list[Node]:  # fmt: skip
+    """The tree with its innermost loops pipelined where that pays; ``spare`` vector registers
+    are kept out of it."""
+    done: list[Node] = []
+    drain: list[list[Step]] = []
+    for node in nodes:
+        if isinstance(node, Block):
+            node.groups = drain + node.groups
+            drain = []
+            done.append(node)
+        elif not node.innermost or node.trips is None or not node.setup:
+            node.body = pipeline(node.body, around, registers, extents, table, spare)
+            done.append(node)
+        else:
+            block = done[-1]
+            assert isinstance(block, Block)
+            drain = _loop(node, block, done, around, registers, extents, table, spare)
+    assert not drain
+    return done
+
+
+def _loop(trip: Trip, block: Block, done: list[Node], around: Mapping[int, Sets],
+          registers: Registers, extents: Mapping[str, int], table: Table,
+          spare: int) -> list[list[Step]]:  # fmt: skip
+    """Adds the prologue to ``block`` and the kernel to ``done``; gives the epilogue."""
+    body_block = trip.body[0]
+    assert isinstance(body_block, Block)
+    live = around[id(body_block)]
+    body = _body(trip, body_block, live, table)
+    machine = table.machine
+    through = [atom >> 1 for atom in _bits(live[0] | live[1])]
+    taken = sum(registers.kinds[register].value in "vw" for register in through)
+    fits = packer(machine)
+    found = search(body, edges_of(body, extents, machine), fits, machine, _longest(body),
+                   machine.vectors - spare - taken, registers.kinds)  # fmt: skip
+    plan = Plan(body, found, registers) if found else None
+    if plan is None or not plan.pays:
+        done.append(trip)
+        return []
+    block.groups += plan.flat(0, plan.first)
+    if plan.passes:
+        assert trip.setup is not None
+        trip.setup.operands = (plan.passes,)
+        kernel = Block(packets=plan.kernel(), kind="kernel")
+        done.append(Trip(trip.variable, plan.passes, 0, trip.label, [kernel], setup=trip.setup))
+    else:
+        block.groups = [group for group in block.groups if group[0].target != trip.label]
+    return plan.flat(plan.first + plan.passes * plan.unroll, plan.blocks)
+
+
+def _longest(body: Body) -> int:
+    """An interval from which on overlapping iterations cannot pay."""
+    return 2 * len(body.steps) + 8
+
+
+def _body(trip: Trip, block: Block, live: Sets, table: Table) -> Body:
+    steps = list(block.steps)
+    bumps: dict[int, tuple[int, int]] = {}
+    for pointer, by in trip.bumps.items():
+        able = [i for i, step in enumerate(steps)
+                if step.pointer == pointer and step.imm == 0 and carries(step, by)]  # fmt: skip
+        if able:
+            old = steps[able[-1]]
+            steps[able[-1]] = old.renamed({}, 0, old.access)
+            steps[able[-1]].bump = by
+            steps[able[-1]].link()
+            bumps[pointer] = (able[-1], by)
+        else:
+            bumps[pointer] = (len(steps), by)
+            steps.append(Step(table(INSTRUCTIONS["addi"]), pointer, (pointer, by)))
+    outside = {atom >> 1 for atom in _bits(live[0] | live[1])}
+    used = {atom >> 1 for step in steps for atom, _ in step.reads}
+    used |= {atom >> 1 for step in steps for atom in step.writes}
+    assert trip.trips is not None
+    return Body(steps, bumps, frozenset(used - outside), trip.variable, trip.trips)
+
+
+class Plan:
+    """How a modulo schedule becomes code. Time is cut into blocks of one interval."""
+
+    def __init__(self, body: Body, found: Modulo, registers: Registers) -> None:
+        self.body, self.found = body, found
+        life = lifetimes(body, found)
+        spans = [(high - low) // (2 * found.interval) + 1 for low, high in life.values()]
+        self.unroll = max(spans, default=1)
+        self.first = found.stages - 1  # blocks of the prologue
+        self.blocks = body.trips + found.stages - 1
+        self.passes = max(0, (body.trips - self.first) // self.unroll)
+        if self.passes < 2:
+            self.passes, self.first = 0, self.blocks
+        self.names: list[dict[int, int]] = [{} for _ in range(self.unroll)]
+        for register in sorted(body.local):
+            for copy in range(1, self.unroll):
+                self.names[copy][register] = registers.new(registers.kinds[register]) >> 2
+
+    @property
+    def pays(self) -> bool:
+        """Whether there is a kernel, or little enough code to do without one."""
+        return self.passes > 0 or self.body.trips * len(self.body.steps) <= FLAT
+
+    def kernel(self) -> list[list[Step]]:
+        return [
+            group
+            for block in range(self.first, self.first + self.unroll)
+            for group in self._block(block, in_kernel=True)
+        ]
+
+    def flat(self, start: int, end: int) -> list[list[Step]]:
+        """The groups of some blocks outside the kernel, empty ones left out."""
+        return [
+            group
+            for block in range(start, end)
+            for group in self._block(block, in_kernel=False)
+            if group
+        ]
+
+    def _block(self, block: int, in_kernel: bool) -> list[list[Step]]:
+        interval = self.found.interval
+        groups: list[list[Step]] = [[] for _ in range(interval)]
+        for step, time in zip(self.body.steps, self.found.times, strict=True):
+            iteration = block - time // interval
+            if 0 <= iteration < self.body.trips:
+                now = block * interval + time % interval
+                made = self._instance(step, iteration, now, in_kernel)
+                groups[time % interval].append(made)
+        return groups
+
+    def _instance(self, step: Step, iteration: int, now: int, in_kernel: bool) -> Step:
+        imm = step.imm
+        moved = self.body.bumps.get(step.pointer)
+        if moved is not None and not step.bump:
+            number, by = moved
+            bumped = -(-(now - self.found.times[number]) // self.found.interval)
+            imm += by * (iteration - min(max(bumped, 0), self.body.trips))
+        access: Access | None = step.access
+        if access is not None and not in_kernel:
+            access = access.at(self.body.variable, iteration)
+        return step.renamed(self.names[iteration % self.unroll], imm, access)
+
+
+def _bits(mask: int) -> list[int]:
+    found = []
+    while mask:
+        low = mask & -mask
+        found.append(low.bit_length() - 1)
+        mask ^= low
+    return found

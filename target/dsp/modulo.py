@@ -1,0 +1,293 @@
+"""Modulo scheduling of innermost loops: one iteration starts every ``interval`` packets.
+
+Steps are placed backwards from the ends of their chains, each as late as its consumers and the
+resources allow, so that values live shortly; a step that finds no room evicts others and they are
+placed again (iterative modulo scheduling, with time reversed). A bumped pointer costs no order:
+an access before or after the bump only gets another immediate, as far as immediates reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..instruction import Register
+from .depend import distances, overlap, result_latency
+from .machine import Machine
+from .pack import EMPTY, Packer
+from .steps import Step
+
+Edge = tuple[int, int, int, int]  # from, to, packets, iterations
+_TRIES = 6  # placements per step before an interval is given up
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """An innermost loop: its steps, the bump of each moving pointer, its registers' roles."""
+
+    steps: list[Step]
+    bumps: dict[int, tuple[int, int]]  # pointer: (number of the step that bumps it, bytes)
+    local: frozenset[int]  # registers that live within one iteration
+    variable: str
+    trips: int
+
+
+@dataclass(frozen=True, slots=True)
+class Modulo:
+    """A schedule: the packet of each step counted from its iteration's start."""
+
+    interval: int
+    times: list[int]
+
+    @property
+    def stages(self) -> int:
+        return max(self.times) // self.interval + 1
+
+
+def edges_of(body: Body, extents: Mapping[str, int], machine: Machine) -> list[Edge]:
+    """All dependences, within an iteration and between iterations."""
+    best: dict[tuple[int, int, int], int] = {}
+
+    def add(before: int, after: int, packets: int, distance: int) -> None:
+        if before != after or distance:
+            key = before, after, distance
+            best[key] = max(best.get(key, 0), packets)
+
+    moving = {pointer >> 1 for pointer in body.bumps}
+    refs: dict[int, list[tuple[int, int]]] = {}  # of each atom: (step, use cycle or -1: written)
+    for i, step in enumerate(body.steps):
+        for atom, use in step.reads:
+            if atom not in moving:
+                refs.setdefault(atom, []).append((i, use))
+        for atom in step.writes:
+            if atom not in moving:
+                refs.setdefault(atom, []).append((i, -1))
+    for atom, uses in refs.items():
+        _register_edges(body.steps, atom, uses, atom >> 1 not in body.local, machine, add)
+    _memory_edges(body, extents, add)
+    _pointer_edges(body, add)
+    return [(i, j, packets, distance) for (i, j, distance), packets in best.items()]
+
+
+def _register_edges(steps: Sequence[Step], atom: int, refs: list[tuple[int, int]], carried: bool,
+                    machine: Machine, add: object) -> None:  # fmt: skip
+    """In order; a register that outlives its iteration is followed into the next one."""
+    assert callable(add)
+    writer, written_at = -1, 0
+    readers: list[tuple[int, int]] = []
+    writes = any(use < 0 for _, use in refs)
+    for distance in (0, 1) if carried and writes else (0,):
+        for i, use in refs:
+            if use >= 0:
+                if writer >= 0 and (distance == 0 or written_at == 0):
+                    wait = result_latency(steps[writer], atom, use, machine.vector_result)
+                    add(writer, i, wait, distance - written_at)
+                readers.append((i, distance))
+                continue
+            for reader, at in readers:
+                if distance == 0 or at == 0:
+                    add(reader, i, 0, distance - at)
+            if writer >= 0 and (distance == 0 or written_at == 0):
+                add(writer, i, 1, distance - written_at)
+            writer, written_at, readers = i, distance, []
+
+
+def _memory_edges(body: Body, extents: Mapping[str, int], add: object) -> None:
+    assert callable(add)
+    touched = [(i, step.access) for i, step in enumerate(body.steps) if step.access]
+    stored = {access.buffer for _, access in touched if access.store}
+    touched = [(i, access) for i, access in touched if access.buffer in stored]
+    for i, a in touched:
+        for j, b in touched:
+            if a.buffer != b.buffer or not (a.store or b.store):
+                continue
+            packets = 1 if a.store else 0
+            if i < j and overlap(a, b, extents):
+                add(i, j, packets, 0)
+            distance = distances(a, b, body.variable, body.trips, extents)
+            if distance is not None and i != j:
+                add(i, j, packets, distance)
+
+
+def _pointer_edges(body: Body, add: object) -> None:
+    """How far before or after its pointer's bump an access may be, in iterations."""
+    assert callable(add)
+    for pointer, (bump, by) in body.bumps.items():
+        add(bump, bump, 1, 1)
+        for i, step in enumerate(body.steps):
+            if i == bump or step.pointer != pointer:
+                continue
+            low, high = (0, 0) if step.index >= 0 else step.facts.reach[:2]
+            below, above = step.imm - low, step.imm - high
+            most, least = (
+                (below // by, -(-above // by)) if by > 0 else (above // by, -(-below // by))
+            )
+            add(bump, i, 1, 1 - least)
+            add(i, bump, 0, most)
+
+
+def resource_bound(steps: Sequence[Step], packer: Packer) -> int:
+    """The packets that the most contended set of slots or pipes needs."""
+    units = [packer.unit(step) for step in steps]
+    bound = 1
+    for resources, count in packer.sets:
+        demand = sum(packer.least(unit, resources) for unit in units)
+        bound = max(bound, -(-demand // count))
+    return bound
+
+
+def search(body: Body, edges: list[Edge], packer: Packer, machine: Machine, limit: int,
+           vectors: int, kinds: Sequence[Register]) -> Modulo | None:  # fmt: skip
+    """The schedule of the least interval below ``limit`` that needs at most ``vectors`` vector
+    registers for what lives within iterations."""
+    for interval in range(resource_bound(body.steps, packer), limit):
+        depth = _depths(len(body.steps), edges, interval)
+        if depth is None:
+            continue
+        times = _Placement(body.steps, edges, depth, interval, packer).times()
+        if times is None:
+            continue
+        found = Modulo(interval, times)
+        if pressure(body, found, kinds) <= vectors:
+            return found
+    return None
+
+
+def _depths(count: int, edges: list[Edge], interval: int) -> list[int] | None:
+    """Packets from a chain's start to each step; None when a recurrence needs a longer interval."""
+    depth = [0] * count
+    costs = [(i, j, packets - interval * distance) for i, j, packets, distance in edges]
+    for _ in range(count + 1):
+        changed = False
+        for i, j, cost in costs:
+            if depth[i] + cost > depth[j]:
+                depth[j] = depth[i] + cost
+                changed = True
+        if not changed:
+            return depth
+    return None
+
+
+class _Placement:
+    """One attempt at one interval. Time runs backwards: 0 is the end of the last chains."""
+
+    def __init__(self, steps: Sequence[Step], edges: list[Edge], depth: list[int], interval: int,
+                 packer: Packer) -> None:  # fmt: skip
+        self.interval, self.packer = interval, packer
+        self.units = [packer.unit(step) for step in steps]
+        count = len(steps)
+        self.after: list[list[tuple[int, int]]] = [[] for _ in range(count)]
+        self.before: list[list[tuple[int, int]]] = [[] for _ in range(count)]
+        for i, j, packets, distance in edges:
+            if i != j:
+                self.after[i].append((j, packets - interval * distance))
+                self.before[j].append((i, packets - interval * distance))
+        near = _companions(steps)
+        order = sorted(range(count), key=lambda i: (-depth[i], near[i], i))
+        self.rank = [0] * count
+        for rank, i in enumerate(order):
+            self.rank[i] = rank
+        self.order = order
+        self.time: list[int | None] = [None] * count
+        self.last: list[int] = [-(1 << 30)] * count
+        self.rows: list[list[int]] = [[] for _ in range(interval)]
+        self.states = [EMPTY] * interval
+
+    def times(self) -> list[int] | None:
+        """Packets counted forward from 0, or None when the tries are used up."""
+        tries = _TRIES * len(self.order)
+        todo = set(range(len(self.order)))
+        while todo:
+            if tries == 0:
+                return None
+            tries -= 1
+            i = self.order[min(todo)]
+            todo.discard(self.rank[i])
+            todo |= {self.rank[j] for j in self._place(i)}
+        latest = max(t for t in self.time if t is not None)
+        return [latest - t for t in self.time if t is not None]
+
+    def _place(self, i: int) -> list[int]:
+        """Places step ``i``; gives the steps that had to leave."""
+        earliest = 0
+        for j, cost in self.after[i]:
+            other = self.time[j]
+            if other is not None and other + cost > earliest:
+                earliest = other + cost
+        unit, interval = self.units[i], self.interval
+        for time in range(earliest, earliest + interval):
+            row = -time % interval
+            state = self.packer.fit(self.states[row], unit)
+            if state >= 0:
+                return self._put(i, time, row, state)
+        time = max(earliest, self.last[i] + 1)
+        return self._force(i, time)
+
+    def _put(self, i: int, time: int, row: int, state: int) -> list[int]:
+        self.time[i] = self.last[i] = time
+        self.rows[row].append(i)
+        self.states[row] = state
+        gone = []
+        for j, cost in self.before[i]:
+            other = self.time[j]
+            if other is not None and other < time + cost:
+                self._remove(j)
+                gone.append(j)
+        return gone
+
+    def _force(self, i: int, time: int) -> list[int]:
+        row = -time % self.interval
+        gone = []
+        while (state := self.packer.fit(self.states[row], self.units[i])) < 0:
+            j = max(self.rows[row], key=lambda j: self.rank[j])
+            self._remove(j)
+            gone.append(j)
+        return gone + self._put(i, time, row, state)
+
+    def _remove(self, i: int) -> None:
+        time = self.time[i]
+        assert time is not None
+        self.time[i] = None
+        row = -time % self.interval
+        self.rows[row].remove(i)
+        state = EMPTY
+        for j in self.rows[row]:
+            state = self.packer.fit(state, self.units[j])
+        self.states[row] = state
+
+
+def _companions(steps: Sequence[Step]) -> list[int]:
+    """For each step the last step that makes a vector for it: users of a vector stay together."""
+    maker: dict[int, int] = {}
+    near = []
+    for i, step in enumerate(steps):
+        near.append(max((maker[atom] for atom, use in step.reads if atom in maker and use > 2),
+                        default=i))  # fmt: skip
+        if step.result >= 0 and all(code != step.result for code in step.operands):
+            for atom in step.writes:
+                maker[atom] = i
+    return near
+
+
+def lifetimes(body: Body, found: Modulo) -> dict[int, tuple[int, int]]:
+    """Of each local register: the first packet that writes it, the last point that touches it."""
+    life: dict[int, tuple[int, int]] = {}
+    for step, time in zip(body.steps, found.times, strict=True):
+        points = [(atom >> 1, 2 * time) for atom, _ in step.reads]
+        points += [(atom >> 1, 2 * time + 1) for atom in step.writes]
+        for register, point in points:
+            if register in body.local:
+                low, high = life.get(register, (point, point))
+                life[register] = min(low, point), max(high, point)
+    return life
+
+
+def pressure(body: Body, found: Modulo, kinds: Sequence[Register]) -> int:
+    """The most vector registers that local values hold at once."""
+    counts = [0] * (2 * found.interval)
+    for register, (low, high) in lifetimes(body, found).items():
+        width = {Register.VECTOR: 1, Register.PAIR: 2}.get(kinds[register], 0)
+        if width:
+            for point in range(low, high + 1):
+                counts[point % len(counts)] += width
+    return max(counts)
