@@ -215,7 +215,8 @@ class _Run:
         """Places of a box's elements, row by row, as lanes."""
         values = self.values(state)
         start = [values.value(e, state.mask) for e in region.start]
-        boxes = np.indices(region.extent).reshape(len(region.extent), -1)
+        size = int(np.prod(region.extent, dtype=np.int64))
+        boxes = np.indices(region.extent).reshape(len(region.extent), size)
         index = [at + offset.astype(np.int32) for at, offset in zip(start, boxes, strict=True)]
         memory = state.memory[region.buffer.name]
         return memory.offsets(index, 1, state.mask, len(state.steps))

@@ -1,0 +1,107 @@
+"""The verifier: what breaks a rule is told in one sentence, what keeps them passes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dovetail.tir.expr import const, var
+from dovetail.tir.script import parse
+from dovetail.tir.stmt import Buffer, For, LoopKind, PrimFunc, Store
+from dovetail.tir.types import i16, u8
+from dovetail.tir.verify import VerifyError, verify
+from tests.tir.test_interpret import CONV
+
+HEAD = "def f(x: Buffer[i32, (32,)], y: Buffer[i32, (32,)], t: Buffer[u8, (256,)]):\n"
+
+GOOD = {
+    "for i in range(32): x[i] = x[31 - i]": "",
+    "for i in range(4):\n        for j in range(8): x[i * 8 + j] = 0": "",
+    "for i in range(40):\n        if i < 32: x[i] = 0": "",
+    "for i in range(4):\n        for j in range(9):\n"
+    "            if i * 9 + j < 32: x[i * 9 + j] = 0": "",
+    "for i in range(32): x[i] = select(i < 31, x[i + 1], 0)": "",
+    "for i in range(32): x[i] = select(i < 1, 0, x[i - 1])": "",
+    "for i in range(32): x[i] = cast(i32, t[cast(i32, t[i])])": "",
+    "for i in range(8): x[(i * 5) % 8:(i * 5) % 8 + 25] = x[0:25]": "",
+    'copy(x[0:4], y[4:8], token="a"); wait("a")': "",
+    "for i in range(5):\n        for j in range(7):\n            with block('b'):\n"
+    "                v = spatial(32, i * 7 + j)\n                where(v < 32)\n"
+    "                x[v] = 1": "",
+    "for i in range(64):\n        if (i % 2 == 0) & (i // 2 < 32): x[i // 2] = 1": "",
+}  # fmt: skip
+
+BAD = {
+    "for i in range(33): x[i] = 0":
+        "store: axis 0 of x must be indexed within 0..31, but got 0..32",
+    "for i in range(32): x[i] = x[i + 1]":
+        "load: axis 0 of x must be indexed within 0..31, but got 1..32",
+    "for i in range(32): x[i] = select(i < 32, x[i + 1], 0)":
+        "load: axis 0 of x must be indexed within 0..31, but got 1..32",
+    "for i in range(32): x[i:i + 2] = x[0:2]":
+        "store: axis 0 of x must be indexed within 0..31, but got 0..32",
+    "for i in range(32): x[i] = cast(i32, t[x[i]])":
+        "load: axis 0 of t must be indexed within 0..255, but got -2147483648..2147483647",
+    "for i in range(3):\n        for i in range(3): x[i] = 0":
+        "for: an axis must not hide another, but got i again",
+    "for i in range(0): x[i] = 0":
+        "for: the extent must be above 0, but got 0",
+    "for i in range(9):\n        with block('b'):\n            v = spatial(8, i)\n"
+    "            x[v] = 0":
+        "block b: v must stay within 0..7, but got 0..8",
+    "for i in range(8):\n        with block('b'):\n            v = spatial(8, i)\n"
+    "            with init(): x[v] = 0\n            x[v] = 1":
+        "block b: an init must have a reduce axis, but got none",
+    "for i in range(8):\n        with block('b'):\n            v = reduce(8, i)\n"
+    "            x[0] = y[v]":
+        "block b: a reduce axis must have an init or update what it stores, but got a plain store",
+    "for i in range(7):\n        with block('b'):\n            v = reduce(8, i + 1)\n"
+    "            with init(): x[0] = 0\n            x[0] = x[0] + y[v]":
+        "block b: a reduce axis must start at 0 for its init, but got v from 1 on",
+    "copy(x[0:4], y[0:5])": "copy: both boxes must have as many elements, but got 4 and 5",
+    "copy(x[0:4], t[0:4])": "copy: both boxes must have one type, but got i32 and u8",
+    'copy(x[0:4], y[0:4], token="a")':
+        'copy: token "a" must have a copy and a wait, but got no wait',
+    "x = alloc(i32, (4,)); x[0] = 1":
+        "buffer: each name must be given once, but got x twice",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", GOOD)
+def test_good_functions_pass(body: str) -> None:
+    verify(parse(f"{HEAD}    {body}\n"))
+
+
+@pytest.mark.parametrize("body", BAD)
+def test_faults_are_told(body: str) -> None:
+    with pytest.raises(VerifyError) as caught:
+        verify(parse(f"{HEAD}    {body}\n"))
+    assert caught.value.sentence == BAD[body]
+
+
+def test_the_place_is_shown() -> None:
+    with pytest.raises(VerifyError) as caught:
+        verify(parse(HEAD + "    for i in range(33): x[i] = y[0]\n"))
+    assert str(caught.value) == (
+        "store: axis 0 of x must be indexed within 0..31, but got 0..32\n"
+        "    x[i] = y[0]        <- here"
+    )
+
+
+def test_a_convolution_passes() -> None:
+    verify(parse(CONV))
+
+
+def test_nodes_that_no_script_can_write() -> None:
+    x = Buffer("x", u8, (4,))
+    with pytest.raises(VerifyError, match="store: x takes u8, but got i16"):
+        verify(PrimFunc("f", (x,), Store(x, (const(0, var("i").type),), const(1, i16))))
+    stray = Store(x, (var("i"),), const(1, u8))
+    with pytest.raises(VerifyError, match=r"must be indexed within 0\.\.3"):
+        verify(PrimFunc("f", (x,), stray))
+    with pytest.raises(VerifyError, match="x must be declared as it is used, but got no declar"):
+        verify(PrimFunc("f", (), For(var("i"), 4, LoopKind.SERIAL, stray)))
+    with pytest.raises(VerifyError, match=r"constant: x must be u8\[4\], but got int64\[3\]"):
+        verify(
+            PrimFunc("f", (x,), For(var("i"), 4, LoopKind.SERIAL, stray), {"x": np.zeros(3, int)})
+        )

@@ -1,0 +1,329 @@
+"""The verifier: whether a PrimFunc keeps the rules of the IR; the first fault is told.
+
+VerifyError: load: axis 0 of x must be indexed within 0..127, but got 1..128
+    y[i] = x[i + 1]        <- here
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from keyword import iskeyword
+
+import numpy as np
+
+from .bounds import Interval
+from .expr import Expr, walk
+from .facts import Facts
+from .independence import merge_of
+from .ops import OPS
+from .script.show import show_stmt
+from .stmt import (
+    Alloc,
+    Block,
+    Buffer,
+    Copy,
+    For,
+    If,
+    PrimFunc,
+    Region,
+    Seq,
+    Stmt,
+    Store,
+    Wait,
+    children,
+    walk_stmt,
+)
+from .types import boolean, i32, vector
+
+
+class VerifyError(Exception):
+    """A rule of the IR that a function breaks, and the place in its text."""
+
+    def __init__(self, sentence: str, place: Stmt | None = None) -> None:
+        self.sentence, self.place = sentence, place
+        where = f"\n    {show_stmt(place).splitlines()[0]}        <- here" if place else ""
+        super().__init__(sentence + where)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What may be named at a place, and what is known there."""
+
+    buffers: dict[str, Buffer]
+    axes: frozenset[Expr]
+    facts: Facts
+
+
+def verify(func: PrimFunc) -> PrimFunc:
+    """``func`` itself, when it keeps all rules; VerifyError otherwise."""
+    _names(func)
+    _constants(func)
+    scope = _Scope({p.name: p for p in func.params}, frozenset(), Facts())
+    _check(func.body, scope)
+    _tokens(func)
+    return func
+
+
+def _require(holds: bool, sentence: str, place: Stmt | None = None) -> None:
+    if not holds:
+        raise VerifyError(sentence, place)
+
+
+# The whole function -------------------------------------------------------------------------
+
+
+def _names(func: PrimFunc) -> None:
+    seen: set[str] = set()
+    named: list[tuple[str, Stmt | None]] = [(param.name, None) for param in func.params]
+    for stmt in walk_stmt(func.body):
+        if isinstance(stmt, Alloc):
+            named.append((stmt.buffer.name, stmt))
+    for name, place in named:
+        _identifier(name, place)
+        _require(
+            name not in seen, f"buffer: each name must be given once, but got {name} twice", place
+        )
+        seen.add(name)
+    _identifier(func.name, None)
+
+
+def _identifier(name: str, place: Stmt | None) -> None:
+    plain = name.isidentifier() and not iskeyword(name)
+    _require(plain, f"name: it must be a Python name, but got {name!r}", place)
+
+
+def _constants(func: PrimFunc) -> None:
+    params = {param.name: param for param in func.params}
+    for name, array in func.constants.items():
+        _require(name in params, f"constant: it must be a parameter, but got {name}")
+        fits = array.shape == params[name].shape and array.dtype == params[name].type.numpy
+        _require(
+            fits,
+            f"constant: {name} must be {params[name].type}{list(params[name].shape)}, "
+            f"but got {array.dtype}{list(array.shape)}",
+        )
+
+
+def _tokens(func: PrimFunc) -> None:
+    copied = {s.token: s for s in walk_stmt(func.body) if isinstance(s, Copy) and s.token}
+    waited = {s.token: s for s in walk_stmt(func.body) if isinstance(s, Wait)}
+    for token, place in (copied | waited).items():
+        both = token in copied and token in waited
+        side = "no wait" if token in copied else "no copy"
+        _require(both, f'copy: token "{token}" must have a copy and a wait, but got {side}', place)
+
+
+# Statements ---------------------------------------------------------------------------------
+
+
+def _check(stmt: Stmt, scope: _Scope) -> None:
+    match stmt:
+        case Seq(stmts):
+            for below in stmts:
+                _check(below, scope)
+        case For(axis, extent, body=body):
+            _loop_axis(axis, extent, scope, stmt)
+            facts = scope.facts.within(axis, extent)
+            _check(body, replace(scope, axes=scope.axes | {axis}, facts=facts))
+        case Block():
+            _block(stmt, scope)
+        case Store():
+            _store(stmt, scope)
+        case If(condition, then):
+            _condition("if", condition, scope, stmt)
+            _check(then, replace(scope, facts=scope.facts.given(condition)))
+        case Alloc(buffer, body):
+            fits = all(extent > 0 for extent in buffer.shape)
+            _require(fits, f"alloc: extents must be above 0, but got {list(buffer.shape)}", stmt)
+            _check(body, replace(scope, buffers={**scope.buffers, buffer.name: buffer}))
+        case Copy():
+            _copy(stmt, scope)
+        case Wait():
+            pass
+
+
+def _loop_axis(axis: Expr, extent: int, scope: _Scope, place: Stmt) -> None:
+    plain = axis.op == "var" and axis.type == i32
+    _require(plain, f"for: the axis must be an i32 variable, but got {axis}", place)
+    _identifier(axis.attr, place)
+    _require(
+        axis not in scope.axes, f"for: an axis must not hide another, but got {axis} again", place
+    )
+    _require(extent > 0, f"for: the extent must be above 0, but got {extent}", place)
+
+
+def _block(block: Block, scope: _Scope) -> None:
+    facts, axes = scope.facts, scope.axes
+    for it in block.iters:
+        _loop_axis(it.axis, it.extent, replace(scope, axes=axes), block)
+        _expr(it.binding, scope, block)
+        axes |= {it.axis}
+        facts = facts.bound(it.axis, it.binding)
+    inside = replace(scope, axes=axes, facts=facts)
+    if block.where is not None:
+        _condition("where", block.where, inside, block)
+        inside = replace(inside, facts=inside.facts.given(block.where))
+    for it in block.iters:
+        got = inside.facts.reaches(it.axis, 0, it.extent - 1)
+        _outside(got, f"block {block.name}: {it.axis} must stay", 0, it.extent - 1, block)
+        low, _ = inside.facts.range(it.axis)
+        _require(
+            low <= 0 or block.init is None or not it.reduce,
+            f"block {block.name}: a reduce axis must start at 0 for its init, "
+            f"but got {it.axis} from {low} on",
+            block,
+        )
+    _reduction(block)
+    for below in children(block):
+        _check(below, inside)
+
+
+def _reduction(block: Block) -> None:
+    reduces = [it for it in block.iters if it.reduce]
+    _require(
+        block.init is None or bool(reduces),
+        f"block {block.name}: an init must have a reduce axis, but got none", block)  # fmt: skip
+    stores = [stmt for stmt in walk_stmt(block.body) if isinstance(stmt, Store)]
+    updates = all(_updates(store) for store in stores) if reduces else True
+    _require(
+        not reduces or block.init is not None or updates or not stores,
+        f"block {block.name}: a reduce axis must have an init or update what it stores, "
+        "but got a plain store", block)  # fmt: skip
+
+
+def _updates(store: Store) -> bool:
+    """The stored value depends on what stood there."""
+    reads = any(node.op == "load" and node.attr == store.buffer for node in walk(store.value))
+    return reads or merge_of(store) is not None
+
+
+def _store(store: Store, scope: _Scope) -> None:
+    want = vector(store.buffer.type, store.value.type.lanes)
+    _require(
+        store.value.type == want,
+        f"store: {store.buffer.name} takes {store.buffer.type}, but got {store.value.type}",
+        store,
+    )
+    extent = (*(1 for _ in store.index[:-1]), want.lanes)[: len(store.index)]
+    _place("store", store.buffer, store.index, extent, scope, store)
+    for e in (*store.index, store.value):
+        _expr(e, scope, store)
+
+
+def _copy(copy: Copy, scope: _Scope) -> None:
+    sizes = [int(np.prod(box.extent)) for box in (copy.target, copy.source)]
+    _require(
+        sizes[0] == sizes[1],
+        f"copy: both boxes must have as many elements, but got {sizes[0]} and {sizes[1]}", copy,
+    )  # fmt: skip
+    kinds = [box.buffer.type for box in (copy.target, copy.source)]
+    _require(
+        kinds[0] == kinds[1],
+        f"copy: both boxes must have one type, but got {kinds[0]} and {kinds[1]}", copy,
+    )  # fmt: skip
+    for box in (copy.target, copy.source):
+        _region(box, scope, copy)
+
+
+def _region(region: Region, scope: _Scope, place: Stmt) -> None:
+    _place("copy", region.buffer, region.start, region.extent, scope, place)
+    for e in region.start:
+        _expr(e, scope, place)
+
+
+def _condition(word: str, condition: Expr, scope: _Scope, place: Stmt) -> None:
+    _require(
+        condition.type == boolean,
+        f"{word}: the condition must be one bool, but got {condition.type}",
+        place,
+    )
+    _expr(condition, scope, place)
+
+
+# Expressions --------------------------------------------------------------------------------
+
+
+def _expr(root: Expr, scope: _Scope, place: Stmt) -> None:
+    """Types by the op table, names in scope, loads within bounds where they are chosen."""
+    for node in walk(root):
+        _typed(node, place)
+        if node.op == "var":
+            _require(node in scope.axes, f"name: {node} must be an axis around it", place)
+    _loads(root, scope, place, set())
+
+
+def _typed(node: Expr, place: Stmt) -> None:
+    row = OPS.get(node.op)
+    _require(row is not None, f"op: it must be a row of the op table, but got {node.op}", place)
+    if row is None or node.op in ("const", "var", "load", "call", "cast", "sat_cast"):
+        return
+    try:
+        want = row.type_of(tuple(arg.type for arg in node.args), node.attr)
+    except TypeError as fault:
+        raise VerifyError(f"{node.op}: {fault}", place) from None
+    _require(node.type == want, f"{node.op}: the result must be {want}, but got {node.type}", place)
+
+
+def _loads(root: Expr, scope: _Scope, place: Stmt, seen: set[Expr]) -> None:
+    if root in seen:
+        return
+    seen.add(root)
+    if root.op == "select" and root.type.lanes == 1:
+        condition, yes, no = root.args
+        _loads(condition, scope, place, seen)
+        _loads(yes, replace(scope, facts=scope.facts.given(condition)), place, set())
+        _loads(no, _negated(scope, condition), place, set())
+        return
+    for arg in root.args:
+        _loads(arg, scope, place, seen)
+    if root.op == "load":
+        extent = (*(1 for _ in root.args[:-1]), root.type.lanes)[: len(root.args)]
+        _place("load", root.attr, root.args, extent, scope, place)
+
+
+def _negated(scope: _Scope, condition: Expr) -> _Scope:
+    """Where a comparison does not hold, the opposite one does."""
+    opposite = {"lt": "le", "le": "lt"}.get(condition.op)
+    if opposite is None:
+        return scope
+    a, b = condition.args
+    return replace(scope, facts=scope.facts.given(Expr(opposite, condition.type, (b, a))))
+
+
+def _place(
+    word: str,
+    buffer: Buffer,
+    index: tuple[Expr, ...],
+    extent: Iterable[int],
+    scope: _Scope,
+    place: Stmt,
+) -> None:
+    """A box within a buffer that is declared."""
+    declared = scope.buffers.get(buffer.name)
+    _require(
+        declared == buffer,
+        f"{word}: {buffer.name} must be declared as it is used"
+        + (
+            ", but got no declaration"
+            if declared is None
+            else f", but got {declared.type}{list(declared.shape)} in {declared.scope}"
+        ),
+        place,
+    )
+    _require(
+        len(index) == len(buffer.shape),
+        f"{word}: an index an axis of {buffer.name}{list(buffer.shape)} must be given, "
+        f"but got {len(index)}", place)  # fmt: skip
+    for d, (at, size) in enumerate(zip(index, extent, strict=True)):
+        _require(at.type == i32, f"{word}: an index must be i32, but got {at.type}", place)
+        highest = buffer.shape[d] - size
+        got = scope.facts.reaches(at, 0, highest)
+        shown = f"{word}: axis {d} of {buffer.name} must be indexed"
+        got = got and (got[0], got[1] + size - 1)
+        _outside(got, shown, 0, buffer.shape[d] - 1, place)
+
+
+def _outside(got: Interval | None, rule: str, low: int, high: int, place: Stmt) -> None:
+    if got is not None:
+        raise VerifyError(f"{rule} within {low}..{high}, but got {got[0]}..{got[1]}", place)
