@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ..tir.expr import Expr, const
 from ..tir.linear import Linear, from_linear
-from ..tir.types import Type, i32
+from ..tir.types import Type, i32, i64
 from .coalesce import assign
 from .errors import SelectError
 from .instruction import Instruction, Register, register_class
@@ -34,7 +34,9 @@ class RowNames(Protocol):
 
     def move(self, register: Register) -> Instruction: ...
 
-    def constant(self, register: Register) -> Instruction: ...
+    def constant(self) -> Instruction: ...
+
+    def combine(self) -> Instruction: ...
 
     def splat(self, bits: int) -> Instruction: ...
 
@@ -81,7 +83,7 @@ class Emitter:
         counter = self.counters.pop(loop)
         if counter.register is not None:
             step = self.rows.add_immediate()
-            zero = self.rows.constant(Register.SCALAR)
+            zero = self.rows.constant()
             counter.before.append(Op(zero, counter.register, (0,)))
             counter.after.append(Op(step, counter.register, (counter.register, 1)))
         return counter
@@ -148,6 +150,10 @@ class Emitter:
             return Half(pair, 0 if node.attr[0] == 0 else 1)
         if node.op == "cast" and node.type.lanes == 1 and node.args[0].op == "fetch":
             return self.operand(node.args[0])  # loads extend to the register
+        if node.op == "cast" and node.type == i32 and node.args[0].type == i64:
+            wide = self.operand(node.args[0])
+            assert isinstance(wide, Reg)
+            return Half(wide, 0)
         if node.op == "tile" and node.args[0].type.lanes == 1:
             cover = self.selector.cover(node, self._single)
             return self._emit(cover) if cover else self._splat(node)
@@ -204,10 +210,14 @@ class Emitter:
         if kind is Register.VECTOR:
             word = self._constant(const(_word(int(node.attr), node.type.bits), i32))
             self.prelude.append(Op(self.rows.splat(32), result, (word,)))
-        elif kind is Register.PAIR:
-            raise SelectError("select: a constant of two registers stands alone")
+        elif kind is Register.DOUBLE:
+            words = _words(int(node.attr))
+            high, low = (self._constant(const(word, i32)) for word in words)
+            self.prelude.append(Op(self.rows.combine(), result, (high, low)))
+        elif kind is Register.SCALAR:
+            self.prelude.append(Op(self.rows.constant(), result, (int(node.attr),)))
         else:
-            self.prelude.append(Op(self.rows.constant(kind), result, (int(node.attr),)))
+            raise SelectError(f"select: a constant of type {node.type} has no register")
         self.constants[node] = result
         return result
 
@@ -220,6 +230,11 @@ def _aligned(where: Address) -> bool:
     return where.index is None and all(
         n % 128 == 0 for n in (where.offset, *dict(where.terms).values())
     )
+
+
+def _words(value: int) -> tuple[int, int]:
+    """The high and the low word of 64 bits."""
+    return value >> 32, value & 0xFFFFFFFF
 
 
 def _word(value: int, bits: int) -> int:

@@ -39,6 +39,8 @@ def _promoted(node: Expr) -> Expr | None:
     kind = node.type
     if kind.lanes != 1 or not node.args:
         return _leaf(node)
+    if node.op in ("call", "stored") or any(arg.type.lanes != 1 for arg in node.args):
+        return None
     if node.op == "cast":
         return _cut(_wide(node.args[0]), kind)
     if node.op == "sat_cast":
@@ -53,8 +55,6 @@ def _promoted(node: Expr) -> Expr | None:
         return (total + 1 if node.op != "halving_add" else total) >> 1
     if node.op == "abs_diff":
         return make("max", args[0] - args[1], args[1] - args[0])
-    if args == node.args:
-        return None
     return make(node.op, *args, attr=node.attr)
 
 

@@ -1,1 +1,24 @@
-"""One template a kind of kernel: the schedules among which the tuner searches."""
+"""Templates: for each kind of kernel, the schedules worth trying, as a space of knobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...target.dsp.machine import Machine
+from ...tir.stmt import PrimFunc
+from .scalar import scalar
+from .template import Estimate, Template
+
+TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (scalar,)
+
+
+def template_for(func: PrimFunc, machine: Machine) -> Template:
+    """The first template that takes the kernel; the scalar one takes all."""
+    for make in TEMPLATES:
+        found = make(func, machine)
+        if found is not None:
+            return found
+    raise AssertionError("the scalar template takes every kernel")
+
+
+__all__ = ["TEMPLATES", "Estimate", "Template", "template_for"]

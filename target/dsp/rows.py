@@ -12,6 +12,7 @@ from ..select import EXPANSIONS, Selector
 
 from .instructions import instructions
 from .scalar import INSTRUCTIONS as SCALAR
+from .wide import INSTRUCTIONS as WIDE
 
 _LOADS = {("u", 1): "loadrub", ("i", 1): "loadrb", ("u", 2): "loadruh", ("i", 2): "loadrh"}
 _STORES = {1: "storerb", 2: "storerh", 4: "storeri", 8: "storerd"}
@@ -28,7 +29,7 @@ _MOVES = {
 @cache
 def rows(version: int) -> dict[str, Instruction]:
     """All rows of hardware ``version``: scalar ones first, then vectors."""
-    return {**SCALAR, **instructions(version)}
+    return {**SCALAR, **WIDE, **instructions(version)}
 
 
 @cache
@@ -64,8 +65,11 @@ class Roles:
     def move(self, register: Register) -> Instruction:
         return self._row(_MOVES[register])
 
-    def constant(self, register: Register) -> Instruction:
-        return self._row("tfrpi" if register is Register.DOUBLE else "tfrsi")
+    def constant(self) -> Instruction:
+        return self._row("tfrsi")
+
+    def combine(self) -> Instruction:
+        return self._row("combinew")
 
     def splat(self, bits: int) -> Instruction:
         return self._row(_SPLATS[bits])

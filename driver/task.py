@@ -1,0 +1,243 @@
+"""A dsp kernel as a tuning task: measured by packing, checked against the operator's evaluator.
+
+The task is rebuilt in workers from its payload: the kernel, the node it came from, the machine.
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass, field
+from functools import cached_property
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..graph.evaluate import evaluate_node
+from ..graph.graph import Graph, Node
+from ..graph.kernels import Kernel
+from ..graph.physical import pack, unpack
+from ..schedule.errors import ScheduleError
+from ..schedule.knobs import Point, Space
+from ..schedule.templates import template_for
+from ..schedule.templates.template import Template
+from ..target.dsp.bound import bound
+from ..target.dsp.compile import compile_program
+from ..target.dsp.cycles import Cost, cost
+from ..target.dsp.listing import Listing
+from ..target.dsp.machine import Machine
+from ..target.dsp.pipeline import build
+from ..target.errors import SelectError
+from ..target.program import Program
+from ..tir.passes.vectorize import VectorizeError
+from ..tuner.task import COMPILE, INVALID, OK, Measured, Spec
+
+DEFAULT_PACKED = 8  # points that the choice of a default may pack
+_SAMPLED = 400  # points that the analytic model ranks for it
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """One kernel at one point."""
+
+    point: Point
+    program: Program
+    listing: Listing
+    cost: Cost
+
+
+class KernelError(RuntimeError):
+    """A kernel whose code contradicts its own contracts."""
+
+
+@dataclass
+class KernelTask:
+    """One distinct kernel of a model on one machine; ``node`` with its types and constants."""
+
+    kernel: Kernel
+    graph: Graph  # of one node: what ``kernel`` must compute
+    machine: Machine
+    weight: int = 1
+    simulated: bool = True
+    made: dict[str, Compiled] = field(default_factory=dict, repr=False)
+
+    @property
+    def node(self) -> Node:
+        return self.graph.nodes[0]
+
+    @cached_property
+    def key(self) -> str:
+        return f"{self.kernel.key}@{self.machine.name}"
+
+    @property
+    def name(self) -> str:
+        return self.kernel.name
+
+    @property
+    def kind(self) -> str:
+        return self.kernel.kind
+
+    @cached_property
+    def template(self) -> Template:
+        return template_for(self.kernel.func, self.machine)
+
+    @property
+    def space(self) -> Space:
+        return self.template.space
+
+    @cached_property
+    def bound(self) -> float:
+        """Cycles that no schedule can beat: multiplying, or moving what must be moved."""
+        return float(bound(self.kernel.macs, self.ddr_bytes, self.machine))
+
+    @cached_property
+    def ddr_bytes(self) -> int:
+        """Compulsory bytes: weights, and the activations that the plan places in DDR."""
+        total = self.kernel.weight_bytes
+        names = dict(zip(("x", "a", "b"), self.kernel.inputs, strict=False))
+        outside = {p.name for p in self.kernel.func.params if p.scope == "ddr"}
+        del names
+        activations = [
+            p for p in self.kernel.func.params if p.name not in self.kernel.func.constants
+        ]
+        tensors = [*self.kernel.inputs, self.kernel.output]
+        for param, tensor in zip(activations, tensors, strict=True):
+            if param.name in outside:
+                total += self.graph.types[tensor].size
+        return total
+
+    @cached_property
+    def default(self) -> Point:
+        """The best of a few points that the analytic model likes: what untuned users get."""
+        return choose_default(self)
+
+    @property
+    def spec(self) -> Spec:
+        payload = pickle.dumps((self.kernel, self.graph, self.machine, self.weight))
+        return Spec("dovetail.driver.task:rebuild", payload)
+
+    def compiled(self, point: Point) -> Compiled:
+        """The packed code of a point; raises what schedule, selection or packing refuse."""
+        program = build(self.template.apply(point), self.machine)
+        listing = compile_program(program, self.machine)
+        found = Compiled(point, program, listing, cost(listing))
+        if found.cost.tcm > self.machine.tcm:
+            raise ScheduleError(
+                f"place: a kernel's buffers must fit into TCM ({self.machine.tcm} bytes), "
+                f"but they take {found.cost.tcm}"
+            )
+        if found.cost.cycles < self.bound:
+            raise KernelError(
+                f"{self.name}: a cost must not be below its bound ({self.bound:.0f}), "
+                f"but got {found.cost.cycles}"
+            )
+        return found
+
+    def measure(self, point: Point) -> Measured:
+        start = perf_counter()
+        try:
+            found = self.compiled(point)
+        except (ScheduleError, VectorizeError) as refused:
+            return Measured(INVALID, message=_first_line(refused))
+        except (SelectError, ValueError) as refused:
+            return Measured(COMPILE, message=_first_line(refused))
+        return Measured(OK, found.cost.cycles, time={"compile": perf_counter() - start})
+
+    def check(self, point: Point) -> tuple[bool, str]:
+        """Runs the point's code on fixed inputs, extremes among them, and compares the bytes."""
+        return check(self, self.compiled(point))
+
+    def prior(self, point: Point) -> float:
+        return max(self.template.estimate(point).cycles, 1.0)
+
+    def features(self, point: Point) -> NDArray[np.float64]:
+        return np.array(self.template.features(point))
+
+    @cached_property
+    def expected(self) -> tuple[list[NDArray[np.uint8]], NDArray[np.uint8]]:
+        """Fixed inputs of the node, and the evaluator's bytes for them."""
+        rng = np.random.default_rng(0)
+        arrays = [fixed_input(rng, self.graph.types[name].shape) for name in self.kernel.inputs]
+        values = dict(zip(self.kernel.inputs, arrays, strict=True))
+        result = evaluate_node(self.graph, self.node, values)
+        return arrays, np.asarray(result, np.uint8)
+
+
+def fixed_input(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Random bytes with runs of both extremes."""
+    data = rng.integers(0, 256, shape, np.uint8)
+    mask = rng.random(shape)
+    data[mask < 0.05] = 0
+    data[mask > 0.95] = 255
+    return data
+
+
+def rebuild(payload: bytes) -> KernelTask:
+    """A worker's copy of the task."""
+    kernel, graph, machine, weight = pickle.loads(payload)
+    return KernelTask(kernel, graph, machine, weight)
+
+
+def check(task: KernelTask, compiled: Compiled) -> tuple[bool, str]:
+    """Whether the code gives the evaluator's bytes, and where it does not."""
+    from .run import run_program
+
+    arrays, wanted = task.expected
+    shapes = [task.graph.types[name].shape for name in task.kernel.inputs]
+    stored = [pack(a, s, 77) for a, s in zip(arrays, shapes, strict=True)]
+    shape = task.graph.types[task.kernel.output].shape
+    got = unpack(run_program(compiled.program, task.kernel, stored), shape)
+    if np.array_equal(got, wanted):
+        return True, ""
+    where = np.argwhere(got != wanted)
+    first = tuple(int(i) for i in where[0])
+    return False, (
+        f"{len(where)} of {wanted.size} bytes differ, the first at {first}: "
+        f"{int(got[first])} instead of {int(wanted[first])}"
+    )
+
+
+def choose_default(task: KernelTask) -> Point:
+    """Ranks sampled points by the analytic model, packs the best few, and takes the cheapest."""
+    from random import Random
+
+    space, rng = task.space, Random(0)
+    points = _distinct(space, rng)
+    points.sort(key=task.prior)
+    best: tuple[float, Point] | None = None
+    packed = 0
+    for point in points:
+        found = task.measure(point)
+        if found.status == OK and found.cycles is not None:
+            packed += 1
+            if best is None or found.cycles < best[0]:
+                best = (found.cycles, point)
+        if packed == DEFAULT_PACKED or (best is not None and packed >= 3 and _done(best[0], task)):
+            break
+    if best is None:
+        raise SelectError(f"{task.name}: no schedule of this kernel fits {task.machine.name}")
+    return best[1]
+
+
+def _done(cycles: float, task: KernelTask) -> bool:
+    return cycles <= 1.1 * task.bound
+
+
+def _distinct(space: Space, rng: object) -> list[Point]:
+    from random import Random
+
+    from ..schedule.knobs import key
+
+    assert isinstance(rng, Random)
+    total, exact = space.count()
+    if exact and total <= _SAMPLED:
+        return list(space)
+    found: dict[str, Point] = {}
+    for _ in range(_SAMPLED):
+        point = space.sample(rng)
+        found.setdefault(key(point), point)
+    return list(found.values())
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

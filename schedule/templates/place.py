@@ -1,0 +1,191 @@
+"""Brings operands that lie in DDR into TCM: copies start first, and are waited for when needed.
+
+    alloc w_tcm;  copy(w_tcm[0], w[0], token="w0");  copy(w_tcm[1], w[1], token="w1")
+    <phases that need no w>;  wait("w0");  <phase that reads w_tcm[0]>;  wait("w1");  ...
+
+A slab is a step of the first dimension, so a kernel that walks packed weights by their first
+dimension computes on one slab while the next ones arrive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...target.dsp.machine import Machine
+from ...tir.expr import Expr, const, substitute, transform, walk
+from ...tir.linear import linear
+from ...tir.passes.blocks import lower_blocks
+from ...tir.stmt import (
+    Alloc,
+    Buffer,
+    Copy,
+    For,
+    LoopKind,
+    PrimFunc,
+    Region,
+    Stmt,
+    Store,
+    Wait,
+    children,
+    map_exprs,
+    rebuild_stmt,
+    seq,
+    transform_stmt,
+    walk_stmt,
+)
+from ...tir.types import i32
+
+
+def place_operands(func: PrimFunc, machine: Machine) -> PrimFunc:
+    """``func`` without blocks, and every DDR operand copied to TCM first, or from it at the end."""
+    func = lower_blocks(func)
+    outside = [param for param in func.params if param.scope == "ddr"]
+    if not outside:
+        return func
+    wraps, parts = _top(_spread(func.body, {}))
+    moved = {p: Buffer(f"{p.name}_tcm", p.type, p.shape, "tcm") for p in outside}
+    parts = [_moved(part, moved) for part in parts]
+    starts: list[Stmt] = []
+    ends: list[Stmt] = []
+    for param, near in moved.items():
+        if any(near in _written(part) for part in parts):
+            ends.append(Copy(_whole(param), _whole(near)))
+        elif any(near in _read(part) for part in parts):
+            starts.extend(_starts(param, near))
+    body = seq(*starts, *_waited(parts, list(moved.values())), *ends)
+    for buffer in [*wraps, *moved.values()][::-1]:
+        body = Alloc(buffer, body)
+    return func.with_body(body)
+
+
+def _spread(stmt: Stmt, values: dict[Expr, Expr]) -> Stmt:
+    """Unrolled loops around parallel ones, written out: each step is a phase of its own."""
+    if isinstance(stmt, For) and stmt.kind is LoopKind.UNROLLED and _parallel_below(stmt):
+        return seq(
+            *(_spread(stmt.body, {**values, stmt.axis: const(i, i32)}) for i in range(stmt.extent))
+        )
+    if isinstance(stmt, For | Store | Copy):
+        return map_exprs(stmt, lambda e: substitute(e, values)) if values else stmt
+    return rebuild_stmt(stmt, tuple(_spread(child, values) for child in children(stmt)))
+
+
+def _parallel_below(stmt: Stmt) -> bool:
+    return any(isinstance(s, For) and s.kind is LoopKind.PARALLEL for s in walk_stmt(stmt))
+
+
+def _top(stmt: Stmt) -> tuple[list[Buffer], list[Stmt]]:
+    """Allocations around everything, and the statements in order."""
+    from ...tir.stmt import Seq
+
+    if isinstance(stmt, Alloc):
+        wraps, parts = _top(stmt.body)
+        return [stmt.buffer, *wraps], parts
+    if isinstance(stmt, Seq):
+        wraps, parts = [], []
+        for child in stmt.stmts:
+            inner, more = _top(child)
+            wraps.extend(inner)
+            parts.extend(more)
+        return wraps, parts
+    return [], [stmt]
+
+
+def _moved(stmt: Stmt, moved: dict[Buffer, Buffer]) -> Stmt:
+    def node(expr: Expr) -> Expr | None:
+        if expr.op == "load" and expr.attr in moved:
+            return Expr("load", expr.type, expr.args, moved[expr.attr])
+        return None
+
+    def store(found: Stmt) -> Stmt | None:
+        if isinstance(found, Store) and found.buffer in moved:
+            return replace(found, buffer=moved[found.buffer])
+        return None
+
+    return transform_stmt(map_exprs(stmt, lambda e: transform(e, node)), store)
+
+
+def _written(stmt: Stmt) -> set[Buffer]:
+    return {s.buffer for s in walk_stmt(stmt) if isinstance(s, Store)}
+
+
+def _loads(stmt: Stmt) -> list[Expr]:
+    found: dict[Expr, None] = {}
+
+    def note(expr: Expr) -> Expr:
+        found.update(dict.fromkeys(e for e in walk(expr) if e.op == "load"))
+        return expr
+
+    map_exprs(stmt, note)
+    return list(found)
+
+
+def _read(stmt: Stmt) -> set[Buffer]:
+    return {load.attr for load in _loads(stmt)}
+
+
+def _whole(buffer: Buffer) -> Region:
+    return Region(buffer, tuple(const(0, i32) for _ in buffer.shape), buffer.shape)
+
+
+def _slab(buffer: Buffer, number: int) -> Region:
+    start = (const(number, i32), *(const(0, i32) for _ in buffer.shape[1:]))
+    return Region(buffer, start, (1, *buffer.shape[1:]))
+
+
+def _slabs(buffer: Buffer) -> int:
+    """Copies of a slab each where the first dimension has a few large steps; else one copy."""
+    first = buffer.shape[0]
+    return first if 1 < first <= 64 and buffer.bytes // first >= 4096 else 1
+
+
+def _starts(param: Buffer, near: Buffer) -> list[Stmt]:
+    count = _slabs(param)
+    if count == 1:
+        return [Copy(_whole(near), _whole(param), f"{param.name}_0")]
+    return [Copy(_slab(near, i), _slab(param, i), f"{param.name}_{i}") for i in range(count)]
+
+
+def _waited(parts: list[Stmt], staged: list[Buffer]) -> list[Stmt]:
+    """The statements, each behind the waits for the slabs that it is the first to touch."""
+    there: set[str] = set()
+    out: list[Stmt] = []
+    for part in parts:
+        loads = _loads(part)
+        for near in staged:
+            for token in _tokens(near, loads, _extents(part)):
+                if token not in there:
+                    there.add(token)
+                    out.append(Wait(token))
+        out.append(part)
+    return out
+
+
+def _extents(stmt: Stmt) -> dict[Expr, int]:
+    from ...tir.stmt import Block
+
+    found: dict[Expr, int] = {}
+    for node in walk_stmt(stmt):
+        if isinstance(node, For):
+            found[node.axis] = node.extent
+        elif isinstance(node, Block):
+            found.update({it.axis: it.extent for it in node.iters})
+    return found
+
+
+def _tokens(near: Buffer, loads: list[Expr], extents: dict[Expr, int]) -> list[str]:
+    """The tokens of the slabs that ``loads`` may touch."""
+    name, count = near.name.removesuffix("_tcm"), _slabs(near)
+    mine = [load for load in loads if load.attr == near]
+    if not mine:
+        return []
+    if count == 1:
+        return [f"{name}_0"]
+    touched: set[int] = set()
+    for load in mine:
+        form = linear(load.args[0])
+        low = high = form.constant
+        for atom, coefficient in form.terms.items():
+            reach = coefficient * (extents.get(atom, count) - 1)
+            low, high = low + min(reach, 0), high + max(reach, 0)
+        touched.update(range(max(low, 0), min(high, count - 1) + 1))
+    return [f"{name}_{i}" for i in sorted(touched)]

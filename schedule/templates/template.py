@@ -1,0 +1,65 @@
+"""What a template is: a space of knobs for one kind of kernel, and how a point is applied.
+
+A template is a function ``(func, machine) -> Template | None``; None says that the kernel is not of
+its kind. ``apply(point)`` gives the schedule of a point, with its trace; ``estimate(point)`` an
+analytic guess of the cycles and the facts that the cost model learns from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ...target.dsp.machine import Machine
+from ...tir.stmt import PrimFunc
+from ..knobs import Point, Space
+from ..schedule import Schedule
+
+FEATURES = (
+    "cycles",
+    "inner_packets",
+    "dots_per_packet",
+    "loop_trips",
+    "loop_starts",
+    "tiles",
+    "registers",
+    "requant_packets",
+    "extra_packets",
+    "phases",
+    "unbalance",
+    "dma_cycles",
+    "first_wait",
+    "code",
+)  # the facts of ``Estimate.facts``, in the order of the cost model's columns
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """An analytic guess: ``cycles``, and named facts (those missing are 0)."""
+
+    cycles: float
+    facts: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Template:
+    """One kernel's open decisions. ``name`` is the template's."""
+
+    name: str
+    func: PrimFunc
+    machine: Machine
+    space: Space
+    schedule: Callable[[Point], Schedule]
+    estimate: Callable[[Point], Estimate]
+
+    def apply(self, point: Point) -> PrimFunc:
+        """The scheduled kernel, its DDR operands staged."""
+        from .place import place_operands
+
+        return place_operands(self.schedule(point).func, self.machine)
+
+    def features(self, point: Point) -> list[float]:
+        """The facts of the estimate as numbers of a fixed order."""
+        estimate = self.estimate(point)
+        facts = {"cycles": estimate.cycles, **estimate.facts}
+        return [float(facts.get(name, 0.0)) for name in FEATURES]
