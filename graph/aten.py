@@ -186,14 +186,18 @@ def batch_norm(
     momentum: float,
     eps: float,
 ) -> Value:
-    import torch
-
-    channels = b.shape(input)[1]
-    mean, variance = known(running_mean, "a mean"), known(running_var, "a variance")
-    weight, bias = known(weight, "a weight"), known(bias, "a bias")
-    weight = torch.ones(channels) if weight is None else weight
-    bias = torch.zeros(channels) if bias is None else bias
-    return (b.emit("batch_norm", input, mean, variance, weight, bias, epsilon=eps), None, None)
+    """A product and a sum with one number for each channel; folding puts them into the weights."""
+    mean, variance = known(running_mean, "a mean").double(), known(running_var, "a variance")
+    scale = (variance.double() + eps) ** -0.5
+    if weight is not None:
+        scale = scale * known(weight, "a weight").double()
+    shift = -mean * scale
+    if bias is not None:
+        shift = shift + known(bias, "a bias").double()
+    shape = (-1, *[1] * (len(b.shape(input)) - 2))
+    factor = b.label(scale.reshape(shape).float(), f"{b.base}.scale")
+    term = b.label(shift.reshape(shape).float(), f"{b.base}.shift")
+    return (b.emit("add", b.emit("mul", input, factor), term), None, None)
 
 
 # Arithmetic.

@@ -1,13 +1,15 @@
-"""Folding on float graphs: known values are computed, batch norms go into the weights before them.
+"""Folding on float graphs: known values are computed, scales and offsets go into weights.
 
-y = batch_norm(conv2d(x, w), mean, variance, g, b)
-y = conv2d(x, w * s, b - mean * s)                       s = g / sqrt(variance + epsilon)
+    y = add(mul(conv2d(x, w, b), s), t)       # s and t: one number for each channel
+    y = conv2d(x, w * s, b * s + t)
+
+A batch norm arrives as such a product and sum.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +24,8 @@ Floats = NDArray[np.float64]
 def fold(graph: Graph) -> None:
     """All foldings, in place, in their order."""
     fold_constants(graph)
-    fold_batch_norms(graph)
     fold_products(graph)
-    fold_biases(graph)
+    fold_channels(graph)
     fold_moves(graph)
     remove_dead(graph)
 
@@ -43,85 +44,6 @@ def fold_constants(graph: Graph) -> None:
     graph.nodes[:] = kept
 
 
-def fold_batch_norms(graph: Graph) -> None:
-    """Into the convolution or linear before it, if nobody else reads that; else mul and add."""
-    reads = reads_of(graph)
-    made: dict[str, Node] = {}
-    alias: dict[str, str] = {}  # what a folded norm defined -> what stands for it
-    for old in graph.nodes:
-        node = replace(old, inputs=tuple(alias.get(name, name) for name in old.inputs))
-        if node.op != "batch_norm":
-            made[node.output] = node
-        elif anchor := _anchor(graph, reads, made, node):
-            made[anchor] = _scaled_anchor(graph, made[anchor], *_scale_and_shift(graph, node))
-            alias[node.output] = node.inputs[0]
-            reads[node.inputs[0]] = reads[node.output]
-        else:
-            made.update((new.output, new) for new in _mul_add(graph, node))
-    graph.nodes[:] = made.values()
-    graph.outputs[:] = [alias.get(name, name) for name in graph.outputs]
-
-
-def _anchor(graph: Graph, reads: Counter[str], made: dict[str, Node], norm: Node) -> str:
-    """The conv2d or linear whose channels ``norm`` scales, or "": only it may read the result.
-
-    Reshapes that keep the channels may stand between.
-    """
-    name = norm.inputs[0]
-    while name in made and reads[name] == 1:
-        node = made[name]
-        if node.op in ("conv2d", "linear") and _channels_are_axis_1(graph, node):
-            return name
-        if node.op != "reshape" or not _keeps_channels(graph, node):
-            return ""
-        name = node.inputs[0]
-    return ""
-
-
-def _channels_are_axis_1(graph: Graph, node: Node) -> bool:
-    known = all(name in graph.constants for name in node.inputs[1:])
-    return known and (node.op == "conv2d" or len(graph.types[node.output].shape) == 2)
-
-
-def _keeps_channels(graph: Graph, node: Node) -> bool:
-    return graph.types[node.inputs[0]].shape[:2] == graph.types[node.output].shape[:2]
-
-
-def _scale_and_shift(graph: Graph, norm: Node) -> tuple[Floats, Floats]:
-    mean, variance, weight, bias = (
-        graph.constants[name].astype(np.float64) for name in norm.inputs[1:]
-    )
-    epsilon = norm.attrs["epsilon"]
-    assert isinstance(epsilon, float)
-    with np.errstate(all="ignore"):  # a value that is not finite is reported by its name
-        scale = weight / np.sqrt(variance + epsilon)
-        return scale, bias - mean * scale
-
-
-def _scaled_anchor(graph: Graph, node: Node, scale: Floats, shift: Floats) -> Node:
-    weight = graph.constants[node.inputs[1]].astype(np.float64)
-    bias = graph.constants[node.inputs[2]].astype(np.float64) if len(node.inputs) > 2 else 0.0
-    scaled = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
-    names = (
-        add_constant(graph, f"{node.inputs[1]}.folded", scaled),
-        add_constant(graph, f"{node.output}.bias.folded", bias * scale + shift),
-    )
-    return replace(node, inputs=(node.inputs[0], *names))
-
-
-def _mul_add(graph: Graph, norm: Node) -> list[Node]:
-    scale, shift = _scale_and_shift(graph, norm)
-    shape = (-1, *[1] * (len(graph.types[norm.output].shape) - 2))
-    factor = add_constant(graph, f"{norm.output}.scale", scale.reshape(shape))
-    term = add_constant(graph, f"{norm.output}.shift", shift.reshape(shape))
-    product = f"{norm.output}.product"
-    graph.types[product] = graph.types[norm.output]
-    return [
-        Node("mul", (norm.inputs[0], factor), product, {}, norm.origin),
-        Node("add", (product, term), norm.output, {}, norm.origin),
-    ]
-
-
 def fold_products(graph: Graph) -> None:
     """A product with a known matrix on the right is a linear."""
     for place, node in enumerate(graph.nodes):
@@ -133,37 +55,99 @@ def fold_products(graph: Graph) -> None:
             graph.nodes[place] = replace(node, op="linear", inputs=(node.inputs[0], weight))
 
 
-def fold_biases(graph: Graph) -> None:
-    """The sum of a linear without bias and a known vector is the linear with it."""
-    reads = reads_of(graph)
-    made = {node.output: node for node in graph.nodes}
-    renamed: dict[str, Node] = {}
-    for node in graph.nodes:
-        if node.op != "add":
-            continue
-        for x, term in (node.inputs, node.inputs[::-1]):
-            before = made.get(x)
-            if before is None or before.op != "linear" or len(before.inputs) > 2 or reads[x] > 1:
-                continue
-            if term in graph.constants and _is_row(graph, term, x):
-                bias = add_constant(graph, term, graph.constants[term].reshape(-1))
-                renamed[x] = replace(before, inputs=(*before.inputs, bias), output=node.output)
-                renamed[node.output] = node
-                break
-    graph.nodes[:] = [
-        renamed.get(node.output, node) for node in graph.nodes if renamed.get(node.output) != node
-    ]
+@dataclass(slots=True)
+class Channels:
+    """What is done to the result of a convolution or linear: times ``scale``, plus ``shift``."""
+
+    scale: Floats
+    shift: Floats
 
 
-def _is_row(graph: Graph, term: str, x: str) -> bool:
-    """One value for each element of the last axis, and no axis that the sum would add."""
-    kind, whole = graph.types[term], graph.types[x].shape
-    return kind.shape[-1:] == whole[-1:] == (kind.size,) and len(kind.shape) <= len(whole)
+def fold_channels(graph: Graph) -> None:
+    """Products and sums with one known number for each channel, or one for all, into weights.
+
+    Only where nobody else reads the result of the convolution or linear.
+    """
+    reads = Counter([name for node in graph.nodes for name in node.inputs] + graph.outputs)
+    made: dict[str, Node] = {}
+    alias: dict[str, str] = {}  # what a folded node defined -> what stands for it
+    found: dict[str, Channels] = {}
+    for old in graph.nodes:
+        node = replace(old, inputs=tuple(alias.get(name, name) for name in old.inputs))
+        x = _fold_into(graph, reads, made, found, node) if node.op in ("mul", "add", "sub") else ""
+        if x:
+            alias[node.output] = x
+            reads[x] = reads[node.output]
+        else:
+            made[node.output] = node
+    for name, channels in found.items():
+        made[name] = _with_channels(graph, made[name], channels)
+    graph.nodes[:] = made.values()
+    graph.outputs[:] = [alias.get(name, name) for name in graph.outputs]
 
 
-def reads_of(graph: Graph) -> Counter[str]:
-    """How often each tensor is read; the caller of the graph counts as a reader."""
-    return Counter([name for node in graph.nodes for name in node.inputs] + graph.outputs)
+def _fold_into(
+    graph: Graph, reads: Counter[str], made: dict[str, Node], found: dict[str, Channels], node: Node
+) -> str:
+    """Take ``node`` into the anchor before it; what stands for its result then, or ""."""
+    x, term = node.inputs
+    if node.op != "sub" and x in graph.constants:
+        x, term = term, x
+    anchor = _anchor(graph, reads, made, x) if term in graph.constants else ""
+    if not anchor:
+        return ""
+    count = graph.types[made[anchor].inputs[1]].shape[0]
+    axis = _channel_axis(graph, made[anchor])
+    values = _per_channel(graph.constants[term], graph.types[x].shape, axis, count)
+    if values is None:
+        return ""
+    channels = found.setdefault(anchor, Channels(np.ones(count), np.zeros(count)))
+    if node.op == "mul":
+        channels.scale *= values
+        channels.shift *= values
+    else:
+        channels.shift += values if node.op == "add" else -values
+    return x
+
+
+def _anchor(graph: Graph, reads: Counter[str], made: dict[str, Node], x: str) -> str:
+    """The conv2d or linear of known weights that ``x`` is, perhaps under another shape; or ""."""
+    name = x
+    while name in made and reads[name] == 1:
+        node = made[name]
+        if node.op in ("conv2d", "linear"):
+            known = all(other in graph.constants for other in node.inputs[1:])
+            return name if known and (name == x or _channel_axis(graph, node) == 1) else ""
+        before = node.inputs[0]
+        if node.op != "reshape" or graph.types[before].shape[:2] != graph.types[name].shape[:2]:
+            return ""
+        name = before
+    return ""
+
+
+def _channel_axis(graph: Graph, anchor: Node) -> int:
+    return 1 if anchor.op == "conv2d" else len(graph.types[anchor.output].shape) - 1
+
+
+def _per_channel(
+    term: Array, shape: tuple[int, ...], axis: int, count: int
+) -> NDArray[np.float64] | None:
+    """``term`` as one number for each channel; None where it varies or grows along other axes."""
+    extents = (*[1] * (len(shape) - term.ndim), *term.shape)
+    if len(extents) > len(shape) or term.size not in (1, count) or extents[axis] != term.size:
+        return None
+    return np.broadcast_to(term.astype(np.float64).reshape(-1), (count,))
+
+
+def _with_channels(graph: Graph, anchor: Node, channels: Channels) -> Node:
+    weight = graph.constants[anchor.inputs[1]].astype(np.float64)
+    bias = graph.constants[anchor.inputs[2]].astype(np.float64) if anchor.inputs[2:] else 0.0
+    scaled = weight * channels.scale.reshape(-1, *[1] * (weight.ndim - 1))
+    names = [add_constant(graph, f"{anchor.inputs[1]}.folded", scaled)]
+    if anchor.inputs[2:] or channels.shift.any():
+        total = bias * channels.scale + channels.shift
+        names.append(add_constant(graph, f"{anchor.output}.bias.folded", total))
+    return replace(anchor, inputs=(anchor.inputs[0], *names))
 
 
 def add_constant(graph: Graph, base: str, value: Array) -> str:
@@ -172,7 +156,7 @@ def add_constant(graph: Graph, base: str, value: Array) -> str:
     while name in graph.types:
         count += 1
         name = f"{base}.{count}"
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # an infinity is reported by its name
         graph.constants[name] = np.ascontiguousarray(value).astype(np.float32).reshape(value.shape)
     graph.types[name] = TensorType(value.shape)
     return name

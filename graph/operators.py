@@ -137,14 +137,6 @@ def matmul(torch: Any, a: Tensor, b: Tensor) -> Any:
     return torch.matmul(a, b)
 
 
-@row
-def batch_norm(
-    torch: Any, x: Tensor, mean: Tensor, variance: Tensor, w: Tensor, b: Tensor, *, epsilon: float
-) -> Any:
-    """(x - mean) / sqrt(variance + epsilon) * w + b along axis 1; folded before anyone sees it."""
-    return torch.nn.functional.batch_norm(x, mean, variance, w, b, False, 0.0, epsilon)
-
-
 # Arithmetic with broadcasting.
 
 

@@ -196,7 +196,8 @@ def test_batch_norm_elsewhere_is_a_product_and_a_sum() -> None:
 
         def forward(self, x: Tensor) -> Tensor:
             y: Tensor = self.conv(x)
-            return y + self.norm(y)
+            z: Tensor = self.norm(y)
+            return y + z
 
     assert ops(same(vary(Twice()), noise(1, 3, 4, 4))) == ["conv2d", "mul", "add", "add"]
 
@@ -231,6 +232,28 @@ def test_product_with_known_matrix_is_linear() -> None:
     assert ops(same(Call(lambda x: bias + x @ weight), noise(2, 5, 6))) == ["linear"]
     table = noise(5, 4)
     assert ops(same(Call(lambda x: x @ weight + table), noise(5, 6))) == ["linear", "add"]
+
+
+def test_scales_and_offsets_go_into_the_weights() -> None:
+    conv, linear, wide, row = nn.Conv2d(3, 4, 3), nn.Linear(5, 4), noise(4, 1, 1), noise(4)
+    channel = Call(lambda x: 2 * (conv(x) * wide - 0.5) + wide)
+    assert ops(same(channel.eval(), noise(2, 3, 6, 6))) == ["conv2d"]
+    last = Call(lambda x: linear(x) * 0.125 + row)
+    assert ops(same(last.eval(), noise(2, 3, 5))) == ["linear"]
+
+
+def test_other_products_and_sums_stay() -> None:
+    conv, linear = nn.Conv2d(3, 4, 3), nn.Linear(5, 4)
+    row, column, deep = noise(4), noise(4, 1), noise(1, 1, 4, 1, 1)
+    kept: list[tuple[Callable[[Tensor], object], Tensor, list[str]]] = [
+        (lambda x: conv(x) * row, noise(2, 3, 6, 6), ["conv2d", "mul"]),  # by column
+        (lambda x: 1 - conv(x), noise(2, 3, 6, 6), ["conv2d", "sub"]),
+        (lambda x: conv(x) + deep, noise(2, 3, 6, 6), ["conv2d", "add"]),  # grows
+        (lambda x: linear(x) * column, noise(4, 5), ["linear", "mul"]),  # by row
+        (lambda x: [y := conv(x), y * 2], noise(1, 3, 4, 4), ["conv2d", "mul"]),  # read twice
+    ]
+    for function, x, wanted in kept:
+        assert ops(same(Call(function), x)) == wanted
 
 
 def test_multi_head_attention() -> None:
@@ -328,7 +351,7 @@ def test_refused_by_export() -> None:
 def test_weights_must_be_finite(bad: float) -> None:
     module = nn.Sequential(nn.Linear(4, 3))
     with torch.no_grad():
-        module[0].weight[1, 2] = bad
+        module[0].get_parameter("weight")[1, 2] = bad
     kind = "NaN" if bad != bad else "infinite"
     assert refusal(module, noise(2, 4)) == (
         f"import_model: weights must be finite, but 0.weight (3, 4) has 1 {kind} value"
