@@ -411,3 +411,30 @@ def test_evaluation_streams_and_checks_shapes() -> None:
     assert seen == [*graph.inputs, *(node.output for node in graph.nodes)]
     with pytest.raises(ValueError, match=r"inputs must have the shapes \[\(2, 4\)\]"):
         evaluate_float(graph, [noise(3, 4).numpy()])
+
+
+class Mixed(nn.Module):
+    """Squeeze and excite, channel shuffle, dense concatenation, norms before convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 12, 3, 2, 1, bias=False))
+        self.squeeze = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(12, 4, 1), nn.SiLU())
+        self.excite = nn.Sequential(nn.Conv2d(4, 12, 1), nn.Sigmoid())
+        self.grouped = nn.Sequential(
+            nn.BatchNorm2d(12), nn.Hardswish(), nn.Conv2d(12, 6, 3, groups=3)
+        )
+        self.head = nn.Linear(18, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = x * self.excite(self.squeeze(x))
+        n, c, h, w = x.shape
+        x = x.view(n, 3, c // 3, h, w).transpose(1, 2).reshape(n, c, h, w)
+        x = torch.cat([self.grouped(x), x[:, :, 1:-1, 1:-1]], 1)
+        y: Tensor = self.head(x.mean((2, 3)))
+        return y
+
+
+def test_a_model_of_many_parts() -> None:
+    same(vary(Mixed()), noise(3, 3, 37, 53))
