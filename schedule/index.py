@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import gcd
 
-from ..tir.expr import Expr, const, rebuild, walk
+from ..tir.expr import Expr, const, rebuild
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.types import i32
 
@@ -41,7 +42,14 @@ def _replace(expr: Expr, values: Mapping[Expr, Expr]) -> Expr:
 
 def simplify(expr: Expr, extents: Extents) -> Expr:
     """The canonical form of an index: divisions whose result the extents decide are gone."""
-    return from_linear(simplify_form(linear(expr), extents))
+    return _plain(expr) or from_linear(simplify_form(linear(expr), extents))
+
+
+@lru_cache(maxsize=1 << 16)
+def _plain(expr: Expr) -> Expr | None:
+    """The canonical form of a sum of variables, which no extent changes."""
+    form = linear(expr)
+    return from_linear(form) if all(atom.op == "var" for atom in form.terms) else None
 
 
 def simplify_form(form: Linear, extents: Extents) -> Linear:
@@ -182,9 +190,12 @@ def _extreme(expr: Expr, extents: Extents) -> Bounds:
     return (max(strong) if strong else None), high
 
 
-def axes_in(expr: Expr) -> set[Expr]:
+@lru_cache(maxsize=1 << 16)
+def axes_in(expr: Expr) -> frozenset[Expr]:
     """The variables of an index."""
-    return {node for node in walk(expr) if node.op == "var"}
+    if expr.op == "var":
+        return frozenset((expr,))
+    return frozenset[Expr]().union(*map(axes_in, expr.args))
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,7 @@ def _copied(loop: For, start: int, state: State) -> For:
                 values[axis] = state.axis(f"{axis.attr}_tail", extent)
                 return For(values[axis], extent, kind, visit(body), notes)
             case Block(name=block):
-                return replace(node, name=state.fresh_block(f"{block}_tail"))
+                return replace(node, name=state.fresh(f"{block}_tail"))
             case Seq(stmts):
                 return Seq(tuple(visit(s) for s in stmts))
             case Alloc() | If():

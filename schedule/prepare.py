@@ -13,7 +13,7 @@ from .tree import below, blocks_below
 def prepare(func: PrimFunc) -> State:
     """The state of a fresh schedule; later loops of a name are renamed ``name_2`` and so on."""
     state = State(func)
-    state.names.update(f"block {b.name}" for b in blocks_below(func.body))
+    state.names.update(b.name for b in blocks_below(func.body))
     state.names.update(p.name for p in func.params)
     state.names.update(b.name for b in state.locals())
     _check_blocks(func.body)

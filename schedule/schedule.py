@@ -19,7 +19,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..tir.stmt import Block, Buffer, For, LoopKind, PrimFunc
-from . import loops, stages
+from . import layout, loops, offset, stages
+from .annotate import annotate
 from .prepare import prepare
 from .state import BlockName, BlockRef, Loop, LoopRef, State
 from .storage import compact
@@ -157,3 +158,26 @@ class Schedule:
         """Moves a consumer below a loop of its producers, for the part that is made there."""
         self._apply("reverse_compute_at", lambda s: stages.reverse_compute_at(s, block, loop),
                     block, loop)  # fmt: skip
+
+    # Buffers ----------------------------------------------------------------------------------
+
+    def set_scope(self, buffer: str, scope: str) -> None:
+        """Puts a local buffer into ``ddr``, ``tcm`` or ``reg``."""
+        self._apply("set_scope", lambda s: layout.set_scope(s, buffer, scope), buffer, scope)
+
+    def transform_layout(self, buffer: str, index_map: Callable[..., Any]) -> None:
+        """Stores element (i, j, ...) of a local buffer or constant at ``index_map(i, j, ...)``."""
+        self._apply("transform_layout", lambda s: layout.transform_layout(s, buffer, index_map),
+                    buffer, index_map)  # fmt: skip
+
+    def offset_operand(self, block: BlockName, buffer: str, lanes: int = 1) -> list[BlockRef]:
+        """Stores the i8 constant of a dot product as u8 (plus 128); returns the summing blocks:
+        ``*_csum`` (channels) and ``*_wsum`` (windows), where each is needed."""
+        names = self._apply("offset_operand",
+                            lambda s: offset.offset_operand(s, block, buffer, lanes),
+                            block, buffer, lanes=None if lanes == 1 else lanes)  # fmt: skip
+        return [BlockRef(name) for name in names]
+
+    def annotate(self, place: Loop | BlockName, key: str, value: object) -> None:
+        """Leaves a note for later passes on a loop or a block; None takes it away."""
+        self._apply("annotate", lambda s: annotate(s, place, key, value), place, key, value)

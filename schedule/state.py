@@ -109,10 +109,6 @@ class State:
         self.names.add(given)
         return given
 
-    def fresh_block(self, name: str) -> str:
-        """A name that no block has had."""
-        return self.fresh(f"block {name}").removeprefix("block ")
-
     def axis(self, name: str, extent: int) -> Expr:
         """A new loop variable."""
         fresh = var(self.fresh(name))

@@ -180,6 +180,8 @@ def shifted(index: Expr, span: Span, block: Block, outer: set[Expr], state: Stat
 
 def _inner_part(binding: Expr, outer: set[Expr]) -> Expr:
     form = linear(binding)
+    if not any(axes_in(atom) <= outer for atom in form.terms):
+        return binding if form.terms else const(0, i32)
     kept = {atom: c for atom, c in form.terms.items() if not axes_in(atom) <= outer}
     return from_linear(Linear(kept, 0))
 

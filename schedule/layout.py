@@ -1,0 +1,170 @@
+"""The layout of buffers: index maps, repacking of constants, scopes.
+
+    transform_layout("w", lambda k, n: (n // 32, k // 4, n % 32, k % 4))
+
+makes w[k, n] into w[n // 32, k // 4, n % 32, k % 4] wherever it is touched, and repacks the data
+of a constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import prod
+from typing import Any
+from weakref import ref
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..tir.expr import Expr, as_expr, var, walk
+from ..tir.ops import OPS
+from ..tir.script.show import show_expr
+from ..tir.stmt import Block, Buffer
+from ..tir.types import i32
+from .blocks import injective
+from .build import replace_buffer, set_constant
+from .errors import refusal
+from .index import Digit, Extents, bounds, digits_of, simplify
+from .region import bind
+from .state import State
+from .trace import call_map
+
+Array = NDArray[Any]
+SCOPES = ("ddr", "tcm", "reg")
+
+
+def set_scope(state: State, buffer: str, scope: str) -> None:
+    """Puts a local buffer into another memory."""
+    old = state.buffer("set_scope", buffer)
+    if scope not in SCOPES:
+        raise refusal("set_scope", "the scope must be ddr, tcm or reg", repr(scope))
+    if not state.is_local(buffer):
+        raise refusal("set_scope", "the buffer must be local, for the caller places parameters",
+                      buffer, mend="Use cache_read or cache_write for a local copy.")  # fmt: skip
+    if old.scope != scope:
+        replace_buffer(state, buffer, replace(old, scope=scope))
+
+
+def transform_layout(state: State, buffer: str, index_map: Callable[..., Any]) -> None:
+    """Stores element (i, j, ...) of a buffer at ``index_map(i, j, ...)``."""
+    old = state.buffer("transform_layout", buffer)
+    if not state.is_local(buffer) and buffer not in state.func.constants:
+        raise refusal("transform_layout", "the buffer must be local or a constant", buffer,
+                      mend="Use cache_read or cache_write for a local copy.")  # fmt: skip
+    axes = tuple(var(f"?{k}") for k in range(len(old.shape)))
+    extents = dict(zip(axes, old.shape, strict=True))
+    index = _mapped(index_map, axes, extents, old)
+    shape = tuple(_size(e, extents, old) for e in index)
+    if not injective(index, extents):
+        raise refusal("transform_layout", "the map must keep different elements apart",
+                      _shown(index, axes))  # fmt: skip
+
+    def element(block: Block, given: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        known = {it.axis: it.extent for it in block.iters} | state.accesses(block).inner
+        values = dict(zip(axes, given, strict=True))
+        return tuple(simplify(bind(e, values), known) for e in index)
+
+    replace_buffer(state, buffer, replace(old, shape=shape), element)
+    if buffer in state.func.constants:
+        data = state.func.constants[buffer]
+        set_constant(state, buffer, repack(data, index, extents, shape))
+
+
+def _mapped(
+    index_map: Callable[..., Any], axes: tuple[Expr, ...], extents: Extents, old: Buffer
+) -> tuple[Expr, ...]:
+    try:
+        result = call_map(index_map, axes)
+    except TypeError as fault:
+        raise refusal("transform_layout", f"the map must take {len(axes)} indices, those of "
+                      f"{old.name}, and give indices", str(fault)) from None  # fmt: skip
+    return tuple(simplify(as_expr(e, i32), extents) for e in result)
+
+
+def _size(expr: Expr, extents: Extents, old: Buffer) -> int:
+    low, high = bounds(expr, extents)
+    if low is None or high is None or low < 0:
+        raise refusal("transform_layout", "each new index must have a least value of 0 or more",
+                      show_expr(expr))  # fmt: skip
+    return high + 1
+
+
+def _shown(index: tuple[Expr, ...], axes: tuple[Expr, ...]) -> str:
+    names = {axis: var("ijklmnpq"[k % 8]) for k, axis in enumerate(axes)}
+    return "(" + ", ".join(show_expr(bind(e, names)) for e in index) + ")"
+
+
+# Packing ------------------------------------------------------------------------------------
+
+_packed: dict[tuple[Any, ...], tuple[ref[Array], Array]] = {}
+_KEPT = 256
+
+
+def repack(data: Array, index: tuple[Expr, ...], extents: Extents, shape: tuple[int, ...]) -> Array:
+    """The elements of ``data`` at their new places, zeros between; the latest results are kept,
+    for a search applies one layout many times."""
+    key = id(data), index, shape
+    found = _packed.get(key)
+    if found is not None and found[0]() is data:
+        return found[1]
+    packed = _by_digits(data, index, extents, shape)
+    if packed is None:
+        packed = np.zeros(shape, data.dtype)
+        grid = dict(zip(extents, np.ogrid[tuple(slice(n) for n in data.shape)], strict=True))
+        packed[tuple(_values(e, grid) for e in index)] = data
+    packed.flags.writeable = False
+    while len(_packed) >= _KEPT:
+        del _packed[next(iter(_packed))]
+    _packed[key] = ref(data), packed
+    return packed
+
+
+def _values(expr: Expr, grid: dict[Expr, Any]) -> Array:
+    """An index expression on arrays of indices."""
+    done: dict[Expr, Array] = {}
+    for node in walk(expr):
+        if node.op == "var":
+            done[node] = grid[node].astype(np.int32)
+        elif node.is_const:
+            done[node] = np.asarray(node.attr, np.int32)
+        else:
+            meaning = OPS[node.op].meaning
+            assert meaning is not None
+            done[node] = meaning(node.type, node.attr, *(done[a] for a in node.args))
+    return done[expr]
+
+
+def _by_digits(
+    data: Array, index: tuple[Expr, ...], extents: Extents, shape: tuple[int, ...]
+) -> Array | None:
+    """Packing as reshape, transpose, reshape, where the map only takes digits apart."""
+    rows: list[list[Digit]] = []
+    for expr in index:
+        found = digits_of(expr, extents)
+        if found is None or found[1] or any(d.base.op != "var" for d in found[0]):
+            return None
+        rows.append(sorted(found[0], key=lambda d: -d.coefficient))
+        sizes = [d.extent for d in rows[-1]]
+        if [d.coefficient for d in rows[-1]] != [prod(sizes[k + 1 :]) for k in range(len(sizes))]:
+            return None
+    source: list[tuple[Expr, int]] = []
+    padded: list[int] = []
+    counts: list[int] = []
+    for axis, size in extents.items():
+        parts = sorted((d for row in rows for d in row if d.base is axis), key=lambda d: -d.low)
+        reach = 1
+        for digit in reversed(parts):
+            if digit.low != reach:
+                return None
+            reach = digit.low * digit.extent
+        if reach < size:
+            return None
+        source += [(axis, digit.low) for digit in parts]
+        counts += [digit.extent for digit in parts]
+        padded.append(reach)
+    grown = np.zeros(padded, data.dtype) if tuple(padded) != data.shape else data
+    if grown is not data:
+        grown[tuple(slice(n) for n in data.shape)] = data
+    order = [source.index((d.base, d.low)) for row in rows for d in row]
+    return np.ascontiguousarray(grown.reshape(counts).transpose(order)).reshape(shape)
