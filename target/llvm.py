@@ -2,8 +2,8 @@
 
     value = lower(builder, group_sum(cast(i32, a) * cast(i32, b), 4), {"a": x, "b": y})
 
-A value of ``lanes`` lanes is an LLVM vector (one lane: a scalar), a bool an ``i1``. Whatever depends
-on constants alone is computed here by the op table, so lane numbers of permutations are known and
+A value of ``lanes`` lanes is an LLVM vector (one lane: a scalar), a bool an ``i1``. What depends on
+constants alone is computed here by the op table, so lane numbers of permutations are known and
 become shuffles. How each operator is lowered stands in ``llvm_ops.py`` (arithmetic) and
 ``llvm_lanes.py`` (lanes); both are held to the op table's meaning by tests.
 """

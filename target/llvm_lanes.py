@@ -9,7 +9,7 @@ arithmetic, which brings the shifts down to the narrow operands:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from typing import Any
 
@@ -25,11 +25,12 @@ _LANEWISE = {"add", "sub", "mul", "min", "max", "and_", "or_", "xor", "shl", "sh
              "widening_add", "widening_sub", "abs_diff"}  # fmt: skip
 
 
-def shuffled(low: Lowering, value: Any, kind: Type, lanes: Sequence[int]) -> Any:
+def shuffled(low: Lowering, value: Any, kind: Type, lanes: Iterable[int]) -> Any:
     """The given lanes of a value of several lanes."""
-    if len(lanes) == 1:
-        return low.builder.extract_element(value, ir.IntType(32)(int(lanes[0])))
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), [int(lane) for lane in lanes])
+    taken = [int(lane) for lane in lanes]
+    if len(taken) == 1:
+        return low.builder.extract_element(value, ir.IntType(32)(taken[0]))
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(taken)), taken)
     return low.builder.shuffle_vector(value, ir.Constant(ir_type(kind), ir.Undefined), mask)
 
 
@@ -59,7 +60,9 @@ def joined(low: Lowering, values: Sequence[Any], kind: Type) -> Any:
         parts = [low.builder.shuffle_vector(a, b, mask) for a, b in pairs]
         lanes *= 2
     total = kind.lanes * len(values)
-    return parts[0] if lanes == total else shuffled(low, parts[0], vector(kind, lanes), range(total))
+    return (
+        parts[0] if lanes == total else shuffled(low, parts[0], vector(kind, lanes), range(total))
+    )
 
 
 @rule("concat")
@@ -164,7 +167,8 @@ def pushed(node: Expr) -> Expr | None:
         return None
     part, ways = node.attr
     if inner.op == "interleave" and len(inner.args) == ways:
-        return inner.args[part]
+        chosen: Expr = inner.args[part]
+        return chosen
     if inner.op == "tile" and inner.args[0].type.lanes % ways == 0:
         return make("tile", of(inner.args[0]), attr=inner.attr)
     return None
@@ -175,7 +179,11 @@ def _interleave(low: Lowering, node: Expr) -> Any:
     """Parts that come narrowed from wider lanes are shifted into place there."""
     kind, ways = node.args[0].type, len(node.args)
     wide = Type("u", ways * kind.bits, kind.lanes)
-    if kind.kind in "iu" and wide.bits in (16, 32, 64) and all(_narrowed(a, wide) for a in node.args):
+    if (
+        kind.kind in "iu"
+        and wide.bits in (16, 32, 64)
+        and all(_narrowed(a, wide) for a in node.args)
+    ):
         total = None
         for at, arg in enumerate(node.args):
             value = _in_place(low, arg, wide, at)
@@ -207,18 +215,19 @@ def _in_place(low: Lowering, arg: Expr, wide: Type, at: int) -> Any:
 
 @rule("group_sum")
 def _group_sum(low: Lowering, node: Expr) -> Any:
-    inner, n = node.args[0], node.attr
-    if n == 1:
-        return low.item(inner)
-    dot = _dot(low, inner, n, node.type)
-    if dot is not None:
-        return dot
-    parts = [low.value(make("deinterleave", inner, attr=(part, n))) for part in range(n)]
     add = low.builder.fadd if node.type.kind == "f" else low.builder.add
-    return reduce(add, parts)
+    return reduce(add, summands(low, node))
 
 
-def _dot(low: Lowering, inner: Expr, n: int, result: Type) -> Any | None:
+def summands(low: Lowering, node: Expr) -> list[Any]:
+    """Values whose sum is the group sum."""
+    inner, n = node.args[0], node.attr
+    return _dot(low, inner, n, node.type) or [
+        low.value(make("deinterleave", inner, attr=(part, n))) for part in range(n)
+    ]
+
+
+def _dot(low: Lowering, inner: Expr, n: int, result: Type) -> list[Any] | None:
     """Sums of four byte products or two halfword products as multiply-adds of halfwords."""
     if inner.op != "mul" or not all(arg.op == "cast" for arg in inner.args) or result.bits < 32:
         return None
@@ -226,14 +235,14 @@ def _dot(low: Lowering, inner: Expr, n: int, result: Type) -> Any | None:
     if result.bits != 32 or a.type.bits != b.type.bits or result.lanes == 1:
         return None
     if (n, a.type.bits) == (2, 16) and a.type.signed and b.type.signed:
-        return _multiply_add(low, low.value(a), low.value(b), result.lanes)
+        return [_multiply_add(low, low.value(a), low.value(b), result.lanes)]
     if (n, a.type.bits) != (4, 8):
         return None
-    even, odd = (
-        _multiply_add(low, *[low.value(_halfwords(x, part)) for x in (a, b)], result.lanes)
-        for part in (0, 1)
-    )
-    return low.builder.add(even, odd)
+    sums = []
+    for part in (0, 1):
+        first, second = (low.value(_halfwords(x, part)) for x in (a, b))
+        sums.append(_multiply_add(low, first, second, result.lanes))
+    return sums
 
 
 def _halfwords(value: Expr, part: int) -> Expr:
@@ -241,12 +250,25 @@ def _halfwords(value: Expr, part: int) -> Expr:
     return cast(Type("i", 16), make("deinterleave", value, attr=(part, 2)))
 
 
+_MULTIPLY_ADDS = (  # the feature of the host, halfwords a register, the instruction
+    ("avx512bw", 32, "llvm.x86.avx512.pmaddw.d.512"),
+    ("avx2", 16, "llvm.x86.avx2.pmadd.wd"),
+)
+
+
 def _multiply_add(low: Lowering, a: Any, b: Any, lanes: int) -> Any:
-    """a[2i] * b[2i] + a[2i+1] * b[2i+1] of signed halfwords in 32 bits."""
-    half, wide = Type("i", 16, 2 * lanes), ir_type(Type("i", 32, lanes))
-    products = []
-    for part in (0, 1):
-        taken = [shuffled(low, x, half, range(part, 2 * lanes, 2)) for x in (a, b)]
+    """a[2i] * b[2i] + a[2i+1] * b[2i+1] of signed halfwords in 32 bits, modulo 2**32."""
+    half = Type("i", 16, 2 * lanes)
+    for feature, count, name in _MULTIPLY_ADDS:
+        if feature in low.features and half.lanes % count == 0:
+            part, parts = Type("i", 32, count // 2), []
+            for at in range(0, half.lanes, count):
+                taken = [shuffled(low, x, half, range(at, at + count)) for x in (a, b)]
+                parts.append(low.call(name, ir_type(part), *taken))
+            return joined(low, parts, part)
+    wide, products = ir_type(Type("i", 32, lanes)), []
+    for first in (0, 1):
+        taken = [shuffled(low, x, half, range(first, half.lanes, 2)) for x in (a, b)]
         products.append(low.builder.mul(*[low.builder.sext(x, wide) for x in taken]))
     return low.builder.add(*products)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
-from ..tir.expr import Expr
+from ..tir.expr import Expr, cast, make
 from ..tir.types import Type
 from .llvm import Lowering, ir_type, mangled, rule
 
@@ -26,8 +27,20 @@ _FLOAT = {"add": "fadd", "sub": "fsub", "mul": "fmul"}
 
 @rule(*_INTEGER)
 def _plain(low: Lowering, node: Expr) -> Any:
+    if node.op == "add" and node.type.is_int:
+        values = [value for arg in node.args for value in addends(low, arg)]
+        return reduce(low.builder.add, values)
     words = _FLOAT if node.type.kind == "f" else _INTEGER
     return getattr(low.builder, words[node.op])(*[low.value(arg) for arg in node.args])
+
+
+def addends(low: Lowering, node: Expr) -> list[Any]:
+    """The values that ``node`` is the sum of: an accumulator takes in one after another."""
+    if node.op != "group_sum":
+        return [low.value(node)]
+    from .llvm_lanes import summands
+
+    return summands(low, node)
 
 
 @rule("floordiv", "mod")
@@ -108,6 +121,9 @@ def _select(low: Lowering, node: Expr) -> Any:
 
 @rule("cast")
 def _cast(low: Lowering, node: Expr) -> Any:
+    inner = node.args[0]
+    if inner.op == "tile":
+        return low.value(make("tile", cast(node.type.element, inner.args[0]), attr=inner.attr))
     value, source, target = low.value(node.args[0]), node.args[0].type, node.type
     build = low.builder
     if target.kind == "b":

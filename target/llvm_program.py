@@ -1,0 +1,344 @@
+"""A selected program as LLVM IR: the structure that the machine runs, over host vectors.
+
+    define void @kernel(ptr %places) { phases in order; each loop one block chain }
+
+Virtual registers become SSA values here, without memory: a register that a loop assigns is a phi
+at the loop's head. Each instruction is a call of its function (``llvm_rows.py``), which is inlined.
+Threads' iterations run one after another; a copy is done when it starts, since nothing may touch
+its target before the wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .instruction import Kind, Register
+from .llvm_rows import PARTS, computed, looks_up, row_function
+from .program import Address, Dma, Half, Item, Loop, Op, Operand, Program, Reg
+
+Slot = tuple[int, int]  # a register's number and which part of it
+Terms = tuple[tuple[str, int], ...]
+Held = str | int  # an LLVM value, or a number that a scalar is known to hold
+
+_TEXT = {Register.VECTOR: "<32 x i32>", Register.PAIR: "<32 x i32>",
+         Register.PREDICATE: "<32 x i32>", Register.SCALAR: "i32", Register.DOUBLE: "i32",
+         Register.CONDITION: "i1"}  # fmt: skip
+_LARGE = (Register.VECTOR, Register.PAIR, Register.PREDICATE)
+
+
+def program_ir(program: Program, features: frozenset[str]) -> str:
+    """The module's text; its function ``kernel`` takes an array of the places' addresses."""
+    return _Emitter(program, features).text()
+
+
+def slots(operand: Reg | Half) -> list[Slot]:
+    """The parts that an operand names."""
+    if isinstance(operand, Half):
+        return [(operand.pair.number, operand.index)]
+    return [(operand.number, part) for part in range(PARTS.get(operand.kind, 1))]
+
+
+def class_of(operand: Reg | Half) -> Register:
+    if isinstance(operand, Half):
+        return Register.VECTOR if operand.pair.kind is Register.PAIR else Register.SCALAR
+    return operand.kind
+
+
+@dataclass(slots=True)
+class _Facts:
+    """What a loop's body assigns, reads before it assigns, and addresses."""
+
+    assigned: dict[Slot, Register] = field(default_factory=dict)
+    needed: dict[Slot, Register] = field(default_factory=dict)
+    addresses: dict[tuple[str, Terms], None] = field(default_factory=dict)
+
+    def op(self, op: Op) -> None:
+        read = [o for o in op.operands if not isinstance(o, int)]
+        if op.address is not None:
+            self.address(op.address)
+            read += [op.address.index] if op.address.index else []
+        for operand in read:
+            for slot in slots(operand):
+                if slot not in self.assigned:
+                    self.needed.setdefault(slot, class_of(operand))
+        if op.result is not None:
+            self.assigned.update(dict.fromkeys(slots(op.result), class_of(op.result)))
+
+    def address(self, address: Address) -> None:
+        self.addresses[address.buffer, address.terms] = None
+
+    def below(self, other: _Facts) -> None:
+        for slot, kind in other.needed.items():
+            if slot not in self.assigned:
+                self.needed.setdefault(slot, kind)
+        self.assigned.update(other.assigned)
+        self.addresses.update(other.addresses)
+
+
+def _facts(items: Sequence[Item], known: dict[int, _Facts]) -> _Facts:
+    found = _Facts()
+    for item in items:
+        match item:
+            case Op():
+                found.op(item)
+            case Loop(body=body):
+                known[id(item)] = _facts(body, known)
+                found.below(known[id(item)])
+            case Dma(target=target, source=source):
+                found.address(target)
+                found.address(source)
+            case _:
+                pass
+    return found
+
+
+class _Emitter:
+    """Writes the text of one module."""
+
+    def __init__(self, program: Program, features: frozenset[str]) -> None:
+        self.program, self.features = program, features
+        self.lines: list[str] = []
+        self.count = 0
+        self.block = "entry"
+        self.held: dict[Slot, Held] = {}
+        self.scope: list[str] = []  # variables of the loops around
+        self.pointers: dict[tuple[str, Terms], str] = {}
+        self.facts: dict[int, _Facts] = {}
+        self.functions: dict[str, str] = {}
+        self.declares: dict[str, str] = {_MASK: f"declare ptr @{_MASK}(ptr, i64)"}
+
+    def text(self) -> str:
+        for number, place in enumerate(self.program.places):
+            at = self.new(f"getelementptr ptr, ptr %places, i64 {number}")
+            self.pointers[place.name, ()] = self.new(f"load ptr, ptr {at}")
+        for phase in self.program.phases:
+            body = phase.body
+            if phase.parallel is not None:
+                body = [Loop(*phase.parallel, phase.body)]
+            self.held = {}
+            _facts(body, self.facts)
+            self.items(body)
+        kernel = ["define void @kernel(ptr %places) {", "entry:", *self.lines, "  ret void", "}"]
+        return "\n".join([*self.declares.values(), *self.functions.values(), *kernel])
+
+    def new(self, text: str) -> str:
+        """A line that computes a value; its name."""
+        name = self.name()
+        self.lines.append(f"  {name} = {text}")
+        return name
+
+    def name(self) -> str:
+        self.count += 1
+        return f"%t{self.count}"
+
+    def label(self) -> str:
+        self.count += 1
+        return f"b{self.count}"
+
+    def enter(self, label: str) -> None:
+        self.lines.append(f"{label}:")
+        self.block = label
+
+    # Items ----------------------------------------------------------------------------------
+
+    def items(self, items: Sequence[Item]) -> None:
+        for item in items:
+            match item:
+                case Op():
+                    self.op(item)
+                case Loop() if item.extent > 0:
+                    self.loop(item)
+                case Dma():
+                    self.copy(item)
+                case _:
+                    pass  # a Wait: the copy is done
+
+    def loop(self, loop: Loop) -> None:
+        """At least one iteration: the exit test stands at the end."""
+        facts, before = self.facts[id(loop)], self.block
+        head, after = self.label(), self.label()
+        slots = {s: k for s, k in facts.assigned.items() if s in self.held or s in facts.needed}
+        came = {slot: self.worth(slot, kind) for slot, kind in slots.items()}
+        phis = {slot: self.name() for slot in slots}
+        self.held.update(phis)
+        self.lines.append(f"  br label %{head}")
+        self.enter(head)
+        start, outer, variable = len(self.lines), self.pointers, self.name()
+        self.pointers = {**outer, **self.moved(loop.variable, variable, facts)}
+        self.scope.append(loop.variable)
+        self.items(loop.body)
+        self.scope.pop()
+        self.pointers = outer
+        following = self.new(f"add nuw nsw i64 {variable}, 1")
+        done = self.new(f"icmp eq i64 {following}, {loop.extent}")
+        self.lines.append(f"  br i1 {done}, label %{after}, label %{head}")
+        heads = [f"  {variable} = phi i64 [ 0, %{before} ], [ {following}, %{self.block} ]"]
+        for slot, kind in slots.items():
+            ways = f"[ {came[slot]}, %{before} ], [ {self.worth(slot, kind)}, %{self.block} ]"
+            heads.append(f"  {phis[slot]} = phi {_TEXT[kind]} {ways}")
+        self.lines[start:start] = heads
+        self.enter(after)
+
+    def moved(self, name: str, variable: str, facts: _Facts) -> dict[tuple[str, Terms], str]:
+        """Pointers that move with the loop's variable, each from one that does not."""
+        fresh: dict[tuple[str, Terms], str] = {}
+        for buffer, terms in facts.addresses:
+            rest = tuple(term for term in terms if term[0] in self.scope)
+            key = (buffer, tuple(term for term in terms if term[0] in (*self.scope, name)))
+            if key[1] != rest and key not in fresh:
+                step = self.new(f"mul nsw i64 {variable}, {dict(terms)[name]}")
+                fresh[key] = self.new(
+                    f"getelementptr i8, ptr {self.pointers[buffer, rest]}, i64 {step}"
+                )
+        return fresh
+
+    def copy(self, dma: Dma) -> None:
+        """The rows of a copy, in a loop where they do not adjoin."""
+        target, source = self.pointer(dma.target), self.pointer(dma.source)
+        rows, size = dma.rows, dma.row_bytes
+        if rows > 1 and dma.target_stride == dma.source_stride == size:
+            rows, size = 1, rows * size
+        self.declares[_COPY] = f"declare void @{_COPY}(ptr, ptr, i64, i1)"
+        if rows == 1:
+            self.lines.append(f"  call void @{_COPY}(ptr {target}, ptr {source}, i64 {size}, i1 0)")
+            return
+        before, head, after, row = self.block, self.label(), self.label(), self.name()
+        self.lines.append(f"  br label %{head}")
+        self.enter(head)
+        start, moved = len(self.lines), []
+        for base, stride in ((target, dma.target_stride), (source, dma.source_stride)):
+            step = self.new(f"mul nsw i64 {row}, {stride}")
+            moved.append(self.new(f"getelementptr i8, ptr {base}, i64 {step}"))
+        self.lines.append(f"  call void @{_COPY}(ptr {moved[0]}, ptr {moved[1]}, i64 {size}, i1 0)")
+        following = self.new(f"add nuw nsw i64 {row}, 1")
+        done = self.new(f"icmp eq i64 {following}, {rows}")
+        self.lines.insert(start, f"  {row} = phi i64 [ 0, %{before} ], [ {following}, %{head} ]")
+        self.lines.append(f"  br i1 {done}, label %{after}, label %{head}")
+        self.enter(after)
+
+    # Instructions ---------------------------------------------------------------------------
+
+    def op(self, op: Op) -> None:
+        row = op.instruction
+        if row.kind is Kind.LOAD:
+            self.load(op)
+        elif row.kind is Kind.STORE:
+            self.store(op)
+        else:
+            self.compute(op)
+
+    def compute(self, op: Op) -> None:
+        row = op.instruction
+        assert op.result is not None, f"{row.name}: an instruction that computes has a result"
+        held = [self.values(operand) for operand in op.operands]
+        numbers = [values[0] if isinstance(values[0], int) else None for values in held]
+        if all(number is not None for number in numbers):
+            result = computed(row, tuple(number for number in numbers if number is not None))
+            if result is not None:
+                self.held[slots(op.result)[0]] = result
+                return
+        built_in = looks_up(row)
+        known = tuple(
+            number if built_in or p.register is Register.IMMEDIATE else None
+            for p, number in zip(row.parameters, numbers, strict=True)
+        )
+        function = row_function(row, known, self.features)
+        self.functions[function.name] = function.define
+        self.declares.update(function.declares)
+        args = [
+            f"{_TEXT[p.register]} {value}"
+            for p, values, number in zip(row.parameters, held, known, strict=True)
+            if number is None
+            for value in values
+        ]
+        one = _TEXT[row.result_register or Register.VECTOR]
+        result_type = (
+            one if function.results == 1 else f"{{ {', '.join([one] * function.results)} }}"
+        )
+        value = self.new(f'call {result_type} @"{function.name}"({", ".join(args)})')
+        for part, slot in enumerate(slots(op.result)):
+            whole = function.results == 1
+            self.held[slot] = (
+                value if whole else self.new(f"extractvalue {result_type} {value}, {part}")
+            )
+
+    def load(self, op: Op) -> None:
+        row, result = op.instruction, op.result
+        assert op.address is not None and result is not None and row.result is not None
+        at = self.pointer(op.address, row.align)
+        first, *rest = slots(result)
+        if class_of(result) in _LARGE:
+            self.held[first] = self.new(f"load <32 x i32>, ptr {at}, align {row.align}")
+            return
+        bits = min(8 * row.bytes, 32)
+        value = self.new(f"load i{bits}, ptr {at}, align 1")
+        if bits < 32:
+            value = self.new(f"{'sext' if row.result.signed else 'zext'} i{bits} {value} to i32")
+        self.held[first] = value
+        if rest:
+            high = self.new(f"getelementptr i8, ptr {at}, i64 4")
+            self.held[rest[0]] = self.new(f"load i32, ptr {high}, align 1")
+
+    def store(self, op: Op) -> None:
+        row = op.instruction
+        assert op.address is not None
+        at = self.pointer(op.address, row.align)
+        *masks, data = op.operands
+        parameter, values = row.parameters[-1], self.values(data)
+        if parameter.register is Register.VECTOR:
+            text = str(values[0])
+            if masks:
+                text = self.blended(str(self.values(masks[0])[0]), text, at)
+            self.lines.append(f"  store <32 x i32> {text}, ptr {at}, align {row.align}")
+            return
+        bits = min(8 * row.bytes, 32)
+        for part, value in enumerate(values):
+            if bits < 32 and not isinstance(value, int):
+                value = self.new(f"trunc i32 {value} to i{bits}")
+            elif isinstance(value, int):
+                value &= (1 << bits) - 1
+            to = self.new(f"getelementptr i8, ptr {at}, i64 {4 * part}") if part else at
+            self.lines.append(f"  store i{bits} {value}, ptr {to}, align 1")
+
+    def blended(self, mask: str, data: str, at: str) -> str:
+        """``data`` where the mask's bytes are ones, else what memory holds."""
+        old = self.new(f"load <32 x i32>, ptr {at}, align 128")
+        kept = self.new(f"xor <32 x i32> {old}, {data}")
+        changed = self.new(f"and <32 x i32> {kept}, {mask}")
+        return self.new(f"xor <32 x i32> {old}, {changed}")
+
+    # Values ---------------------------------------------------------------------------------
+
+    def values(self, operand: Operand) -> list[Held]:
+        """What an operand's parts hold."""
+        if isinstance(operand, int):
+            return [operand]
+        missing = [slot for slot in slots(operand) if slot not in self.held]
+        if missing:
+            raise ValueError(
+                f"{self.program.name}: a register must be assigned before it is read, "
+                f"but {operand} is not"
+            )
+        return [self.held[slot] for slot in slots(operand)]
+
+    def worth(self, slot: Slot, kind: Register) -> Held:
+        """What a slot holds; zero where nothing was assigned."""
+        return self.held.get(slot, "zeroinitializer" if _TEXT[kind].startswith("<") else 0)
+
+    def pointer(self, address: Address, align: int = 1) -> str:
+        """The address; of aligned instructions its low bits are ignored."""
+        at = self.pointers[address.buffer, address.terms]
+        if address.offset:
+            at = self.new(f"getelementptr i8, ptr {at}, i64 {address.offset}")
+        if address.index is not None:
+            index = self.new(f"sext i32 {self.values(address.index)[0]} to i64")
+            at = self.new(f"getelementptr i8, ptr {at}, i64 {index}")
+        steps = [address.offset, *(scale for _, scale in address.terms)]
+        if align < 128 or (address.index is None and all(step % align == 0 for step in steps)):
+            return at
+        return self.new(f"call ptr @{_MASK}(ptr {at}, i64 {-align})")
+
+
+_MASK = "llvm.ptrmask.p0.i64"
+_COPY = "llvm.memcpy.p0.p0.i64"
