@@ -8,7 +8,7 @@
 
 The function is never run: its body is parsed by its AST into an expression over the parameters, in
 the words of ``target/vocabulary.py`` and Python's operators. Annotations are type names, which say
-the register class too, or ``imm_u5`` and ``imm(low, high)`` for immediates. ``...`` as the body
+the register class too, or ``imm_u5`` and ``imm_1_63`` for immediates. ``...`` as the body
 means none (stores, jumps), and so does ``return memory()`` (loads). ``@family`` makes several rows
 that differ in types and names; where a parameter's type name stands for a number there, it is a
 scalar register that must hold this constant (its ``low`` and ``high``).
@@ -30,6 +30,7 @@ from . import vocabulary
 from .instruction import Instruction, Kind, Parameter, Register, register_class
 
 _WORDS = vocabulary.operators()
+_RANGE = re.compile(r"imm_(\d+)_(\d+)")
 _IMMEDIATE = re.compile(r"imm_([us])(\d+)")
 _BINARY = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.BitAnd: "and_", ast.BitOr: "or_",
            ast.BitXor: "xor", ast.LShift: "shl", ast.RShift: "shr", ast.FloorDiv: "floordiv",
@@ -252,8 +253,8 @@ def _bounds(node: ast.expr | None) -> tuple[int, int] | None:
                 if found[1] == "u"
                 else (-1 << (bits - 1), (1 << (bits - 1)) - 1)
             )
-        case ast.Call(func=ast.Name("imm"), args=[low, high]):
-            return ast.literal_eval(low), ast.literal_eval(high)
+        case ast.Name(name) if found := _RANGE.fullmatch(name):
+            return int(found[1]), int(found[2])
         case _:
             return None
 

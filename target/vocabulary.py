@@ -63,6 +63,7 @@ imm_s8: TypeAlias = Expr
 imm_s10: TypeAlias = Expr
 imm_s16: TypeAlias = Expr
 imm_s32: TypeAlias = Expr
+imm_1_63: TypeAlias = Expr  # from 1 to 63
 
 # Stand for the types that each row of a family gives.
 T: TypeAlias = Expr

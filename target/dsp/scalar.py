@@ -18,9 +18,11 @@ from ...tir.types import Type, boolean, parse_type
 from ..declare import collect, instruction
 from ..instruction import Instruction, Kind, Parameter, Register
 from ..vocabulary import (
+    absolute,
     boolx1,
     cast,
     concat,
+    equal,
     i8,
     i16,
     i32,
@@ -38,6 +40,7 @@ from ..vocabulary import (
     u8,
     u8x4,
     u16,
+    u32,
 )
 
 _LOAD: dict[str, Any] = dict(timing=(4,), unit="LD", kind=Kind.LOAD)
@@ -204,7 +207,7 @@ def tfrpi(n: imm_s8) -> i64:
 
 @instruction(**_TWO, asm="{d} = cmp.eq({a},#{n})")
 def cmpeqi(a: i32, n: imm_s10) -> boolx1:
-    return a == n
+    return equal(a, n)
 
 
 @instruction(**_TWO, asm="{d} = cmp.gt({a},#{n})")
@@ -220,6 +223,37 @@ def cmpgt(a: i32, b: i32) -> boolx1:
 @instruction(timing=(3, 2, 2, 2), unit="ALU32", asm="{d} = mux({p},{a},{b})")
 def mux(p: boolx1, a: i32, b: i32) -> i32:
     return select(p, a, b)
+
+
+@instruction(**_TWO, asm="{d} = cmp.eq({a},{b})")
+def cmpeq(a: i32, b: i32) -> boolx1:
+    return equal(a, b)
+
+
+@instruction(**_TWO, asm="{d} = cmp.gtu({a},{b})")
+def cmpgtu(a: u32, b: u32) -> boolx1:
+    return a > b
+
+
+@instruction(**_SHIFT, asm="{d} = maxu({a},{b})")
+def maxu(a: u32, b: u32) -> u32:
+    return maximum(a, b)
+
+
+@instruction(**_SHIFT, asm="{d} = minu({a},{b})")
+def minu(a: u32, b: u32) -> u32:
+    return minimum(a, b)
+
+
+@instruction(**_SHIFT, asm="{d} = lsr({a},#{n})")
+def lsri(a: u32, n: imm_u5) -> u32:
+    return a >> cast(u32, n)
+
+
+@instruction(timing=(3, 2), unit="S32", asm="{d} = abs({a})")
+def abs_(a: i32) -> i32:
+    """``|a|``, modulo 2**32."""
+    return absolute(a)
 
 
 INSTRUCTIONS = collect([sys.modules[__name__]])

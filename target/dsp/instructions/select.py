@@ -141,6 +141,12 @@ def pred_not(a: boolx128) -> boolx128:
     return a ^ const(1, boolx128)
 
 
+@instruction(timing=(9, 7), unit="VA_DV", hvx="", tags="bits", asm="{d} = or({a},{a})")
+def pred_move(a: boolx128) -> boolx128:
+    """A copy of a predicate."""
+    return a
+
+
 @instruction(timing=(9, 2), unit="VP", asm="{d} = vsetq({r})")
 def pred_scalar2(r: i32) -> boolx128:
     """The first ``r & 127`` bytes: none for 0."""
