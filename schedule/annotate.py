@@ -7,7 +7,6 @@ from dataclasses import replace
 from ..tir.stmt import Block, For
 from .errors import refusal
 from .state import BlockName, Loop, State
-from .tree import find
 
 
 def annotate(state: State, place: Loop | BlockName, key: str, value: object) -> None:
@@ -16,11 +15,8 @@ def annotate(state: State, place: Loop | BlockName, key: str, value: object) -> 
         raise refusal("annotate", "a note must be a number, a string, a tuple of them or None",
                       repr(value))  # fmt: skip
     name = str(place)
-    path = find(state.body, lambda n: isinstance(n, For) and n.axis.attr == name) or find(
-        state.body, lambda n: isinstance(n, Block) and n.name == name
-    )
-    if not path:
-        path = state.loop("annotate", name)
+    path = state.block("annotate", name)[1] if name in state.places.blocks else None
+    path = path or state.loop("annotate", name)
     node = path[-1]
     assert isinstance(node, For | Block)
     notes = [(k, v) for k, v in node.annotations if k != key]

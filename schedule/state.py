@@ -30,7 +30,7 @@ from ..tir.stmt import (
 from ..tir.types import i32
 from .errors import ScheduleError, refusal
 from .index import axes_in, bounds, form_bounds, substitute_axes
-from .tree import Path, blocks_below, find, placed_blocks, swap
+from .tree import Path, Places, swap
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,7 @@ class State:
     extents: dict[Expr, int] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     gone: dict[str, str] = field(default_factory=dict)
+    _places: Places | None = None
     _accesses: dict[int, tuple[Stmt, Stmt | None, Accesses]] = field(default_factory=dict)
 
     @property
@@ -115,26 +116,26 @@ class State:
         self.extents[fresh] = extent
         return fresh
 
+    @property
+    def places(self) -> Places:
+        """Where everything stands in the function as it is."""
+        if self._places is None or self._places.root is not self.func.body:
+            self._places = Places(self.func.body)
+        return self._places
+
     def loop(self, operation: str, loop: Loop) -> Path:
         """The path to a loop; ScheduleError where there is none of this name."""
-        name = str(loop)
-        path = find(self.body, lambda node: isinstance(node, For) and node.axis.attr == name)
-        if not path:
-            raise self._unknown(operation, "loop", name, [
-                str(n.axis.attr) for n in walk_stmt(self.body) if isinstance(n, For)
-            ])  # fmt: skip
-        return path
+        name, places = str(loop), self.places
+        if name not in places.loops:
+            raise self._unknown(operation, "loop", name, list(places.loops))
+        return places.path(places.loops[name])
 
     def block(self, operation: str, block: BlockName) -> tuple[Block, Path]:
         """A block and the path to it; ScheduleError where there is none of this name."""
-        name = str(block)
-        path = find(self.body, lambda node: isinstance(node, Block) and node.name == name)
-        if not path:
-            names = [b.name for b in blocks_below(self.body)]
-            raise self._unknown(operation, "block", name, names)
-        node = path[-1]
-        assert isinstance(node, Block)
-        return node, path
+        name, places = str(block), self.places
+        if name not in places.blocks:
+            raise self._unknown(operation, "block", name, list(places.blocks))
+        return places.blocks[name], places.paths[name]
 
     def _unknown(self, operation: str, kind: str, name: str, there: list[str]) -> ScheduleError:
         why = f" (it went with {self.gone[name]})" if name in self.gone else ""
@@ -170,7 +171,8 @@ class State:
 
     def placed(self) -> list[tuple[Block, Path]]:
         """All blocks with their paths, in program order."""
-        return list(placed_blocks(self.body))
+        places = self.places
+        return [(block, places.paths[name]) for name, block in places.blocks.items()]
 
     def accesses(self, block: Block) -> Accesses:
         """What ``block`` reads and writes, kept by the identity of its body."""

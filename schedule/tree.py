@@ -6,7 +6,7 @@ block does inside is one step to a schedule. Changing a node copies only the nod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from ..tir.stmt import Alloc, Block, For, If, Seq, Stmt, children, seq
@@ -19,19 +19,38 @@ def below(node: Stmt) -> tuple[Stmt, ...]:
     return () if isinstance(node, Block) else children(node)
 
 
-def find(root: Stmt, wanted: Callable[[Stmt], bool]) -> Path:
-    """The path to the first node that is wanted, in program order; empty when there is none."""
-    path: Path = []
+class Places:
+    """Where each loop and block of a root stands; made once for a root, which never changes."""
 
-    def visit(node: Stmt) -> bool:
-        path.append(node)
-        if wanted(node) or any(visit(child) for child in below(node)):
-            return True
-        path.pop()
-        return False
+    __slots__ = ("_parents", "blocks", "loops", "paths", "root")
 
-    visit(root)
-    return path
+    def __init__(self, root: Stmt) -> None:
+        self.root = root
+        self.loops: dict[str, For] = {}
+        self.blocks: dict[str, Block] = {}  # in program order
+        self._parents: dict[int, Stmt] = {}
+        self._visit(root)
+        self.paths = {name: self.path(block) for name, block in self.blocks.items()}
+
+    def _visit(self, node: Stmt) -> None:
+        kind = type(node)
+        if kind is For:
+            self.loops[node.axis.attr] = node  # type: ignore[union-attr]
+        elif kind is Block:
+            self.blocks[node.name] = node  # type: ignore[union-attr]
+            return
+        for child in children(node):
+            self._parents[id(child)] = node
+            self._visit(child)
+
+    def path(self, node: Stmt) -> Path:
+        """The path from the root down to ``node``."""
+        path = [node]
+        while node is not self.root:
+            node = self._parents[id(node)]
+            path.append(node)
+        path.reverse()
+        return path
 
 
 def swap(path: Path, new: Stmt | None) -> Stmt | None:
@@ -71,16 +90,6 @@ def blocks_below(root: Stmt) -> Iterator[Block]:
             yield node
         else:
             stack.extend(reversed(children(node)))
-
-
-def placed_blocks(root: Stmt, path: Path | None = None) -> Iterator[tuple[Block, Path]]:
-    """Each block of ``root`` with its path (a fresh list), in program order."""
-    here = [*(path or []), root]
-    if isinstance(root, Block):
-        yield root, here
-    else:
-        for child in below(root):
-            yield from placed_blocks(child, here)
 
 
 def nest(loops: list[For], body: Stmt) -> Stmt:
