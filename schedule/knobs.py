@@ -18,9 +18,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import permutations, product
+from itertools import islice, permutations, product
 from random import Random
 from typing import Any
+
+from .errors import ScheduleError
 
 Value = int | str | bool | tuple[int, ...] | tuple[str, ...]
 Point = dict[str, Value]
@@ -29,10 +31,6 @@ Constraint = Callable[[Point], bool]
 _TRIES = 64  # blind draws before the space is walked
 _WALK = 1 << 20  # points a walk looks at before it gives up
 _COUNTED = 1 << 16  # raw points up to which valid points are counted, not estimated
-
-
-class SpaceError(ValueError):
-    """A knob, a value or a point that does not fit its space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +45,13 @@ class Knob:
     def __post_init__(self) -> None:
         index = {value: i for i, value in enumerate(self.values)}
         if not index or len(index) != len(self.values):
-            raise SpaceError(
+            raise ScheduleError(
                 f"{self.kind}: a knob needs at least one value and no value twice, "
                 f"but {self.name!r} got {self.values!r}"
             )
         shapes = {(type(value), isinstance(value, tuple) and len(value)) for value in self.values}
         if len(shapes) > 1:
-            raise SpaceError(
+            raise ScheduleError(
                 f"{self.kind}: the values of a knob must be of one type and length, "
                 f"but {self.name!r} got {self.values!r}"
             )
@@ -69,7 +67,7 @@ class Knob:
             shown = ", ".join(map(repr, self.values[:8])) + (
                 ", ..." if len(self.values) > 8 else ""
             )
-            raise SpaceError(
+            raise ScheduleError(
                 f"point: knob {self.name!r} takes one of its {len(self.values)} values ({shown}), "
                 f"but got {value!r}"
             )
@@ -162,7 +160,7 @@ def split(
     if candidates is not None:
         return Knob(name, "split", tuple(candidates))
     if extent < 1 or parts < 2:
-        raise SpaceError(
+        raise ScheduleError(
             f"split: extent must be at least 1 and parts at least 2, "
             f"but {name!r} got extent={extent}, parts={parts}"
         )
@@ -199,7 +197,7 @@ class Space:
     def __post_init__(self) -> None:
         names = [knob.name for knob in self.knobs]
         if len(set(names)) != len(names):
-            raise SpaceError(f"space: knobs must have different names, but got {names}")
+            raise ScheduleError(f"space: knobs must have different names, but got {names}")
 
     @cached_property
     def size(self) -> int:
@@ -221,18 +219,18 @@ class Space:
         names = [knob.name for knob in self.knobs]
         for name in data:
             if name not in names:
-                raise SpaceError(
+                raise ScheduleError(
                     f"point: the knobs must be those of the space ({', '.join(names)}), "
                     f"but got {name!r}"
                 )
         for name in names:
             if name not in data:
-                raise SpaceError(f"point: each knob needs a value, but {name!r} has none")
+                raise ScheduleError(f"point: each knob needs a value, but {name!r} has none")
         made = {knob.name: _tupled(data[knob.name]) for knob in self.knobs}
         return {knob.name: knob.values[knob.index(made[knob.name])] for knob in self.knobs}
 
     def contains(self, point: Mapping[str, object]) -> bool:
-        """Whether a point meets the constraints; an unknown knob or value is a SpaceError."""
+        """Whether a point meets the constraints; an unknown knob or value is a ScheduleError."""
         return self.valid(self.point(point))
 
     def at(self, index: int) -> Point:
@@ -253,16 +251,17 @@ class Space:
 
     def sample(self, rng: Random) -> Point:
         """A valid point: blind draws first, then a walk from a random place."""
-        for _ in range(_TRIES):
-            point = {knob.name: rng.choice(knob.values) for knob in self.knobs}
-            if self.valid(point):
-                return point
-        for point in self.walk(rng):
-            return point
-        raise SpaceError(
+        if found := self.survey(rng, 1, _TRIES) or list(islice(self.walk(rng), 1)):
+            return found[0]
+        raise ScheduleError(
             f"sample: some point must meet the constraints, but none of "
             f"{min(self.size, _WALK)} tried of {self.size} does"
         )
+
+    def survey(self, rng: Random, count: int, tries: int) -> list[Point]:
+        """Up to so many valid points by so many blind draws; the same point may come twice."""
+        draws = ({knob.name: rng.choice(knob.values) for knob in self.knobs} for _ in range(tries))
+        return list(islice(filter(self.valid, draws), count))
 
     def walk(self, rng: Random) -> Iterator[Point]:
         """Different valid points in a scattered order: all of a space of up to 2^20 raw points."""

@@ -164,7 +164,11 @@ class Log:
     """One run's hold on a log file, or on memory if path is None; close it or use ``with``."""
 
     def __init__(
-        self, path: str | Path | None, head: Mapping[str, Any], append: bool = False
+        self,
+        path: str | Path | None,
+        head: Mapping[str, Any],
+        append: bool = False,
+        resume: bool = True,
     ) -> None:
         self.head = dict(head)
         self.run: str = self.head["run"]
@@ -173,7 +177,7 @@ class Log:
         self._file = None if path is None else _opened(path)
         try:
             with self._lock():
-                self._begin(append)
+                self._begin(append, resume)
         except BaseException:
             self.close()
             raise
@@ -205,9 +209,14 @@ class Log:
         assert known is not None
         return known
 
-    def _begin(self, append: bool) -> None:
+    def _begin(self, append: bool, resume: bool) -> None:
         self._catch_up()
         if self.run in self.contents.headers:
+            if not resume:
+                raise LogError(
+                    f"log {self.contents.path}: with resume=False the log must not have this run, "
+                    f"but it has trials of {self.run}; resume or start a new log"
+                )
             return
         if self.contents.headers and not append:
             last = next(reversed(self.contents.headers.values()))

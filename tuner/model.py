@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.float64]
 
-_ROUNDS = 60
+_ROUNDS = 100
 _PARAMETERS = {
     "objective": "rank:pairwise",
     "lambdarank_pair_method": "mean",

@@ -41,6 +41,9 @@ class RecordedSpace(Space):
     def sample(self, rng: Random) -> Point:
         return rng.choice(self.points)
 
+    def survey(self, rng: Random, count: int, tries: int) -> list[Point]:
+        return [self.sample(rng) for _ in range(count)]
+
     def walk(self, rng: Random) -> Iterator[Point]:
         return iter(rng.sample(self.points, len(self.points)))
 

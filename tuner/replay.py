@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..schedule.knobs import SpaceError
+from ..schedule.errors import ScheduleError
 from .log import Contents, LogError, Record, read
 from .measure import Measurer
 from .run import Best
@@ -90,7 +90,7 @@ def _best(path: str, task: Task, records: Iterable[Record]) -> Best:
         if best.cost is None or cost < best.cost:
             try:
                 best = Best(task, task.space.point(record.point), cost, record.index)
-            except SpaceError as error:
+            except ScheduleError as error:
                 raise LogError(
                     f"log {path}: the points of kernel {task.name!r} must be in its space, "
                     f"but trial {record.index} is not ({error})"

@@ -25,7 +25,7 @@ from .task import Task
 
 Trial = tuple[Point, float | None]  # a point and its cost, None if it failed
 
-BATCHES = (4, 12, 16)  # the first ask is small, so that few trials reach many kernels
+BATCHES = (4, 4, 8, 8, 8, 8, 8, 16)  # small at first: few trials reach many kernels, and teach soon
 
 
 class Search(Protocol):
@@ -105,9 +105,10 @@ class Evolution(_Base):
 
     survey = 512  # random points that the prior ranks for the first batch
     newcomers = 128  # random points in each later population
-    parents = 24  # best trials in it
+    tries = 8  # blind draws for each of them, where most points break a constraint
+    parents = 16  # best trials in it
     offspring = 192  # new points a generation
-    generations = 3
+    generations = 4
     chance = 0.12  # of a point of a batch to be random
 
     def __init__(self, task: Task, seed: int, warm: Sequence[Trial] = ()) -> None:
@@ -140,7 +141,7 @@ class Evolution(_Base):
 
     def _by_prior(self) -> list[Point]:
         """A survey of the space, the analytically best points first."""
-        survey = [self.space.sample(self.rng) for _ in range(self.survey)]
+        survey = self.space.survey(self.rng, self.survey, self.survey * self.tries)
         return sorted(survey, key=lambda point: self._describe(point)[1])
 
     def _evolve(self, parents: list[Point], model: Model) -> list[Point]:
@@ -155,7 +156,7 @@ class Evolution(_Base):
             scores.update(zip(new, self._scores(model, list(new.values())), strict=True))
 
         add(parents)
-        add(self.space.sample(self.rng) for _ in range(self.newcomers))
+        add(self.space.survey(self.rng, self.newcomers, self.newcomers * self.tries))
         for point in parents[:2]:
             add(self.space.neighbours(point))
         for _ in range(self.generations):

@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..schedule.knobs import SpaceError
+from ..schedule.errors import ScheduleError
 from .log import Log, header, read
 from .measure import Measurer
 from .run import Best, Callback, Run, State
@@ -38,6 +38,7 @@ def tune_tasks(
     seed: int = 0,
     search: str = "evolution",
     append: bool = False,
+    resume: bool = True,
     executor: Executor | None = None,
     workers: int | None = None,
     timeout: float = 120.0,
@@ -46,14 +47,15 @@ def tune_tasks(
 ) -> dict[str, Best]:
     """The best point of each kernel, by key, after so many trials over all of them.
 
-    The same call on the same log resumes; any other is refused unless ``append``. ``workers=0``
-    measures in this process. ``warm`` names logs whose trials of these kernels the search may know.
+    The same call on the same log resumes (``resume=False`` refuses that); any other is refused
+    unless ``append``. ``workers=0`` measures in this process, without time-out or isolation.
+    ``warm`` names logs whose trials of these kernels the search may know.
     """
     _validate(tasks, trials, search)
     known = _warm_trials(warm, target, tasks)
     head = run_header(tasks, target, model_key, seed, search, known)
     with ExitStack() as stack:
-        held = stack.enter_context(Log(log, head, append))
+        held = stack.enter_context(Log(log, head, append, resume))
         measurer = stack.enter_context(Measurer(executor, workers, timeout))
         states = [
             State(task, SEARCHES[search](task, seed, known.get(task.key, ()))) for task in tasks
@@ -124,7 +126,7 @@ def _warm_trials(
                 continue
             try:
                 point = spaces[record.kernel].point(record.point)
-            except SpaceError:
+            except ScheduleError:
                 continue
             found.setdefault(record.kernel, []).append((point, record.cost))
     return found

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dovetail.schedule.errors import ScheduleError
 from dovetail.schedule.knobs import (
     Point,
     Space,
-    SpaceError,
     choice,
     factorizations,
     flag,
@@ -37,7 +37,7 @@ def narrow(point: Point) -> bool:
 
 
 def message(make: object, *args: object, **kwargs: object) -> str:
-    with pytest.raises(SpaceError) as caught:
+    with pytest.raises(ScheduleError) as caught:
         make(*args, **kwargs)  # type: ignore[operator]
     return str(caught.value)
 
@@ -113,6 +113,17 @@ def test_a_space_without_points_says_so() -> None:
     assert message(small(lambda point: False).sample, Random(0)) == (
         "sample: some point must meet the constraints, but none of 2160 tried of 2160 does"
     )
+
+
+def test_a_survey_draws_no_more_than_it_may() -> None:
+    drawn: list[Point] = []
+
+    def counted(point: Point) -> bool:
+        drawn.append(point)
+        return narrow(point)
+
+    assert len(small(counted).survey(Random(0), 5, 100)) < 5 and len(drawn) == 100
+    assert len(small().survey(Random(0), 5, 100)) == 5
 
 
 def test_a_walk_meets_every_valid_point_once() -> None:

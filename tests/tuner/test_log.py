@@ -169,6 +169,17 @@ def test_another_run_is_refused(
     assert written(path, 1)  # and the first run can still be resumed
 
 
+def test_a_run_that_must_not_resume(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    Log(path, HEAD, resume=False).close()
+    with pytest.raises(LogError) as caught:
+        Log(path, HEAD, resume=False)
+    assert str(caught.value) == (
+        f"log {path}: with resume=False the log must not have this run, but it has trials of "
+        f"{HEAD['run']}; resume or start a new log"
+    )
+
+
 def test_paths_that_cannot_be_used(tmp_path: Path) -> None:
     missing = tmp_path / "no" / "a.jsonl"
     assert refusal(missing) == f"log {missing}: cannot be written: No such file or directory"
