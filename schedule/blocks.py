@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..tir.expr import Expr
+from ..tir.expr import Expr, walk
 from ..tir.stmt import Block, Buffer, Store
 from .index import Digit, digits_of
 
@@ -70,6 +70,14 @@ def reads(expr: Expr, buffer: str) -> bool:
     return False
 
 
+def init_reads(block: Block) -> set[str]:
+    """The buffers that a block's init loads from."""
+    if not isinstance(block.init, Store):
+        return set()
+    exprs = (*block.init.index, block.init.value)
+    return {node.attr.name for e in exprs for node in walk(e) if node.op == "load"}
+
+
 def is_map(block: Block) -> bool:
     """One store, no reduce iters, nothing read from what it writes, each element stored once."""
     store = store_of(block)
@@ -104,6 +112,8 @@ def mixed_radix(digits: list[Digit]) -> bool:
     """Whether the sum determines each of its digits: coefficients exceed what lies below."""
     span = 0
     for digit in sorted(digits, key=lambda d: abs(d.coefficient)):
+        if digit.extent == 1:
+            continue
         if abs(digit.coefficient) <= span:
             return False
         span += abs(digit.coefficient) * (digit.extent - 1)

@@ -23,6 +23,7 @@ from ..tir.stmt import (
     map_exprs,
     seq,
     transform_stmt,
+    walk_stmt,
 )
 from ..tir.types import vector
 from .state import State
@@ -37,6 +38,17 @@ def iters_of(state: State, name: str, axes: Sequence[tuple[str, int, bool]]) -> 
         Iter(var(axis), extent, reduce, state.axis(f"{name}_{axis}", extent))
         for axis, extent, reduce in axes
     )
+
+
+def iter_name(block: Block, name: str) -> str:
+    """``name``, or ``name_2`` and so on where a variable of the block has it."""
+    taken = {it.axis.attr for it in block.iters}
+    taken |= {n.axis.attr for n in walk_stmt(block) if isinstance(n, For)}
+    given, count = name, 1
+    while given in taken:
+        count += 1
+        given = f"{name}_{count}"
+    return given
 
 
 def nest_of(block: Block) -> Stmt:

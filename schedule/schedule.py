@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..tir.stmt import Block, Buffer, For, LoopKind, PrimFunc
-from . import layout, loops, offset, stages
+from . import cache, inline, layout, loops, offset, reduction, stages
 from .annotate import annotate
 from .prepare import prepare
 from .state import BlockName, BlockRef, Loop, LoopRef, State
@@ -159,7 +159,39 @@ class Schedule:
         self._apply("reverse_compute_at", lambda s: stages.reverse_compute_at(s, block, loop),
                     block, loop)  # fmt: skip
 
+    def compute_inline(self, block: BlockName) -> None:
+        """Puts a block's value into its consumers; block and buffer are gone."""
+        self._apply("compute_inline", lambda s: inline.compute_inline(s, block), block)
+
+    def reverse_compute_inline(self, block: BlockName) -> None:
+        """Puts a block into its only producer; it and the buffer between are gone."""
+        self._apply("reverse_compute_inline", lambda s: inline.reverse_compute_inline(s, block),
+                    block)  # fmt: skip
+
+    def decompose_reduction(self, block: BlockName, loop: Loop) -> BlockRef:
+        """Makes the init of a reduction a block of its own before ``loop``: ``*_init``."""
+        return BlockRef(self._apply(
+            "decompose_reduction", lambda s: reduction.decompose_reduction(s, block, loop),
+            block, loop))  # fmt: skip
+
+    def rfactor(self, block: BlockName, loop: Loop) -> BlockRef:
+        """Partial results for each value of a reduction loop (block ``*_rf``), joined after."""
+        return BlockRef(self._apply(
+            "rfactor", lambda s: reduction.rfactor(s, block, loop), block, loop))  # fmt: skip
+
     # Buffers ----------------------------------------------------------------------------------
+
+    def cache_read(self, block: BlockName, buffer: str, scope: str) -> BlockRef:
+        """The block reads a local copy of a buffer; gives the block that copies."""
+        return BlockRef(self._apply(
+            "cache_read", lambda s: cache.cache_read(s, block, buffer, scope),
+            block, buffer, scope))  # fmt: skip
+
+    def cache_write(self, block: BlockName, buffer: str, scope: str) -> BlockRef:
+        """The block writes a local buffer, copied afterwards; gives the block that copies."""
+        return BlockRef(self._apply(
+            "cache_write", lambda s: cache.cache_write(s, block, buffer, scope),
+            block, buffer, scope))  # fmt: skip
 
     def set_scope(self, buffer: str, scope: str) -> None:
         """Puts a local buffer into ``ddr``, ``tcm`` or ``reg``."""

@@ -17,7 +17,7 @@ from ..tir.linear import Linear
 from ..tir.script.show import show_expr
 from ..tir.stmt import Block, For, Iter, LoopKind, Seq, Stmt, seq
 from ..tir.types import i32
-from .blocks import is_map, is_reduction
+from .blocks import init_reads, is_map, is_reduction
 from .errors import refusal
 from .index import axes_in, digits_of, simplify
 from .region import Box, Span, box_of, clip, separated, start_of, union
@@ -51,7 +51,9 @@ def compute_at(state: State, block: BlockName, loop: Loop) -> None:
     if strangers or not readers:
         came = ", ".join(strangers) or "no consumer"
         raise refusal("compute_at", "all consumers must stand below the loop", came, at)
-    _check_inputs("compute_at", state, producer)
+    check_inputs("compute_at", state, producer)
+    for consumer, _ in readers:
+        _check_init(consumer, buffer, loops_of(target))
     outer = [node.axis for node in loops_of(target)]
     boxes = [
         box_of(access, consumer, outer, state)
@@ -83,7 +85,18 @@ def _moved_output(operation: str, state: State, block: Block, at: For) -> str:
     return name
 
 
-def _check_inputs(operation: str, state: State, block: Block) -> None:
+def _check_init(consumer: Block, buffer: str, loops: Sequence[For]) -> None:
+    """An init runs before the reduction's loops, so what it reads must be made outside them."""
+    if buffer in init_reads(consumer):
+        for it in consumer.iters:
+            late = [loop for loop in loops if it.reduce and loop.axis in axes_in(it.binding)]
+            if late:
+                raise refusal("compute_at", "what an init reads must be made outside the reduction",
+                              f"{buffer} below {late[-1].axis.attr}", late[-1],
+                              "Take a loop outside the reduction.")  # fmt: skip
+
+
+def check_inputs(operation: str, state: State, block: Block) -> None:
     """All writers of what ``block`` reads must come before it."""
     inputs = {a.buffer.name for a in state.accesses(block).reads}
     inputs -= {a.buffer.name for a in state.accesses(block).writes}
@@ -234,25 +247,36 @@ def _made_below(state: State, consumer: Block, at: For, outer: list[Expr]) -> di
 
 def _check_between(state: State, consumer: Block, output: str, at: For) -> None:
     """Nothing that the move crosses may write the block's inputs or read its result."""
+    inside = [b.name for b in blocks_below(at.body)]
+    _check_crossing("reverse_compute_at", state, consumer, output, inside)
+
+
+def check_result_unread(operation: str, state: State, consumer: Block, producer: Block) -> None:
+    """The same for a consumer that moves into its producer."""
+    output = state.accesses(consumer).writes[0].buffer.name
+    _check_crossing(operation, state, consumer, output, [producer.name])
+
+
+def _check_crossing(
+    operation: str, state: State, consumer: Block, output: str, inside: Sequence[str]
+) -> None:
     inputs = {a.buffer.name for a in state.accesses(consumer).reads} - {output}
-    inside = {b.name for b in blocks_below(at.body)}
     seen = False
     for block, _ in state.placed():
         if block.name == consumer.name:
+            if not seen:
+                break
             return
         accesses = state.accesses(block)
         seen = seen or block.name in inside
-        if (
-            seen
-            and block.name not in inside
-            and any(a.buffer.name in inputs for a in accesses.writes)
-        ):
-            raise refusal("reverse_compute_at", "all inputs must be ready at the loop",
-                          f"{block.name}, which writes one after it", at)  # fmt: skip
+        crossed = seen and block.name not in inside
+        if crossed and any(a.buffer.name in inputs for a in accesses.writes):
+            raise refusal(operation, "all inputs must be ready where the block goes",
+                          f"{block.name}, which writes one later", consumer)  # fmt: skip
         if accesses.of(output):
-            raise refusal("reverse_compute_at", "the result must not be read before the block",
+            raise refusal(operation, "the result must not be touched before the block",
                           f"{block.name}, which touches {output}", consumer)  # fmt: skip
-    raise refusal("reverse_compute_at", "the block must come after the loop", consumer.name, at)
+    raise refusal(operation, "the block must come after its producers", consumer.name, consumer)
 
 
 def _ranges_made(state: State, consumer: Block, made: dict[str, Box]) -> Ranges:

@@ -31,6 +31,7 @@ from ..tir.stmt import (
     transform_stmt,
 )
 from ..tir.types import i32
+from .build import iter_name
 from .index import axes_in, bounds, simplify
 from .region import Box, Span, bind, bindings_of, box_of, clip, start_of, union
 from .state import Access, State
@@ -219,7 +220,7 @@ def _shrunk(block: Block, plans: dict[str, Plan], state: State) -> Block:
     def element(buffer: str, index: tuple[Expr, ...]) -> tuple[Expr, ...]:
         plan = plans[buffer]
         values = {
-            it.axis: _local(it, _inner_part(it.binding, set(plan.outer)), local, state)
+            it.axis: _local(block, it, _inner_part(it.binding, set(plan.outer)), local, state)
             for it in block.iters
         }
         fresh = []
@@ -254,7 +255,9 @@ def _ranges(block: Block, local: dict[tuple[Expr, Expr], Iter]) -> dict[Expr, in
     return {it.axis: it.extent for it in (*block.iters, *local.values())}
 
 
-def _local(it: Iter, part: Expr, local: dict[tuple[Expr, Expr], Iter], state: State) -> Expr:
+def _local(
+    block: Block, it: Iter, part: Expr, local: dict[tuple[Expr, Expr], Iter], state: State
+) -> Expr:
     """The variable for that part of an iter which counts below the buffer's loop."""
     if part is it.binding:
         return it.axis
@@ -264,8 +267,8 @@ def _local(it: Iter, part: Expr, local: dict[tuple[Expr, Expr], Iter], state: St
     if found is None:
         _, high = bounds(part, state.extents)
         assert high is not None
-        taken = sum(axis is it.axis for axis, _ in local)
-        name = f"{it.axis.attr}_local" + (f"_{taken + 1}" if taken else "")
+        known = replace(block, iters=(*block.iters, *local.values()))
+        name = iter_name(known, f"{it.axis.attr}_local")
         found = local[it.axis, part] = Iter(var(name), high + 1, it.reduce, part)
     return found.axis
 

@@ -1,0 +1,89 @@
+"""Local copies: what a block reads or writes goes through a buffer in a nearer memory.
+
+cache_read("conv", "w", "tcm")       for ...: w_tcm[...] = w[...]         block "w_tcm"
+                                     conv reads w_tcm
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..tir.expr import load
+from ..tir.stmt import Block, Buffer, Store
+from .blocks import store_of
+from .build import (
+    allocate,
+    buffer_name,
+    iters_of,
+    nest_of,
+    put_after,
+    put_before,
+    redirect,
+    top_of,
+)
+from .errors import refusal
+from .layout import SCOPES
+from .state import BlockName, State
+from .tree import blocks_below
+
+
+def _local_copy(operation: str, state: State, buffer: Buffer, scope: str) -> Buffer:
+    if scope not in SCOPES:
+        raise refusal(operation, "the scope must be ddr, tcm or reg", repr(scope))
+    return replace(buffer, name=buffer_name(state, f"{buffer.name}_{scope}"), scope=scope)
+
+
+def cache_read(state: State, block: BlockName, buffer: str, scope: str) -> str:
+    """Copies a buffer before the block's loops; the block reads the copy. Gives the new block."""
+    node, path = state.block("cache_read", block)
+    old = state.buffer("cache_read", buffer)
+    accesses = state.accesses(node)
+    if all(a.buffer.name != buffer for a in accesses.reads) or any(
+        a.buffer.name == buffer for a in accesses.writes
+    ):
+        raise refusal("cache_read", "the block must read the buffer and not write it", buffer, node)
+    top = top_of(path)
+    inside = [b.name for b in blocks_below(top[-1]) if any(
+        a.buffer.name == buffer for a in state.accesses(b).writes)]  # fmt: skip
+    if inside:
+        raise refusal("cache_read", "the buffer must be complete before the block's loops",
+                      f"{inside[0]}, which writes it inside", node,
+                      "Use cache_read before compute_at.")  # fmt: skip
+    copy = _local_copy("cache_read", state, old, scope)
+    name = state.fresh(copy.name)
+    axes = [(f"v{k}", extent, False) for k, extent in enumerate(old.shape)]
+    iters = iters_of(state, name, axes)
+    index = tuple(it.axis for it in iters)
+    copying = Block(name, iters, Store(copy, index, load(old, *index)))
+    state.swap(path, redirect(node, buffer, copy))
+    put_before(state, top_of(state.block("cache_read", block)[1]), nest_of(copying))
+    allocate(state, copy)
+    return name
+
+
+def cache_write(state: State, block: BlockName, buffer: str, scope: str) -> str:
+    """Lets the block write a local buffer, which is copied after its loops. Gives the new block."""
+    node, path = state.block("cache_write", block)
+    old = state.buffer("cache_write", buffer)
+    store = store_of(node)
+    if store is None or store.buffer.name != buffer:
+        raise refusal("cache_write", "the block's body must be a store to the buffer", buffer, node)
+    others = [
+        b.name
+        for b in blocks_below(top_of(path)[-1])
+        if b.name != node.name and state.accesses(b).of(buffer)
+    ]
+    writers = [b.name for b, _ in state.writers(buffer) if b.name != node.name]
+    if others or (node.init is None and writers):
+        raise refusal("cache_write", "no other block may touch the buffer within the block's loops",
+                      ", ".join(others or writers), node,
+                      "Use cache_write before compute_at.")  # fmt: skip
+    copy = _local_copy("cache_write", state, old, scope)
+    name = state.fresh(copy.name)
+    spatial = [it for it in node.iters if not it.reduce]
+    iters = iters_of(state, name, [(str(it.axis.attr), it.extent, False) for it in spatial])
+    copying = Block(name, iters, Store(old, store.index, load(copy, *store.index)))
+    state.swap(path, redirect(node, buffer, copy))
+    put_after(state, top_of(state.block("cache_write", block)[1]), nest_of(copying))
+    allocate(state, copy)
+    return name

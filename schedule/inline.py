@@ -1,0 +1,177 @@
+"""Inlining: a block's value goes where it is used, and the buffer between is gone.
+
+    a[i] = x[i] * 3;  y[i] = a[i] + 1        becomes       y[i] = x[i] * 3 + 1
+
+compute_inline takes the producer into all its consumers, reverse_compute_inline the one consumer
+into its producer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from ..tir.expr import Expr, const, transform
+from ..tir.stmt import Alloc, Block, Stmt, Store, map_exprs, transform_stmt
+from ..tir.types import i32
+from .blocks import is_map, store_of
+from .errors import ScheduleError, refusal
+from .index import bounds, simplify
+from .stages import check_inputs, check_result_unread
+from .state import BlockName, State, conjuncts, is_domain_guard
+
+
+def compute_inline(state: State, block: BlockName) -> None:
+    """Puts the value of a map in the place of each load of its buffer."""
+    operation = "compute_inline"
+    producer, path = state.block(operation, block)
+    store = _map_store(operation, state, producer)
+    name = store.buffer.name
+    if not state.is_local(name):
+        raise refusal(operation, "a result of the function cannot be inlined", name, producer)
+    axes = _plain_axes(operation, producer, store.index)
+    check_inputs(operation, state, producer)
+    readers = [b for b, _ in state.readers(name)]
+    if not readers:
+        raise refusal(operation, "the block must have a consumer", "none", producer)
+    for reader in readers:
+        _, at = state.block(operation, reader.name)
+        state.swap(at, _inlined(state, reader, name, axes, store.value))
+    _, path = state.block(operation, block)
+    state.swap(path, None)
+    drop_buffer(state, name)
+    state.gone[producer.name] = operation
+
+
+def _map_store(operation: str, state: State, block: Block) -> Store:
+    store = store_of(block)
+    guards = [p for p in conjuncts(block.where) if not is_domain_guard(p, block.iters)]
+    if store is None or not is_map(block) or guards:
+        raise refusal(operation, "the block must store each element once, from its iters alone",
+                      block.name, block)  # fmt: skip
+    writers = [b.name for b, _ in state.writers(store.buffer.name)]
+    if writers != [block.name]:
+        raise refusal(operation, "the block must be the only writer of its buffer",
+                      ", ".join(writers), block)  # fmt: skip
+    return store
+
+
+def _plain_axes(operation: str, block: Block, index: tuple[Expr, ...]) -> list[Expr | None]:
+    """The iter that each dimension of ``index`` is; None where it is the constant 0."""
+    known = {it.axis for it in block.iters}
+    axes: list[Expr | None] = []
+    for expr in index:
+        if expr not in known and not (expr.is_const and expr.attr == 0):
+            raise refusal(operation, "each index must be an iter", repr(expr), block,
+                          "Use it before transform_layout.")  # fmt: skip
+        axes.append(expr if expr in known else None)
+    return axes
+
+
+def _inlined(state: State, reader: Block, name: str, axes: list[Expr | None], value: Expr) -> Block:
+    """``reader`` with ``value`` for each load of buffer ``name``."""
+    extents = {it.axis: it.extent for it in reader.iters} | state.accesses(reader).inner
+
+    def change(node: Expr) -> Expr | None:
+        if node.op != "load" or node.attr.name != name:
+            return None
+        values = {a: e for a, e in zip(axes, node.args, strict=True) if a is not None}
+        return substituted(value, values, extents)
+
+    return map_block(reader, lambda e: transform(e, change))
+
+
+def substituted(value: Expr, values: Mapping[Expr, Expr], extents: Mapping[Expr, int]) -> Expr:
+    """``value`` with axes replaced and the indices of its loads simplified; other axes, which have
+    one value only, become 0."""
+
+    def change(node: Expr) -> Expr | None:
+        if node.op == "var":
+            return values.get(node, const(0, i32))
+        if node.op == "load":
+            return Expr("load", node.type, tuple(simplify(e, extents) for e in node.args),
+                        node.attr)  # fmt: skip
+        return None
+
+    return transform(value, change)
+
+
+def map_block(block: Block, change: Callable[[Expr], Expr]) -> Block:
+    """``block`` with ``change`` applied to the expressions of its body and init."""
+
+    def whole(stmt: Stmt) -> Stmt:
+        return map_exprs(stmt, change)
+
+    init = None if block.init is None else whole(block.init)
+    return replace(block, body=whole(block.body), init=init)
+
+
+def drop_buffer(state: State, name: str) -> None:
+    """Takes the declaration of a local buffer away."""
+
+    def change(node: Stmt) -> Stmt | None:
+        return node.body if isinstance(node, Alloc) and node.buffer.name == name else None
+
+    state.body = transform_stmt(state.body, change)
+
+
+def reverse_compute_inline(state: State, block: BlockName) -> None:
+    """Makes the producer of a map's only local input store the map's value instead."""
+    operation = "reverse_compute_inline"
+    consumer, path = state.block(operation, block)
+    store = _map_store(operation, state, consumer)
+    producer, read, source = _only_producer(operation, state, consumer)
+    check_result_unread(operation, state, consumer, producer)
+    axes = _plain_axes(operation, consumer, read)
+    here = {it.axis: it.extent for it in producer.iters}
+    values: dict[Expr, Expr] = {}
+    for axis, expr in zip(axes, source.index, strict=True):
+        if axis is None:
+            continue
+        extent = next(it.extent for it in consumer.iters if it.axis is axis)
+        _, high = bounds(expr, here)
+        if axis in values or high is None or high >= extent:
+            raise refusal(operation, "the consumer must read all that the producer stores, each "
+                          "element at its own iters", repr(expr), consumer)  # fmt: skip
+        values[axis] = expr
+    idle = [it.axis for it in consumer.iters if it.extent > 1 and it.axis not in values]
+    if idle:
+        raise refusal(operation, "each iter must stand in the index of the input",
+                      ", ".join(str(a.attr) for a in idle), consumer)  # fmt: skip
+
+    def change(node: Expr) -> Expr | None:
+        return source.value if node.op == "load" and node.attr == source.buffer else None
+
+    extents = {it.axis: it.extent for it in producer.iters}
+    moved = substituted(store.value, values, extents)
+    index = tuple(simplify(_bound(e, values), extents) for e in store.index)
+    fresh = replace(producer, body=Store(store.buffer, index, transform(moved, change)))
+    state.swap(path, None)
+    _, at = state.block(operation, producer.name)
+    state.swap(at, fresh)
+    drop_buffer(state, source.buffer.name)
+    state.gone[consumer.name] = operation
+
+
+def _bound(expr: Expr, values: Mapping[Expr, Expr]) -> Expr:
+    zero = const(0, i32)
+    return transform(expr, lambda node: values.get(node, zero) if node.op == "var" else None)
+
+
+def _only_producer(
+    operation: str, state: State, consumer: Block
+) -> tuple[Block, tuple[Expr, ...], Store]:
+    """The producer, the index at which the consumer reads its buffer, and its store."""
+    reads = [a for a in state.accesses(consumer).reads if state.is_local(a.buffer.name)]
+    refused: ScheduleError | None = None
+    for read in reads:
+        name = read.buffer.name
+        users = [b.name for b, _ in state.readers(name)]
+        writers = [b for b, _ in state.writers(name)]
+        if users == [consumer.name] and len(writers) == 1 and is_map(writers[0]):
+            store = _map_store(operation, state, writers[0])
+            if sum(a.buffer.name == name for a in reads) == 1:
+                return writers[0], read.index, store
+        refused = refusal(operation, "the producer must be a map that only this block reads, at "
+                          "one index", name, consumer)  # fmt: skip
+    raise refused or refusal(operation, "the block must read a local buffer", "none", consumer)

@@ -1,0 +1,189 @@
+"""Reductions taken apart: the init as a block of its own, or partial results in a buffer.
+
+decompose_reduction("sum", "k"):    s[i] = 0                    block "sum_init"
+                                    for k: s[i] += x[i, k]      block "sum"
+rfactor("sum", "k_0"):    for k_0: for k_1: r[k_0, i] += x[...]   block "sum_rf"
+                          for k_0: s[i] += r[k_0, i]              block "sum"
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..tir.expr import Expr, as_expr, const, load, make, substitute, var
+from ..tir.linear import Linear, from_linear, linear
+from ..tir.stmt import Block, Buffer, For, Iter, Stmt, Store
+from ..tir.types import Type
+from .blocks import Reduction, init_reads, is_reduction, reduction_of
+from .build import (
+    allocate,
+    buffer_name,
+    iter_name,
+    iters_of,
+    nest_of,
+    put_after,
+    put_before,
+    top_of,
+)
+from .errors import refusal
+from .index import axes_in, bounds
+from .state import BlockName, Loop, State, conjoin, conjuncts, replace_axes
+from .tree import blocks_below, loops_of
+
+
+def decompose_reduction(state: State, block: BlockName, loop: Loop) -> str:
+    """Makes the init of a reduction a block before ``loop``. Gives its name."""
+    operation = "decompose_reduction"
+    node, path = state.block(operation, block)
+    target = state.loop(operation, loop)
+    at = target[-1]
+    loops = loops_of(path)
+    place = next((k for k, item in enumerate(loops) if item is at), None)
+    if node.init is None or not is_reduction(node):
+        raise refusal(operation, "the block must be a reduction with an init", node.name, node)
+    if place is None:
+        raise refusal(operation, "the loop must stand around the block", str(loop), node)
+    reducing = _axes_of(node, reduce=True)
+    late = [item for item in loops[:place] if item.axis in reducing]
+    if late:
+        raise refusal(operation, "no reduction may run outside the loop",
+                      f"{late[0].axis.attr} outside {loop}", late[0],
+                      f"Give {late[0].axis.attr} or a loop around it.")  # fmt: skip
+    spatial = _axes_of(node, reduce=False)
+    if spatial & reducing:
+        raise refusal(operation, "each loop must be spatial or a reduction", "one that is both",
+                      node)  # fmt: skip
+    _check_init_ready(state, node, at)
+    kept = [item for item in loops[place:] if item.axis in spatial]
+    name = state.fresh(f"{node.name}_init")
+    guards = _spatial_guards(operation, node, reducing)
+    first: Stmt = Block(name, tuple(it for it in node.iters if not it.reduce), node.init,
+                        where=conjoin(guards))  # fmt: skip
+    values: dict[Expr, Expr] = {
+        item.axis: state.axis(f"{item.axis.attr}_init", item.extent) for item in kept
+    }
+    first = replace_axes(first, values, state.extents)
+    for item in reversed(kept):
+        first = For(values[item.axis], item.extent, item.kind, first)
+    state.swap(path, replace(node, init=None))
+    put_before(state, state.loop(operation, loop), first)
+    return name
+
+
+def _check_init_ready(state: State, block: Block, at: Stmt) -> None:
+    """What the init reads must not be written below the loop that it goes before."""
+    wanted = init_reads(block)
+    for other in blocks_below(at):
+        for access in state.accesses(other).writes:
+            if access.buffer.name in wanted and other.name != block.name:
+                raise refusal("decompose_reduction", "what the init reads must be ready before the "
+                              "loop", f"{access.buffer.name}, which {other.name} writes", at)  # fmt: skip
+
+
+def _axes_of(block: Block, reduce: bool) -> frozenset[Expr]:
+    return frozenset[Expr]().union(
+        *(axes_in(it.binding) for it in block.iters if it.reduce == reduce)
+    )
+
+
+def _spatial_guards(operation: str, block: Block, reducing: frozenset[Expr]) -> list[Expr]:
+    """The guards that the init needs; those that keep a reduce iter in its range hold at 0."""
+    reduce_iters = {it.axis for it in block.iters if it.reduce}
+    kept = []
+    for part in conjuncts(block.where):
+        axes = axes_in(part)
+        if axes & reducing:
+            raise refusal(operation, "a guard must speak of one iter", repr(part), block)
+        if not axes & reduce_iters:
+            kept.append(part)
+    return kept
+
+
+def rfactor(state: State, block: BlockName, loop: Loop) -> str:
+    """Lets a reduction loop make partial results, one for each of its values, which a second
+    block then joins under the old name. Gives the name of the block of partial results."""
+    operation = "rfactor"
+    node, path = state.block(operation, block)
+    at = state.loop(operation, loop)[-1]
+    found = reduction_of(node)
+    if found is None or found.init is None or not is_reduction(node):
+        raise refusal(operation, "the block must be a reduction with an init", node.name, node)
+    assert isinstance(at, For)
+    split = _factored(state, node, at)
+    readers = [b.name for b in blocks_below(top_of(path)[-1])
+               if b.name != node.name and state.accesses(b).of(found.buffer.name)]  # fmt: skip
+    if readers:
+        raise refusal(operation, "no other block may touch the result within the block's loops",
+                      ", ".join(readers), node, "Use rfactor before compute_at.")  # fmt: skip
+    partial = Buffer(buffer_name(state, f"{found.buffer.name}_rf"), found.buffer.type,
+                     (at.extent, *found.buffer.shape))  # fmt: skip
+    name = state.fresh(f"{node.name}_rf")
+    state.swap(path, _partial_block(state, name, node, found, split, partial, at))
+    _, path = state.block(operation, name)
+    put_after(state, top_of(path), nest_of(_joining_block(state, node, found, partial)))
+    allocate(state, partial)
+    return name
+
+
+def _factored(state: State, block: Block, loop: For) -> tuple[Iter, int, Expr]:
+    """The reduce iter that the loop drives, by which factor, and the rest of its binding."""
+    driven = [it for it in block.iters if loop.axis in axes_in(it.binding)]
+    form = linear(driven[0].binding) if driven else None
+    if form is None or len(driven) != 1 or not driven[0].reduce or loop.axis not in form.terms:
+        raise refusal("rfactor", "the loop must drive one reduce iter", str(loop.axis.attr), loop)
+    guards = [p for p in conjuncts(block.where)
+              if axes_in(p) & {driven[0].axis, loop.axis}]  # fmt: skip
+    if guards:
+        raise refusal("rfactor", "the reduction must not be guarded", repr(guards[0]), loop,
+                      "Split it by factors that divide, or with tail=\"peel\".")  # fmt: skip
+    rest = Linear({a: c for a, c in form.terms.items() if a is not loop.axis}, form.constant)
+    if any(loop.axis in axes_in(a) for a in rest.terms) or rest.constant:
+        raise refusal("rfactor", "the loop must drive one reduce iter", str(loop.axis.attr), loop)
+    return driven[0], form.terms[loop.axis], from_linear(rest)
+
+
+def _partial_block(
+    state: State, name: str, block: Block, found: Reduction, split: tuple[Iter, int, Expr],
+    partial: Buffer, loop: For,
+) -> Block:  # fmt: skip
+    it, factor, rest = split
+    part = var(iter_name(block, f"{it.axis.attr}_part"))
+    iters = [Iter(part, loop.extent, False, loop.axis)]
+    value = part * factor
+    for old in block.iters:
+        if old.axis is not it.axis:
+            iters.append(old)
+        elif not rest.is_const:
+            iters.append(replace(old, extent=_reach(rest, state), binding=rest))
+            value = value + old.axis
+    term = substitute(found.value, {it.axis: value})
+    index = (part, *found.index)
+    if not any(new.reduce for new in iters):
+        return replace(block, name=name, iters=tuple(iters), init=None,
+                       body=Store(partial, index, term))  # fmt: skip
+    first = const(_neutral(found.op, found.buffer.type), found.buffer.type)
+    body = make(found.op, load(partial, *index), term)
+    return replace(block, name=name, iters=tuple(iters), init=Store(partial, index, first),
+                   body=Store(partial, index, body))  # fmt: skip
+
+
+def _reach(rest: Expr, state: State) -> int:
+    """How many values the rest of the iter takes."""
+    _, high = bounds(rest, state.extents)
+    assert high is not None
+    return high + 1
+
+
+def _neutral(op: str, kind: Type) -> int:
+    """The value that changes nothing."""
+    return {"min": kind.high, "max": kind.low, "and_": -1}.get(op, 0)
+
+
+def _joining_block(state: State, block: Block, found: Reduction, partial: Buffer) -> Block:
+    spatial = [(str(it.axis.attr), it.extent, False) for it in block.iters if not it.reduce]
+    iters = iters_of(state, block.name, [*spatial, ("part", partial.shape[0], True)])
+    part = load(partial, iters[-1].axis, *found.index)
+    body = make(found.op, load(found.buffer, *found.index), part)
+    assert found.init is not None
+    return Block(block.name, iters, Store(found.buffer, found.index, body),
+                 Store(found.buffer, found.index, as_expr(found.init, found.buffer.type)))  # fmt: skip
