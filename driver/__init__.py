@@ -1,1 +1,23 @@
-"""The public face: tune, compile, replay, load, the command line and the model zoo."""
+"""The public face: tune, compile, replay, load, the command line and the model zoo.
+
+The functions stand in ``api.py``; they are handed out on first use, so that a worker process that
+needs one file of this folder does not import the others.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .api import compile as compile
+    from .api import load as load
+    from .api import replay as replay
+    from .api import tune as tune
+
+__all__ = ["compile", "load", "replay", "tune"]
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        from importlib import import_module
+
+        return getattr(import_module(".api", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,7 @@ The task is rebuilt in workers from its payload: the kernel, the node it came fr
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from time import perf_counter
 
@@ -79,7 +79,14 @@ class KernelTask:
 
     @cached_property
     def template(self) -> Template:
-        return template_for(self.kernel.func, self.machine)
+        """The template for the TCM that other kernels' tensors leave."""
+        machine = replace(self.machine, tcm=self.machine.tcm - self.held)
+        return template_for(self.kernel.func, machine)
+
+    @property
+    def held(self) -> int:
+        """Bytes of TCM that tensors of other kernels hold while this one runs."""
+        return int(self.kernel.func.attrs.get("held", 0))
 
     @property
     def space(self) -> Space:
@@ -94,9 +101,7 @@ class KernelTask:
     def ddr_bytes(self) -> int:
         """Compulsory bytes: weights, and the activations that the plan places in DDR."""
         total = self.kernel.weight_bytes
-        names = dict(zip(("x", "a", "b"), self.kernel.inputs, strict=False))
         outside = {p.name for p in self.kernel.func.params if p.scope == "ddr"}
-        del names
         activations = [
             p for p in self.kernel.func.params if p.name not in self.kernel.func.constants
         ]
@@ -121,10 +126,10 @@ class KernelTask:
         program = build(self.template.apply(point), self.machine)
         listing = compile_program(program, self.machine)
         found = Compiled(point, program, listing, cost(listing))
-        if found.cost.tcm > self.machine.tcm:
+        if found.cost.tcm > self.machine.tcm - self.held:
             raise ScheduleError(
-                f"place: a kernel's buffers must fit into TCM ({self.machine.tcm} bytes), "
-                f"but they take {found.cost.tcm}"
+                f"place: a kernel's buffers must fit into TCM ({self.machine.tcm} bytes, of which "
+                f"others hold {self.held}), but they take {found.cost.tcm}"
             )
         if found.cost.cycles < self.bound:
             raise KernelError(

@@ -1,0 +1,136 @@
+"""Costs of kernels at points, and the default points, found in worker processes.
+
+    found = choose(tasks, {}, measurer)             # the default of each
+    found[task.key].point, found[task.key].cost.cycles
+
+A worker measures as it does for the tuner; what it is given to measure is the choice itself.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..schedule.knobs import Point, Space
+from ..target.dsp.cycles import Cost
+from ..target.errors import SelectError
+from ..tuner.measure import Measurer
+from ..tuner.task import OK, Measured, Spec
+from .task import KernelTask
+
+Heard = Callable[[KernelTask, "Choice"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A kernel's point and what it costs there."""
+
+    point: Point
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen(Measured):
+    """A measurement that says what was chosen."""
+
+    choice: Choice | None = None
+
+
+class Chooser:
+    """A kernel to whose default an empty point stands; any other point is costed as it is."""
+
+    simulated = True
+
+    def __init__(self, task: KernelTask) -> None:
+        self.task = task
+
+    @property
+    def key(self) -> str:
+        return f"choice of {self.task.key}"
+
+    @property
+    def name(self) -> str:
+        return self.task.name
+
+    @property
+    def kind(self) -> str:
+        return self.task.kind
+
+    @property
+    def space(self) -> Space:
+        return self.task.space
+
+    @property
+    def default(self) -> Point:
+        return {}
+
+    @property
+    def weight(self) -> int:
+        return self.task.weight
+
+    @property
+    def bound(self) -> float:
+        return self.task.bound
+
+    @property
+    def spec(self) -> Spec:
+        inner = self.task.spec
+        return Spec("dovetail.driver.choose:rebuild", pickle.dumps(inner.payload))
+
+    def measure(self, point: Point) -> Measured:
+        point = point or self.task.default
+        cost = self.task.compiled(point).cost
+        return Chosen(OK, cost.cycles, choice=Choice(point, cost))
+
+    def check(self, point: Point) -> tuple[bool, str]:
+        return self.task.check(point or self.task.default)
+
+    def prior(self, point: Point) -> float:
+        return 1.0
+
+    def features(self, point: Point) -> NDArray[np.float64]:
+        return np.zeros(0)
+
+
+def rebuild(payload: bytes) -> Chooser:
+    """A worker's copy of the chooser."""
+    from .task import rebuild as task
+
+    return Chooser(task(pickle.loads(payload)))
+
+
+def choose(
+    tasks: Sequence[KernelTask],
+    points: Mapping[str, Point],
+    measurer: Measurer,
+    heard: Heard | None = None,
+) -> dict[str, Choice]:
+    """The cost of each task at its point in ``points``, or at its default; by key.
+
+    SelectError names the kernel that has no code.
+    """
+    large_first = sorted(tasks, key=lambda task: -task.kernel.macs)
+    waiting = [
+        (task, measurer.start(Chooser(task), "measure", [points.get(task.key, {})]))
+        for task in large_first
+    ]
+    found: dict[str, Choice] = {}
+    for task, answers in waiting:
+        found[task.key] = _taken(task, answers()[0])
+        if heard:
+            heard(task, found[task.key])
+    return found
+
+
+def _taken(task: KernelTask, answer: Measured) -> Choice:
+    if isinstance(answer, Chosen) and answer.choice is not None:
+        return answer.choice
+    raise SelectError(
+        f"compile: each kernel needs code for {task.machine.name}, but {task.name!r} "
+        f"({task.kind}, {task.kernel.origin or 'made by the compiler'}) has none: "
+        f"{answer.message}"
+    )

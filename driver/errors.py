@@ -1,0 +1,30 @@
+"""What a user can get wrong, as one sentence: the command line prints it and ends with code 2."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """An argument of the public functions or of the command line that cannot be used."""
+
+
+def user_errors() -> tuple[type[Exception], ...]:
+    """All errors that speak of what came from outside, not of a fault of our own."""
+    from ..graph.errors import UnsupportedModel
+    from ..quant.errors import CalibrationError, QuantizationError
+    from ..target.dsp.machine import MachineError
+    from ..target.errors import SelectError
+    from ..tuner.log import LogError
+    from ..tuner.task import TuneError
+    from .zoo import UnknownModel
+
+    return (
+        InputError,
+        UnsupportedModel,
+        CalibrationError,
+        QuantizationError,
+        MachineError,
+        SelectError,
+        LogError,
+        TuneError,
+        UnknownModel,
+    )

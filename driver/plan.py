@@ -1,0 +1,187 @@
+"""The memory plan: where each activation of a model lies, in TCM or in DDR, and at which offset.
+
+    found = plan(graph, kernels, machine)
+    found.spots["relu"]                       # Spot(scope="tcm", offset=2432, size=8192)
+    found.held[3]                             # TCM that the fourth kernel must leave alone
+
+Inputs and outputs of the model are in DDR. Another activation is in TCM if, at every kernel of its
+life, it fits there beside the others and what the kernel itself needs; those go first that are used
+most in the shortest life. Offsets are first fit. A kernel that moves no byte has no code: its
+output lies where its input does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+from ..graph.graph import Graph
+from ..graph.kernels import Kernel
+from ..graph.physical import physical
+from ..target.dsp.machine import Machine
+from ..tir.stmt import Alloc, walk_stmt
+
+ALIGN = 128  # bytes; as many stand as slack behind each tensor
+STREAMED = 2  # a kernel's weights and scratch count for at most TCM / this: larger ones stream
+STAGED = 4  # and an operand in DDR for at most TCM / this
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A tensor's place; ``size`` is that of its stored form."""
+
+    scope: str
+    offset: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        return self.offset + room(self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``tcm`` and ``ddr`` are the bytes of the two arenas, ``code[i]`` whether kernel i has any."""
+
+    spots: Mapping[str, Spot]
+    code: tuple[bool, ...]
+    held: tuple[int, ...]  # a kernel: bytes of TCM that its own places may not use
+    tcm: int
+    ddr: int
+
+
+@dataclass(slots=True)
+class _Life:
+    """A stored tensor: the names it has, and the kernels from its definition to its last use."""
+
+    names: list[str]
+    size: int
+    first: int
+    last: int
+    outside: bool  # an input or output of the model
+    uses: list[int] = field(default_factory=list)  # the kernels whose operand it is
+
+    @property
+    def steps(self) -> range:
+        return range(max(self.first, 0), self.last + 1)
+
+
+def room(size: int) -> int:
+    """Bytes that a tensor takes: aligned, with its slack."""
+    return -(-size // ALIGN) * ALIGN + ALIGN
+
+
+def stored_bytes(graph: Graph, tensor: str) -> int:
+    return prod(physical(graph.types[tensor].shape))
+
+
+def plan(graph: Graph, kernels: Sequence[Kernel], machine: Machine) -> Plan:
+    """Places of all activations; ``kernels`` are those of the graph's nodes, in order."""
+    code = tuple(not _moves_nothing(graph, kernel) for kernel in kernels)
+    lives = _lives(graph, kernels, code)
+    near = _choose(lives, [_need(kernel, machine) for kernel in kernels], machine)
+    spots: dict[str, Spot] = {}
+    sizes = {}
+    for scope in ("tcm", "ddr"):
+        chosen = [life for life in lives if (id(life) in near) == (scope == "tcm")]
+        offsets, sizes[scope] = _offsets(chosen)
+        for life, offset in zip(chosen, offsets, strict=True):
+            spots.update((name, Spot(scope, offset, life.size)) for name in life.names)
+    held = tuple(_held(lives, spots, number) for number in range(len(kernels)))
+    return Plan(spots, code, held, sizes["tcm"], sizes["ddr"])
+
+
+def _moves_nothing(graph: Graph, kernel: Kernel) -> bool:
+    """An alias kernel, unless the model's input would be its output."""
+    if not kernel.func.attrs.get("alias") or not kernel.inputs:
+        return False
+    return not (kernel.inputs[0] in graph.inputs and kernel.output in graph.outputs)
+
+
+def _lives(graph: Graph, kernels: Sequence[Kernel], code: Sequence[bool]) -> list[_Life]:
+    found: dict[str, _Life] = {}
+    for name in graph.inputs:
+        found[name] = _Life([name], stored_bytes(graph, name), -1, -1, True)
+    for number, kernel in enumerate(kernels):
+        for name in kernel.inputs:
+            found[name].last = number
+        if code[number]:
+            size = stored_bytes(graph, kernel.output)
+            life = _Life([kernel.output], size, number, number, False)
+            for used in {id(found[name]): found[name] for name in kernel.inputs}.values():
+                used.uses.append(number)
+            life.uses.append(number)
+        else:
+            life = found[kernel.inputs[0]]
+            life.names.append(kernel.output)
+        found[kernel.output] = life
+    for name in graph.outputs:
+        if name in found:
+            found[name].outside, found[name].last = True, len(kernels)
+    return list({id(life): life for life in found.values()}.values())
+
+
+def _need(kernel: Kernel, machine: Machine) -> int:
+    """TCM for a kernel's scratch and staged constants, streamed where they are large."""
+    own = [
+        s.buffer.bytes
+        for s in walk_stmt(kernel.func.body)
+        if isinstance(s, Alloc) and s.buffer.scope == "tcm"
+    ]
+    constants = [p.bytes for p in kernel.func.params if p.name in kernel.func.constants]
+    return min(sum(map(room, own + constants)), machine.tcm // STREAMED)
+
+
+def _choose(lives: Sequence[_Life], need: Sequence[int], machine: Machine) -> set[int]:
+    """The tensors for TCM, by identity: those with the most uses a step of life first."""
+    near: set[int] = set()
+    taken = list(need)
+    staged = {id(life): min(room(life.size), machine.tcm // STAGED) for life in lives}
+    for life in lives:
+        for number in life.uses:
+            taken[number] += staged[id(life)]
+    order = sorted(
+        (life for life in lives if not life.outside),
+        key=lambda life: (-len(life.uses) / (len(life.steps) + 1), life.first),
+    )
+    for life in order:
+        more = {
+            number: room(life.size) - (staged[id(life)] if number in life.uses else 0)
+            for number in life.steps
+        }
+        if all(taken[number] + size <= machine.tcm for number, size in more.items()):
+            near.add(id(life))
+            for number, size in more.items():
+                taken[number] += size
+    return near
+
+
+def _offsets(lives: Sequence[_Life]) -> tuple[list[int], int]:
+    """The lowest free offset for each tensor, in order of birth, and the arena's size."""
+    placed: list[tuple[_Life, int]] = []
+    for life in lives:
+        busy = sorted((at, at + room(other.size)) for other, at in placed if _meet(life, other))
+        placed.append((life, _gap(busy, room(life.size))))
+    size = max((at + room(life.size) for life, at in placed), default=0)
+    return [at for _, at in placed], size
+
+
+def _meet(one: _Life, other: _Life) -> bool:
+    return one.first <= other.last and other.first <= one.last
+
+
+def _gap(busy: Iterable[tuple[int, int]], size: int) -> int:
+    at = 0
+    for start, end in busy:
+        if start - at >= size:
+            break
+        at = max(at, end)
+    return at
+
+
+def _held(lives: Sequence[_Life], spots: Mapping[str, Spot], number: int) -> int:
+    """TCM up to the last live tensor, without the kernel's own operands, which it counts itself."""
+    near = [life for life in lives if spots[life.names[0]].scope == "tcm" and number in life.steps]
+    top = max((spots[life.names[0]].end for life in near), default=0)
+    return max(top - sum(life.size for life in near if number in life.uses), 0)

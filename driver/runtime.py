@@ -1,0 +1,67 @@
+"""Runs a whole compiled model: stored tensors at their planned places in two arenas.
+
+    runtime = Runtime(ready, {key: point})
+    outputs = runtime.run([u8_array])
+
+Tensors are read and written where the memory plan puts them, so a plan in which live tensors
+overlap gives wrong bytes. Scratch of a kernel is its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+
+from ..graph.graph import Array
+from ..graph.physical import pack, unpack
+from ..schedule.knobs import Point
+from ..target.dsp.pipeline import build
+from ..target.jit import Bytes, Kernel, buffer, jit
+from .plan import Spot
+from .prepare import Ready
+from .task import KernelTask
+
+PAD = 77  # what stands in the pads of inputs, where nothing may depend on it
+
+
+class Runtime:
+    """A model's JITed kernels and its memory; kernels are compiled at the first run."""
+
+    def __init__(self, ready: Ready, points: Mapping[str, Point]) -> None:
+        self.ready, self.points = ready, points
+        self.arenas = {"tcm": buffer(ready.plan.tcm), "ddr": buffer(ready.plan.ddr)}
+        self._steps: list[tuple[Kernel, list[int]]] | None = None
+        self._lock = threading.Lock()
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """The u8 outputs for u8 ``inputs``."""
+        graph = self.ready.graph
+        with self._lock:
+            for name, array in zip(graph.inputs, inputs, strict=True):
+                stored = pack(array, graph.types[name].shape, PAD)
+                self._bytes(self.ready.plan.spots[name])[:] = stored.reshape(-1)
+            for kernel, addresses in self.steps:
+                kernel.run(addresses)
+            return [self._output(name) for name in graph.outputs]
+
+    @property
+    def steps(self) -> list[tuple[Kernel, list[int]]]:
+        """Each kernel's native function and the addresses of its operands."""
+        if self._steps is None:
+            self._steps = [self._step(task) for task in self.ready.kernels]
+        return self._steps
+
+    def _step(self, task: KernelTask) -> tuple[Kernel, list[int]]:
+        kernel = jit(build(task.template.apply(self.points[task.key]), task.machine))
+        tensors = [*task.kernel.inputs, task.kernel.output]
+        spots = [self.ready.plan.spots[name] for name in tensors]
+        return kernel, [self.arenas[s.scope].ctypes.data + s.offset for s in spots]
+
+    def _bytes(self, spot: Spot) -> Bytes:
+        return self.arenas[spot.scope][spot.offset : spot.offset + spot.size]
+
+    def _output(self, name: str) -> Array:
+        graph = self.ready.graph
+        if name in graph.constants:
+            return graph.constants[name]
+        return unpack(self._bytes(self.ready.plan.spots[name]), graph.types[name].shape)

@@ -1,0 +1,210 @@
+"""A compiled model: torch in, torch out, with what each of its kernels costs and why.
+
+tuned(x)                     # float32, dequantized
+tuned.integers(x)            # the same in raw integers
+tuned.reference(x)           # by the graph's evaluator: equal to tuned(x), byte for byte
+tuned.kernels[0].stalls      # {"late operand": 12, "dma": 300, "barrier": 100}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from ..graph.evaluate import evaluate
+from ..graph.graph import Array
+from ..quant.affine import dequantize_outputs, quantize_inputs
+from ..schedule.knobs import Point
+from ..target.dsp.cycles import Cost
+from .choose import Choice
+from .errors import InputError
+from .prepare import Ready, as_array
+from .task import KernelError, KernelTask
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .runtime import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes: the peak of each memory, the model's constants, and the code of all kernels."""
+
+    ddr: int
+    tcm: int
+    weights: int
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One kernel in the order in which they run. ``stalls`` are cycles by cause."""
+
+    name: str
+    kind: str
+    key: str
+    macs: int
+    cycles: int
+    bound: int
+    default_cycles: int
+    packets: int
+    stalls: Mapping[str, int]
+    dma_bytes: int
+    dma_wait: int
+    tcm: int
+    spills: int
+    slot_use: float
+    multiplier_use: float
+    dots_per_packet: float
+    code_bytes: int
+    placement: Mapping[str, str]
+    point: Point
+    origin: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A kernel of a log measured once more: what the log says, and what is true now."""
+
+    name: str
+    status: str
+    logged: float | None
+    cycles: float | None
+    message: str
+
+    @property
+    def same(self) -> bool:
+        return self.status == "ok" and self.logged == self.cycles
+
+
+class Tuned:
+    """A model at one point a kernel; ``choices`` and ``defaults`` go by the kernels' keys."""
+
+    def __init__(
+        self,
+        ready: Ready,
+        choices: Mapping[str, Choice],
+        defaults: Mapping[str, int],
+        drift: Sequence[Drift] = (),
+    ) -> None:
+        self.ready, self.choices, self.defaults = ready, dict(choices), dict(defaults)
+        self.drift = tuple(drift)  # of a replay in the mode verify
+        self.target = ready.machine.name
+
+    def __call__(self, *inputs: object) -> Tensor | tuple[Tensor, ...]:
+        """The outputs in reals; one input or a tuple, as the model takes them."""
+        return self._real(self._run(inputs))
+
+    def integers(self, *inputs: object) -> Tensor | tuple[Tensor, ...]:
+        """The outputs as the code leaves them: u8."""
+        return _torch(self._run(inputs))
+
+    def reference(self, *inputs: object) -> Tensor | tuple[Tensor, ...]:
+        """The outputs by the exact evaluation of the integer graph, dequantized the same way."""
+        return self._real(evaluate(self.ready.graph, self._quantized(inputs)))
+
+    @cached_property
+    def kernels(self) -> list[Row]:
+        """A row a kernel, in the order in which they run."""
+        return [self._row(task) for task in self.ready.kernels]
+
+    @property
+    def cycles(self) -> int:
+        return sum(row.cycles for row in self.kernels)
+
+    @property
+    def default_cycles(self) -> int:
+        """Cycles where every kernel runs its default schedule."""
+        return sum(row.default_cycles for row in self.kernels)
+
+    @property
+    def bound(self) -> int:
+        """Cycles that no code for these kernels in this memory plan can beat."""
+        return sum(row.bound for row in self.kernels)
+
+    @cached_property
+    def memory(self) -> Memory:
+        """What the model takes."""
+        weights = sum(task.kernel.weight_bytes for task in self.ready.kernels)
+        code = sum(choice.cost.code_bytes for choice in self.choices.values())
+        tcm = max((row.tcm for row in self.kernels), default=0)
+        return Memory(self.ready.plan.ddr, tcm, weights, code)
+
+    def listing(self, name: str) -> str:
+        """The packed code of a kernel, as the assembler takes it."""
+        task = self.kernel(name)
+        compiled = task.compiled(self.choices[task.key].point)
+        expected = self.choices[task.key].cost.cycles
+        if compiled.cost.cycles != expected:
+            raise KernelError(
+                f"{name}: compiling again must give the same {expected} cycles, "
+                f"but gave {compiled.cost.cycles}; the model is from another version"
+            )
+        return compiled.listing.text
+
+    def kernel(self, name: str) -> KernelTask:
+        """The kernel of this name."""
+        found = next((task for task in self.ready.kernels if task.name == name), None)
+        if found is None:
+            known = ", ".join(task.name for task in self.ready.kernels)
+            raise InputError(f"kernel: must be one of {known}, but got {name!r}")
+        return found
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes the model to one file; ``dovetail.load`` reads it."""
+        from .store import save
+
+        save(self, path)
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        """The native code and its memory; compiled at the first use."""
+        from .runtime import Runtime
+
+        return Runtime(self.ready, {key: choice.point for key, choice in self.choices.items()})
+
+    def _run(self, inputs: Sequence[object]) -> list[Array]:
+        return self.runtime.run(self._quantized(inputs))
+
+    def _quantized(self, inputs: Sequence[object]) -> list[Array]:
+        graph = self.ready.graph
+        if len(inputs) == 1 and isinstance(inputs[0], (tuple, list)):
+            inputs = inputs[0]
+        arrays = [as_array(value) for value in inputs]
+        wanted = [graph.types[name].shape for name in graph.inputs]
+        if [array.shape for array in arrays] != wanted:
+            raise InputError(
+                f"run: the inputs must have the shapes {', '.join(map(str, wanted))}, "
+                f"but got {', '.join(str(array.shape) for array in arrays) or 'none'}"
+            )
+        return quantize_inputs(graph, arrays)
+
+    def _real(self, outputs: Sequence[Array]) -> Tensor | tuple[Tensor, ...]:
+        return _torch(dequantize_outputs(self.ready.graph, outputs))
+
+    def _row(self, task: KernelTask) -> Row:
+        choice, kernel = self.choices[task.key], task.kernel
+        cost: Cost = choice.cost
+        tensors = [*kernel.inputs, kernel.output]
+        return Row(
+            task.name, task.kind, task.key, kernel.macs, cost.cycles, int(task.bound),
+            self.defaults[task.key], cost.packets, dict(cost.stalls), cost.dma_bytes,
+            cost.dma_wait, cost.tcm + task.held, cost.spills, cost.slot_use,
+            cost.multiplier_use, cost.dots_per_packet, cost.code_bytes,
+            {name: self.ready.plan.spots[name].scope for name in tensors},
+            choice.point, kernel.origin,
+        )  # fmt: skip
+
+
+def _torch(arrays: Sequence[Array]) -> Tensor | tuple[Tensor, ...]:
+    import torch
+
+    tensors = tuple(torch.from_numpy(array.copy()) for array in arrays)
+    return tensors[0] if len(tensors) == 1 else tensors
