@@ -21,9 +21,9 @@ from ..tir.types import i32, u8
 from .graph import Array
 from .integer_row import integer, requant_of
 from .kernels import Kernel
-from .lower_nest import Axis, box, grown, variables
+from .lower_nest import Axis, grown, variables
 from .lower_site import Site, common_multiplier, per_channel, requantized
-from .lower_window import Source, Window, windowed
+from .lower_window import Source, Window, image_axes, windowed
 from .physical import Shape, as_image, axes, physical, place_of, round_up
 
 
@@ -129,12 +129,14 @@ def _dense(site: Site, x: Source, window: Window, weight: Array, kind: str) -> K
     wanted = height, as_image(site.output_shape)[3]
     zero = integer(site.node, "x_zero")
     depth = made.count * made.inputs
-    source = windowed(site.nests, x, window, wanted, width, depth, zero)
+    dense = made.count == 1
+    source = windowed(site.nests, x, window, wanted, width, depth, zero, dense)
     sums = _sums(site, pack_weight(weight, groups, many, made), stored)
     acc = _accumulator(site, output.shape)
     _dot(site, source, window, made, sums, acc)
     _requant(site, acc, sums)
     facts = {**window.facts, "groups": groups, "blocks": made.count, "images": images}
+    facts["zero"] = zero
     return site.kernel(kind, direct=source == x.buffer, **facts)
 
 
@@ -189,11 +191,11 @@ def _image_linear(site: Site, x: Buffer, shape: Shape, weight: Array) -> Kernel:
     made, many = merge_groups(1, depth, outputs, physical((1, outputs))[3])
     xp_shape = (1, images * planes, rows, made.inputs)
     xp = site.nests.alloc(Buffer("xp", u8, xp_shape, "tcm"))
-    whole = box(xp)
+    whole = image_axes(xp.shape)
     zero = integer(site.node, "x_zero")
     if made.inputs != depth:
         site.nests.add("fill", whole, Store(xp, variables(whole), const(zero, u8)))
-    loops = [Axis("n", images), Axis("h", rows), Axis("w", depth), Axis("c", planes)]
+    loops = [Axis("n", images), Axis("ih", rows), Axis("iw", depth), Axis("c", planes)]
     n, h, w, c = variables(loops)
     at = (const(0, i32), n * planes + c, h, w)
     site.nests.add("copy", loops, Store(xp, at, x[n, h, w, c]))

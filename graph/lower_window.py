@@ -9,7 +9,8 @@ from ..tir.stmt import Buffer, Store
 from ..tir.types import u8
 from .graph import Node
 from .integer_row import Pads, pads, pair
-from .lower_nest import Axis, Nests, box, variables
+from .lower_nest import Axis, Nests, variables
+from .physical import round_up
 
 Size = tuple[int, int]
 
@@ -80,27 +81,48 @@ def reads_direct(x: Source, window: Window, count: Size, columns: int, channels:
 
 
 def windowed(
-    nests: Nests, x: Source, window: Window, count: Size, columns: int, channels: int, fill: int
+    nests: Nests,
+    x: Source,
+    window: Window,
+    count: Size,
+    columns: int,
+    channels: int,
+    fill: int,
+    dense: bool = False,
 ) -> Buffer:
     """The buffer that windows read at [n, row, column, channel]: the input, or a padded copy.
 
-    ``count`` windows are wanted, ``columns`` of them a row are computed.
+    ``count`` windows are wanted, ``columns`` of them a row are computed. For ``dense`` reductions
+    the copy has a round number of columns and channels, so that vectors can sum its pixels.
     """
-    if reads_direct(x, window, count, columns, channels):
+    if reads_direct(x, window, count, columns, channels) and not dense:
         return x.buffer
     images, _, _, deep = x.buffer.shape
     height, width = window.span((count[0], columns))
-    xp = nests.alloc(Buffer("xp", u8, (images, height, width, channels), "tcm"))
+    stored = channels
+    if dense:
+        width, stored = round_up(width, 32), _summable(channels)
+    xp = nests.alloc(Buffer("xp", u8, (images, height, width, stored), "tcm"))
     (top, _), (left, _) = window.padding
     rows, cols = min(x.size[0], height - top), min(x.size[1], width - left)
     depth = min(channels, deep)
-    if (rows, cols, depth) != (height, width, channels):
-        whole = box(xp)
+    if (rows, cols, depth) != (height, width, stored):
+        whole = image_axes(xp.shape)
         nests.add("fill", whole, Store(xp, variables(whole), const(fill, u8)))
     if rows > 0 and cols > 0:
-        sizes = (images, rows, cols, depth)
-        inner = [Axis(name, size) for name, size in zip("nhwc", sizes, strict=True)]
+        inner = image_axes((images, rows, cols, depth))
         n, h, w, c = variables(inner)
         at = (n, h + top if top else h, w + left if left else w, c)
         nests.add("copy", inner, Store(xp, at, x.buffer[n, h, w, c]))
     return xp
+
+
+def _summable(channels: int) -> int:
+    """Channels with pads: words in a power of two, or whole registers."""
+    if channels > 128:
+        return round_up(channels, 128)
+    return 4 << max(-(-channels // 4) - 1, 0).bit_length()
+
+
+def image_axes(sizes: tuple[int, ...]) -> list[Axis]:
+    return [Axis(name, size) for name, size in zip(("n", "ih", "iw", "c"), sizes, strict=True)]

@@ -155,9 +155,9 @@ class Emitter:
             assert isinstance(wide, Reg)
             return Half(wide, 0)
         if node.op == "tile" and node.args[0].type.lanes == 1:
-            cover = self.selector.cover(node, self._single)
+            cover = self.selector.cover(node, self._users)
             return self._emit(cover) if cover else self._splat(node)
-        cover = self.selector.cover(node, self._single)
+        cover = self.selector.cover(node, self._users)
         if cover is not None:
             return self._emit(cover)
         smaller = self.selector.expand(node)
@@ -166,8 +166,9 @@ class Emitter:
                               f" from {', '.join(str(a.type) for a in node.args)}")  # fmt: skip
         return self.operand(promote(smaller))
 
-    def _single(self, node: Expr) -> bool:
-        return self.uses.get(node, 1) <= 1 or not _registered(node.type)
+    def _users(self, node: Expr) -> int:
+        """Users of a value; one that fits no register cannot be shared and counts none."""
+        return self.uses.get(node, 1) if _registered(node.type) else 0
 
     def _emit(self, cover: Cover) -> Reg:
         operands = []

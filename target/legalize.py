@@ -148,13 +148,20 @@ class Legalizer:
         if sources is None:
             raise SelectError("lanes: a grouped sum must be of products of narrow operands")
 
+        few = inner.type.bits // sources[0].type.bits  # lanes that one instruction sums
+
         def leaf(*registers: Expr) -> Expr:
             wide = vector(inner.type, registers[0].type.lanes)
             a, b = (Expr("cast", wide, (register,)) for register in registers)
-            return make("group_sum", a * b, attr=node.attr)
+            return make("group_sum", a * b, attr=few)
 
+        if node.attr % few:
+            raise SelectError(
+                f"lanes: a grouped sum takes {few} lanes or more, but got {node.attr}"
+            )
         narrow = vector(sources[0].type, inner.type.lanes)
-        return _map(leaf, [self.tree(source) for source in sources], narrow)
+        sums = _map(leaf, [self.tree(source) for source in sources], narrow)
+        return _reduced(sums, node.attr // few)
 
     def _table(self, table: Expr, index: Expr) -> Expr:
         """A 256-entry byte table, by eight masked look-ups of 32 entries in two registers."""
@@ -179,6 +186,45 @@ def _shuffled(half: Expr) -> Expr:
     return make(
         "interleave", make("slice", half, attr=(0, lanes)), make("slice", half, attr=(lanes, lanes))
     )
+
+
+def _reduced(tree: Tree, n: int) -> Tree:
+    """Each ``n`` neighbouring lanes summed: whole registers first, then pairs of lanes."""
+    if n == 1:
+        return tree
+    registers = _in_order(tree)
+    lanes = registers[0].type.lanes
+    if n > lanes:
+        if n % lanes:
+            raise SelectError(f"lanes: a sum over lanes must take whole registers, but got {n}")
+        count = n // lanes
+        groups = [registers[i : i + count] for i in range(0, len(registers), count)]
+        registers, n = [_total(group) for group in groups], lanes
+    while n > 1:
+        if n % 2 or len(registers) % 2:
+            raise SelectError("lanes: a sum over lanes must fill registers, a power of two each")
+        halves = [_dealt(Parts("concat", (a, b)))
+                  for a, b in zip(registers[::2], registers[1::2], strict=True)]  # fmt: skip
+        registers = [register(even) + register(odd) for even, odd in halves]
+        n //= 2
+    return _halved("concat", list(registers))
+
+
+def _in_order(tree: Tree) -> list[Expr]:
+    """The registers of consecutive lanes."""
+    if isinstance(tree, Parts):
+        if tree.kind != "concat":
+            raise SelectError("lanes: a sum over lanes must be of lanes in memory order")
+        return [leaf for part in tree.parts for leaf in _in_order(part)]
+    return [register(tree)]
+
+
+def _total(terms: list[Expr]) -> Expr:
+    """The sum as a chain, so that later terms accumulate."""
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
 
 
 def _factors(node: Expr) -> tuple[Expr, Expr] | None:

@@ -65,13 +65,14 @@ class Selector:
         for expansion in expansions:
             self.expansions.setdefault(expansion.op, []).append(expansion)
 
-    def cover(self, node: Expr, single: Callable[[Expr], bool]) -> Cover | None:
-        """The best row for ``node``; ``single`` says whether a value has only this user."""
+    def cover(self, node: Expr, users: Callable[[Expr], int]) -> Cover | None:
+        """The best row for ``node``; ``users`` counts the users that a value has (0: it is none
+        that could be shared)."""
         if node.op == "call":
             return Cover(self.by_name[str(node.attr)], node.args, 1)
         best: Cover | None = None
         for row in self.by_root.get((node.op, node.type), ()):
-            found = self._match_row(row, node, single)
+            found = self._match_row(row, node, users)
             if found is not None and (best is None or _better(found, best)):
                 best = found
         return best
@@ -85,12 +86,14 @@ class Selector:
         return None
 
     def _match_row(
-        self, row: Instruction, node: Expr, single: Callable[[Expr], bool]
+        self, row: Instruction, node: Expr, users: Callable[[Expr], int]
     ) -> Cover | None:
-        matcher = _Matcher(single, _loose(row))
+        matcher = _Matcher(_loose(row))
         assert row.body is not None
-        if not matcher.match(row.body, node, True):
+        if not matcher.match(row.body, node):
             return None
+        if any(users(inner) > len(edges) for inner, edges in matcher.inside.items()):
+            return None  # somebody else needs a value that would vanish
         operands = []
         for parameter in row.parameters:
             bound = matcher.bindings.get(parameter.name)
@@ -148,13 +151,17 @@ def _kinds(row: Instruction) -> list[Type]:
 
 
 class _Matcher:
-    """Matches one row's body against a node; ``loose`` ignores the signs of types."""
+    """Matches one row's body against a node; ``loose`` ignores the signs of types.
 
-    def __init__(self, single: Callable[[Expr], bool], loose: bool) -> None:
-        self.single, self.loose = single, loose
+    ``inside`` has the nodes that the row takes in, with the (user, place) pairs seen there.
+    """
+
+    def __init__(self, loose: bool) -> None:
+        self.loose = loose
         self.bindings: Bindings = {}
+        self.inside: dict[Expr, set[tuple[Expr, int]]] = {}
 
-    def match(self, pattern: Expr, node: Expr, root: bool) -> bool:
+    def match(self, pattern: Expr, node: Expr) -> bool:
         if pattern.op == "var":
             return self._bind(pattern, node)
         if node.op == "const" and pattern.op != "const":
@@ -163,18 +170,21 @@ class _Matcher:
             return False
         if pattern.attr != node.attr or len(pattern.args) != len(node.args):
             return False
-        if not root and node.args and not self.single(node):
-            return False
-        saved = dict(self.bindings)
-        if self._all(pattern.args, node.args):
+        saved = dict(self.bindings), {k: set(v) for k, v in self.inside.items()}
+        if self._all(pattern.args, node):
             return True
         if len(node.args) == 2 and OPS[node.op].commutes:
-            self.bindings = saved
-            return self._all(pattern.args, node.args[::-1])
+            self.bindings, self.inside = saved
+            return self._all(pattern.args[::-1], node)
         return False
 
-    def _all(self, patterns: tuple[Expr, ...], nodes: tuple[Expr, ...]) -> bool:
-        return all(self.match(p, n, False) for p, n in zip(patterns, nodes, strict=True))
+    def _all(self, patterns: tuple[Expr, ...], node: Expr) -> bool:
+        for place, (pattern, arg) in enumerate(zip(patterns, node.args, strict=True)):
+            if not self.match(pattern, arg):
+                return False
+            if pattern.op != "var" and arg.args:
+                self.inside.setdefault(arg, set()).add((node, place))
+        return True
 
     def _same(self, a: Type, b: Type) -> bool:
         if a == b:

@@ -99,6 +99,35 @@ def _fold_division(expr: Expr) -> Linear | None:
     return left.plus(Linear({a: c // n for a, c in whole.items()}, form.constant // n))
 
 
+def joined(form: Linear) -> Linear:
+    """Digits put together again: c*n*(x // n) + c*(x % n) is c*x."""
+    changed = True
+    while changed:
+        changed = False
+        for atom, coefficient in form.terms.items():
+            if atom.op != "mod" or not atom.args[1].is_const:
+                continue
+            value, n = atom.args[0], int(atom.args[1].attr)
+            for upper in _quotients(value, n):
+                if form.terms.get(upper) == coefficient * n:
+                    rest = Linear({a: c for a, c in form.terms.items() if a not in (atom, upper)},
+                                  form.constant)  # fmt: skip
+                    form, changed = rest.plus(linear(value), coefficient), True
+                    break
+            if changed:
+                break
+    return form
+
+
+def _quotients(value: Expr, n: int) -> list[Expr]:
+    """The ways in which ``value // n`` may be written."""
+    found = [Expr("floordiv", i32, (value, const(n, i32)))]
+    if value.op == "floordiv" and value.args[1].is_const:
+        whole = const(n * int(value.args[1].attr), i32)
+        found.append(Expr("floordiv", i32, (value.args[0], whole)))
+    return found
+
+
 def from_linear(form: Linear) -> Expr:
     """The canonical expression: terms in order of creation of their atoms, the constant last."""
     total: Expr | None = None

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...target.dsp.machine import Machine
+from ...tir.passes.lift import lift
 from ...tir.stmt import PrimFunc
+from .conv2d import conv2d
 from .scalar import scalar
 from .template import Estimate, Template
 
-TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (scalar,)
+TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (conv2d, scalar)
 
 
 def template_for(func: PrimFunc, machine: Machine) -> Template:
     """The first template that takes the kernel; the scalar one takes all."""
+    lifted = lift(func)
     for make in TEMPLATES:
-        found = make(func, machine)
+        found = make(lifted, machine)
         if found is not None:
             return found
     raise AssertionError("the scalar template takes every kernel")

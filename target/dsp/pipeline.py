@@ -1,6 +1,6 @@
 """The dsp's pipeline: the list of passes from a scheduled kernel to its selected program.
 
-PrimFunc -> lower_blocks -> flatten_buffers -> vectorize_loops -> unroll_loops -> Program
+PrimFunc -> lower_blocks -> simplify_func -> flatten_buffers -> vectorize_loops -> unroll_loops -> Program
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from ...tir.passes.blocks import lower_blocks
 from ...tir.passes.flatten import flatten_buffers
+from ...tir.passes.simplify import simplify_func
 from ...tir.passes.unroll import unroll_loops
 from ...tir.passes.vectorize import vectorize_loops
 from ...tir.stmt import PrimFunc
@@ -19,6 +20,7 @@ from .rows import Roles, selector
 
 PASSES: tuple[Callable[[PrimFunc], PrimFunc], ...] = (
     lower_blocks,
+    simplify_func,
     flatten_buffers,
     vectorize_loops,
     unroll_loops,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..expr import Expr, transform
-from ..linear import Linear, from_linear, linear
+from ..linear import Linear, from_linear, joined, linear
 from ..stmt import Alloc, Buffer, Copy, PrimFunc, Stmt, Store, map_exprs, transform_stmt
 
 
@@ -58,4 +58,4 @@ def flat_index(buffer: Buffer, index: Sequence[Expr]) -> Expr:
     for extent, part in zip(reversed(buffer.shape), reversed(index), strict=True):
         form = form.plus(linear(part), stride)
         stride *= extent
-    return from_linear(form)
+    return from_linear(joined(form))

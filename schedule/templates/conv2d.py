@@ -1,0 +1,263 @@
+"""Dense convolution and matrix product: a tile of accumulators, weights as vectors, inputs as scalars.
+
+    parallel rows, columns, channel blocks      in the order that the point says
+      kh, kw, c/4                               one word of four inputs by 32 outputs a vector
+        tile: rows x columns x vectors          all in registers, each word used for all vectors
+      requantize the tile                       four accumulators narrow into one register
+
+Channels within a block of 32 * ways are dealt over ``ways`` vectors, so that narrowing, which
+interleaves, gives them back in order. Weights are unsigned (see ``offset.py``): two products a
+packet. ``xp`` is the padded input, ``csum`` and ``wsum`` the sums that the offset needs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...target.dsp.machine import Machine
+from ...tir.stmt import PrimFunc
+from ..knobs import Knob, Point, Space, choice, flag
+from ..schedule import Schedule
+from .offset import find_block, find_buffer, offset_weights
+from .template import Estimate, Template
+
+REGISTERS = 30  # vector registers that a tile may plan with
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The loop extents of one kernel, and how its output's channels fill vectors."""
+
+    images: int
+    height: int
+    width: int
+    outputs: int
+    taps: tuple[int, int]
+    words: int  # of four input channels
+    depth: int  # stored channels of a pixel of ``xp``
+    rows: int  # of ``xp``
+    columns: int
+
+    @property
+    def ways(self) -> int:
+        """Vectors of 32 channels that one register of bytes holds."""
+        return min(self.outputs, 128) // 32
+
+    @property
+    def block(self) -> int:
+        """Channels that are stored together."""
+        return 32 * self.ways
+
+    @property
+    def blocks(self) -> int:
+        return self.outputs // self.block
+
+    @property
+    def pixels(self) -> int:
+        """Pixels that one register of output bytes holds."""
+        return 128 // self.block
+
+
+def shape_of(func: PrimFunc) -> Shape | None:
+    """The shape of a dense convolution that this template takes."""
+    facts = func.attrs
+    if facts.get("kind") not in ("conv2d", "matmul") or facts.get("blocks") != 1:
+        return None
+    dot = find_block(func.body, "dot")
+    extents = [it.extent for it in dot.iters]
+    if len(extents) != 7 or not any(b == "xp" for b in _locals(func)):
+        return None
+    images, height, width, outputs, kh, kw, c = extents
+    xp = find_buffer(func.body, "xp")
+    shape = Shape(images, height, width, outputs, (kh, kw), -(-c // 4), xp.shape[3], xp.shape[1],
+                  xp.shape[2])  # fmt: skip
+    fits = c % 4 == 0 and outputs % shape.block == 0 and width % shape.pixels == 0
+    return shape if fits and outputs % 32 == 0 else None
+
+
+def _locals(func: PrimFunc) -> list[str]:
+    from ...tir.stmt import Alloc, walk_stmt
+
+    return [s.buffer.name for s in walk_stmt(func.body) if isinstance(s, Alloc)]
+
+
+def divisors(number: int) -> tuple[int, ...]:
+    return tuple(d for d in range(1, number + 1) if number % d == 0)
+
+
+def conv2d(func: PrimFunc, machine: Machine) -> Template | None:
+    """The template of a dense convolution or matrix product; None for other kernels."""
+    shape = shape_of(func)
+    if shape is None:
+        return None
+    offset = offset_weights(func)
+    space = Space(_knobs(shape), (_fits(shape),))
+
+    def schedule(point: Point) -> Schedule:
+        return _schedule(offset, shape, point)
+
+    def estimate(point: Point) -> Estimate:
+        return _estimate(shape, machine, point)
+
+    return Template("conv2d", func, machine, space, schedule, estimate)
+
+
+def _knobs(shape: Shape) -> tuple[Knob, ...]:
+    columns = tuple(d for d in divisors(shape.width) if d % shape.pixels == 0 and d <= 16)
+    rows = tuple(d for d in divisors(shape.height) if d <= 8)
+    blocks = tuple(d for d in divisors(shape.blocks) if d <= 4)
+    steps = tuple(d for d in divisors(shape.words) if d <= 8)
+    return (
+        choice("columns", columns),
+        choice("rows", rows),
+        choice("blocks", blocks),
+        choice("order", ("hwo", "who", "how", "ohw", "woh", "owh")),
+        choice("share", ("rows", "columns", "channels")),
+        choice("steps", steps),
+        flag("stream"),
+        choice("copy", (1, 2, 4)),
+        choice("fill", (1, 2, 4)),
+    )
+
+
+def _fits(shape: Shape) -> Callable[[Point], bool]:
+    def fits(point: Point) -> bool:
+        tile = int(point["rows"]) * int(point["columns"])
+        vectors = shape.ways * int(point["blocks"])
+        if tile * vectors + vectors + 2 > REGISTERS:
+            return False
+        if point["stream"] and (point["share"] == "channels" or shape.blocks == 1):
+            return False
+        return tile * vectors * int(point["steps"]) <= 64
+
+    return fits
+
+
+def _schedule(func: PrimFunc, shape: Shape, point: Point) -> Schedule:
+    sch = Schedule(func)
+    ways, block = shape.ways, shape.block
+    sch.transform_layout("w", lambda kh, kw, c, o: (
+        o // block, kh, kw, c // 4, o % ways, (o // ways) % 32, c % 4))  # fmt: skip
+    for name in ("bias", "mult"):
+        sch.transform_layout(name, lambda o: (o // block, o % ways, (o // ways) % 32))
+    sch.transform_layout("acc", lambda n, h, w, o: (
+        n, h, w, o // block, o % ways, (o // ways) % 32))  # fmt: skip
+    _prepare_inputs(sch, shape, point)
+    place = _tile_output(sch, shape, point)
+    sch.compute_at("dot", place)
+    _tile_products(sch, shape, point)
+    return sch
+
+
+def _prepare_inputs(sch: Schedule, shape: Shape, point: Point) -> None:
+    """The padded copy and the sums of its pixels, a row a step, on all threads."""
+    for name in ("fill", "copy"):
+        if any(ref.name == name for ref in sch.blocks()):
+            _copy_rows(sch, name, int(point[name]))
+    n, h, w, c = sch.loops("csum")
+    w_0, w_1 = sch.split(w, (None, 32))
+    sch.vectorize(w_1, c)
+    sch.parallel(sch.fuse(n, h))
+    n, h, w, kh, kw = sch.loops("wsum")
+    w_0, w_1 = sch.split(w, (None, 32))
+    sch.reorder(w_0, kh, kw, w_1)
+    sch.vectorize(w_1)
+    sch.unroll(kh)
+    sch.unroll(kw)
+    sch.parallel(sch.fuse(n, h))
+
+
+def _copy_rows(sch: Schedule, name: str, unroll: int) -> None:
+    """A row as vectors of 128 bytes where its bytes allow it; else element by element."""
+    n, h, w, c = sch.loops(name)
+    width, depth = sch.get_loop(w).extent, sch.get_loop(c).extent
+    row = sch.fuse(n, h)
+    if width * depth % 128 == 0 and (depth % 128 == 0 or 128 % depth == 0):
+        inner = sch.fuse(w, c) if depth < 128 else c
+        outer, lanes = sch.split(inner, (None, 128))
+        steps = sch.get_loop(outer).extent
+        if steps % unroll == 0 and unroll > 1:
+            _, part = sch.split(outer, (None, unroll))
+            sch.unroll(part)
+        sch.vectorize(lanes)
+    sch.parallel(row)
+
+
+def _tile_output(sch: Schedule, shape: Shape, point: Point) -> object:
+    """Tiles the requantization; returns the loop under which a tile is computed."""
+    n, h, w, o = sch.loops("requant")
+    h_0, h_1 = sch.split(h, (None, int(point["rows"])))
+    pixels = shape.pixels
+    w_0, w_1, w_2 = sch.split(w, (None, int(point["columns"]) // pixels, pixels))
+    o_0, o_1, o_2, o_3 = sch.split(o, (None, int(point["blocks"]), 32, shape.ways))
+    outer = {"h": h_0, "w": w_0, "o": o_0}
+    order = [outer[letter] for letter in str(point["order"])]
+    shared = {"rows": h_0, "columns": w_0, "channels": o_0}[str(point["share"])]
+    order.remove(shared)
+    if point["stream"]:
+        order.remove(o_0)
+        order = [o_0, shared, *order]
+    else:
+        order = [shared, *order]
+    sch.reorder(n, *order, h_1, w_1, o_1, w_2, o_2, o_3)
+    sch.vectorize(w_2, o_2, o_3)
+    for loop in (h_1, w_1, o_1):
+        sch.unroll(loop)
+    if point["stream"]:
+        sch.unroll(o_0)
+    if sch.get_loop(n).extent > 1 and not point["stream"]:
+        shared = sch.fuse(n, shared)
+    elif point["stream"]:
+        sch.unroll(n)
+    else:
+        sch.unroll(n)
+    sch.parallel(shared)
+    return order[-1] if order[-1] in sch.loops("requant") else shared
+
+
+def _tile_products(sch: Schedule, shape: Shape, point: Point) -> None:
+    """The reduction over words of four channels, the tile within unrolled."""
+    *_, h, w, o, kh, kw, c = sch.loops("dot")
+    o_1, o_2, o_3 = sch.split(o, (None, 32, shape.ways))
+    c_0, c_1, c_2 = sch.split(c, (None, int(point["steps"]), 4))
+    sch.reorder(kh, kw, c_0, c_1, h, w, o_1, o_3, o_2, c_2)
+    sch.vectorize(o_2, c_2)
+    for loop in (c_1, h, w, o_1, o_3):
+        sch.unroll(loop)
+
+
+def _estimate(shape: Shape, machine: Machine, point: Point) -> Estimate:
+    """Packets of the inner loop by slots and multipliers, of the rest by rough counts."""
+    tile = int(point["rows"]) * int(point["columns"])
+    vectors = shape.ways * int(point["blocks"])
+    steps = int(point["steps"])
+    dots = tile * vectors * steps
+    loads = steps * (tile + vectors)
+    inner = max(math.ceil(dots / 2), math.ceil((loads + 2) / 2), steps * vectors,
+                math.ceil((dots + loads + 2) / 4), 3)  # fmt: skip
+    trips = shape.taps[0] * shape.taps[1] * shape.words // steps
+    starts = shape.taps[0] * shape.taps[1]
+    requant = tile * vectors * 3.2 + tile * 3 + 12
+    per_tile = inner * trips + starts * (inner * 0.8 + 8) + requant
+    extents = {"rows": shape.height // int(point["rows"]),
+               "columns": shape.width // int(point["columns"]),
+               "channels": shape.blocks // int(point["blocks"])}  # fmt: skip
+    tiles = math.prod(extents.values()) * shape.images
+    shared = extents[str(point["share"])] * (1 if point["stream"] else shape.images)
+    turns = -(-shared // machine.threads)
+    main = per_tile * (tiles // max(shared, 1)) * turns
+    pixels = shape.images * shape.rows * shape.columns
+    extra = pixels * (shape.depth / 128 * 2 + 2) / machine.threads
+    weights = shape.outputs * shape.taps[0] * shape.taps[1] * shape.words * 4 / machine.dma_rate
+    wait = weights / extents["channels"] if point["stream"] else weights
+    cycles = main + extra + max(wait - extra, 0.0)
+    facts = {
+        "inner_packets": inner, "dots_per_packet": dots / inner, "loop_trips": trips,
+        "loop_starts": starts, "tiles": tiles, "registers": tile * vectors + vectors,
+        "requant_packets": requant, "extra_packets": extra, "phases": extents["channels"],
+        "unbalance": turns * machine.threads / max(shared, 1), "dma_cycles": weights,
+        "first_wait": wait, "code": dots,
+    }  # fmt: skip
+    return Estimate(cycles, facts)

@@ -1,0 +1,153 @@
+"""Signed weights stored as unsigned, so that two dot products fit into a packet.
+
+    acc = bias + sum x*w   becomes   acc = (bias + constant) - 128*wsum + sum x*(w + 128)
+
+where ``wsum`` is the sum of the window's inputs. The sums of each pixel's channels (block ``csum``)
+are taken once per input pixel and then over the window's taps (block ``wsum``). Equal modulo 2**32:
+sum x*w = sum x*(w + 128) - 128*sum x (rule 70 of the catalogue).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ...tir.expr import Expr, cast, const, transform, var
+from ...tir.stmt import (
+    Alloc,
+    Block,
+    Buffer,
+    For,
+    Iter,
+    LoopKind,
+    PrimFunc,
+    Seq,
+    Stmt,
+    Store,
+    children,
+    map_exprs,
+    rebuild_stmt,
+    seq,
+    transform_stmt,
+    walk_stmt,
+)
+from ...tir.types import i32, u8
+
+SLACK = 32  # columns behind each row of ``csum`` that whole-vector reads may touch
+
+
+def offset_weights(func: PrimFunc) -> PrimFunc:
+    """``func`` (a dense convolution over ``xp``) with unsigned weights and input sums."""
+    dot = find_block(func.body, "dot")
+    xp = find_buffer(func.body, "xp")
+    weights = next(p for p in func.params if p.name == "w")
+    moved = replace(weights, type=u8)
+    n, oh, ow = (it.axis for it in dot.iters[:3])
+    images, height, _ = (it.extent for it in dot.iters[:3])
+    stride, dilation, taps = (func.attrs[k] for k in ("stride", "dilation", "kernel"))
+    csum, wsum = _buffers(images, xp, height)
+    reduce_c = xp.shape[3]
+    inputs = min(reduce_c, weights.shape[2])
+    window = (stride, dilation, taps)
+    extra = 128 * taps[0] * taps[1] * (reduce_c - inputs) * func.attrs["zero"]
+    summed = wsum[n, oh, _times(ow, stride[1])]
+    init = _offset_init(dot, summed, extra)
+    body = transform_stmt(
+        func.body, lambda s: init if isinstance(s, Block) and s.name == "dot" else None
+    )
+    sums = [_csum(csum, xp), _wsum(wsum, csum, window)]
+    body = _before_dot(_retyped(body, weights, moved), sums)
+    body = Alloc(csum, Alloc(wsum, body))
+    params = tuple(moved if p is weights else p for p in func.params)
+    data = func.constants["w"].astype(np.int16) + 128
+    constants = {**func.constants, "w": data.astype(np.uint8)}
+    return replace(func, params=params, body=body, constants=constants)
+
+
+def find_block(stmt: Stmt, name: str) -> Block:
+    return next(s for s in walk_stmt(stmt) if isinstance(s, Block) and s.name == name)
+
+
+def find_buffer(stmt: Stmt, name: str) -> Buffer:
+    return next(s.buffer for s in walk_stmt(stmt) if isinstance(s, Alloc) and s.buffer.name == name)
+
+
+def _buffers(images: int, xp: Buffer, height: int) -> tuple[Buffer, Buffer]:
+    _, rows, columns, _ = xp.shape
+    csum = Buffer("csum", i32, (images, rows, columns + SLACK), "tcm")
+    return csum, Buffer("wsum", i32, (images, height, columns), "tcm")
+
+
+def _times(expr: Expr, factor: int) -> Expr:
+    return expr if factor == 1 else expr * factor
+
+
+def _offset_init(dot: Block, summed: Expr, extra: int) -> Block:
+    store = dot.init
+    assert isinstance(store, Store)
+    start = store.value + extra if extra else store.value
+    return replace(dot, init=replace(store, value=start - summed * 128))
+
+
+def _retyped(body: Stmt, old: Buffer, new: Buffer) -> Stmt:
+    def node(expr: Expr) -> Expr | None:
+        if expr.op == "load" and expr.attr == old:
+            return Expr("load", u8, expr.args, new)
+        return None
+
+    return map_exprs(body, lambda expr: transform(expr, node))
+
+
+def _csum(csum: Buffer, xp: Buffer) -> Stmt:
+    images, rows, columns, depth = xp.shape
+    axes = _axes(("n", images), ("h", rows), ("w", columns), ("c", depth))
+    n, h, w, c = (it.axis for it in axes)
+    where = (n, h, w)
+    return _nest("csum", axes, 3, csum, where, cast(i32, xp[n, h, w, c]))
+
+
+def _wsum(wsum: Buffer, csum: Buffer, window: tuple[tuple[int, int], ...]) -> Stmt:
+    (down, _across), (tall, wide), (kernel_h, kernel_w) = window
+    images, height, columns = wsum.shape
+    axes = _axes(("n", images), ("h", height), ("w", columns), ("kh", kernel_h), ("kw", kernel_w))
+    n, h, w, kh, kw = (it.axis for it in axes)
+    value = csum[n, _times(h, down) + _times(kh, tall), w + _times(kw, wide)]
+    return _nest("wsum", axes, 3, wsum, (n, h, w), value)
+
+
+def _axes(*sizes: tuple[str, int]) -> list[Iter]:
+    return [Iter(var(f"s{name}"), extent, False, var(f"{name}_s")) for name, extent in sizes]
+
+
+def _nest(
+    name: str, axes: list[Iter], spatial: int, out: Buffer, where: tuple[Expr, ...], term: Expr
+) -> Stmt:
+    """A block that sums ``term`` over the axes from ``spatial`` on, in loops of its own."""
+    loops = [var(f"{name}_{it.axis.attr}") for it in axes]
+    iters = tuple(
+        replace(it, binding=loop, reduce=i >= spatial)
+        for i, (it, loop) in enumerate(zip(axes, loops, strict=True))
+    )
+    total = out[where] + term
+    stmt: Stmt = Block(name, iters, Store(out, where, total), Store(out, where, const(0, i32)))
+    for it, loop in reversed(list(zip(iters, loops, strict=True))):
+        stmt = For(loop, it.extent, LoopKind.SERIAL, stmt)
+    return stmt
+
+
+def _before_dot(body: Stmt, sums: list[Stmt]) -> Stmt:
+    """``sums`` in front of the nest that holds the block ``dot``."""
+    if isinstance(body, Seq):
+        parts: list[Stmt] = []
+        for part in body.stmts:
+            parts.extend(sums if _holds_dot(part) else [])
+            parts.append(part)
+        return seq(*parts)
+    if isinstance(body, Alloc):
+        return rebuild_stmt(body, tuple(_before_dot(child, sums) for child in children(body)))
+    return seq(*sums, body)
+
+
+def _holds_dot(stmt: Stmt) -> bool:
+    return any(isinstance(s, Block) and s.name == "dot" for s in walk_stmt(stmt))
