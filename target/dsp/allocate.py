@@ -97,7 +97,7 @@ def lives(nodes: list[Node]) -> dict[int, int]:
     state = 0
     for block in blocks(nodes):
         before, after = around[id(block)]
-        for now in _states(block.packets, after) or [before]:
+        for now in states(block.packets, after) or [before]:
             turn(state ^ now)
             state = now
             point += 1
@@ -105,7 +105,7 @@ def lives(nodes: list[Node]) -> dict[int, int]:
     return life
 
 
-def _states(packets: Sequence[Sequence[Step]], after: int) -> list[int]:
+def states(packets: Sequence[Sequence[Step]], after: int) -> list[int]:
     """Atoms live at each point of a block, in order."""
     found: list[int] = []
     for packet in reversed(packets):

@@ -1,52 +1,124 @@
-"""From a selected program to packed code: lower, pipeline, pack, assign registers."""
+"""From a selected program to packed code: lower, pipeline, pack, assign registers.
+
+Where registers do not suffice, the phase is compiled again with some of them kept in memory.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ..program import Program
-from .allocate import assign, live_around
+from .allocate import NoRegister, assign, live_around, lives, states
 from .depend import block_edges
 from .expand import pipeline
+from .instructions import TABLE
 from .listing import Function, Listing
 from .lower import Lowering, Table, move
 from .machine import Machine
 from .pack import Pressure, list_schedule, packer
 from .scalar import NOP
+from .spill import FILES, Area, CompileError, Crowded, Room, costs, crowd
 from .steps import Block, Node, Step, Trip, blocks
+
+_ATTEMPTS = 60  # compilations of a phase, each with more registers in memory
+_SPARE = 6  # vector registers left free before spilling because no assignment was found
 
 
 def compile_program(program: Program, machine: Machine) -> Listing:
-    """The listing of ``program`` for ``machine``."""
+    """The listing of ``program`` for ``machine``; CompileError when its registers do not do."""
     table = Table(machine)
-    functions = [_phase(program, number, table) for number in range(len(program.phases))]
+    phases = [_phase(program, number, table) for number in range(len(program.phases))]
     tcm = sum(
         place.size * (machine.threads if place.per_thread else 1)
         for place in program.places
         if place.scope == "tcm"
     )
-    return Listing(program.name, machine, functions, tcm=tcm)
+    spills, most = sum(p.spills for p in phases), max((p.spill_bytes for p in phases), default=0)
+    return Listing(program.name, machine, [p.function for p in phases], spills, most, tcm)
 
 
-def _phase(program: Program, number: int, table: Table) -> Function:
-    machine = table.machine
-    symbol = f"phase_{number}"
-    low = Lowering(program, number, table, symbol)
-    around = live_around(low.nodes)
-    low.nodes = pipeline(low.nodes, around, low.registers, low.extents, table, 0)
-    _close(low.nodes, table)
-    around = live_around(low.nodes)
-    limits = (machine.vectors, machine.scalars, machine.predicates)
-    for block in blocks(low.nodes):
-        if block.packets:
-            continue
-        before, after = around[id(block)]
-        edges = block_edges(block, low.extents, machine.vector_result)
-        pressure = Pressure(before, after, low.registers.kinds, limits)
-        block.packets = list_schedule(block.steps, edges, packer(machine), pressure)
-    _pad(low.nodes, table)
-    real = assign(low.nodes, low.registers, machine)
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    function: Function
+    spills: int
+    spill_bytes: int
+
+
+def _phase(program: Program, number: int, table: Table) -> _Compiled:
+    spilled, spare, pipelined = set[int](), 0, True
+    for _ in range(_ATTEMPTS):
+        low = Lowering(program, number, table, f"phase_{number}")
+        area = Area(low, (TABLE["vmem"], TABLE["vmem_store"]))
+        area.spill(spilled)
+        cost = costs(low.nodes)
+        kept = frozenset({*low.registers.fixed, *area.fresh})
+        room = Room(table.machine, low.registers.kinds, spare, cost, kept, low.link >> 2)
+        try:
+            real = _pack(low, table, room, pipelined)
+        except Crowded as more:
+            spilled |= more.victims
+        except CompileError:
+            if not pipelined:
+                raise
+            pipelined = False
+        except NoRegister as error:
+            if spare < _SPARE and FILES[low.registers.kinds[error.number]] == "vector":
+                spare += 1
+            else:
+                spilled |= _in_the_way(error, low.nodes, room).victims
+        else:
+            return _compiled(program, number, low, area, real)
+    raise CompileError(f"compile: phase {number} of {program.name} needs too many registers")
+
+
+def _compiled(program: Program, number: int, low: Lowering, area: Area,
+              real: dict[int, int]) -> _Compiled:  # fmt: skip
     phase = program.phases[number]
     extent = phase.parallel[1] if phase.parallel else None
-    return Function(symbol, extent, low.nodes, low.registers, real, low.records, phase.name)
+    function = Function(f"phase_{number}", extent, low.nodes, low.registers, real, low.records,
+                        phase.name)  # fmt: skip
+    return _Compiled(function, area.steps, area.bytes)
+
+
+def _pack(low: Lowering, table: Table, room: Room, pipelined: bool) -> dict[int, int]:
+    """Packs all blocks of the lowering; gives the real registers."""
+    if pipelined:
+        around = live_around(low.nodes)
+        low.nodes = pipeline(low.nodes, around, low.registers, low.extents, table, room)
+    _close(low.nodes, table)
+    around = live_around(low.nodes)
+    for block in blocks(low.nodes):
+        if not block.packets:
+            before, after = around[id(block)]
+            _pack_block(block, before, after, low, room)
+    _pad(low.nodes, table)
+    return assign(low.nodes, low.registers, table.machine)
+
+
+def _pack_block(block: Block, before: int, after: int, low: Lowering, room: Room) -> None:
+    """Packs with fewer and fewer registers until those in use suffice."""
+    machine, kinds = room.machine, room.kinds
+    edges = block_edges(block, low.extents, machine.vector_result)
+    problem: Crowded | None = None
+    for less in (0, 3, 6, 10, 100):
+        limits = room.limits
+        tight = (limits["vector"] - less, limits["scalar"] - less, limits["predicate"])
+        pressure = Pressure(before, after, kinds, tight)
+        block.packets = list_schedule(block.steps, edges, packer(machine), pressure)
+        problem = crowd(states(block.packets, after), room)
+        if problem is None:
+            return
+    assert problem is not None
+    raise problem
+
+
+def _in_the_way(error: NoRegister, nodes: list[Node], room: Room) -> Crowded:
+    """What lives where a register's life begins, in the same file."""
+    first = error.life & -error.life
+    file = FILES[room.kinds[error.number]]
+    found = [atom for atom, life in lives(nodes).items()
+             if life & first and FILES[room.kinds[atom >> 1]] == file]  # fmt: skip
+    return room.victims(found, 1, {})
 
 
 def _close(nodes: list[Node], table: Table) -> None:

@@ -16,18 +16,18 @@ from collections.abc import Mapping
 
 from .allocate import Sets
 from .lower import Table, carries
-from .modulo import Body, Modulo, edges_of, lifetimes, search
+from .modulo import Body, Modulo, edges_of, lifetimes, pressure, search
 from .pack import packer
 from .scalar import INSTRUCTIONS
-from .steps import Access, Block, Node, Registers, Step, Trip
+from .spill import VECTORS, Room
+from .steps import Access, Block, Node, Registers, Step, Trip, bits, blocks
 
 FLAT = 192  # instructions up to which a loop too short for a kernel is written out whole
 
 
 def pipeline(nodes: list[Node], around: Mapping[int, Sets], registers: Registers,
-             extents: Mapping[str, int], table: Table, spare: int) -> list[Node]:  # fmt: skip
-    """The tree with its innermost loops pipelined where that pays; ``spare`` vector registers
-    are kept out of it."""
+             extents: Mapping[str, int], table: Table, room: Room) -> list[Node]:  # fmt: skip
+    """The tree with its innermost loops pipelined where that pays."""
     done: list[Node] = []
     drain: list[list[Step]] = []
     for node in nodes:
@@ -35,31 +35,33 @@ def pipeline(nodes: list[Node], around: Mapping[int, Sets], registers: Registers
             node.groups = drain + node.groups
             drain = []
             done.append(node)
-        elif not node.innermost or node.trips is None or not node.setup:
-            node.body = pipeline(node.body, around, registers, extents, table, spare)
+        elif not _able(node):
+            node.body = pipeline(node.body, around, registers, extents, table, room)
             done.append(node)
         else:
             block = done[-1]
             assert isinstance(block, Block)
-            drain = _loop(node, block, done, around, registers, extents, table, spare)
+            drain = _loop(node, block, done, around, registers, extents, table, room)
     assert not drain
     return done
 
 
+def _able(trip: Trip) -> bool:
+    """Innermost loops with a known count that call nothing."""
+    if not trip.innermost or trip.trips is None or trip.level:
+        return False
+    return not any(step.is_call for block in blocks(trip.body) for step in block.steps)
+
+
 def _loop(trip: Trip, block: Block, done: list[Node], around: Mapping[int, Sets],
           registers: Registers, extents: Mapping[str, int], table: Table,
-          spare: int) -> list[list[Step]]:  # fmt: skip
+          room: Room) -> list[list[Step]]:  # fmt: skip
     """Adds the prologue to ``block`` and the kernel to ``done``; gives the epilogue."""
     body_block = trip.body[0]
     assert isinstance(body_block, Block)
     live = around[id(body_block)]
     body = _body(trip, body_block, live, table)
-    machine = table.machine
-    through = [atom >> 1 for atom in _bits(live[0] | live[1])]
-    taken = sum(registers.kinds[register].value in "vw" for register in through)
-    fits = packer(machine)
-    found = search(body, edges_of(body, extents, machine), fits, machine, _longest(body),
-                   machine.vectors - spare - taken, registers.kinds)  # fmt: skip
+    found = _search(body, bits(live[0] | live[1]), extents, table, room)
     plan = Plan(body, found, registers) if found else None
     if plan is None or not plan.pays:
         done.append(trip)
@@ -73,6 +75,27 @@ def _loop(trip: Trip, block: Block, done: list[Node], around: Mapping[int, Sets]
     else:
         block.groups = [group for group in block.groups if group[0].target != trip.label]
     return plan.flat(plan.first + plan.passes * plan.unroll, plan.blocks)
+
+
+def _search(body: Body, through: list[int], extents: Mapping[str, int], table: Table,
+            room: Room) -> Modulo | None:  # fmt: skip
+    """The schedule within the registers that are left by what lives through the loop, or, if
+    that is much slower than one without this limit, a call for some of those to make room."""
+    machine, kinds = table.machine, room.kinds
+    edges, fits = edges_of(body, extents, machine), packer(machine)
+    vectors = [atom for atom in through if kinds[atom >> 1] in VECTORS]
+    left = room.left(through)
+    best = search(body, edges, fits, _longest(body), (1 << 10, *left[1:]), kinds)
+    if best is None or pressure(body, best, kinds)[0] <= left[0]:
+        return best
+    excess = pressure(body, best, kinds)[0] - left[0]
+    found = search(body, edges, fits, _longest(body), left, kinds)
+    slower = (found.interval if found else _longest(body)) - best.interval
+    used = {atom for step in body.steps for atom in (*step.writes, *(a for a, _ in step.reads))}
+    idle = [atom for atom in vectors if atom not in used and atom >> 1 not in room.kept]
+    if slower * body.trips > 2 * excess and len(idle) >= excess:
+        raise room.victims(idle, excess, {})
+    return found
 
 
 def _longest(body: Body) -> int:
@@ -95,7 +118,7 @@ def _body(trip: Trip, block: Block, live: Sets, table: Table) -> Body:
         else:
             bumps[pointer] = (len(steps), by)
             steps.append(Step(table(INSTRUCTIONS["addi"]), pointer, (pointer, by)))
-    outside = {atom >> 1 for atom in _bits(live[0] | live[1])}
+    outside = {atom >> 1 for atom in bits(live[0] | live[1])}
     used = {atom >> 1 for step in steps for atom, _ in step.reads}
     used |= {atom >> 1 for step in steps for atom in step.writes}
     assert trip.trips is not None
@@ -163,12 +186,3 @@ class Plan:
         if access is not None and not in_kernel:
             access = access.at(self.body.variable, iteration)
         return step.renamed(self.names[iteration % self.unroll], imm, access)
-
-
-def _bits(mask: int) -> list[int]:
-    found = []
-    while mask:
-        low = mask & -mask
-        found.append(low.bit_length() - 1)
-        mask ^= low
-    return found

@@ -45,6 +45,7 @@ class Lowering:
         self.places[SPILL] = len(program.places)
         self.registers = Registers()
         self.codes: dict[int, int] = {}
+        self.arguments: dict[int, int] = {}
         self.records: list[Dma] = []
         self.tokens: list[tuple[str, str]] = []
         self.labels = 0
@@ -98,7 +99,7 @@ class Lowering:
     # Entry: pointers from the table of places
 
     def _entry(self, phase: Phase) -> int:
-        table = self.registers.new(Register.SCALAR, TABLE)
+        self.base = self.registers.new(Register.SCALAR, TABLE)
         first = self.registers.new(Register.SCALAR, FIRST)
         count = self.registers.new(Register.SCALAR, COUNT)
         parallel = phase.parallel[0] if phase.parallel else ""
@@ -107,7 +108,7 @@ class Lowering:
             scale = pointer.terms.get(parallel, 0)
             starts.setdefault((pointer.buffer, scale), []).append(pointer)
         for (buffer, scale), members in starts.items():
-            start = self._load(table, buffer)
+            start = self._load(buffer)
             if scale:
                 self.block.add(self._step(scalar.macsip, start, (start, first, scale)))
             for pointer in members[:-1]:
@@ -117,12 +118,22 @@ class Lowering:
                 self.block.add(self._step(scalar.addi, start, (start, members[-1].base)))
         return count
 
-    def _load(self, table: int, buffer: str) -> int:
+    def _load(self, buffer: str) -> int:
         register = self.registers.new(Register.SCALAR)
+        self.block.add(self._place(register, buffer))
+        return register
+
+    def _place(self, register: int, buffer: str) -> Step:
+        """Loads a place's address from the table."""
         place = 4 * self.places[buffer]
         access = Access(".table", place, (), 4, False)
-        self.block.add(self._step(scalar.loadri, register, pointer=table, imm=place, access=access))
-        return register
+        row = scalar.INSTRUCTIONS["loadri"]
+        return self._step(row, register, pointer=self.base, imm=place, access=access)
+
+    def area(self, register: int, offset: int) -> list[Step]:
+        """Steps that point a register into the thread's spill area."""
+        more = self._step(scalar.INSTRUCTIONS["addi"], register, (register, offset))
+        return [self._place(register, SPILL), more]
 
     # Bodies
 
@@ -232,9 +243,9 @@ class Lowering:
         assert low <= rest <= high and rest % unit == 0
 
     def _imm(self, pointer: Pointer, address: Address, row: Facts) -> int:
-        low, high, _ = row.reach
+        low, high, unit = row.reach
         imm = address.offset - pointer.base - self.delta.get(pointer.register, 0)
-        if not low <= imm <= high:
+        if not low <= imm <= high or imm % unit:
             self._settle(pointer)
             imm = address.offset - pointer.base
         return imm
@@ -278,19 +289,25 @@ class Lowering:
             row = self.table(scalar.POINT)
             pointer = self.pointers.of(address, row.reach)
             imm = self._imm(pointer, address, row)
-            result = self.registers.new(Register.SCALAR, fixed)
+            result = self._argument(fixed)
             self.block.add(self._step(scalar.POINT, result, pointer=pointer.register, imm=imm))
-        record = self.registers.new(Register.SCALAR, DMA_RECORD)
-        self.block.add(self._step(scalar.ADDRESS_OF, record, target=label))
+        self.block.add(self._step(scalar.ADDRESS_OF, self._argument(DMA_RECORD), target=label))
         self._call("dovetail_dma", dma.token, label)
+
+    def _argument(self, real: int) -> int:
+        """The register, one for all calls, that is bound to a real one."""
+        if real not in self.arguments:
+            self.arguments[real] = self.registers.new(Register.SCALAR, real)
+        return self.arguments[real]
 
     def _call(self, target: str, token: str, label: str = "") -> None:
         step = self._step(scalar.CALL, target=target)
         step.origin, step.imm = token, len(self.records) - 1
-        fixed = {DMA_TARGET, DMA_SOURCE, DMA_RECORD} if label else set()
-        last = {r: v for v, r in self.registers.fixed.items() if r in fixed}
-        step.reads = tuple((2 * v, 0) for v in last.values())
         step.writes = (self.link >> 1,)
+        if label:
+            # The function reads them after the packet, so that nothing in it may write them.
+            step.reads = tuple((code >> 1, 0) for code in self.arguments.values())
+            step.writes += tuple(code >> 1 for code in self.arguments.values())
         self.block.add(step)
 
 

@@ -117,7 +117,9 @@ def _pointer_edges(body: Body, add: object) -> None:
         for i, step in enumerate(body.steps):
             if i == bump or step.pointer != pointer:
                 continue
-            low, high = (0, 0) if step.index >= 0 else step.facts.reach[:2]
+            low, high, unit = step.facts.reach
+            if step.index >= 0 or by % unit:
+                low = high = step.imm
             below, above = step.imm - low, step.imm - high
             most, least = (
                 (below // by, -(-above // by)) if by > 0 else (above // by, -(-below // by))
@@ -136,10 +138,10 @@ def resource_bound(steps: Sequence[Step], packer: Packer) -> int:
     return bound
 
 
-def search(body: Body, edges: list[Edge], packer: Packer, machine: Machine, limit: int,
-           vectors: int, kinds: Sequence[Register]) -> Modulo | None:  # fmt: skip
-    """The schedule of the least interval below ``limit`` that needs at most ``vectors`` vector
-    registers for what lives within iterations."""
+def search(body: Body, edges: list[Edge], packer: Packer, limit: int,
+           room: tuple[int, int, int], kinds: Sequence[Register]) -> Modulo | None:  # fmt: skip
+    """The schedule of the least interval below ``limit`` that needs no more vector, scalar and
+    predicate registers than ``room`` for what lives within iterations."""
     for interval in range(resource_bound(body.steps, packer), limit):
         depth = _depths(len(body.steps), edges, interval)
         if depth is None:
@@ -148,7 +150,7 @@ def search(body: Body, edges: list[Edge], packer: Packer, machine: Machine, limi
         if times is None:
             continue
         found = Modulo(interval, times)
-        if pressure(body, found, kinds) <= vectors:
+        if all(n <= most for n, most in zip(pressure(body, found, kinds), room, strict=True)):
             return found
     return None
 
@@ -282,12 +284,18 @@ def lifetimes(body: Body, found: Modulo) -> dict[int, tuple[int, int]]:
     return life
 
 
-def pressure(body: Body, found: Modulo, kinds: Sequence[Register]) -> int:
-    """The most vector registers that local values hold at once."""
-    counts = [0] * (2 * found.interval)
+def pressure(body: Body, found: Modulo, kinds: Sequence[Register]) -> tuple[int, int, int]:
+    """The most vector, scalar and predicate registers that local values hold at once."""
+    span = 2 * found.interval
+    counts = [[0] * span for _ in range(3)]
     for register, (low, high) in lifetimes(body, found).items():
-        width = {Register.VECTOR: 1, Register.PAIR: 2}.get(kinds[register], 0)
-        if width:
-            for point in range(low, high + 1):
-                counts[point % len(counts)] += width
-    return max(counts)
+        file, width = _WIDTHS[kinds[register]]
+        for point in range(low, high + 1):
+            counts[file][point % span] += width
+    vectors, scalars, predicates = (max(count) for count in counts)
+    return vectors, scalars, predicates
+
+
+_WIDTHS = {Register.VECTOR: (0, 1), Register.PAIR: (0, 2), Register.SCALAR: (1, 1),
+           Register.DOUBLE: (1, 2), Register.PREDICATE: (2, 1),
+           Register.CONDITION: (2, 0)}  # fmt: skip

@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 from ..instruction import Register
 from .depend import Edges
 from .machine import COMPUTE, PIPES, Machine
-from .steps import Step
+from .steps import Step, bits
 
 EMPTY = 0  # the state of a packet without instructions
 
@@ -113,7 +113,7 @@ class _Live:
         self.live = pressure.live_in
         self.counts = [0, 0, 0, 0]
         self.left: dict[int, int] = {}
-        for atom in _bits(pressure.live_in):
+        for atom in bits(pressure.live_in):
             self.counts[_FILE[self.kinds[atom >> 1]]] += 1
         self.touched = [{a for a, _ in step.reads} | set(step.writes) for step in steps]
         for touched in self.touched:
@@ -144,15 +144,6 @@ class _Live:
 
     def _after(self, atom: int) -> int:
         return 1 if self.left[atom] > 1 or self.out >> atom & 1 else 0
-
-
-def _bits(mask: int) -> list[int]:
-    found = []
-    while mask:
-        low = mask & -mask
-        found.append(low.bit_length() - 1)
-        mask ^= low
-    return found
 
 
 def heights(edges: Edges) -> list[int]:

@@ -27,6 +27,16 @@ def atoms(code: int) -> tuple[int, ...]:
     return (2 * register, 2 * register + 1) if part == WHOLE else (2 * register + part,)
 
 
+def bits(mask: int) -> list[int]:
+    """The members of a bit set, in order."""
+    found = []
+    while mask:
+        low = mask & -mask
+        found.append(low.bit_length() - 1)
+        mask ^= low
+    return found
+
+
 class Registers:
     """The virtual registers of a function: classes by number, and those bound to real ones."""
 

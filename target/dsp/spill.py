@@ -1,0 +1,220 @@
+"""Registers kept in memory: stored after each write, loaded before each read.
+
+A thread's spill area holds 16 vectors, then the scalars, then further vectors; one pointer in its
+middle reaches the first two parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..instruction import Instruction, Register
+from . import scalar
+from .lower import SPILL, Lowering
+from .machine import Machine
+from .steps import Access, Block, Node, Step, Trip, bits
+
+_NEAR = 16  # vectors that the pointer reaches
+_MIDDLE = 8 * 128
+_SCALARS = 512  # places for scalars
+_FAR = (_NEAR + 32) * 128  # where further vectors begin
+VECTORS = (Register.VECTOR, Register.PAIR)
+FILES = {Register.VECTOR: "vector", Register.PAIR: "vector", Register.SCALAR: "scalar",
+         Register.DOUBLE: "scalar", Register.PREDICATE: "predicate",
+         Register.CONDITION: "condition"}  # fmt: skip
+
+
+class Crowded(Exception):
+    """Registers do not suffice: those that should live in memory."""
+
+    def __init__(self, victims: Collection[int]) -> None:
+        super().__init__(f"{len(victims)} registers should live in memory")
+        self.victims = set(victims)
+
+
+class CompileError(Exception):
+    """The code cannot run on the machine."""
+
+
+class Area:
+    """Spills registers of one lowering. ``loads`` and ``stores`` are the rows for vectors."""
+
+    def __init__(self, low: Lowering, rows: tuple[Instruction, Instruction]) -> None:
+        self.low, self.rows = low, rows
+        self.slots: dict[int, int] = {}  # atom: offset in the area
+        self.vectors = self.scalars = 0
+        self.steps = 0  # added loads and stores
+        self.fresh: set[int] = set()  # registers that live only from a load to its use
+        self.pointer = -1
+        self.far = -1
+
+    @property
+    def bytes(self) -> int:
+        if not self.slots:
+            return 0
+        return _FAR + 128 * max(0, self.vectors - _NEAR)
+
+    def spill(self, chosen: Collection[int]) -> None:
+        """Rewrites the lowering's blocks."""
+        entry = self.low.nodes[0]
+        assert isinstance(entry, Block)
+        self._blocks(self.low.nodes, frozenset(chosen))
+        if not self.slots:
+            return
+        steps = self.low.area(self.pointer, _MIDDLE)
+        if self.far >= 0:
+            steps += self.low.area(self.far, _FAR + _MIDDLE)
+        entry.groups[0:0] = [[step] for step in steps]
+
+    def _blocks(self, nodes: list[Node], chosen: frozenset[int]) -> None:
+        for node in nodes:
+            if isinstance(node, Trip):
+                self._bumps(node, chosen)
+                self._blocks(node.body, chosen)
+                continue
+            groups: list[list[Step]] = []
+            for group in node.groups:
+                for step in group:
+                    groups += [[s] for s in self._step(step, chosen)]
+            node.groups = groups
+
+    def _bumps(self, trip: Trip, chosen: frozenset[int]) -> None:
+        """A pointer in memory is moved by an addition of its own."""
+        block = trip.body[0]
+        for pointer in [code for code in trip.bumps if code >> 2 in chosen]:
+            assert isinstance(block, Block)
+            row = self.low.table(scalar.INSTRUCTIONS["addi"])
+            block.add(Step(row, pointer, (pointer, trip.bumps.pop(pointer))))
+
+    def _step(self, step: Step, chosen: frozenset[int]) -> Iterator[Step]:
+        read = {atom >> 1 for atom, _ in step.reads} & chosen
+        written = {atom >> 1 for atom in step.writes} & chosen
+        if not read and not written:
+            yield step
+            return
+        names: dict[int, int] = {}
+        after: list[Step] = []
+        for register in sorted(read | written):
+            code = self.low.registers.new(self.low.registers.kinds[register])
+            names[register] = code >> 2
+            self.fresh.add(code >> 2)
+            touched = {atom for atom, _ in step.reads} | set(step.writes)
+            for half in (0, 1):
+                atom = 2 * register + half
+                part = (code & ~3) + half
+                if atom not in touched:
+                    continue
+                if any(atom == a for a, _ in step.reads):
+                    yield self._memory(atom, part, store=False)
+                if atom in step.writes:
+                    after.append(self._memory(atom, part, store=True))
+        yield step.renamed(names, step.imm, step.access)
+        yield from after
+
+    def _memory(self, atom: int, code: int, store: bool) -> Step:
+        self.steps += 1
+        vector = self.low.registers.kinds[atom >> 1] in VECTORS
+        if atom not in self.slots:
+            self.slots[atom] = self._slot(vector)
+        offset, size = self.slots[atom], 128 if vector else 4
+        load, keep = self.rows if vector else (
+            scalar.INSTRUCTIONS["loadri"], scalar.INSTRUCTIONS["storeri"])  # fmt: skip
+        access = Access(SPILL, offset, (), size, store)
+        pointer, start = (self.far, _FAR + _MIDDLE) if offset >= _FAR else (self.pointer, _MIDDLE)
+        facts = self.low.table(keep if store else load)
+        return Step(facts, -1 if store else code, (code,) if store else (), pointer=pointer,
+                    imm=offset - start, access=access, origin="spill")  # fmt: skip
+
+    def _slot(self, vector: bool) -> int:
+        if self.pointer < 0:
+            self.pointer = self.low.registers.new(Register.SCALAR)
+            self.fresh.add(self.pointer >> 2)
+        if not vector:
+            self.scalars += 1
+            return _NEAR * 128 + 4 * (self.scalars - 1)
+        self.vectors += 1
+        if self.vectors <= _NEAR:
+            return 128 * (self.vectors - 1)
+        if self.far < 0:
+            self.far = self.low.registers.new(Register.SCALAR)
+            self.fresh.add(self.far >> 2)
+        return _FAR + 128 * (self.vectors - 1 - _NEAR)
+
+
+def costs(nodes: list[Node], weight: int = 1) -> dict[int, int]:
+    """What spilling each register would cost: its reads and writes, by how often they run."""
+    found: dict[int, int] = {}
+    for node in nodes:
+        if isinstance(node, Trip):
+            inner = costs(node.body, weight * min(node.trips or 8, 32))
+        else:
+            inner = {}
+            for step in node.steps:
+                for atom in [atom for atom, _ in step.reads] + list(step.writes):
+                    inner[atom >> 1] = inner.get(atom >> 1, 0) + weight
+        for register, cost in inner.items():
+            found[register] = found.get(register, 0) + cost
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The registers that code may fill, and which of them may be spilled at what cost."""
+
+    machine: Machine
+    kinds: Sequence[Register]
+    spare: int  # vector registers left free, so that the assignment finds a place
+    cost: Mapping[int, int]
+    kept: frozenset[int]  # registers that must not be spilled
+    link: int  # the register of the return address, which no file counts
+
+    @property
+    def limits(self) -> dict[str, int]:
+        machine = self.machine
+        return {"vector": machine.vectors - self.spare, "scalar": machine.scalars,
+                "predicate": machine.predicates, "condition": machine.conditions}  # fmt: skip
+
+    def left(self, through: Iterable[int]) -> tuple[int, int, int]:
+        """Vector, scalar and predicate registers that these atoms leave free."""
+        limits = self.limits
+        for atom in through:
+            limits[FILES[self.kinds[atom >> 1]]] -= atom >> 1 != self.link
+        return limits["vector"], limits["scalar"], limits["predicate"]
+
+    def masks(self) -> dict[str, int]:
+        """The atoms of each file, as bit sets; the link register is in none."""
+        found = dict.fromkeys(self.limits, 0)
+        for register, kind in enumerate(self.kinds):
+            if register != self.link:
+                found[FILES[kind]] |= 3 << 2 * register
+        return found
+
+    def victims(self, atoms: Iterable[int], excess: int, span: Mapping[int, int]) -> Crowded:
+        """The cheapest registers to spill, for as long as they would be in the way."""
+        able = {atom >> 1 for atom in atoms}
+        able = {r for r in able if r in self.cost and r not in self.kept}
+        if not able:
+            raise CompileError(
+                f"compile: the code must fit the machine's registers ({self.limits}), but needs "
+                f"{excess} more at one place, and none of those there can be kept in memory"
+            )
+        order = sorted(able, key=lambda r: (self.cost[r] / (1 + span.get(r, 0)), r))
+        return Crowded(order[:excess])
+
+
+def crowd(states: Sequence[int], room: Room) -> Crowded | None:
+    """What to spill so that a block's points of time need no more registers than there are."""
+    limits = room.limits
+    for file, mask in room.masks().items():
+        if file in ("predicate", "condition"):
+            continue
+        worst = max(states, key=lambda state: (state & mask).bit_count(), default=0)
+        excess = (worst & mask).bit_count() - limits[file]
+        if excess > 0:
+            span: dict[int, int] = {}
+            for state in states:
+                for atom in bits(state & worst & mask):
+                    span[atom >> 1] = span.get(atom >> 1, 0) + 1
+            return room.victims(bits(worst & mask), excess, span)
+    return None
