@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..tir.expr import Expr, cast, clamp, const, maximum, minimum, select
+from ..tir.expr import Expr, cast, clamp, const, maximum, minimum
 from ..tir.stmt import Buffer, Store
 from ..tir.types import i32, u8
 from .integer_row import integer, requant_of
@@ -124,10 +124,15 @@ def _probe(output: Buffer, shape: Shape, index: list[Expr], pixel: Expr) -> Stor
 
 
 def reciprocal(total: Expr) -> Expr:
-    """floor(2**30 / total) for 2**15 <= total < 2**31, bit by bit: no target divides vectors."""
-    rest, quotient = const(1 << 30, i32), const(0, i32)
+    """floor(2**30 / total) for 2**15 <= total < 2**31, bit by bit: no target divides vectors.
+
+    With rest the remainder, keep = (total - 1 - (rest >> k)) >> 31 is -1 where total << k fits into
+    rest, else 0: it masks what is subtracted, and the quotient takes 1 or 0 in from the right.
+    """
+    rest, quotient, below = const(1 << 30, i32), const(0, i32), total - 1
     for k in range(15, -1, -1):
-        fits = total <= (rest >> k)
-        rest = select(fits, rest - (total << k), rest) if k else rest
-        quotient = select(fits, quotient + (1 << k), quotient)
+        high = const((1 << 30) >> k, i32) if k == 15 else rest >> k if k else rest
+        keep = (below - high) >> 31
+        rest = rest - ((total << k if k else total) & keep)
+        quotient = (quotient << 1) - keep if k < 15 else 0 - keep
     return quotient

@@ -28,7 +28,8 @@ def requantize(acc: Array, requant: Requant, axis: int | None = None) -> NDArray
         multiplier = _along(np.array(requant.multiplier, np.int64), acc.ndim, axis)
         rounded = MODES[requant.mode](wide, multiplier, requant.shift)
     rounded += requant.zero_point
-    return np.clip(rounded, requant.low, requant.high, out=rounded).astype(np.uint8)
+    held = rounded if rounded.ndim else None  # of rank 0, NumPy gives scalars
+    return np.asarray(np.clip(rounded, requant.low, requant.high, out=held), np.uint8)
 
 
 def _along(channels: Array, rank: int, axis: int | None) -> Array:

@@ -31,7 +31,8 @@ def conv(
     requant = kit.requant_of(rng, int(rng.choice([1, w[0]])), 64 * np.sqrt(np.prod(w[1:])) * 128)
     inputs: list[Array] = [kit.bytes_of(rng, *x), weight, bias]
     attrs = {**PLAIN, **more}
-    return kit.holds("q_conv2d", inputs, 2, x_zero=zero, requant=requant, **attrs)
+    kernel: Kernel = kit.holds("q_conv2d", inputs, 2, x_zero=zero, requant=requant, **attrs)
+    return kernel
 
 
 def same(pad: int) -> dict[str, Any]:
