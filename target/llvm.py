@@ -4,8 +4,8 @@
 
 A value of ``lanes`` lanes is an LLVM vector (one lane: a scalar), a bool an ``i1``. What depends on
 constants alone is computed here by the op table, so lane numbers of permutations are known and
-become shuffles. How each operator is lowered stands in ``llvm_ops.py`` (arithmetic) and
-``llvm_lanes.py`` (lanes); both are held to the op table's meaning by tests.
+become shuffles. How each operator is lowered stands in ``llvm_ops.py`` (arithmetic),
+``llvm_lanes.py`` and ``llvm_lookup.py`` (lanes); all are held to the op table's meaning by tests.
 """
 
 from __future__ import annotations
@@ -152,4 +152,4 @@ def rule(*ops: str) -> Callable[[Rule], Rule]:
     return register
 
 
-from . import llvm_lanes, llvm_ops  # noqa: E402, F401  (they fill RULES)
+from . import llvm_lanes, llvm_lookup, llvm_ops  # noqa: E402, F401  (they fill RULES)

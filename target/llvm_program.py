@@ -11,14 +11,12 @@ its target before the wait.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from .instruction import Kind, Register
-from .llvm_rows import PARTS, computed, looks_up, row_function
-from .program import Address, Dma, Half, Item, Loop, Op, Operand, Program, Reg
+from .llvm_facts import Facts, Slot, Terms, class_of, facts_of, slots
+from .llvm_rows import computed, looks_up, row_function
+from .program import Address, Dma, Item, Loop, Op, Operand, Program
 
-Slot = tuple[int, int]  # a register's number and which part of it
-Terms = tuple[tuple[str, int], ...]
 Held = str | int  # an LLVM value, or a number that a scalar is known to hold
 
 _TEXT = {Register.VECTOR: "<32 x i32>", Register.PAIR: "<32 x i32>",
@@ -32,67 +30,6 @@ def program_ir(program: Program, features: frozenset[str]) -> str:
     return _Emitter(program, features).text()
 
 
-def slots(operand: Reg | Half) -> list[Slot]:
-    """The parts that an operand names."""
-    if isinstance(operand, Half):
-        return [(operand.pair.number, operand.index)]
-    return [(operand.number, part) for part in range(PARTS.get(operand.kind, 1))]
-
-
-def class_of(operand: Reg | Half) -> Register:
-    if isinstance(operand, Half):
-        return Register.VECTOR if operand.pair.kind is Register.PAIR else Register.SCALAR
-    return operand.kind
-
-
-@dataclass(slots=True)
-class _Facts:
-    """What a loop's body assigns, reads before it assigns, and addresses."""
-
-    assigned: dict[Slot, Register] = field(default_factory=dict)
-    needed: dict[Slot, Register] = field(default_factory=dict)
-    addresses: dict[tuple[str, Terms], None] = field(default_factory=dict)
-
-    def op(self, op: Op) -> None:
-        read = [o for o in op.operands if not isinstance(o, int)]
-        if op.address is not None:
-            self.address(op.address)
-            read += [op.address.index] if op.address.index else []
-        for operand in read:
-            for slot in slots(operand):
-                if slot not in self.assigned:
-                    self.needed.setdefault(slot, class_of(operand))
-        if op.result is not None:
-            self.assigned.update(dict.fromkeys(slots(op.result), class_of(op.result)))
-
-    def address(self, address: Address) -> None:
-        self.addresses[address.buffer, address.terms] = None
-
-    def below(self, other: _Facts) -> None:
-        for slot, kind in other.needed.items():
-            if slot not in self.assigned:
-                self.needed.setdefault(slot, kind)
-        self.assigned.update(other.assigned)
-        self.addresses.update(other.addresses)
-
-
-def _facts(items: Sequence[Item], known: dict[int, _Facts]) -> _Facts:
-    found = _Facts()
-    for item in items:
-        match item:
-            case Op():
-                found.op(item)
-            case Loop(body=body):
-                known[id(item)] = _facts(body, known)
-                found.below(known[id(item)])
-            case Dma(target=target, source=source):
-                found.address(target)
-                found.address(source)
-            case _:
-                pass
-    return found
-
-
 class _Emitter:
     """Writes the text of one module."""
 
@@ -104,7 +41,7 @@ class _Emitter:
         self.held: dict[Slot, Held] = {}
         self.scope: list[str] = []  # variables of the loops around
         self.pointers: dict[tuple[str, Terms], str] = {}
-        self.facts: dict[int, _Facts] = {}
+        self.facts: dict[int, Facts] = {}
         self.functions: dict[str, str] = {}
         self.declares: dict[str, str] = {_MASK: f"declare ptr @{_MASK}(ptr, i64)"}
 
@@ -117,7 +54,7 @@ class _Emitter:
             if phase.parallel is not None:
                 body = [Loop(*phase.parallel, phase.body)]
             self.held = {}
-            _facts(body, self.facts)
+            facts_of(body, self.facts)
             self.items(body)
         kernel = ["define void @kernel(ptr %places) {", "entry:", *self.lines, "  ret void", "}"]
         return "\n".join([*self.declares.values(), *self.functions.values(), *kernel])
@@ -158,9 +95,9 @@ class _Emitter:
         """At least one iteration: the exit test stands at the end."""
         facts, before = self.facts[id(loop)], self.block
         head, after = self.label(), self.label()
-        slots = {s: k for s, k in facts.assigned.items() if s in self.held or s in facts.needed}
-        came = {slot: self.worth(slot, kind) for slot, kind in slots.items()}
-        phis = {slot: self.name() for slot in slots}
+        moving = {s: k for s, k in facts.assigned.items() if s in self.held or s in facts.needed}
+        came = {slot: self.worth(slot, kind) for slot, kind in moving.items()}
+        phis = {slot: self.name() for slot in moving}
         self.held.update(phis)
         self.lines.append(f"  br label %{head}")
         self.enter(head)
@@ -174,13 +111,13 @@ class _Emitter:
         done = self.new(f"icmp eq i64 {following}, {loop.extent}")
         self.lines.append(f"  br i1 {done}, label %{after}, label %{head}")
         heads = [f"  {variable} = phi i64 [ 0, %{before} ], [ {following}, %{self.block} ]"]
-        for slot, kind in slots.items():
+        for slot, kind in moving.items():
             ways = f"[ {came[slot]}, %{before} ], [ {self.worth(slot, kind)}, %{self.block} ]"
             heads.append(f"  {phis[slot]} = phi {_TEXT[kind]} {ways}")
         self.lines[start:start] = heads
         self.enter(after)
 
-    def moved(self, name: str, variable: str, facts: _Facts) -> dict[tuple[str, Terms], str]:
+    def moved(self, name: str, variable: str, facts: Facts) -> dict[tuple[str, Terms], str]:
         """Pointers that move with the loop's variable, each from one that does not."""
         fresh: dict[tuple[str, Terms], str] = {}
         for buffer, terms in facts.addresses:
