@@ -14,6 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def quantized(model: object, inputs: object, calibration: object, observer: str)
     program = export(model, inputs)
     graph = import_model(program, inputs)
     graph.name = getattr(type(model), "__name__", graph.name) if _is_module(model) else graph.name
-    batches = _batches(calibration, _examples(program, inputs))
+    batches = _batches(calibration, examples(program, inputs))
     return quantize(graph, batches, observer)
 
 
@@ -68,10 +69,14 @@ def _is_module(model: object) -> bool:
     return isinstance(model, Module)
 
 
-def _examples(program: object, inputs: object) -> object:
+def examples(program: object, inputs: object) -> object:
     """The example inputs: those given, or those that the program was exported with."""
+    from ..graph.torch_export import export
+
     if inputs is not None:
         return inputs
+    if isinstance(program, Path):
+        program = export(program)
     kept = getattr(program, "example_inputs", None)
     return kept[0] if kept else None
 

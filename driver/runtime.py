@@ -44,6 +44,11 @@ class Runtime:
                 kernel.run(addresses)
             return [self._output(name) for name in graph.outputs]
 
+    def prepare(self) -> None:
+        """Compiles the kernels, if that has not been done."""
+        with self._lock:
+            assert self.steps is not None
+
     @property
     def steps(self) -> list[tuple[Kernel, list[int]]]:
         """Each kernel's native function and the addresses of its operands."""

@@ -100,7 +100,7 @@ class Tuned:
 
     def __call__(self, *inputs: object) -> Tensor | tuple[Tensor, ...]:
         """The outputs in reals; one input or a tuple, as the model takes them."""
-        return self._real(self._run(inputs))
+        return _torch(self.real(self._run(inputs)))
 
     def integers(self, *inputs: object) -> Tensor | tuple[Tensor, ...]:
         """The outputs as the code leaves them: u8."""
@@ -108,7 +108,7 @@ class Tuned:
 
     def reference(self, *inputs: object) -> Tensor | tuple[Tensor, ...]:
         """The outputs by the exact evaluation of the integer graph, dequantized the same way."""
-        return self._real(evaluate(self.ready.graph, self._quantized(inputs)))
+        return _torch(self.real(evaluate(self.ready.graph, self.quantized(*inputs))))
 
     @cached_property
     def kernels(self) -> list[Row]:
@@ -171,12 +171,13 @@ class Tuned:
         return Runtime(self.ready, {key: choice.point for key, choice in self.choices.items()})
 
     def _run(self, inputs: Sequence[object]) -> list[Array]:
-        return self.runtime.run(self._quantized(inputs))
+        return self.runtime.run(self.quantized(*inputs))
 
-    def _quantized(self, inputs: Sequence[object]) -> list[Array]:
+    def quantized(self, *inputs: object) -> list[Array]:
+        """Inputs as the integer graph takes them."""
         graph = self.ready.graph
         if len(inputs) == 1 and isinstance(inputs[0], (tuple, list)):
-            inputs = inputs[0]
+            inputs = tuple(inputs[0])
         arrays = [as_array(value) for value in inputs]
         wanted = [graph.types[name].shape for name in graph.inputs]
         if [array.shape for array in arrays] != wanted:
@@ -186,8 +187,9 @@ class Tuned:
             )
         return quantize_inputs(graph, arrays)
 
-    def _real(self, outputs: Sequence[Array]) -> Tensor | tuple[Tensor, ...]:
-        return _torch(dequantize_outputs(self.ready.graph, outputs))
+    def real(self, outputs: Sequence[Array]) -> list[Array]:
+        """The graph's u8 outputs in reals."""
+        return dequantize_outputs(self.ready.graph, outputs)
 
     def _row(self, task: KernelTask) -> Row:
         choice, kernel = self.choices[task.key], task.kernel

@@ -1,0 +1,69 @@
+"""One run of a compiled model for the command line, its outputs held to the reference.
+
+run_model(tuned, Path("inputs.npz"), None)["exact"]
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from ..graph.evaluate import evaluate
+from ..graph.graph import Array
+from .errors import InputError
+from .tuned import Tuned
+
+SHOWN = 8  # values of an output that a person sees
+
+
+def run_model(tuned: Tuned, inputs: object, output: Path | None) -> dict[str, Any]:
+    """Seconds of the run, whether its bytes are the reference's, and its outputs."""
+    values = _read(inputs) if isinstance(inputs, Path) else inputs
+    if values is None:
+        raise InputError("run: this model comes without example inputs; give --input FILE.npz")
+    arrays = tuned.quantized(values)
+    tuned.runtime.prepare()
+    start = perf_counter()
+    found = tuned.runtime.run(arrays)
+    seconds = perf_counter() - start
+    wanted = evaluate(tuned.ready.graph, arrays)
+    exact = all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
+    real = tuned.real(found)
+    names = tuned.ready.graph.outputs
+    if output is not None:
+        _write(output, dict(zip(names, real, strict=True)))
+    rows = [_shown(name, array) for name, array in zip(names, real, strict=True)]
+    return {"seconds": round(seconds, 6), "exact": exact, "outputs": rows}
+
+
+def _shown(name: str, array: Array) -> dict[str, Any]:
+    first = [round(float(value), 6) for value in array.reshape(-1)[:SHOWN]]
+    more = " ..." if array.size > SHOWN else ""
+    head = " ".join(f"{value:g}" for value in first) + more
+    return {"name": name, "shape": list(array.shape), "first": first, "head": head}
+
+
+def _read(path: Path) -> list[Array]:
+    """The arrays of a .npy or a .npz."""
+    try:
+        found = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"run: the input file must exist, but {path} does not") from None
+    except (OSError, ValueError, zipfile.BadZipFile):
+        raise InputError(f"run: {path} must be a .npy or .npz of numbers, but it is not") from None
+    if isinstance(found, np.ndarray):
+        return [found]
+    with found:
+        return [found[name] for name in found.files]
+
+
+def _write(path: Path, arrays: dict[str, Array]) -> None:
+    try:
+        with path.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
+    except OSError as error:
+        raise InputError(f"run: {path} cannot be written: {error.strerror}") from None

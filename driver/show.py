@@ -1,0 +1,132 @@
+"""How results look: tables and progress bars on a terminal, plain text elsewhere.
+
+table(("kernel", "cycles"), [("conv", 901)], "kernels")
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    from ..tuner.run import Progress
+    from .choose import Choice
+    from .task import KernelTask
+    from .tuned import Row
+
+Cell = str | int | float
+
+
+def print_json(data: object) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(data, indent=2))
+
+
+def warn(text: str) -> None:
+    """A line for the person, beside the results."""
+    print(text, file=sys.stderr)
+
+
+def spell(cell: Cell) -> str:
+    """Thousands apart, two places behind the point."""
+    match cell:
+        case bool() | str():
+            return str(cell)
+        case int():
+            return f"{cell:,}"
+        case _:
+            return f"{cell:.2f}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Cell]], title: str = "") -> None:
+    """Rows under their heads; numbers stand to the right."""
+    cells = [[spell(cell) for cell in row] for row in rows]
+    right = [any(not isinstance(row[i], str) for row in rows) for i in range(len(head))]
+    if sys.stdout.isatty():
+        _rich(head, cells, right, title)
+        return
+    widths = [max(len(line[i]) for line in [list(head), *cells]) for i in range(len(head))]
+    for line in [list(head), *cells]:
+        spaced = (
+            text.rjust(width) if side else text.ljust(width)
+            for text, width, side in zip(line, widths, right, strict=True)
+        )
+        print("  ".join(spaced).rstrip())
+
+
+def _rich(
+    head: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[bool], title: str
+) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown = Table(title=title or None)
+    for name, side in zip(head, right, strict=True):
+        shown.add_column(name, justify="right" if side else "left")
+    for line in cells:
+        shown.add_row(*map(escape, line))
+    Console().print(shown)
+
+
+def kernel_table(rows: Sequence[Row]) -> None:
+    """The kernels of a model: cycles by default and now, against the bound."""
+    body: list[Sequence[Cell]] = [
+        (row.name, row.kind, row.macs, row.default_cycles, row.cycles, row.bound,
+         row.cycles / max(row.bound, 1)) for row in rows
+    ]  # fmt: skip
+    total = [sum(getattr(row, name) for row in rows) for name in
+             ("macs", "default_cycles", "cycles", "bound")]  # fmt: skip
+    body.append(("total", "", *total, total[2] / max(total[3], 1)))
+    head = ("kernel", "kind", "macs", "default", "cycles", "bound", "cycles/bound")
+    table(head, body, "kernels")
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Progress of a tune: bars on a terminal, nothing elsewhere."""
+
+    bars: Bars | None = None
+    defaults: TaskID | None = None
+    trials: TaskID | None = None
+
+    def heard(self, task: KernelTask, choice: Choice) -> None:
+        """A default was chosen."""
+        if self.bars is not None and self.defaults is not None:
+            self.bars.update(self.defaults, advance=1, note=f"{task.name} {choice.cost.cycles:,}")
+
+    def trial(self, progress: Progress) -> None:
+        """A trial was written."""
+        if self.bars is None:
+            return
+        note = f"{progress.total:,.0f} cycles"
+        if self.trials is None:
+            self.trials = self.bars.add_task("trials", total=progress.trials, note=note)
+        self.bars.update(self.trials, advance=1, note=note)
+
+
+@contextmanager
+def watching(what: str) -> Iterator[Watcher]:
+    """Bars on standard error while the block runs."""
+    if not sys.stderr.isatty():
+        yield Watcher()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns: tuple[Any, ...] = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        yield Watcher(bars, bars.add_task(what, total=None, note=""))
