@@ -26,6 +26,7 @@ from dovetail.tir.stmt import (
 )
 from dovetail.tir.types import Type, i8, i16, i32, u8, u16, vector
 
+FLIP: st.SearchStrategy[bool] = st.booleans()
 ELEMENTS = (u8, i8, u16, i16, i32)
 SAME = ("add", "sub", "mul", "min", "max", "and_", "or_", "xor", "sat_add", "sat_sub",
         "halving_add", "rounding_halving_add")  # fmt: skip
@@ -37,9 +38,9 @@ def values(draw: st.DrawFn, kind: Type, leaves: Sequence[Expr], depth: int) -> E
     same = [leaf for leaf in leaves if leaf.type == kind]
     if depth == 0:
         others = [leaf for leaf in leaves if leaf.type.lanes == kind.lanes]
-        if same and draw(st.booleans()):
+        if draw(FLIP) and same:
             return draw(st.sampled_from(same))
-        if others and draw(st.booleans()):
+        if draw(FLIP) and others:
             return cast(kind.element, draw(st.sampled_from(others)))
         return const(draw(st.integers(kind.low, kind.high)), kind)
 
@@ -77,7 +78,7 @@ def values(draw: st.DrawFn, kind: Type, leaves: Sequence[Expr], depth: int) -> E
 def indices(draw: st.DrawFn, axes: Sequence[Expr], depth: int = 2) -> Expr:
     """A scalar i32 over ``axes``."""
     if depth == 0 or not axes:
-        if axes and draw(st.booleans()):
+        if draw(FLIP) and axes:
             return draw(st.sampled_from(list(axes)))
         return const(draw(st.integers(0, 20)), i32)
     a = draw(indices(axes, depth - 1))
@@ -153,7 +154,7 @@ def blocks(
     draw: st.DrawFn, buffers: tuple[Buffer, ...], axes: tuple[Expr, ...], depth: int, mark: str
 ) -> Stmt:
     iters = tuple(
-        Iter(var(f"v{n}_{mark}"), extent, draw(st.booleans()), within(draw(indices(axes)), extent))
+        Iter(var(f"v{n}_{mark}"), extent, draw(FLIP), within(draw(indices(axes)), extent))
         for n, extent in enumerate(draw(st.lists(st.integers(1, 6), max_size=2)))
     )
     inside = (*axes, *(it.axis for it in iters))
@@ -162,8 +163,8 @@ def blocks(
         f"block{mark}",
         iters,
         draw(statements(buffers, inside, depth - 1)),
-        draw(stores(buffers, inside)) if reduces and draw(st.booleans()) else None,
-        draw(indices(inside)) <= 5 if inside and draw(st.booleans()) else None,
+        draw(stores(buffers, inside)) if draw(FLIP) and reduces else None,
+        draw(indices(inside)) <= 5 if draw(FLIP) and inside else None,
     )
 
 
@@ -177,7 +178,7 @@ def copies(draw: st.DrawFn, buffers: tuple[Buffer, ...], axes: tuple[Expr, ...])
         start = tuple(draw(indices(axes)) % (n - size + 1) for n, size in spans)
         return Region(target, start, extent)
 
-    if draw(st.booleans()):
+    if draw(FLIP):
         return Copy(box(), box())
     return seq(Copy(box(), box(), "t"), Wait("t"))
 
@@ -200,6 +201,6 @@ def stores(draw: st.DrawFn, buffers: tuple[Buffer, ...], axes: tuple[Expr, ...])
     kind = vector(target.type, lanes)
     value = draw(values(kind, leaves, 2))
     index = place(target)
-    if draw(st.booleans()):  # an update, as reductions are
+    if draw(FLIP):  # an update, as reductions are
         value = Expr("load", kind, index, target) + value
     return Store(target, index, value)

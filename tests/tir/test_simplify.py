@@ -16,7 +16,7 @@ from dovetail.tir.script import parse, show, show_expr
 from dovetail.tir.stmt import PrimFunc
 from dovetail.tir.types import i8, i16, i32, u8, vector
 from tests.tir.generate import functions, indices, values
-from tests.tir.helpers import keeps, parsed, random_env, rewrites, same_values
+from tests.tir.helpers import Array, keeps, parsed, random_env, rewrites, same_values
 
 AXES = (var("i"), var("j"), var("k"))
 RANGES = {AXES[0]: (0, 7), AXES[1]: (0, 15), AXES[2]: (0, 99)}
@@ -84,13 +84,18 @@ def test_an_index_that_may_wrap_stays() -> None:
     keeps(simplify, "(k * 8 + 7) // 8", k="i32")
 
 
+def equal(got: Array, want: Array, text: str) -> None:
+    left, right = np.broadcast_arrays(got, want)
+    np.testing.assert_array_equal(left, right, err_msg=text)
+
+
 @QUIET
 @given(indices(AXES, 4))
 def test_simplifying_keeps_an_index(index: Expr) -> None:
     env = random_env({str(a.attr): a.type for a in AXES}, NAMED, 64)
     simple = simplify(index, RANGES)
     got, want = evaluate_expr(simple, env), evaluate_expr(index, env)
-    np.testing.assert_array_equal(*np.broadcast_arrays(got, want), err_msg=show_expr(index))
+    equal(got, want, show_expr(index))
     assert simplify(simple, RANGES) is simple
 
 
@@ -102,7 +107,7 @@ def test_simplifying_keeps_data_and_bounds_hold(value: Expr) -> None:
     env = random_env({"x": vector(u8, 4), "y": vector(i16, 4), "z": vector(i32, 4)}, {}, 64)
     want = evaluate_expr(value, env)
     got = evaluate_expr(simplify(value), env)
-    np.testing.assert_array_equal(*np.broadcast_arrays(got, want), err_msg=show_expr(value))
+    equal(got, want, show_expr(value))
     low, high = bounds(value, {})
     assert low <= want.min() and want.max() <= high
 

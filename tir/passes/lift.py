@@ -1,53 +1,69 @@
-"""Plain arithmetic is recognised as fixed-point idioms, before scheduling, on every target alike.
+"""Lifts stored values into the fixed-point vocabulary, by proven rules, to a fixpoint.
 
-cast(u8, max(min(rounding_mul_shr(a, m, s) + 3, 255), 0))
-sat_cast(u8, sat_add(sat_cast(i16, rounding_mul_shr(a, m, s)), 3))
+    y[i] = cast(u8, max(min(rounding_mul_shr(acc[i], m[i], 40) + 3, 255), 0))
+
+becomes
+
+    y[i] = sat_cast(u8, sat_add(sat_cast(i16, rounding_mul_shr(acc[i], m[i], 40)), 3))
 """
 
 from __future__ import annotations
 
-from ..expr import Expr, const, make, maximum, minimum, sat_cast, transform
-from ..stmt import PrimFunc, map_exprs
-from ..types import i16
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ..bounds import Interval, Ranges
+from ..expr import Expr
+from ..rewrite.engine import Attempt, Budget, Rewriter
+from ..rules import lifting_rules
+from ..stmt import Block, For, PrimFunc, Stmt, Store, transform_stmt, walk_stmt
+from .simplify import Simplifier
 
 
-def lift(func: PrimFunc) -> PrimFunc:
-    """``func`` with narrowing clamps as saturating casts."""
-    return func.with_body(map_exprs(func.body, lambda e: transform(e, _narrowing)))
+def lift(
+    func: PrimFunc,
+    *,
+    budget: Budget | None = None,
+    forbidden: Iterable[str] = (),
+    trace: list[Attempt] | None = None,
+) -> PrimFunc:
+    """``func`` with every stored value lifted; ``trace`` takes all attempts with their reasons."""
+    ranges = axis_ranges(func.body)
+    rewriter = Rewriter(lifting_rules(), ranges, budget=budget, forbidden=forbidden, trace=trace)
+    simple = Simplifier(ranges)
+
+    def change(stmt: Stmt) -> Stmt | None:
+        if not isinstance(stmt, Store):
+            return None
+        value = lifted(stmt.value, rewriter, simple)
+        return None if value is stmt.value else replace(stmt, value=value)
+
+    return func.with_body(transform_stmt(func.body, change))
 
 
-def _narrowing(node: Expr) -> Expr | None:
-    """A clamp within a byte, then a cast to it: saturate in two steps, then the closer bounds.
-
-    sat8(sat16(x) + z saturated) = clamp(x + z, 0, 255) for |z| <= 255: where sat16 or the sum
-    saturate, the exact value lies beyond the byte's range on the same side.
-    """
-    if node.op != "cast" or node.type.bits != 8 or node.args[0].type.bits != 32:
-        return None
-    bounds = _clamped(node.args[0])
-    if bounds is None:
-        return None
-    value, low, high = bounds
-    kind = node.type.element
-    if low < kind.low or high > kind.high:
-        return None
-    zero = 0
-    if value.op == "add" and value.args[1].is_const and abs(value.args[1].attr) <= 255:
-        value, zero = value.args[0], value.args[1].attr
-    half = sat_cast(i16, value)
-    if zero:
-        half = make("sat_add", half, const(zero, half.type))
-    byte = sat_cast(kind, half)
-    if high < kind.high:
-        byte = minimum(byte, const(high, byte.type))
-    return maximum(byte, const(low, byte.type)) if low > kind.low else byte
+def lift_expr(expr: Expr, ranges: Ranges | None = None) -> Expr:
+    """One expression lifted: an instruction's body, by the same rules as code."""
+    return lifted(expr, Rewriter(lifting_rules(), ranges), Simplifier(ranges or {}))
 
 
-def _clamped(node: Expr) -> tuple[Expr, int, int] | None:
-    """The value and the bounds of ``max(min(value, high), low)``."""
-    if node.op != "max" or not node.args[1].is_const or node.args[0].op != "min":
-        return None
-    inner = node.args[0]
-    if not inner.args[1].is_const:
-        return None
-    return inner.args[0], int(node.args[1].attr), int(inner.args[1].attr)
+def lifted(expr: Expr, rewriter: Rewriter, simple: Simplifier) -> Expr:
+    """``expr`` by rules and simplifier until neither changes it."""
+    while True:
+        fresh = simple(rewriter(simple(expr)))
+        if fresh is expr:
+            return expr
+        expr = fresh
+
+
+def axis_ranges(body: Stmt) -> dict[Expr, Interval]:
+    """What every axis of ``body`` may be, blocks' axes included."""
+    found: dict[Expr, Interval] = {}
+    for stmt in walk_stmt(body):
+        axes: list[tuple[Expr, int]] = []
+        if isinstance(stmt, For):
+            axes = [(stmt.axis, stmt.extent)]
+        elif isinstance(stmt, Block):
+            axes = [(it.axis, it.extent) for it in stmt.iters]
+        for axis, extent in axes:
+            found[axis] = (0, max(extent - 1, found.get(axis, (0, 0))[1]))
+    return found

@@ -1,0 +1,75 @@
+"""Values for a rule's wildcards under which its condition holds."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import dataclass
+
+from dovetail.tir.bounds import Interval
+from dovetail.tir.expr import Expr, const, var, walk
+from dovetail.tir.rewrite.match import build, decide
+from dovetail.tir.rewrite.rule import Rule, Wild
+from dovetail.tir.types import Type, vector
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A rule with its wildcards as variables (of ``scale`` times the lanes) and constants."""
+
+    before: Expr
+    after: Expr
+    ranges: dict[str, tuple[int, int]]
+    holds: bool
+
+
+def candidates(kind: Type, chance: random.Random) -> list[int]:
+    """Numbers of ``kind`` that conditions like: shift counts, powers of two, edges."""
+    powers = [1 << n for n in range(kind.bits)]
+    some = [*range(kind.bits), *powers, -1, -7, 100, 255, kind.low, kind.high, kind.high // 2]
+    some += [chance.randint(-300, 300) for _ in range(8)]
+    return [value for value in dict.fromkeys(some) if kind.low <= value <= kind.high]
+
+
+def intervals(kind: Type) -> list[Interval]:
+    """Ranges of values: all, no negative ones, small ones."""
+    if kind.kind == "b":
+        return [(0, 1)]
+    whole = (kind.low, kind.high)
+    return [whole, (kind.low + 1, kind.high), (0, kind.high // 2), (max(kind.low, -9), 9)]
+
+
+def samples(rule: Rule, scale: int = 1, wanted: int = 3, holds: bool = True) -> list[Sample]:
+    """Up to ``wanted`` samples where the condition does or does not hold."""
+    chance = random.Random(rule.name)
+    wilds = sorted({n for n in walk(rule.before) if n.op == "var"}, key=lambda n: str(n.attr))
+    numbers = [n for n in wilds if isinstance(n.attr, Wild) and n.attr.constant]
+    values = [n for n in wilds if n not in numbers]
+    pools = [candidates(n.type, chance) for n in numbers]
+    choices = list(itertools.islice(itertools.product(*pools), 200_000))
+    chance.shuffle(choices)
+    found: list[Sample] = []
+    for choice in choices:
+        for pick in range(4):
+            ends = {str(v.attr): intervals(v.type)[min(pick, len(intervals(v.type)) - 1)]
+                    for v in values}  # fmt: skip
+            sample = _sample(rule, dict(zip(map(str, numbers), choice, strict=True)), ends, wilds,
+                             scale)  # fmt: skip
+            if sample.holds == holds:
+                found.append(sample)
+                break
+        if len(found) == wanted:
+            break
+    return found
+
+
+def _sample(
+    rule: Rule, numbers: dict[str, int], ends: dict[str, Interval], wilds: list[Expr], scale: int
+) -> Sample:
+    bound = {}
+    for wild in wilds:
+        name, kind = str(wild.attr), vector(wild.type, wild.type.lanes * scale)
+        bound[name] = const(numbers[name], kind) if name in numbers else var(name, kind)
+    known = {bound[name]: interval for name, interval in ends.items()}
+    holds = rule.when is None or bool(decide(rule.when, bound, known.__getitem__))
+    return Sample(build(rule.before, bound, scale), build(rule.after, bound, scale), ends, holds)

@@ -1,0 +1,159 @@
+"""The rewriting engine: rules to a fixpoint, operands before users, and why rules did not apply.
+
+    rewriter = Rewriter(RULES, ranges)
+    lifted = rewriter(expr)                    # rewriter.counts: how often each rule fired
+
+Rules are found by operator and element type; the order among them does not matter for the result's
+meaning. A ``Budget`` shared by several rewriters stops after so many rewrites, to find a bad one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from ..bounds import Interval, Ranges, bounds
+from ..expr import Expr, rebuild, walk
+from .match import apply, failure
+from .rule import Law, Rule
+
+Index = dict[tuple[str, str, int], list[Rule | Law]]
+
+
+@dataclass(slots=True)
+class Budget:
+    """``left`` more rewrites may happen; None: any number."""
+
+    left: int | None = None
+
+    def take(self) -> bool:
+        if self.left is None:
+            return True
+        self.left -= 1
+        return self.left >= 0
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A rule tried at an expression: what came of it, or the first thing that failed."""
+
+    rule: str
+    site: Expr
+    result: Expr | None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        outcome = f"-> {self.result!r}" if self.result is not None else f"no: {self.reason}"
+        return f"{self.rule}: {self.site!r} {outcome}"
+
+
+@dataclass(slots=True)
+class RuleSet:
+    """Rules by the operator and element type of their root."""
+
+    rules: tuple[Rule | Law, ...]
+    index: Index = field(default_factory=dict)
+    laws: dict[str, list[Law]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for rule in self.rules:
+            if isinstance(rule, Law):
+                for root in rule.roots:
+                    self.laws.setdefault(root, []).append(rule)
+            else:
+                self.index.setdefault(rule.root, []).append(rule)
+
+    def at(self, node: Expr) -> list[Rule | Law]:
+        """The rules whose root may be ``node``."""
+        found = self.index.get((node.op, node.type.kind, node.type.bits), [])
+        laws = self.laws.get(node.op)
+        return [*found, *laws] if laws else found
+
+
+class Rewriter:
+    """Rewrites under fixed ranges; keeps results, so one serves a whole function body."""
+
+    def __init__(
+        self,
+        rules: RuleSet | Iterable[Rule | Law],
+        ranges: Ranges | None = None,
+        *,
+        budget: Budget | None = None,
+        forbidden: Iterable[str] = (),
+        trace: list[Attempt] | None = None,
+    ) -> None:
+        self.rules = rules if isinstance(rules, RuleSet) else RuleSet(tuple(rules))
+        self.ranges: Ranges = ranges or {}
+        self.budget, self.trace = budget or Budget(), trace
+        self.forbidden = frozenset(forbidden)
+        self.counts: Counter[str] = Counter()
+        self.known: dict[Expr, Interval] = {}
+        self.done: dict[Expr, Expr] = {}
+
+    def __call__(self, root: Expr) -> Expr:
+        for node in walk(root):
+            if node not in self.done:
+                fresh = rebuild(node, tuple([self.done[arg] for arg in node.args]))
+                self.done[node] = self._normal(fresh)
+        return self.done[root]
+
+    def bounds(self, expr: Expr) -> Interval:
+        return bounds(expr, self.ranges, self.known)
+
+    def _normal(self, node: Expr) -> Expr:
+        """``node``, whose operands no rule fits, until no rule fits it."""
+        if node in self.done:
+            return self.done[node]
+        fresh = self._step(node)
+        result = node if fresh is None else self(fresh)
+        self.done[node] = result
+        return result
+
+    def _step(self, node: Expr) -> Expr | None:
+        for rule in self.rules.at(node):
+            if rule.name in self.forbidden:
+                continue
+            fresh = self._applied(rule, node)
+            if self.trace is not None:
+                self.trace.append(self._attempt(rule, node, fresh))
+            if fresh is not None and self.budget.take():
+                self.counts[rule.name] += 1
+                return fresh
+        return None
+
+    def _applied(self, rule: Rule | Law, node: Expr) -> Expr | None:
+        if isinstance(rule, Law):
+            return rule.apply(node, self.ranges)
+        return apply(rule, node, self.bounds)
+
+    def _attempt(self, rule: Rule | Law, node: Expr, fresh: Expr | None) -> Attempt:
+        if fresh is not None:
+            return Attempt(rule.name, node, fresh)
+        if isinstance(rule, Law):
+            return Attempt(rule.name, node, None, "lanes: they are not moved alike")
+        return Attempt(rule.name, node, None, failure(rule, node, self.bounds) or "")
+
+
+def explain(rules: Iterable[Rule | Law], root: Expr, ranges: Ranges | None = None) -> list[Attempt]:
+    """Every attempt in rewriting ``root``, in order."""
+    trace: list[Attempt] = []
+    Rewriter(rules, ranges, trace=trace)(root)
+    return trace
+
+
+def bad_rewrite(apply_with: Callable[[Budget], bool], most: int = 1 << 20) -> int | None:
+    """The number of the first rewrite that spoils the result, by bisection.
+
+    ``apply_with(budget)`` rewrites under a budget and says whether the result is still right.
+    """
+    if apply_with(Budget(most)):
+        return None
+    low, high = 0, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        if apply_with(Budget(middle)):
+            low = middle
+        else:
+            high = middle
+    return high

@@ -1,0 +1,107 @@
+"""Proof records: a committed file says of each rule which text, under which meanings, was proven.
+
+A record is a hash of the rule's two sides and condition, of what its operators compute on edge
+values, and of the prover's version. A changed rule or operator has no record until
+``python -m dovetail.tir.rewrite.prove`` has proven it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from ..expr import walk
+from ..ops import OPS, Value
+from ..types import Type, boolean, i8, i16, i32, u8, u16, u32, vector
+from .rule import Rule
+
+FILE = Path(__file__).parent / "proofs.json"
+VERSION = 1  # of the prover: raised when it asks for more
+
+
+class UnprovenRule(Exception):
+    """A rule without a valid proof record."""
+
+
+def require_proofs(rules: Iterable[Rule]) -> None:
+    """UnprovenRule where a rule's record is missing or stale."""
+    records = recorded()
+    for rule in rules:
+        if records.get(rule.name) != record(rule):
+            state = "stale" if rule.name in records else "missing"
+            raise UnprovenRule(
+                f"rule {rule.name}: it must be proven before it is used, but its proof is {state}; "
+                "run python -m dovetail.tir.rewrite.prove"
+            )
+
+
+@cache
+def recorded() -> dict[str, str]:
+    """The committed records, by rule."""
+    found: dict[str, str] = json.loads(FILE.read_text()) if FILE.exists() else {}
+    return found
+
+
+def record(rule: Rule) -> str:
+    """What the record of ``rule`` must be."""
+    sides = [side for side in (rule.before, rule.after, rule.when) if side is not None]
+    used = sorted({node.op for side in sides for node in walk(side) if node.args})
+    kinds = sorted({f"{n}: {n.type}" for side in sides for n in walk(side) if n.op == "var"})
+    parts = [str(VERSION), str(rule), *kinds, *map(fingerprint, used)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+# Fingerprints of operators ------------------------------------------------------------------
+
+KINDS = (boolean, u8, i8, u16, i16, u32, i32)
+ATTRS = {
+    "group_sum": 2, "deinterleave": (1, 2), "slice": (1, 2), "tile": 2, "repeat": 2,
+}  # fmt: skip
+
+
+@cache
+def fingerprint(op: str) -> str:
+    """A hash of what ``op`` computes on edge values of all types that it takes."""
+    digest = hashlib.sha256(op.encode())
+    row = OPS[op]
+    if op in ("cast", "sat_cast"):
+        for source in KINDS:
+            for target in KINDS[1:]:
+                assert row.meaning is not None
+                digest.update(row.meaning(target, None, edges(source, 0)).tobytes())
+        return digest.hexdigest()
+    for arity in (1, 2, 3):
+        for a in KINDS:
+            for b in KINDS if arity > 1 else (a,):
+                digest.update(_values(op, (a, b, a)[:arity] if op != "select" else (a, b, b)))
+    return digest.hexdigest()
+
+
+def _values(op: str, kinds: tuple[Type, ...]) -> bytes:
+    row, attr = OPS[op], ATTRS.get(op)
+    wide = tuple(vector(kind, 64) for kind in kinds)
+    try:
+        result = row.type_of(wide, attr)
+        assert row.meaning is not None
+        with np.errstate(all="ignore"):
+            lanes = row.meaning(result, attr, *[edges(k, i) for i, k in enumerate(kinds)])
+    except (TypeError, ValueError, IndexError):
+        return b""
+    return f"{kinds}{result}".encode() + lanes.tobytes()
+
+
+def edges(kind: Type, place: int) -> Value:
+    """64 values at the edges of ``kind``, in another order for each operand; small as third."""
+    if kind.kind == "b":
+        flags: Value = np.arange(64) >> place & 1 == 1
+        return flags
+    if place == 2:
+        return (np.arange(64) % kind.bits).astype(kind.numpy)
+    some = [kind.low, kind.low + 1, kind.low // 2, 0, 1, 7, kind.high // 2 + 1, kind.high]
+    grid = np.array(some, kind.numpy)
+    return np.repeat(grid, 8) if place == 0 else np.tile(grid, 8)

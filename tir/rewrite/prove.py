@@ -1,0 +1,132 @@
+"""Proves rules: for all values and numbers under the condition, both sides are equal.
+
+    python -m dovetail.tir.rewrite.prove        # proves what has no valid record, writes the file
+
+Bit-vector logic decides (z3); a product of 32-bit values is a free variable within its bounds, for
+equal factors the same one. A rule that moves lanes is proven for one and for two of its widths.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+
+import z3
+
+from ..expr import Expr, walk
+from . import proofs
+from .match import scaled
+from .rule import End, Rule, Wild
+from .smt import MOVES, Lanes, Products, meaning, resized
+
+SECONDS = 60  # that one rule may take
+
+
+class Refuted(Exception):
+    """The two sides differ, with values that show it; or the prover gave up."""
+
+
+def prove(rule: Rule) -> None:
+    """Refuted unless both sides are equal wherever the condition holds."""
+    sides = (rule.before, rule.after)
+    moves = any(node.op in MOVES for side in sides for node in walk(side))
+    for scale in (1, 2) if moves else (1,):
+        _prove_at(rule, scale)
+
+
+def _prove_at(rule: Rule, scale: int) -> None:
+    before, after = widened(rule.before, scale), widened(rule.after, scale)
+    env, facts = _environment((before, after), rule.when)
+    products = Products()
+    left, right = meaning(before, env, products), meaning(after, env, products)
+    solver = z3.Solver()
+    solver.set("timeout", SECONDS * 1000)
+    if rule.when is not None:
+        solver.add(meaning(rule.when, env, products)[0])
+    solver.add(*facts, *products.facts)
+    solver.add(z3.Or([a != b for a, b in zip(left, right, strict=True)]))
+    found = solver.check()
+    if found == z3.sat:
+        raise Refuted(f"rule {rule.name}: both sides must be equal, but got {solver.model()}")
+    if found != z3.unsat:
+        raise Refuted(f"rule {rule.name}: a proof must be found within {SECONDS} s, but got none")
+
+
+def widened(side: Expr, scale: int) -> Expr:
+    """A side for ``scale`` times the lanes."""
+    if scale == 1:
+        return side
+    done: dict[Expr, Expr] = {}
+    for node in walk(side):
+        args = tuple(done[arg] for arg in node.args)
+        done[node] = Expr(node.op, scaled(node.type, scale), args, node.attr)
+    return done[side]
+
+
+def _environment(
+    sides: tuple[Expr, ...], when: Expr | None
+) -> tuple[dict[Expr, Lanes], list[z3.ExprRef]]:
+    """A term a lane of each wildcard (numbers are equal in all), and what is known of ends."""
+    wilds = {node for side in sides for node in walk(side) if node.op == "var"}
+    env: dict[Expr, Lanes] = {}
+    for name in wilds:
+        env[name] = _terms(name)
+    named = {node.attr.name: node for node in wilds}
+    facts: list[z3.ExprRef] = []
+    for node in walk(when) if when is not None else ():
+        if node.op != "var" or node in env:
+            continue
+        if isinstance(node.attr, End):
+            env[node] = [z3.BitVec(str(node), 64)]
+            facts += _ends(node, named[node.attr.name], env)
+        else:
+            same = named[node.attr.name]
+            env[node] = env[same][:1]
+    return env, facts
+
+
+def _terms(node: Expr) -> Lanes:
+    kind, name = node.type, str(node.attr)
+    if isinstance(node.attr, Wild) and node.attr.constant:
+        return [z3.BitVec(name, kind.bits)] * kind.lanes
+    if kind.kind == "b":
+        return [z3.Bool(f"{name}.{lane}") for lane in range(kind.lanes)]
+    return [z3.BitVec(f"{name}.{lane}", kind.bits) for lane in range(kind.lanes)]
+
+
+def _ends(end: Expr, of: Expr, env: dict[Expr, Lanes]) -> list[z3.ExprRef]:
+    """No lane is beyond the end, which itself is a value of the type."""
+    term, kind = env[end][0], of.type
+    values = [resized(lane, kind, 64) for lane in env[of]]
+    facts = [term >= kind.low, term <= kind.high]
+    return facts + [v <= term if end.attr.high else v >= term for v in values]
+
+
+# Records ------------------------------------------------------------------------------------
+
+
+def prove_all(rules: Iterable[Rule], records: dict[str, str]) -> dict[str, str]:
+    """Records of all rules; those in ``records`` that are valid are kept unproven."""
+    fresh = {}
+    for rule in rules:
+        want = proofs.record(rule)
+        if records.get(rule.name) != want:
+            prove(rule)
+        fresh[rule.name] = want
+    return fresh
+
+
+def main(arguments: list[str]) -> None:
+    """Writes the records; ``--scratch`` proves every rule again."""
+    from ..rules import RULES
+
+    kept = {} if "--scratch" in arguments else proofs.recorded()
+    records = prove_all(RULES, kept)
+    lines = json.dumps(dict(sorted(records.items())), indent=0)
+    proofs.FILE.write_text(lines + "\n")
+    print(f"{len(records)} rules are proven")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
