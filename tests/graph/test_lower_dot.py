@@ -123,7 +123,7 @@ def test_matmul(kit: Any, a: tuple[int, ...], b: tuple[int, ...]) -> None:
 def test_scaled_values_at_the_ends_of_i32_saturate_right(kit: Any) -> None:
     x = np.array([[0, 255]], np.uint8)
     inputs = [x, np.array([[-127, 127], [127, -127]], np.int8), np.zeros(2, np.int32)]
-    requant = Requant(((1 << 31) - 1,), 16, 200, 3, 250)
+    requant = Requant(((1 << 31) - 1,), 14, 200, 3, 250)
     kit.holds("q_linear", inputs, 2, x_zero=0, requant=requant)
 
 
