@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from dataclasses import dataclass
 
@@ -10,7 +9,9 @@ from dovetail.tir.bounds import Interval
 from dovetail.tir.expr import Expr, const, var, walk
 from dovetail.tir.rewrite.match import build, decide
 from dovetail.tir.rewrite.rule import Rule, Wild
-from dovetail.tir.types import Type, vector
+from dovetail.tir.types import Type, i64, vector
+
+TRIES = 50_000
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,7 @@ class Sample:
 
     before: Expr
     after: Expr
-    ranges: dict[str, tuple[int, int]]
-    holds: bool
+    ranges: dict[str, Interval]
 
 
 def candidates(kind: Type, chance: random.Random) -> list[int]:
@@ -46,21 +46,23 @@ def samples(rule: Rule, scale: int = 1, wanted: int = 3, holds: bool = True) -> 
     numbers = [n for n in wilds if isinstance(n.attr, Wild) and n.attr.constant]
     values = [n for n in wilds if n not in numbers]
     pools = [candidates(n.type, chance) for n in numbers]
-    choices = list(itertools.islice(itertools.product(*pools), 200_000))
-    chance.shuffle(choices)
     found: list[Sample] = []
-    for choice in choices:
-        for pick in range(4):
-            ends = {str(v.attr): intervals(v.type)[min(pick, len(intervals(v.type)) - 1)]
-                    for v in values}  # fmt: skip
-            sample = _sample(rule, dict(zip(map(str, numbers), choice, strict=True)), ends, wilds,
-                             scale)  # fmt: skip
-            if sample.holds == holds:
-                found.append(sample)
-                break
-        if len(found) == wanted:
+    for _ in range(TRIES):
+        choice = {str(n.attr): chance.choice(pool) for n, pool in zip(numbers, pools, strict=True)}
+        ends = {str(v.attr): chance.choice(intervals(v.type)) for v in values}
+        if _holds(rule, choice, ends) == holds:
+            found.append(_sample(rule, choice, ends, wilds, scale))
+        if len(found) == wanted or (not choice and rule.when is None):
             break
     return found
+
+
+def _holds(rule: Rule, numbers: dict[str, int], ends: dict[str, Interval]) -> bool:
+    if rule.when is None:
+        return True
+    bound = {name: const(value, i64) for name, value in numbers.items()}
+    bound |= {name: var(name, i64) for name in ends}
+    return bool(decide(rule.when, bound, lambda value: ends[value.attr]))
 
 
 def _sample(
@@ -70,6 +72,4 @@ def _sample(
     for wild in wilds:
         name, kind = str(wild.attr), vector(wild.type, wild.type.lanes * scale)
         bound[name] = const(numbers[name], kind) if name in numbers else var(name, kind)
-    known = {bound[name]: interval for name, interval in ends.items()}
-    holds = rule.when is None or bool(decide(rule.when, bound, known.__getitem__))
-    return Sample(build(rule.before, bound, scale), build(rule.after, bound, scale), ends, holds)
+    return Sample(build(rule.before, bound, scale), build(rule.after, bound, scale), ends)

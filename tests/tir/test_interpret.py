@@ -52,7 +52,7 @@ def slowly(func: PrimFunc, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndar
         return run(func)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(func=functions())
 def test_at_once_is_as_step_by_step(func: PrimFunc, monkeypatch: pytest.MonkeyPatch) -> None:
     fast, slow = run(func), slowly(func, monkeypatch)

@@ -56,7 +56,7 @@ def matmul(x: Buffer[u8, (128, 64), "tcm"], y: Buffer[i32, (128, 32)]):
 """
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(functions())
 def test_what_prints_parses_back(func: PrimFunc) -> None:
     assert parse(show(func)) == func

@@ -22,7 +22,7 @@ AXES = (var("i"), var("j"), var("k"))
 RANGES = {AXES[0]: (0, 7), AXES[1]: (0, 15), AXES[2]: (0, 99)}
 NAMED = {str(axis.attr): ends for axis, ends in RANGES.items()}
 INDEX = {"i": "i32", "j": "i32", "k": "i32"}
-QUIET = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+QUIET = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize(("before", "after"), [
