@@ -117,7 +117,8 @@ class Builder:
         body = _Body(self, loops)
         for stmt in stmts:
             body.run(stmt)
-        return Phase([*body.emitter.prelude, *body.finish()], parallel)
+        items = body.finish()  # may add to the prelude
+        return Phase([*body.emitter.prelude, *items], parallel)
 
 
 def _flat(stmt: Stmt) -> list[Stmt]:
