@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..instruction import Register
 from .machine import Machine
-from .steps import Block, Node, Registers, Step, blocks
+from .steps import OPTIONAL, Block, Node, Registers, Step, blocks
 
 
 class NoRegister(Exception):
@@ -30,7 +30,8 @@ def effect(node: Node) -> Sets:
     """What a node reads from before it, and what it writes, as bit sets of atoms."""
     if isinstance(node, Block):
         return _block_effect(node)
-    return sequence_effect(node.body)
+    reads, writes = sequence_effect(node.body)
+    return reads, 0 if node.level == OPTIONAL else writes
 
 
 def sequence_effect(nodes: Iterable[Node]) -> Sets:
@@ -66,9 +67,9 @@ def live_around(nodes: list[Node], live: int = 0) -> dict[int, Sets]:
                 before = reads | (after & ~writes)
                 found[id(node)] = (before, after)
             else:
-                reads, writes = sequence_effect(node.body)
+                reads, writes = effect(node)
                 before = reads | (after & ~writes)
-                walk(node.body, after | before)
+                walk(node.body, after if node.level == OPTIONAL else after | before)
             after = before
         return after
 

@@ -16,7 +16,7 @@ from operator import add
 from .depend import result_latency
 from .listing import Function, Listing
 from .machine import Machine
-from .steps import Block, Node, Step, Trip
+from .steps import OPTIONAL, Block, Node, Step, Trip
 
 CAUSES = ("early operand", "late operand", "scalar load", "multiply", "scalar", "extract")
 _FIELDS = ("packets", "instructions", "multiplies", "loop_dots", "loop_packets", *CAUSES, "dma")
@@ -63,6 +63,18 @@ class Engine:
         return self.free
 
 
+@dataclass(slots=True)
+class Copies:
+    """A thread's outstanding transfers: when those of each token end, the oldest first."""
+
+    ends: dict[str, list[int]] = field(default_factory=dict)
+
+    def oldest(self, token: str) -> int:
+        if not self.ends.get(token):
+            raise ValueError(f"cycles: a wait needs a transfer of its thread, but {token} has none")
+        return self.ends[token].pop(0)
+
+
 def share(extent: int, threads: int) -> list[tuple[int, int]]:
     """Each thread's first iteration and count: contiguous chunks, equal up to one."""
     cuts = [extent * i // threads for i in range(threads + 1)]
@@ -79,23 +91,21 @@ def calls(function: Function, machine: Machine) -> list[tuple[int, int]]:
 def cost(listing: Listing) -> Cost:
     """The listing's cost on its machine."""
     machine = listing.machine
-    total, executed, bytes_moved, cycles = _ZERO, [], 0, 0
+    engine, pending = Engine(machine), [Copies() for _ in range(machine.threads)]
+    total, executed, now = _ZERO, [], 0
     for function in listing.functions:
-        engine = Engine(machine)
-        threads = _phase(function, machine, engine)
+        threads = _phase(function, machine, engine, pending, now)
         slowest = max(threads, key=_cycles)
         total = _sum(total, slowest)
-        cycles += _cycles(slowest)
+        now += _cycles(slowest) + machine.barrier
         executed.append(tuple(tally[0] for tally in threads))
-        bytes_moved += engine.bytes
-    barrier = machine.barrier * len(listing.functions)
     values = dict(zip(_FIELDS, total, strict=True))
     stalls = {cause: values[cause] for cause in (*CAUSES, "dma") if values[cause]}
+    stalls["barrier"] = machine.barrier * len(listing.functions)
     packets = max(values["packets"], 1)
     return Cost(
-        cycles + barrier, values["packets"], {**stalls, "barrier": barrier}, bytes_moved,
-        values["dma"], listing.spills, values["instructions"] / (4 * packets),
-        values["multiplies"] / (2 * packets),
+        now, values["packets"], stalls, engine.bytes, values["dma"], listing.spills,
+        values["instructions"] / (4 * packets), values["multiplies"] / (2 * packets),
         values["loop_dots"] / max(values["loop_packets"], 1), tuple(executed),
         listing.code_bytes, listing.tcm,
     )  # fmt: skip
@@ -109,13 +119,16 @@ def _sum(a: Tally, b: Tally) -> Tally:
     return tuple(map(add, a, b))
 
 
-def _phase(function: Function, machine: Machine, engine: Engine) -> list[Tally]:
+def _phase(function: Function, machine: Machine, engine: Engine, pending: list[Copies],
+           now: int) -> list[Tally]:  # fmt: skip
+    """What each thread spends on a phase that starts in cycle ``now``."""
     counts = [count for _, count in calls(function, machine)]
     walker = Walker(function, machine)
-    if not function.records:
+    if not any(step.is_call for _, packet in function.packets() for step in packet):
         whole = {count: walker.run(count) for count in set(counts)}
         return [whole[count] for count in counts]
-    return _together([Thread(walker, count) for count in counts], engine)
+    threads = zip(counts, pending, strict=False)
+    return _together([Thread(walker, count, copies, now) for count, copies in threads], engine)
 
 
 class Walker:
@@ -154,7 +167,7 @@ class Walker:
 
     def _loop(self, trip: Trip, state: State, count: int) -> tuple[Tally, State]:
         """Iterations until a state repeats, then whole periods at once, then what is left."""
-        trips = trip.trips if trip.trips is not None else count
+        trips = times(trip, count)
         seen: dict[State, int] = {}
         totals = [_ZERO]
         while len(totals) <= trips and state not in seen:
@@ -226,6 +239,13 @@ class Walker:
         return number
 
 
+def times(trip: Trip, count: int) -> int:
+    """How often a loop's body is run in a phase called with ``count`` iterations."""
+    if trip.level == OPTIONAL:
+        return int(count > trip.least)
+    return trip.trips if trip.trips is not None else count
+
+
 def _counted(trip: Trip, tally: Tally) -> Tally:
     """An innermost loop counts for dot products a packet only if it has some."""
     return (*tally[:4], 0, *tally[5:]) if trip.innermost and not tally[3] else tally
@@ -252,10 +272,10 @@ class Thread:
 
     walker: Walker
     count: int
-    now: int = 0
+    copies: Copies
+    now: int
     total: Tally = _ZERO
     state: State = ()
-    copies: dict[str, list[int]] = field(default_factory=dict)
 
     def events(self) -> Generator[Step, None, None]:
         """Runs; stops at each call."""
@@ -270,7 +290,7 @@ class Thread:
             elif isinstance(node, Block):
                 yield from self._block(node)
             else:
-                for _ in range(node.trips if node.trips is not None else self.count):
+                for _ in range(times(node, self.count)):
                     yield from self._nodes(node.body)
 
     def _block(self, block: Block) -> Generator[Step, None, None]:
@@ -318,7 +338,7 @@ def _together(threads: list[Thread], engine: Engine) -> list[Tally]:
 
 def _serve(thread: Thread, call: Step, engine: Engine) -> None:
     if call.target == "dovetail_wait":
-        done = thread.copies[call.origin].pop(0)
+        done = thread.copies.oldest(call.origin)
         wait = max(0, done - thread.now)
         thread.now += wait
         thread.total = (*thread.total[:_DMA], thread.total[_DMA] + wait)
@@ -326,4 +346,4 @@ def _serve(thread: Thread, call: Step, engine: Engine) -> None:
     record = call.imm
     dma = thread.walker.function.records[record]
     done = engine.start(thread.now, dma.rows * dma.row_bytes)
-    thread.copies.setdefault(dma.token, []).append(done)
+    thread.copies.ends.setdefault(dma.token, []).append(done)

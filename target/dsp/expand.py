@@ -149,10 +149,12 @@ class Plan:
         return self.passes > 0 or self.body.trips * len(self.body.steps) <= FLAT
 
     def kernel(self) -> list[list[Step]]:
+        """The packets of the kernel; where none issues, the machine waits by itself."""
         return [
             group
             for block in range(self.first, self.first + self.unroll)
             for group in self._block(block, in_kernel=True)
+            if group
         ]
 
     def flat(self, start: int, end: int) -> list[list[Step]]:

@@ -21,7 +21,7 @@ from functools import cached_property
 from ..instruction import Instruction, Kind, Register
 from ..program import Dma
 from .machine import Machine
-from .steps import WHOLE, Block, Node, Registers, Step, Trip, blocks
+from .steps import OPTIONAL, WHOLE, Block, Node, Registers, Step, Trip, blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,10 @@ def _nodes_text(function: Function, nodes: list[Node], end: str, lines: list[str
     for i, node in enumerate(nodes):
         last = i == len(nodes) - 1
         if isinstance(node, Trip):
+            if node.level == OPTIONAL:
+                _nodes_text(function, node.body, "", lines)
+                lines.append(f"{node.label}:\n")
+                continue
             times = node.trips if node.trips is not None else "the given number of"
             kernel = ", pipelined" if any(b.kind == "kernel" for b in blocks(node.body)) else ""
             lines.append(f"{node.label}: // {times} times{kernel}\n")

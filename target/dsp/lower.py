@@ -14,8 +14,8 @@ from ..program import Address, Dma, Half, Item, Loop, Op, Operand, Phase, Progra
 from . import scalar
 from .machine import Machine
 from .pointers import Pointer, Pointers, Use
-from .simplify import simplify
-from .steps import WHOLE, Access, Block, Facts, Node, Registers, Step, Trip, facts
+from .shares import Shares, share_out
+from .steps import OPTIONAL, WHOLE, Access, Block, Facts, Node, Registers, Step, Trip, facts
 
 TABLE, FIRST, COUNT, DMA_TARGET, DMA_SOURCE, DMA_RECORD, LINK = 0, 1, 2, 26, 27, 28, 31
 SPILL = ".spill"
@@ -53,25 +53,46 @@ class Lowering:
         self.nodes = self._function(phase)
 
     def _function(self, phase: Phase) -> list[Node]:
-        items = simplify(phase.body)
-        depth = 1 if phase.parallel else 0
-        self.pointers = Pointers(self._uses(items, depth))
+        plan = share_out(phase, self.table.machine.threads)
+        items = [*plan.main, *plan.rest]
+        self.pointers = Pointers(self._uses(items, 1 if plan.dynamic else 0))
         self.link = self.registers.new(Register.SCALAR, LINK)
         self.block = Block()
         nodes: list[Node] = [self.block]
         self.delta: dict[int, int] = {}
         calls = any(isinstance(item, Dma | Wait) for item in _walk(items))
         if calls:
-            self.saved = self._make(scalar.tfr, self.link)
+            self.saved = self._make(scalar.INSTRUCTIONS["tfr"], self.link)
+        self.extents |= plan.extents
         count = self._entry(phase)
-        if phase.parallel:
-            variable, extent = phase.parallel
-            self.extents[variable] = extent
-            nodes += self._loop(variable, None, items, count)
+        if plan.dynamic:
+            nodes += self._loop(plan.step, None, plan.main, count)
         else:
-            nodes += self._items(items)
+            nodes += self._items(plan.main)
+        if plan.rest:
+            nodes += self._once_more(plan, count)
         self.block.add(self._step(scalar.RETURN, operands=(self.saved if calls else self.link,)))
         return nodes
+
+    def _once_more(self, plan: Shares, count: int) -> list[Node]:
+        """One more iteration, on the threads whose share is greater by one."""
+        for pointer in self._pointers_in(plan.rest):
+            moved = plan.least * pointer.terms.get(plan.step, 0)
+            self.delta[pointer.register] = self.delta.get(pointer.register, 0) - moved
+            self._settle(pointer)
+        trip = Trip(plan.step, 1, OPTIONAL, self._label(), least=plan.least)
+        more = self.registers.new(Register.CONDITION)
+        row = scalar.INSTRUCTIONS["cmpgti"]
+        self.block.add(self._step(row, more, (count, plan.least)))
+        self.block.add(self._step(scalar.JUMP_UNLESS, operands=(more,), target=trip.label))
+        self.block = Block()
+        trip.body = [self.block, *self._items(plan.rest)]
+        self.block = Block()
+        return [trip, self.block]
+
+    def _label(self) -> str:
+        self.labels += 1
+        return f".L{self.prefix}_{self.labels - 1}"
 
     # Registers and steps
 
@@ -110,12 +131,16 @@ class Lowering:
         for (buffer, scale), members in starts.items():
             start = self._load(buffer)
             if scale:
-                self.block.add(self._step(scalar.macsip, start, (start, first, scale)))
+                self.block.add(
+                    self._step(scalar.INSTRUCTIONS["macsip"], start, (start, first, scale))
+                )
             for pointer in members[:-1]:
-                pointer.register = self._make(scalar.addi, start, pointer.base)
+                pointer.register = self._make(scalar.INSTRUCTIONS["addi"], start, pointer.base)
             members[-1].register = start
             if members[-1].base:
-                self.block.add(self._step(scalar.addi, start, (start, members[-1].base)))
+                self.block.add(
+                    self._step(scalar.INSTRUCTIONS["addi"], start, (start, members[-1].base))
+                )
         return count
 
     def _load(self, buffer: str) -> int:
@@ -160,8 +185,7 @@ class Lowering:
         for pointer in used:
             self._settle(pointer)
         level = min(_height(body), 2)
-        trip = Trip(variable, trips, level, f".L{self.prefix}_{self.labels}")
-        self.labels += 1
+        trip = Trip(variable, trips, level, self._label())
         counter = self._set_up(trip, count)
         outside, self.block = self.delta, Block()
         self.delta = {}
@@ -190,18 +214,20 @@ class Lowering:
             return -1
         if trip.trips is not None:
             count = self.registers.new(Register.SCALAR)
-            trip.setup = self._step(scalar.tfrsi, count, (trip.trips,), target=trip.label)
+            trip.setup = self._step(
+                scalar.INSTRUCTIONS["tfrsi"], count, (trip.trips,), target=trip.label
+            )
             self.block.add(trip.setup)
         if trip.level < 2:
             row = scalar.LOOP_REGISTER[trip.level]
             self.block.add(self._step(row, operands=(count,), target=trip.label))
             return -1
-        return count if trip.trips is not None else self._make(scalar.tfr, count)
+        return count if trip.trips is not None else self._make(scalar.INSTRUCTIONS["tfr"], count)
 
     def _turn(self, trip: Trip, counter: int) -> None:
         more = self.registers.new(Register.CONDITION)
-        self.block.add(self._step(scalar.cmpgti, more, (counter, 1)))
-        self.block.add(self._step(scalar.addi, counter, (counter, -1)))
+        self.block.add(self._step(scalar.INSTRUCTIONS["cmpgti"], more, (counter, 1)))
+        self.block.add(self._step(scalar.INSTRUCTIONS["addi"], counter, (counter, -1)))
         self.block.add(self._step(scalar.JUMP_IF, operands=(more,), target=trip.label))
 
     # Addresses
@@ -255,7 +281,7 @@ class Lowering:
         delta = self.delta.pop(pointer.register, 0)
         if delta:
             register = pointer.register
-            self.block.add(self._step(scalar.addi, register, (register, -delta)))
+            self.block.add(self._step(scalar.INSTRUCTIONS["addi"], register, (register, -delta)))
 
     def _pointers_in(self, items: list[Item]) -> list[Pointer]:
         found: dict[int, Pointer] = {}
@@ -330,7 +356,7 @@ def move(block: Block, moves: dict[int, int], table: Table) -> None:
             left[-1 - step.pointer] = by
     for register, by in left.items():
         code = register if register >= 0 else -1 - register
-        block.add(Step(table(scalar.addi), code, (code, by)))
+        block.add(Step(table(scalar.INSTRUCTIONS["addi"]), code, (code, by)))
 
 
 def carries(step: Step, by: int) -> bool:

@@ -128,6 +128,10 @@ def _pointer_edges(body: Body, add: object) -> None:
             add(i, bump, 0, most)
 
 
+_LARGE = 200  # steps beyond which a body is long enough without overlapping its iterations
+_INTERVALS = 12  # intervals that are tried from the least possible one on
+
+
 def resource_bound(steps: Sequence[Step], packer: Packer) -> int:
     """The packets that the most contended set of slots or pipes needs."""
     units = [packer.unit(step) for step in steps]
@@ -142,7 +146,10 @@ def search(body: Body, edges: list[Edge], packer: Packer, limit: int,
            room: tuple[int, int, int], kinds: Sequence[Register]) -> Modulo | None:  # fmt: skip
     """The schedule of the least interval below ``limit`` that needs no more vector, scalar and
     predicate registers than ``room`` for what lives within iterations."""
-    for interval in range(resource_bound(body.steps, packer), limit):
+    if len(body.steps) > _LARGE:
+        return None
+    least = _recurrence_bound(len(body.steps), edges, resource_bound(body.steps, packer), limit)
+    for interval in range(least, min(limit, least + _INTERVALS)):
         depth = _depths(len(body.steps), edges, interval)
         if depth is None:
             continue
@@ -153,6 +160,18 @@ def search(body: Body, edges: list[Edge], packer: Packer, limit: int,
         if all(n <= most for n, most in zip(pressure(body, found, kinds), room, strict=True)):
             return found
     return None
+
+
+def _recurrence_bound(count: int, edges: list[Edge], low: int, limit: int) -> int:
+    """The least interval from ``low`` on that no recurrence forbids; ``limit`` if there is none."""
+    high = limit
+    while low < high:
+        middle = (low + high) // 2
+        if _depths(count, edges, middle) is None:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def _depths(count: int, edges: list[Edge], interval: int) -> list[int] | None:

@@ -261,7 +261,7 @@ INSTRUCTIONS = collect([sys.modules[__name__]])
 # Values that need no constant extender.
 SHORT = {
     "tfrsi": (-32768, 32767), "addi": (-32768, 32767), "andir": (-512, 511), "subri": (-512, 511),
-    "macsip": (0, 255),
+    "macsip": (0, 255), "cmpgti": (-512, 511), "cmpeqi": (-512, 511),
 }  # fmt: skip
 
 

@@ -1,4 +1,5 @@
-"""Loops that need no loop: those of one iteration dissolve, tiny ones are written out.
+"""Loops that need no loop: those of one iteration dissolve, tiny ones are written out, and a loop
+around a loop becomes one where every address moves as evenly as if it were.
 
 loop j in 1            v0 = vmem(x[i*128 + 256])
   v0 = vmem(x[i*128 + j*512 + 256])
@@ -6,6 +7,7 @@ loop j in 1            v0 = vmem(x[i*128 + 256])
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from ..program import Address, Dma, Item, Loop, Op, Wait
@@ -25,8 +27,36 @@ def simplify(items: list[Item]) -> list[Item]:
             for value in range(item.extent):
                 done += [at(inner, item.variable, value) for inner in body]
         elif body:
-            done.append(Loop(item.variable, item.extent, body))
+            done.append(_merged(item.variable, item.extent, body))
     return done
+
+
+def _merged(variable: str, extent: int, body: list[Item]) -> Loop:
+    """The loop, or one loop instead of it and the only loop within it."""
+    match body:
+        case [Loop(variable=name, extent=trips, body=inner)] if all(
+            _moves(address, variable) == trips * _moves(address, name)
+            for address in addresses(inner)
+        ):
+            return Loop(name, extent * trips, [at(item, variable, 0) for item in inner])
+    return Loop(variable, extent, body)
+
+
+def _moves(address: Address, variable: str) -> int:
+    """Bytes that an address moves in an iteration."""
+    return sum(scale for name, scale in address.terms if name == variable)
+
+
+def addresses(items: list[Item]) -> Iterator[Address]:
+    """All addresses, those of inner loops too."""
+    for item in items:
+        match item:
+            case Op(address=address) if address is not None:
+                yield address
+            case Dma(target=target, source=source):
+                yield from (target, source)
+            case Loop(body=body):
+                yield from addresses(body)
 
 
 def _tiny(extent: int, body: list[Item]) -> bool:

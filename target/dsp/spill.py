@@ -33,7 +33,7 @@ class Crowded(Exception):
         self.victims = set(victims)
 
 
-class CompileError(Exception):
+class CompileError(ValueError):
     """The code cannot run on the machine."""
 
 

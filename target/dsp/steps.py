@@ -16,6 +16,7 @@ from ..instruction import Instruction, Kind, Register
 from .machine import Machine
 from .scalar import SHORT
 
+OPTIONAL = 3  # the level of code that is skipped or run once
 WHOLE = 2  # the part of a code that means both halves
 PAIRS = (Register.PAIR, Register.DOUBLE)
 _LOW_SCALAR = re.compile(r"\(\{(\w+)\}[.\w]*,\{(\w+)\}[.\w]*,\{(\w+)\}[^(),]*\)")
@@ -221,7 +222,8 @@ class Block:
 
 @dataclass(slots=True)
 class Trip:
-    """A loop in the tree. ``level`` 0 and 1 are hardware loops, more is a compare and a jump."""
+    """A loop in the tree. ``level`` 0 and 1 are hardware loops, 2 a compare and a jump; the body of
+    an ``OPTIONAL`` one is run once, when the phase's iterations are more than ``least``."""
 
     variable: str
     trips: int | None  # None: the number of iterations that the phase was called with
@@ -229,11 +231,12 @@ class Trip:
     label: str
     body: list[Node] = field(default_factory=list)
     bumps: dict[int, int] = field(default_factory=dict)  # of an innermost loop: pointer to bytes
+    least: int = 0
     setup: Step | None = None  # the step whose immediate is the number of iterations
 
     @property
     def innermost(self) -> bool:
-        return len(self.body) == 1 and isinstance(self.body[0], Block)
+        return self.level < OPTIONAL and len(self.body) == 1 and isinstance(self.body[0], Block)
 
 
 Node = Block | Trip

@@ -1,4 +1,4 @@
-"""Random programs: every packet assembles, and QEMU gives the JIT's bytes and the predicted packets.
+"""Random programs: every packet assembles, QEMU gives the JIT's bytes and the predicted packets.
 
 A program is a nest of loops with loads, arithmetic of all register classes, values carried by
 loops, stores and table look-ups at random affine addresses.

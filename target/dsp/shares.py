@@ -1,0 +1,79 @@
+"""How a phase's iterations become each thread's loop: counts that are known need no register.
+
+Threads take contiguous chunks that differ by one at most. With ``i`` the first iteration of a
+thread, an address that moves with the shared loop moves with ``i`` and with a step of its own:
+
+    x[i*128]                       x[i*128 + i'*128]      loop i' in 7, then perhaps once more
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from ..program import Address, Dma, Item, Loop, Op, Phase, Wait
+from .simplify import simplify
+
+_SMALL = 128  # instructions up to which the odd iteration is written out again
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """The code of a thread. ``dynamic``: ``main`` is one iteration, their number in a register."""
+
+    main: list[Item]
+    rest: list[Item] = field(default_factory=list)  # one iteration more, on some threads
+    dynamic: bool = False
+    step: str = ""
+    least: int = 0  # iterations that ``main`` runs
+    extents: dict[str, int] = field(default_factory=dict)
+
+
+def share_out(phase: Phase, threads: int) -> Shares:
+    """The loop of a phase as every thread runs it."""
+    if phase.parallel is None:
+        return Shares(simplify(phase.body))
+    variable, extent = phase.parallel
+    step = f"{variable}'"
+    body = [_stepping(item, variable, step) for item in phase.body]
+    least, odd = divmod(extent, threads)
+    extents = {variable: extent, step: least + 1}
+    if least == 0:
+        return Shares(simplify([Loop(step, 1, body)]), extents=extents)
+    if odd and _size(body) > _SMALL:
+        return Shares(simplify(body), dynamic=True, step=step, extents=extents)
+    rest = simplify(body) if odd else []
+    return Shares(simplify([Loop(step, least, body)]), rest, False, step, least, extents)
+
+
+def _size(items: list[Item]) -> int:
+    """Instructions written out; transfers are never written twice."""
+    total = 0
+    for item in items:
+        match item:
+            case Op():
+                total += 1
+            case Loop(body=body):
+                total += 4 + _size(body)
+            case Dma() | Wait():
+                total += _SMALL + 1
+    return total
+
+
+def _stepping(item: Item, variable: str, step: str) -> Item:
+    """``item`` with a term of the thread's own step beside each of the shared variable."""
+
+    def moved(address: Address) -> Address:
+        scale = dict(address.terms).get(variable, 0)
+        if not scale:
+            return address
+        return replace(address, terms=tuple(sorted([*address.terms, (step, scale)])))
+
+    match item:
+        case Op(address=address) if address is not None:
+            return replace(item, address=moved(address))
+        case Dma(target=target, source=source):
+            return replace(item, target=moved(target), source=moved(source))
+        case Loop(variable=name, extent=extent, body=body):
+            return Loop(name, extent, [_stepping(inner, variable, step) for inner in body])
+        case Op() | Wait():
+            return item
