@@ -5,9 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+import numpy as np
 import pytest
+import z3
+from hypothesis import HealthCheck, given, settings
 
-from dovetail.tir.expr import Expr, cast, free_vars, var
+from dovetail.tir.evaluate import evaluate_expr
+from dovetail.tir.expr import Expr, cast, const, free_vars, make, var, walk
 from dovetail.tir.passes.lift import lift, lift_expr
 from dovetail.tir.passes.simplify import simplify
 from dovetail.tir.rewrite import proofs
@@ -16,12 +20,29 @@ from dovetail.tir.rewrite.match import apply, failure
 from dovetail.tir.rewrite.prove import Refuted, prove
 from dovetail.tir.rewrite.rule import Rule, number, weight, wild
 from dovetail.tir.rewrite.rule import exact as value_of
+from dovetail.tir.rewrite.smt import Products, meaning
 from dovetail.tir.rules import LAWS, RULES, lifting_rules
 from dovetail.tir.script import parse, show, show_expr
 from dovetail.tir.types import i8, i16, i32, u8, vector
+from tests.tir.generate import values
 from tests.tir.helpers import keeps, rewrites, same_meaning, same_values
 from tests.tir.sampling import Sample, samples
 
+
+def interleaved(name: str, lanes: int) -> Expr:
+    half = [var(f"{name}{n}", vector(i16, lanes // 2)) for n in range(2)]
+    return make("interleave", *half)
+
+
+def repeated(name: str, lanes: int) -> Expr:
+    return make("repeat", var(name, vector(u8, lanes // 2)), attr=2)
+
+
+NUMBERS = tuple(
+    const(n, vector(kind, 4)) for kind in (u8, i8, i16, i32) for n in (0, 1, 3, 127, kind.low)
+)
+LEAVES = (var("x", vector(u8, 4)), var("y", vector(i16, 4)), var("z", vector(u8, 4)),
+          interleaved("v", 4), repeated("w", 4))  # fmt: skip
 IDS = [rule.name for rule in RULES]
 CONDITIONAL = [rule for rule in RULES if rule.when is not None]
 
@@ -147,6 +168,14 @@ def requantize(acc: Buffer[i32, (4, 32)], m: Buffer[i32, (32,)], y: Buffer[u8, (
     same_values(func, result)
 
 
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(values(vector(i16, 4), LEAVES, 3) | values(vector(u8, 4), LEAVES, 3))
+def test_lifting_keeps_any_value(value: Expr) -> None:
+    result = lift_expr(value)
+    same_meaning(value, result)
+    assert lift_expr(result) is result
+
+
 # The engine ---------------------------------------------------------------------------------
 
 
@@ -223,6 +252,16 @@ def test_a_slice_of_the_proofs_holds(
     for rule in some:
         if exact or not any(word in rule.name for word in ("mul_shr", "product")):
             prove(rule)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(values(vector(i16, 4), NUMBERS, 3) | values(vector(u8, 4), NUMBERS, 3))
+def test_the_logic_of_the_prover_is_the_meaning(value: Expr) -> None:
+    if any(node.op in ("floordiv", "mod") for node in walk(value)):
+        return
+    lanes = [z3.simplify(lane).as_long() for lane in meaning(value, {}, Products())]
+    want = np.broadcast_to(evaluate_expr(value, {}), (4,))
+    assert lanes == [int(lane) % (1 << value.type.bits) for lane in want]
 
 
 def test_laws_are_named() -> None:
