@@ -3,7 +3,8 @@
     define void @kernel(ptr %places) { phases in order; each loop one block chain }
 
 Virtual registers become SSA values here, without memory: a register that a loop assigns is a phi
-at the loop's head. Each instruction is a call of its function (``llvm_rows.py``), which is inlined.
+at the loop's head. Each instruction is a call of its function (``llvm_rows.py``), inlined where it
+is small or runs often.
 Threads' iterations run one after another; a copy is done when it starts, since nothing may touch
 its target before the wait.
 """
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 
 from .instruction import Kind, Register
 from .llvm_facts import Facts, Slot, Terms, class_of, facts_of, slots
-from .llvm_rows import computed, looks_up, row_function
+from .llvm_rows import LOOPS, computed, looks_up, row_function
 from .program import Address, Dma, Item, Loop, Op, Operand, Program
 
 Held = str | int  # an LLVM value, or a number that a scalar is known to hold
@@ -22,6 +23,8 @@ Held = str | int  # an LLVM value, or a number that a scalar is known to hold
 _TEXT = {Register.VECTOR: "<32 x i32>", Register.PAIR: "<32 x i32>",
          Register.PREDICATE: "<32 x i32>", Register.SCALAR: "i32", Register.DOUBLE: "i32",
          Register.CONDITION: "i1"}  # fmt: skip
+SMALL = 4  # instructions of a row that is inlined wherever it stands
+HOT = 1 << 14  # trips from which on any row is: code generation takes a millisecond for each place
 _LARGE = (Register.VECTOR, Register.PAIR, Register.PREDICATE)
 
 
@@ -40,6 +43,7 @@ class _Emitter:
         self.block = "entry"
         self.held: dict[Slot, Held] = {}
         self.scope: list[str] = []  # variables of the loops around
+        self.trips = 1  # how often the code here runs
         self.pointers: dict[tuple[str, Terms], str] = {}
         self.facts: dict[int, Facts] = {}
         self.functions: dict[str, str] = {}
@@ -104,7 +108,9 @@ class _Emitter:
         start, outer, variable = len(self.lines), self.pointers, self.name()
         self.pointers = {**outer, **self.moved(loop.variable, variable, facts)}
         self.scope.append(loop.variable)
+        self.trips *= loop.extent
         self.items(loop.body)
+        self.trips //= loop.extent
         self.scope.pop()
         self.pointers = outer
         following = self.new(f"add nuw nsw i64 {variable}, 1")
@@ -193,7 +199,9 @@ class _Emitter:
         result_type = (
             one if function.results == 1 else f"{{ {', '.join([one] * function.results)} }}"
         )
-        value = self.new(f'call {result_type} @"{function.name}"({", ".join(args)})')
+        small = function.size <= SMALL or (self.trips >= HOT and function.size < LOOPS)
+        where = "alwaysinline" if small else "noinline"
+        value = self.new(f'call {result_type} @"{function.name}"({", ".join(args)}) {where}')
         for part, slot in enumerate(slots(op.result)):
             whole = function.results == 1
             self.held[slot] = (

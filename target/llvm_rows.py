@@ -1,6 +1,6 @@
 """Instructions as LLVM functions over registers, from their bodies.
 
-    define internal <32 x i32> @vaddw(<32 x i32> %a, <32 x i32> %b) alwaysinline { ... }
+    define internal <32 x i32> @row_vaddw(<32 x i32> %a, <32 x i32> %b) { ... }
 
 A vector is ``<32 x i32>``, a pair two of them; a predicate is a vector whose byte lanes are all
 ones or zero; scalars are ``i32``, doubles two of them, conditions ``i1``. Operands that the caller
@@ -24,6 +24,7 @@ from .llvm import Lowering, ir_type
 from .llvm_lanes import as_lanes, joined, shuffled
 
 PARTS = {Register.PAIR: 2, Register.DOUBLE: 2}  # machine values in a register; 1 in others
+LOOPS = 1 << 30
 _VECTOR = Type("i", 32, 32)
 _WORD = Type("i", 32)
 _HELD = {
@@ -43,12 +44,14 @@ def held_type(register: Register) -> Type:
 
 @dataclass(frozen=True, slots=True)
 class RowFunction:
-    """``define`` is the function's text, ``declares`` what it calls by name."""
+    """``define`` is the function's text, ``declares`` what it calls by name; ``size`` counts its
+    instructions (LOOPS where it has a loop)."""
 
     name: str
     define: str
     declares: dict[str, str]
     results: int
+    size: int
 
 
 @cache
@@ -78,9 +81,10 @@ def row_function(
         for at, value in enumerate(out):
             both = builder.insert_value(both, value, at)
         builder.ret(both)
-    function.attributes.add("alwaysinline" if len(function.blocks) == 1 else "noinline")
+    size = sum(len(block.instructions) for block in function.blocks)
+    size = size if len(function.blocks) == 1 else LOOPS
     declares = {name: str(g) for name, g in module.globals.items() if g is not function}
-    return RowFunction(function.name, str(function), declares, parts)
+    return RowFunction(function.name, str(function), declares, parts, size)
 
 
 def _operands(low: Lowering, row: Instruction, known: Sequence[int | None], args: list[Any]) -> Any:
