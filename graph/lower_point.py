@@ -8,28 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..tir.expr import Expr, cast, clamp, const, maximum, minimum
+from ..tir.expr import Expr, cast, clamp, const, make, maximum, minimum
 from ..tir.stmt import Buffer, Store
-from ..tir.types import i32, u8
+from ..tir.types import i16, i32, u8
 from .integer_row import integer, requant_of
 from .kernels import Kernel
 from .lower_nest import Axis, box, grown, variables
-from .lower_site import Site, common_multiplier, requantized
+from .lower_site import LIMIT, Site, common_multiplier, requantized
 from .physical import Shape, axes, place_of
 
 Point = Callable[..., Expr]
 
 
 def add(site: Site) -> Kernel:
+    """The zero points go into one constant, and where there is room the output's too:
+
+    ((a - za)*ma + (b - zb)*mb + 2**(s-1)) >> s, plus z
+        = rounding_shr(a*ma + b*mb + (z << s) - za*ma - zb*mb, s)
+    """
     shift, zero = integer(site.node, "shift"), integer(site.node, "zero_point")
     low, high = integer(site.node, "low"), integer(site.node, "high")
+    sides = [(integer(site.node, f"{s}_zero"), integer(site.node, f"{s}_mult")) for s in "ab"]
+    reach = sum(max(z, 255 - z) * abs(m) for z, m in sides) + (zero << shift)
+    inside = zero << shift if reach < LIMIT else 0
+    offset = inside - sum(z * m for z, m in sides)
 
-    def term(value: Expr, side: str) -> Expr:
-        return _centred(site, value, side) * integer(site.node, f"{side}_mult")
+    def term(value: Expr, side: tuple[int, int]) -> Expr:
+        return make("widening_mul", cast(i16, value), const(side[1], i16))
 
     def point(a: Expr, b: Expr) -> Expr:
-        total = (term(a, "a") + term(b, "b") + (1 << (shift - 1))) >> shift
-        return cast(u8, clamp(total + zero if zero else total, low, high))
+        total = term(a, sides[0]) + term(b, sides[1])
+        scaled = make("rounding_shr", total + offset if offset else total, const(shift, i32))
+        return cast(u8, clamp(scaled if inside or not zero else scaled + zero, low, high))
 
     return _binary(site, point)
 
@@ -40,15 +50,12 @@ def mul(site: Site) -> Kernel:
     bound = max(zeros[0], 255 - zeros[0]) * max(zeros[1], 255 - zeros[1])
 
     def point(a: Expr, b: Expr) -> Expr:
-        product = _centred(site, a, "a") * _centred(site, b, "b")
+        product = make(
+            "widening_mul", *(cast(i16, x) - z for x, z in zip((a, b), zeros, strict=True))
+        )
         return requantized(site.node, requant, product, common_multiplier(requant), bound)
 
     return _binary(site, point)
-
-
-def _centred(site: Site, value: Expr, side: str) -> Expr:
-    zero = integer(site.node, f"{side}_zero")
-    return cast(i32, value) - zero if zero else cast(i32, value)
 
 
 def _binary(site: Site, point: Point) -> Kernel:

@@ -8,6 +8,7 @@ private to one iteration (written before it is read, all users below the loop).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from ..tir.expr import Expr
 from ..tir.linear import Linear, from_linear, linear
@@ -35,7 +36,7 @@ def check_reorder(state: State, chain: Sequence[For], order: Sequence[For]) -> N
     moved = [k for k, (a, b) in enumerate(zip(chain, order, strict=True)) if a is not b]
     if not moved:
         return
-    for outer, inner in zip(order, order[1:], strict=False):
+    for outer, inner in pairwise(order):
         if outer.kind is LoopKind.VECTORIZED and inner.kind is not LoopKind.VECTORIZED:
             raise refusal("reorder", "only vectorized loops may stand below a vectorized one",
                           f"{inner.axis.attr} below {outer.axis.attr}", outer)  # fmt: skip
@@ -106,6 +107,8 @@ def check_parallel(state: State, path: Path) -> None:
     loop = path[-1]
     assert isinstance(loop, For)
     blocks = list(blocks_below(loop.body))
+    if len(blocks) == 1 and is_map(blocks[0]) and _once(blocks[0], _below(state, blocks[0], loop)):
+        return
     axes = {loop.axis: loop.extent}
     for block in blocks:
         for access in state.accesses(block).writes:
@@ -114,3 +117,11 @@ def check_parallel(state: State, path: Path) -> None:
                 raise refusal("parallel", "iterations must not meet in one element of a buffer",
                               f"{name}, which {block.name} writes", loop,
                               "Take a spatial loop, or compute_at the block below it.")  # fmt: skip
+
+
+def _below(state: State, block: Block, loop: For) -> dict[Expr, int]:
+    """The axes of the loops around ``block`` from ``loop`` on."""
+    _, path = state.block("parallel", block.name)
+    loops = loops_of(path)
+    first = next(k for k, inner in enumerate(loops) if inner.axis is loop.axis)
+    return {inner.axis: inner.extent for inner in loops[first:]}

@@ -216,7 +216,9 @@ class Emitter:
             high, low = (self._constant(const(word, i32)) for word in words)
             self.prelude.append(Op(self.rows.combine(), result, (high, low)))
         elif kind is Register.SCALAR:
-            self.prelude.append(Op(self.rows.constant(), result, (int(node.attr),)))
+            lanes = node.type.lanes
+            value = _word(int(node.attr), node.type.bits) if lanes > 1 else int(node.attr)
+            self.prelude.append(Op(self.rows.constant(), result, (value,)))
         else:
             raise SelectError(f"select: a constant of type {node.type} has no register")
         self.constants[node] = result

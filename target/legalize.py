@@ -23,6 +23,7 @@ from .errors import SelectError
 VECTOR = 128  # bytes of a vector register
 
 CAST_OPS = ("cast", "sat_cast", "reinterpret")
+WIDENING_OPS = ("widening_add", "widening_sub", "widening_mul")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +97,16 @@ class Legalizer:
             return _map(lambda x: self._table(table, x), [self.tree(node.args[1])], kind)
         if node.op in CAST_OPS:
             return _converted(node, self.tree(node.args[0]))
+        if node.op in WIDENING_OPS:
+            narrow = vector(node.args[0].type, kind.lanes)
+            return _map(lambda *x: _doubled(node.op, x), [*map(self.tree, node.args)], narrow)
         trees = [self.tree(arg) for arg in node.args]
         return _map(lambda *leaves: self._apply(node, leaves), trees, kind)
 
     def _apply(self, node: Expr, leaves: tuple[Expr, ...]) -> Expr:
+        if node.op == "add" and _halves_of_pairs(leaves):
+            whole = leaves[0].args[0] + leaves[1].args[0]
+            return make("slice", whole, attr=leaves[0].attr)
         leaf: Expr | None = make(node.op, *leaves, attr=node.attr)
         while leaf is not None:
             last, leaf = leaf, self.expand(leaf) if leaf.type.lanes > 1 else None
@@ -309,7 +316,7 @@ def _alternate(tree: Tree, part: int, ways: int) -> Tree:
     raise SelectError("lanes: deinterleave must undo an interleaving")
 
 
-def _map(function: Callable[..., Expr], trees: list[Tree], kind: Type) -> Tree:
+def _map(function: Callable[..., Tree], trees: list[Tree], kind: Type) -> Tree:
     """``function`` on corresponding leaves; splats take the shape of the others."""
     shapes = [tree for tree in trees if isinstance(tree, Parts)]
     if shapes:
@@ -446,6 +453,22 @@ def _widened(tree: Tree, target: Type) -> Tree:
         return Parts("interleave", tuple(halves))
     inner = vector(target, leaf.type.lanes // 2)
     return Parts("interleave", tuple(_widened(half, inner) for half in halves))
+
+
+def _doubled(op: str, leaves: tuple[Expr, ...]) -> Tree:
+    """A widening operator on registers: even and odd lanes, as halves of one pair."""
+    wide = make(op, *leaves)
+    return wide if wide.type.lanes == 1 else Parts("interleave", tuple(dealt_pair(wide)))
+
+
+def _halves_of_pairs(leaves: tuple[Expr, ...]) -> bool:
+    """Whether all are the same half of pairs: then the pairs are added, which may accumulate."""
+    return all(
+        leaf.op == "slice"
+        and leaf.attr == leaves[0].attr
+        and size_of(leaf.args[0].type) == 2 * VECTOR
+        for leaf in leaves
+    )
 
 
 def dealt_pair(wide: Expr) -> list[Expr]:

@@ -141,11 +141,21 @@ def _loose(row: Instruction) -> bool:
     return bool(row.tags & {"signless", "bits", "lut"})
 
 
+LANE_OPS = ("concat", "interleave", "deinterleave", "slice")  # they only move lanes
+
+
+def _signless(pattern: Expr, node: Expr) -> bool:
+    """Whether the bits of ``pattern`` are those of ``node`` whatever the signs of their types."""
+    if pattern.op in LANE_OPS:
+        return True
+    return pattern.op == "cast" and node.args[0].type.kind == "u" and pattern.type.is_int
+
+
 def _kinds(row: Instruction) -> list[Type]:
     """The types of result that a row can compute."""
     assert row.body is not None
     kind = row.body.type
-    if not _loose(row) or not kind.is_int:
+    if not kind.is_int or not (_loose(row) or row.body.op in LANE_OPS):
         return [kind]
     return [Type(sign, kind.bits, kind.lanes) for sign in "iu"]
 
@@ -166,7 +176,7 @@ class _Matcher:
             return self._bind(pattern, node)
         if node.op == "const" and pattern.op != "const":
             return self._solve(pattern, node)
-        if pattern.op != node.op or not self._same(pattern.type, node.type):
+        if pattern.op != node.op or not self._alike(pattern, node):
             return False
         if pattern.attr != node.attr or len(pattern.args) != len(node.args):
             return False
@@ -190,6 +200,13 @@ class _Matcher:
         if a == b:
             return True
         return self.loose and a.is_int and b.is_int and (a.bits, a.lanes) == (b.bits, b.lanes)
+
+    def _alike(self, pattern: Expr, node: Expr) -> bool:
+        """Types agree, or differ in a sign that does not matter."""
+        a, b = pattern.type, node.type
+        return self._same(a, b) or (
+            (a.bits, a.lanes) == (b.bits, b.lanes) and b.is_int and _signless(pattern, node)
+        )
 
     def _bind(self, pattern: Expr, node: Expr) -> bool:
         if not self._same(pattern.type, node.type):

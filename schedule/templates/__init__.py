@@ -8,10 +8,15 @@ from ...target.dsp.machine import Machine
 from ...tir.passes.lift import lift
 from ...tir.stmt import PrimFunc
 from .conv2d import conv2d
+from .elementwise import elementwise
 from .scalar import scalar
 from .template import Estimate, Template
 
-TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (conv2d, scalar)
+TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
+    conv2d,
+    elementwise,
+    scalar,
+)
 
 
 def template_for(func: PrimFunc, machine: Machine) -> Template:
