@@ -24,6 +24,7 @@ from ..tuner import replay as logs
 from ..tuner.log import LogError, read
 from ..tuner.measure import Measurer
 from ..tuner.run import Best, Callback, Progress
+from ..tuner.search import SEARCHES
 from ..tuner.task import TuneError
 from ..tuner.tune import tune_tasks
 from .choose import Choice, Heard, choose
@@ -89,8 +90,7 @@ def tune(
     """
     start = perf_counter()
     machine = parse(target)
-    _check_trials(trials)
-    _check_seed(seed)
+    _check_search(trials, seed, search)
     path = _writable(log)
     found = prepare(model, example_inputs, calibration, machine, observer)
     report = report if report is not None else Search()
@@ -229,14 +229,13 @@ def _target_of(log: str | os.PathLike[str]) -> str:
     return str(targets[0])
 
 
-def _check_trials(trials: object) -> None:
+def _check_search(trials: object, seed: object, search: object) -> None:
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
         raise TuneError(f"tune: trials must be a whole number of at least 1, but got {trials!r}")
-
-
-def _check_seed(seed: object) -> None:
     if isinstance(seed, bool) or not isinstance(seed, int):
-        raise InputError(f"tune: seed must be a whole number, but got {seed!r}")
+        raise TuneError(f"tune: seed must be a whole number, but got {seed!r}")
+    if search not in SEARCHES:
+        raise TuneError(f"tune: search must be one of {', '.join(SEARCHES)}, but got {search!r}")
 
 
 def _writable(log: str | os.PathLike[str] | None) -> Path | None:

@@ -1,0 +1,296 @@
+"""The public functions: a search, its log, replays of it, and each kind of wrong input."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import dovetail
+from dovetail.driver.api import Search, compile, replay, tune
+from dovetail.driver.errors import InputError
+from dovetail.driver.tuned import Tuned
+from dovetail.graph.errors import UnsupportedModel
+from dovetail.quant.errors import CalibrationError
+from dovetail.target.errors import SelectError
+from dovetail.tuner.log import LogError, read, without_times
+from dovetail.tuner.task import TuneError
+
+Refused = Callable[[type[Exception], Callable[[], object]], str]
+Batches = list[tuple[Tensor, ...]]
+TRIALS = 14
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("log") / "run.jsonl"
+
+
+@pytest.fixture(scope="module")
+def report() -> Search:
+    return Search()
+
+
+@pytest.fixture(scope="module")
+def tuned(model: nn.Module, batches: Batches, log: Path, report: Search) -> Tuned:
+    return tune(model, TRIALS, batches[0], batches, log=log, seed=3, workers=0, report=report)
+
+
+def test_the_public_names_are_these_functions() -> None:
+    assert dovetail.tune is tune
+    assert dovetail.compile is compile
+    assert dovetail.replay is replay
+
+
+def test_a_search_is_exact_and_never_worse(tuned: Tuned, batches: Batches) -> None:
+    assert tuned.bound <= tuned.cycles <= tuned.default_cycles
+    found, wanted = tuned(*batches[1]), tuned.reference(*batches[1])
+    assert isinstance(found, Tensor) and isinstance(wanted, Tensor)
+    assert torch.equal(found, wanted)
+
+
+def test_the_report_counts_what_the_log_has(tuned: Tuned, log: Path, report: Search) -> None:
+    records = list(read(log).records())
+    assert len(records) == report.trials == report.fresh <= TRIALS
+    counts = [n for statuses in report.statuses.values() for n in statuses.values()]
+    assert sum(counts) == len(records)
+    assert 0 < report.searching <= report.seconds
+    assert report.trials_per_second == report.fresh / report.searching
+
+
+def test_compile_takes_the_log(tuned: Tuned, model: nn.Module, batches: Batches, log: Path) -> None:
+    again = compile(model, batches[0], batches, log=log, workers=0)
+    assert [row.cycles for row in again.kernels] == [row.cycles for row in tuned.kernels]
+    assert again.kernels == tuned.kernels
+    one, other = again.integers(*batches[0]), tuned.integers(*batches[0])
+    assert isinstance(one, Tensor) and isinstance(other, Tensor)
+    assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("mode", ["apply", "strict", "verify"])
+def test_replay_repeats(
+    mode: str, tuned: Tuned, model: nn.Module, batches: Batches, log: Path
+) -> None:
+    again = replay(log, model, mode, batches[0], batches, workers=0)
+    assert again.kernels == tuned.kernels
+    assert all(row.same for row in again.drift)
+    assert bool(again.drift) == (mode == "verify")
+
+
+def test_the_same_call_resumes(tuned: Tuned, model: nn.Module, batches: Batches, log: Path,
+                               tmp_path: Path) -> None:  # fmt: skip
+    cut = tmp_path / "cut.jsonl"
+    cut.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:6]) + b'{"run":"torn')
+    report = Search()
+    again = tune(model, TRIALS, batches[0], batches, log=cut, seed=3, workers=0, report=report)
+    assert again.kernels == tuned.kernels
+    assert without_times(cut) == without_times(log)
+    assert report.fresh == report.trials - 5
+
+
+def test_another_seed_needs_append(
+    tuned: Tuned, model: nn.Module, batches: Batches, log: Path, tmp_path: Path, refused: Refused
+) -> None:
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(log.read_bytes())
+
+    def other(append: bool) -> Tuned:
+        return tune(model, 2, batches[0], batches, log=copy, seed=4, workers=0, append=append)
+
+    text = refused(LogError, lambda: other(False))
+    assert text == (
+        f"log {copy}: a run resumes only with the same seed, but the log was written with another "
+        "(3, now 4); append=True (--append) starts a new run in it"
+    )
+    assert copy.read_bytes() == log.read_bytes()
+    other(True)
+    assert len(read(copy).headers) == 2
+
+
+def test_strict_refuses_another_target(
+    tuned: Tuned, model: nn.Module, batches: Batches, log: Path, refused: Refused
+) -> None:
+    text = refused(
+        LogError,
+        lambda: replay(log, model, "strict", batches[0], batches, "dsp(threads=1)", workers=0),
+    )
+    run = next(iter(read(log).headers))
+    assert text == (
+        f"log {log}: strict replay: the target must be 'dsp(threads=1)', but run {run} has 'dsp'"
+    )
+
+
+def test_a_log_whose_cycles_do_not_repeat_is_refused(
+    tuned: Tuned, model: nn.Module, batches: Batches, log: Path, tmp_path: Path, refused: Refused
+) -> None:
+    """Such a log is of another version of the compiler."""
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    name = tuned.kernels[0].name
+    key = tuned.kernels[0].key
+    best = min((r for r in rows[1:] if r["kernel"] == key and r["checked"]),
+               key=lambda r: int(r["cycles"]))  # fmt: skip
+    best["cycles"] -= 1
+    changed = tmp_path / "changed.jsonl"
+    changed.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = refused(LogError, lambda: compile(model, batches[0], batches, log=changed, workers=0))
+    cycles = tuned.kernels[0].cycles
+    assert text == (
+        f"replay: a kernel must take the cycles that its log says, but {name!r} takes {cycles} "
+        f"instead of {cycles - 1}; the log is of another version, tune again"
+    )
+
+
+def test_a_missing_log_is_refused(model: nn.Module, tmp_path: Path, refused: Refused) -> None:
+    log = tmp_path / "none.jsonl"
+    text = refused(LogError, lambda: compile(model, log=log))
+    assert text == f"log {log}: cannot be read: No such file or directory"
+
+
+def test_without_calibration_a_warning_says_so(model: nn.Module, batches: Batches) -> None:
+    with pytest.warns(UserWarning) as caught:
+        compile(model, batches[0], workers=0)
+    assert [str(w.message) for w in caught] == [
+        "calibration: none was given, so the example inputs stand for all data; "
+        "give calibration=batches for sound ranges"
+    ]
+
+
+def test_programs_and_their_files_are_taken(
+    compiled: Tuned, model: nn.Module, batches: Batches, tmp_path: Path
+) -> None:
+    program = torch.export.export(model, batches[0])
+    path = tmp_path / "net.pt2"
+    torch.export.save(program, path)
+    for given in (program, path, str(path)):
+        found = compile(given, None, batches, workers=0)
+        assert [row.cycles for row in found.kernels] == [row.cycles for row in compiled.kernels]
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(3, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.erfinv(self.lstm(x)[0])
+
+
+class Branching(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum() > 0 else -x
+
+
+def linear(value: float) -> nn.Module:
+    found = nn.Linear(4, 4)
+    with torch.no_grad():
+        found.weight[0, 0] = value
+    return found
+
+
+X = (torch.zeros(1, 4),)
+
+# Model, arguments, error, and how its one sentence begins.
+WRONG: dict[str, tuple[nn.Module, dict[str, Any], type[Exception], str]] = {
+    "export refuses": (
+        Branching(), {}, UnsupportedModel,
+        "import_model: torch.export must accept the model, but it refused Branching: ",
+    ),
+    "unsupported operators": (
+        Recurrent(), {"example_inputs": (torch.zeros(1, 3),)}, UnsupportedModel,
+        "import_model: every operator of the model must be supported, but it has aten.lstm x1",
+    ),
+    "NaN weights": (linear(float("nan")), {}, UnsupportedModel, "import_model: "),
+    "infinite weights": (linear(float("inf")), {}, UnsupportedModel, "import_model: "),
+    "calibration of a wrong shape": (
+        linear(1), {"calibration": [(torch.zeros(1, 5),)]}, CalibrationError,
+        "calibration: inputs have the shapes [(1, 4)] (or several of them along the first axis), "
+        "but batch 1 has [(1, 5)]",
+    ),
+    "calibration with NaN": (
+        linear(1), {"calibration": [(torch.full((1, 4), torch.nan),)]}, CalibrationError,
+        "calibration: every value must be finite, but batch 1 has NaN or infinities",
+    ),
+    "empty calibration": (
+        linear(1), {"calibration": []}, CalibrationError,
+        "calibration: at least one batch is needed, but there was none",
+    ),
+    "calibration of words": (
+        linear(1), {"calibration": [("zero",)]}, InputError,
+        "inputs: must be tensors or arrays of numbers, but got str",
+    ),
+    "calibration that is no iterable": (
+        linear(1), {"calibration": 7}, InputError,
+        "calibration: must be an iterable of input tuples, but got int",
+    ),
+    "zero trials": (
+        linear(1), {"trials": 0}, TuneError,
+        "tune: trials must be a whole number of at least 1, but got 0",
+    ),
+    "a fraction of trials": (
+        linear(1), {"trials": 1.5}, TuneError,
+        "tune: trials must be a whole number of at least 1, but got 1.5",
+    ),
+    "unknown search": (
+        linear(1), {"search": "luck"}, TuneError,
+        "tune: search must be one of evolution, random, exhaustive, but got 'luck'",
+    ),
+    "a seed of words": (
+        linear(1), {"seed": "a"}, TuneError, "tune: seed must be a whole number, but got 'a'",
+    ),
+    "unknown target": (linear(1), {"target": "gpu"}, InputError, "target: must be a Machine, "),
+    "unknown observer": (linear(1), {"observer": "eye"}, Exception, ""),
+    "no inputs": (
+        linear(1), {"example_inputs": None}, UnsupportedModel,
+        "import_model: example inputs must be a tuple of tensors, one for each argument of the "
+        "model, but got None",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_input_is_one_sentence_and_writes_nothing(
+    name: str, tmp_path: Path, refused: Refused
+) -> None:
+    model, arguments, kind, begin = WRONG[name]
+    given: dict[str, Any] = {"trials": 4, "example_inputs": X, "calibration": [X], "workers": 0}
+    log = tmp_path / "run.jsonl"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        text = refused(kind, lambda: tune(model.eval(), log=log, **given | arguments))
+    assert text.startswith(begin)
+    assert "\n" not in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_log_that_cannot_be_written_is_refused(tmp_path: Path, refused: Refused) -> None:
+    def run(log: Path) -> Callable[[], object]:
+        return lambda: tune(linear(1), 4, X, [X], log=log)
+
+    text = refused(LogError, run(tmp_path / "nowhere" / "run.jsonl"))
+    assert text == (
+        f"log {tmp_path}/nowhere/run.jsonl: cannot be written: No such file or directory"
+    )
+    assert refused(LogError, run(tmp_path)) == f"log {tmp_path}: cannot be written: Is a directory"
+
+
+def test_an_unknown_mode_of_replay_is_refused(refused: Refused) -> None:
+    text = refused(InputError, lambda: replay("run.jsonl", linear(1), "guess"))
+    assert text == "replay: the mode must be one of apply, verify, strict, but got 'guess'"
+
+
+def test_a_kernel_without_code_is_named(
+    model: nn.Module, batches: Batches, refused: Refused
+) -> None:
+    text = refused(
+        SelectError, lambda: compile(model, batches[0], batches, "dsp(tcm=4096)", workers=0)
+    )
+    assert text.startswith(
+        "compile: each kernel needs code for dsp(tcm=4096), but 'max_pool2d' (pool, "
+    )
+    assert "\n" not in text

@@ -1,0 +1,209 @@
+"""The command line: JSON as promised, one sentence and code 2 for wrong input, 130 for Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from dovetail.driver.cli import app
+from dovetail.tuner.log import without_times
+
+NET = """
+import sys
+
+import torch
+
+sys.path.insert(0, {tests!r})
+from conftest import branches, samples
+
+
+def build():
+    return branches(), samples()[0], samples()
+
+
+def short():
+    return branches()
+
+
+def broken():
+    raise RuntimeError("no disk")
+
+
+def recurrent():
+    return torch.nn.LSTM(3, 4), (torch.zeros(1, 3),)
+
+
+def batches():
+    return samples(2)
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a net.py in it."""
+    tests = str(Path(__file__).parent)
+    (tmp_path / "net.py").write_text(NET.format(tests=tests))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(*words: str) -> Result:
+    return CliRunner().invoke(app, words)
+
+
+def ok(*words: str) -> str:
+    found = call(*words)
+    assert found.exit_code == 0, found.output
+    return found.stdout
+
+
+def of_json(*words: str) -> Any:
+    return json.loads(ok(*words, "--json"))
+
+
+TUNE = ("tune", "net.py:build", "--trials", "8", "--log", "run.jsonl", "--workers", "0")
+
+
+def test_tune_prints_the_promised_json(here: Path) -> None:
+    found = of_json(*TUNE)
+    assert list(found) == [
+        "model", "target", "trials", "seconds", "trials_per_second", "cycles", "default_cycles",
+        "bound", "kernels", "log",
+    ]  # fmt: skip
+    for row in found["kernels"]:
+        assert list(row) == [
+            "name", "kind", "macs", "cycles", "default_cycles", "bound", "status_counts"
+        ]  # fmt: skip
+    assert (found["model"], found["target"], found["log"]) == ("net.py:build", "dsp", "run.jsonl")
+    assert found["cycles"] == sum(row["cycles"] for row in found["kernels"])
+    counts = [n for row in found["kernels"] for n in row["status_counts"].values()]
+    assert sum(counts) == found["trials"] <= 8
+
+
+def test_the_commands_speak_of_one_model(here: Path) -> None:
+    cycles = of_json(*TUNE)["cycles"]
+    assert of_json("compile", "net.py:build", "--log", "run.jsonl", "-o", "m.dovetail",
+                   "--workers", "0")["cycles"] == cycles  # fmt: skip
+    assert of_json("replay", "run.jsonl", "net.py:build", "--mode", "verify",
+                   "--workers", "0")["cycles"] == cycles  # fmt: skip
+    profile = of_json("profile", "m.dovetail", "--packets")
+    assert profile["cycles"] == cycles
+    assert all("dots_per_packet" in row and "{" in row["listing"] for row in profile["kernels"])
+    np.save("x.npy", np.zeros((1, 5, 18, 14), np.float32))
+    run = of_json("run", "m.dovetail", "--input", "x.npy", "--output", "y.npz")
+    assert run["exact"] and run["cycles"] == cycles
+    with np.load("y.npz") as written:
+        assert list(written[written.files[0]].shape) == run["outputs"][0]["shape"]
+
+
+def test_plain_text_is_for_people(here: Path) -> None:
+    text = ok("tune", "net.py:build", "--trials", "2", "--workers", "0")
+    assert re.search(r"^total +0 +[\d,]+ +[\d,]+ +[\d,]+ +[\d.]+$", text, re.MULTILINE)
+    assert re.search(r"2 trials in [\d.]+ s \([\d.]+ trials/s\)$", text)
+    text = ok("profile", "net.py:build", "--workers", "0", "--calibration", "net.py:batches")
+    assert "dots/packet" in text
+    text = ok("profile", "net.py:build", "--workers", "0", "--packets", "--kernel", "cat")
+    assert text.count("\t.text\n") == 1
+    assert "the same bytes as the exact evaluation" in ok("run", "net.py:build", "--workers", "0")
+
+
+def test_coverage_lists_all_operators(here: Path) -> None:
+    found = of_json("coverage", "net.py:recurrent")
+    assert not found["supported"]
+    assert found["operators"][0]["operator"] == "aten.lstm"
+    assert of_json("coverage", "net.py:build")["supported"]
+    assert "aten.lstm" in ok("coverage", "net.py:recurrent")
+
+
+def test_tables_of_instructions_and_models() -> None:
+    rows = of_json("instructions")["instructions"]
+    assert sum(bool(row["hvx"]) for row in rows) >= 60
+    assert all(row["asm"] and row["unit"] and row["meaning"] for row in rows)
+    assert "vrmpy" in ok("instructions")
+    assert of_json("zoo", "list")["models"] == ok("zoo", "list").split()
+
+
+@pytest.mark.parametrize(
+    "command", ["tune", "compile", "run", "replay", "profile", "coverage", "instructions"]
+)
+def test_help_has_an_example(command: str) -> None:
+    assert f"Example: dovetail {command}" in ok(command, "--help")
+
+
+WRONG = {
+    "foo": "error: model: must be one of the zoo (digits, ",
+    "none.pt2": "error: import_model: the model file must exist, but none.pt2 does not",
+    "none.py:f": "error: model: none.py:f must name a function in a Python file, but no none.py is",
+    "net.py:f": "error: model: net.py must have a function 'f', but it has none",
+    "net.py:short": "error: model: net.py:short must return (module, inputs_tuple) or ",
+    "net.py:broken": "error: model: net.py:broken must run, but raised RuntimeError: no disk",
+    "net.py:recurrent": "error: import_model: every operator of the model must be supported, ",
+}
+
+
+@pytest.mark.parametrize("model", WRONG)
+def test_a_wrong_model_is_one_sentence(model: str, here: Path) -> None:
+    found = call("tune", model, "--log", "run.jsonl")
+    assert found.exit_code == 2
+    errors = [line for line in found.stderr.splitlines() if not line.startswith("warning: ")]
+    assert len(errors) == 1 and errors[0].startswith(WRONG[model])
+    assert not found.stdout
+    assert not (here / "run.jsonl").exists()
+
+
+@pytest.mark.parametrize("words", [("--trials", "0"), ("--trials", "x"), ("--target", "gpu"),
+                                   ("--log", "nowhere/run.jsonl"), ("--search", "luck"),
+                                   ("--calibration", "net.py:broken")])  # fmt: skip
+def test_a_wrong_option_is_code_2(words: tuple[str, ...], here: Path) -> None:
+    found = call("tune", "net.py:build", "--workers", "0", *words)
+    assert found.exit_code == 2
+    assert not found.stdout
+    assert sorted(p.name for p in here.iterdir() if p.name != "__pycache__") == ["net.py"]
+
+
+def test_a_saved_model_takes_no_log_and_needs_inputs(here: Path) -> None:
+    ok("compile", "net.py:build", "--output", "m.dovetail", "--workers", "0")
+    found = call("run", "m.dovetail", "--log", "run.jsonl")
+    assert found.exit_code == 2
+    assert found.stderr == (
+        "error: log: a saved model has its points already, but --log was given\n"
+    )
+    found = call("run", "m.dovetail")
+    assert found.stderr == (
+        "error: run: this model comes without example inputs; give --input FILE.npz\n"
+    )
+
+
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_tune_resumes(kill: signal.Signals, here: Path) -> None:
+    words = ("tune", "net.py:build", "--trials", "24", "--workers", "0")
+    whole, cut = ("--log", "whole.jsonl"), ("--log", "cut.jsonl")
+    command = [sys.executable, "-m", "dovetail.driver.cli", *words, *cut]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if (here / "cut.jsonl").exists() and (here / "cut.jsonl").read_bytes().count(b"\n") > 3:
+            break
+        time.sleep(0.01)
+    process.send_signal(kill)
+    _, errors = process.communicate(timeout=60)
+    if kill == signal.SIGINT:
+        assert process.returncode == 130
+        assert re.fullmatch(
+            r"interrupted: cut.jsonl has the \d+ trials so far; resume by: "
+            r"dovetail tune net.py:build --trials 24 --workers 0 --log cut.jsonl\n",
+            errors,
+        )
+    ok(*words, *cut)
+    ok(*words, *whole)
+    assert without_times("cut.jsonl") == without_times("whole.jsonl")
