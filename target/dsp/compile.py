@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from ..program import Program
 from .allocate import NoRegister, assign, live_around, lives, states
 from .depend import block_edges
-from .expand import pipeline
+from .expand import Pipeline
 from .instructions import TABLE
 from .listing import Function, Listing
 from .lower import Lowering, Table, move
 from .machine import Machine
+from .modulo import Schedules
 from .pack import Pressure, list_schedule, packer
 from .scalar import NOP
-from .spill import FILES, Area, CompileError, Crowded, Room, costs, crowd
+from .spill import Area, CompileError, Crowded, Room, costs, crowd
 from .steps import Block, Node, Step, Trip, blocks
 
 _ATTEMPTS = 60  # compilations of a phase, each with more registers in memory
@@ -46,26 +47,29 @@ class _Compiled:
 
 def _phase(program: Program, number: int, table: Table) -> _Compiled:
     spilled, spare, pipelined = set[int](), 0, True
+    known: dict[str, Schedules] = {}  # of this phase's loops, as long as their steps stay
     for _ in range(_ATTEMPTS):
         low = Lowering(program, number, table, f"phase_{number}")
         area = Area(low, (TABLE["vmem"], TABLE["vmem_store"]))
         area.spill(spilled)
         cost = costs(low.nodes)
         kept = frozenset({*low.registers.fixed, *area.fresh})
-        room = Room(table.machine, low.registers.kinds, spare, cost, kept, low.link >> 2)
+        room = Room(table.machine, low.registers, spare, cost, kept, low.link >> 2)
         try:
-            real = _pack(low, table, room, pipelined)
+            real = _pack(low, table, room, known if pipelined else None)
         except Crowded as more:
             spilled |= more.victims
+            known = {}
         except CompileError:
             if not pipelined:
                 raise
             pipelined = False
         except NoRegister as error:
-            if spare < _SPARE and FILES[low.registers.kinds[error.number]] == "vector":
+            if spare < _SPARE and low.registers.files[error.number] == 0:
                 spare += 1
             else:
                 spilled |= _in_the_way(error, low.nodes, room).victims
+                known = {}
         else:
             return _compiled(program, number, low, area, real)
     raise CompileError(f"compile: phase {number} of {program.name} needs too many registers")
@@ -80,11 +84,11 @@ def _compiled(program: Program, number: int, low: Lowering, area: Area,
     return _Compiled(function, area.steps, area.bytes)
 
 
-def _pack(low: Lowering, table: Table, room: Room, pipelined: bool) -> dict[int, int]:
+def _pack(low: Lowering, table: Table, room: Room,
+          known: dict[str, Schedules] | None) -> dict[int, int]:  # fmt: skip
     """Packs all blocks of the lowering; gives the real registers."""
-    if pipelined:
-        around = live_around(low.nodes)
-        low.nodes = pipeline(low.nodes, around, low.registers, low.extents, table, room)
+    if known is not None:
+        low.nodes = Pipeline(low, live_around(low.nodes), room, known).nodes(low.nodes)
     _close(low.nodes, table)
     around = live_around(low.nodes)
     for block in blocks(low.nodes):
@@ -97,13 +101,13 @@ def _pack(low: Lowering, table: Table, room: Room, pipelined: bool) -> dict[int,
 
 def _pack_block(block: Block, before: int, after: int, low: Lowering, room: Room) -> None:
     """Packs with fewer and fewer registers until those in use suffice."""
-    machine, kinds = room.machine, room.kinds
+    machine = room.machine
     edges = block_edges(block, low.extents, machine.vector_result)
     problem: Crowded | None = None
     for less in (0, 3, 6, 10, 100):
-        limits = room.limits
-        tight = (limits["vector"] - less, limits["scalar"] - less, limits["predicate"])
-        pressure = Pressure(before, after, kinds, tight)
+        vectors, scalars, *rest = room.limits
+        limits = (vectors - less, scalars - less, rest[0], rest[1])
+        pressure = Pressure(before, after, low.registers.files, limits)
         block.packets = list_schedule(block.steps, edges, packer(machine), pressure)
         problem = crowd(states(block.packets, after), room)
         if problem is None:
@@ -115,9 +119,9 @@ def _pack_block(block: Block, before: int, after: int, low: Lowering, room: Room
 def _in_the_way(error: NoRegister, nodes: list[Node], room: Room) -> Crowded:
     """What lives where a register's life begins, in the same file."""
     first = error.life & -error.life
-    file = FILES[room.kinds[error.number]]
+    files = room.registers.files
     found = [atom for atom, life in lives(nodes).items()
-             if life & first and FILES[room.kinds[atom >> 1]] == file]  # fmt: skip
+             if life & first and files[atom >> 1] == files[error.number]]  # fmt: skip
     return room.victims(found, 1, {})
 
 

@@ -13,37 +13,89 @@ blocks around the loop and are packed with them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from .allocate import Sets
-from .lower import Table, carries
-from .modulo import Body, Modulo, edges_of, lifetimes, pressure, search
+from .lower import Lowering, Table, carries
+from .modulo import Body, Modulo, Schedules, edges_of, lifetimes
 from .pack import packer
 from .scalar import INSTRUCTIONS
-from .spill import VECTORS, Room
+from .spill import Room
 from .steps import Access, Block, Node, Registers, Step, Trip, bits, blocks
 
 FLAT = 192  # instructions up to which a loop too short for a kernel is written out whole
 
 
-def pipeline(nodes: list[Node], around: Mapping[int, Sets], registers: Registers,
-             extents: Mapping[str, int], table: Table, room: Room) -> list[Node]:  # fmt: skip
-    """The tree with its innermost loops pipelined where that pays."""
-    done: list[Node] = []
-    drain: list[list[Step]] = []
-    for node in nodes:
-        if isinstance(node, Block):
-            node.groups = drain + node.groups
-            drain = []
-            done.append(node)
-        elif not _able(node):
-            node.body = pipeline(node.body, around, registers, extents, table, room)
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Pipelines the loops of a lowered phase. ``known`` keeps their schedules by label."""
+
+    low: Lowering
+    around: Mapping[int, Sets]
+    room: Room
+    known: dict[str, Schedules]
+
+    def nodes(self, nodes: list[Node]) -> list[Node]:
+        """The tree with its innermost loops pipelined where that pays."""
+        done: list[Node] = []
+        drain: list[list[Step]] = []
+        for node in nodes:
+            if isinstance(node, Block):
+                node.groups = drain + node.groups
+                drain = []
+                done.append(node)
+            elif not _able(node):
+                node.body = self.nodes(node.body)
+                done.append(node)
+            else:
+                block = done[-1]
+                assert isinstance(block, Block)
+                drain = self._loop(node, block, done)
+        assert not drain
+        return done
+
+    def _loop(self, trip: Trip, block: Block, done: list[Node]) -> list[list[Step]]:
+        """Adds the prologue to ``block`` and the kernel to ``done``; gives the epilogue."""
+        inner = trip.body[0]
+        assert isinstance(inner, Block)
+        live = self.around[id(inner)]
+        body = _body(trip, inner, live, self.low.table)
+        found = self._search(trip.label, body, bits(live[0] | live[1]))
+        plan = Plan(body, found, self.low.registers) if found else None
+        if plan is None or not plan.pays:
+            done.append(trip)
+            return []
+        block.groups += plan.flat(0, plan.first)
+        if plan.passes:
+            assert trip.setup is not None
+            trip.setup.operands = (plan.passes,)
+            kernel = Block(packets=plan.kernel(), kind="kernel")
+            node = Trip(trip.variable, plan.passes, 0, trip.label, [kernel], setup=trip.setup)
             done.append(node)
         else:
-            block = done[-1]
-            assert isinstance(block, Block)
-            drain = _loop(node, block, done, around, registers, extents, table, room)
-    assert not drain
-    return done
+            block.groups = [group for group in block.groups if group[0].target != trip.label]
+        return plan.flat(plan.first + plan.passes * plan.unroll, plan.blocks)
+
+    def _search(self, label: str, body: Body, through: list[int]) -> Modulo | None:
+        """The schedule within the registers that are left by what lives through the loop, or, if
+        that is much slower than one without this limit, a call for some of those to make room."""
+        table, registers, room = self.low.table, self.low.registers, self.room
+        if label not in self.known:
+            edges = edges_of(body, self.low.extents, table.machine)
+            self.known[label] = Schedules(body, edges, packer(table.machine), _longest(body))
+        known, left = self.known[label], room.left(through)
+        best = known.least((1 << 10, *left[1:]), registers)
+        if best is None or best[1][0] <= left[0]:
+            return best and best[0]
+        excess = best[1][0] - left[0]
+        found = known.least(left, registers)
+        slower = (found[0].interval if found else _longest(body)) - best[0].interval
+        used = {atom for step in body.steps for atom in (*step.writes, *(a for a, _ in step.reads))}
+        idle = [atom for atom in through if registers.files[atom >> 1] == 0
+                and atom not in used and atom >> 1 not in room.kept]  # fmt: skip
+        if slower * body.trips > 2 * excess and len(idle) >= excess:
+            raise room.victims(idle, excess, {})
+        return found and found[0]
 
 
 def _able(trip: Trip) -> bool:
@@ -51,51 +103,6 @@ def _able(trip: Trip) -> bool:
     if not trip.innermost or trip.trips is None or trip.level:
         return False
     return not any(step.is_call for block in blocks(trip.body) for step in block.steps)
-
-
-def _loop(trip: Trip, block: Block, done: list[Node], around: Mapping[int, Sets],
-          registers: Registers, extents: Mapping[str, int], table: Table,
-          room: Room) -> list[list[Step]]:  # fmt: skip
-    """Adds the prologue to ``block`` and the kernel to ``done``; gives the epilogue."""
-    body_block = trip.body[0]
-    assert isinstance(body_block, Block)
-    live = around[id(body_block)]
-    body = _body(trip, body_block, live, table)
-    found = _search(body, bits(live[0] | live[1]), extents, table, room)
-    plan = Plan(body, found, registers) if found else None
-    if plan is None or not plan.pays:
-        done.append(trip)
-        return []
-    block.groups += plan.flat(0, plan.first)
-    if plan.passes:
-        assert trip.setup is not None
-        trip.setup.operands = (plan.passes,)
-        kernel = Block(packets=plan.kernel(), kind="kernel")
-        done.append(Trip(trip.variable, plan.passes, 0, trip.label, [kernel], setup=trip.setup))
-    else:
-        block.groups = [group for group in block.groups if group[0].target != trip.label]
-    return plan.flat(plan.first + plan.passes * plan.unroll, plan.blocks)
-
-
-def _search(body: Body, through: list[int], extents: Mapping[str, int], table: Table,
-            room: Room) -> Modulo | None:  # fmt: skip
-    """The schedule within the registers that are left by what lives through the loop, or, if
-    that is much slower than one without this limit, a call for some of those to make room."""
-    machine, kinds = table.machine, room.kinds
-    edges, fits = edges_of(body, extents, machine), packer(machine)
-    vectors = [atom for atom in through if kinds[atom >> 1] in VECTORS]
-    left = room.left(through)
-    best = search(body, edges, fits, _longest(body), (1 << 10, *left[1:]), kinds)
-    if best is None or pressure(body, best, kinds)[0] <= left[0]:
-        return best
-    excess = pressure(body, best, kinds)[0] - left[0]
-    found = search(body, edges, fits, _longest(body), left, kinds)
-    slower = (found.interval if found else _longest(body)) - best.interval
-    used = {atom for step in body.steps for atom in (*step.writes, *(a for a, _ in step.reads))}
-    idle = [atom for atom in vectors if atom not in used and atom >> 1 not in room.kept]
-    if slower * body.trips > 2 * excess and len(idle) >= excess:
-        raise room.victims(idle, excess, {})
-    return found
 
 
 def _longest(body: Body) -> int:

@@ -8,14 +8,15 @@ an access before or after the bump only gets another immediate, as far as immedi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import accumulate
 
-from ..instruction import Register
 from .depend import distances, overlap, result_latency
 from .machine import Machine
 from .pack import EMPTY, Packer
-from .steps import Step
+from .steps import PAIRS, Registers, Step
 
 Edge = tuple[int, int, int, int]  # from, to, packets, iterations
 _TRIES = 6  # placements per step before an interval is given up
@@ -142,36 +143,41 @@ def resource_bound(steps: Sequence[Step], packer: Packer) -> int:
     return bound
 
 
-def search(body: Body, edges: list[Edge], packer: Packer, limit: int,
-           room: tuple[int, int, int], kinds: Sequence[Register]) -> Modulo | None:  # fmt: skip
-    """The schedule of the least interval below ``limit`` that needs no more vector, scalar and
-    predicate registers than ``room`` for what lives within iterations."""
-    if len(body.steps) > _LARGE:
+class Schedules:
+    """The schedules of one loop by rising interval, made when asked for."""
+
+    def __init__(self, body: Body, edges: list[Edge], packer: Packer, limit: int) -> None:
+        self.body, self.limit = body, limit
+        self._found: list[tuple[Modulo, tuple[int, int, int]]] = []
+        self._more = self._make(edges, packer)
+
+    def _make(self, edges: list[Edge], packer: Packer) -> Iterator[Modulo]:
+        steps = self.body.steps
+        for interval in range(resource_bound(steps, packer), self.limit):
+            depth = _depths(len(steps), edges, interval)
+            if depth is None:
+                continue
+            times = _Placement(steps, edges, depth, interval, packer).times()
+            if times is not None:
+                yield Modulo(interval, times)
+
+    def least(self, room: tuple[int, int, int],
+              registers: Registers) -> tuple[Modulo, tuple[int, int, int]] | None:  # fmt: skip
+        """The first that needs no more vector, scalar and predicate registers than ``room`` for
+        what lives within iterations, and what it needs."""
+        for found, needs in self._found:
+            if _fits(needs, room):
+                return found, needs
+        for found in self._more:
+            needs = pressure(self.body, found, registers)
+            self._found.append((found, needs))
+            if _fits(needs, room):
+                return found, needs
         return None
-    least = _recurrence_bound(len(body.steps), edges, resource_bound(body.steps, packer), limit)
-    for interval in range(least, min(limit, least + _INTERVALS)):
-        depth = _depths(len(body.steps), edges, interval)
-        if depth is None:
-            continue
-        times = _Placement(body.steps, edges, depth, interval, packer).times()
-        if times is None:
-            continue
-        found = Modulo(interval, times)
-        if all(n <= most for n, most in zip(pressure(body, found, kinds), room, strict=True)):
-            return found
-    return None
 
 
-def _recurrence_bound(count: int, edges: list[Edge], low: int, limit: int) -> int:
-    """The least interval from ``low`` on that no recurrence forbids; ``limit`` if there is none."""
-    high = limit
-    while low < high:
-        middle = (low + high) // 2
-        if _depths(count, edges, middle) is None:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+def _fits(needs: tuple[int, int, int], room: tuple[int, int, int]) -> bool:
+    return needs[0] <= room[0] and needs[1] <= room[1] and needs[2] <= room[2]
 
 
 def _depths(count: int, edges: list[Edge], interval: int) -> list[int] | None:
@@ -217,14 +223,13 @@ class _Placement:
     def times(self) -> list[int] | None:
         """Packets counted forward from 0, or None when the tries are used up."""
         tries = _TRIES * len(self.order)
-        todo = set(range(len(self.order)))
+        todo = list(range(len(self.order)))
         while todo:
             if tries == 0:
                 return None
             tries -= 1
-            i = self.order[min(todo)]
-            todo.discard(self.rank[i])
-            todo |= {self.rank[j] for j in self._place(i)}
+            for j in self._place(self.order[heappop(todo)]):
+                heappush(todo, self.rank[j])
         latest = max(t for t in self.time if t is not None)
         return [latest - t for t in self.time if t is not None]
 
@@ -291,30 +296,41 @@ def _companions(steps: Sequence[Step]) -> list[int]:
 
 
 def lifetimes(body: Body, found: Modulo) -> dict[int, tuple[int, int]]:
-    """Of each local register: the first packet that writes it, the last point that touches it."""
-    life: dict[int, tuple[int, int]] = {}
+    """Of each local register: the first point that writes it, the last that touches it."""
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
     for step, time in zip(body.steps, found.times, strict=True):
-        points = [(atom >> 1, 2 * time) for atom, _ in step.reads]
-        points += [(atom >> 1, 2 * time + 1) for atom in step.writes]
-        for register, point in points:
-            if register in body.local:
-                low, high = life.get(register, (point, point))
-                life[register] = min(low, point), max(high, point)
-    return life
+        point = 2 * time + 1
+        for atom in step.writes:
+            register = atom >> 1
+            first[register] = min(first.get(register, point), point)
+            last[register] = max(last.get(register, point), point)
+    for step, time in zip(body.steps, found.times, strict=True):
+        point = 2 * time
+        for atom, _ in step.reads:
+            if point > last.get(atom >> 1, point):
+                last[atom >> 1] = point
+    return {register: (first[register], last[register]) for register in first
+            if register in body.local}  # fmt: skip
 
 
-def pressure(body: Body, found: Modulo, kinds: Sequence[Register]) -> tuple[int, int, int]:
+def pressure(body: Body, found: Modulo, registers: Registers) -> tuple[int, int, int]:
     """The most vector, scalar and predicate registers that local values hold at once."""
     span = 2 * found.interval
-    counts = [[0] * span for _ in range(3)]
+    counts = [[0] * (span + 1) for _ in range(4)]
     for register, (low, high) in lifetimes(body, found).items():
-        file, width = _WIDTHS[kinds[register]]
-        for point in range(low, high + 1):
-            counts[file][point % span] += width
-    vectors, scalars, predicates = (max(count) for count in counts)
+        width = 2 if registers.kinds[register] in PAIRS else 1
+        count, length = counts[registers.files[register]], high - low + 1
+        whole, part = divmod(length, span)
+        start = low % span
+        count[0] += width * whole
+        count[span] -= width * whole
+        count[start] += width
+        if start + part <= span:
+            count[start + part] -= width
+        else:
+            count[span] -= width
+            count[0] += width
+            count[start + part - span] -= width
+    vectors, scalars, predicates = (max(accumulate(count)) for count in counts[:3])
     return vectors, scalars, predicates
-
-
-_WIDTHS = {Register.VECTOR: (0, 1), Register.PAIR: (0, 2), Register.SCALAR: (1, 1),
-           Register.DOUBLE: (1, 2), Register.PREDICATE: (2, 1),
-           Register.CONDITION: (2, 0)}  # fmt: skip

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from ..instruction import Register
 from .depend import Edges
 from .machine import COMPUTE, PIPES, Machine
 from .steps import Step, bits
@@ -22,7 +21,8 @@ class Packer:
     """The automaton of one machine: ``fit(state, step)`` is the next state, or -1."""
 
     def __init__(self, machine: Machine) -> None:
-        self.units = {name: i for i, (name, _) in enumerate(machine.units)}
+        self.units = len(machine.units)
+        self._least: dict[tuple[int, int], int] = {}
         self._choices: list[tuple[int, ...]] = []
         for extended in (False, True):
             for _, unit in machine.units:
@@ -33,7 +33,7 @@ class Packer:
 
     def unit(self, step: Step) -> int:
         """What distinguishes steps for the automaton."""
-        return self.units[step.facts.unit] + (len(self.units) if step.places == 2 else 0)
+        return step.facts.number + (self.units if step.places == 2 else 0)
 
     def fit(self, state: int, unit: int) -> int:
         found = self._next[state].get(unit)
@@ -52,7 +52,11 @@ class Packer:
 
     def least(self, unit: int, resources: int) -> int:
         """The fewest of ``resources`` that an instruction of ``unit`` takes."""
-        return min((choice & resources).bit_count() for choice in self._choices[unit])
+        key = unit, resources
+        if key not in self._least:
+            counts = [(choice & resources).bit_count() for choice in self._choices[unit]]
+            self._least[key] = min(counts)
+        return self._least[key]
 
     def _make(self, state: int, unit: int) -> int:
         taken = {
@@ -96,25 +100,21 @@ class Pressure:
 
     live_in: int  # bit sets of atoms
     live_out: int
-    kinds: Sequence[Register]
-    limits: tuple[int, int, int]  # vectors, scalars, predicates
-
-
-_FILE = {Register.VECTOR: 0, Register.PAIR: 0, Register.SCALAR: 1, Register.DOUBLE: 1,
-         Register.PREDICATE: 2, Register.CONDITION: 3}  # fmt: skip
+    files: Sequence[int]
+    limits: tuple[int, int, int, int]  # of each file
 
 
 class _Live:
     """Counts live registers of each file while steps are placed."""
 
     def __init__(self, steps: Sequence[Step], pressure: Pressure) -> None:
-        self.kinds, self.out = pressure.kinds, pressure.live_out
-        self.limits = (*pressure.limits, 4)
+        self.files, self.out = pressure.files, pressure.live_out
+        self.limits = pressure.limits
         self.live = pressure.live_in
         self.counts = [0, 0, 0, 0]
         self.left: dict[int, int] = {}
         for atom in bits(pressure.live_in):
-            self.counts[_FILE[self.kinds[atom >> 1]]] += 1
+            self.counts[self.files[atom >> 1]] += 1
         self.touched = [{a for a, _ in step.reads} | set(step.writes) for step in steps]
         for touched in self.touched:
             for atom in touched:
@@ -123,13 +123,15 @@ class _Live:
     @property
     def roomy(self) -> bool:
         """Whether any step fits without counting."""
-        return all(n + 2 <= limit for n, limit in zip(self.counts, self.limits, strict=True))
+        a, b, c, d = self.counts
+        w, x, y, z = self.limits
+        return a + 2 <= w and b + 2 <= x and c + 1 <= y and d + 1 <= z
 
     def fits(self, i: int) -> bool:
         """Whether placing step ``i`` keeps every file that it fills within its limit."""
         change = [0, 0, 0, 0]
         for atom in self.touched[i]:
-            file = _FILE[self.kinds[atom >> 1]]
+            file = self.files[atom >> 1]
             change[file] += self._after(atom) - (self.live >> atom & 1)
         files = zip(change, self.counts, self.limits, strict=True)
         return all(more <= 0 or count + more <= limit for more, count, limit in files)
@@ -140,7 +142,7 @@ class _Live:
             self.left[atom] -= 1
             if after != self.live >> atom & 1:
                 self.live ^= 1 << atom
-                self.counts[_FILE[self.kinds[atom >> 1]]] += 1 if after else -1
+                self.counts[self.files[atom >> 1]] += 1 if after else -1
 
     def _after(self, atom: int) -> int:
         return 1 if self.left[atom] > 1 or self.out >> atom & 1 else 0

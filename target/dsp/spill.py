@@ -13,16 +13,12 @@ from ..instruction import Instruction, Register
 from . import scalar
 from .lower import SPILL, Lowering
 from .machine import Machine
-from .steps import Access, Block, Node, Step, Trip, bits
+from .steps import FILES, Access, Block, Node, Registers, Step, Trip, bits
 
 _NEAR = 16  # vectors that the pointer reaches
 _MIDDLE = 8 * 128
 _SCALARS = 512  # places for scalars
 _FAR = (_NEAR + 32) * 128  # where further vectors begin
-VECTORS = (Register.VECTOR, Register.PAIR)
-FILES = {Register.VECTOR: "vector", Register.PAIR: "vector", Register.SCALAR: "scalar",
-         Register.DOUBLE: "scalar", Register.PREDICATE: "predicate",
-         Register.CONDITION: "condition"}  # fmt: skip
 
 
 class Crowded(Exception):
@@ -114,7 +110,7 @@ class Area:
 
     def _memory(self, atom: int, code: int, store: bool) -> Step:
         self.steps += 1
-        vector = self.low.registers.kinds[atom >> 1] in VECTORS
+        vector = self.low.registers.files[atom >> 1] == 0
         if atom not in self.slots:
             self.slots[atom] = self._slot(vector)
         offset, size = self.slots[atom], 128 if vector else 4
@@ -163,31 +159,31 @@ class Room:
     """The registers that code may fill, and which of them may be spilled at what cost."""
 
     machine: Machine
-    kinds: Sequence[Register]
+    registers: Registers
     spare: int  # vector registers left free, so that the assignment finds a place
     cost: Mapping[int, int]
     kept: frozenset[int]  # registers that must not be spilled
     link: int  # the register of the return address, which no file counts
 
     @property
-    def limits(self) -> dict[str, int]:
+    def limits(self) -> tuple[int, int, int, int]:
+        """Registers of each file."""
         machine = self.machine
-        return {"vector": machine.vectors - self.spare, "scalar": machine.scalars,
-                "predicate": machine.predicates, "condition": machine.conditions}  # fmt: skip
+        return machine.vectors - self.spare, machine.scalars, machine.predicates, machine.conditions
 
     def left(self, through: Iterable[int]) -> tuple[int, int, int]:
         """Vector, scalar and predicate registers that these atoms leave free."""
-        limits = self.limits
+        limits = list(self.limits)
         for atom in through:
-            limits[FILES[self.kinds[atom >> 1]]] -= atom >> 1 != self.link
-        return limits["vector"], limits["scalar"], limits["predicate"]
+            limits[self.registers.files[atom >> 1]] -= atom >> 1 != self.link
+        return limits[0], limits[1], limits[2]
 
-    def masks(self) -> dict[str, int]:
-        """The atoms of each file, as bit sets; the link register is in none."""
-        found = dict.fromkeys(self.limits, 0)
-        for register, kind in enumerate(self.kinds):
-            if register != self.link:
-                found[FILES[kind]] |= 3 << 2 * register
+    def mask(self, file: int) -> int:
+        """The atoms of a file, as a bit set; the link register is in none."""
+        found = 0
+        for register, number in enumerate(self.registers.files):
+            if number == file and register != self.link:
+                found |= 3 << 2 * register
         return found
 
     def victims(self, atoms: Iterable[int], excess: int, span: Mapping[int, int]) -> Crowded:
@@ -195,8 +191,9 @@ class Room:
         able = {atom >> 1 for atom in atoms}
         able = {r for r in able if r in self.cost and r not in self.kept}
         if not able:
+            sizes = ", ".join(f"{n} {name}" for n, name in zip(self.limits, FILES, strict=True))
             raise CompileError(
-                f"compile: the code must fit the machine's registers ({self.limits}), but needs "
+                f"compile: the code must fit the machine's registers ({sizes}), but needs "
                 f"{excess} more at one place, and none of those there can be kept in memory"
             )
         order = sorted(able, key=lambda r: (self.cost[r] / (1 + span.get(r, 0)), r))
@@ -205,12 +202,13 @@ class Room:
 
 def crowd(states: Sequence[int], room: Room) -> Crowded | None:
     """What to spill so that a block's points of time need no more registers than there are."""
-    limits = room.limits
-    for file, mask in room.masks().items():
-        if file in ("predicate", "condition"):
+    for file in (0, 1):
+        limit = room.limits[file]
+        if max((state.bit_count() for state in states), default=0) <= limit:
             continue
+        mask = room.mask(file)
         worst = max(states, key=lambda state: (state & mask).bit_count(), default=0)
-        excess = (worst & mask).bit_count() - limits[file]
+        excess = (worst & mask).bit_count() - limit
         if excess > 0:
             span: dict[int, int] = {}
             for state in states:

@@ -38,17 +38,25 @@ def bits(mask: int) -> list[int]:
     return found
 
 
+FILES = ("vector", "scalar", "predicate", "condition")  # names of the register files by number
+_FILE = {Register.VECTOR: 0, Register.PAIR: 0, Register.SCALAR: 1, Register.DOUBLE: 1,
+         Register.PREDICATE: 2, Register.CONDITION: 3}  # fmt: skip
+
+
 class Registers:
-    """The virtual registers of a function: classes by number, and those bound to real ones."""
+    """The virtual registers of a function: classes and files by number, and those bound to real
+    ones."""
 
     def __init__(self) -> None:
         self.kinds: list[Register] = []
+        self.files: list[int] = []
         self.fixed: dict[int, int] = {}
 
     def new(self, kind: Register, fixed: int | None = None) -> int:
         """The code of a fresh register, perhaps bound to the real register ``fixed``."""
         number = len(self.kinds)
         self.kinds.append(kind)
+        self.files.append(_FILE[kind])
         if fixed is not None:
             self.fixed[number] = fixed
         return 4 * number + (WHOLE if kind in PAIRS else 0)
@@ -61,7 +69,9 @@ class Facts:
     row: Instruction
     unit: str
     latency: int  # packets to any use, for scalar results; 0 for vector results
-    uses: tuple[int, ...]  # pipeline cycle in which each operand is read
+    operands: tuple[tuple[int, int], ...]  # the registers among them: position, cycle of reading
+    number: int  # of the unit in the machine's list
+    wide: bool  # whether the packet must keep a place for an extender, whatever the immediate
     low: frozenset[int]  # operands that must be in r0 .. r7
     short: tuple[int, int] | None  # range of an immediate without an extender
     reach: tuple[int, int, int]  # of an address: least and greatest immediate, and their step
@@ -78,7 +88,12 @@ def facts(row: Instruction, machine: Machine) -> Facts:
         all(kinds[names.index(low[i])] is Register.VECTOR for i in (1, 2))  # fmt: skip
     small = frozenset({names.index(low[3])}) if three and low else frozenset[int]()
     reach, bump = _reach(row)
-    return Facts(row, unit, _latency(row, unit, machine), row.timing[1:], small,
+    used = enumerate(zip(kinds, row.timing[1:], strict=True))
+    operands = tuple((i, use) for i, (kind, use) in used if kind is not Register.IMMEDIATE)
+    # The label of a loop may turn out to be too far for its field.
+    wide = row.name == "tfrlabel" or row.name.startswith("loop")
+    number = [name for name, _ in machine.units].index(unit)
+    return Facts(row, unit, _latency(row, unit, machine), operands, number, wide, small,
                  SHORT.get(row.name), reach, bump)  # fmt: skip
 
 
@@ -153,11 +168,16 @@ class Step:
     def link(self) -> None:
         """Sets what is read, with pipeline cycles, and what is written."""
         reads: list[tuple[int, int]] = []
-        parameters = self.facts.row.parameters
-        for parameter, code, use in zip(parameters, self.operands, self.facts.uses, strict=True):
-            if parameter.register is not Register.IMMEDIATE:
-                reads += [(atom, use) for atom in atoms(code)]
-        reads += [(code >> 1, 2) for code in (self.pointer, self.index) if code >= 0]
+        for position, use in self.facts.operands:
+            code = self.operands[position]
+            if code & 3 == WHOLE:
+                reads += ((code >> 1 & ~1, use), (code >> 1 | 1, use))
+            else:
+                reads.append((code >> 2 << 1 | code & 1, use))
+        if self.pointer >= 0:
+            reads.append((self.pointer >> 1, 2))
+            if self.index >= 0:
+                reads.append((self.index >> 1, 2))
         writes = atoms(self.result) if self.result >= 0 else ()
         if self.bump:
             writes += (self.pointer >> 1,)
@@ -173,8 +193,8 @@ class Step:
 
     @property
     def places(self) -> int:
-        """Places in the packet. A loop's label may turn out to be too far for its field."""
-        return 2 if self.extended or self.facts.row.name.startswith("loop") else 1
+        """Places in the packet."""
+        return 2 if self.facts.wide or (self.facts.short and self.extended) else 1
 
     @property
     def ends_block(self) -> bool:
@@ -194,14 +214,12 @@ class Step:
         def code(old: int) -> int:
             return 4 * names.get(old >> 2, old >> 2) + (old & 3) if old >= 0 else old
 
-        parameters = self.facts.row.parameters
-        operands = tuple(
-            old if p.register is Register.IMMEDIATE else code(old)
-            for p, old in zip(parameters, self.operands, strict=True)
-        )
-        return Step(self.facts, code(self.result), operands, pointer=code(self.pointer), imm=imm,
-                    bump=self.bump, index=code(self.index), access=access, origin=self.origin,
-                    target=self.target)  # fmt: skip
+        operands = list(self.operands)
+        for position, _ in self.facts.operands:
+            operands[position] = code(operands[position])
+        return Step(self.facts, code(self.result), tuple(operands), pointer=code(self.pointer),
+                    imm=imm, bump=self.bump, index=code(self.index), access=access,
+                    origin=self.origin, target=self.target)  # fmt: skip
 
 
 @dataclass(slots=True)
