@@ -7,6 +7,7 @@ for i in range(64): ...      split("i", (None, 32))      for i_0 in range(2):
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from math import prod
 
 from ..tir.expr import Expr, const, var
@@ -147,7 +148,7 @@ def fuse(state: State, loops: tuple[Loop, ...]) -> str:
     if not loops:
         raise refusal("fuse", "at least one loop must be given", "none")
     chain = [_last(state.loop("fuse", loop)) for loop in loops]
-    for outer, inner in zip(chain, chain[1:], strict=False):
+    for outer, inner in pairwise(chain):
         if outer.body is not inner:
             raise refusal("fuse", "each loop must hold just the next one",
                           f"{outer.axis.attr}, {inner.axis.attr}", outer,

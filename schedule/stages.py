@@ -20,7 +20,7 @@ from ..tir.types import i32
 from .blocks import init_reads, is_map, is_reduction
 from .errors import refusal
 from .index import axes_in, digits_of, simplify
-from .region import Box, Span, box_of, clip, separated, start_of, union
+from .region import Box, Span, box_of, clip, joined_box, separated, start_of, union
 from .state import (
     BlockName,
     Loop,
@@ -137,17 +137,19 @@ def ranges_for(iters: Sequence[Iter], index: Sequence[Expr], box: Box) -> Ranges
 def _joined(parts: list[tuple[int, int, Span]], extent: int) -> Span | None:
     """The span of an axis from the spans of its digits (low, extent, span): from the top one down
     while each is a single value; what lies below is taken whole."""
-    total = Span(Linear({}, 0), extent, True)
-    position = Linear({}, 0)
+    total: Span | None = None
+    position, top = Linear({}, 0), extent
     for low, size, span in sorted(parts, key=lambda part: -part[0]):
+        if low * size < top or low > top:
+            break  # a digit between is not known
         whole = not span.start.terms and span.start.constant == 0 and span.extent >= size
-        if whole and low * size < extent:  # a lower digit, all of it
-            return total
-        position = position.plus(span.start, low)
+        if whole and total is not None:
+            break  # a lower digit, all of it
+        position, top = position.plus(span.start, low), low
         total = Span(position, span.extent * low, True)
         if span.extent > 1:
-            return total
-    return total if parts else None
+            break
+    return total
 
 
 def renest(state: State, block: Block, ranges: Ranges) -> Stmt:
@@ -178,7 +180,7 @@ def _move(state: State, path: Path, loop: str, fresh: Stmt, others: set[str], be
         state.gone.pop(str(node.axis.attr), None)
     at = target[-1]
     assert isinstance(at, For)
-    parts = list(at.body.stmts) if isinstance(at.body, Seq) else [at.body]
+    parts: list[Stmt] = list(at.body.stmts) if isinstance(at.body, Seq) else [at.body]
     with_other = [k for k, s in enumerate(parts) if any(b.name in others for b in blocks_below(s))]
     place = with_other[0] if before else with_other[-1] + 1
     parts.insert(place, fresh)
@@ -218,7 +220,7 @@ def made_by(state: State, made: dict[str, Box], at: For) -> list[str]:
 
 def _made_below(state: State, consumer: Block, at: For, outer: list[Expr]) -> dict[str, Box]:
     """Buffers that the block reads and blocks below ``at`` write: what one iteration writes."""
-    made: dict[str, Box] = {}
+    parts: dict[str, list[Box]] = {}
     inputs = {a.buffer.name for a in state.accesses(consumer).reads}
     inputs -= {a.buffer.name for a in state.accesses(consumer).writes}
     for block in blocks_below(at.body):
@@ -232,9 +234,8 @@ def _made_below(state: State, consumer: Block, at: For, outer: list[Expr]) -> di
                               f"{block.name}, whose reduction {late[0].attr} runs outside", at,
                               "Take a loop outside all reductions.")  # fmt: skip
             box = box_of(access, block, outer, state)
-            made[access.buffer.name] = tuple(
-                None if span is None or not span.dense else span for span in box
-            )
+            parts.setdefault(access.buffer.name, []).append(box)
+    made = {name: joined_box(boxes) for name, boxes in parts.items()}
     for name in made:
         strangers = {b.name for b, _ in state.writers(name)} - {
             b.name for b in blocks_below(at.body)

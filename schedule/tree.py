@@ -33,11 +33,10 @@ class Places:
         self.paths = {name: self.path(block) for name, block in self.blocks.items()}
 
     def _visit(self, node: Stmt) -> None:
-        kind = type(node)
-        if kind is For:
-            self.loops[node.axis.attr] = node  # type: ignore[union-attr]
-        elif kind is Block:
-            self.blocks[node.name] = node  # type: ignore[union-attr]
+        if isinstance(node, For):
+            self.loops[node.axis.attr] = node
+        elif isinstance(node, Block):
+            self.blocks[node.name] = node
             return
         for child in children(node):
             self._parents[id(child)] = node
