@@ -166,4 +166,4 @@ def computed(row: Instruction, numbers: Sequence[int]) -> int | None:
     lanes = np.broadcast_to(lanes, (row.result.lanes,)).astype(row.result.numpy)
     if row.result.lanes == 1:
         return int(np.array(lanes[0]).astype(np.int64).astype(np.int32))
-    return int(np.frombuffer(lanes.tobytes().ljust(4, b"\\0"), np.int32)[0])
+    return int(np.frombuffer(lanes.tobytes().ljust(4, bytes(1)), np.int32)[0])

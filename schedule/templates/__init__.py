@@ -10,11 +10,13 @@ from ...tir.stmt import PrimFunc
 from .conv2d import conv2d
 from .elementwise import elementwise
 from .scalar import scalar
+from .table import table
 from .template import Estimate, Template
 
 TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
     conv2d,
     elementwise,
+    table,
     scalar,
 )
 

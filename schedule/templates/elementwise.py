@@ -17,6 +17,7 @@ from .offset import find_block
 from .template import Estimate, Template
 
 LANES = 128
+UNROLLS = (1, 2, 3, 4, 6, 8)
 _FREE = {"load", "const", "var", "cast", "tile"}  # operators that take no multiplier or adder
 _COSTLY = {"widening_mul": 2.0, "rounding_mul_shr": 8.0}
 
@@ -37,11 +38,13 @@ def _packets(func: PrimFunc) -> float:
     )
 
 
-def pointwise(name: str, func: PrimFunc, machine: Machine, each: float) -> Template:
+def pointwise(
+    name: str, func: PrimFunc, machine: Machine, each: float, unrolls: tuple[int, ...] = UNROLLS
+) -> Template:
     """The template of a kernel whose one block, ``point``, runs over all that is stored."""
     flat = flattened(func)
     vectors = find_block(flat.body, "point").iters[0].extent
-    space = Space((choice("unroll", tuple(d for d in (1, 2, 3, 4, 6, 8) if vectors % d == 0)),))
+    space = Space((choice("unroll", tuple(d for d in unrolls if vectors % d == 0)),))
 
     def schedule(point: Point) -> Schedule:
         sch = Schedule(flat)

@@ -1,5 +1,6 @@
 """Loops that need no loop: those of one iteration dissolve, tiny ones are written out, and a loop
-around a loop becomes one where every address moves as evenly as if it were.
+around a loop becomes one where every address moves as evenly as if it were. What all iterations of
+an innermost loop have in common is done before it.
 
 loop j in 1            v0 = vmem(x[i*128 + 256])
   v0 = vmem(x[i*128 + j*512 + 256])
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..program import Address, Dma, Item, Loop, Op, Wait
+from .hoist import hoist
 
 WRITE_OUT = 64  # instructions up to which an innermost loop of 2 to 4 iterations is written out
 
@@ -27,6 +29,8 @@ def simplify(items: list[Item]) -> list[Item]:
             for value in range(item.extent):
                 done += [at(inner, item.variable, value) for inner in body]
         elif body:
+            before, body = hoist(item.variable, body)
+            done += before
             done.append(_merged(item.variable, item.extent, body))
     return done
 

@@ -100,6 +100,9 @@ class _Vectorizer:
             return _Lanes(node, self.none)
         if node.op == "load":
             return self._load(node)
+        if node.op == "lookup":
+            index = self.lanes(node.args[1])
+            return _Lanes(make("lookup", node.args[0], index.value), index.used)
         parts = [self.lanes(arg) for arg in node.args]
         used = tuple(any(column) for column in zip(*(p.used for p in parts), strict=True))
         args = tuple(self.expand(part, used) for part in parts)
