@@ -46,6 +46,7 @@ class Search:
     trials: int = 0
     fresh: int = 0  # not in the log before
     seconds: float = 0.0  # the whole call
+    preparing: float = 0.0  # before the first proposal
     searching: float = 0.0  # from the first proposal to the last record
     statuses: dict[str, dict[str, int]] = field(default_factory=dict)
 
@@ -96,6 +97,7 @@ def tune(
     report = report if report is not None else Search()
     defaults = _defaults(found, executor, workers, timeout, heard)
     begin = perf_counter()
+    report.preparing = begin - start
     best = tune_tasks(
         found.tasks, trials, target=machine.name, model_key=found.key, log=path, seed=seed,
         search=search, append=append, resume=resume, executor=executor, workers=workers,

@@ -210,17 +210,19 @@ def choose_default(task: KernelTask) -> Point:
     points = _distinct(space, rng)
     points.sort(key=task.prior)
     best: tuple[float, Point] | None = None
-    packed = 0
+    packed, refusal = 0, "its space is empty"
     for point in points:
         found = task.measure(point)
         if found.status == OK and found.cycles is not None:
             packed += 1
             if best is None or found.cycles < best[0]:
                 best = (found.cycles, point)
+        else:
+            refusal = found.message
         if packed == DEFAULT_PACKED or (best is not None and packed >= 3 and _done(best[0], task)):
             break
     if best is None:
-        raise SelectError(f"{task.name}: no schedule of this kernel fits {task.machine.name}")
+        raise SelectError(f"no schedule of its {len(points)} that were tried works: {refusal}")
     return best[1]
 
 

@@ -4,6 +4,7 @@ The wheel is installed, without network, into an environment of its own; only th
 are borrowed from the environment that runs the tests, behind what the wheel brought.
 """
 
+import json
 import shutil
 import subprocess
 import sys
@@ -76,3 +77,26 @@ def test_the_wheel_holds_every_source_and_the_type_marker(wheel: Path) -> None:
 def test_the_installed_package_is_the_wheels(python: Path) -> None:
     where = call(python, "-c", "import dovetail, dovetail.tir; print(dovetail.__file__)")
     assert Path(where.strip()).is_relative_to(python.parent.parent)
+
+
+NET = """
+import torch
+
+
+def build():
+    x = torch.linspace(-1, 1, 2 * 6 * 6).reshape(1, 2, 6, 6)
+    return torch.nn.Sequential(torch.nn.MaxPool2d(2), torch.nn.Sigmoid()), (x,), [(x,)]
+"""
+
+
+def test_the_installed_command_runs(python: Path, tmp_path: Path) -> None:
+    """Its worker processes included: they import the wheel, not the tree."""
+    command, net, log = python.parent / "dovetail", tmp_path / "net.py", tmp_path / "run.jsonl"
+    net.write_text(NET)
+    assert "Example: dovetail tune" in call(command, "tune", "--help")
+    assert "resnet8" in call(command, "zoo", "list").split()
+    options = ("--trials", "4", "--log", log, "--workers", "1", "--json")
+    tuned = json.loads(call(command, "tune", f"{net}:build", *options))
+    again = json.loads(call(command, "run", f"{net}:build", "--log", log, "--json"))
+    assert again["exact"]
+    assert again["cycles"] == tuned["cycles"] >= tuned["bound"]

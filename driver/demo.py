@@ -1,0 +1,155 @@
+"""``make demo``: a net trained on real digits, quantized, tuned, and shown kernel by kernel.
+
+Writes demo/demo.jsonl, the log of the search, and demo/demo.png, its curve. A second run resumes
+the log: the search is not done again.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from . import show
+from .errors import user_errors
+
+if TYPE_CHECKING:
+    from ..tuner.run import Progress
+    from .choose import Choice
+    from .task import KernelTask
+    from .tuned import Tuned
+    from .zoo.digits import Trained
+
+TRIALS = 128
+FOLDER = Path("demo")
+
+
+@dataclass(slots=True)
+class Curve:
+    """The model's cycles after each trial; before the first, those of the default schedules."""
+
+    cycles: list[float] = field(default_factory=list)
+    best: dict[str, float] = field(default_factory=dict)  # by kernel, all its occurrences
+
+    def heard(self, task: KernelTask, choice: Choice) -> None:
+        """A default was chosen."""
+        self.best[task.key] = task.weight * choice.cost.cycles
+
+    def hear(self, progress: Progress) -> None:
+        """A trial was written."""
+        if progress.best is not None:
+            self.best[progress.task.key] = progress.task.weight * progress.best
+        self.cycles.append(sum(self.best.values()))
+
+
+def main(trials: int = TRIALS, folder: Path = FOLDER) -> None:
+    """The whole demo."""
+    start = perf_counter()
+    folder.mkdir(exist_ok=True)
+    trained = _train()
+    tuned, curve = _tune(trained, trials, folder / "demo.jsonl")
+    _show(trained, tuned)
+    plot(curve, tuned, folder / "demo.png")
+    print(
+        f"\nlog {folder / 'demo.jsonl'}, plot {folder / 'demo.png'}, "
+        f"{perf_counter() - start:.0f} s in all"
+    )
+
+
+def _train() -> Trained:
+    from .zoo.digits import train_digits
+
+    print("training a small ResNet on scikit-learn's handwritten digits ...", flush=True)
+    trained = train_digits()
+    data = trained.data
+    print(f"{len(data.train_labels)} images to train, {len(data.held_labels)} held out")
+    return trained
+
+
+def _tune(trained: Trained, trials: int, log: Path) -> tuple[Tuned, Curve]:
+    from .api import tune
+
+    print(f"quantizing to int8 and tuning for the DSP, {trials} trials ...", flush=True)
+    curve = Curve()
+
+    def heard(task: KernelTask, choice: Choice) -> None:
+        watcher.heard(task, choice)
+        curve.heard(task, choice)
+
+    with show.watching("default schedules") as watcher:
+        tuned = tune(
+            trained.module, trials, trained.calibration[0], trained.calibration, log=log,
+            append=True, callbacks=(watcher.trial, curve.hear), heard=heard,
+        )  # fmt: skip
+    return tuned, curve
+
+
+def _show(trained: Trained, tuned: Tuned) -> None:
+    exact, right = accuracy(tuned, trained)
+    print("\naccuracy on the held-out images")
+    show.table(("", "top-1 %"), [("float", 100 * trained.accuracy), ("int8", 100 * right)])
+    same = "all outputs are" if exact else "NOT ALL outputs are"
+    print(f"{same} byte for byte those of the exact integer evaluation\n")
+    show.kernel_table(tuned.kernels)
+    gain = tuned.default_cycles / max(tuned.cycles, 1)
+    print(
+        f"\n{tuned.default_cycles:,} cycles by default, {tuned.cycles:,} tuned ({gain:.2f} times "
+        f"fewer), bound {tuned.bound:,}: "
+        f"{tuned.cycles / tuned.ready.machine.clock * 1e6:.0f} us an image"
+    )
+
+
+def accuracy(tuned: Tuned, trained: Trained) -> tuple[bool, float]:
+    """Whether every output is the reference's, and the share of held-out images labelled right."""
+    import torch
+
+    exact, right = True, 0
+    images, labels = trained.data.held_images, trained.data.held_labels
+    for image, label in zip(images, labels, strict=True):
+        found, wanted = tuned(image[None]), tuned.reference(image[None])
+        assert isinstance(found, torch.Tensor) and isinstance(wanted, torch.Tensor)
+        exact = exact and torch.equal(found, wanted)
+        right += int(found.argmax()) == int(label)
+    return exact, right / len(labels)
+
+
+def plot(curve: Curve, tuned: Tuned, path: Path) -> None:
+    """The search curve, and the kernels' cycles by default, tuned and at least."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(13, 5))
+    left.plot(range(1, len(curve.cycles) + 1), curve.cycles)
+    left.axhline(tuned.bound, linestyle=":", color="gray", label="bound")
+    left.set(title="Search", xlabel="trials", ylabel="cycles of the model", ylim=(0, None))
+    left.legend()
+    rows = tuned.kernels
+    places = range(len(rows))
+    for shift, name in ((0.3, "default_cycles"), (0.0, "cycles"), (-0.3, "bound")):
+        values = [getattr(row, name) for row in rows]
+        right.barh([at + shift for at in places], values, 0.3, label=name.replace("_", " "))
+    right.set_yticks(list(places), [row.name for row in rows])
+    right.invert_yaxis()
+    right.set(title="Kernels", xlabel="cycles")
+    right.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ImportError as error:
+        show.warn(f"error: {error}")
+        sys.exit(2)
+    except user_errors() as error:
+        show.warn(f"error: {error}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        show.warn("interrupted: make demo resumes")
+        sys.exit(130)
