@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from ..instruction import Register
 from .machine import Machine
-from .steps import OPTIONAL, Block, Node, Registers, Step, blocks
+from .steps import OPTIONAL, PAIRS, Block, Node, Registers, Step, blocks
 
 
 class NoRegister(Exception):
@@ -144,9 +145,9 @@ def assign(nodes: list[Node], registers: Registers, machine: Machine) -> dict[in
         wishes.append(Wish(number, kind, life.get(2 * number, 0), life.get(2 * number + 1, 0),
                            number in small))  # fmt: skip
     failed: NoRegister | None = None
-    for key in (_by_start, _by_length):
+    for key, tight in product((_by_start, _pairs_first, _by_length), (False, True)):
         try:
-            return _color(sorted(wishes, key=key), registers, machine)
+            return _color(sorted(wishes, key=key), registers, machine, tight)
         except NoRegister as error:
             failed = failed or error
     assert failed is not None
@@ -169,12 +170,20 @@ def _by_start(wish: Wish) -> tuple[int, ...]:
     return (not wish.low8, (life & -life).bit_length(), -life.bit_length(), wish.number)
 
 
+def _pairs_first(wish: Wish) -> tuple[int, ...]:
+    return (not wish.low8, wish.kind not in PAIRS, *_by_start(wish)[1:])
+
+
 def _by_length(wish: Wish) -> tuple[int, ...]:
     life = wish.life | wish.high
     return (not wish.low8, not wish.high, -life.bit_count(), wish.number)
 
 
-def _color(wishes: list[Wish], registers: Registers, machine: Machine) -> dict[int, int]:
+def _color(
+    wishes: list[Wish], registers: Registers, machine: Machine, tight: bool
+) -> dict[int, int]:
+    """The first register that is free, or, when ``tight``, the one that was free for the shortest
+    time before."""
     files = {
         Register.VECTOR: range(machine.vectors), Register.SCALAR: _scalars(machine),
         Register.PREDICATE: range(machine.predicates),
@@ -193,26 +202,38 @@ def _color(wishes: list[Wish], registers: Registers, machine: Machine) -> dict[i
         file = {Register.PAIR: Register.VECTOR, Register.DOUBLE: Register.SCALAR}.get(
             wish.kind, wish.kind
         )
-        real = _place(wish, busy[file], files[file], file is not wish.kind)
+        pair = file is not wish.kind
+        real = _place(wish, busy[file], files[file], pair, tight)
         found[wish.number] = real
+        busy[file][real] |= wish.life
+        if pair:
+            busy[file][real + 1] |= wish.high
     return found
 
 
 def _scalars(machine: Machine) -> list[int]:
-    """r8 and up first: the low eight serve operands that must be there."""
-    return [*range(8, machine.scalars), *range(7, -1, -1)]
+    """r8 and up last: the low eight serve operands that must be there."""
+    return [*range(7, -1, -1), *range(8, machine.scalars)]
 
 
-def _place(wish: Wish, busy: list[int], file: Sequence[int], pair: bool) -> int:
-    for real in file:
+def _place(wish: Wish, busy: list[int], file: Sequence[int], pair: bool, tight: bool) -> int:
+    found, best = -1, -1
+    life = wish.life | wish.high
+    before = (life & -life) - 1
+    # Pairs from one end, singles from the other, so that whole pairs stay free.
+    for real in file if pair else reversed(file):
         if wish.low8 and real > 7:
             continue
         if pair and (real & 1 or real + 1 not in file):
             continue
         if busy[real] & wish.life or (pair and busy[real + 1] & wish.high):
             continue
-        busy[real] |= wish.life
-        if pair:
-            busy[real + 1] |= wish.high
-        return real
-    raise NoRegister(wish.number, wish.life | wish.high)
+        if not tight:
+            return real
+        last = (busy[real] & before).bit_length()
+        last += (busy[real + 1] & before).bit_length() if pair else 0
+        if last > best:
+            found, best = real, last
+    if found < 0:
+        raise NoRegister(wish.number, life)
+    return found

@@ -20,6 +20,7 @@ from .pack import Pressure, list_schedule, packer
 from .scalar import NOP
 from .spill import Area, CompileError, Crowded, Room, costs, crowd
 from .steps import Block, Node, Step, Trip, blocks
+from .webs import split_webs
 
 _ATTEMPTS = 60  # compilations of a phase, each with more registers in memory
 _SPARE = 6  # vector registers left free before spilling because no assignment was found
@@ -50,6 +51,7 @@ def _phase(program: Program, number: int, table: Table) -> _Compiled:
     known: dict[str, Schedules] = {}  # of this phase's loops, as long as their steps stay
     for _ in range(_ATTEMPTS):
         low = Lowering(program, number, table, f"phase_{number}")
+        split_webs(low.nodes, live_around(low.nodes), low.registers)
         area = Area(low, (TABLE["vmem"], TABLE["vmem_store"]))
         area.spill(spilled)
         cost = costs(low.nodes)
@@ -90,6 +92,7 @@ def _pack(low: Lowering, table: Table, room: Room,
     if known is not None:
         low.nodes = Pipeline(low, live_around(low.nodes), room, known).nodes(low.nodes)
     _close(low.nodes, table)
+    split_webs(low.nodes, live_around(low.nodes), low.registers)
     around = live_around(low.nodes)
     for block in blocks(low.nodes):
         if not block.packets:

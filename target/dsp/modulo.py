@@ -152,14 +152,20 @@ class Schedules:
         self._more = self._make(edges, packer)
 
     def _make(self, edges: list[Edge], packer: Packer) -> Iterator[Modulo]:
+        """Step by step up to the first schedule; from there on, which only saves registers, in
+        growing steps, and not far."""
         steps = self.body.steps
-        for interval in range(resource_bound(steps, packer), self.limit):
-            depth = _depths(len(steps), edges, interval)
-            if depth is None:
+        placement = _Placement(steps, edges, packer)
+        interval, stride, limit = resource_bound(steps, packer), 1, self.limit
+        while interval < limit:
+            times = placement.times(interval)
+            if times is None:
+                interval += 1
                 continue
-            times = _Placement(steps, edges, depth, interval, packer).times()
-            if times is not None:
-                yield Modulo(interval, times)
+            limit = min(limit, 2 * interval + 8) if stride == 1 else limit
+            yield Modulo(interval, times)
+            interval += stride
+            stride *= 2
 
     def least(self, room: tuple[int, int, int],
               registers: Registers) -> tuple[Modulo, tuple[int, int, int]] | None:  # fmt: skip
@@ -196,34 +202,22 @@ def _depths(count: int, edges: list[Edge], interval: int) -> list[int] | None:
 
 
 class _Placement:
-    """One attempt at one interval. Time runs backwards: 0 is the end of the last chains."""
+    """Attempts at a schedule. Time runs backwards: 0 is the end of the last chains."""
 
-    def __init__(self, steps: Sequence[Step], edges: list[Edge], depth: list[int], interval: int,
-                 packer: Packer) -> None:  # fmt: skip
-        self.interval, self.packer = interval, packer
+    def __init__(self, steps: Sequence[Step], edges: list[Edge], packer: Packer) -> None:
+        self.packer, self.edges = packer, edges
         self.units = [packer.unit(step) for step in steps]
-        count = len(steps)
-        self.after: list[list[tuple[int, int]]] = [[] for _ in range(count)]
-        self.before: list[list[tuple[int, int]]] = [[] for _ in range(count)]
-        for i, j, packets, distance in edges:
-            if i != j:
-                self.after[i].append((j, packets - interval * distance))
-                self.before[j].append((i, packets - interval * distance))
-        near = _companions(steps)
-        order = sorted(range(count), key=lambda i: (-depth[i], near[i], i))
-        self.rank = [0] * count
-        for rank, i in enumerate(order):
-            self.rank[i] = rank
-        self.order = order
-        self.time: list[int | None] = [None] * count
-        self.last: list[int] = [-(1 << 30)] * count
-        self.rows: list[list[int]] = [[] for _ in range(interval)]
-        self.states = [EMPTY] * interval
+        self.near = _companions(steps)
 
-    def times(self) -> list[int] | None:
-        """Packets counted forward from 0, or None when the tries are used up."""
-        tries = _TRIES * len(self.order)
-        todo = list(range(len(self.order)))
+    def times(self, interval: int) -> list[int] | None:
+        """Packets counted forward from 0; None when it cannot be, or the tries are used up."""
+        count = len(self.units)
+        depth = _depths(count, self.edges, interval)
+        if depth is None:
+            return None
+        self._start(interval, depth)
+        tries = _TRIES * count
+        todo = list(range(count))
         while todo:
             if tries == 0:
                 return None
@@ -232,6 +226,23 @@ class _Placement:
                 heappush(todo, self.rank[j])
         latest = max(t for t in self.time if t is not None)
         return [latest - t for t in self.time if t is not None]
+
+    def _start(self, interval: int, depth: list[int]) -> None:
+        self.interval, count = interval, len(self.units)
+        self.after: list[list[tuple[int, int]]] = [[] for _ in range(count)]
+        self.before: list[list[tuple[int, int]]] = [[] for _ in range(count)]
+        for i, j, packets, distance in self.edges:
+            if i != j:
+                self.after[i].append((j, packets - interval * distance))
+                self.before[j].append((i, packets - interval * distance))
+        self.order = sorted(range(count), key=lambda i: (-depth[i], self.near[i], i))
+        self.rank = [0] * count
+        for rank, i in enumerate(self.order):
+            self.rank[i] = rank
+        self.time: list[int | None] = [None] * count
+        self.last: list[int] = [-(1 << 30)] * count
+        self.rows: list[list[int]] = [[] for _ in range(interval)]
+        self.states = [EMPTY] * interval
 
     def _place(self, i: int) -> list[int]:
         """Places step ``i``; gives the steps that had to leave."""

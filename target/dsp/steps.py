@@ -52,6 +52,10 @@ class Registers:
         self.files: list[int] = []
         self.fixed: dict[int, int] = {}
 
+    def paired(self, register: int) -> bool:
+        """Whether a register has two halves."""
+        return self.kinds[register] in PAIRS
+
     def new(self, kind: Register, fixed: int | None = None) -> int:
         """The code of a fresh register, perhaps bound to the real register ``fixed``."""
         number = len(self.kinds)

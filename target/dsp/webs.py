@@ -1,0 +1,104 @@
+"""Gives each value of a block a register of its own: a number used twice need not wait for itself.
+
+    v1 = vmem(x)          v1 = vmem(x)
+    vmem(y) = v1          vmem(y) = v1
+    v1 = vmem(x+1)   ->   v7 = vmem(x+1)
+    vmem(y+1) = v1        vmem(y+1) = v7
+
+What is live before the block keeps its number up to its end, and so does what is live after it
+from its last definition on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .allocate import Sets
+from .steps import WHOLE, Block, Node, Registers, Step, blocks
+
+
+def split_webs(nodes: list[Node], around: Mapping[int, Sets], registers: Registers) -> None:
+    """Renames in all blocks that are not packed yet."""
+    shared = _shared(nodes)
+    for block in blocks(nodes):
+        if not block.packets:
+            before, after = around[id(block)]
+            _split(block, before, after, shared, registers)
+
+
+def _shared(nodes: list[Node]) -> int:
+    """The atoms that more than one block mentions, as a bit set."""
+    seen = shared = 0
+    for block in blocks(nodes):
+        here = 0
+        for group in block.packets or block.groups:
+            for step in group:
+                for atom, _ in step.reads:
+                    here |= 1 << atom
+                for atom in step.writes:
+                    here |= 1 << atom
+        shared |= seen & here
+        seen |= here
+    return shared
+
+
+def _split(block: Block, before: int, after: int, shared: int, registers: Registers) -> None:
+    starts: dict[int, int] = {}
+    for group in block.groups:
+        for step in group:
+            if (register := _defines(step, registers)) >= 0:
+                starts[register] = starts.get(register, 0) + 1
+    names: dict[int, int] = {}
+    left = {r: n for r, n in starts.items() if n > 1 or shared >> 2 * r & 3}
+    if not left:
+        return
+    for group in block.groups:
+        fresh: dict[int, int] = {}
+        for step in group:
+            register = _defines(step, registers) if step.result >= 0 else -1
+            if register in left:
+                fresh[register] = _name(register, left, shared, after, names, registers)
+        for step in group:
+            register = _defines(step, registers) if step.result >= 0 else -1
+            _rename(step, names, fresh.get(register, -1) if register in fresh else -1)
+        names.update(fresh)
+
+
+def _name(register: int, left: dict[int, int], shared: int, after: int, names: Mapping[int, int],
+          registers: Registers) -> int:  # fmt: skip
+    """The number of the register's next value in the block."""
+    left[register] -= 1
+    if left[register] == 0 and after >> 2 * register & 3:
+        return register
+    if register not in names and not shared >> 2 * register & 3:
+        return register
+    return registers.new(registers.kinds[register]) >> 2
+
+
+def _defines(step: Step, registers: Registers) -> int:
+    """The register that the step makes anew, reading nothing of it; or -1."""
+    code = step.result
+    if code < 0 or (code & 3 != WHOLE and (code & 1 or registers.paired(code >> 2))):
+        return -1
+    register = code >> 2
+    if register in registers.fixed or any(atom >> 1 == register for atom, _ in step.reads):
+        return -1
+    return register
+
+
+def _rename(step: Step, names: Mapping[int, int], made: int) -> None:
+    """Reads by ``names``; the result is ``made`` if that is a number."""
+
+    def code(old: int) -> int:
+        return 4 * names.get(old >> 2, old >> 2) + (old & 3) if old >= 0 else old
+
+    if made < 0 and not any(r >> 2 in names for r in (step.result, step.pointer, step.index)) \
+            and not any(step.operands[i] >> 2 in names for i, _ in step.facts.operands):  # fmt: skip
+        return
+    operands = list(step.operands)
+    for position, _ in step.facts.operands:
+        operands[position] = code(operands[position])
+    step.result = 4 * made + (step.result & 3) if made >= 0 else code(step.result)
+    step.operands, step.pointer, step.index = tuple(operands), code(step.pointer), code(step.index)
+    if not step.is_call:
+        step.link()
