@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from ..tir.expr import Expr, cast, const, make
 from ..tir.types import Type, i16, i32, vector
 from .errors import SelectError
+from .shuffle import is_shuffle, shuffled
 
 VECTOR = 128  # bytes of a vector register
 
@@ -82,6 +83,10 @@ class Legalizer:
             return self._broadcast(node)
         if node.op == "load":
             return self._load(node)
+        if is_shuffle(node):
+            moved = shuffled(node, lambda part: self._whole(part))
+            if moved is not None:
+                return _halved("concat", list(moved))
         if node.op == "concat":
             return _halved("concat", [self.tree(arg) for arg in node.args])
         if node.op == "interleave":
@@ -120,6 +125,11 @@ class Legalizer:
         args = tuple(_leaf(self.tree(arg)) for arg in node.args)
         return Expr(node.op, node.type, args, node.attr)
 
+    def _whole(self, node: Expr) -> list[Expr] | None:
+        """The registers of a value in order of its lanes, if they are in order."""
+        tree = self.tree(node)
+        return None if _has_interleaved(tree) else _in_order(tree)
+
     def _broadcast(self, node: Expr) -> Tree:
         inner = self.tree(node.args[0])
         value = node.args[0].type
@@ -133,6 +143,8 @@ class Legalizer:
             return Splat(inner, node.type)
         if node.op == "tile" and size_of(value) % VECTOR == 0:
             return Parts("concat", (inner,) * node.attr)
+        if node.op == "repeat" and size_of(value) % VECTOR == 0:
+            return _repeated(inner, node.attr)
         raise SelectError(f"lanes: a broadcast repeats a scalar or whole registers, but got {node.type}"
                           f" of {value}")  # fmt: skip
 
@@ -152,6 +164,8 @@ class Legalizer:
         """A sum of products of register-size operands stays whole: one dot-product leaf a part."""
         inner = node.args[0]
         sources = _factors(inner)
+        if sources is None and inner.type.bits == 32:
+            return _reduced(self.tree(inner), node.attr)
         if sources is None:
             raise SelectError("lanes: a grouped sum must be of products of narrow operands")
 
@@ -215,6 +229,19 @@ def _reduced(tree: Tree, n: int) -> Tree:
         registers = [register(even) + register(odd) for even, odd in halves]
         n //= 2
     return _halved("concat", list(registers))
+
+
+def _has_interleaved(tree: Tree) -> bool:
+    if not isinstance(tree, Parts):
+        return False
+    return tree.kind != "concat" or any(map(_has_interleaved, tree.parts))
+
+
+def _repeated(tree: Tree, n: int) -> Tree:
+    """Each lane ``n`` times: registers interleaved with themselves."""
+    if isinstance(tree, Parts) and tree.kind == "concat":
+        return Parts("concat", tuple(_repeated(part, n) for part in tree.parts))
+    return _interleaved([tree] * n)
 
 
 def _in_order(tree: Tree) -> list[Expr]:

@@ -28,7 +28,6 @@ from ...tir.stmt import (
     Iter,
     LoopKind,
     PrimFunc,
-    Seq,
     Stmt,
     Store,
     seq,
@@ -173,7 +172,7 @@ class _Writer:
         if self.fused:
             steps.append(self._requant_to(params["y"], value))
         else:
-            steps += [self._requant(z, value), *self._undeal(z, params["y"])]
+            steps += [self._requant(z, value), self._undeal(z, params["y"])]
         body = seq(*steps)
         for buffer in [acc, xt, *([] if self.fused else [z]), *([source] if padded else [])]:
             body = Alloc(buffer, body)
@@ -203,7 +202,7 @@ class _Writer:
             at = v * VECTOR + q
             data = x[n, h, at // depth, at % depth] if value is None else value
             iters = (("n", win.images), ("h", rows), ("v", count), ("q", VECTOR))
-            return _block(name, iters, Store(xp, (n, _plus(h, top), _plus(at, first)), data), 2)
+            return _block(name, iters, Store(xp, (n, _plus(h, top), _plus(at, first)), data), "row", 2)
 
         parts = [body("copy", copied, start, None)]
         if left:
@@ -276,21 +275,22 @@ class _Writer:
         where = n, oh, q * QUAD + p, b * win.block + i * win.ways + j
         return _block("requant", iters, Store(y, where, value))
 
-    def _undeal(self, z: Buffer, y: Buffer) -> list[Stmt]:
+    def _undeal(self, z: Buffer, y: Buffer) -> Stmt:
         """z to y; a last quad that y has not all columns of is a step of its own."""
         win = self.window
         n, oh, b, q, p, i, j = _axes("n", "oh", "b", "q", "p", "i", "j")
         whole, rest = divmod(min(win.quads * QUAD, win.output[1]), QUAD)
         channel = b * win.block + i * win.ways + j
+        outer = win.images, win.output[0], win.blocks
         steps = []
         for name, first, quads, pixels in (("undeal", 0, whole, QUAD), ("last", whole, 1, rest)):
             if quads * pixels:
-                sizes = (win.images, win.output[0], win.blocks, quads, pixels, 32, win.ways)
+                sizes = (*outer, quads, pixels, 32, win.ways)
                 iters = tuple(zip(("n", "oh", "b", "q", "p", "i", "j"), sizes, strict=True))
                 at = _plus(q, first)
                 store = Store(y, (n, oh, at * QUAD + p, channel), z[n, oh, b, at, j, i, p])
-                steps.append(_block(name, iters, store))
-        return steps
+                steps.append(_block(name, iters, store, shared="out", count=3))
+        return _loops("out", outer, seq(*steps))
 
 
 def _axes(*names: str) -> tuple[Expr, ...]:
@@ -305,18 +305,19 @@ def _block(
     name: str,
     axes: tuple[tuple[str, int], ...],
     store: Store,
-    shared: int = 0,
+    shared: str = "",
+    count: int = 0,
     reduced: int = 0,
     init: Store | None = None,
 ) -> Stmt:
-    """A block in loops of its own, but for the first ``shared`` ones, which ``_loops`` makes."""
+    """A block in loops of its own, but for the first ``count`` ones: ``_loops(shared)`` makes them."""
     iters, loops = [], []
     for number, (axis, extent) in enumerate(axes):
-        loop = var(f"row_{number}" if number < shared else f"{name}_{axis}")
+        loop = var(f"{shared}_{number}" if number < count else f"{name}_{axis}")
         iters.append(Iter(var(f"v{axis}"), extent, number >= len(axes) - reduced, loop))
         loops.append((loop, extent))
     stmt: Stmt = Block(name, tuple(iters), store, init)
-    for loop, extent in reversed(loops[shared:]):
+    for loop, extent in reversed(loops[count:]):
         stmt = For(loop, extent, LoopKind.SERIAL, stmt)
     return stmt
 
@@ -325,6 +326,3 @@ def _loops(name: str, extents: tuple[int, ...], body: Stmt) -> Stmt:
     for number, extent in reversed(list(enumerate(extents))):
         body = For(var(f"{name}_{number}"), extent, LoopKind.SERIAL, body)
     return body
-
-
-__all__ = ["QUAD", "Seq", "Window", "by_taps", "window_of"]

@@ -9,7 +9,6 @@ from ..errors import SelectError
 from ..instruction import Instruction, Register
 from ..legalize import size_of
 from ..select import EXPANSIONS, Selector
-
 from .instructions import instructions
 from .scalar import INSTRUCTIONS as SCALAR
 from .wide import INSTRUCTIONS as WIDE
@@ -35,7 +34,15 @@ def rows(version: int) -> dict[str, Instruction]:
 @cache
 def selector(version: int) -> Selector:
     """The selector over the rows of hardware ``version``."""
-    return Selector(rows(version).values(), EXPANSIONS)
+    table = rows(version)
+    return Selector([r for r in table.values() if not _costly(r, table, version)], EXPANSIONS)
+
+
+def _costly(row: Instruction, table: dict[str, Instruction], version: int) -> bool:
+    """Accumulating products that hold both multipliers where plain ones hold one: product and
+    sum apart take as many pipes, but leave a multiplier free."""
+    plain = table.get(row.name.removesuffix("_acc"), row)
+    return (row.unit_at(version), plain.unit_at(version)) == ("VX_DV", "VX")
 
 
 class Roles:

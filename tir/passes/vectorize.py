@@ -15,12 +15,14 @@ does not mention are ``tile`` and ``repeat``. Runs on flattened buffers.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 
 from ..expr import Expr, free_vars, make
 from ..linear import Linear, from_linear, linear
 from ..stmt import Block, For, If, LoopKind, PrimFunc, Seq, Stmt, Store, children, rebuild_stmt
 from ..types import vector
 
+WHOLE = 1024  # bits: pieces below this are cut out of larger loads, or put together for a store
 Axis = tuple[Expr, int]  # a loop variable and its extent
 
 
@@ -195,6 +197,46 @@ def _consecutive(digits: list[tuple[int, int]]) -> bool:
     return True
 
 
+def _taken_apart(digits: list[tuple[int, int]]) -> int:
+    """The lanes of each piece when axes are taken apart until pieces are consecutive."""
+    while digits and not _consecutive(digits):
+        digits = digits[:-1] if _from_inside(digits) else digits[1:]
+    return prod(extent for extent, _ in digits)
+
+
+def _memory_order(digits: list[tuple[int, int]]) -> list[int]:
+    """The axes by distance in memory, the largest first."""
+    return sorted(range(len(digits)), key=lambda i: -digits[i][1])
+
+
+def _run(digits: list[tuple[int, int]]) -> int:
+    """The consecutive lanes of the innermost axes."""
+    first = next(i for i in range(len(digits) + 1) if _consecutive(digits[i:]))
+    return prod(extent for extent, _ in digits[first:])
+
+
+def _moved(value: Expr, have: list[int], digits: list[tuple[int, int]]) -> Expr:
+    """``value``, whose axes stand in the order ``have``, with its axes in the order 0, 1, ..."""
+    want = sorted(have)
+    if have == want:
+        return value
+    ends = [(digits[at][0], op, at) for op, at in (("concat", want[0]), ("interleave", want[-1]))
+            if at in (have[0], have[-1])]  # fmt: skip
+    if not ends:
+        raise VectorizeError(f"vectorize: axes in the order {have} cannot be put in order")
+    extent, op, at = min(ends)
+    lanes = value.type.lanes // extent
+    first = have[0] == at
+    parts = [
+        make("slice", value, attr=(k * lanes, lanes))
+        if first
+        else make("deinterleave", value, attr=(k, extent))
+        for k in range(extent)
+    ]
+    rest = [axis for axis in have if axis != at]
+    return make(op, *(_moved(part, rest, digits) for part in parts))
+
+
 def _from_inside(digits: list[tuple[int, int]]) -> bool:
     """Whether to take the innermost axis apart: the outermost one holds the consecutive lanes."""
     return digits[0][1] == 1
@@ -207,6 +249,10 @@ def _gather(node: Expr, start: Linear, digits: list[tuple[int, int]]) -> Expr:
         for extent, _ in digits:
             count *= extent
         return Expr("load", vector(node.type, count), (from_linear(start),), node.attr)
+    if _taken_apart(digits) * node.type.bits < WHOLE:
+        order = _memory_order(digits)
+        if _run([digits[i] for i in order]) > _taken_apart(digits):
+            return _moved(_gather(node, start, [digits[i] for i in order]), order, digits)
     inner = _from_inside(digits)
     (extent, stride), rest = (digits[-1], digits[:-1]) if inner else (digits[0], digits[1:])
     if not rest and stride != 1:
@@ -230,6 +276,13 @@ def _scatter(
     if _consecutive(digits):
         out.append(replace(stmt, index=(from_linear(start),), value=value))
         return
+    if _taken_apart(digits) * value.type.bits < WHOLE:
+        order = _memory_order(digits)
+        ordered = [digits[i] for i in order]
+        if _run(ordered) > _taken_apart(digits):
+            lanes = [order.index(i) for i in range(len(order))]
+            _scatter(stmt, start, ordered, _moved(value, lanes, ordered), out)
+            return
     inner = _from_inside(digits)
     (extent, stride), rest = (digits[-1], digits[:-1]) if inner else (digits[0], digits[1:])
     size = value.type.lanes // extent

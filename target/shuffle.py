@@ -1,0 +1,257 @@
+"""Bytes that change places between registers: the fewest shuffles for a permutation of digits.
+
+Lane operators over pieces smaller than a register are read as one permutation. Where it exchanges
+binary digits of the byte's number (the lowest seven are the place in a register, the others
+number the registers), a shortest path over what the machine shuffles in one instruction does it:
+
+    vshuffoe   exchanges digit 0 (or 1) with one that numbers registers, in any pipe
+    vshuff     of a pair rotates the digits of both; of one register, those of its bytes
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..tir.expr import Expr, const, make
+from ..tir.linear import Linear, from_linear, linear
+from ..tir.ops import OPS
+from ..tir.types import Type, i32, vector
+
+BYTES = 128  # of a register
+LANE_DIGITS = 7
+LANE_OPS = ("concat", "interleave", "deinterleave", "slice")
+MOST = 8  # registers of one permutation
+
+Digits = tuple[int, ...]
+Registers = Callable[[Expr], list[Expr] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Shuffle:
+    """An instruction on digits: ``places`` are rotated, each to the next one (the last to the
+    first); a place of -1 is a digit that numbers registers. ``cost`` in pipes per register."""
+
+    row: str
+    places: tuple[int, ...]
+    cost: float
+    scalar: int = 0  # the operand that says how far apart elements lie, where there is one
+
+    @property
+    def pairs(self) -> bool:
+        return -1 in self.places
+
+
+def _rotations() -> Iterator[Shuffle]:
+    yield Shuffle("vshufoeb", (-1, 0), 1)
+    yield Shuffle("vshufoeh", (-1, 1), 1)
+    for low, (size, by) in enumerate((("b", -1), ("h", -2), ("w", -4))):
+        up = (-1, *range(low, LANE_DIGITS))
+        yield Shuffle(f"vshuffvdd_{size}", up, 1.2, by)
+        yield Shuffle(f"vdealvdd_{size}", up[::-1], 1.2, by)
+        if size != "w":
+            yield Shuffle(f"vshuff{size}", up[1:], 1.3)
+            yield Shuffle(f"vdeal{size}", up[:0:-1], 1.3)
+
+
+SHUFFLES = tuple(_rotations())
+
+
+def is_shuffle(node: Expr) -> bool:
+    """Whether a value of whole registers of bytes is put together from smaller pieces."""
+    kind = node.type
+    whole = kind.bits == 8 and kind.lanes % BYTES == 0
+    return whole and node.op in LANE_OPS and _least(node) < BYTES and node.op != "slice"
+
+
+@lru_cache(maxsize=1 << 12)
+def _least(node: Expr) -> int:
+    """The fewest lanes of a piece in a tree of lane operators."""
+    if node.op not in LANE_OPS:
+        return node.type.lanes
+    return min(node.type.lanes, *(_least(arg) for arg in node.args))
+
+
+def shuffled(node: Expr, registers: Registers) -> list[Expr] | None:
+    """The registers of ``node``, shuffled from whole ones; None where digits do not say how.
+
+    ``registers`` gives those of a part that is no lane operator.
+    """
+    sources = _sources(node)
+    if sources is None:
+        return None
+    wholes, places = sources
+    values: list[Expr] = []
+    for whole in wholes:
+        found = registers(whole)
+        if found is None:
+            return None
+        values.extend(found)
+    if len(values) > MOST or len(values) * BYTES != node.type.lanes:
+        return None
+    digits = _digits(_evaluated(node, places))
+    return None if digits is None else _applied(digits, values)
+
+
+def _sources(node: Expr) -> tuple[list[Expr], dict[Expr, int]] | None:
+    """Whole registers that hold all leaves, and the byte at which each leaf begins in them."""
+    wholes: list[Expr] = []
+    places: dict[Expr, int] = {}
+    runs: dict[tuple[object, ...], list[Expr]] = {}
+    total = 0
+    for leaf in _leaves(node):
+        if leaf.op == "load":
+            form = linear(leaf.args[0])
+            runs.setdefault((leaf.attr, frozenset(form.terms.items())), []).append(leaf)
+        elif leaf.type.lanes % BYTES:
+            return None
+        else:
+            wholes.append(leaf)
+            places[leaf] = total
+            total += leaf.type.lanes
+    for members in runs.values():
+        for run in _runs(members):
+            first, size = run[0], _end(run[-1]) - _start(run[0])
+            if size % BYTES:
+                return None
+            form = linear(first.args[0])
+            index = from_linear(Linear(form.terms, _start(first)))
+            wholes.append(Expr("load", vector(first.type, size), (index,), first.attr))
+            places.update({leaf: total + _start(leaf) - _start(first) for leaf in run})
+            total += size
+    return wholes, places
+
+
+@lru_cache(maxsize=1 << 8)
+def _leaves(node: Expr) -> tuple[Expr, ...]:
+    """What stands below the lane operators, in order."""
+    if node.op not in LANE_OPS:
+        return (node,)
+    return tuple(dict.fromkeys(leaf for arg in node.args for leaf in _leaves(arg)))
+
+
+def _start(load: Expr) -> int:
+    return linear(load.args[0]).constant
+
+
+def _end(load: Expr) -> int:
+    return _start(load) + load.type.lanes
+
+
+def _runs(loads: list[Expr]) -> list[list[Expr]]:
+    """Loads of one buffer that lie side by side, in order."""
+    runs: list[list[Expr]] = []
+    for load in sorted(loads, key=lambda leaf: (_start(leaf), leaf.number)):
+        if runs and _start(load) == _end(runs[-1][-1]):
+            runs[-1].append(load)
+        else:
+            runs.append([load])
+    return runs
+
+
+def _evaluated(node: Expr, places: dict[Expr, int]) -> NDArray[np.int64]:
+    """For each lane of ``node``, the byte of the sources that it is."""
+    done: dict[Expr, NDArray[np.int64]] = {}
+
+    def value(part: Expr) -> NDArray[np.int64]:
+        if part not in done:
+            if part in places:
+                done[part] = np.arange(part.type.lanes) + places[part]
+            else:
+                meaning = OPS[part.op].meaning
+                assert meaning is not None
+                done[part] = meaning(part.type, part.attr, *(value(arg) for arg in part.args))
+        return done[part]
+
+    return value(node)
+
+
+def _digits(where: NDArray[np.int64]) -> Digits | None:
+    """The source digit that each digit of the result is, where that says all."""
+    count = len(where).bit_length() - 1
+    if len(where) != 1 << count:
+        return None
+    digits = [int(where[1 << k]) for k in range(count)]
+    if any(d.bit_count() != 1 for d in digits) or len({*digits}) < count:
+        return None
+    lanes = np.arange(len(where))
+    total = sum(((lanes >> k) & 1) * digit for k, digit in enumerate(digits))
+    return tuple(d.bit_length() - 1 for d in digits) if np.array_equal(total, where) else None
+
+
+Move = tuple[Shuffle, int]  # with the digit that numbers registers, or 0
+
+
+@lru_cache(maxsize=1 << 10)
+def _path(wanted: Digits) -> tuple[tuple[Move, ...], Digits] | None:
+    """The cheapest moves after which place k < 7 holds digit wanted[k], and what places hold."""
+    start = tuple(range(len(wanted)))
+    queue: list[tuple[float, int, Digits, tuple[Move, ...]]] = [(0, 0, start, ())]
+    seen: set[Digits] = set()
+    number = 0
+    while queue:
+        cost, _, state, path = heapq.heappop(queue)
+        if state in seen or len(path) > 6:
+            continue
+        if state[:LANE_DIGITS] == wanted[:LANE_DIGITS]:
+            return path, state
+        seen.add(state)
+        for shuffle in SHUFFLES:
+            for digit in range(LANE_DIGITS, len(wanted)) if shuffle.pairs else (0,):
+                number += 1
+                fresh = _turned(state, shuffle, digit)
+                if fresh not in seen:
+                    entry = cost + shuffle.cost, number, fresh, (*path, (shuffle, digit))
+                    heapq.heappush(queue, entry)
+    return None
+
+
+def _turned(state: Digits, shuffle: Shuffle, digit: int) -> Digits:
+    places = [digit if place < 0 else place for place in shuffle.places]
+    fresh = list(state)
+    for place, following in zip(places, [*places[1:], places[0]], strict=True):
+        fresh[following] = state[place]
+    return tuple(fresh)
+
+
+def _applied(wanted: Digits, values: list[Expr]) -> list[Expr] | None:
+    found = _path(wanted)
+    if found is None:
+        return None
+    moves, state = found
+    for shuffle, digit in moves:
+        values = _moved(values, shuffle, digit - LANE_DIGITS)
+    order = []
+    for number in range(len(values)):
+        at = 0
+        for k, digit in enumerate(wanted[LANE_DIGITS:]):
+            at |= (number >> k & 1) << (state.index(digit) - LANE_DIGITS)
+        order.append(values[at])
+    return order
+
+
+def _moved(values: list[Expr], shuffle: Shuffle, digit: int) -> list[Expr]:
+    """One instruction on each register, or on each pair that ``digit`` tells apart."""
+    if not shuffle.pairs:
+        return [_call(shuffle, value.type, (value,)) for value in values]
+    fresh = list(values)
+    for number, low in enumerate(values):
+        if number >> digit & 1:
+            continue
+        other = number | 1 << digit
+        pair = _call(shuffle, vector(low.type, 2 * BYTES), (values[other], low))
+        fresh[number], fresh[other] = (
+            make("slice", pair, attr=(start, BYTES)) for start in (0, BYTES)
+        )
+    return fresh
+
+
+def _call(shuffle: Shuffle, kind: Type, operands: tuple[Expr, ...]) -> Expr:
+    by = (const(shuffle.scalar, i32),) if shuffle.scalar else ()
+    return Expr("call", kind, (*operands, *by), shuffle.row)
+
