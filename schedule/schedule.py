@@ -15,15 +15,15 @@ function, and records itself. A refused primitive raises ScheduleError and leave
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
+from ..target.instruction import Instruction
 from ..tir.stmt import Block, Buffer, For, LoopKind, PrimFunc
-from . import cache, inline, layout, loops, offset, reduction, stages
+from . import buffering, cache, inline, layout, loops, offset, pad, reduction, stages, tensorize
 from .annotate import annotate
+from .finish import finished
 from .prepare import prepare
 from .state import BlockName, BlockRef, Loop, LoopRef, State
-from .storage import compact
 from .trace import Step, Trace, plain
 from .tree import blocks_below, loops_of
 
@@ -41,7 +41,7 @@ class Schedule:
         """The function now, each local buffer at its place and in its size."""
         logical = self._state.func
         if self._compact is None or self._compact[0] is not logical:
-            self._compact = logical, replace(logical, body=compact(self._state))
+            self._compact = logical, finished(self._state)
         return self._compact[1]
 
     @property
@@ -209,6 +209,26 @@ class Schedule:
                             lambda s: offset.offset_operand(s, block, buffer, lanes),
                             block, buffer, lanes=None if lanes == 1 else lanes)  # fmt: skip
         return [BlockRef(name) for name in names]
+
+    def pad_einsum(self, block: BlockName, multiples: Sequence[int]) -> list[BlockRef]:
+        """Grows the extents of a sum's iters to multiples, with zeros; gives the copying blocks."""
+        names = self._apply("pad_einsum", lambda s: pad.pad_einsum(s, block, tuple(multiples)),
+                            block, tuple(multiples))  # fmt: skip
+        return [BlockRef(name) for name in names]
+
+    def double_buffer(self, block: BlockName, copies: int = 2) -> None:
+        """Makes a block that copies a DMA transfer, which runs one iteration of its loop ahead."""
+
+        def run(state: State) -> None:
+            buffering.double_buffer(state, block, copies)
+            finished(state)
+
+        self._apply("double_buffer", run, block, copies=None if copies == 2 else copies)
+
+    def tensorize(self, block: BlockName, instruction: Instruction | str) -> None:
+        """Checks that a block's vectorized loops compute one instruction, and notes it."""
+        self._apply("tensorize", lambda s: tensorize.tensorize(s, block, instruction),
+                    block, instruction)  # fmt: skip
 
     def annotate(self, place: Loop | BlockName, key: str, value: object) -> None:
         """Leaves a note for later passes on a loop or a block; None takes it away."""

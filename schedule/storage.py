@@ -171,7 +171,7 @@ def shifted(index: Expr, span: Span, block: Block, outer: set[Expr], state: Stat
         return index - span.start.constant if span.start.constant else index
     extents = {**state.extents, **state.accesses(block).inner}
     whole = simplify(bind(index, bindings_of(block)), extents)
-    local = {it.axis: _inner_part(it.binding, outer) for it in block.iters}
+    local = {it.axis: inner_part(it.binding, outer) for it in block.iters}
     part = simplify(bind(index, local), extents)
     gap = linear(whole).plus(span.start, -1).plus(linear(part), -1)
     if gap.terms:
@@ -179,7 +179,7 @@ def shifted(index: Expr, span: Span, block: Block, outer: set[Expr], state: Stat
     return from_linear(linear(index).plus(Linear({}, gap.constant)))
 
 
-def _inner_part(binding: Expr, outer: set[Expr]) -> Expr:
+def inner_part(binding: Expr, outer: set[Expr]) -> Expr:
     form = linear(binding)
     if not any(axes_in(atom) <= outer for atom in form.terms):
         return binding if form.terms else const(0, i32)
@@ -220,7 +220,7 @@ def _shrunk(block: Block, plans: dict[str, Plan], state: State) -> Block:
     def element(buffer: str, index: tuple[Expr, ...]) -> tuple[Expr, ...]:
         plan = plans[buffer]
         values = {
-            it.axis: _local(block, it, _inner_part(it.binding, set(plan.outer)), local, state)
+            it.axis: _local(block, it, inner_part(it.binding, set(plan.outer)), local, state)
             for it in block.iters
         }
         fresh = []

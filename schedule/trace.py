@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..target.instruction import Instruction
 from ..tir.expr import Expr, var
 from ..tir.script.show import show_expr
 from .state import BlockRef, LoopRef
@@ -61,6 +62,8 @@ def plain(value: Any) -> Any:
     """An argument as the trace keeps it: names for handles, tuples for lists."""
     if isinstance(value, LoopRef | BlockRef):
         return value.name
+    if isinstance(value, Instruction):
+        return value.name
     if isinstance(value, list | tuple):
         return tuple(plain(v) for v in value)
     return value
@@ -74,8 +77,7 @@ def _shown(value: Any) -> str:
         return f"({inner},)" if len(value) == 1 else f"({inner})"
     if callable(value):
         return show_map(value)
-    name = getattr(value, "name", None)
-    return _shown(name) if isinstance(name, str) else repr(value)
+    return repr(value)
 
 
 def call_map(index_map: Callable[..., Any], axes: tuple[Expr, ...]) -> tuple[Expr, ...]:

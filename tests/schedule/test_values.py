@@ -9,13 +9,14 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kernels import TEXTS, kernel, same
+from tests.schedule.kernels import TEXTS, kernel, same
 
 from dovetail.schedule.errors import ScheduleError
 from dovetail.schedule.schedule import Schedule
+from dovetail.schedule.state import LoopRef
 from dovetail.tir.stmt import For, walk_stmt
 
-Move = Callable[[Schedule, Random], object]
+Move = Callable[[Schedule, Random], None]
 
 
 def any_loop(sch: Schedule, rng: Random) -> str:
@@ -26,48 +27,48 @@ def any_block(sch: Schedule, rng: Random) -> str:
     return rng.choice(sch.blocks()).name
 
 
-def split(sch: Schedule, rng: Random) -> object:
+def split(sch: Schedule, rng: Random) -> None:
     factors = rng.choice([(None, 2), (None, 3), (2, None), (None, 4), (None, 2, 2), (None, 8)])
-    return sch.split(any_loop(sch, rng), factors, tail=rng.choice(["exact", "guard", "peel"]))
+    sch.split(any_loop(sch, rng), factors, tail=rng.choice(["exact", "guard", "peel"]))
 
 
-def reorder(sch: Schedule, rng: Random) -> object:
+def reorder(sch: Schedule, rng: Random) -> None:
     loops = sch.loops(any_block(sch, rng))
-    return sch.reorder(*rng.sample(loops, min(rng.randint(2, 9), len(loops))))
+    sch.reorder(*rng.sample(loops, min(rng.randint(2, 9), len(loops))))
 
 
-def fuse(sch: Schedule, rng: Random) -> object:
+def fuse(sch: Schedule, rng: Random) -> None:
     loops = sch.loops(any_block(sch, rng))
     first = rng.randrange(len(loops))
-    return sch.fuse(*loops[first : first + rng.randint(2, 3)])
+    sch.fuse(*loops[first : first + rng.randint(2, 3)])
 
 
-def kind(sch: Schedule, rng: Random) -> object:
-    kinds = [sch.unroll, sch.parallel, sch.vectorize, sch.vectorize, sch.serial]
+def kind(sch: Schedule, rng: Random) -> None:
+    kinds: list[Callable[[LoopRef | str], None]] = [sch.unroll, sch.parallel, sch.vectorize, sch.vectorize, sch.serial]
     if rng.random() < 0.5:
-        return rng.choice(kinds)(sch.loops(any_block(sch, rng))[-1])
-    return rng.choice(kinds)(any_loop(sch, rng))
+        rng.choice(kinds)(sch.loops(any_block(sch, rng))[-1])
+    rng.choice(kinds)(any_loop(sch, rng))
 
 
-def compute_at(sch: Schedule, rng: Random) -> object:
-    return sch.compute_at(any_block(sch, rng), any_loop(sch, rng))
+def compute_at(sch: Schedule, rng: Random) -> None:
+    sch.compute_at(any_block(sch, rng), any_loop(sch, rng))
 
 
-def reverse_compute_at(sch: Schedule, rng: Random) -> object:
-    return sch.reverse_compute_at(any_block(sch, rng), any_loop(sch, rng))
+def reverse_compute_at(sch: Schedule, rng: Random) -> None:
+    sch.reverse_compute_at(any_block(sch, rng), any_loop(sch, rng))
 
 
-def inline(sch: Schedule, rng: Random) -> object:
-    return rng.choice([sch.compute_inline, sch.reverse_compute_inline])(any_block(sch, rng))
+def inline(sch: Schedule, rng: Random) -> None:
+    rng.choice([sch.compute_inline, sch.reverse_compute_inline])(any_block(sch, rng))
 
 
-def cache(sch: Schedule, rng: Random) -> object:
+def cache(sch: Schedule, rng: Random) -> None:
     names = [p.name for p in sch.logical.params] + ["acc", "xp", "a", "c", "best"]
     method = rng.choice([sch.cache_read, sch.cache_write])
-    return method(any_block(sch, rng), rng.choice(names), rng.choice(["tcm", "reg"]))
+    method(any_block(sch, rng), rng.choice(names), rng.choice(["tcm", "reg"]))
 
 
-def layout(sch: Schedule, rng: Random) -> object:
+def layout(sch: Schedule, rng: Random) -> None:
     name = rng.choice(["acc", "xp", "a", "best", "w"])
     n = rng.choice([2, 3, 4, 8])
     maps: dict[int, list[Callable[..., tuple[object, ...]]]] = {
@@ -77,16 +78,16 @@ def layout(sch: Schedule, rng: Random) -> object:
         4: [lambda a, h, w, c: (a, c // n, h, w // 2, w % 2, c % n)],
     }
     some = maps.get(len(sch.get_buffer(name).shape), [lambda a, b, c, d, e, f: (f, a, b, c, d, e)])
-    return sch.transform_layout(name, rng.choice(some))
+    sch.transform_layout(name, rng.choice(some))
 
 
-def reduction(sch: Schedule, rng: Random) -> object:
+def reduction(sch: Schedule, rng: Random) -> None:
     method = rng.choice([sch.decompose_reduction, sch.rfactor])
-    return method(any_block(sch, rng), any_loop(sch, rng))
+    method(any_block(sch, rng), any_loop(sch, rng))
 
 
-def offset(sch: Schedule, rng: Random) -> object:
-    return sch.offset_operand(any_block(sch, rng), "w", lanes=rng.choice([1, 8, 32]))
+def offset(sch: Schedule, rng: Random) -> None:
+    sch.offset_operand(any_block(sch, rng), "w", lanes=rng.choice([1, 8, 32]))
 
 
 MOVES: tuple[Move, ...] = (

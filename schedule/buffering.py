@@ -1,0 +1,182 @@
+"""Copies by DMA: a block that only copies becomes a Copy, started one iteration ahead.
+
+    for i: for j: t[j] = w[i, j]          copy(t[0], w[0], token)
+           use t                          for i: if i + 1 < n: copy(t[(i + 1) % 2], w[i + 1], token)
+                                                 wait(token)
+                                                 use t[i % 2]
+
+``double_buffer`` leaves a note on the block; the copies are made when the function is taken from the
+schedule, after local buffers have found their places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..tir.expr import Expr, const, substitute, var
+from ..tir.stmt import (
+    Alloc,
+    Block,
+    Buffer,
+    Copy,
+    For,
+    If,
+    Iter,
+    LoopKind,
+    Region,
+    Seq,
+    Stmt,
+    Wait,
+    children,
+    rebuild_stmt,
+    seq,
+)
+from ..tir.types import i32
+from .annotate import annotate
+from .blocks import is_map, store_of
+from .build import iter_name, redirect
+from .errors import refusal
+from .index import simplify
+from .region import Box, Span, box_of, start_of
+from .state import Access, BlockName, State
+from .storage import inner_part
+from .tree import Path, loops_of, swap
+
+NOTE = "double_buffer"
+OPERATION = "double_buffer"
+
+
+def double_buffer(state: State, block: BlockName, copies: int = 2) -> None:
+    """Makes a copying block a DMA transfer; with 2 copies of its buffer it runs one iteration
+    ahead, with 1 the block waits for it."""
+    node, _ = state.block(OPERATION, block)
+    if copies not in (1, 2):
+        raise refusal(OPERATION, "one or two copies of the buffer can be kept", str(copies), node)
+    store = store_of(node)
+    if store is None or not is_map(node) or store.value.op != "load":
+        raise refusal(OPERATION, "the block must copy elements and nothing else", node.name, node,
+                      "Make one by cache_read.")  # fmt: skip
+    if not state.is_local(store.buffer.name):
+        raise refusal(OPERATION, "the target must be local", store.buffer.name, node)
+    annotate(state, node.name, NOTE, copies)
+
+
+def start_copies(state: State) -> None:
+    """Replaces each noted block by copies; ``state`` holds buffers at their places."""
+    noted = [(b.name, dict(b.annotations)[NOTE]) for b, _ in state.placed()
+             if NOTE in dict(b.annotations)]  # fmt: skip
+    for name, copies in noted:
+        _start(state, name, copies == 2)
+
+
+def _start(state: State, name: str, ahead: bool) -> None:
+    block, path = state.block(OPERATION, name)
+    top = _own_nest(path)
+    target, source = _regions(state, block, top)
+    around = loops_of(top[:-1])
+    if not ahead or not around or around[-1].extent == 1:
+        state.swap(top, Copy(target, source))
+        return
+    loop = around[-1]
+    at = top.index(loop)
+    _check_loop(state, block, loop, top[at + 1 :], target.buffer, source.buffer)
+    near = target.buffer
+    double = replace(near, shape=(2, *near.shape))
+    turn = simplify(loop.axis % 2, state.extents)
+    first = _copy(double, const(0, i32), target, source, {loop.axis: const(0, i32)}, name)
+    next_ = _copy(double, simplify((loop.axis + 1) % 2, state.extents), target, source,
+                  {loop.axis: loop.axis + 1}, name)  # fmt: skip
+    start = seq(If(loop.axis + 1 < loop.extent, next_), Wait(name))
+    inside = swap(top[at + 1 :], start)
+    assert inside is not None
+    body = _turned(inside, near.name, double, turn)
+    state.swap(top[: at + 1], Alloc(double, seq(first, replace(loop, body=body))))
+
+
+def _own_nest(path: Path) -> Path:
+    """The path down to the outermost loop that holds the block only."""
+    k = len(path) - 1
+    while k > 0 and isinstance(path[k - 1], For):
+        k -= 1
+    return path[: k + 1]
+
+
+def _regions(state: State, block: Block, top: Path) -> tuple[Region, Region]:
+    store = store_of(block)
+    assert store is not None
+    if block.where is not None:
+        raise refusal(OPERATION, "the box copied must lie within the source", "a guarded block",
+                      block, "Choose factors that divide.")  # fmt: skip
+    outer = [loop.axis for loop in loops_of(top[:-1])]
+    target, source = Access(store.buffer, store.index), Access(store.value.attr, store.value.args)
+    boxes = [box_of(access, block, outer, state) for access in (target, source)]
+    steps = [
+        [_moves(state, block, e, set(outer)) for e, s in zip(access.index, box, strict=True)
+         if s is not None and s.extent > 1]
+        for access, box in zip((target, source), boxes, strict=True)
+    ]  # fmt: skip
+    spans = [s for box in boxes for s in box]
+    if steps[0] != steps[1] or any(s is None or not s.dense for s in spans):
+        raise refusal(OPERATION, "source and target must be boxes in the same order",
+                      block.name, block)  # fmt: skip
+    return _region(target.buffer, boxes[0]), _region(source.buffer, boxes[1])
+
+
+def _moves(state: State, block: Block, index: Expr, outer: set[Expr]) -> Expr:
+    """How an index moves with the loops of the copy."""
+    values = {it.axis: it.binding for it in block.iters}
+    return inner_part(simplify(substitute(index, values), state.extents), outer)
+
+
+def _region(buffer: Buffer, box: Box) -> Region:
+    spans: list[Span] = [span for span in box if span is not None]
+    return Region(buffer, tuple(start_of(s) for s in spans), tuple(s.extent for s in spans))
+
+
+def _check_loop(
+    state: State, block: Block, loop: For, inside: Path, target: Buffer, source: Buffer
+) -> None:
+    if loop.kind not in (LoopKind.SERIAL, LoopKind.UNROLLED):
+        raise refusal(OPERATION, "the loop around the copy must be serial", loop.kind.value, loop)
+    if not any(isinstance(n, Alloc) and n.buffer.name == target.name for n in inside):
+        raise refusal(OPERATION, "each iteration of the loop must fill the buffer anew",
+                      f"{target.name}, which outlives it", loop,
+                      "Use compute_at to bring the copy below its consumers' loop.")  # fmt: skip
+    for other, path in state.placed():
+        writes = state.accesses(other).writes
+        if loop in path and any(a.buffer.name == source.name for a in writes):
+            raise refusal(OPERATION, "the source must not change within the loop",
+                          f"{source.name}, which {other.name} writes", loop)  # fmt: skip
+
+
+def _copy(
+    double: Buffer, turn: Expr, target: Region, source: Region, values: dict[Expr, Expr],
+    token: str,
+) -> Stmt:  # fmt: skip
+    start = tuple(substitute(e, values) for e in target.start)
+    near = Region(double, (turn, *start), (1, *target.extent))
+    far = replace(source, start=tuple(_canonical(substitute(e, values)) for e in source.start))
+    return Copy(near, far, token)
+
+
+def _canonical(expr: Expr) -> Expr:
+    return simplify(expr, {})
+
+
+def _turned(node: Stmt, name: str, double: Buffer, turn: Expr) -> Stmt:
+    """``node`` without the old buffer; blocks touch that copy whose turn it is."""
+    match node:
+        case Alloc(buffer, body) if buffer.name == name:
+            return _turned(body, name, double, turn)
+        case Block():
+            phase = var(iter_name(node, "turn"))
+            fresh = redirect(node, name, double, lambda _, index: (phase, *index))
+            if fresh == node:
+                return node
+            return replace(fresh, iters=(*node.iters, Iter(phase, 2, False, turn)))
+        case Seq(stmts):
+            return seq(*[_turned(s, name, double, turn) for s in stmts])
+    below = children(node)
+    if not below:
+        return node
+    return rebuild_stmt(node, tuple(_turned(child, name, double, turn) for child in below))
