@@ -56,7 +56,7 @@ def physical(shape: Shape) -> Image:
     """(N, H, Wp, Cp) of a logical shape."""
     images, channels, height, width = as_image(shape)
     deep = stored_channels(channels)
-    return images, height, round_up(width, VECTOR // gcd(deep, VECTOR)), deep
+    return images, height, round_up(width, max(VECTOR // gcd(deep, VECTOR), 1 + (width > 1))), deep
 
 
 def pack(array: Array, shape: Shape, pad: int = 0) -> Array:

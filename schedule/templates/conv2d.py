@@ -39,6 +39,7 @@ class Shape:
     depth: int  # stored channels of a pixel of ``xp``
     rows: int  # of ``xp``
     columns: int
+    foldable: bool  # whether a row of taps is consecutive in memory
 
     @property
     def ways(self) -> int:
@@ -71,8 +72,9 @@ def shape_of(func: PrimFunc) -> Shape | None:
         return None
     images, height, width, outputs, kh, kw, c = extents
     xp = find_buffer(func.body, "xp")
+    foldable = xp.shape[3] == c and facts["dilation"][1] == 1 and kw > 1
     shape = Shape(images, height, width, outputs, (kh, kw), -(-c // 4), xp.shape[3], xp.shape[1],
-                  xp.shape[2])  # fmt: skip
+                  xp.shape[2], foldable)  # fmt: skip
     fits = c % 4 == 0 and outputs % shape.block == 0 and width % shape.pixels == 0
     return shape if fits and outputs % 32 == 0 else None
 
@@ -108,13 +110,16 @@ def _knobs(shape: Shape) -> tuple[Knob, ...]:
     columns = tuple(d for d in divisors(shape.width) if d % shape.pixels == 0 and d <= 16)
     rows = tuple(d for d in divisors(shape.height) if d <= 8)
     blocks = tuple(d for d in divisors(shape.blocks) if d <= 4)
-    steps = tuple(d for d in divisors(shape.words) if d <= 8)
+    folds = (0, 1) if shape.foldable else (0,)
+    most = shape.words * (shape.taps[1] if shape.foldable else 1)
+    steps = tuple(d for d in divisors(most) if d <= 8)
     return (
         choice("columns", columns),
         choice("rows", rows),
         choice("blocks", blocks),
         choice("order", ("hwo", "who", "how", "ohw", "woh", "owh")),
         choice("share", ("rows", "columns", "channels")),
+        choice("fold", folds),
         choice("steps", steps),
         flag("stream"),
         choice("copy", (1, 2, 4)),
@@ -130,7 +135,8 @@ def _fits(shape: Shape) -> Callable[[Point], bool]:
             return False
         if point["stream"] and (point["share"] == "channels" or shape.blocks == 1):
             return False
-        return tile * vectors * int(point["steps"]) <= 64
+        words = shape.words * (shape.taps[1] if point["fold"] else 1)
+        return words % int(point["steps"]) == 0 and tile * vectors * int(point["steps"]) <= 128
 
     return fits
 
@@ -156,6 +162,12 @@ def _prepare_inputs(sch: Schedule, shape: Shape, point: Point) -> None:
     for name in ("fill", "copy"):
         if any(ref.name == name for ref in sch.blocks()):
             _copy_rows(sch, name, int(point[name]))
+    if any(ref.name == "psum" for ref in sch.blocks()):
+        n, h, w, lane, c, k = sch.loops("psum")
+        sch.reorder(c, lane)
+        sch.vectorize(lane, k)
+        sch.unroll(c)
+        sch.parallel(sch.fuse(n, h))
     n, h, w, c = sch.loops("csum")
     w_0, w_1 = sch.split(w, (None, 32))
     sch.vectorize(w_1, c)
@@ -185,6 +197,9 @@ def _copy_rows(sch: Schedule, name: str, unroll: int) -> None:
     sch.parallel(row)
 
 
+_SHARED = {"rows": "h", "columns": "w", "channels": "o"}
+
+
 def _tile_output(sch: Schedule, shape: Shape, point: Point) -> object:
     """Tiles the requantization; returns the loop under which a tile is computed."""
     n, h, w, o = sch.loops("requant")
@@ -194,35 +209,36 @@ def _tile_output(sch: Schedule, shape: Shape, point: Point) -> object:
     o_0, o_1, o_2, o_3 = sch.split(o, (None, int(point["blocks"]), 32, shape.ways))
     outer = {"h": h_0, "w": w_0, "o": o_0}
     order = [outer[letter] for letter in str(point["order"])]
-    shared = {"rows": h_0, "columns": w_0, "channels": o_0}[str(point["share"])]
-    order.remove(shared)
+    shared = [outer[_SHARED[str(point["share"])]]]
+    inner = [loop for loop in order if loop not in shared]
     if point["stream"]:
-        order.remove(o_0)
-        order = [o_0, shared, *order]
+        inner = [loop for loop in inner if loop != o_0]
+        shared = [loop for loop in shared if loop != o_0]
+        sch.reorder(n, o_0, *shared, *inner, h_1, w_1, o_1, w_2, o_2, o_3)
+        sch.unroll(o_0)
+        sch.unroll(n)
     else:
-        order = [shared, *order]
-    sch.reorder(n, *order, h_1, w_1, o_1, w_2, o_2, o_3)
+        sch.reorder(n, *shared, *inner, h_1, w_1, o_1, w_2, o_2, o_3)
+        shared = [n, *shared]
     sch.vectorize(w_2, o_2, o_3)
     for loop in (h_1, w_1, o_1):
         sch.unroll(loop)
-    if point["stream"]:
-        sch.unroll(o_0)
-    if sch.get_loop(n).extent > 1 and not point["stream"]:
-        shared = sch.fuse(n, shared)
-    elif point["stream"]:
+    if len(shared) > 1:
         sch.unroll(n)
-    else:
-        sch.unroll(n)
-    sch.parallel(shared)
-    return order[-1] if order[-1] in sch.loops("requant") else shared
+    sch.parallel(shared[-1])
+    return inner[-1] if inner else shared[-1]
 
 
 def _tile_products(sch: Schedule, shape: Shape, point: Point) -> None:
     """The reduction over words of four channels, the tile within unrolled."""
     *_, h, w, o, kh, kw, c = sch.loops("dot")
     o_1, o_2, o_3 = sch.split(o, (None, 32, shape.ways))
-    c_0, c_1, c_2 = sch.split(c, (None, int(point["steps"]), 4))
-    sch.reorder(kh, kw, c_0, c_1, h, w, o_1, o_3, o_2, c_2)
+    words, c_2 = sch.split(c, (None, 4))
+    sch.reorder(kh, kw, words, h, w, o_1, o_3, o_2, c_2)
+    taps = [kh, kw]
+    if point["fold"]:
+        words, taps = sch.fuse(kw, words), [kh]
+    c_0, c_1 = sch.split(words, (None, int(point["steps"])))
     sch.vectorize(o_2, c_2)
     for loop in (c_1, h, w, o_1, o_3):
         sch.unroll(loop)
@@ -238,7 +254,7 @@ def _estimate(shape: Shape, machine: Machine, point: Point) -> Estimate:
     inner = max(math.ceil(dots / 2), math.ceil((loads + 2) / 2), steps * vectors,
                 math.ceil((dots + loads + 2) / 4), 3)  # fmt: skip
     trips = shape.taps[0] * shape.taps[1] * shape.words // steps
-    starts = shape.taps[0] * shape.taps[1]
+    starts = shape.taps[0] * (1 if point["fold"] else shape.taps[1])
     requant = tile * vectors * 3.2 + tile * 3 + 12
     per_tile = inner * trips + starts * (inner * 0.8 + 8) + requant
     extents = {"rows": shape.height // int(point["rows"]),

@@ -1,11 +1,11 @@
 """Depthwise convolution: four neighbouring pixels of a channel in a word, four taps a vrmpy.
 
-    parallel bands of rows (or blocks of channels)
-      deal the band's input rows into words of four pixels            (see ``taps.py``)
-      ways                                       weights, biases, multipliers in registers
-        rows, quads of columns                   a tile of sums, all taps unrolled
-        requantize: four pixels of 32 channels narrow into one register
-      deal the quads back into rows of pixels
+parallel bands of rows (or blocks of channels)
+  deal the band's input rows into words of four pixels            (see ``taps.py``)
+  ways                                       weights, biases, multipliers in registers
+    rows, quads of columns                   a tile of sums, all taps unrolled
+    requantize: four pixels of 32 channels narrow into one register
+  deal the quads back into rows of pixels
 """
 
 from __future__ import annotations

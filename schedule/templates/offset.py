@@ -53,12 +53,12 @@ def offset_weights(func: PrimFunc) -> PrimFunc:
     extra = 128 * taps[0] * taps[1] * (reduce_c - inputs) * func.attrs["zero"]
     summed = wsum[n, oh, _times(ow, stride[1])]
     init = _offset_init(dot, summed, extra)
-    body = transform_stmt(
-        func.body, lambda s: init if isinstance(s, Block) and s.name == "dot" else None
-    )
-    sums = [_csum(csum, xp), _wsum(wsum, csum, window)]
+    body = transform_stmt(func.body, lambda s: init if _is_dot(s) else None)
+    sums, locals_ = _csum(csum, xp)
+    sums.append(_wsum(wsum, csum, window))
     body = _before_dot(_retyped(body, weights, moved), sums)
-    body = Alloc(csum, Alloc(wsum, body))
+    for buffer in (wsum, csum, *locals_):
+        body = Alloc(buffer, body)
     params = tuple(moved if p is weights else p for p in func.params)
     data = func.constants["w"].astype(np.int16) + 128
     constants = {**func.constants, "w": data.astype(np.uint8)}
@@ -99,12 +99,22 @@ def _retyped(body: Stmt, old: Buffer, new: Buffer) -> Stmt:
     return map_exprs(body, lambda expr: transform(expr, node))
 
 
-def _csum(csum: Buffer, xp: Buffer) -> Stmt:
+def _csum(csum: Buffer, xp: Buffer) -> tuple[list[Stmt], list[Buffer]]:
+    """The sums of each pixel's channels; of many channels in 32 lanes first (``psum``)."""
     images, rows, columns, depth = xp.shape
-    axes = _axes(("n", images), ("h", rows), ("w", columns), ("c", depth))
-    n, h, w, c = (it.axis for it in axes)
-    where = (n, h, w)
-    return _nest("csum", axes, 3, csum, where, cast(i32, xp[n, h, w, c]))
+    pixels = (("n", images), ("h", rows), ("w", columns))
+    if depth <= 128:
+        axes = _axes(*pixels, ("c", depth))
+        n, h, w, c = (it.axis for it in axes)
+        return [_nest("csum", axes, 3, csum, (n, h, w), cast(i32, xp[n, h, w, c]))], []
+    psum = Buffer("psum", i32, (images, rows, columns, 32), "tcm")
+    axes = _axes(*pixels, ("l", 32), ("c", depth // 128), ("k", 4))
+    n, h, w, lane, c, k = (it.axis for it in axes)
+    term = cast(i32, xp[n, h, w, c * 128 + lane * 4 + k])
+    first = _nest("psum", axes, 4, psum, (n, h, w, lane), term)
+    axes = _axes(*pixels, ("l", 32))
+    n, h, w, lane = (it.axis for it in axes)
+    return [first, _nest("csum", axes, 3, csum, (n, h, w), psum[n, h, w, lane])], [psum]
 
 
 def _wsum(wsum: Buffer, csum: Buffer, window: tuple[tuple[int, int], ...]) -> Stmt:
@@ -150,4 +160,8 @@ def _before_dot(body: Stmt, sums: list[Stmt]) -> Stmt:
 
 
 def _holds_dot(stmt: Stmt) -> bool:
-    return any(isinstance(s, Block) and s.name == "dot" for s in walk_stmt(stmt))
+    return any(map(_is_dot, walk_stmt(stmt)))
+
+
+def _is_dot(stmt: Stmt) -> bool:
+    return isinstance(stmt, Block) and stmt.name == "dot"

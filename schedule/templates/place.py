@@ -15,6 +15,7 @@ from ...target.dsp.machine import Machine
 from ...tir.expr import Expr, const, substitute, transform, walk
 from ...tir.linear import linear
 from ...tir.passes.blocks import lower_blocks
+from ...tir.passes.simplify import simplify_func, simplify_stmt
 from ...tir.stmt import (
     Alloc,
     Buffer,
@@ -38,16 +39,16 @@ from ...tir.types import i32
 
 def place_operands(func: PrimFunc, machine: Machine) -> PrimFunc:
     """``func`` without blocks, and every DDR operand copied to TCM first, or from it at the end."""
-    func = lower_blocks(func)
+    func = simplify_func(lower_blocks(func))
     outside = [param for param in func.params if param.scope == "ddr"]
     if not outside:
         return func
-    wraps, parts = _top(_spread(func.body, {}))
+    wraps, parts = _top(simplify_stmt(_spread(func.body, {})))
     moved = {p: Buffer(f"{p.name}_tcm", p.type, p.shape, "tcm") for p in outside}
     parts = [_moved(part, moved) for part in parts]
     starts: list[Stmt] = []
     ends: list[Stmt] = []
-    for param, near in moved.items():
+    for param, near in sorted(moved.items(), key=lambda pair: pair[0].bytes):  # small ones first
         if any(near in _written(part) for part in parts):
             ends.append(Copy(_whole(param), _whole(near)))
         elif any(near in _read(part) for part in parts):

@@ -202,7 +202,9 @@ class _Writer:
             at = v * VECTOR + q
             data = x[n, h, at // depth, at % depth] if value is None else value
             iters = (("n", win.images), ("h", rows), ("v", count), ("q", VECTOR))
-            return _block(name, iters, Store(xp, (n, _plus(h, top), _plus(at, first)), data), "row", 2)
+            return _block(
+                name, iters, Store(xp, (n, _plus(h, top), _plus(at, first)), data), "row", 2
+            )
 
         parts = [body("copy", copied, start, None)]
         if left:
