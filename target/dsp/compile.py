@@ -11,7 +11,6 @@ from ..program import Program
 from .allocate import NoRegister, assign, live_around, lives, states
 from .depend import block_edges
 from .expand import Pipeline
-from .instructions import TABLE
 from .listing import Function, Listing
 from .lower import Lowering, Table, move
 from .machine import Machine
@@ -36,7 +35,8 @@ def compile_program(program: Program, machine: Machine) -> Listing:
         if place.scope == "tcm"
     )
     spills, most = sum(p.spills for p in phases), max((p.spill_bytes for p in phases), default=0)
-    return Listing(program.name, machine, [p.function for p in phases], spills, most, tcm)
+    far = frozenset(place.name for place in program.places if place.scope == "ddr")
+    return Listing(program.name, machine, [p.function for p in phases], spills, most, tcm, far)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def _phase(program: Program, number: int, table: Table) -> _Compiled:
     for _ in range(_ATTEMPTS):
         low = Lowering(program, number, table, f"phase_{number}")
         split_webs(low.nodes, live_around(low.nodes), low.registers)
-        area = Area(low, (TABLE["vmem"], TABLE["vmem_store"]))
+        area = Area(low)
         area.spill(spilled)
         cost = costs(low.nodes)
         kept = frozenset({*low.registers.fixed, *area.fresh})

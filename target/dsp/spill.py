@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..instruction import Instruction, Register
+from ..instruction import Register
 from . import scalar
+from .instructions import TABLE
 from .lower import SPILL, Lowering
 from .machine import Machine
 from .steps import FILES, Access, Block, Node, Registers, Step, Trip, bits
@@ -34,10 +35,10 @@ class CompileError(ValueError):
 
 
 class Area:
-    """Spills registers of one lowering. ``loads`` and ``stores`` are the rows for vectors."""
+    """Spills registers of one lowering."""
 
-    def __init__(self, low: Lowering, rows: tuple[Instruction, Instruction]) -> None:
-        self.low, self.rows = low, rows
+    def __init__(self, low: Lowering) -> None:
+        self.low = low
         self.slots: dict[int, int] = {}  # atom: offset in the area
         self.vectors = self.scalars = 0
         self.steps = 0  # added loads and stores
@@ -102,25 +103,50 @@ class Area:
                 if atom not in touched:
                     continue
                 if any(atom == a for a, _ in step.reads):
-                    yield self._memory(atom, part, store=False)
+                    yield from self._load(atom, part)
                 if atom in step.writes:
-                    after.append(self._memory(atom, part, store=True))
+                    after += self._store(atom, part)
         yield step.renamed(names, step.imm, step.access)
         yield from after
 
+    def _load(self, atom: int, code: int) -> list[Step]:
+        """Steps that bring an atom's value from memory."""
+        if self.low.registers.files[atom >> 1] != 2:
+            return [self._memory(atom, code, store=False)]
+        vector, ones, constant = self._ones()
+        row = self.low.table(TABLE["vandvrt"])
+        load = self._memory(atom, vector, store=False)
+        return [constant, load, Step(row, code, (vector, ones), origin="spill")]
+
+    def _store(self, atom: int, code: int) -> list[Step]:
+        """Steps that keep an atom's value in memory; a predicate becomes bytes of ones."""
+        if self.low.registers.files[atom >> 1] != 2:
+            return [self._memory(atom, code, store=True)]
+        vector, ones, constant = self._ones()
+        row = self.low.table(TABLE["vandqrt"])
+        bytes_of = Step(row, vector, (code, ones), origin="spill")
+        return [constant, bytes_of, self._memory(atom, vector, store=True)]
+
+    def _ones(self) -> tuple[int, int, Step]:
+        """A fresh vector, a fresh scalar, and the step that sets all bits of the scalar."""
+        vector = self.low.registers.new(Register.VECTOR)
+        ones = self.low.registers.new(Register.SCALAR)
+        self.fresh |= {vector >> 2, ones >> 2}
+        row = self.low.table(scalar.INSTRUCTIONS["tfrsi"])
+        return vector, ones, Step(row, ones, (-1,), origin="spill")
+
     def _memory(self, atom: int, code: int, store: bool) -> Step:
         self.steps += 1
-        vector = self.low.registers.files[atom >> 1] == 0
+        narrow = self.low.registers.files[atom >> 1] == 1
         if atom not in self.slots:
-            self.slots[atom] = self._slot(vector)
-        offset, size = self.slots[atom], 128 if vector else 4
-        load, keep = self.rows if vector else (
-            scalar.INSTRUCTIONS["loadri"], scalar.INSTRUCTIONS["storeri"])  # fmt: skip
+            self.slots[atom] = self._slot(not narrow)
+        offset, size = self.slots[atom], 4 if narrow else 128
+        rows = ("loadri", "storeri") if narrow else ("vmem", "vmem_store")
+        row = (scalar.INSTRUCTIONS if narrow else TABLE)[rows[store]]
         access = Access(SPILL, offset, (), size, store)
         pointer, start = (self.far, _FAR + _MIDDLE) if offset >= _FAR else (self.pointer, _MIDDLE)
-        facts = self.low.table(keep if store else load)
-        return Step(facts, -1 if store else code, (code,) if store else (), pointer=pointer,
-                    imm=offset - start, access=access, origin="spill")  # fmt: skip
+        return Step(self.low.table(row), -1 if store else code, (code,) if store else (),
+                    pointer=pointer, imm=offset - start, access=access, origin="spill")  # fmt: skip
 
     def _slot(self, vector: bool) -> int:
         if self.pointer < 0:

@@ -89,16 +89,21 @@ def _defines(step: Step, registers: Registers) -> int:
 def _rename(step: Step, names: Mapping[int, int], made: int) -> None:
     """Reads by ``names``; the result is ``made`` if that is a number."""
 
-    def code(old: int) -> int:
+    def named(old: int) -> int:
         return 4 * names.get(old >> 2, old >> 2) + (old & 3) if old >= 0 else old
 
-    if made < 0 and not any(r >> 2 in names for r in (step.result, step.pointer, step.index)) \
-            and not any(step.operands[i] >> 2 in names for i, _ in step.facts.operands):  # fmt: skip
+    codes = [step.result, step.pointer, step.index]
+    codes += [step.operands[i] for i, _ in step.facts.operands]
+    if made < 0 and not any(code >> 2 in names for code in codes):
         return
     operands = list(step.operands)
     for position, _ in step.facts.operands:
-        operands[position] = code(operands[position])
-    step.result = 4 * made + (step.result & 3) if made >= 0 else code(step.result)
-    step.operands, step.pointer, step.index = tuple(operands), code(step.pointer), code(step.index)
+        operands[position] = named(operands[position])
+    step.result = 4 * made + (step.result & 3) if made >= 0 else named(step.result)
+    step.operands, step.pointer, step.index = (
+        tuple(operands),
+        named(step.pointer),
+        named(step.index),
+    )
     if not step.is_call:
         step.link()
