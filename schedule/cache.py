@@ -23,6 +23,7 @@ from .build import (
 )
 from .errors import refusal
 from .layout import SCOPES
+from .region import runs_whole
 from .state import BlockName, State
 from .tree import blocks_below
 
@@ -74,9 +75,13 @@ def cache_write(state: State, block: BlockName, buffer: str, scope: str) -> str:
         if b.name != node.name and state.accesses(b).of(buffer)
     ]
     writers = [b.name for b, _ in state.writers(buffer) if b.name != node.name]
-    if others or (node.init is None and writers):
+    if writers and (not runs_whole(node, state) or node.init is None):
+        raise refusal("cache_write", "the block must compute all its elements by itself",
+                      f"{writers[0]}, which writes some of them", node,
+                      "Use cache_write before peeling.")  # fmt: skip
+    if others:
         raise refusal("cache_write", "no other block may touch the buffer within the block's loops",
-                      ", ".join(others or writers), node,
+                      ", ".join(others), node,
                       "Use cache_write before compute_at.")  # fmt: skip
     copy = _local_copy("cache_write", state, old, scope)
     name = state.fresh(copy.name)

@@ -130,7 +130,9 @@ def _copied(loop: For, start: int, state: State) -> For:
                 values[axis] = state.axis(f"{axis.attr}_tail", extent)
                 return For(values[axis], extent, kind, visit(body), notes)
             case Block(name=block):
-                return replace(node, name=state.fresh(f"{block}_tail"))
+                name_ = state.fresh(f"{block}_tail")
+                late = loop_roles(node, loop.axis)[1]  # past 0: the first loop has initialised
+                return replace(node, name=name_, init=None if late else node.init)
             case Seq(stmts):
                 return Seq(tuple(visit(s) for s in stmts))
             case Alloc() | If():

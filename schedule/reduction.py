@@ -27,6 +27,7 @@ from .build import (
 )
 from .errors import refusal
 from .index import axes_in, bounds
+from .region import runs_whole
 from .state import BlockName, Loop, State, conjoin, conjuncts, replace_axes
 from .tree import blocks_below, loops_of
 
@@ -115,6 +116,11 @@ def rfactor(state: State, block: BlockName, loop: Loop) -> str:
     if readers:
         raise refusal(operation, "no other block may touch the result within the block's loops",
                       ", ".join(readers), node, "Use rfactor before compute_at.")  # fmt: skip
+    writers = [b.name for b, _ in state.writers(found.buffer.name) if b.name != node.name]
+    if writers and not runs_whole(node, state):
+        raise refusal(operation, "the block must compute all its elements by itself",
+                      f"{writers[0]}, which writes some of them", node,
+                      "Use rfactor before peeling.")  # fmt: skip
     partial = Buffer(buffer_name(state, f"{found.buffer.name}_rf"), found.buffer.type,
                      (at.extent, *found.buffer.shape))  # fmt: skip
     name = state.fresh(f"{node.name}_rf")

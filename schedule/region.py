@@ -67,11 +67,11 @@ def span_of(expr: Expr, outer: set[Expr], extents: Extents) -> Span | None:
     start, inner = Linear({}, form.constant), []
     for atom, coefficient in form.terms.items():
         axes = axes_in(atom)
-        if axes <= outer:
+        low, high = bounds(atom, extents)
+        if axes <= outer and (low is None or low != high):
             start = start.plus(Linear({atom: coefficient}, 0))
             continue
-        low, high = bounds(atom, extents)
-        if axes & outer or low is None or high is None:
+        if low is None or high is None or (axes & outer and low != high):
             return None
         start = start.plus(Linear({}, min(low * coefficient, high * coefficient)))
         inner.append((abs(coefficient), high - low, atom))
@@ -86,6 +86,13 @@ def clip(span: Span | None, size: int) -> Span:
     """``span`` within a dimension; the whole dimension where it is unknown or as large."""
     if span is None or span.extent >= size:
         return Span(_ZERO, size, span is None or span.dense)
+    return inside(span, size)
+
+
+def inside(span: Span | None, size: int) -> Span:
+    """``span`` within a dimension where its start is a constant: elsewhere guards keep it there."""
+    if span is None:
+        return Span(_ZERO, size, True)
     if not span.start.terms:
         low = max(span.start.constant, 0)
         high = min(span.start.constant + span.extent, size)
@@ -127,6 +134,17 @@ def joined_box(boxes: Sequence[Box]) -> Box:
 
 def _position(box: Box) -> list[int]:
     return [0 if span is None else span.start.constant for span in box]
+
+
+def runs_whole(block: Block, state: State) -> bool:
+    """Whether the block's loops alone run all its instances: other parts may have been peeled."""
+    spans = [span_of(simplify(it.binding, state.extents), set(), state.extents)
+             for it in block.iters]  # fmt: skip
+    used = [axis for it in block.iters for axis in axes_in(it.binding)]
+    return len(used) == len(set(used)) and all(
+        s is not None and s.dense and s.start.constant <= 0 and s.start.constant + s.extent >= n
+        for s, n in zip(spans, (it.extent for it in block.iters), strict=True)
+    )
 
 
 def start_of(span: Span) -> Expr:

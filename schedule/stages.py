@@ -20,7 +20,7 @@ from ..tir.types import i32
 from .blocks import init_reads, is_map, is_reduction
 from .errors import refusal
 from .index import axes_in, digits_of, simplify
-from .region import Box, Span, box_of, clip, joined_box, separated, start_of, union
+from .region import Box, Span, box_of, inside, joined_box, separated, start_of, union
 from .state import (
     BlockName,
     Loop,
@@ -129,7 +129,7 @@ def ranges_for(iters: Sequence[Iter], index: Sequence[Expr], box: Box) -> Ranges
         if it.reduce or span is None:
             ranges[it.axis] = const(0, i32), it.extent
         else:
-            span = clip(span, it.extent)
+            span = inside(span, it.extent)
             ranges[it.axis] = start_of(span), span.extent
     return ranges
 
@@ -305,7 +305,7 @@ def _check_made(
             continue
         read = box_of(access, block, outer, state)
         pairs = zip(box, read, access.buffer.shape, strict=True)
-        if not all(w is not None and clip(w, n).covers(clip(r, n)) for w, r, n in pairs):
+        if not all(w is not None and inside(w, n).covers(inside(r, n)) for w, r, n in pairs):
             shown = ", ".join(show_expr(e) for e in access.index)
             raise refusal("reverse_compute_at", "an iteration must read only what it has made, "
                           "element by element", f"{access.buffer.name}[{shown}]", at)  # fmt: skip

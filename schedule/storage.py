@@ -33,7 +33,7 @@ from ..tir.stmt import (
 from ..tir.types import i32
 from .build import iter_name
 from .index import axes_in, bounds, simplify
-from .region import Box, Span, bind, bindings_of, box_of, clip, start_of, union
+from .region import Box, Span, bind, bindings_of, box_of, inside, start_of, union
 from .state import Access, State
 from .tree import loops_of
 
@@ -103,7 +103,7 @@ def _feeds(state: State, writer: Use, reader: Use, read: Access) -> bool:
 
 def _covers(written: Box, read: Box, buffer: Buffer) -> bool:
     return all(
-        w is not None and clip(w, size).covers(clip(r, size))
+        w is not None and inside(w, size).covers(inside(r, size))
         for w, r, size in zip(written, read, buffer.shape, strict=True)
     )
 
