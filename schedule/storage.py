@@ -174,7 +174,7 @@ def shifted(index: Expr, span: Span, block: Block, outer: set[Expr], state: Stat
     local = {it.axis: inner_part(it.binding, outer) for it in block.iters}
     part = simplify(bind(index, local), extents)
     gap = linear(whole).plus(span.start, -1).plus(linear(part), -1)
-    if gap.terms:
+    if any(bounds(atom, extents) != (0, 0) for atom in gap.terms):
         return None
     return from_linear(linear(index).plus(Linear({}, gap.constant)))
 
