@@ -38,12 +38,20 @@ from ...tir.types import i32
 
 
 def place_operands(func: PrimFunc, machine: Machine) -> PrimFunc:
-    """``func`` without blocks, and every DDR operand copied to TCM first, or from it at the end."""
+    """``func`` without blocks, and every DDR operand copied to TCM first, or from it at the end.
+
+    What does not fit into the machine's TCM stays in DDR, scratch too, and is accessed there.
+    """
     func = simplify_func(lower_blocks(func))
-    outside = [param for param in func.params if param.scope == "ddr"]
-    if not outside:
-        return func
     wraps, parts = _top(simplify_stmt(_spread(func.body, {})))
+    free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
+    free -= sum(_scratch(part, machine) for part in parts)
+    scratch = [buffer for buffer in wraps if buffer.scope == "tcm"]
+    fits, free = _fitting(scratch, free)
+    far = {b: replace(b, scope="ddr") for b in scratch if b not in fits}
+    parts = [_moved(part, far) for part in parts]
+    wraps = [far.get(buffer, buffer) for buffer in wraps]
+    outside, _ = _fitting([param for param in func.params if param.scope == "ddr"], free)
     moved = {p: Buffer(f"{p.name}_tcm", p.type, p.shape, "tcm") for p in outside}
     parts = [_moved(part, moved) for part in parts]
     starts: list[Stmt] = []
@@ -57,6 +65,26 @@ def place_operands(func: PrimFunc, machine: Machine) -> PrimFunc:
     for buffer in [*wraps, *moved.values()][::-1]:
         body = Alloc(buffer, body)
     return func.with_body(body)
+
+
+def _fitting(buffers: list[Buffer], free: int) -> tuple[list[Buffer], int]:
+    """The buffers that fit, the small ones first, in their order; and the bytes left."""
+    chosen: list[Buffer] = []
+    for buffer in sorted(buffers, key=lambda b: b.bytes):
+        if buffer.bytes <= free:
+            chosen.append(buffer)
+            free -= buffer.bytes
+    return [buffer for buffer in buffers if buffer in chosen], free
+
+
+def _scratch(stmt: Stmt, machine: Machine, threads: int = 1) -> int:
+    """Bytes of TCM that a phase allocates for itself, for each of its threads."""
+    if isinstance(stmt, For) and stmt.kind is LoopKind.PARALLEL:
+        threads = machine.threads
+    own = (
+        stmt.buffer.bytes * threads if isinstance(stmt, Alloc) and stmt.buffer.scope == "tcm" else 0
+    )
+    return own + sum(_scratch(child, machine, threads) for child in children(stmt))
 
 
 def _spread(stmt: Stmt, values: dict[Expr, Expr]) -> Stmt:

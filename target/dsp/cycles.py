@@ -18,7 +18,7 @@ from .listing import Function, Listing
 from .machine import Machine
 from .steps import OPTIONAL, Block, Node, Step, Trip
 
-CAUSES = ("early operand", "late operand", "scalar load", "multiply", "scalar", "extract")
+CAUSES = ("early operand", "late operand", "scalar load", "multiply", "scalar", "extract", "ddr")
 _FIELDS = ("packets", "instructions", "multiplies", "loop_dots", "loop_packets", *CAUSES, "dma")
 _ZERO = (0,) * len(_FIELDS)
 _DMA = len(_FIELDS) - 1
@@ -94,7 +94,7 @@ def cost(listing: Listing) -> Cost:
     engine, pending = Engine(machine), [Copies() for _ in range(machine.threads)]
     total, executed, now = _ZERO, [], 0
     for function in listing.functions:
-        threads = _phase(function, machine, engine, pending, now)
+        threads = _phase(function, listing, engine, pending, now)
         slowest = max(threads, key=_cycles)
         total = _sum(total, slowest)
         now += _cycles(slowest) + machine.barrier
@@ -119,11 +119,11 @@ def _sum(a: Tally, b: Tally) -> Tally:
     return tuple(map(add, a, b))
 
 
-def _phase(function: Function, machine: Machine, engine: Engine, pending: list[Copies],
+def _phase(function: Function, listing: Listing, engine: Engine, pending: list[Copies],
            now: int) -> list[Tally]:  # fmt: skip
     """What each thread spends on a phase that starts in cycle ``now``."""
-    counts = [count for _, count in calls(function, machine)]
-    walker = Walker(function, machine)
+    counts = [count for _, count in calls(function, listing.machine)]
+    walker = Walker(function, listing.machine, listing.far, sum(map(bool, counts)))
     if not any(step.is_call for _, packet in function.packets() for step in packet):
         whole = {count: walker.run(count) for count in set(counts)}
         return [whole[count] for count in counts]
@@ -134,8 +134,10 @@ def _phase(function: Function, machine: Machine, engine: Engine, pending: list[C
 class Walker:
     """Walks one function; what a node costs from a state is remembered."""
 
-    def __init__(self, function: Function, machine: Machine) -> None:
-        self.function, self.machine = function, machine
+    def __init__(self, function: Function, machine: Machine, far: frozenset[str] = frozenset(),
+                 threads: int = 1) -> None:  # fmt: skip
+        self.function, self.machine, self.far = function, machine, far
+        self.rate = max(machine.dma_rate // max(threads, 1), 1)  # of DDR, for each thread
         self.known: dict[tuple[int, State, int], tuple[Tally, State]] = {}
         self.steps: list[Step] = []
         self.numbers: dict[int, int] = {}
@@ -218,6 +220,10 @@ class Walker:
                 ready = came[0] + result_latency(producer, atom, use, self.machine.vector_result)
                 if ready > issue:
                     issue, cause = ready, _cause(producer, use)
+        stall = self._far_bytes(packet) if self.far else 0
+        if stall:
+            total[_FIRST_CAUSE + CAUSES.index("ddr")] += stall
+            now, issue = now + stall, issue + stall
         for step in packet:
             number = self._number(step)
             for atom in step.writes:
@@ -230,6 +236,11 @@ class Walker:
         total[4] += 1
         total[_FIRST_CAUSE + cause] += issue - now
         return issue + 1
+
+    def _far_bytes(self, packet: list[Step]) -> int:
+        """Cycles in which DDR moves what the packet accesses there, its rate shared by threads."""
+        count = sum(s.access.bytes for s in packet if s.access and s.access.buffer in self.far)
+        return -(-count // self.rate)
 
     def _number(self, step: Step) -> int:
         number = self.numbers.get(id(step))

@@ -69,6 +69,7 @@ class Listing:
     spills: int = 0
     spill_bytes: int = 0
     tcm: int = 0  # bytes of tightly coupled memory that its places take
+    far: frozenset[str] = frozenset()  # places in DDR that instructions access directly
     notes: list[str] = field(default_factory=list)
 
     @cached_property
