@@ -10,6 +10,7 @@ Register buffers (scope ``reg``) become virtual registers that loops carry.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import gcd
 
 from ..tir.expr import Expr, make, walk
 from ..tir.linear import Linear, linear
@@ -203,8 +204,11 @@ class _Body:
                 terms[str(atom.attr)] = coefficient * size
             else:
                 rest = rest.plus(Linear({atom: coefficient * size}, 0))
-        index = self.emitter.index(self.region.scalar, rest) if rest.terms else None
-        return Address(buffer, form.constant * size + extra, tuple(sorted(terms.items())), index)
+        offset, moving = form.constant * size + extra, tuple(sorted(terms.items()))
+        if not rest.terms:
+            return Address(buffer, offset, moving)
+        index = self.emitter.index(self.region.scalar, rest)
+        return Address(buffer, offset, moving, index, gcd(*rest.terms.values()))
 
 
 def _start(region: Region) -> Linear:

@@ -230,9 +230,8 @@ def _registered(kind: Type) -> bool:
 
 
 def _aligned(where: Address) -> bool:
-    return where.index is None and all(
-        n % 128 == 0 for n in (where.offset, *dict(where.terms).values())
-    )
+    known = (where.offset, *dict(where.terms).values())
+    return all(n % 128 == 0 for n in known) and (where.index is None or where.even % 128 == 0)
 
 
 def _words(value: int) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from ...tir.passes.lift import lift
 from ...tir.stmt import PrimFunc
 from .conv2d import conv2d
 from .elementwise import elementwise
+from .pool import pool
 from .scalar import scalar
 from .table import table
 from .template import Estimate, Template
@@ -17,6 +18,7 @@ TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
     conv2d,
     elementwise,
     table,
+    pool,
     scalar,
 )
 

@@ -19,6 +19,7 @@ from ...vocabulary import (
     even,
     high,
     i8x128,
+    i8x256,
     i32,
     i32x32,
     i32x64,
@@ -144,6 +145,24 @@ def vshuffvdd(a: T, b: T, r: R) -> W:
 def vdealvdd(a: T, b: T, r: R) -> W:
     """Of ``b`` then ``a``, the even lanes in the low register and the odd ones in the high one."""
     return split(concat(b, a))
+
+
+_PIECES: dict[str, Any] = dict(timing=(9, 5, 5, 2), unit="VP_VS", hvx="V6.vdealvdd.128B",
+                               tags="rt8 bits", asm="{d} = vdeal({a},{b},{r})")  # fmt: skip
+
+
+@family({"vdealvdd_64": dict(R=-64)}, **_PIECES)
+def vdealvdd_halves(a: i8x128, b: i8x128, r: R) -> i8x256:
+    """Of ``b`` then ``a``, the low halves in the low register, the high ones in the high one."""
+    return concat(low(b), low(a), high(b), high(a))
+
+
+@family({"vdealvdd_32": dict(R=-32)}, **_PIECES)
+def vdealvdd_quarters(a: i8x128, b: i8x128, r: R) -> i8x256:
+    """Of the quarters of ``b`` then ``a``, the even ones low and the odd ones high."""
+    evens = concat(low(low(b)), low(high(b)), low(low(a)), low(high(a)))
+    odds = concat(high(low(b)), high(high(b)), high(low(a)), high(high(a)))
+    return concat(evens, odds)
 
 
 @family({"vdealb": dict(T="i8x128", t="b"), "vdealh": dict(T="i16x64", t="h")},

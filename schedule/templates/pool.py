@@ -1,0 +1,415 @@
+"""Pooling by windows: the taps of a window as one expression over vectors of 128 bytes.
+
+direct    for each row of the output, for each of its vectors:  y = join of all taps
+rows      for each row of the output:  t = maximum over the window's rows, whole vectors
+          for each of its vectors:     y = maximum over the window's columns of t
+
+``rows`` pads the columns in ``t``. Rows outside of the input are read at the nearest row inside,
+which is in the window too, so that no maximum changes; so no padded copy of the input is made.
+Pixels narrower than a vector are gathered from their places (see ``target/gather.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import reduce
+
+from ...target.dsp.machine import Machine
+from ...tir.expr import Expr, cast, const, load, make, maximum, minimum, transform
+from ...tir.stmt import Alloc, Block, Buffer, For, LoopKind, PrimFunc, Stmt, Store, seq, walk_stmt
+from ...tir.types import i32, u8, u16
+from ..knobs import Point, Space, choice
+from ..schedule import Schedule
+from .copies import copy_rows, prefix
+from .nests import nest, plus, times
+from .template import Estimate, Template
+
+LANES = 128
+TAPS = 64  # of a window that is one expression
+EXACT = 257  # bytes whose sum fits u16
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One pooling: the image that windows read, as rows of bytes, and the windows over it."""
+
+    images: int
+    rows: int  # of the output
+    columns: int  # of the output, stored
+    deep: int  # bytes of a pixel
+    source: Buffer  # the input's bytes, or its padded copy
+    pitch: int  # bytes of a row of it
+    lines: int  # rows of an image of it
+    height: int  # rows of it that mean something
+    width: int  # columns that do
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    top: int
+    left: int
+    padded: bool  # windows reach outside of the source
+
+    @property
+    def near(self) -> bool:
+        """Whether rows outside of the source are asked for: then their places come from a table."""
+        last = (self.rows - 1) * self.stride[0] + (self.kernel[0] - 1) * self.dilation[0]
+        return self.padded and (self.top > 0 or last > self.height - 1)
+
+    def byte(self, n: Expr, row: Expr, tap: int, at: Expr) -> Expr:
+        """A byte of the source: in the row that tap ``tap`` of the output's row ``row`` reads."""
+        down = plus(times(row, self.stride[0]), tap * self.dilation[0])
+        if self.near:
+            start = load(near_rows(self), down) * self.pitch
+        elif len(self.source.shape) > 1:
+            return self.source[n, down, 0, at]
+        else:
+            start = times(down, self.pitch)
+        image = times(n, self.lines * self.pitch)
+        return self.source[start + at if self.images == 1 else image + start + at]
+
+    @property
+    def reach(self) -> int:
+        """Columns that all stored windows read, from the first padded one on."""
+        return (self.columns - 1) * self.stride[1] + (self.kernel[1] - 1) * self.dilation[1] + 1
+
+    @property
+    def pixels(self) -> int:
+        """Pixels that one vector holds at most."""
+        return max(LANES // self.deep, 1)
+
+    @property
+    def gathers(self) -> bool:
+        """Whether neighbouring pixels of the output come from pixels that lie apart."""
+        return self.deep < LANES and self.stride[1] > 1
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of one row of the output."""
+        return self.columns * self.deep // LANES
+
+
+def pool(func: PrimFunc, machine: Machine) -> Template | None:
+    """The template of maximum and average pooling over windows of few taps."""
+    if func.attrs.get("kind") != "pool" or func.attrs["kernel"][0] * func.attrs["kernel"][1] > TAPS:
+        return None
+    largest = func.attrs["op"] == "max_pool2d"
+    shape = shape_of(func, largest)
+    if shape.gathers and shape.stride[1] > 2 and shape.deep < 32:
+        return None
+    modes = _modes(shape, largest)
+    if not modes:
+        return None
+    tiles = tuple(d for d in (1, 2, 4) if shape.rows % d == 0)
+    shares = ("rows",) if shape.images == 1 else ("images", "rows")[: 2 if shape.images <= 4 else 1]
+    space = Space((choice("mode", modes), choice("tile", tiles), choice("unroll", (1, 2, 4)),
+                   choice("share", shares)),
+                  (lambda point: _fits(shape, point),))  # fmt: skip
+
+    def schedule(point: Point) -> Schedule:
+        return _schedule(func, shape, point, largest)
+
+    def estimate(point: Point) -> Estimate:
+        return _estimate(shape, machine, point, largest)
+
+    return Template("pool", func, machine, space, schedule, estimate)
+
+
+def shape_of(func: PrimFunc, largest: bool) -> Shape:
+    """The shape of a kernel; maxima read the input itself where nearest rows may stand in."""
+    facts, x, y = func.attrs, func.params[0], func.params[-1]
+    logical = facts["shapes"]["x"]
+    (top, _), (left, _) = facts["padding"]
+    source, height, width = x, logical[2], logical[3]
+    reads = next(
+        b for b in walk_stmt(func.body) if isinstance(b, Block) and b.name in ("max", "sum")
+    )
+    assert isinstance(reads.body, Store)
+    copied = next(e.attr for e in _loads(reads.body.value) if e.attr.name != "acc")
+    padded = copied.name != x.name
+    rows, stride, span = y.shape[1], facts["stride"][0], facts["kernel"][0]
+    near = facts["dilation"][0] == 1 and top < span and (rows - 1) * stride - top < height
+    if padded and not (largest and near):
+        source, height, width, top, left, padded = (
+            copied,
+            copied.shape[1],
+            copied.shape[2],
+            0,
+            0,
+            False,
+        )
+    flat = replace(source, shape=(source.size,)) if source.name == x.name else source
+    return Shape(y.shape[0], rows, y.shape[2], y.shape[3], flat,
+                 source.shape[2] * source.shape[3], source.shape[1], height, width,
+                 facts["kernel"], facts["stride"], facts["dilation"], top, left, padded)  # fmt: skip
+
+
+def _loads(value: Expr) -> list[Expr]:
+    from ...tir.expr import walk
+
+    return [e for e in walk(value) if e.op == "load"]
+
+
+def _modes(shape: Shape, largest: bool) -> tuple[str, ...]:
+    """How windows may be read: ``direct`` needs all that it reads in memory, slack included."""
+    outside = shape.padded or shape.reach * shape.deep > shape.pitch + LANES
+    direct = () if outside else ("direct",)
+    return (*direct, "rows") if largest else direct
+
+
+def _fits(shape: Shape, point: Point) -> bool:
+    taps = shape.kernel[0] * shape.kernel[1]
+    return taps * int(point["tile"]) * int(point["unroll"]) <= 4 * TAPS
+
+
+# The kernel restated ------------------------------------------------------------------------
+
+
+def _restated(func: PrimFunc, shape: Shape, point: Point, largest: bool) -> PrimFunc:
+    """``func`` as nests over tiles of rows."""
+    x, y = func.params[0], func.params[-1]
+    own = shape.source.name == x.name
+    allocs, first = ([], []) if own else prefix(func)
+    moved = {y: replace(y, shape=(*y.shape[:2], y.shape[2] * y.shape[3]))}
+    if own:
+        moved[x] = shape.source
+    body = _rows(func, shape, int(point["tile"]), str(point["mode"]), moved[y], largest)
+    body = seq(*first, body)
+    for buffer in allocs:
+        body = Alloc(buffer, body)
+    if shape.near:
+        body = Alloc(near_rows(shape), seq(_near(shape), body))
+    return replace(func, params=tuple(moved.get(p, p) for p in func.params), body=body)
+
+
+def _rows(func: PrimFunc, shape: Shape, tile: int, mode: str, y: Buffer, largest: bool) -> Stmt:
+    """The loops over images and tiles of rows, and what happens below."""
+    outer = (("n", shape.images), ("h", shape.rows // tile))
+    join = _largest if largest else _mean(func)
+    read = _direct_tap if mode == "direct" else None
+    t = Buffer("t", u8, (shape.images, shape.rows, _padded_row(shape)), "tcm")
+    parts: list[Stmt] = []
+    if mode == "rows":
+        parts = _tall(shape, tile, t, outer)
+
+    def value(n: Expr, row: Expr, at: Expr) -> Expr:
+        taps_h, taps_w = shape.kernel
+        if read is None:
+            first = _origin(shape) - shape.left * shape.deep
+            step = shape.dilation[1] * shape.deep
+            return join([t[n, row, plus(at, first + kw * step)] for kw in range(taps_w)])
+        return join(
+            [read(shape, n, row, at, kh, kw) for kw in range(taps_w) for kh in range(taps_h)]
+        )
+
+    parts.append(_out(shape, tile, y, value, outer))
+    body = seq(*parts)
+    for name, extent in reversed(outer):
+        body = For(_loop(name), extent, LoopKind.SERIAL, body)
+    return Alloc(t, body) if mode == "rows" else body
+
+
+def _loop(name: str) -> Expr:
+    from ...tir.expr import var
+
+    return var(name)
+
+
+def _direct_tap(shape: Shape, n: Expr, row: Expr, at: Expr, kh: int, kw: int) -> Expr:
+    return shape.byte(n, row, kh, plus(at, kw * shape.dilation[1] * shape.deep))
+
+
+def _padded_row(shape: Shape) -> int:
+    """Bytes of a row of ``t``: all that the windows read, and the vectors that are written."""
+    written = _source_vectors(shape) * LANES
+    after = _used(shape) * shape.deep + _pad_vectors(shape) * LANES
+    need = max((shape.reach - shape.left) * shape.deep, written, after) + LANES
+    return _origin(shape) + -(-need // LANES) * LANES
+
+
+def _origin(shape: Shape) -> int:
+    """Where the source's first column lies in a row of ``t``: zeros stand before it."""
+    return -(-shape.left * shape.deep // LANES) * LANES
+
+
+def _used(shape: Shape) -> int:
+    """Columns of the source that windows may read."""
+    return min(shape.width, shape.reach - shape.left)
+
+
+def _source_vectors(shape: Shape) -> int:
+    return -(-_used(shape) * shape.deep // LANES)
+
+
+def _pad_vectors(shape: Shape) -> int:
+    """Vectors of zeros behind a row, as far as padding on the right reaches."""
+    beyond = shape.reach - shape.left - shape.width
+    return -(-beyond * shape.deep // LANES) if shape.padded and beyond > 0 else 0
+
+
+def _tall(shape: Shape, tile: int, t: Buffer, outer: tuple[tuple[str, int], ...]) -> list[Stmt]:
+    """Rows of ``t``: zeros on the left, the maximum of each column's taps, zeros on the right."""
+    origin = _origin(shape)
+
+    def zeros(start: int) -> Callable[..., Store]:
+        def store(n: Expr, h: Expr, v: Expr, i: Expr, lane: Expr) -> Store:
+            at = plus(times(v, LANES) + lane, start)
+            return Store(t, (n, plus_row(h, i, tile), at), const(0, u8))
+
+        return store
+
+    def column(n: Expr, h: Expr, v: Expr, i: Expr, lane: Expr) -> Store:
+        row, at = plus_row(h, i, tile), times(v, LANES) + lane
+        taps = [shape.byte(n, row, kh, at) for kh in range(shape.kernel[0])]
+        return Store(t, (n, row, plus(at, origin)), _largest(taps))
+
+    def over(name: str, vectors: int, store: Callable[..., Store]) -> list[Stmt]:
+        axes = (("v", vectors), ("i", tile), ("lane", LANES))
+        return [nest(name, axes, store, outer)] if vectors else []
+
+    return [
+        *over("left", origin // LANES, zeros(0)),
+        *over("tall", _source_vectors(shape), column),
+        *over("right", _pad_vectors(shape), zeros(origin + _used(shape) * shape.deep)),
+    ]
+
+
+def plus_row(h: Expr, i: Expr, tile: int) -> Expr:
+    """The row of a tile."""
+    return times(h, tile) + i
+
+
+def near_rows(shape: Shape) -> Buffer:
+    """Which row stands for each that windows ask for: outside of the source, the nearest inside."""
+    asked = (shape.rows - 1) * shape.stride[0] + shape.kernel[0]
+    return Buffer("near", i32, (asked,), "tcm")
+
+
+def _near(shape: Shape) -> Stmt:
+    near = near_rows(shape)
+
+    def store(k: Expr) -> Store:
+        row = maximum(minimum(plus(k, -shape.top), shape.height - 1), 0)
+        return Store(near, (k,), row)
+
+    return nest("near", [("k", near.size)], store)
+
+
+def _out(
+    shape: Shape,
+    tile: int,
+    y: Buffer,
+    value: Callable[[Expr, Expr, Expr], Expr],
+    outer: tuple[tuple[str, int], ...],
+) -> Stmt:
+    """The output's vectors: whole pixels apart where they are gathered or wider than a vector."""
+    step = shape.stride[1] * shape.deep
+    if shape.gathers:
+        axes = (("v", shape.vectors), ("i", tile), ("p", shape.pixels), ("c", shape.deep))
+    elif shape.deep > LANES:
+        axes = (("v", shape.columns), ("i", tile), ("p", shape.deep // LANES), ("c", LANES))
+    else:
+        axes = (("v", shape.vectors), ("i", tile), ("p", 1), ("c", LANES))
+        step = LANES * (shape.stride[1] if shape.deep == LANES else 1)
+
+    def store(n: Expr, h: Expr, v: Expr, i: Expr, p: Expr, c: Expr) -> Store:
+        row = plus_row(h, i, tile)
+        if shape.gathers:
+            pixel = times(v, shape.pixels) + p
+            here, there = pixel * shape.deep + c, pixel * step + c
+        else:
+            inner = p * LANES + c if shape.deep > LANES else c
+            here, there = v * max(shape.deep, LANES) + inner, v * step + inner
+        return Store(y, (n, row, here), value(n, row, there))
+
+    return nest("out", axes, store, outer)
+
+
+def _largest(taps: list[Expr]) -> Expr:
+    """The maximum, as a tree: shared columns of taps stay whole."""
+    return reduce(maximum, taps)
+
+
+def _mean(func: PrimFunc) -> Callable[[list[Expr]], Expr]:
+    """The sum of bytes, exact in u16 as far as it goes, requantized as ``func`` does."""
+    total = next(b for b in walk_stmt(func.body) if isinstance(b, Block) and b.name == "sum")
+    last = next(b for b in walk_stmt(func.body) if isinstance(b, Block) and b.name == "requant")
+    assert isinstance(total.init, Store) and isinstance(last.body, Store)
+    start, value = total.init.value, last.body.value
+
+    def join(taps: list[Expr]) -> Expr:
+        whole = plus(cast(i32, summed(taps)), int(start.attr))
+        return transform(
+            value, lambda e: whole if e.op == "load" and e.attr.name == "acc" else None
+        )
+
+    return join
+
+
+def summed(taps: list[Expr]) -> Expr:
+    """At most ``EXACT`` bytes added in u16: pairs first, as widening sums."""
+    pairs = [make("widening_add", a, b) for a, b in zip(taps[::2], taps[1::2], strict=False)]
+    odd = [cast(u16, taps[-1])] if len(taps) % 2 else []
+    return reduce(lambda a, b: a + b, [*pairs, *odd])
+
+
+# Schedules ----------------------------------------------------------------------------------
+
+
+def _schedule(func: PrimFunc, shape: Shape, point: Point, largest: bool) -> Schedule:
+    sch = Schedule(_restated(func, shape, point, largest))
+    for ref in sch.blocks():
+        if ref.name in ("fill", "copy"):
+            copy_rows(sch, ref.name)
+            continue
+        if ref.name == "near":
+            sch.unroll(*sch.loops(ref))
+            continue
+        n, h, v, i, *lanes = sch.loops(ref)
+        if ref.name == "out":
+            p, c = lanes
+            if shape.gathers:
+                sch.vectorize(p, c)
+            else:
+                sch.vectorize(c)
+                sch.unroll(p)
+        else:
+            sch.vectorize(*lanes)
+        sch.unroll(i)
+        extent = sch.get_loop(v).extent
+        unroll = int(point["unroll"])
+        while extent % unroll:
+            unroll //= 2
+        if unroll > 1:
+            _, inner = sch.split(v, (None, unroll))
+            sch.unroll(inner)
+    n, h, *_ = sch.loops("out")
+    if point["share"] == "images":
+        sch.parallel(n)
+    else:
+        sch.unroll(n)
+        sch.parallel(h)
+    return sch
+
+
+def _estimate(shape: Shape, machine: Machine, point: Point, largest: bool) -> Estimate:
+    tile, unroll = int(point["tile"]), int(point["unroll"])
+    (tall, wide), down = shape.kernel, shape.stride[0]
+    shared = (down * (tile - 1) + tall) / tile  # rows that one row of the output loads
+    gather = 2.0 if shape.gathers else 1.0
+    if point["mode"] == "direct":
+        each = shared * wide * gather + (0 if largest else 0.5 * tall * wide + 8)
+    else:
+        each = shared * _source_vectors(shape) / shape.vectors + wide * gather
+    inner = max(each, (tall * wide * 1.3) / 4) * tile * unroll + 3
+    steps = shape.vectors / unroll
+    rounds = shape.rows // tile
+    if point["share"] == "images":
+        turns = -(-shape.images // machine.threads) * rounds
+    else:
+        turns = -(-rounds // machine.threads) * shape.images
+    cycles = turns * (inner * steps + 25)
+    facts = {"inner_packets": inner, "loop_trips": steps, "loop_starts": turns, "tiles": rounds,
+             "registers": tile * unroll * 2, "code": tile * unroll * tall * wide,
+             "unbalance": turns * machine.threads / (rounds * shape.images)}  # fmt: skip
+    return Estimate(cycles + 40, facts)

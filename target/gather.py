@@ -1,0 +1,75 @@
+"""Vectors gathered from memory: pieces of less than a register that lie at one distance.
+
+concat(x[0:64], x[128:192])         two registers dealt by pieces of 64 bytes: the even ones
+concat(x[0:32], x[96:128], ...)     a register a piece, loaded so that it stands at its place
+
+A piece is loaded from its own address less its place in the result, which is not before the first
+piece, because pieces lie at least as far apart as they are long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+from ..tir.expr import Expr, const, make
+from ..tir.linear import Linear, from_linear, linear
+from ..tir.types import Type, boolean, i32, vector
+
+VECTOR = 128  # bytes
+DEALT = {4: "vdealvdd_w", 32: "vdealvdd_32", 64: "vdealvdd_64"}  # by the bytes of pieces
+
+Fetch = Callable[[Expr, int, Type], Expr]
+
+
+def gathered(node: Expr, fetch: Fetch) -> Expr | None:
+    """A ``concat`` of loads as one register; None where it is no such gathering."""
+    loads = node.args
+    first = loads[0]
+    if any(e.op != "load" or e.attr != first.attr or e.type != first.type for e in loads):
+        return None
+    size = first.type.lanes * first.type.bytes
+    if node.type.lanes * node.type.bytes != VECTOR or size not in DEALT:
+        return None
+    forms = [linear(e.args[0]) for e in loads]
+    steps = {_distance(a, b) for a, b in pairwise(forms)}
+    step = steps.pop() if len(steps) == 1 else None
+    if step is None or step < first.type.lanes:
+        return None
+    if step == 2 * first.type.lanes:
+        return _dealt(first, forms[0], size, node.type, fetch)
+    return _placed(first, forms, node.type, fetch) if len(loads) <= 4 else None
+
+
+def _distance(a: Linear, b: Linear) -> int | None:
+    return b.constant - a.constant if a.terms == b.terms else None
+
+
+def _dealt(first: Expr, form: Linear, size: int, kind: Type, fetch: Fetch) -> Expr:
+    """The even pieces of two registers; the odd ones where the first piece is an odd one."""
+    part = form.constant // first.type.lanes % 2
+    if form.constant % first.type.lanes:
+        part = 0
+    start = form.plus(Linear({}, -part * first.type.lanes))
+    whole = Expr("load", vector(first.type, 2 * kind.lanes), (from_linear(start),), first.attr)
+    low, high = (fetch(whole, at, kind) for at in (0, VECTOR))
+    pair = vector(kind, 2 * kind.lanes)
+    dealt = Expr("call", pair, (high, low, const(-size, i32)), DEALT[size])
+    return make("slice", dealt, attr=(part * kind.lanes, kind.lanes))
+
+
+def _placed(first: Expr, forms: list[Linear], kind: Type, fetch: Fetch) -> Expr:
+    """Each piece loaded to its place, and chosen there by a predicate of the bytes before it."""
+    lanes = first.type.lanes
+    total: Expr | None = None
+    for number, form in enumerate(forms):
+        start = from_linear(form.plus(Linear({}, -number * lanes)))
+        piece = fetch(Expr("load", kind, (start,), first.attr), 0, kind)
+        if total is None:
+            total = piece
+            continue
+        before = const(number * lanes * first.type.bytes, i32)
+        mask = Expr("call", vector(boolean, VECTOR), (before,), "pred_scalar2")
+        total = make("select", mask, total, piece)
+    assert total is not None
+    return total
