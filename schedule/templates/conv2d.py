@@ -172,13 +172,13 @@ def _prepare_inputs(sch: Schedule, shape: Shape, point: Point) -> None:
     w_0, w_1 = sch.split(w, (None, 32))
     sch.vectorize(w_1, c)
     sch.parallel(sch.fuse(n, h))
-    n, h, w, kh, kw = sch.loops("wsum")
-    w_0, w_1 = sch.split(w, (None, 32))
-    sch.reorder(w_0, kh, kw, w_1)
-    sch.vectorize(w_1)
-    sch.unroll(kh)
-    sch.unroll(kw)
-    sch.parallel(sch.fuse(n, h))
+    for name in ("vsum", "wsum"):
+        n, h, w, taps = sch.loops(name)
+        w_0, w_1 = sch.split(w, (None, 32))
+        sch.reorder(w_0, taps, w_1)
+        sch.vectorize(w_1)
+        sch.unroll(taps)
+        sch.parallel(sch.fuse(n, h))
 
 
 def _copy_rows(sch: Schedule, name: str, unroll: int) -> None:
@@ -256,7 +256,7 @@ def _estimate(shape: Shape, machine: Machine, point: Point) -> Estimate:
     trips = shape.taps[0] * shape.taps[1] * shape.words // steps
     starts = shape.taps[0] * (1 if point["fold"] else shape.taps[1])
     requant = tile * vectors * 3.2 + tile * 3 + 12
-    per_tile = inner * trips + starts * (inner * 0.8 + 8) + requant
+    per_tile = inner * trips + starts * 12 + requant
     extents = {"rows": shape.height // int(point["rows"]),
                "columns": shape.width // int(point["columns"]),
                "channels": shape.blocks // int(point["blocks"])}  # fmt: skip

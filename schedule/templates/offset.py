@@ -55,9 +55,9 @@ def offset_weights(func: PrimFunc) -> PrimFunc:
     init = _offset_init(dot, summed, extra)
     body = transform_stmt(func.body, lambda s: init if _is_dot(s) else None)
     sums, locals_ = _csum(csum, xp)
-    sums.append(_wsum(wsum, csum, window))
-    body = _before_dot(_retyped(body, weights, moved), sums)
-    for buffer in (wsum, csum, *locals_):
+    totals, more = _wsum(wsum, csum, window)
+    body = _before_dot(_retyped(body, weights, moved), sums + totals)
+    for buffer in (wsum, csum, *locals_, *more):
         body = Alloc(buffer, body)
     params = tuple(moved if p is weights else p for p in func.params)
     data = func.constants["w"].astype(np.int16) + 128
@@ -117,13 +117,22 @@ def _csum(csum: Buffer, xp: Buffer) -> tuple[list[Stmt], list[Buffer]]:
     return [first, _nest("csum", axes, 3, csum, (n, h, w), psum[n, h, w, lane])], [psum]
 
 
-def _wsum(wsum: Buffer, csum: Buffer, window: tuple[tuple[int, int], ...]) -> Stmt:
+def _wsum(
+    wsum: Buffer, csum: Buffer, window: tuple[tuple[int, int], ...]
+) -> tuple[list[Stmt], list[Buffer]]:
+    """The sums over each window: down its columns first (``vsum``), then along."""
     (down, _across), (tall, wide), (kernel_h, kernel_w) = window
     images, height, columns = wsum.shape
-    axes = _axes(("n", images), ("h", height), ("w", columns), ("kh", kernel_h), ("kw", kernel_w))
-    n, h, w, kh, kw = (it.axis for it in axes)
-    value = csum[n, _times(h, down) + _times(kh, tall), w + _times(kw, wide)]
-    return _nest("wsum", axes, 3, wsum, (n, h, w), value)
+    vsum = Buffer("vsum", i32, (images, height, csum.shape[2]), "tcm")
+    pixels = (("n", images), ("h", height), ("w", columns))
+    axes = _axes(*pixels, ("kh", kernel_h))
+    n, h, w, kh = (it.axis for it in axes)
+    value = csum[n, _times(h, down) + _times(kh, tall), w]
+    first = _nest("vsum", axes, 3, vsum, (n, h, w), value)
+    axes = _axes(*pixels, ("kw", kernel_w))
+    n, h, w, kw = (it.axis for it in axes)
+    value = vsum[n, h, w + _times(kw, wide)]
+    return [first, _nest("wsum", axes, 3, wsum, (n, h, w), value)], [vsum]
 
 
 def _axes(*sizes: tuple[str, int]) -> list[Iter]:
