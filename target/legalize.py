@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from ..tir.expr import Expr, cast, const, make
 from ..tir.types import Type, i16, i32, vector
 from .errors import SelectError
+from .gather import gathered
 from .shuffle import is_shuffle, shuffled
 
 VECTOR = 128  # bytes of a vector register
@@ -88,6 +89,9 @@ class Legalizer:
             if moved is not None:
                 return _halved("concat", list(moved))
         if node.op == "concat":
+            found = gathered(node, self.fetch)
+            if found is not None:
+                return found
             return _halved("concat", [self.tree(arg) for arg in node.args])
         if node.op == "interleave":
             return _interleaved([self.tree(arg) for arg in node.args])
