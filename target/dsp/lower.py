@@ -115,6 +115,7 @@ class Lowering:
         code = self.codes.get(reg.number)
         if code is None:
             code = self.codes[reg.number] = self.registers.new(reg.kind)
+        assert self.registers.kinds[code >> 2] is reg.kind, f"{reg} has another class elsewhere"
         return code - WHOLE + operand.index if isinstance(operand, Half) else code
 
     # Entry: pointers from the table of places

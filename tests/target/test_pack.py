@@ -1,0 +1,95 @@
+"""Packets: the automaton says what LLVM's assembler says; list scheduling keeps dependences."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from dovetail.target.dsp.compile import compile_program
+from dovetail.target.dsp.lower import Table
+from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.pack import EMPTY, packer
+from dovetail.target.dsp.steps import Step
+from tests.target.nests import ROWS, assembles, op, program
+
+MACHINE = dsp()
+# Text with registers that no other line of the same packet writes; {n} is its place.
+LINES = {
+    "vaddw": "v{n}.w = vadd(v8.w,v9.w)",
+    "vaddw_dv": "v{p}.w = vadd(v9:8.w,v11:10.w)",
+    "vrmpyub_acc": "v{n}.uw += vrmpy(v8.ub,r8.ub)",
+    "vmpyewuh": "v{n}.w = vmpye(v8.w,v9.uh)",
+    "vasrw": "v{n}.w = vasr(v8.w,r8)",
+    "vror": "v{n} = vror(v8,r8)",
+    "vshuffvdd_b": "v{p} = vshuff(v8,v9,r7)",
+    "vmem": "v{n} = vmem(r8+#0)",
+    "vmemu": "v{n} = vmemu(r8+#0)",
+    "vmem_store": "vmem(r8+#0) = v8",
+    "vmemu_store": "vmemu(r8+#0) = v8",
+    "loadri": "r{n} = memw(r8+#0)",
+    "storeri": "memw(r8+#0) = r9",
+    "addi": "r{n} = add(r8,#1)",
+    "asli": "r{n} = asl(r8,#1)",
+    "mpyi": "r{n} = mpyi(r8,r9)",
+    "tfrsi": "r{n} = ##100000",
+    "vgtub": "q{q} = vcmp.gt(v8.ub,v9.ub)",
+}
+
+
+def packets(seed: int, count: int) -> list[tuple[str, ...]]:
+    chance = random.Random(seed)
+    return [tuple(chance.choices(list(LINES), k=chance.randint(2, 4))) for _ in range(count)]
+
+
+def fits(names: tuple[str, ...]) -> bool:
+    table, state = Table(MACHINE), EMPTY
+    for name in names:
+        operands = tuple(0 for _ in ROWS[name].parameters)
+        step = Step(table(ROWS[name]), -1, (100000,) if name == "tfrsi" else operands)
+        state = packer(MACHINE).fit(state, packer(MACHINE).unit(step))
+        if state < 0:
+            return False
+    return True
+
+
+def text(names: tuple[str, ...]) -> str:
+    lines = [
+        LINES[name].format(n=i, p=f"{2 * i + 13}:{2 * i + 12}", q=i) for i, name in enumerate(names)
+    ]
+    return "\t.text\n\t{\n" + "".join(f"\t\t{line}\n" for line in lines) + "\t}\n"
+
+
+def test_one_load_and_one_store_of_vectors_a_packet() -> None:
+    assert fits(("vmem", "vmem_store", "vaddw", "vaddw"))
+    assert not fits(("vmem", "vmem"))
+    assert not fits(("vmem_store", "vmem_store"))
+    assert not fits(("vmem", "vmem_store", "vaddw", "vaddw", "vaddw"))
+
+
+def test_two_dot_products_with_both_loads_fill_a_packet() -> None:
+    assert fits(("vrmpyub_acc", "vrmpyub_acc", "vmem", "loadri"))
+    assert not fits(("vrmpyub_acc", "vrmpyub_acc", "mpyi"))
+
+
+def test_an_extender_takes_a_place() -> None:
+    assert fits(("tfrsi", "addi", "addi"))
+    assert not fits(("tfrsi", "tfrsi", "addi"))
+
+
+@pytest.mark.tool("llvm-mc-19")
+@pytest.mark.parametrize("seed", range(4))
+def test_the_assembler_takes_what_fits_and_nothing_else(seed: int) -> None:
+    """But for two stores a packet, which the machine description does without."""
+    for names in packets(seed, 40):
+        said = assembles(text(names))
+        stores = sum("store" in name for name in names)
+        assert fits(names) == (not said) or (stores > 1 and not fits(names)), (names, said)
+
+
+def test_one_packet_reads_before_it_writes() -> None:
+    """A load and the addition that overwrites its source may share a packet."""
+    items = [op("vmem", "v1", at="x"), op("vaddw", "v2", "v1", "v1"), op("vxor", "v1", "v2", "v2"),
+             op("vmem_store", "", "v1", at="y")]  # fmt: skip
+    listing = compile_program(program(items), MACHINE)
+    assert "vmem(" in listing.text and listing.functions[0].nodes
