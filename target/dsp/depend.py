@@ -88,11 +88,11 @@ def _memory_edges(steps: list[Step], extents: Mapping[str, int], add: object) ->
 
 
 def _end_edges(steps: list[Step], add: object) -> None:
-    """A jump or return stays in the last packet."""
+    """A jump or return stays in the last packet, which comes after every call's."""
     assert callable(add)
     if steps and steps[-1].ends_block:
         for i in range(len(steps) - 1):
-            add(i, len(steps) - 1, 0)
+            add(i, len(steps) - 1, int(steps[i].is_call))
 
 
 def overlap(a: Access, b: Access, extents: Mapping[str, int]) -> bool:
