@@ -154,7 +154,7 @@ class Legalizer:
 
     def _load(self, node: Expr) -> Tree:
         total = size_of(node.type)
-        if total <= 4 or total == VECTOR:
+        if total in (1, 2, 4, 8, VECTOR):
             return self.fetch(node, 0, node.type)
         if total % VECTOR:
             raise SelectError(f"lanes: a load must fill vector registers, but got {node.type}")
@@ -198,9 +198,9 @@ class Legalizer:
         for part in range(8):
             source, number = dealt[part // 4], const(part, i32)
             if total is None:
-                total = Expr("call", kind, (index, source, number), "vlutvvb")
+                total = Expr("call", kind, (index, source, number), "vlutvvbi")
             else:
-                total = Expr("call", kind, (total, index, source, number), "vlutvvb_oracc")
+                total = Expr("call", kind, (total, index, source, number), "vlutvvb_oracci")
         assert total is not None
         return total
 

@@ -8,7 +8,9 @@ from ...target.dsp.machine import Machine
 from ...tir.passes.lift import lift
 from ...tir.stmt import PrimFunc
 from .conv2d import conv2d
+from .depthwise import depthwise
 from .elementwise import elementwise
+from .move import move
 from .pool import pool
 from .scalar import scalar
 from .table import table
@@ -16,9 +18,11 @@ from .template import Estimate, Template
 
 TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
     conv2d,
+    depthwise,
     elementwise,
     table,
     pool,
+    move,
     scalar,
 )
 

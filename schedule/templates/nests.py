@@ -36,3 +36,8 @@ def times(expr: Expr, factor: int) -> Expr:
 def plus(expr: Expr, number: int) -> Expr:
     """``expr + number``, and ``expr`` itself for 0."""
     return expr + number if number else expr
+
+
+def loop_var(name: str) -> Expr:
+    """The variable of a loop."""
+    return var(name)

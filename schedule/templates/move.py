@@ -1,0 +1,277 @@
+"""Data movement: bytes that lie together on both sides move as vectors, or else as words.
+
+for h in parallel(rows):              the loop that the threads share evenly
+    for w in serial(columns):         what lies apart
+        run of bytes:                 whole vectors, the last of them over the one before it;
+                                      less than a vector: 8, 4 or 1 bytes at a time
+
+A kernel is a list of copies and fills, done one after another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import gcd, prod
+
+from ...target.dsp.machine import Machine
+from ...tir.expr import Expr, const
+from ...tir.linear import Linear, linear
+from ...tir.stmt import Alloc, Block, Buffer, For, LoopKind, PrimFunc, Seq, Stmt, Store, seq
+from ...tir.types import i32
+from ..knobs import Point, Space, choice
+from ..schedule import Schedule
+from .nests import loop_var, nest, plus, times
+from .template import Estimate, Template
+
+LANES = 128
+WORDS = (8, 4, 1)  # bytes that a scalar register moves
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One loop: elements between its steps on both sides."""
+
+    name: str
+    extent: int
+    to: int
+    come: int
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """``target[to + ...] = source[come + ...]``, or ``value`` where there is no source."""
+
+    name: str
+    target: Buffer
+    source: Buffer | None
+    value: int
+    axes: tuple[Axis, ...]
+    to: int
+    come: int
+    run: int  # bytes that lie together on both sides, below the axes
+
+    @property
+    def steps(self) -> int:
+        return prod(axis.extent for axis in self.axes)
+
+    @property
+    def word(self) -> int:
+        """Bytes by which everything is aligned, at most 8."""
+        numbers = [self.to, self.come, 8, *(n for a in self.axes for n in (a.to, a.come))]
+        return gcd(*numbers)
+
+
+def move(func: PrimFunc, machine: Machine) -> Template | None:
+    """The template of copies and fills of bytes."""
+    if func.attrs.get("kind") != "move":
+        return None
+    copies = copies_of(func)
+    if copies is None:
+        return None
+    space = Space((choice("unroll", (1, 2, 4, 8)), choice("share", ("rows", "vectors"))))
+
+    def schedule(point: Point) -> Schedule:
+        return _schedule(func, copies, machine, point)
+
+    def estimate(point: Point) -> Estimate:
+        cycles = sum(_cycles(copy, machine, point) for copy in copies)
+        return Estimate(cycles, {"code": int(point["unroll"]), "phases": len(copies)})
+
+    return Template("move", func, machine, space, schedule, estimate)
+
+
+# Copies read from nests -----------------------------------------------------------------------
+
+
+def copies_of(func: PrimFunc) -> list[Copy] | None:
+    """The copies that a kernel is; None where it does more, or by indices that are not linear."""
+    body = func.body
+    while isinstance(body, Alloc):
+        body = body.body
+    found = [copy_of(part) for part in (body.stmts if isinstance(body, Seq) else (body,))]
+    copies = [copy for copy in found if copy is not None]
+    return copies if len(copies) == len(found) else None
+
+
+def copy_of(stmt: Stmt) -> Copy | None:
+    """The copy that a nest of loops around one block is."""
+    while isinstance(stmt, For):
+        stmt = stmt.body
+    if not isinstance(stmt, Block) or not isinstance(stmt.body, Store) or stmt.init is not None:
+        return None
+    store = stmt.body
+    value = store.value
+    if value.type.bits != 8 or not (value.is_const or value.op == "load"):
+        return None
+    to = _flat(store.buffer, store.index)
+    come = to if value.is_const else _flat(value.attr, value.args)
+    axes = [
+        Axis(str(it.binding.attr), it.extent, to.terms.get(it.axis, 0), come.terms.get(it.axis, 0))
+        for it in stmt.iters
+        if it.extent > 1
+    ]
+    known = {it.axis for it in stmt.iters}
+    if any(it.reduce for it in stmt.iters) or not {*to.terms, *come.terms} <= known:
+        return None
+    if any(axis.to <= 0 or axis.come < 0 for axis in axes):
+        return None
+    run, outer = _run(axes)
+    source = None if value.is_const else value.attr
+    number = int(value.attr) if value.is_const else 0
+    return Copy(stmt.name, store.buffer, source, number, outer, to.constant, come.constant, run)
+
+
+def _flat(buffer: Buffer, index: Sequence[Expr]) -> Linear:
+    form, stride = Linear({}, 0), 1
+    for extent, part in zip(reversed(buffer.shape), reversed(index), strict=True):
+        form = form.plus(linear(part), stride)
+        stride *= extent
+    return form
+
+
+def _run(axes: list[Axis]) -> tuple[int, tuple[Axis, ...]]:
+    """The bytes that lie together, and the axes that are left."""
+    run, left = 1, list(axes)
+    while True:
+        inner = next((axis for axis in left if axis.to == axis.come == run), None)
+        if inner is None:
+            return run, tuple(left)
+        run *= inner.extent
+        left.remove(inner)
+
+
+# Copies written as nests ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Part of a run: ``count`` steps of ``width`` bytes from ``start`` on."""
+
+    name: str
+    start: int
+    count: int
+    width: int
+
+
+def pieces_of(copy: Copy) -> list[Piece]:
+    """A run as vectors or as words."""
+    vectors, rest = divmod(copy.run, LANES)
+    if vectors:
+        last = [Piece("end", copy.run - LANES, 1, LANES)] if rest else []
+        return [Piece("vectors", 0, vectors, LANES), *last]
+    found, at = [], 0
+    for width in WORDS:
+        count = (copy.run - at) // width if copy.word % width == 0 else 0
+        if count:
+            found.append(Piece(f"by_{width}", at, count, width))
+            at += count * width
+    return found
+
+
+def written(copy: Copy, shared: str, flat: bool = True) -> Stmt:
+    """The copy as loops, the shared one outermost; buffers are indexed as one row of bytes."""
+    outer = sorted(copy.axes, key=lambda axis: (axis.name != shared, -axis.to))
+    names = [(f"{copy.name}_{axis.name}", axis.extent) for axis in outer]
+    parts = [_piece(copy, piece, outer, names, flat) for piece in pieces_of(copy)]
+    body = seq(*parts)
+    for name, extent in reversed(names):
+        body = For(loop_var(name), extent, LoopKind.SERIAL, body)
+    return body
+
+
+def _piece(
+    copy: Copy, piece: Piece, outer: list[Axis], names: list[tuple[str, int]], flat: bool
+) -> Stmt:
+    def store(*axes: Expr) -> Store:
+        *around, step, lane = axes
+        inner = plus(times(step, piece.width) + lane, piece.start)
+        to, come = plus(inner, copy.to), plus(inner, copy.come)
+        for axis, at in zip(outer, around, strict=True):
+            to = times(at, axis.to) + to
+            come = times(at, axis.come) + come if axis.come else come
+        value = const(copy.value, copy.target.type)
+        if copy.source is not None:
+            value = copy.source[_index(copy.source, come, flat)]
+        return Store(copy.target, _index(copy.target, to, flat), value)
+
+    axes = [("step", piece.count), ("lane", piece.width)]
+    return nest(f"{copy.name}_{piece.name}", axes, store, names)
+
+
+def _index(buffer: Buffer, at: Expr, flat: bool) -> tuple[Expr, ...]:
+    """A byte's number as an index; of a buffer that keeps its shape in its last dimension."""
+    return (at,) if flat else (*(const(0, i32) for _ in buffer.shape[1:]), at)
+
+
+def shared_axis(copy: Copy, machine: Machine, share: str) -> str:
+    """The axis that threads share: the one that divides best; "" for the vectors of the run."""
+    farthest = max((axis.to for axis in copy.axes), default=0)
+    alone = len(pieces_of(copy)) == 1  # several pieces are told apart by the outermost axis only
+    ways = {axis.name: axis.extent for axis in copy.axes if alone or axis.to == farthest}
+    vectors = copy.run // LANES
+    if vectors > 1 and (share == "vectors" or not ways):
+        return ""
+    best = max(ways, key=lambda name: _balance(ways[name], machine.threads), default="")
+    if vectors > 1 and ways and ways[best] < machine.threads <= vectors:
+        return ""
+    return best
+
+
+def _balance(extent: int, threads: int) -> float:
+    return extent / (-(-extent // threads) * threads)
+
+
+# Schedules --------------------------------------------------------------------------------------
+
+
+def _schedule(func: PrimFunc, copies: list[Copy], machine: Machine, point: Point) -> Schedule:
+    shares = [shared_axis(copy, machine, str(point["share"])) for copy in copies]
+    rows = {p: replace(p, shape=(p.size,)) for p in func.params}
+    body, allocs = func.body, []
+    while isinstance(body, Alloc):
+        rows[body.buffer] = replace(body.buffer, shape=(body.buffer.size,))
+        allocs.append(rows[body.buffer])
+        body = body.body
+    flat = [
+        replace(c, target=rows[c.target], source=rows[c.source] if c.source else None)
+        for c in copies
+    ]
+    body = seq(*(written(copy, share) for copy, share in zip(flat, shares, strict=True)))
+    for buffer in reversed(allocs):
+        body = Alloc(buffer, body)
+    sch = Schedule(replace(func, params=tuple(rows[p] for p in func.params), body=body))
+    for copy, share in zip(flat, shares, strict=True):
+        schedule_copy(sch, copy, share, int(point["unroll"]))
+    return sch
+
+
+def schedule_copy(sch: Schedule, copy: Copy, shared: str, unroll: int) -> None:
+    """Vectors, unrolled words, threads: for the loops that ``written`` gives."""
+    for piece in pieces_of(copy):
+        *outer, step, lane = sch.loops(f"{copy.name}_{piece.name}")
+        sch.vectorize(lane)
+        if piece.count <= WORDS[0]:
+            sch.unroll(step)
+            first = None
+        else:
+            factor = unroll
+            while piece.count % factor:
+                factor //= 2
+            first, inner = sch.split(step, (None, factor))
+            sch.unroll(inner)
+        if not shared and first is not None and not outer:
+            sch.parallel(first)
+    if shared:
+        outer = sch.loops(f"{copy.name}_{pieces_of(copy)[0].name}")
+        sch.parallel(outer[0])
+
+
+def _cycles(copy: Copy, machine: Machine, point: Point) -> float:
+    """Packets of the slowest thread: a load and a store each, two where they are not aligned."""
+    each = sum(p.count * (1.0 if p.width < LANES or copy.word == 8 else 2.0)
+               for p in pieces_of(copy))  # fmt: skip
+    shared = shared_axis(copy, machine, str(point["share"]))
+    extent = next((a.extent for a in copy.axes if a.name == shared), copy.run // LANES or 1)
+    turns = -(-extent // machine.threads)
+    return copy.steps * (each + 2.0) * turns / extent + 60
