@@ -10,15 +10,15 @@ parallel bands of rows (or blocks of channels)
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, flag
 from ..schedule import Schedule
 from ..state import LoopRef
-from .taps import QUAD, Window, by_taps, window_of
+from .taps import QUAD, VECTOR, Window, by_taps, window_of
 from .template import Estimate, Template
 
 REGISTERS = 28  # vector registers that a tile may plan with
@@ -31,14 +31,14 @@ def depthwise(func: PrimFunc, machine: Machine) -> Template | None:
     window = window_of(func)
     if window.depth < 32:
         return None
-    space = Space(_knobs(window), (_fits(window),))
+    space = Space(_knobs(window), (_fits(func, window, machine),))
 
     def schedule(point: Point) -> Schedule:
         dealt = by_taps(func, int(point["step"]), bool(point["fused"]))
         return _schedule(dealt, window, point)
 
     def estimate(point: Point) -> Estimate:
-        return _estimate(window, machine, point)
+        return _estimate(func, window, machine, point)
 
     return Template("depthwise", func, machine, space, schedule, estimate)
 
@@ -58,33 +58,28 @@ def _knobs(window: Window) -> tuple[Knob, ...]:
         choice("inner", ("columns", "rows")),
         flag("fused"),
         flag("keep"),
+        flag("early"),
         choice("deal", (1, 2, 4)),
     )
 
 
-def _fits(window: Window) -> Callable[[Point], bool]:
+def _fits(func: PrimFunc, window: Window, machine: Machine) -> Callable[[Point], bool]:
+    free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
+
     def fits(point: Point) -> bool:
         band, rows, quads = (int(point[name]) for name in ("band", "rows", "quads"))
         if band % rows or window.groups(int(point["step"])) % int(point["deal"]):
             return False
-        if point["fused"] and window.output[1] < window.quads * QUAD:
+        if point["fused"] and (window.ways > 1 or window.output[1] < window.quads * QUAD):
             return False
-        if point["keep"] and (_weights(window, int(point["step"])) > 18 or _whole(window, point)):
+        if _Costs(window, point).scratch(machine.threads)[2] > free:
             return False
-        return rows * quads * _reach(window, point) <= 72
+        step = int(point["step"])
+        if point["keep"] and _weights(window, step) + 4 * rows > 24:
+            return False
+        return rows * quads * QUAD * window.kernel[0] * window.reach(step) <= 72
 
     return fits
-
-
-def _whole(window: Window, point: Point) -> bool:
-    """Whether a tile has all ways of its channels."""
-    return bool(point["fused"]) and window.ways > 1
-
-
-def _reach(window: Window, point: Point) -> int:
-    """Products of a quad of one way (or of all)."""
-    products = QUAD * window.kernel[0] * window.reach(int(point["step"]))
-    return products * (window.ways if _whole(window, point) else 1)
 
 
 def _weights(window: Window, step: int) -> int:
@@ -96,8 +91,11 @@ def _schedule(func: PrimFunc, window: Window, point: Point) -> Schedule:
     sch = Schedule(func)
     _prepare_input(sch)
     outer = _bands(sch, point)
-    _tile(sch, window, point, outer)
-    sch.compute_at("deal", outer)
+    _tile(sch, point, outer)
+    if point["early"]:
+        _share(sch, *sch.loops("deal")[:2])
+    else:
+        sch.compute_at("deal", outer)
     *_, g, j, i, t = sch.loops("deal")
     _, g_1 = sch.split(g, (None, int(point["deal"])))
     sch.vectorize(j, i, t)
@@ -112,45 +110,43 @@ def _prepare_input(sch: Schedule) -> None:
         if name in names:
             sch.vectorize(sch.loops(name)[-1])
     if "copy" in names:
-        n, h, *_ = sch.loops("copy")
-        sch.parallel(sch.fuse(n, h))
+        _share(sch, *sch.loops("copy")[:2])
     for name in ("above", "below"):
         if name in names:
-            n, v, *_ = sch.loops(name)
-            sch.unroll(n)
-            sch.parallel(v)
+            _share(sch, *sch.loops(name)[:2])
+
+
+def _share(sch: Schedule, images: LoopRef, loop: LoopRef) -> None:
+    """``loop`` on all threads, each of which goes through all images."""
+    sch.reorder(loop, images)
+    sch.parallel(loop)
 
 
 def _bands(sch: Schedule, point: Point) -> LoopRef:
     """The loops that bands and blocks of channels share; gives the innermost of them."""
     names = [ref.name for ref in sch.blocks()]
-    ends = [name for name in ("undeal", "last") if name in names] or ["requant"]
+    ends = [name for name in ("undeal", "last", "rest") if name in names] or ["requant"]
     n, oh, b, *_ = sch.loops(ends[0])
     h_0, h_1 = sch.split(oh, (None, int(point["band"])))
     shared, other = (h_0, b) if point["share"] == "rows" else (b, h_0)
-    sch.reorder(n, shared, other, h_1)
-    sch.unroll(n)
+    sch.reorder(shared, n, other, h_1)
     sch.parallel(shared)
     if "requant" not in ends:
         for name in ends:
-            sch.vectorize(*sch.loops(name)[-3:])
+            sch.vectorize(*sch.loops(name)[-2 if name == "rest" else -3 :])
         sch.compute_at("requant", other)
     return other
 
 
-def _tile(sch: Schedule, window: Window, point: Point, outer: LoopRef) -> None:
+def _tile(sch: Schedule, point: Point, outer: LoopRef) -> None:
     """A band: tiles of sums below the loops that walk over it, then requantized."""
     *_, q, j, i, p = loops = sch.loops("requant")
     h = loops[loops.index(outer) + 1] if point["fused"] else loops[-6]
     h_0, h_1 = sch.split(h, (None, int(point["rows"])))
     q_0, q_1 = sch.split(q, (None, int(point["quads"])))
     walk = [h_0, q_0] if point["inner"] == "columns" else [q_0, h_0]
-    if _whole(window, point):
-        sch.reorder(*walk, h_1, q_1, j, i, p)
-        sch.vectorize(j, i, p)
-    else:
-        sch.reorder(j, *walk, h_1, q_1, i, p)
-        sch.vectorize(i, p)
+    sch.reorder(j, *walk, h_1, q_1, i, p)
+    sch.vectorize(i, p)
     sch.unroll(h_1)
     sch.unroll(q_1)
     sch.compute_at("dot", walk[1])
@@ -181,5 +177,124 @@ def _keep(sch: Schedule, block: str, name: str, place: LoopRef) -> None:
         sch.unroll(loop)
 
 
-def _estimate(window: Window, machine: Machine, point: Point) -> Estimate:
-    return Estimate(1.0, {})
+@dataclass(frozen=True, slots=True)
+class _Costs:
+    """Packets of the parts of one point, by what they hold most."""
+
+    window: Window
+    point: Point
+
+    def number(self, name: str) -> int:
+        return int(self.point[name])
+
+    @property
+    def step(self) -> int:
+        return self.number("step")
+
+    @property
+    def padded(self) -> float:
+        """A row of the padded copy."""
+        win = self.window
+        vectors = win.columns(self.step) * win.depth / VECTOR
+        return vectors * (2 if win.pads[1] * win.depth % VECTOR else 1) + 12
+
+    @property
+    def dealt(self) -> float:
+        """A row of one block in words: stores for whole registers, permutations for parts."""
+        each = {1: 3.2, 2: 3.2, 4: 4.1}[self.window.ways]
+        return self.window.groups(self.step) * each + 4
+
+    @property
+    def undealt(self) -> float:
+        """A row of one block of the output."""
+        each = {1: 3.0, 2: 3.2, 4: 4.1}[self.window.ways]
+        return 0.0 if self.point["fused"] else self.window.quads * each + 8
+
+    @property
+    def loads(self) -> int:
+        """Of a tile and one way."""
+        win, rows, quads = self.window, self.number("rows"), self.number("quads")
+        lines = min(rows * win.kernel[0], (rows - 1) * win.stride[0] + win.kernel[0])
+        pixels = range(0, QUAD * quads * win.stride[1], win.stride[1])
+        groups = {p // self.step + k * (QUAD // self.step)
+                  for p in pixels for k in range(win.reach(self.step))}  # fmt: skip
+        kept = 0 if self.point["keep"] else _weights(win, self.step) + 2
+        return lines * len(groups) + kept
+
+    @property
+    def tile(self) -> tuple[float, int]:
+        """Packets of a tile, and its products."""
+        quads = self.number("rows") * self.number("quads")
+        dots = quads * QUAD * self.window.kernel[0] * self.window.reach(self.step)
+        turn = 2 * quads if self.point["fused"] else 0
+        loads, multiplies = self.loads, dots / 2 + 8 * quads
+        pipes = (2 * dots + 22 * quads + turn + loads) / 4
+        return max(loads, multiplies, pipes), dots
+
+    @property
+    def registers(self) -> int:
+        held = _weights(self.window, self.step) + 2 if self.point["keep"] else 4
+        return held + 4 * self.number("rows")
+
+    @property
+    def lines(self) -> int:
+        """Input rows of a band."""
+        win = self.window
+        last = (self.number("band") - 1) * win.stride[0]
+        return last + (win.kernel[0] - 1) * win.dilation[0] + 1
+
+    def scratch(self, threads: int) -> tuple[int, int, int]:
+        """Bytes of the padded copy, of all words, and of what threads have of their own."""
+        win = self.window
+        row = win.groups(self.step) * win.block * QUAD
+        xp = 0 if win.direct(self.step) else win.images * win.rows * win.columns(self.step)
+        out = 0 if self.point["fused"] else self.number("band") * win.quads * win.block * QUAD
+        if self.point["early"]:
+            return xp * win.depth, win.images * win.rows * win.blocks * row, out * threads
+        return xp * win.depth, 0, (out + self.lines * row) * threads
+
+    def traffic(self, func: PrimFunc, machine: Machine) -> float:
+        """Cycles of accesses to what does not fit into TCM, the smallest placed first."""
+        xp, xt, own = self.scratch(machine.threads)
+        data = [p for p in func.params if p.name in ("x", "y")]
+        free = machine.tcm - own - sum(p.bytes for p in data if p.scope == "tcm")
+        times = self.window.kernel[0] + 1
+        far = [(xp, 2 * xp), (xt, times * xt)]
+        moved = [(p.bytes, p.bytes) for p in data if p.scope == "ddr"]
+        total = sum(weight for _, weight in moved)
+        for size, weight in sorted(far):
+            total += weight if size > free else 0
+            free -= size if size <= free else 0
+        return total / machine.dma_rate
+
+
+def _estimate(func: PrimFunc, window: Window, machine: Machine, point: Point) -> Estimate:
+    """Packets by the resource that each part holds most; loops start in two iterations or so."""
+    costs = _Costs(window, point)
+    band, threads = int(point["band"]), machine.threads
+    bands = window.output[0] // band
+    shared, others = (bands, window.blocks) if point["share"] == "rows" else (window.blocks, bands)
+    turns = -(-shared // threads)
+    tile, dots = costs.tile
+    tiles = band // int(point["rows"]) * (window.quads // int(point["quads"]))
+    early = bool(point["early"])
+    body = window.ways * (tiles * tile + 1.5 * tile + 30) + band * costs.undealt + 30
+    body += 0.0 if early else costs.lines * costs.dealt + 20
+    cycles = body * window.images * others * turns
+    extra = 60.0
+    if early:
+        rows = -(-window.rows // threads) * window.images
+        extra += rows * window.blocks * costs.dealt + machine.barrier
+    if not window.direct(costs.step):
+        rows = -(-min(window.size[0], window.rows) // threads) * window.images
+        extra += rows * costs.padded + 2 * machine.barrier
+        extra += window.columns(costs.step) * window.depth / VECTOR / threads
+    traffic = costs.traffic(func, machine)
+    facts = {
+        "inner_packets": tile, "dots_per_packet": dots / tile, "loop_trips": tiles,
+        "loop_starts": window.ways * others * turns, "tiles": tiles * window.ways * others * shared,
+        "registers": costs.registers, "requant_packets": 8.0, "extra_packets": extra,
+        "phases": shared, "unbalance": turns * threads / shared, "dma_cycles": traffic,
+        "code": dots,
+    }  # fmt: skip
+    return Estimate(cycles + extra + traffic, facts)

@@ -167,14 +167,17 @@ class _Writer:
         out = win.images, win.output[0], win.blocks, win.quads
         acc = Buffer("acc", i32, (*out, QUAD, win.ways, 32), "reg")
         z = Buffer("z", u8, (*out, win.ways, 32, QUAD), "tcm")
+        tail = Buffer("tail", u8, (*out[:3], QUAD, win.block), "reg")
         value = self._requantized(acc, params["mult"])
         steps = [*padded, self._deal(source, xt), self._dot(xt, acc, params["w"], params["bias"])]
         if self.fused:
             steps.append(self._requant_to(params["y"], value))
         else:
-            steps += [self._requant(z, value), self._undeal(z, params["y"])]
+            steps += [self._requant(z, value), self._undeal(z, tail, params["y"])]
         body = seq(*steps)
-        for buffer in [acc, xt, *([] if self.fused else [z]), *([source] if padded else [])]:
+        local = [acc, xt, *([source] if padded else []), *([] if self.fused else [z])]
+        local += [tail] if self.whole[1] and not self.fused else []
+        for buffer in local:
             body = Alloc(buffer, body)
         ordered = tuple(params[p.name] for p in self.func.params)
         return replace(self.func, params=ordered, body=body, constants=constants)
@@ -277,22 +280,37 @@ class _Writer:
         where = n, oh, q * QUAD + p, b * win.block + i * win.ways + j
         return _block("requant", iters, Store(y, where, value))
 
-    def _undeal(self, z: Buffer, y: Buffer) -> Stmt:
-        """z to y; a last quad that y has not all columns of is a step of its own."""
+    def _undeal(self, z: Buffer, tail: Buffer, y: Buffer) -> Stmt:
+        """z to y; of a last quad that y has not all columns of, by way of registers."""
         win = self.window
-        n, oh, b, q, p, i, j = _axes("n", "oh", "b", "q", "p", "i", "j")
-        whole, rest = divmod(min(win.quads * QUAD, win.output[1]), QUAD)
-        channel = b * win.block + i * win.ways + j
+        n, oh, b, q, p, i, j, c = _axes("n", "oh", "b", "q", "p", "i", "j", "c")
+        whole, rest = self.whole
+        channel = i * win.ways + j
         outer = win.images, win.output[0], win.blocks
         steps = []
-        for name, first, quads, pixels in (("undeal", 0, whole, QUAD), ("last", whole, 1, rest)):
-            if quads * pixels:
-                sizes = (*outer, quads, pixels, 32, win.ways)
-                iters = tuple(zip(("n", "oh", "b", "q", "p", "i", "j"), sizes, strict=True))
-                at = _plus(q, first)
-                store = Store(y, (n, oh, at * QUAD + p, channel), z[n, oh, b, at, j, i, p])
-                steps.append(_block(name, iters, store, shared="out", count=3))
+        if whole:
+            store = Store(
+                y, (n, oh, q * QUAD + p, b * win.block + channel), z[n, oh, b, q, j, i, p]
+            )
+            steps.append(self._step("undeal", store, q=whole, p=QUAD, i=32, j=win.ways))
+        if rest:
+            store = Store(tail, (n, oh, b, p, channel), z[n, oh, b, whole, j, i, p])
+            steps.append(self._step("last", store, p=QUAD, i=32, j=win.ways))
+            at = n, oh, p + whole * QUAD if whole else p, b * win.block + c
+            store = Store(y, at, tail[n, oh, b, p, c])
+            steps.append(self._step("rest", store, p=rest, c=win.block))
         return _loops("out", outer, seq(*steps))
+
+    @property
+    def whole(self) -> tuple[int, int]:
+        """Quads of which y has all columns, and the columns of one more."""
+        return divmod(min(self.window.quads * QUAD, self.window.output[1]), QUAD)
+
+    def _step(self, name: str, store: Store, **sizes: int) -> Stmt:
+        """A block below the loops over images, rows and blocks that the last steps share."""
+        win = self.window
+        outer = (("n", win.images), ("oh", win.output[0]), ("b", win.blocks))
+        return _block(name, (*outer, *sizes.items()), store, shared="out", count=3)
 
 
 def _axes(*names: str) -> tuple[Expr, ...]:

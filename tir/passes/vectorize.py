@@ -131,7 +131,7 @@ class _Vectorizer:
         self._check_atoms(form)
         used = tuple(stride != 0 for stride in strides)
         rest = Linear({a: c for a, c in form.terms.items() if not self._is_axis(a)}, form.constant)
-        digits = [(e, s) for (_, e), s in zip(self.axes, strides, strict=True) if s]
+        digits = [(e, s) for (_, e), s in zip(self.axes, strides, strict=True) if s and e > 1]
         return _Lanes(_gather(node, rest, digits), used)
 
     def _is_axis(self, atom: Expr) -> bool:
@@ -163,7 +163,9 @@ class _Vectorizer:
 
     def scatter(self, stmt: Store, form: Linear, value: Expr, used: tuple[bool, ...]) -> Stmt:
         """The store, in pieces where the lanes are not consecutive in memory."""
-        digits = [(e, form.terms[a]) for (a, e), u in zip(self.axes, used, strict=True) if u]
+        digits = [
+            (e, form.terms[a]) for (a, e), u in zip(self.axes, used, strict=True) if u and e > 1
+        ]
         rest = Linear({a: c for a, c in form.terms.items() if not self._is_axis(a)}, form.constant)
         self._check_atoms(form)
         stores: list[Stmt] = []
