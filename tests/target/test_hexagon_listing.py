@@ -1,0 +1,184 @@
+"""Whole programs, written by hand, as the machine runs them: QEMU against the JIT and the count."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dovetail.target.dsp.compile import compile_program
+from dovetail.target.dsp.cycles import cost
+from dovetail.target.dsp.listing import Listing
+from dovetail.target.dsp.machine import Machine, dsp
+from dovetail.target.hexagon.program import Executed, run_program
+from dovetail.target.jit import jit
+from dovetail.target.program import Address, Dma, Item, Loop, Phase, Place, Program, Wait
+from tests.target.nests import op
+
+pytestmark = pytest.mark.tool("llvm-mc-19", "clang-19", "ld.lld-19", "qemu-hexagon")
+
+SIZE = 1 << 13
+
+
+def places(**more: Place) -> list[Place]:
+    """Parameters x and y, and others behind or between them."""
+    return [Place("x", SIZE, "ddr"), *more.values(), Place("y", SIZE, "tcm")]
+
+
+def holds(program: Program, machine: Machine | None = None) -> tuple[Listing, Executed]:
+    """QEMU gives the JIT's bytes in the packets that were predicted."""
+    listing = compile_program(program, machine or dsp())
+    random = np.random.default_rng(0)
+    given = [p for p in program.places if not p.local and p.data is None]
+    arrays = [random.integers(0, 256, place.size, np.uint8) for place in given]
+    done = run_program(program, listing, arrays)
+    assert done.packets == cost(listing).executed
+    jit(program)(*arrays)
+    named = dict(zip((place.name for place in given), arrays, strict=True))
+    assert done.outputs
+    for name, found in done.outputs.items():
+        np.testing.assert_array_equal(found, named[name], name)
+    return listing, done
+
+
+def copy(count: int, source: str = "x", target: str = "y", by: int = 128) -> Loop:
+    """Vectors from one buffer to another."""
+    body: list[Item] = [
+        op("vmem", "v1", at=source, i=by),
+        op("vmem_store", "", "v1", at=target, i=by),
+    ]
+    return Loop("i", count, body)
+
+
+def test_only_written_parameters_come_back() -> None:
+    _, done = holds(Program("copy", places(), [Phase([copy(9)])]))
+    assert list(done.outputs) == ["y"] and len(done.outputs["y"]) == SIZE
+
+
+def test_constants_and_scratch_stand_among_the_parameters() -> None:
+    data = bytes(range(256))
+    more = {
+        "k": Place("k", 256, "ddr", data=data),
+        "s": Place("s", 256, "tcm", local=True),
+    }
+    body: list[Item] = [
+        copy(2, "k", "s"),
+        op("vmem", "v2", at="x"), op("vmem", "v3", at="s+128"),
+        op("vaddw", "v4", "v2", "v3"), op("vmem_store", "", "v4", at="y+256"),
+    ]  # fmt: skip
+    holds(Program("constants", places(**more), [Phase(body)]))
+
+
+def test_threads_have_places_of_their_own() -> None:
+    """Each iteration leaves a value in its thread's scratch, and the next phase adds to it."""
+    own = Place("s", 256, "tcm", local=True, per_thread=True)
+    first: list[Item] = [op("vmem", "v1", at="x", p=128), op("vmem_store", "", "v1", at="s")]
+    second: list[Item] = [op("vmem", "v2", at="s"), op("vmem_store", "", "v2", at="y", p=128)]
+    phases = [Phase([*first, *second], ("p", 7))]
+    holds(Program("own", places(s=own), phases), dsp(threads=3))
+
+
+@pytest.mark.parametrize("extent", [1, 2, 4, 5, 9])
+def test_phases_wait_for_each_other_and_idle_threads_execute_nothing(extent: int) -> None:
+    shared = Place("s", SIZE, "tcm", local=True)
+    first: list[Item] = [op("vmem", "v1", at="x", p=256), op("vmem_store", "", "v1", at="s", p=256)]
+    last = 256 * (extent - 1)
+    second: list[Item] = [
+        op("vmem", "v2", at=f"s+{last}", p=-256), op("vmem_store", "", "v2", at="y", p=256)
+    ]  # fmt: skip
+    phases = [Phase(first, ("p", extent)), Phase(second, ("p", extent))]
+    _, done = holds(Program("reverse", places(s=shared), phases))
+    assert [sum(map(bool, threads)) for threads in done.packets] == [min(extent, 4)] * 2
+
+
+def test_registers_in_memory_are_each_threads_own() -> None:
+    """Forty sums stay in use across a loop, and the threads have only 32 vectors each."""
+    body: list[Item] = [op("vmem", f"v{i}", at=f"x+{128 * i}") for i in range(40)]
+    inner: list[Item] = [op("vmem", "v99", at="x", p=128, j=128)]
+    inner += [op("vaddw", f"v{i}", f"v{i}", "v99") for i in range(40)]
+    body.append(Loop("j", 3, inner))
+    body += [op("vaddw", "v0", "v0", f"v{i}") for i in range(1, 40)]
+    body.append(op("vmem_store", "", "v0", at="y", p=128))
+    listing, _ = holds(Program("many", places(), [Phase(body, ("p", 5))]))
+    assert listing.spills and listing.spill_bytes
+
+
+def test_a_long_odd_share_is_counted_in_a_register() -> None:
+    body: list[Item] = [op("vmem", "v1", at="x", p=128)]
+    body += [op("vaddw" if i % 2 else "vxor", "v1", "v1", "v1") for i in range(70)]
+    body += [op("vaddh" if i % 2 else "vmaxub", "v1", "v1", "v1") for i in range(70)]
+    body.append(op("vmem_store", "", "v1", at="y", p=128))
+    holds(Program("long", places(), [Phase(body, ("p", 6))]))
+
+
+@pytest.mark.parametrize("extents", [(2, 3, 4), (3, 1, 2), (2, 2, 2, 2)])
+def test_loops_nest_deeper_than_the_hardware_counts(extents: tuple[int, ...]) -> None:
+    terms = {name: 128 * 3**depth for depth, name in enumerate("abcd"[: len(extents)])}
+    items: list[Item] = [op("vmem", "v1", at="x", **terms), op("vaddw", "v2", "v2", "v1")]
+    for depth, (name, extent) in enumerate(zip("abcd", extents, strict=False)):
+        items = [Loop(name, extent, items)]
+        here = {other: terms[other] for other in "abcd"[depth + 1 : len(extents)]}
+        items.append(op("vmem_store", "", "v2", at=f"y+{1024 * depth}", **here))
+    holds(Program("deep", places(), [Phase([op("vd0", "v2"), *items])]))
+
+
+@pytest.mark.parametrize("trips", [1023, 1024, 2000])
+def test_loops_of_many_trips(trips: int) -> None:
+    body: list[Item] = [op("loadrub", "r1", at="x", i=1), op("add", "r2", "r2", "r1")]
+    phase = [op("tfrsi", "r2", 0), Loop("i", trips, body), op("storeri", "", "r2", at="y+4")]
+    holds(Program("long loop", places(), [Phase(phase)]))
+
+
+def test_transfers_of_rows_reach_later_phases() -> None:
+    near = Place("s", SIZE, "tcm", local=True)
+    start = Dma("t", Address("s", 128), Address("x", 256), 5, 384, 512, 640)
+    phases = [
+        Phase([start]),
+        Phase([Wait("t"), *[op("vmem", "v1", at="s+128"), op("vmem_store", "", "v1", at="y")]]),
+        Phase([op("vmem", "v3", at="s+2176", p=128), op("vmem_store", "", "v3", at="y+128", p=128)],
+              ("p", 3)),
+    ]  # fmt: skip
+    holds(Program("rows", places(s=near), phases))
+
+
+def test_a_call_may_end_a_phase_or_a_loop() -> None:
+    """Neither the return nor the jump of a loop is in the packet of the call before it."""
+    near = Place("s", SIZE, "tcm", local=True)
+    moves = (("i", 256),)
+    start = Dma("t", Address("s", 0, moves), Address("x", 0, moves), 1, 256, 0, 0)
+    inside: list[Item] = [start, Wait("t")]
+    once = [replace(start, target=Address("s"), source=Address("x")), Wait("t")]
+    nested = Loop("k", 2, [Loop("j", 2, [Loop("i", 3, inside)])])
+    shown: list[Item] = [op("vmem", "v1", at="s+128"), op("vmem_store", "", "v1", at="y")]
+    for body in ([Loop("i", 3, inside)], [nested], once):
+        holds(Program("calls", places(s=near), [Phase([*body]), Phase(shown)]))
+
+
+def test_every_machine_width_runs() -> None:
+    body: list[Item] = [op("vmem", "v1", at="x", p=128), op("vzb", "w2", "v1"),
+                        op("vmem_store", "", "w2.hi", at="y", p=128)]  # fmt: skip
+    for machine in (dsp(threads=1), dsp(threads=7), dsp(vectors=8, scalars=12)):
+        holds(Program("widths", places(), [Phase(body, ("p", 11))]), machine)
+
+
+def test_memory_that_nobody_fills_is_rubbish() -> None:
+    scratch = Place("s", 128, "tcm", local=True)
+    program = Program("unset", places(s=scratch), [Phase([copy(1, "s")])])
+    listing = compile_program(program, dsp())
+    arrays = [np.zeros(SIZE, np.uint8)] * 2
+    for fill in (0, 0xA5):
+        done = run_program(program, listing, arrays, fill=fill)
+        assert set(done.outputs["y"][:128].tolist()) == {fill}
+
+
+def test_arrays_fit_the_parameters() -> None:
+    program = Program("copy", places(), [Phase([copy(1)])])
+    listing = compile_program(program, dsp())
+    array = np.zeros(SIZE, np.uint8)
+    with pytest.raises(ValueError) as few:
+        run_program(program, listing, [array])
+    assert str(few.value) == "copy: an array a parameter (x, y), but got 1"
+    with pytest.raises(ValueError) as small:
+        run_program(program, listing, [array, array[1:]])
+    assert str(small.value) == f"y: takes {SIZE} bytes, but got {SIZE - 1}"
