@@ -8,12 +8,11 @@ can share a register when their sets are disjoint.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple
 
-from ..instruction import Register
 from .machine import Machine
-from .steps import OPTIONAL, PAIRS, Block, Node, Registers, Step, blocks
+from .steps import OPTIONAL, Block, Node, Registers, Step, blocks
 
 
 class NoRegister(Exception):
@@ -27,52 +26,58 @@ class NoRegister(Exception):
 Sets = tuple[int, int]  # atoms read before written; atoms written
 
 
-def effect(node: Node) -> Sets:
-    """What a node reads from before it, and what it writes, as bit sets of atoms."""
+def _effect(node: Node, known: dict[int, Sets]) -> Sets:
+    """What a node reads from before it, and what it surely writes, as bit sets of atoms; ``known``
+    gets those of all nodes in it, by ``id``."""
     if isinstance(node, Block):
-        return _block_effect(node)
-    reads, writes = sequence_effect(node.body)
-    return reads, 0 if node.level == OPTIONAL else writes
-
-
-def sequence_effect(nodes: Iterable[Node]) -> Sets:
-    reads = writes = 0
-    for node in nodes:
-        first, more = effect(node)
-        reads |= first & ~writes
-        writes |= more
-    return reads, writes
+        found = _block_effect(node)
+    else:
+        reads = writes = 0
+        for inner in node.body:
+            first, more = _effect(inner, known)
+            reads |= first & ~writes
+            writes |= more
+        found = reads, 0 if node.level == OPTIONAL else writes
+    known[id(node)] = found
+    return found
 
 
 def _block_effect(block: Block) -> Sets:
-    reads = writes = 0
+    reads, writes = set[int](), set[int]()
     for group in block.packets or block.groups:
         for step in group:
             for atom, _ in step.reads:
-                if not writes >> atom & 1:
-                    reads |= 1 << atom
+                if atom not in writes:
+                    reads.add(atom)
         for step in group:
-            for atom in step.writes:
-                writes |= 1 << atom
-    return reads, writes
+            writes.update(step.writes)
+    return mask(reads), mask(writes)
+
+
+def mask(atoms: Iterable[int]) -> int:
+    """A bit set of atoms."""
+    found = 0
+    for atom in atoms:
+        found |= 1 << atom
+    return found
 
 
 def live_around(nodes: list[Node], live: int = 0) -> dict[int, Sets]:
     """Atoms live before and after each block, by ``id`` of the block."""
     found: dict[int, Sets] = {}
+    known: dict[int, Sets] = {}
+    for node in nodes:
+        _effect(node, known)
 
-    def walk(nodes: list[Node], after: int) -> int:
+    def walk(nodes: list[Node], after: int) -> None:
         for node in reversed(nodes):
+            reads, writes = known[id(node)]
+            before = reads | (after & ~writes)
             if isinstance(node, Block):
-                reads, writes = _block_effect(node)
-                before = reads | (after & ~writes)
                 found[id(node)] = (before, after)
             else:
-                reads, writes = effect(node)
-                before = reads | (after & ~writes)
                 walk(node.body, after if node.level == OPTIONAL else after | before)
             after = before
-        return after
 
     walk(nodes, live)
     return found
@@ -124,12 +129,12 @@ def states(packets: Sequence[Sequence[Step]], after: int) -> list[int]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """A register that wants a place."""
 
     number: int
-    kind: Register
+    file: int
+    pair: bool
     life: int  # of the low half or the single register
     high: int  # of the high half
     low8: bool
@@ -139,11 +144,13 @@ def assign(nodes: list[Node], registers: Registers, machine: Machine) -> dict[in
     """A real register for each virtual one; of a pair, the even one."""
     life = lives(nodes)
     small = _small(nodes)
-    wishes = []
-    for number in sorted({atom >> 1 for atom in life}):
-        kind = registers.kinds[number]
-        wishes.append(Wish(number, kind, life.get(2 * number, 0), life.get(2 * number + 1, 0),
-                           number in small))  # fmt: skip
+    files = registers.files
+    wishes = [
+        Wish(
+            n, files[n], registers.paired(n), life.get(2 * n, 0), life.get(2 * n + 1, 0), n in small
+        )
+        for n in sorted({atom >> 1 for atom in life})
+    ]
     failed: NoRegister | None = None
     for key, tight in product((_by_start, _pairs_first, _by_length), (False, True)):
         try:
@@ -171,7 +178,7 @@ def _by_start(wish: Wish) -> tuple[int, ...]:
 
 
 def _pairs_first(wish: Wish) -> tuple[int, ...]:
-    return (not wish.low8, wish.kind not in PAIRS, *_by_start(wish)[1:])
+    return (not wish.low8, not wish.pair, *_by_start(wish)[1:])
 
 
 def _by_length(wish: Wish) -> tuple[int, ...]:
@@ -184,30 +191,23 @@ def _color(
 ) -> dict[int, int]:
     """The first register that is free, or, when ``tight``, the one that was free for the shortest
     time before."""
-    files = {
-        Register.VECTOR: range(machine.vectors), Register.SCALAR: _scalars(machine),
-        Register.PREDICATE: range(machine.predicates),
-        Register.CONDITION: range(machine.conditions),
-    }  # fmt: skip
-    busy = {kind: [0] * 32 for kind in files}
+    files = (range(machine.vectors), _scalars(machine), range(machine.predicates),
+             range(machine.conditions))  # fmt: skip
+    busy = [[0] * 32 for _ in files]
     found: dict[int, int] = {}
     for wish in wishes:
         if wish.number in registers.fixed:
             real = registers.fixed[wish.number]
-            busy[wish.kind][real] |= wish.life
+            busy[wish.file][real] |= wish.life
             found[wish.number] = real
     for wish in wishes:
-        if wish.number in found:
-            continue
-        file = {Register.PAIR: Register.VECTOR, Register.DOUBLE: Register.SCALAR}.get(
-            wish.kind, wish.kind
-        )
-        pair = file is not wish.kind
-        real = _place(wish, busy[file], files[file], pair, tight)
-        found[wish.number] = real
-        busy[file][real] |= wish.life
-        if pair:
-            busy[file][real + 1] |= wish.high
+        if wish.number not in found:
+            taken = busy[wish.file]
+            real = _place(wish, taken, files[wish.file], tight)
+            found[wish.number] = real
+            taken[real] |= wish.life
+            if wish.pair:
+                taken[real + 1] |= wish.high
     return found
 
 
@@ -216,10 +216,10 @@ def _scalars(machine: Machine) -> list[int]:
     return [*range(7, -1, -1), *range(8, machine.scalars)]
 
 
-def _place(wish: Wish, busy: list[int], file: Sequence[int], pair: bool, tight: bool) -> int:
+def _place(wish: Wish, busy: list[int], file: Sequence[int], tight: bool) -> int:
     found, best = -1, -1
     life = wish.life | wish.high
-    before = (life & -life) - 1
+    before, pair = (life & -life) - 1, wish.pair
     # Pairs from one end, singles from the other, so that whole pairs stay free.
     for real in file if pair else reversed(file):
         if wish.low8 and real > 7:

@@ -22,55 +22,49 @@ def split_webs(nodes: list[Node], around: Mapping[int, Sets], registers: Registe
     shared = _shared(nodes)
     for block in blocks(nodes):
         if not block.packets:
-            before, after = around[id(block)]
-            _split(block, before, after, shared, registers)
+            _split(block, around[id(block)][1], shared, registers)
 
 
-def _shared(nodes: list[Node]) -> int:
-    """The atoms that more than one block mentions, as a bit set."""
-    seen = shared = 0
+def _shared(nodes: list[Node]) -> set[int]:
+    """The registers that more than one block mentions."""
+    seen, shared = set[int](), set[int]()
     for block in blocks(nodes):
-        here = 0
-        for group in block.packets or block.groups:
-            for step in group:
-                for atom, _ in step.reads:
-                    here |= 1 << atom
-                for atom in step.writes:
-                    here |= 1 << atom
+        here = {atom >> 1 for group in block.packets or block.groups for step in group
+                for atom in (*step.writes, *(atom for atom, _ in step.reads))}  # fmt: skip
         shared |= seen & here
         seen |= here
     return shared
 
 
-def _split(block: Block, before: int, after: int, shared: int, registers: Registers) -> None:
+def _split(block: Block, after: int, shared: set[int], registers: Registers) -> None:
     starts: dict[int, int] = {}
-    for group in block.groups:
-        for step in group:
-            if (register := _defines(step, registers)) >= 0:
-                starts[register] = starts.get(register, 0) + 1
-    names: dict[int, int] = {}
-    left = {r: n for r, n in starts.items() if n > 1 or shared >> 2 * r & 3}
+    made = {id(step): _defines(step, registers) for group in block.groups for step in group}
+    for register in made.values():
+        starts[register] = starts.get(register, 0) + 1
+    starts.pop(-1, None)
+    left = {r: n for r, n in starts.items() if n > 1 or r in shared}
     if not left:
         return
+    names: dict[int, int] = {}
     for group in block.groups:
         fresh: dict[int, int] = {}
         for step in group:
-            register = _defines(step, registers) if step.result >= 0 else -1
+            register = made[id(step)]
             if register in left:
                 fresh[register] = _name(register, left, shared, after, names, registers)
-        for step in group:
-            register = _defines(step, registers) if step.result >= 0 else -1
-            _rename(step, names, fresh.get(register, -1) if register in fresh else -1)
+        if names or fresh:
+            for step in group:
+                _rename(step, names, fresh.get(made[id(step)], -1))
         names.update(fresh)
 
 
-def _name(register: int, left: dict[int, int], shared: int, after: int, names: Mapping[int, int],
-          registers: Registers) -> int:  # fmt: skip
+def _name(register: int, left: dict[int, int], shared: set[int], after: int,
+          names: Mapping[int, int], registers: Registers) -> int:  # fmt: skip
     """The number of the register's next value in the block."""
     left[register] -= 1
     if left[register] == 0 and after >> 2 * register & 3:
         return register
-    if register not in names and not shared >> 2 * register & 3:
+    if register not in names and register not in shared:
         return register
     return registers.new(registers.kinds[register]) >> 2
 
