@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import gcd
 
-from ..tir.expr import Expr, make, walk
+from ..tir.expr import Expr, make
 from ..tir.linear import Linear, linear
 from ..tir.stmt import (
     Alloc,
@@ -87,13 +87,20 @@ class Builder:
 
     def _find_vectors(self, stmt: Stmt) -> None:
         """Register buffers that any access reads or writes by whole vectors."""
+        stack: list[Expr] = []
         for node in walk_stmt(stmt):
             if isinstance(node, Store):
                 if node.value.type.lanes > 1:
                     self.vectors.add(node.buffer.name)
-                for part in walk(node.value):
-                    if part.op == "load" and part.type.lanes > 1:
-                        self.vectors.add(part.attr.name)
+                stack.append(node.value)
+        seen: set[Expr] = set()
+        while stack:
+            part = stack.pop()
+            if part.op == "load" and part.type.lanes > 1:
+                self.vectors.add(part.attr.name)
+            fresh = [arg for arg in part.args if arg not in seen]
+            seen.update(fresh)
+            stack.extend(fresh)
 
     def _phases(self, stmt: Stmt) -> list[Phase]:
         phases: list[Phase] = []

@@ -19,7 +19,7 @@ from .errors import SelectError
 from .instruction import Instruction, Register, register_class
 from .legalize import size_of
 from .program import Address, Half, Item, Op, Operand, Reg
-from .scalars import promote
+from .scalars import Promoter
 from .select import Cover, Selector
 
 Unit = tuple[str, int]
@@ -63,6 +63,7 @@ class Emitter:
         self.counters: dict[str, _Counter] = {}
         self.pending: list[Op] = []  # address arithmetic that the next region begins with
         self.count = 0
+        self.promote = Promoter()
         self._start({}, {})
 
     def _start(self, uses: Mapping[Expr, int], values: Mapping[Unit, Expr]) -> None:
@@ -94,8 +95,8 @@ class Emitter:
         self, effects: list[tuple[Address, Expr]], values: Mapping[Unit, Expr]
     ) -> list[Item]:
         """The code that performs the stores in order and gives the units their new values."""
-        stores = [(where, _stored(value)) for where, value in effects]
-        finals = {u: promote(v) for u, v in values.items()}
+        stores = [(where, self._stored(value)) for where, value in effects]
+        finals = {u: self.promote(v) for u, v in values.items()}
         self._start(_count([v for _, v in stores] + list(finals.values())), finals)
         self.code.extend(self.pending)
         self.pending = []
@@ -112,7 +113,7 @@ class Emitter:
     def index(self, scalar: Callable[[Expr], Expr], form: Linear) -> Reg:
         """A byte offset that is not linear in the loops, in a register."""
         code, made, uses = self.code, self.made, self.uses
-        value = promote(scalar(from_linear(form)))
+        value = self.promote(scalar(from_linear(form)))
         self._start(_count([value]), {})
         found = self.operand(value)
         self.pending.extend(self.code)
@@ -125,6 +126,15 @@ class Emitter:
         if unit not in self.units:
             self.units[unit] = self.fresh(register_class(kind))
         return self.units[unit]
+
+    def _stored(self, value: Expr) -> Expr:
+        """What a store needs of a scalar: its low bits, so a narrowing cast falls away."""
+        if value.type.lanes == 1 and value.op == "cast" and value.type.bits <= 32:
+            inner = self.promote(value.args[0])
+            if inner.type.bits == 32:
+                return Expr("stored", value.type, (inner,))
+        fresh = self.promote(value)
+        return Expr("stored", value.type, (fresh,)) if fresh.type != value.type else fresh
 
     def _store(self, where: Address, value: Expr) -> None:
         data = self.operand(value.args[0] if value.op == "stored" else value)
@@ -164,7 +174,7 @@ class Emitter:
         if smaller is None:
             raise SelectError(f"select: no instruction computes {node.op} of type {node.type}"
                               f" from {', '.join(str(a.type) for a in node.args)}")  # fmt: skip
-        return self.operand(promote(smaller))
+        return self.operand(self.promote(smaller))
 
     def _users(self, node: Expr) -> int:
         """Users of a value; one that fits no register cannot be shared and counts none."""
@@ -198,7 +208,7 @@ class Emitter:
         return counter.register
 
     def _splat(self, node: Expr) -> Reg:
-        value = self.operand(promote(Expr("cast", i32, node.args)))
+        value = self.operand(self.promote(Expr("cast", i32, node.args)))
         result = self.fresh(Register.VECTOR)
         self.code.append(Op(self.rows.splat(node.type.bits), result, (value,)))
         return result
@@ -243,16 +253,6 @@ def _word(value: int, bits: int) -> int:
     """A 32-bit word that holds ``value`` in each of its lanes, as a signed number."""
     word = sum((value & ((1 << bits) - 1)) << shift for shift in range(0, 32, bits))
     return word - (1 << 32) if word >> 31 else word
-
-
-def _stored(value: Expr) -> Expr:
-    """What a store needs of a scalar: its low bits, so a narrowing cast falls away."""
-    if value.type.lanes == 1 and value.op == "cast" and value.type.bits <= 32:
-        inner = promote(value.args[0])
-        if inner.type.bits == 32:
-            return Expr("stored", value.type, (inner,))
-    fresh = promote(value)
-    return Expr("stored", value.type, (fresh,)) if fresh.type != value.type else fresh
 
 
 def _count(roots: list[Expr]) -> dict[Expr, int]:

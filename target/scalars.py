@@ -7,32 +7,28 @@ sat_cast(u8, x)                          becomes clamp(x, 0, 255)
 
 from __future__ import annotations
 
-from ..tir.expr import Expr, clamp, const, make, transform
+from ..tir.expr import Expr, clamp, const, make, rebuild
 from ..tir.types import Type, i32, i64
 
 _SATURATING = {"sat_add": "add", "sat_sub": "sub"}
 _WIDENING = {"widening_add": "add", "widening_sub": "sub", "widening_mul": "mul"}
 
 
-def promote(root: Expr) -> Expr:
-    """``root`` with its scalar parts as i32, i64 and bool values; vectors stay as they are."""
-    if root.type.lanes != 1 and not any(arg.type.lanes == 1 for arg in root.args):
-        return root if not _has_scalar(root) else transform(root, _vector_part)
-    return transform(root, _promoted)
+class Promoter:
+    """Promotes the expressions of a region; what they share is done once."""
 
+    def __init__(self) -> None:
+        self.done: dict[Expr, Expr] = {}
 
-def _has_scalar(root: Expr) -> bool:
-    return any(node.type.lanes == 1 and node.type.bits < 32 for node in _nodes(root))
-
-
-def _nodes(root: Expr) -> list[Expr]:
-    from ..tir.expr import walk
-
-    return list(walk(root))
-
-
-def _vector_part(node: Expr) -> Expr | None:
-    return None
+    def __call__(self, root: Expr) -> Expr:
+        """``root`` with its scalar parts as i32, i64 and bool values; vectors stay as they are."""
+        found = self.done.get(root)
+        if found is None:
+            args = tuple([self(arg) for arg in root.args])
+            fresh = rebuild(root, args)
+            changed = _promoted(fresh)
+            found = self.done[root] = fresh if changed is None else changed
+        return found
 
 
 def _promoted(node: Expr) -> Expr | None:

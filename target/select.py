@@ -71,7 +71,10 @@ class Selector:
         if node.op == "call":
             return Cover(self.by_name[str(node.attr)], node.args, 1)
         best: Cover | None = None
+        arms = tuple([arg.op for arg in node.args])
         for row in self.by_root.get((node.op, node.type), ()):
+            if not _may_match(row, arms):
+                continue
             found = self._match_row(row, node, users)
             if found is not None and (best is None or _better(found, best)):
                 best = found
@@ -134,6 +137,19 @@ def _rank(cover: Cover) -> tuple[int, int, int]:
     unit = cover.row.unit[0][1]
     registers = sum(p.register is not Register.IMMEDIATE for p in cover.row.parameters)
     return -cover.inside, _UNIT_COST.get(unit, 1), registers
+
+
+@cache
+def _may_match(row: Instruction, arms: tuple[str, ...]) -> bool:
+    """Whether the operators right below the root agree, in one order or the other."""
+    assert row.body is not None
+    wanted = [arg.op for arg in row.body.args]
+
+    def agree(order: list[str]) -> bool:
+        pairs = zip(order, arms, strict=False)
+        return all(w in ("var", a) or a == "const" for w, a in pairs)
+
+    return agree(wanted) or (OPS[row.body.op].commutes and agree(wanted[::-1]))
 
 
 def _loose(row: Instruction) -> bool:

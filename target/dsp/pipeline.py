@@ -12,7 +12,7 @@ from ...tir.passes.flatten import flatten_buffers
 from ...tir.passes.simplify import simplify_func
 from ...tir.passes.unroll import unroll_loops
 from ...tir.passes.vectorize import vectorize_loops
-from ...tir.stmt import PrimFunc
+from ...tir.stmt import Block, PrimFunc, walk_stmt
 from ..build import Builder
 from ..program import Program
 from .machine import Machine
@@ -26,12 +26,17 @@ PASSES: tuple[Callable[[PrimFunc], PrimFunc], ...] = (
     unroll_loops,
 )
 
+_OF_BLOCKS = (lower_blocks, simplify_func)  # done where operands were placed before
+
 Dump = Callable[[int, str, PrimFunc], None]
 
 
 def lower(func: PrimFunc, dump: Dump | None = None) -> PrimFunc:
     """``func`` after all passes; ``dump(number, pass name, kernel)`` sees each step."""
+    blocks = any(isinstance(stmt, Block) for stmt in walk_stmt(func.body))
     for number, run in enumerate(PASSES, 1):
+        if run in _OF_BLOCKS and not blocks:
+            continue
         func = run(func)
         if dump is not None:
             dump(number, run.__name__, func)

@@ -2,46 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from ..expr import Expr, const, substitute, transform
-from ..linear import canonical
-from ..stmt import For, LoopKind, PrimFunc, Stmt, Store, children, map_exprs, rebuild_stmt, seq
+from ..expr import Expr, const, rebuild
+from ..linear import Linear, from_linear, linear
+from ..stmt import For, If, LoopKind, PrimFunc, Stmt, Store, children, map_exprs, rebuild_stmt, seq
 from ..types import i32
+
+Values = Mapping[Expr, int]
 
 
 def unroll_loops(func: PrimFunc) -> PrimFunc:
     """``func`` without unrolled loops, nor loops of one step; indices in canonical form."""
-    return func.with_body(_unroll(func.body, {}))
+    return func.with_body(_Unroller().stmt(func.body, {}))
 
 
-def _unroll(stmt: Stmt, values: dict[Expr, Expr]) -> Stmt:
-    if isinstance(stmt, For) and (stmt.kind is LoopKind.UNROLLED or stmt.extent == 1):
-        return seq(
-            *(_unroll(stmt.body, {**values, stmt.axis: const(i, i32)}) for i in range(stmt.extent))
-        )
-    below = children(stmt)
-    fresh = rebuild_stmt(stmt, tuple(_unroll(c, values) for c in below)) if below else stmt
-    return _substituted(fresh, values) if values and not below else _headed(fresh, values)
+class _Unroller:
+    """Replaces axes by numbers; what does not mention an axis that differs is done once."""
 
+    def __init__(self) -> None:
+        self.done: dict[tuple[object, ...], Expr] = {}
+        self.mentioned: dict[Expr, tuple[Expr, ...]] = {}
 
-def _headed(stmt: Stmt, values: dict[Expr, Expr]) -> Stmt:
-    """The expressions that a statement with others below it holds itself."""
-    if not values or isinstance(stmt, For) or not hasattr(stmt, "condition"):
-        return stmt
-    return replace(stmt, condition=substitute(stmt.condition, values))
+    def stmt(self, stmt: Stmt, values: Values) -> Stmt:
+        if isinstance(stmt, For) and (stmt.kind is LoopKind.UNROLLED or stmt.extent == 1):
+            steps = (self.stmt(stmt.body, {**values, stmt.axis: i}) for i in range(stmt.extent))
+            return seq(*steps)
+        below = children(stmt)
+        if below:
+            fresh = rebuild_stmt(stmt, tuple(self.stmt(child, values) for child in below))
+            if isinstance(fresh, If):
+                return replace(fresh, condition=self.expr(fresh.condition, values))
+            return fresh
+        if isinstance(stmt, Store):
+            index = tuple(self.index(i, values) for i in stmt.index)
+            return replace(stmt, index=index, value=self.expr(stmt.value, values))
+        return map_exprs(stmt, lambda e: self.expr(e, values))
 
+    def expr(self, node: Expr, values: Values) -> Expr:
+        """``node`` with numbers for its axes, indices of loads in canonical form."""
+        used = self.axes(node)
+        key = (node, *(values.get(axis) for axis in used))
+        found = self.done.get(key)
+        if found is None:
+            found = self.done[key] = self._expr(node, values)
+        return found
 
-def _substituted(stmt: Stmt, values: dict[Expr, Expr]) -> Stmt:
-    def expr(root: Expr) -> Expr:
-        return transform(root, change)
-
-    def change(node: Expr) -> Expr | None:
+    def _expr(self, node: Expr, values: Values) -> Expr:
         if node.op == "load":
-            return Expr("load", node.type, tuple(canonical(a) for a in node.args), node.attr)
-        return values.get(node)
+            return rebuild(node, tuple(self.index(i, values) for i in node.args))
+        if node.op == "var":
+            return const(values[node], i32) if node in values else node
+        return rebuild(node, tuple(self.expr(arg, values) for arg in node.args))
 
-    fresh = map_exprs(stmt, expr)
-    if isinstance(fresh, Store):
-        return replace(fresh, index=tuple(canonical(i) for i in fresh.index))
-    return fresh
+    def index(self, node: Expr, values: Values) -> Expr:
+        form = linear(node)
+        total = Linear({}, form.constant)
+        for atom, coefficient in form.terms.items():
+            if atom in values:
+                total = Linear(total.terms, total.constant + coefficient * values[atom])
+            elif atom.op == "var":
+                total = Linear({**total.terms, atom: coefficient}, total.constant)
+            else:
+                total = total.plus(linear(self.expr(atom, values)), coefficient)
+        return from_linear(total)
+
+    def axes(self, node: Expr) -> tuple[Expr, ...]:
+        found = self.mentioned.get(node)
+        if found is None:
+            if node.op == "var":
+                found = (node,)
+            else:
+                found = tuple(dict.fromkeys(v for arg in node.args for v in self.axes(arg)))
+            self.mentioned[node] = found
+        return found
