@@ -15,8 +15,7 @@ def annotate(state: State, place: Loop | BlockName, key: str, value: object) -> 
         raise refusal("annotate", "a note must be a number, a string, a tuple of them or None",
                       repr(value))  # fmt: skip
     name = str(place)
-    path = state.block("annotate", name)[1] if name in state.places.blocks else None
-    path = path or state.loop("annotate", name)
+    path = state.places.block(name) or state.loop("annotate", name)
     node = path[-1]
     assert isinstance(node, For | Block)
     notes = [(k, v) for k, v in node.annotations if k != key]

@@ -5,8 +5,8 @@
                                                  wait(token)
                                                  use t[i % 2]
 
-``double_buffer`` leaves a note on the block; the copies are made when the function is taken from the
-schedule, after local buffers have found their places.
+``double_buffer`` leaves a note on the block; the copies are made when the function is taken from
+the schedule, after local buffers have found their places.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from .build import (
 )
 from .errors import refusal
 from .layout import SCOPES
-from .region import runs_whole
+from .region import check_whole, runs_whole
 from .state import BlockName, State
 from .tree import blocks_below
 
@@ -69,6 +69,7 @@ def cache_write(state: State, block: BlockName, buffer: str, scope: str) -> str:
     store = store_of(node)
     if store is None or store.buffer.name != buffer:
         raise refusal("cache_write", "the block's body must be a store to the buffer", buffer, node)
+    check_whole("cache_write", node, state)
     others = [
         b.name
         for b in blocks_below(top_of(path)[-1])

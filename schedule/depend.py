@@ -56,14 +56,14 @@ def check_reorder(state: State, chain: Sequence[For], order: Sequence[For]) -> N
 
 
 def _check_one(state: State, block: Block, axes: dict[Expr, int], place: For) -> None:
-    if is_map(block) or (is_reduction(block) and _once(block, axes)):
+    if is_map(block) or (is_reduction(block) and runs_once(block, axes)):
         return
     if not _apart(state, [block], None, axes):
         raise refusal("reorder", "a block must store each element once, or be a reduction by an "
-                      "associative operator", f"block {block.name}", place)  # fmt: skip
+                      "associative operator", f"{block.name}, which is neither", place)  # fmt: skip
 
 
-def _once(block: Block, axes: dict[Expr, int]) -> bool:
+def runs_once(block: Block, axes: dict[Expr, int]) -> bool:
     """Whether different iterations of ``axes`` are different instances, the others standing."""
     index = []
     for it in block.iters:
@@ -107,7 +107,11 @@ def check_parallel(state: State, path: Path) -> None:
     loop = path[-1]
     assert isinstance(loop, For)
     blocks = list(blocks_below(loop.body))
-    if len(blocks) == 1 and is_map(blocks[0]) and _once(blocks[0], _below(state, blocks[0], loop)):
+    if (
+        len(blocks) == 1
+        and is_map(blocks[0])
+        and runs_once(blocks[0], _below(state, blocks[0], loop))
+    ):
         return
     axes = {loop.axis: loop.extent}
     for block in blocks:

@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ..tir.expr import Expr, const, transform
+from ..tir.script.show import show_expr
 from ..tir.stmt import Alloc, Block, Stmt, Store, map_exprs, transform_stmt
 from ..tir.types import i32
 from .blocks import is_map, store_of
 from .errors import ScheduleError, refusal
 from .index import bounds, simplify
+from .region import check_whole
 from .stages import check_inputs, check_result_unread
 from .state import BlockName, State, conjuncts, is_domain_guard
 
@@ -48,7 +50,7 @@ def _map_store(operation: str, state: State, block: Block) -> Store:
     guards = [p for p in conjuncts(block.where) if not is_domain_guard(p, block.iters)]
     if store is None or not is_map(block) or guards:
         raise refusal(operation, "the block must store each element once, from its iters alone",
-                      block.name, block)  # fmt: skip
+                      f"{block.name}, which does not", block)  # fmt: skip
     writers = [b.name for b, _ in state.writers(store.buffer.name)]
     if writers != [block.name]:
         raise refusal(operation, "the block must be the only writer of its buffer",
@@ -62,7 +64,7 @@ def _plain_axes(operation: str, block: Block, index: tuple[Expr, ...]) -> list[E
     axes: list[Expr | None] = []
     for expr in index:
         if expr not in known and not (expr.is_const and expr.attr == 0):
-            raise refusal(operation, "each index must be an iter", repr(expr), block,
+            raise refusal(operation, "each index must be an iter", show_expr(expr), block,
                           "Use it before transform_layout.")  # fmt: skip
         axes.append(expr if expr in known else None)
     return axes
@@ -122,6 +124,7 @@ def reverse_compute_inline(state: State, block: BlockName) -> None:
     store = _map_store(operation, state, consumer)
     producer, read, source = _only_producer(operation, state, consumer)
     check_result_unread(operation, state, consumer, producer)
+    check_whole(operation, consumer, state)
     axes = _plain_axes(operation, consumer, read)
     here = {it.axis: it.extent for it in producer.iters}
     values: dict[Expr, Expr] = {}
@@ -132,7 +135,7 @@ def reverse_compute_inline(state: State, block: BlockName) -> None:
         _, high = bounds(expr, here)
         if axis in values or high is None or high >= extent:
             raise refusal(operation, "the consumer must read all that the producer stores, each "
-                          "element at its own iters", repr(expr), consumer)  # fmt: skip
+                          "element at its own iters", show_expr(expr), consumer)  # fmt: skip
         values[axis] = expr
     idle = [it.axis for it in consumer.iters if it.extent > 1 and it.axis not in values]
     if idle:

@@ -86,7 +86,7 @@ def _size(expr: Expr, extents: Extents, old: Buffer) -> int:
     low, high = bounds(expr, extents)
     if low is None or high is None or low < 0:
         raise refusal("transform_layout", "each new index must have a least value of 0 or more",
-                      show_expr(expr))  # fmt: skip
+                      _shown((expr,), tuple(extents)))  # fmt: skip
     return high + 1
 
 

@@ -162,7 +162,7 @@ def fuse(state: State, loops: tuple[Loop, ...]) -> str:
         roles = [loop_roles(block, item.axis) for item in chain]
         if any(s for s, _ in roles) and any(r for _, r in roles):
             raise refusal("fuse", "the loops must be all spatial or all reductions",
-                          "both, to " + block.name, chain[0])  # fmt: skip
+                          f"both in {block.name}", chain[0])  # fmt: skip
     if len(chain) == 1:
         return str(chain[0].axis.attr)
     extent = prod(loop.extent for loop in chain)

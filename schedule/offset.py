@@ -96,7 +96,9 @@ def _operands(state: State, block: Block, buffer: str) -> tuple[Reduction, Expr]
                       f"{buffer}: {weights.type}")  # fmt: skip
     users = [b.name for b, _ in state.placed() if state.accesses(b).of(buffer)]
     if users != [block.name]:
-        raise refusal("offset_operand", "only the block may read the operand", ", ".join(users))
+        raise refusal(
+            "offset_operand", "only the block may read the operand", ", ".join(users), block
+        )
     found = reduction_of(block)
     if found is None or found.op != "add" or found.init is None or found.value.op != "mul":
         raise refusal("offset_operand", RULE, "another body", block)

@@ -6,6 +6,7 @@ from ..tir.expr import Expr
 from ..tir.stmt import Alloc, For, If, PrimFunc, Seq, Stmt, Store, walk_stmt
 from .errors import refusal
 from .index import axes_in
+from .region import runs_whole
 from .state import State, replace_axes
 from .tree import below, blocks_below
 
@@ -18,6 +19,7 @@ def prepare(func: PrimFunc) -> State:
     state.names.update(b.name for b in state.locals())
     _check_blocks(func.body)
     state.body = _renamed(func.body, {}, state)
+    state.partial = frozenset(b.name for b, _ in state.placed() if not runs_whole(b, state))
     return state
 
 
@@ -43,7 +45,8 @@ def _check_blocks(root: Stmt) -> None:
     seen: set[str] = set()
     for block in blocks_below(root):
         if block.name in seen:
-            raise refusal("Schedule", "each block must have a name of its own", block.name, block)
+            raise refusal("Schedule", "each block must have a name of its own",
+                          f"{block.name} twice", block)  # fmt: skip
         seen.add(block.name)
         known = {it.axis for it in block.iters}
         known |= {n.axis for n in walk_stmt(block) if isinstance(n, For)}

@@ -9,11 +9,13 @@ rfactor("sum", "k_0"):    for k_0: for k_1: r[k_0, i] += x[...]   block "sum_rf"
 from __future__ import annotations
 
 from dataclasses import replace
+from math import gcd
 
-from ..tir.expr import Expr, as_expr, const, load, make, substitute, var
+from ..tir.expr import Expr, const, load, make, substitute, var
 from ..tir.linear import Linear, from_linear, linear
+from ..tir.script.show import show_expr
 from ..tir.stmt import Block, Buffer, For, Iter, Stmt, Store
-from ..tir.types import Type
+from ..tir.types import Type, i32
 from .blocks import Reduction, init_reads, is_reduction, reduction_of
 from .build import (
     allocate,
@@ -25,9 +27,10 @@ from .build import (
     put_before,
     top_of,
 )
+from .depend import runs_once
 from .errors import refusal
-from .index import axes_in, bounds
-from .region import runs_whole
+from .index import axes_in
+from .region import check_whole, runs_whole, span_of
 from .state import BlockName, Loop, State, conjoin, conjuncts, replace_axes
 from .tree import blocks_below, loops_of
 
@@ -54,10 +57,13 @@ def decompose_reduction(state: State, block: BlockName, loop: Loop) -> str:
     if spatial & reducing:
         raise refusal(operation, "each loop must be spatial or a reduction", "one that is both",
                       node)  # fmt: skip
+    if not runs_once(node, {item.axis: item.extent for item in loops[place:]}):
+        raise refusal(operation, "each step of the reduction must run once below the loop",
+                      f"{node.name}, computed again", at, "Take an inner loop.")  # fmt: skip
     _check_init_ready(state, node, at)
     kept = [item for item in loops[place:] if item.axis in spatial]
     name = state.fresh(f"{node.name}_init")
-    guards = _spatial_guards(operation, node, reducing)
+    guards = _first_guards(node, reducing)
     first: Stmt = Block(name, tuple(it for it in node.iters if not it.reduce), node.init,
                         where=conjoin(guards))  # fmt: skip
     values: dict[Expr, Expr] = {
@@ -77,8 +83,13 @@ def _check_init_ready(state: State, block: Block, at: Stmt) -> None:
     for other in blocks_below(at):
         for access in state.accesses(other).writes:
             if access.buffer.name in wanted and other.name != block.name:
-                raise refusal("decompose_reduction", "what the init reads must be ready before the "
-                              "loop", f"{access.buffer.name}, which {other.name} writes", at)  # fmt: skip
+                came = f"{access.buffer.name}, which {other.name} writes"
+                raise refusal(
+                    "decompose_reduction",
+                    "the init's inputs must be ready before the loop",
+                    came,
+                    at,
+                )
 
 
 def _axes_of(block: Block, reduce: bool) -> frozenset[Expr]:
@@ -87,17 +98,18 @@ def _axes_of(block: Block, reduce: bool) -> frozenset[Expr]:
     )
 
 
-def _spatial_guards(operation: str, block: Block, reducing: frozenset[Expr]) -> list[Expr]:
-    """The guards that the init needs; those that keep a reduce iter in its range hold at 0."""
-    reduce_iters = {it.axis for it in block.iters if it.reduce}
-    kept = []
-    for part in conjuncts(block.where):
-        axes = axes_in(part)
-        if axes & reducing:
-            raise refusal(operation, "a guard must speak of one iter", repr(part), block)
-        if not axes & reduce_iters:
-            kept.append(part)
-    return kept
+def _first_guards(block: Block, reducing: frozenset[Expr]) -> list[Expr]:
+    """The guards as they stand at the reduction's first step, where the init runs."""
+    zero = const(0, i32)
+    first = {it.axis: zero for it in block.iters if it.reduce} | {axis: zero for axis in reducing}
+    parts = [substitute(part, first) for part in conjuncts(block.where)]
+    return [part for part in parts if axes_in(part) or not _true(part)]
+
+
+def _true(part: Expr) -> bool:
+    """Whether a comparison of constants holds."""
+    a, b = (linear(arg).constant for arg in part.args)
+    return a < b if part.op == "lt" else a <= b
 
 
 def rfactor(state: State, block: BlockName, loop: Loop) -> str:
@@ -110,6 +122,7 @@ def rfactor(state: State, block: BlockName, loop: Loop) -> str:
     if found is None or found.init is None or not is_reduction(node):
         raise refusal(operation, "the block must be a reduction with an init", node.name, node)
     assert isinstance(at, For)
+    check_whole(operation, node, state)
     split = _factored(state, node, at)
     readers = [b.name for b in blocks_below(top_of(path)[-1])
                if b.name != node.name and state.accesses(b).of(found.buffer.name)]  # fmt: skip
@@ -135,16 +148,15 @@ def _factored(state: State, block: Block, loop: For) -> tuple[Iter, int, Expr]:
     """The reduce iter that the loop drives, by which factor, and the rest of its binding."""
     driven = [it for it in block.iters if loop.axis in axes_in(it.binding)]
     form = linear(driven[0].binding) if driven else None
-    if form is None or len(driven) != 1 or not driven[0].reduce or loop.axis not in form.terms:
+    atoms = set() if form is None else {a for a in form.terms if loop.axis in axes_in(a)}
+    if form is None or len(driven) != 1 or not driven[0].reduce or atoms != {loop.axis}:
         raise refusal("rfactor", "the loop must drive one reduce iter", str(loop.axis.attr), loop)
     guards = [p for p in conjuncts(block.where)
               if axes_in(p) & {driven[0].axis, loop.axis}]  # fmt: skip
     if guards:
-        raise refusal("rfactor", "the reduction must not be guarded", repr(guards[0]), loop,
+        raise refusal("rfactor", "the reduction must not be guarded", show_expr(guards[0]), loop,
                       "Split it by factors that divide, or with tail=\"peel\".")  # fmt: skip
     rest = Linear({a: c for a, c in form.terms.items() if a is not loop.axis}, form.constant)
-    if any(loop.axis in axes_in(a) for a in rest.terms) or rest.constant:
-        raise refusal("rfactor", "the loop must drive one reduce iter", str(loop.axis.attr), loop)
     return driven[0], form.terms[loop.axis], from_linear(rest)
 
 
@@ -160,8 +172,9 @@ def _partial_block(
         if old.axis is not it.axis:
             iters.append(old)
         elif not rest.is_const:
-            iters.append(replace(old, extent=_reach(rest, state), binding=rest))
-            value = value + old.axis
+            step, inner, extent = _dense(rest, it, state)
+            iters.append(replace(old, extent=extent, binding=inner))
+            value = value + old.axis * step
     term = substitute(found.value, {it.axis: value})
     index = (part, *found.index)
     if not any(new.reduce for new in iters):
@@ -173,11 +186,14 @@ def _partial_block(
                    body=Store(partial, index, body))  # fmt: skip
 
 
-def _reach(rest: Expr, state: State) -> int:
-    """How many values the rest of the iter takes."""
-    _, high = bounds(rest, state.extents)
-    assert high is not None
-    return high + 1
+def _dense(rest: Expr, it: Iter, state: State) -> tuple[int, Expr, int]:
+    """``rest`` as step * inner where inner takes each of its values 0 .. extent-1."""
+    form = linear(rest)
+    step = gcd(*form.terms.values())
+    inner = from_linear(Linear({a: c // step for a, c in form.terms.items()}, 0))
+    span = span_of(inner, set(), state.extents)
+    assert span is not None and span.dense, "a block that runs whole takes every step"
+    return step, inner, span.extent
 
 
 def _neutral(op: str, kind: Type) -> int:
@@ -191,5 +207,5 @@ def _joining_block(state: State, block: Block, found: Reduction, partial: Buffer
     part = load(partial, iters[-1].axis, *found.index)
     body = make(found.op, load(found.buffer, *found.index), part)
     assert found.init is not None
-    return Block(block.name, iters, Store(found.buffer, found.index, body),
-                 Store(found.buffer, found.index, as_expr(found.init, found.buffer.type)))  # fmt: skip
+    init = Store(found.buffer, found.index, found.init)
+    return Block(block.name, iters, Store(found.buffer, found.index, body), init)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ..tir.expr import Expr, rebuild
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block
+from .errors import refusal
 from .index import Extents, axes_in, bounds, simplify
 from .state import Access, State
 
@@ -145,6 +146,13 @@ def runs_whole(block: Block, state: State) -> bool:
         s is not None and s.dense and s.start.constant <= 0 and s.start.constant + s.extent >= n
         for s, n in zip(spans, (it.extent for it in block.iters), strict=True)
     )
+
+
+def check_whole(operation: str, block: Block, state: State) -> None:
+    """ScheduleError unless new loops over the iters' extents run just what the block's loops do."""
+    if block.name in state.partial:
+        raise refusal(operation, "the block's loops must run each value of each iter",
+                      f"{block.name}, whose loops leave some out", block)  # fmt: skip
 
 
 def start_of(span: Span) -> Expr:

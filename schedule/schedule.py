@@ -105,8 +105,10 @@ class Schedule:
         ``tail``: ``exact`` wants factors that divide; ``guard`` guards the last step; ``peel``
         returns a further loop for the rest, if there is any, whose blocks are named ``*_tail``.
         """
-        names = self._apply("split", lambda s: loops.split(s, loop, tuple(factors), tail),
-                            loop, tuple(factors), tail=None if tail == "exact" else tail)  # fmt: skip
+        sizes, note = tuple(factors), None if tail == "exact" else tail
+        names = self._apply(
+            "split", lambda s: loops.split(s, loop, sizes, tail), loop, sizes, tail=note
+        )
         return [LoopRef(name) for name in names]
 
     def fuse(self, *loop: Loop) -> LoopRef:

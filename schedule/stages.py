@@ -3,7 +3,7 @@
     for i: p[i] = f(i)                 compute_at("p", "i_0"):    for i_0: for i: p[i] = f(i)
     for i_0: for i_1: c[...] = p[...]                                     for i_1: c[...] = p[...]
 
-The block's loops are made anew: a loop an iter, over the box that the other blocks need or have made.
+The block's loops are made anew: a loop an iter, over the box that the others need or have made.
 Buffers keep their logical shape meanwhile; ``storage.compact`` shrinks them.
 """
 
@@ -20,7 +20,7 @@ from ..tir.types import i32
 from .blocks import init_reads, is_map, is_reduction
 from .errors import refusal
 from .index import axes_in, digits_of, simplify
-from .region import Box, Span, box_of, inside, joined_box, separated, start_of, union
+from .region import Box, Span, box_of, check_whole, inside, joined_box, separated, start_of, union
 from .state import (
     BlockName,
     Loop,
@@ -43,13 +43,13 @@ def compute_at(state: State, block: BlockName, loop: Loop) -> None:
     assert isinstance(at, For)
     buffer = _moved_output("compute_at", state, producer, at)
     if not (is_map(producer) or (is_reduction(producer) and producer.init is not None)):
-        raise refusal("compute_at", "the block must be a map or a reduction with an init, for it "
-                      "may run more than once", producer.name, producer)  # fmt: skip
+        rule = "the block must be a map or a reduction with an init, for it may run more than once"
+        raise refusal("compute_at", rule, f"{producer.name}, which is neither", producer)
     readers = state.readers(buffer)
     inside = {b.name for b in blocks_below(at.body)}
     strangers = [b.name for b, _ in readers if b.name not in inside]
     if strangers or not readers:
-        came = ", ".join(strangers) or "no consumer"
+        came = f"{', '.join(strangers)} outside" if strangers else "no consumer"
         raise refusal("compute_at", "all consumers must stand below the loop", came, at)
     check_inputs("compute_at", state, producer)
     for consumer, _ in readers:
@@ -66,6 +66,7 @@ def compute_at(state: State, block: BlockName, loop: Loop) -> None:
     index = state.accesses(producer).writes[0].index
     ranges = ranges_for(producer.iters, index, need)
     names = {b.name for b, _ in readers}
+    _check_ready(state, producer, at, names)
     fresh = renest(state, producer, ranges)
     _move(state, path, str(at.axis.attr), fresh, names, before=True)
 
@@ -73,16 +74,38 @@ def compute_at(state: State, block: BlockName, loop: Loop) -> None:
 def _moved_output(operation: str, state: State, block: Block, at: For) -> str:
     """The local buffer that only ``block`` writes."""
     if any(b.name == block.name for b in blocks_below(at.body)) and operation != "compute_at":
-        raise refusal(operation, "the block must not stand below the loop yet", block.name, at)
+        raise refusal(operation, "the block must not stand below the loop yet",
+                      f"{block.name} below it", at)  # fmt: skip
     names = {a.buffer.name for a in state.accesses(block).writes}
     name = min(names)
-    if len(names) > 1 or [b.name for b, _ in state.writers(name)] != [block.name]:
-        raise refusal(operation, "the block must be the only writer of one buffer",
-                      ", ".join(sorted(names)), block)  # fmt: skip
+    writers = [b.name for b, _ in state.writers(name)]
+    if len(names) > 1 or writers != [block.name]:
+        came = f"{', '.join(writers)}, which write {', '.join(sorted(names))}"
+        raise refusal(operation, "the block must be the only writer of one buffer", came, block)
     if operation == "compute_at" and not state.is_local(name):
         raise refusal(operation, "a result of the function must be computed whole", name, block,
                       "Use cache_write first, or reverse_compute_at.")  # fmt: skip
     return name
+
+
+def _parts(at: For) -> list[Stmt]:
+    return list(at.body.stmts) if isinstance(at.body, Seq) else [at.body]
+
+
+def _check_ready(state: State, producer: Block, at: For, consumers: set[str]) -> None:
+    """What the producer reads must be made before its first consumer's part of the loop."""
+    inputs = {a.buffer.name for a in state.accesses(producer).reads}
+    inputs -= {a.buffer.name for a in state.accesses(producer).writes}
+    reached = False
+    for part in _parts(at):
+        blocks = list(blocks_below(part))
+        reached = reached or any(b.name in consumers for b in blocks)
+        for block in blocks if reached else ():
+            late = [a for a in state.accesses(block).writes if a.buffer.name in inputs]
+            if late and block.name != producer.name:
+                rule = "the inputs must be made before the consumer's part of the loop"
+                came = f"{late[0].buffer.name}, which {block.name} writes"
+                raise refusal("compute_at", rule, came, at)
 
 
 def _check_init(consumer: Block, buffer: str, loops: Sequence[For]) -> None:
@@ -107,8 +130,8 @@ def check_inputs(operation: str, state: State, block: Block) -> None:
         elif not before and (
             changed := [a for a in state.accesses(other).writes if a.buffer.name in inputs]
         ):
-            raise refusal(operation, "the inputs must not change after the block",
-                          f"{changed[0].buffer.name}, which {other.name} writes", block)  # fmt: skip
+            came = f"{changed[0].buffer.name}, which {other.name} writes"
+            raise refusal(operation, "the inputs must not change after the block", came, block)
 
 
 def ranges_for(iters: Sequence[Iter], index: Sequence[Expr], box: Box) -> Ranges:
@@ -154,6 +177,7 @@ def _joined(parts: list[tuple[int, int, Span]], extent: int) -> Span | None:
 
 def renest(state: State, block: Block, ranges: Ranges) -> Stmt:
     """``block`` under new loops, one for each iter."""
+    check_whole("compute_at", block, state)
     loops, iters = [], []
     for it in block.iters:
         start, extent = ranges[it.axis]
@@ -162,7 +186,8 @@ def renest(state: State, block: Block, ranges: Ranges) -> Stmt:
         iters.append(replace(it, binding=simplify(start + axis, state.extents)))
     for part in conjuncts(block.where):
         if not is_domain_guard(part, block.iters):
-            raise refusal("compute_at", "a guard must speak of one iter", repr(part), block)
+            raise refusal("compute_at", "the guards must only keep iters in their range",
+                          show_expr(part), block)  # fmt: skip
     guards = [part for it in iters for part in domain_guard(it, state.extents)]
     body: Stmt = replace(block, iters=tuple(iters), where=conjoin(guards))
     for loop in reversed(loops):
@@ -180,7 +205,7 @@ def _move(state: State, path: Path, loop: str, fresh: Stmt, others: set[str], be
         state.gone.pop(str(node.axis.attr), None)
     at = target[-1]
     assert isinstance(at, For)
-    parts: list[Stmt] = list(at.body.stmts) if isinstance(at.body, Seq) else [at.body]
+    parts = _parts(at)
     with_other = [k for k, s in enumerate(parts) if any(b.name in others for b in blocks_below(s))]
     place = with_other[0] if before else with_other[-1] + 1
     parts.insert(place, fresh)
@@ -196,7 +221,8 @@ def reverse_compute_at(state: State, block: BlockName, loop: Loop) -> None:
     assert isinstance(at, For)
     output = _moved_output(operation, state, consumer, at)
     if not (is_map(consumer) or is_reduction(consumer)):
-        raise refusal(operation, "the block must be a map or a reduction", consumer.name, consumer)
+        raise refusal(operation, "the block must be a map or a reduction",
+                      f"{consumer.name}, which is neither", consumer)  # fmt: skip
     outer = [node.axis for node in loops_of(target)]
     made = _made_below(state, consumer, at, outer)
     if not made:
@@ -242,7 +268,7 @@ def _made_below(state: State, consumer: Block, at: For, outer: list[Expr]) -> di
         }
         if strangers:
             raise refusal("reverse_compute_at", "all producers must stand below the loop",
-                          ", ".join(sorted(strangers)), at)  # fmt: skip
+                          f"{', '.join(sorted(strangers))} outside", at)  # fmt: skip
     return made
 
 
@@ -277,7 +303,8 @@ def _check_crossing(
         if accesses.of(output):
             raise refusal(operation, "the result must not be touched before the block",
                           f"{block.name}, which touches {output}", consumer)  # fmt: skip
-    raise refusal(operation, "the block must come after its producers", consumer.name, consumer)
+    raise refusal(operation, "the block must come after its producers",
+                  f"{consumer.name} before them", consumer)  # fmt: skip
 
 
 def _ranges_made(state: State, consumer: Block, made: dict[str, Box]) -> Ranges:

@@ -85,6 +85,7 @@ class State:
     extents: dict[Expr, int] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     gone: dict[str, str] = field(default_factory=dict)
+    partial: frozenset[str] = frozenset()  # blocks that never ran over their iters' extents
     _places: Places | None = None
     _accesses: dict[int, tuple[Stmt, Stmt | None, Accesses]] = field(default_factory=dict)
 
@@ -120,22 +121,25 @@ class State:
     def places(self) -> Places:
         """Where everything stands in the function as it is."""
         if self._places is None or self._places.root is not self.func.body:
-            self._places = Places(self.func.body)
+            self._places = Places(self.func.body, self._places)
         return self._places
 
     def loop(self, operation: str, loop: Loop) -> Path:
         """The path to a loop; ScheduleError where there is none of this name."""
-        name, places = str(loop), self.places
-        if name not in places.loops:
-            raise self._unknown(operation, "loop", name, list(places.loops))
-        return places.path(places.loops[name])
+        path = self.places.loop(str(loop))
+        if path is None:
+            raise self._unknown(operation, "loop", str(loop), self.places.loop_names())
+        return path
 
     def block(self, operation: str, block: BlockName) -> tuple[Block, Path]:
         """A block and the path to it; ScheduleError where there is none of this name."""
-        name, places = str(block), self.places
-        if name not in places.blocks:
-            raise self._unknown(operation, "block", name, list(places.blocks))
-        return places.blocks[name], places.paths[name]
+        path = self.places.block(str(block))
+        if path is None:
+            names = [b.name for b in self.places.blocks()]
+            raise self._unknown(operation, "block", str(block), names)
+        node = path[-1]
+        assert isinstance(node, Block)
+        return node, path
 
     def _unknown(self, operation: str, kind: str, name: str, there: list[str]) -> ScheduleError:
         why = f" (it went with {self.gone[name]})" if name in self.gone else ""
@@ -171,8 +175,7 @@ class State:
 
     def placed(self) -> list[tuple[Block, Path]]:
         """All blocks with their paths, in program order."""
-        places = self.places
-        return [(block, places.paths[name]) for name, block in places.blocks.items()]
+        return self.places.placed()
 
     def accesses(self, block: Block) -> Accesses:
         """What ``block`` reads and writes, kept by the identity of its body."""

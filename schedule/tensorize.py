@@ -1,7 +1,7 @@
 """Claims of instructions: a block's lanes must compute what the instruction's body says.
 
-    sch.vectorize(o, c)                         32 x 4 lanes of  acc += u8 * u8
-    sch.tensorize("conv", "vrmpyub_acc")        acc + group_sum(cast(i32, a) * cast(i32, tile(r, 32)), 4)
+    sch.vectorize(o, c)                       32 x 4 lanes of  acc += u8 * u8
+    sch.tensorize("conv", "vrmpyub_acc")      acc + group_sum(cast(i32, a) * cast(i32, tile(r)), 4)
 
 Both sides are written out lane by lane as scalar expressions and matched: each lane of an operand
 must stand for one element, the same in all result lanes. The claim is left as a note; selection

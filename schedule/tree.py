@@ -19,23 +19,25 @@ def below(node: Stmt) -> tuple[Stmt, ...]:
     return () if isinstance(node, Block) else children(node)
 
 
-class Places:
-    """Where each loop and block of a root stands; made once for a root, which never changes."""
+class Table:
+    """The loops and blocks of one of the function's outermost nests."""
 
-    __slots__ = ("_parents", "blocks", "loops", "paths", "root")
+    __slots__ = ("_parents", "_paths", "blocks", "loops", "top")
 
-    def __init__(self, root: Stmt) -> None:
-        self.root = root
+    def __init__(self, top: Stmt) -> None:
+        self.top = top
         self.loops: dict[str, For] = {}
         self.blocks: dict[str, Block] = {}  # in program order
         self._parents: dict[int, Stmt] = {}
-        self._visit(root)
-        self.paths = {name: self.path(block) for name, block in self.blocks.items()}
+        self._paths: dict[int, Path] = {}
+        self._visit(top)
 
     def _visit(self, node: Stmt) -> None:
-        if isinstance(node, For):
+        while isinstance(node, For):
             self.loops[node.axis.attr] = node
-        elif isinstance(node, Block):
+            self._parents[id(node.body)] = node
+            node = node.body
+        if isinstance(node, Block):
             self.blocks[node.name] = node
             return
         for child in children(node):
@@ -43,13 +45,67 @@ class Places:
             self._visit(child)
 
     def path(self, node: Stmt) -> Path:
-        """The path from the root down to ``node``."""
-        path = [node]
-        while node is not self.root:
-            node = self._parents[id(node)]
-            path.append(node)
-        path.reverse()
-        return path
+        """The path from the nest's outermost statement down to ``node``."""
+        found = self._paths.get(id(node))
+        if found is None:
+            found, at = [node], node
+            while at is not self.top:
+                at = self._parents[id(at)]
+                found.append(at)
+            found.reverse()
+            self._paths[id(node)] = found
+        return found
+
+
+class Places:
+    """Where each loop and block of a root stands. Nests that are in ``before``, the places of an
+    earlier root, are not looked at again."""
+
+    __slots__ = ("_nests", "root")
+
+    def __init__(self, root: Stmt, before: Places | None = None) -> None:
+        self.root = root
+        known = {} if before is None else {id(t.top): t for _, t in before._nests}
+        self._nests: list[tuple[Path, Table]] = []
+        self._visit(root, [], known)
+
+    def _visit(self, node: Stmt, above: Path, known: dict[int, Table]) -> None:
+        if isinstance(node, Alloc | Seq):
+            above = [*above, node]
+            for child in children(node):
+                self._visit(child, above, known)
+        else:
+            table = known.get(id(node))
+            self._nests.append((above, Table(node) if table is None else table))
+
+    def loop(self, name: str) -> Path | None:
+        """The path to a loop."""
+        for above, table in self._nests:
+            if name in table.loops:
+                return above + table.path(table.loops[name])
+        return None
+
+    def block(self, name: str) -> Path | None:
+        """The path to a block."""
+        for above, table in self._nests:
+            if name in table.blocks:
+                return above + table.path(table.blocks[name])
+        return None
+
+    def loop_names(self) -> list[str]:
+        return [name for _, table in self._nests for name in table.loops]
+
+    def blocks(self) -> list[Block]:
+        """The blocks in program order."""
+        return [block for _, table in self._nests for block in table.blocks.values()]
+
+    def placed(self) -> list[tuple[Block, Path]]:
+        """The blocks with their paths, in program order."""
+        return [
+            (block, above + table.path(block))
+            for above, table in self._nests
+            for block in table.blocks.values()
+        ]
 
 
 def swap(path: Path, new: Stmt | None) -> Stmt | None:
