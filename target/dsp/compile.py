@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ..program import Program
 from .allocate import NoRegister, assign, live_around, lives, states
+from .cycles import Walker, calls, cycles
 from .depend import block_edges
 from .expand import Pipeline
 from .listing import Function, Listing
@@ -44,62 +45,78 @@ class _Compiled:
     function: Function
     spills: int
     spill_bytes: int
+    crowded: bool  # slower than it would be with more registers
+
+    def cycles(self, machine: Machine) -> int:
+        """What the thread with the most iterations spends."""
+        count = max(count for _, count in calls(self.function, machine))
+        return cycles(Walker(self.function, machine).run(count))
 
 
 def _phase(program: Program, number: int, table: Table) -> _Compiled:
+    """With invariants before their loops; where that takes too many registers, also without."""
+    first = _attempt(program, number, table, hoisting=True)
+    if isinstance(first, _Compiled) and not first.crowded:
+        return first
+    second = _attempt(program, number, table, hoisting=False)
+    found = [made for made in (first, second) if isinstance(made, _Compiled)]
+    if not found:
+        assert isinstance(second, CompileError)
+        raise second
+    return min(found, key=lambda made: made.cycles(table.machine))
+
+
+def _attempt(program: Program, number: int, table: Table,
+             hoisting: bool) -> _Compiled | CompileError:  # fmt: skip
+    """Compiles again and again, with more registers in memory each time."""
     spilled, spare, pipelined = set[int](), 0, True
     known: dict[str, Schedules] = {}  # of this phase's loops, as long as their steps stay
     for _ in range(_ATTEMPTS):
-        low = Lowering(program, number, table, f"phase_{number}")
+        low = Lowering(program, number, table, hoisting)
         split_webs(low.nodes, live_around(low.nodes), low.registers)
         area = Area(low)
         area.spill(spilled)
-        cost = costs(low.nodes)
         kept = frozenset({*low.registers.fixed, *area.fresh})
-        room = Room(table.machine, low.registers, spare, cost, kept, low.link >> 2)
+        room = Room(table.machine, low.registers, spare, costs(low.nodes), kept, low.link >> 2)
+        loops = Pipeline(low, room, known)
         try:
-            real = _pack(low, table, room, known if pipelined else None)
+            real = _pack(low, room, loops if pipelined else None)
         except Crowded as more:
-            spilled |= more.victims
-            known = {}
-        except CompileError:
+            spilled, known = spilled | more.victims, {}
+        except CompileError as error:
             if not pipelined:
-                raise
+                return error
             pipelined = False
         except NoRegister as error:
             if spare < _SPARE and low.registers.files[error.number] == 0:
                 spare += 1
             else:
-                spilled |= _in_the_way(error, low.nodes, room).victims
-                known = {}
+                spilled, known = spilled | _in_the_way(error, low.nodes, room).victims, {}
         else:
-            return _compiled(program, number, low, area, real)
-    raise CompileError(f"compile: phase {number} of {program.name} needs too many registers")
+            crowded = bool(area.steps or loops.crowded)
+            return _Compiled(_function(program, number, low, real), area.steps, area.bytes, crowded)
+    return CompileError(f"compile: phase {number} of {program.name} needs too many registers")
 
 
-def _compiled(program: Program, number: int, low: Lowering, area: Area,
-              real: dict[int, int]) -> _Compiled:  # fmt: skip
+def _function(program: Program, number: int, low: Lowering, real: dict[int, int]) -> Function:
     phase = program.phases[number]
     extent = phase.parallel[1] if phase.parallel else None
-    function = Function(f"phase_{number}", extent, low.nodes, low.registers, real, low.records,
-                        phase.name)  # fmt: skip
-    return _Compiled(function, area.steps, area.bytes)
+    return Function(low.prefix, extent, low.nodes, low.registers, real, low.records, phase.name)
 
 
-def _pack(low: Lowering, table: Table, room: Room,
-          known: dict[str, Schedules] | None) -> dict[int, int]:  # fmt: skip
+def _pack(low: Lowering, room: Room, loops: Pipeline | None) -> dict[int, int]:
     """Packs all blocks of the lowering; gives the real registers."""
-    if known is not None:
-        low.nodes = Pipeline(low, live_around(low.nodes), room, known).nodes(low.nodes)
-    _close(low.nodes, table)
+    if loops is not None:
+        low.nodes = loops.run()
+    _close(low.nodes, low.table)
     split_webs(low.nodes, live_around(low.nodes), low.registers)
     around = live_around(low.nodes)
     for block in blocks(low.nodes):
         if not block.packets:
             before, after = around[id(block)]
             _pack_block(block, before, after, low, room)
-    _pad(low.nodes, table)
-    return assign(low.nodes, low.registers, table.machine)
+    _pad(low.nodes, low.table)
+    return assign(low.nodes, low.registers, room.machine)
 
 
 def _pack_block(block: Block, before: int, after: int, low: Lowering, room: Room) -> None:

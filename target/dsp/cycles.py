@@ -95,9 +95,9 @@ def cost(listing: Listing) -> Cost:
     total, executed, now = _ZERO, [], 0
     for function in listing.functions:
         threads = _phase(function, listing, engine, pending, now)
-        slowest = max(threads, key=_cycles)
+        slowest = max(threads, key=cycles)
         total = _sum(total, slowest)
-        now += _cycles(slowest) + machine.barrier
+        now += cycles(slowest) + machine.barrier
         executed.append(tuple(tally[0] for tally in threads))
     values = dict(zip(_FIELDS, total, strict=True))
     stalls = {cause: values[cause] for cause in (*CAUSES, "dma") if values[cause]}
@@ -111,7 +111,8 @@ def cost(listing: Listing) -> Cost:
     )  # fmt: skip
 
 
-def _cycles(tally: Tally) -> int:
+def cycles(tally: Tally) -> int:
+    """Packets and stalls together."""
     return tally[0] + sum(tally[_FIRST_CAUSE:])
 
 
@@ -320,7 +321,7 @@ class Thread:
 
     def _add(self, tally: Tally) -> None:
         self.total = _sum(self.total, tally)
-        self.now += _cycles(tally)
+        self.now += cycles(tally)
 
     def _calls(self, node: Node) -> bool:
         known = self.walker.with_calls

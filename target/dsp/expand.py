@@ -13,9 +13,9 @@ blocks around the loop and are packed with them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from .allocate import Sets
+from .allocate import Sets, live_around
 from .lower import Lowering, Table, carries
 from .modulo import Body, Modulo, Schedules, edges_of, lifetimes
 from .pack import packer
@@ -23,6 +23,7 @@ from .scalar import INSTRUCTIONS
 from .spill import Room
 from .steps import Access, Block, Node, Registers, Step, Trip, bits, blocks
 
+_WORTH = 64  # cycles of a loop that are worth another compilation
 FLAT = 192  # instructions up to which a loop too short for a kernel is written out whole
 
 
@@ -31,12 +32,15 @@ class Pipeline:
     """Pipelines the loops of a lowered phase. ``known`` keeps their schedules by label."""
 
     low: Lowering
-    around: Mapping[int, Sets]
     room: Room
     known: dict[str, Schedules]
+    crowded: list[str] = field(default_factory=list)  # loops slower for want of registers
 
-    def nodes(self, nodes: list[Node]) -> list[Node]:
+    def run(self) -> list[Node]:
         """The tree with its innermost loops pipelined where that pays."""
+        return self._nodes(self.low.nodes, live_around(self.low.nodes))
+
+    def _nodes(self, nodes: list[Node], around: Mapping[int, Sets]) -> list[Node]:
         done: list[Node] = []
         drain: list[list[Step]] = []
         for node in nodes:
@@ -45,20 +49,21 @@ class Pipeline:
                 drain = []
                 done.append(node)
             elif not _able(node):
-                node.body = self.nodes(node.body)
+                node.body = self._nodes(node.body, around)
                 done.append(node)
             else:
                 block = done[-1]
                 assert isinstance(block, Block)
-                drain = self._loop(node, block, done)
+                drain = self._loop(node, block, done, around)
         assert not drain
         return done
 
-    def _loop(self, trip: Trip, block: Block, done: list[Node]) -> list[list[Step]]:
+    def _loop(self, trip: Trip, block: Block, done: list[Node],
+              around: Mapping[int, Sets]) -> list[list[Step]]:  # fmt: skip
         """Adds the prologue to ``block`` and the kernel to ``done``; gives the epilogue."""
         inner = trip.body[0]
         assert isinstance(inner, Block)
-        live = self.around[id(inner)]
+        live = around[id(inner)]
         body = _body(trip, inner, live, self.low.table)
         found = self._search(trip.label, body, bits(live[0] | live[1]))
         plan = Plan(body, found, self.low.registers) if found else None
@@ -95,6 +100,8 @@ class Pipeline:
                 and atom not in used and atom >> 1 not in room.kept]  # fmt: skip
         if slower * body.trips > 2 * excess and len(idle) >= excess:
             raise room.victims(idle, excess, {})
+        if slower * body.trips > _WORTH:
+            self.crowded.append(label)
         return found and found[0]
 
 

@@ -38,9 +38,9 @@ class Table:
 class Lowering:
     """One phase. ``nodes`` is the function, ``records`` the transfers it starts."""
 
-    def __init__(self, program: Program, number: int, table: Table, prefix: str) -> None:
+    def __init__(self, program: Program, number: int, table: Table, hoisting: bool = True) -> None:
         phase = program.phases[number]
-        self.table, self.prefix = table, prefix
+        self.table, self.prefix, self.hoisting = table, f"phase_{number}", hoisting
         self.places = {place.name: i for i, place in enumerate(program.places)}
         self.places[SPILL] = len(program.places)
         self.registers = Registers()
@@ -53,7 +53,7 @@ class Lowering:
         self.nodes = self._function(phase)
 
     def _function(self, phase: Phase) -> list[Node]:
-        plan = share_out(phase, self.table.machine.threads)
+        plan = share_out(phase, self.table.machine.threads, self.hoisting)
         items = [*plan.main, *plan.rest]
         self.pointers = Pointers(self._uses(items, 1 if plan.dynamic else 0))
         self.link = self.registers.new(Register.SCALAR, LINK)
@@ -245,8 +245,10 @@ class Lowering:
     def _address(self, step: Step, address: Address) -> None:
         row = step.facts.row
         pointer = self.pointers.of(address, step.facts.reach)
-        step.access = Access(address.buffer, address.offset, key_terms(address), row.bytes,
-                             row.kind is Kind.STORE, address.index is None)  # fmt: skip
+        terms = key_terms(address)
+        even = all(n % row.align == 0 for n in (address.offset, *(scale for _, scale in terms)))
+        step.access = Access(address.buffer, address.offset, terms, row.bytes,
+                             row.kind is Kind.STORE, even and address.index is None)  # fmt: skip
         if address.index is None:
             step.pointer, step.imm = pointer.register, self._imm(pointer, address, step.facts)
         else:

@@ -28,21 +28,22 @@ class Shares:
     extents: dict[str, int] = field(default_factory=dict)
 
 
-def share_out(phase: Phase, threads: int) -> Shares:
+def share_out(phase: Phase, threads: int, hoisting: bool = True) -> Shares:
     """The loop of a phase as every thread runs it."""
     if phase.parallel is None:
-        return Shares(simplify(phase.body))
+        return Shares(simplify(phase.body, hoisting))
     variable, extent = phase.parallel
     step = f"{variable}'"
     body = [_stepping(item, variable, step) for item in phase.body]
     least, odd = divmod(extent, threads)
     extents = {variable: extent, step: least + 1}
     if least == 0:
-        return Shares(simplify([Loop(step, 1, body)]), extents=extents)
+        return Shares(simplify([Loop(step, 1, body)], hoisting), extents=extents)
     if odd and _size(body) > _SMALL:
-        return Shares(simplify(body), dynamic=True, step=step, extents=extents)
-    rest = simplify(body) if odd else []
-    return Shares(simplify([Loop(step, least, body)]), rest, False, step, least, extents)
+        return Shares(simplify(body, hoisting), dynamic=True, step=step, extents=extents)
+    rest = simplify(body, hoisting) if odd else []
+    main = simplify([Loop(step, least, body)], hoisting)
+    return Shares(main, rest, False, step, least, extents)
 
 
 def _size(items: list[Item]) -> int:

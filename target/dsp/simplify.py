@@ -17,20 +17,22 @@ from .hoist import hoist
 WRITE_OUT = 64  # instructions up to which an innermost loop of 2 to 4 iterations is written out
 
 
-def simplify(items: list[Item]) -> list[Item]:
-    """The same code without loops of extent 1, and with tiny innermost loops written out."""
+def simplify(items: list[Item], hoisting: bool = True) -> list[Item]:
+    """The same code without loops of extent 1, and with tiny innermost loops written out;
+    without ``hoisting``, loops keep what their iterations have in common."""
     done: list[Item] = []
     for item in items:
         if not isinstance(item, Loop):
             done.append(item)
             continue
-        body = simplify(item.body)
+        body = simplify(item.body, hoisting)
         if item.extent == 1 or _tiny(item.extent, body):
             for value in range(item.extent):
                 done += [at(inner, item.variable, value) for inner in body]
         elif body:
-            before, body = hoist(item.variable, body)
-            done += before
+            if hoisting:
+                before, body = hoist(item.variable, body)
+                done += before
             done.append(_merged(item.variable, item.extent, body))
     return done
 
