@@ -8,6 +8,7 @@ private to one iteration (written before it is read, all users below the loop).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from ..tir.expr import Expr
@@ -107,11 +108,7 @@ def check_parallel(state: State, path: Path) -> None:
     loop = path[-1]
     assert isinstance(loop, For)
     blocks = list(blocks_below(loop.body))
-    if (
-        len(blocks) == 1
-        and is_map(blocks[0])
-        and runs_once(blocks[0], _below(state, blocks[0], loop))
-    ):
+    if len(blocks) == 1 and _instances_apart(blocks[0], loop, _below(state, blocks[0], loop)):
         return
     axes = {loop.axis: loop.extent}
     for block in blocks:
@@ -121,6 +118,16 @@ def check_parallel(state: State, path: Path) -> None:
                 raise refusal("parallel", "iterations must not meet in one element of a buffer",
                               f"{name}, which {block.name} writes", loop,
                               "Take a spatial loop, or compute_at the block below it.")  # fmt: skip
+
+
+def _instances_apart(block: Block, loop: For, below: dict[Expr, int]) -> bool:
+    """Whether iterations of ``loop`` store different elements of a map or of a reduction."""
+    if is_map(block):
+        return runs_once(block, below)
+    if not is_reduction(block) or loop_roles(block, loop.axis) != (True, False):
+        return False
+    elements = replace(block, iters=tuple(it for it in block.iters if not it.reduce))
+    return runs_once(elements, {a: n for a, n in below.items() if loop_roles(elements, a)[0]})
 
 
 def _below(state: State, block: Block, loop: For) -> dict[Expr, int]:
