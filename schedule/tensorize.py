@@ -122,7 +122,7 @@ def _lanes(body: Expr) -> Lanes | None:
         case "group_sum":
             return [_sum(given[0][k * body.attr : (k + 1) * body.attr]) for k in range(count)]
         case "tile":
-            return given[0] * body.attr
+            return given[0] * int(body.attr)
         case "repeat":
             return [lane for lane in given[0] for _ in range(body.attr)]
         case "concat":
@@ -130,9 +130,11 @@ def _lanes(body: Expr) -> Lanes | None:
         case "interleave":
             return [part[k] for k in range(len(given[0])) for part in given]
         case "deinterleave":
-            return given[0][body.attr[0] :: body.attr[1]]
+            part, ways = body.attr
+            return given[0][part::ways]
         case "slice":
-            return given[0][body.attr[0] : body.attr[0] + count]
+            start = body.attr[0]
+            return given[0][start : start + count]
     if body.op in ("lookup", "reinterpret", "load", "call") or body.op not in OPS:
         return None
     if body.op in _PLAIN:

@@ -9,12 +9,12 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.schedule.kernels import TEXTS, kernel, same
 
 from dovetail.schedule.errors import ScheduleError
 from dovetail.schedule.schedule import Schedule
 from dovetail.schedule.state import LoopRef
 from dovetail.tir.stmt import For, walk_stmt
+from tests.schedule.kernels import TEXTS, kernel, same
 
 Move = Callable[[Schedule, Random], None]
 
@@ -44,7 +44,13 @@ def fuse(sch: Schedule, rng: Random) -> None:
 
 
 def kind(sch: Schedule, rng: Random) -> None:
-    kinds: list[Callable[[LoopRef | str], None]] = [sch.unroll, sch.parallel, sch.vectorize, sch.vectorize, sch.serial]
+    kinds: list[Callable[[LoopRef | str], None]] = [
+        sch.unroll,
+        sch.parallel,
+        sch.vectorize,
+        sch.vectorize,
+        sch.serial,
+    ]
     if rng.random() < 0.5:
         rng.choice(kinds)(sch.loops(any_block(sch, rng))[-1])
     rng.choice(kinds)(any_loop(sch, rng))
@@ -90,9 +96,23 @@ def offset(sch: Schedule, rng: Random) -> None:
     sch.offset_operand(any_block(sch, rng), "w", lanes=rng.choice([1, 8, 32]))
 
 
+def pad(sch: Schedule, rng: Random) -> None:
+    block = any_block(sch, rng)
+    sch.pad_einsum(block, [rng.choice([1, 1, 3, 4]) for _ in sch.get_block(block).iters])
+
+
+def copy_ahead(sch: Schedule, rng: Random) -> None:
+    sch.double_buffer(any_block(sch, rng), copies=rng.choice([1, 2, 2]))
+
+
+def note(sch: Schedule, rng: Random) -> None:
+    sch.annotate(any_loop(sch, rng), "pipeline", rng.choice([None, 2, "yes"]))
+
+
 MOVES: tuple[Move, ...] = (
     split, split, split, reorder, reorder, reorder, fuse, kind, kind, compute_at, compute_at,
-    reverse_compute_at, reverse_compute_at, inline, cache, layout, reduction, offset,
+    reverse_compute_at, reverse_compute_at, inline, cache, layout, reduction,
+    offset, pad, copy_ahead, copy_ahead, note,
 )  # fmt: skip
 
 

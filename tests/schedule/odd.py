@@ -1,0 +1,199 @@
+"""Kernels that primitives must refuse: each breaks one rule."""
+
+from __future__ import annotations
+
+HEAD = "@prim_func\ndef odd(x: Buffer[i32, (8, 8)], y: Buffer[i32, (8, 8)]):\n"
+
+
+def nest(name: str, store: str, *more: str, axes: str = "ij") -> str:
+    """A block under loops of 8, its iters named after them."""
+    lines, pad = [], "    "
+    for axis in axes:
+        lines.append(f"{pad}for {axis} in range(8):")
+        pad += "    "
+    lines.append(f'{pad}with block("{name}"):')
+    lines += [f"{pad}    v{axis} = spatial(8, {axis})" for axis in axes]
+    lines += [f"{pad}    {line}" for line in (*more, store)]
+    return "\n".join(lines) + "\n"
+
+
+LOCAL = "    a = alloc(i32, (8, 8))\n"
+
+ODD = {
+    "twice": HEAD + nest("one", "y[vi, vj] = x[vi, vj]") * 2,
+    "open": HEAD + nest("open", "y[vi, vj] = x[vi, j]"),
+    "bare": HEAD + "    for i in range(8):\n        y[i, 0] = x[i, 0]\n",
+    "shared": HEAD + """\
+    a = alloc(i32, (8,))
+    for i in range(8):
+        for j in range(8):
+            with block("first"):
+                vi = spatial(8, i)
+                vj = spatial(8, j)
+                a[vj] = x[vi, vj]
+            with block("second"):
+                vi = spatial(8, i)
+                vj = spatial(8, j)
+                y[vi, vj] = a[0]
+""",
+    "scan": HEAD + LOCAL
+    + nest("scan", "a[vi, vj] = a[max(vi - 1, 0), min(vj + 1, 7)] + x[vi, vj]")
+    + nest("out", "y[vi, vj] = a[vi, vj]"),
+    "diagonal": HEAD + """\
+    for i in range(8):
+        with block("diagonal"):
+            vi = spatial(8, i)
+            vk = reduce(8, i)
+            with init():
+                y[vi, 0] = 0
+            y[vi, 0] = y[vi, 0] + x[vi, vk]
+""",
+    "update": HEAD + LOCAL + "    t = alloc(i32, (8, 8))\n"
+    + nest("start", "t[vi, vj] = x[vi, vj]")
+    + nest("first", "a[vi, vj] = t[vi, vj]")
+    + nest("change", "t[vi, vj] = x[vi, vj] * 2")
+    + nest("last", "y[vi, vj] = a[vi, vj] + t[vi, vj]"),
+    "guarded": HEAD + LOCAL
+    + nest("first", "a[vi, vj] = x[vi, vj]", "where(vi < 5)")
+    + nest("second", "a[vi, vj] = x[vi, vj] * 2", "where(5 <= vi)")
+    + nest("last", "y[vi, vj] = a[vi, vj]"),
+    "corner": HEAD + LOCAL
+    + nest("first", "a[vi, vj] = x[vi, vj]", "where(vi < 5)")
+    + nest("last", "y[vi, vj] = a[min(vi, 4), vj]"),
+    "float": """\
+@prim_func
+def odd(x: Buffer[f32, (8, 8)], y: Buffer[f32, (8,)]):
+    for i in range(8):
+        for k in range(8):
+            with block("sum"):
+                vi = spatial(8, i)
+                vk = reduce(8, k)
+                with init():
+                    y[vi] = f32(0.0)
+                y[vi] = y[vi] + x[vi, vk]
+""",
+    "mirror": HEAD + LOCAL
+    + nest("first", "a[vi, vj] = x[vi, vj]")
+    + nest("last", "y[vi, vj] = a[vi, 7 - vj]"),
+    "broad": HEAD + "    a = alloc(i32, (8,))\n"
+    + nest("first", "a[vi] = x[vi, 0]", axes="i")
+    + nest("last", "y[vi, vj] = a[vi]"),
+    "part": HEAD + LOCAL
+    + nest("first", "a[vi, vj] = x[vi, vj]")
+    + nest("last", "y[vi, 0] = a[vi, 3]", axes="i"),
+    "idle": """\
+@prim_func
+def odd(x: Buffer[u8, (8,)], w: Buffer[i8, (8, 8)], y: Buffer[i32, (8,)]):
+    for i in range(8):
+        for k in range(8):
+            with block("dot"):
+                vi = spatial(8, i)
+                vk = reduce(8, k)
+                with init():
+                    y[vi] = 0
+                y[vi] = y[vi] + cast(i32, x[vi]) * cast(i32, w[vi, vk])
+""",
+    "square": """\
+@prim_func
+def odd(x: Buffer[u8, (8,)], w: Buffer[i8, (8, 8)], y: Buffer[i32, (8,)]):
+    for i in range(8):
+        for k in range(8):
+            with block("dot"):
+                vi = spatial(8, i)
+                vk = reduce(8, k)
+                with init():
+                    y[vi] = 0
+                y[vi] = y[vi] + cast(i32, w[vk, vi]) * cast(i32, w[vi, vk])
+""",
+    "gather": """\
+@prim_func
+def odd(x: Buffer[i32, (8, 8)], y: Buffer[i32, (8, 8)]):
+    for i in range(8):
+        for k in range(8):
+            with block("gather"):
+                vi = spatial(8, i)
+                vk = reduce(8, k)
+                with init():
+                    y[vi, 0] = 0
+                y[vi, 0] = y[vi, 0] + x[vi, x[vk, 0]] * x[vi, vk]
+""",
+    "unread": HEAD + LOCAL
+    + nest("first", "a[vi, vj] = x[vi, vj]")
+    + nest("last", "y[vi, vj] = x[vi, vj]"),
+    "fewer": HEAD + LOCAL
+    + nest("first", "a[vi, vj] = x[vi, vj]")
+    + nest("last", "y[vi, vj] = a[vi, vj]")
+    .replace("8, i", "4, i").replace("range(8)", "range(4)", 1),
+    "outlives": HEAD + LOCAL + """\
+    for i in range(8):
+        for j in range(8):
+            with block("copy"):
+                vi = spatial(8, i)
+                vj = spatial(8, j)
+                a[vi, vj] = x[vi, vj]
+        for j in range(8):
+            with block("use"):
+                vi = spatial(8, i)
+                vj = spatial(8, j)
+                y[vi, vj] = a[vi, vj]
+""" + nest("last", "y[vi, vj] = y[vi, vj] + a[vi, vj]"),
+    "source": HEAD + LOCAL + "    u = alloc(i32, (8, 8))\n" + """\
+    for i in range(8):
+        for j in range(8):
+            with block("fill"):
+                vi = spatial(8, i)
+                vj = spatial(8, j)
+                u[vi, vj] = x[vi, vj]
+        for j in range(8):
+            with block("copy"):
+                vi = spatial(8, i)
+                vj = spatial(8, j)
+                a[vi, vj] = u[vi, vj]
+        for j in range(8):
+            with block("use"):
+                vi = spatial(8, i)
+                vj = spatial(8, j)
+                y[vi, vj] = a[vi, vj]
+""",
+    "stride": """\
+@prim_func
+def odd(x: Buffer[i32, (8, 8)], y: Buffer[i32, (8, 8)]):
+    for i in range(8):
+        for k in range(4):
+            with block("pairs"):
+                vi = spatial(8, i)
+                vk = reduce(4, k)
+                with init():
+                    y[vi, 0] = 0
+                y[vi, 0] = y[vi, 0] + x[vi, vk * 2] * x[vi, vk * 2 + 1]
+""",
+    "touched": HEAD + LOCAL + "    t = alloc(i32, (8, 8))\n"
+    + nest("first", "a[vi, vj] = x[vi, vj]")
+    + nest("early", "t[vi, vj] = y[vi, vj]")
+    + nest("last", "y[vi, vj] = a[vi, vj]")
+    + nest("more", "x[vi, vj] = t[vi, vj]"),
+    "early": HEAD + LOCAL
+    + nest("first", "a[vi, vj] = y[vi, vj]")
+    + nest("second", "y[vi, vj] = x[vi, vj]")
+    + nest("last", "x[vi, vj] = a[vi, vj]"),
+    "again": HEAD + "    a = alloc(i32, (8,))\n" + """\
+    for r in range(8):
+        for i in range(8):
+            with block("first"):
+                vi = spatial(8, i)
+                a[vi] = x[vi, 0]
+    for i in range(8):
+        with block("sum"):
+            vi = reduce(8, i)
+            with init():
+                y[0, 0] = 0
+            y[0, 0] = y[0, 0] + a[vi]
+""",
+    "two": HEAD + nest("two", "y[vi, vj] = x[vi, vj]", "x[vi, vj] = 0"),
+    "half": HEAD + LOCAL
+    + nest("first", "a[vi, vj] = x[vi, vj]").replace("range(8)", "range(4)", 1)
+    + nest("last", "y[vi, vj] = a[vi, vj]"),
+    "turned": HEAD + "    t = alloc(i32, (8, 8), \"tcm\")\n"
+    + nest("copy", "t[vj, vi] = x[vi, vj]")
+    + nest("last", "y[vi, vj] = t[vi, vj]"),
+}  # fmt: skip

@@ -1,0 +1,283 @@
+"""What primitives make: names, text, storage, packing; each case keeps values and replays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from dovetail.schedule.index import bounds, digits_of, simplify
+from dovetail.schedule.schedule import Schedule
+from dovetail.tir.expr import Expr, var
+from dovetail.tir.script import parse, show, show_expr
+from dovetail.tir.stmt import Alloc, Copy, LoopKind, PrimFunc, walk_stmt
+from tests.schedule.kernels import CONV, kernel, same
+
+
+def names(sch: Schedule, block: str) -> list[str]:
+    return [loop.name for loop in sch.loops(block)]
+
+
+def shape_of(sch: Schedule, buffer: str) -> tuple[int, ...]:
+    """The shape in which a local buffer is handed out."""
+    return next(
+        s.buffer.shape
+        for s in walk_stmt(sch.func.body)
+        if isinstance(s, Alloc) and s.buffer.name == buffer
+    )
+
+
+def test_loops_of_one_name_are_told_apart() -> None:
+    sch = Schedule(kernel("matmul"))
+    assert names(sch, "matmul") == ["m", "n", "k"]
+    assert names(sch, "requant") == ["m_2", "n_2"]
+
+
+def test_split_names_and_trace() -> None:
+    func = kernel("matmul")
+    sch = Schedule(func)
+    outer, inner = sch.split("m", (None, 4))
+    assert (outer.name, inner.name) == ("m_0", "m_1")
+    assert [loop.name for loop in sch.split(inner, (2, 2), tail="guard")] == ["m_1_0", "m_1_1"]
+    sch.reorder("n", "m_1_1")
+    sch.annotate("k", "pipeline", 2)
+    assert str(sch.trace) == (
+        'sch.split("m", (None, 4))\n'
+        'sch.split("m_1", (2, 2), tail="guard")\n'
+        'sch.reorder("n", "m_1_1")\n'
+        'sch.annotate("k", "pipeline", 2)\n'
+    )
+    assert sch.get_loop("k").annotations == (("pipeline", 2),)
+    same(sch, func)
+
+
+def test_names_are_never_given_twice() -> None:
+    sch = Schedule(kernel("matmul"))
+    sch.compute_at("matmul", "m_2")
+    sch.compute_at("matmul", "n_2")
+    assert names(sch, "matmul") == ["m_2", "n_2", "matmul_vm_2", "matmul_vn_2", "matmul_vk_2"]
+
+
+def test_guard_and_peel() -> None:
+    func = kernel("matmul")
+    sch = Schedule(func)
+    sch.split("m", (None, 5), tail="guard")
+    main, lanes, rest = sch.split("n", (None, 32), tail="peel")
+    assert (sch.get_loop(main).extent, sch.get_loop(rest).extent) == (1, 8)
+    assert sch.get_loop(lanes).extent == 32
+    assert [b.name for b in sch.blocks()] == ["matmul", "matmul_tail", "requant"]
+    same(sch, func)
+
+
+def test_a_peeled_reduction_has_one_init() -> None:
+    func = kernel("matmul")
+    sch = Schedule(func)
+    sch.split("k", (None, 3), tail="peel")
+    assert sch.get_block("matmul").init is not None
+    assert sch.get_block("matmul_tail").init is None
+    same(sch, func)
+
+
+def tiled_matmul(sch: Schedule) -> None:
+    m, n, k = sch.loops("matmul")
+    m_0, n_0, m_1, n_1 = sch.tile(m, n, (4, 8))
+    sch.reorder(m_0, n_0, k, m_1, n_1)
+    sch.vectorize(n_1)
+    sch.unroll(m_1)
+    sch.reverse_compute_at("requant", n_0)
+
+
+def test_local_buffers_shrink_to_the_tile() -> None:
+    func = kernel("matmul")
+    sch = Schedule(func)
+    tiled_matmul(sch)
+    sch.set_scope("acc", "reg")
+    assert shape_of(sch, "acc") == (4, 8)
+    assert sch.get_buffer("acc").shape == (12, 40)
+    sch.parallel(names(sch, "matmul")[0])
+    same(sch, func)
+
+
+def test_halo_of_a_window() -> None:
+    func = kernel("conv")
+    sch = Schedule(func)
+    h_0, _ = sch.split("h_2", (None, 3))
+    sch.compute_at("pad", h_0)
+    assert shape_of(sch, "xp") == (1, 5, 10, 8)
+    same(sch, func)
+
+
+def test_a_buffer_with_users_outside_stays() -> None:
+    func = kernel("pool")
+    sch = Schedule(func)
+    sch.reverse_compute_at("copy", "h")
+    assert shape_of(sch, "best") == (4, 5, 16)
+    same(sch, func)
+
+
+def test_constants_are_packed() -> None:
+    func = kernel("matmul")
+    sch = Schedule(func)
+    sch.transform_layout("w", lambda k, n: (n // 32, k // 4, n % 32, k % 4))
+    packed, w = sch.func.constants["w"], func.constants["w"]
+    assert packed.shape == (2, 4, 32, 4)
+    for k, n in ((0, 0), (7, 31), (15, 39), (10, 33)):
+        assert packed[n // 32, k // 4, n % 32, k % 4] == w[k, n]
+    assert not packed[1, :, 8:].any()
+    assert func.constants["w"].shape == (16, 40)
+    same(sch, func)
+
+
+@pytest.mark.parametrize(
+    "index_map",
+    [lambda i, j: (j, i), lambda i, j: (i * 64 + j,), lambda i, j: (j // 3, i % 2, j % 3, i // 2)],
+)
+def test_layouts_of_local_buffers(index_map: Callable[..., tuple[Expr, ...]]) -> None:
+    func = kernel("matmul")
+    sch = Schedule(func)
+    sch.transform_layout("acc", index_map)
+    tiled = sch.split("n_2", (None, 8))
+    sch.compute_at("matmul", tiled[0])
+    same(sch, func)
+
+
+def test_unsigned_weights_with_lanes() -> None:
+    func = kernel("conv")
+    sch = Schedule(func)
+    assert [b.name for b in sch.offset_operand("conv", "w", lanes=32)] == [
+        "conv_csum",
+        "conv_wsum",
+    ]
+    assert sch.get_buffer("conv_csum").shape == (1, 11, 10, 32)
+    assert sch.get_buffer("conv_wsum").shape == (1, 9, 8, 32)
+    assert str(sch.get_buffer("w").type) == "u8"
+    data = func.constants["w"].astype(np.int16) + 128
+    np.testing.assert_array_equal(sch.func.constants["w"], data)
+    same(sch, func)
+
+
+def test_unsigned_weights_of_a_matmul_need_no_window() -> None:
+    func = kernel("matmul")
+    sch = Schedule(func)
+    assert [b.name for b in sch.offset_operand("matmul", "w")] == ["matmul_csum"]
+    assert sch.get_buffer("matmul_csum").shape == (12,)
+    same(sch, func)
+
+
+def variant(*changes: tuple[str, str]) -> PrimFunc:
+    """The convolution with changes of its text."""
+    text = CONV
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    func = parse(text)
+    rng = np.random.default_rng(1)
+    for param in func.params:
+        if param.name in ("w", "b"):
+            func.constants[param.name] = rng.integers(-99, 99, param.shape, param.type.numpy)
+    return func
+
+
+def test_unsigned_weights_of_strided_and_grouped_convolutions() -> None:
+    strided = variant(
+        ("(1, 9, 8, 64)", "(1, 4, 4, 64)"),
+        ("range(9)", "range(4)"),
+        ("range(8):\n                for o", "range(4):\n                for o"),
+        ("spatial(9", "spatial(4"), ("spatial(8, w_)", "spatial(4, w_)"),
+        ("vh + vkh, vw + vkw", "vh * 2 + vkh, vw * 2 + vkw"),
+    )  # fmt: skip
+    sch = Schedule(strided)
+    sch.offset_operand("conv", "w")
+    same(sch, strided)
+    grouped = variant(("vw + vkw, vc]", "vw + vkw, vo // 32 * 4 + vc]"), ("(3, 3, 8, 64)",
+                      "(3, 3, 4, 64)"), ("for c in range(8):\n                                with",
+                      "for c in range(4):\n                                with"),
+                      ("reduce(8, c)", "reduce(4, c)"))  # fmt: skip
+    sch = Schedule(grouped)
+    sch.offset_operand("conv", "w", lanes=8)
+    assert sch.get_buffer("conv_csum").shape == (1, 11, 10, 2, 8)
+    same(sch, grouped)
+
+
+def test_double_buffer_starts_one_ahead() -> None:
+    func = kernel("matmul")
+    sch = Schedule(func)
+    copy = sch.cache_read("matmul", "w", "tcm")
+    tiled_matmul(sch)
+    _, n_0, *_ = sch.loops("matmul")
+    sch.compute_at(copy, n_0)
+    sch.double_buffer(copy)
+    assert shape_of(sch, "w_tcm") == (2, 16, 8)
+    copies = [s for s in walk_stmt(sch.func.body) if isinstance(s, Copy)]
+    assert [c.token for c in copies] == ["w_tcm", "w_tcm"]
+    same(sch, func)
+
+
+def test_one_copy_waits() -> None:
+    func = kernel("matmul")
+    sch = Schedule(func)
+    sch.double_buffer(sch.cache_read("matmul", "w", "tcm"), copies=1)
+    assert [s.token for s in walk_stmt(sch.func.body) if isinstance(s, Copy)] == [""]
+    same(sch, func)
+
+
+def test_padding_to_whole_tiles() -> None:
+    func = kernel("matmul")
+    sch = Schedule(func)
+    assert [b.name for b in sch.pad_einsum("matmul", (8, 32, 3))] == ["x_pad"]
+    assert sch.func.constants["w"].shape == (18, 64)
+    assert sch.get_buffer("acc").shape == (16, 64)
+    same(sch, func)
+
+
+@pytest.mark.parametrize("lanes", [False, True])
+def test_tensorize_finds_the_instruction(lanes: bool) -> None:
+    func = kernel("matmul")
+    sch = Schedule(func)
+    sch.offset_operand("matmul", "w", lanes=32 if lanes else 1)
+    m, n, k = sch.loops("matmul")
+    n_0, n_1 = sch.split(n, (None, 32), tail="guard")
+    k_0, k_1 = sch.split(k, (None, 4))
+    sch.reorder(n_0, m, k_0, n_1, k_1)
+    sch.vectorize(n_1, k_1)
+    sch.tensorize("matmul", "vrmpyub_acc")
+    assert dict(sch.get_block("matmul").annotations) == {"instruction": "vrmpyub_acc"}
+    assert sch.get_loop(k_1).kind is LoopKind.VECTORIZED
+    same(sch, func)
+
+
+def test_rfactor_twice_and_decompose() -> None:
+    func = kernel("matmul")
+    sch = Schedule(func)
+    k_0, k_1 = sch.split("k", (4, None))
+    assert sch.rfactor("matmul", k_1).name == "matmul_rf"
+    assert sch.rfactor("matmul_rf", k_0).name == "matmul_rf_rf"
+    assert sch.decompose_reduction("matmul", sch.loops("matmul")[2]).name == "matmul_init"
+    same(sch, func)
+
+
+def test_inlining_leaves_one_block() -> None:
+    func = kernel("chain")
+    sch = Schedule(func)
+    sch.compute_inline("scale")
+    sch.reverse_compute_inline("clip")
+    assert [b.name for b in sch.blocks()] == ["add"]
+    assert "alloc" not in show(sch.func)
+    same(sch, func)
+
+
+def test_index_algebra() -> None:
+    i, j, k = var("i"), var("j"), var("k")
+    extents = {i: 4, j: 32, k: 6}
+    for given, want in {
+        (i * 32 + j) // 32: "i",
+        (i * 32 + j) % 32: "j",
+        (i * 32 + j) // 8: "i * 4 + j // 8",
+        (k // 3) * 3 + k % 3: "k",
+        (j // 4) // 2: "j // 8",
+        (i * 6 + k) % 12: "k + i % 2 * 6",
+    }.items():
+        assert show_expr(simplify(given, extents)) == want
+    assert bounds((i * 32 + j) // 3, extents) == (0, 42)
+    assert digits_of(i * 8 + (j // 4) % 2, extents) is not None
