@@ -17,9 +17,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...target.dsp.machine import Machine
-from ...tir.stmt import PrimFunc
+from ...tir.expr import walk
+from ...tir.stmt import PrimFunc, Store
 from ..knobs import Knob, Point, Space, choice, flag
 from ..schedule import Schedule
+from ..state import Loop
 from .offset import find_block, find_buffer, offset_weights
 from .template import Estimate, Template
 
@@ -161,40 +163,60 @@ def _prepare_inputs(sch: Schedule, shape: Shape, point: Point) -> None:
     """The padded copy and the sums of its pixels, a row a step, on all threads."""
     for name in ("fill", "copy"):
         if any(ref.name == name for ref in sch.blocks()):
-            _copy_rows(sch, name, int(point[name]))
+            copy_rows(sch, name, int(point[name]))
     if any(ref.name == "psum" for ref in sch.blocks()):
         n, h, w, lane, c, k = sch.loops("psum")
         sch.reorder(c, lane)
         sch.vectorize(lane, k)
         sch.unroll(c)
-        sch.parallel(sch.fuse(n, h))
+        _share_rows(sch, n, h)
     n, h, w, c = sch.loops("csum")
     w_0, w_1 = sch.split(w, (None, 32))
     sch.vectorize(w_1, c)
-    sch.parallel(sch.fuse(n, h))
+    _share_rows(sch, n, h)
     for name in ("vsum", "wsum"):
         n, h, w, taps = sch.loops(name)
         w_0, w_1 = sch.split(w, (None, 32))
         sch.reorder(w_0, taps, w_1)
         sch.vectorize(w_1)
         sch.unroll(taps)
-        sch.parallel(sch.fuse(n, h))
+        _share_rows(sch, n, h)
 
 
-def _copy_rows(sch: Schedule, name: str, unroll: int) -> None:
-    """A row as vectors of 128 bytes where its bytes allow it; else element by element."""
+def _share_rows(sch: Schedule, n: Loop, h: Loop) -> None:
+    """Rows on all threads, image by image: rows of different images lie unevenly apart."""
+    sch.unroll(n)
+    sch.parallel(h)
+
+
+def copy_rows(sch: Schedule, name: str, unroll: int) -> None:
+    """Rows on all threads, as vectors where 128 bytes lie together, else as words of a pixel."""
     n, h, w, c = sch.loops(name)
     width, depth = sch.get_loop(w).extent, sch.get_loop(c).extent
     row = sch.fuse(n, h)
-    if width * depth % 128 == 0 and (depth % 128 == 0 or 128 % depth == 0):
-        inner = sch.fuse(w, c) if depth < 128 else c
-        outer, lanes = sch.split(inner, (None, 128))
-        steps = sch.get_loop(outer).extent
-        if steps % unroll == 0 and unroll > 1:
-            _, part = sch.split(outer, (None, unroll))
-            sch.unroll(part)
-        sch.vectorize(lanes)
+    pitches = _pitches(sch, name)
+    if depth % 128 == 0:
+        inner, lanes = c, 128
+    elif pitches == {depth} and width * depth % 128 == 0:
+        inner, lanes = sch.fuse(w, c), 128
+    else:
+        inner, lanes = c, next(n for n in (8, 4, 1) if all(p % n == 0 for p in (depth, *pitches)))
+    outer, vector = sch.split(inner, (None, lanes))
+    if lanes < 128:
+        sch.unroll(outer)
+    elif sch.get_loop(outer).extent % unroll == 0 and unroll > 1:
+        _, part = sch.split(outer, (None, unroll))
+        sch.unroll(part)
+    sch.vectorize(vector)
     sch.parallel(row)
+
+
+def _pitches(sch: Schedule, name: str) -> set[int]:
+    """Bytes from pixel to pixel in the buffers that the block ``name`` touches."""
+    store = sch.get_block(name).body
+    assert isinstance(store, Store)
+    loads = [node.attr for node in walk(store.value) if node.op == "load"]
+    return {buffer.shape[-1] for buffer in (store.buffer, *loads)}
 
 
 _SHARED = {"rows": "h", "columns": "w", "channels": "o"}
