@@ -89,7 +89,8 @@ def layout(sch: Schedule, rng: Random) -> None:
 
 def reduction(sch: Schedule, rng: Random) -> None:
     method = rng.choice([sch.decompose_reduction, sch.rfactor])
-    method(any_block(sch, rng), any_loop(sch, rng))
+    block = any_block(sch, rng)
+    method(block, rng.choice(sch.loops(block)))
 
 
 def offset(sch: Schedule, rng: Random) -> None:
