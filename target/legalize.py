@@ -146,7 +146,7 @@ class Legalizer:
         ):
             return Splat(inner, node.type)
         if node.op == "tile" and size_of(value) % VECTOR == 0:
-            return Parts("concat", (inner,) * node.attr)
+            return _halved("concat", [inner] * node.attr)
         if node.op == "repeat" and size_of(value) % VECTOR == 0:
             return _repeated(inner, node.attr)
         raise SelectError(f"lanes: a broadcast repeats a scalar or whole registers, but got {node.type}"
