@@ -17,16 +17,29 @@ from functools import reduce
 
 from ...target.dsp.machine import Machine
 from ...tir.expr import Expr, cast, const, load, make, maximum, minimum, transform
-from ...tir.stmt import Alloc, Block, Buffer, For, LoopKind, PrimFunc, Stmt, Store, seq, walk_stmt
+from ...tir.stmt import (
+    Alloc,
+    Block,
+    Buffer,
+    For,
+    LoopKind,
+    PrimFunc,
+    Seq,
+    Stmt,
+    Store,
+    seq,
+    walk_stmt,
+)
 from ...tir.types import i32, u8, u16
 from ..knobs import Point, Space, choice
 from ..schedule import Schedule
-from .copies import copy_rows, prefix
+from .move import Copy, copy_of, schedule_copy, shared_axis, written
 from .nests import nest, plus, times
 from .template import Estimate, Template
 
 LANES = 128
 TAPS = 64  # of a window that is one expression
+OWN = ("left", "tall", "right", "out")  # blocks of the loops over rows
 EXACT = 257  # bytes whose sum fits u16
 
 
@@ -36,7 +49,7 @@ class Shape:
 
     images: int
     rows: int  # of the output
-    columns: int  # of the output, stored
+    columns: int  # of the output: all that mean something, in whole vectors
     deep: int  # bytes of a pixel
     source: Buffer  # the input's bytes, or its padded copy
     pitch: int  # bytes of a row of it
@@ -107,7 +120,7 @@ def pool(func: PrimFunc, machine: Machine) -> Template | None:
                   (lambda point: _fits(shape, point),))  # fmt: skip
 
     def schedule(point: Point) -> Schedule:
-        return _schedule(func, shape, point, largest)
+        return _schedule(func, shape, machine, point, largest)
 
     def estimate(point: Point) -> Estimate:
         return _estimate(shape, machine, point, largest)
@@ -139,9 +152,25 @@ def shape_of(func: PrimFunc, largest: bool) -> Shape:
             False,
         )
     flat = replace(source, shape=(source.size,)) if source.name == x.name else source
-    return Shape(y.shape[0], rows, y.shape[2], y.shape[3], flat,
-                 source.shape[2] * source.shape[3], source.shape[1], height, width,
-                 facts["kernel"], facts["stride"], facts["dilation"], top, left, padded)  # fmt: skip
+    deep, wanted = y.shape[3], facts["shapes"]["y"][3]
+    together = max(LANES // deep, 1)
+    return Shape(
+        images=y.shape[0], rows=rows, columns=-(-wanted // together) * together, deep=deep,
+        source=flat, pitch=source.shape[2] * source.shape[3], lines=source.shape[1],
+        height=height, width=width, kernel=facts["kernel"], stride=facts["stride"],
+        dilation=facts["dilation"], top=top, left=left, padded=padded,
+    )  # fmt: skip
+
+
+def prefix(func: PrimFunc) -> tuple[list[Buffer], list[Copy]]:
+    """The padded copy that lowering writes first, and the steps that make it."""
+    allocs, body = [], func.body
+    while isinstance(body, Alloc):
+        allocs += [body.buffer] if body.buffer.name == "xp" else []
+        body = body.body
+    parts = body.stmts if isinstance(body, Seq) else (body,)
+    copies = [copy_of(part) for part in parts]
+    return allocs, [copy for copy in copies if copy is not None and copy.target in allocs]
 
 
 def _loads(value: Expr) -> list[Expr]:
@@ -165,11 +194,14 @@ def _fits(shape: Shape, point: Point) -> bool:
 # The kernel restated ------------------------------------------------------------------------
 
 
-def _restated(func: PrimFunc, shape: Shape, point: Point, largest: bool) -> PrimFunc:
+def _restated(
+    func: PrimFunc, shape: Shape, machine: Machine, point: Point, largest: bool
+) -> PrimFunc:
     """``func`` as nests over tiles of rows."""
     x, y = func.params[0], func.params[-1]
     own = shape.source.name == x.name
-    allocs, first = ([], []) if own else prefix(func)
+    allocs, copies = ([], []) if own else prefix(func)
+    first = [written(copy, shared_axis(copy, machine, "rows"), flat=False) for copy in copies]
     moved = {y: replace(y, shape=(*y.shape[:2], y.shape[2] * y.shape[3]))}
     if own:
         moved[x] = shape.source
@@ -356,14 +388,17 @@ def summed(taps: list[Expr]) -> Expr:
 # Schedules ----------------------------------------------------------------------------------
 
 
-def _schedule(func: PrimFunc, shape: Shape, point: Point, largest: bool) -> Schedule:
-    sch = Schedule(_restated(func, shape, point, largest))
+def _schedule(
+    func: PrimFunc, shape: Shape, machine: Machine, point: Point, largest: bool
+) -> Schedule:
+    sch = Schedule(_restated(func, shape, machine, point, largest))
+    if shape.source.name != func.params[0].name:
+        for copy in prefix(func)[1]:
+            schedule_copy(sch, copy, shared_axis(copy, machine, "rows"), 1)
+    if shape.near:
+        sch.unroll(*sch.loops("near"))
     for ref in sch.blocks():
-        if ref.name in ("fill", "copy"):
-            copy_rows(sch, ref.name)
-            continue
-        if ref.name == "near":
-            sch.unroll(*sch.loops(ref))
+        if ref.name not in OWN:
             continue
         n, h, v, i, *lanes = sch.loops(ref)
         if ref.name == "out":
@@ -376,12 +411,9 @@ def _schedule(func: PrimFunc, shape: Shape, point: Point, largest: bool) -> Sche
         else:
             sch.vectorize(*lanes)
         sch.unroll(i)
-        extent = sch.get_loop(v).extent
-        unroll = int(point["unroll"])
-        while extent % unroll:
-            unroll //= 2
+        unroll = min(int(point["unroll"]), sch.get_loop(v).extent)
         if unroll > 1:
-            _, inner = sch.split(v, (None, unroll))
+            _, inner, *_ = sch.split(v, (None, unroll), tail="peel")
             sch.unroll(inner)
     n, h, *_ = sch.loops("out")
     if point["share"] == "images":
