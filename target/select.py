@@ -306,15 +306,17 @@ def _shift_first(node: Expr) -> Expr | None:
 
 
 def _round_alone(node: Expr) -> Expr | None:
-    """rounding_shr(x, s) = (floor(x / 2**(s-1)) + 1) >> 1: no overflow for s > 1."""
+    """rounding_shr(x, s) = (floor(x / 2**(s-1)) + 1) >> 1, and of s = 1, where the sum could wrap,
+    (x >> 1) + (x & 1)."""
     x, s = node.args
-    if not s.is_const or node.type.lanes == 1:
+    if not s.is_const:
         return None
     if s.attr == 0:
         return x
     one = const(1, x.type)
-    half = x >> const(s.attr - 1, x.type) if s.attr > 1 else x
-    return (half + one) >> one
+    if s.attr == 1:
+        return (x >> one) + (x & one)
+    return ((x >> const(s.attr - 1, x.type)) + one) >> one
 
 
 def _wide_scalar(node: Expr) -> Expr | None:
