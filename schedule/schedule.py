@@ -34,6 +34,7 @@ class Schedule:
     def __init__(self, func: PrimFunc) -> None:
         self._state = prepare(func)
         self._steps: list[Step] = []
+        self._ahead = False  # copies that run ahead must stay possible after each primitive
         self._compact: tuple[PrimFunc, PrimFunc] | None = None
 
     @property
@@ -59,6 +60,9 @@ class Schedule:
         before, names, gone = state.func, set(state.names), dict(state.gone)
         try:
             result = run(state)
+            if self._ahead or name == "double_buffer":
+                self._compact = state.func, finished(state)
+                self._ahead = True
         except BaseException:
             state.func, state.names, state.gone = before, names, gone
             raise
@@ -220,12 +224,8 @@ class Schedule:
 
     def double_buffer(self, block: BlockName, copies: int = 2) -> None:
         """Makes a block that copies a DMA transfer, which runs one iteration of its loop ahead."""
-
-        def run(state: State) -> None:
-            buffering.double_buffer(state, block, copies)
-            finished(state)
-
-        self._apply("double_buffer", run, block, copies=None if copies == 2 else copies)
+        self._apply("double_buffer", lambda s: buffering.double_buffer(s, block, copies),
+                    block, copies=None if copies == 2 else copies)  # fmt: skip
 
     def tensorize(self, block: BlockName, instruction: Instruction | str) -> None:
         """Checks that a block's vectorized loops compute one instruction, and notes it."""
