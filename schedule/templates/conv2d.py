@@ -114,7 +114,9 @@ def _knobs(shape: Shape) -> tuple[Knob, ...]:
     blocks = tuple(d for d in divisors(shape.blocks) if d <= 4)
     folds = (0, 1) if shape.foldable else (0,)
     most = shape.words * (shape.taps[1] if shape.foldable else 1)
-    steps = tuple(d for d in divisors(most) if d <= 8)
+    steps = tuple(d for d in divisors(most) if d <= 32)
+    sums = tuple(d for d in divisors(shape.columns // 32) if d <= 8)
+    depths = tuple(d for d in divisors(max(shape.depth // 128, 1)) if d <= 8)
     return (
         choice("columns", columns),
         choice("rows", rows),
@@ -124,8 +126,11 @@ def _knobs(shape: Shape) -> tuple[Knob, ...]:
         choice("fold", folds),
         choice("steps", steps),
         flag("stream"),
+        choice("whole", (False, True) if shape.blocks > 1 else (False,)),
         choice("copy", (1, 2, 4)),
         choice("fill", (1, 2, 4)),
+        choice("sums", sums),
+        choice("depths", depths),
     )
 
 
@@ -135,7 +140,9 @@ def _fits(shape: Shape) -> Callable[[Point], bool]:
         vectors = shape.ways * int(point["blocks"])
         if tile * vectors + vectors + 2 > REGISTERS:
             return False
-        if point["stream"] and (point["share"] == "channels" or shape.blocks == 1):
+        if point["stream"] and (
+            point["share"] == "channels" or shape.blocks == 1 or point["whole"]
+        ):
             return False
         words = shape.words * (shape.taps[1] if point["fold"] else 1)
         return words % int(point["steps"]) == 0 and tile * vectors * int(point["steps"]) <= 128
@@ -166,9 +173,10 @@ def _prepare_inputs(sch: Schedule, shape: Shape, point: Point) -> None:
             copy_rows(sch, name, int(point[name]))
     if any(ref.name == "psum" for ref in sch.blocks()):
         n, h, w, lane, c, k = sch.loops("psum")
-        sch.reorder(c, lane)
+        sch.reorder(c, lane, k)
         sch.vectorize(lane, k)
-        sch.unroll(c)
+        c_0, c_1 = sch.split(c, (None, int(point["depths"])))
+        sch.unroll(c_1)
         _share_rows(sch, n, h)
     n, h, w, c = sch.loops("csum")
     w_0, w_1 = sch.split(w, (None, 32))
@@ -176,10 +184,11 @@ def _prepare_inputs(sch: Schedule, shape: Shape, point: Point) -> None:
     _share_rows(sch, n, h)
     for name in ("vsum", "wsum"):
         n, h, w, taps = sch.loops(name)
-        w_0, w_1 = sch.split(w, (None, 32))
-        sch.reorder(w_0, taps, w_1)
+        w_0, part, w_1 = sch.split(w, (None, int(point["sums"]), 32))
+        sch.reorder(w_0, part, taps, w_1)
         sch.vectorize(w_1)
         sch.unroll(taps)
+        sch.unroll(part)
         _share_rows(sch, n, h)
 
 
@@ -193,7 +202,6 @@ def copy_rows(sch: Schedule, name: str, unroll: int) -> None:
     """Rows on all threads, as vectors where 128 bytes lie together, else as words of a pixel."""
     n, h, w, c = sch.loops(name)
     width, depth = sch.get_loop(w).extent, sch.get_loop(c).extent
-    row = sch.fuse(n, h)
     pitches = _pitches(sch, name)
     if depth % 128 == 0:
         inner, lanes = c, 128
@@ -208,7 +216,7 @@ def copy_rows(sch: Schedule, name: str, unroll: int) -> None:
         _, part = sch.split(outer, (None, unroll))
         sch.unroll(part)
     sch.vectorize(vector)
-    sch.parallel(row)
+    _share_rows(sch, n, h)
 
 
 def _pitches(sch: Schedule, name: str) -> set[int]:

@@ -37,7 +37,7 @@ from ...tir.stmt import (
 from ...tir.types import i32
 
 
-def place_operands(func: PrimFunc, machine: Machine) -> PrimFunc:
+def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> PrimFunc:
     """``func`` without blocks, and every DDR operand copied to TCM first, or from it at the end.
 
     What does not fit into the machine's TCM stays in DDR, scratch too, and is accessed there.
@@ -60,8 +60,8 @@ def place_operands(func: PrimFunc, machine: Machine) -> PrimFunc:
         if any(near in _written(part) for part in parts):
             ends.append(Copy(_whole(param), _whole(near)))
         elif any(near in _read(part) for part in parts):
-            starts.extend(_starts(param, near))
-    body = seq(*starts, *_waited(parts, list(moved.values())), *ends)
+            starts.extend(_starts(param, near, slabs))
+    body = seq(*starts, *_waited(parts, list(moved.values()), slabs), *ends)
     for buffer in [*wraps, *moved.values()][::-1]:
         body = Alloc(buffer, body)
     return func.with_body(body)
@@ -161,27 +161,27 @@ def _slab(buffer: Buffer, number: int) -> Region:
     return Region(buffer, start, (1, *buffer.shape[1:]))
 
 
-def _slabs(buffer: Buffer) -> int:
+def _slabs(buffer: Buffer, wanted: bool) -> int:
     """Copies of a slab each where the first dimension has a few large steps; else one copy."""
     first = buffer.shape[0]
-    return first if 1 < first <= 64 and buffer.bytes // first >= 4096 else 1
+    return first if wanted and 1 < first <= 64 and buffer.bytes // first >= 4096 else 1
 
 
-def _starts(param: Buffer, near: Buffer) -> list[Stmt]:
-    count = _slabs(param)
+def _starts(param: Buffer, near: Buffer, slabs: bool) -> list[Stmt]:
+    count = _slabs(param, slabs)
     if count == 1:
         return [Copy(_whole(near), _whole(param), f"{param.name}_0")]
     return [Copy(_slab(near, i), _slab(param, i), f"{param.name}_{i}") for i in range(count)]
 
 
-def _waited(parts: list[Stmt], staged: list[Buffer]) -> list[Stmt]:
+def _waited(parts: list[Stmt], staged: list[Buffer], slabs: bool) -> list[Stmt]:
     """The statements, each behind the waits for the slabs that it is the first to touch."""
     there: set[str] = set()
     out: list[Stmt] = []
     for part in parts:
         loads = _loads(part)
         for near in staged:
-            for token in _tokens(near, loads, _extents(part)):
+            for token in _tokens(near, loads, _extents(part), slabs):
                 if token not in there:
                     there.add(token)
                     out.append(Wait(token))
@@ -201,9 +201,9 @@ def _extents(stmt: Stmt) -> dict[Expr, int]:
     return found
 
 
-def _tokens(near: Buffer, loads: list[Expr], extents: dict[Expr, int]) -> list[str]:
+def _tokens(near: Buffer, loads: list[Expr], extents: dict[Expr, int], slabs: bool) -> list[str]:
     """The tokens of the slabs that ``loads`` may touch."""
-    name, count = near.name.removesuffix("_tcm"), _slabs(near)
+    name, count = near.name.removesuffix("_tcm"), _slabs(near, slabs)
     mine = [load for load in loads if load.attr == near]
     if not mine:
         return []

@@ -53,10 +53,12 @@ class Template:
     estimate: Callable[[Point], Estimate]
 
     def apply(self, point: Point) -> PrimFunc:
-        """The scheduled kernel, its DDR operands staged."""
+        """The scheduled kernel, its DDR operands staged: large ones slab by slab, unless the point
+        has a knob ``whole`` that says otherwise."""
         from .place import place_operands
 
-        return place_operands(self.schedule(point).func, self.machine)
+        slabs = not point.get("whole", False)
+        return place_operands(self.schedule(point).func, self.machine, slabs)
 
     def features(self, point: Point) -> list[float]:
         """The facts of the estimate as numbers of a fixed order."""

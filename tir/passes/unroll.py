@@ -18,6 +18,13 @@ def unroll_loops(func: PrimFunc) -> PrimFunc:
     return func.with_body(_Unroller().stmt(func.body, {}))
 
 
+def _dissolves(loop: For) -> bool:
+    """Unrolled loops, and those of one step; but a parallel loop stays a phase of its own."""
+    return loop.kind is LoopKind.UNROLLED or (
+        loop.extent == 1 and loop.kind is not LoopKind.PARALLEL
+    )
+
+
 class _Unroller:
     """Replaces axes by numbers; what does not mention an axis that differs is done once."""
 
@@ -26,9 +33,11 @@ class _Unroller:
         self.mentioned: dict[Expr, tuple[Expr, ...]] = {}
 
     def stmt(self, stmt: Stmt, values: Values) -> Stmt:
-        if isinstance(stmt, For) and (stmt.kind is LoopKind.UNROLLED or stmt.extent == 1):
+        if isinstance(stmt, For) and _dissolves(stmt):
             steps = (self.stmt(stmt.body, {**values, stmt.axis: i}) for i in range(stmt.extent))
             return seq(*steps)
+        if isinstance(stmt, For) and stmt.extent == 1:
+            return replace(stmt, body=self.stmt(stmt.body, {**values, stmt.axis: 0}))
         below = children(stmt)
         if below:
             fresh = rebuild_stmt(stmt, tuple(self.stmt(child, values) for child in below))
