@@ -187,6 +187,13 @@ def key(point: Mapping[str, object]) -> str:
     return json.dumps(point, sort_keys=True, separators=(",", ":"))
 
 
+def number(point: Mapping[str, Value], name: str) -> int:
+    """A knob whose value is a whole number."""
+    value = point[name]
+    assert isinstance(value, int)
+    return value
+
+
 @dataclass(frozen=True)
 class Space:
     """All points of some knobs that meet every constraint (point -> bool)."""

@@ -122,11 +122,29 @@ class Builder:
 
     def _phase(self, stmts: tuple[Stmt, ...], parallel: tuple[str, int] | None) -> Phase:
         loops = [parallel[0]] if parallel else []
+        self._check_registers(stmts)
         body = _Body(self, loops)
         for stmt in stmts:
             body.run(stmt)
         items = body.finish()  # may add to the prelude
         return Phase([*body.emitter.prelude, *items], parallel)
+
+    def _check_registers(self, stmts: tuple[Stmt, ...]) -> None:
+        """SelectError where a phase reads a register that only another one writes."""
+        stores = [n for stmt in stmts for n in walk_stmt(stmt) if isinstance(n, Store)]
+        made = {store.buffer.name for store in stores}
+        seen: set[Expr] = set()
+        stack = [expr for store in stores for expr in (*store.index, store.value)]
+        while stack:
+            part = stack.pop()
+            if part.op == "load" and part.attr.scope == "reg" and part.attr.name not in made:
+                raise SelectError(
+                    "registers: a value must be made in the phase that reads it, but got "
+                    f"{part.attr.name}, which another one makes; set its scope to tcm"
+                )
+            fresh = [arg for arg in part.args if arg not in seen]
+            seen.update(fresh)
+            stack.extend(fresh)
 
 
 def _flat(stmt: Stmt) -> list[Stmt]:
@@ -230,7 +248,8 @@ def _rows(copy: Copy) -> tuple[int, int, int, int]:
     """(rows, elements a row, target stride, source stride) of a box that is a 2-D copy."""
     boxes = []
     for region in (copy.target, copy.source):
-        runs, stride = [], 1
+        runs: list[tuple[int, int]] = []
+        stride = 1
         for extent, size in zip(
             reversed(region.extent), reversed(region.buffer.shape), strict=True
         ):

@@ -75,7 +75,7 @@ def _renamed(op: Op, names: Mapping[Reg, Reg]) -> Op:
         return op
     operands = tuple(_rename(value, names) for value in op.operands)
     address = op.address
-    if address is not None and address.index in names:
+    if address is not None and address.index is not None and address.index in names:
         address = replace(address, index=names[address.index])
     if operands == op.operands and address is op.address:
         return op

@@ -181,7 +181,7 @@ class Emitter:
         return self.uses.get(node, 1) if _registered(node.type) else 0
 
     def _emit(self, cover: Cover) -> Reg:
-        operands = []
+        operands: list[Operand] = []
         for parameter, node in zip(cover.row.parameters, cover.operands, strict=True):
             if parameter.register is Register.IMMEDIATE:
                 operands.append(int(node.attr))

@@ -2,7 +2,8 @@
 
 Selection, values, timing, proofs, lowering, assembly text and the documentation page all read the
 ``Instruction`` rows; nothing else describes an instruction. Rows are made by ``@instruction`` in
-``target/declare.py``, which parses a Python body; an operand's register class follows from its type.
+``target/declare.py``, which parses a Python body; an operand's register class follows from its
+type.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from ..tir.expr import Expr, cast, const, make
 from ..tir.types import Type, i16, i32, vector
 from .errors import SelectError
-from .gather import gathered
+from .gather import first_lanes, gathered
 from .shuffle import is_shuffle, shuffled
 
 VECTOR = 128  # bytes of a vector register
@@ -89,7 +89,7 @@ class Legalizer:
             if moved is not None:
                 return _halved("concat", list(moved))
         if node.op == "concat":
-            found = gathered(node, self.fetch)
+            found = gathered(node, self.fetch) or first_lanes(node)
             if found is not None:
                 return found
             return _halved("concat", [self.tree(arg) for arg in node.args])
@@ -149,8 +149,9 @@ class Legalizer:
             return _halved("concat", [inner] * node.attr)
         if node.op == "repeat" and size_of(value) % VECTOR == 0:
             return _repeated(inner, node.attr)
-        raise SelectError(f"lanes: a broadcast repeats a scalar or whole registers, but got {node.type}"
-                          f" of {value}")  # fmt: skip
+        raise SelectError(
+            f"lanes: a broadcast repeats a scalar or whole registers, but got {node.type} of {value}"
+        )
 
     def _load(self, node: Expr) -> Tree:
         total = size_of(node.type)
@@ -361,7 +362,7 @@ def _map(function: Callable[..., Tree], trees: list[Tree], kind: Type) -> Tree:
     if all(isinstance(tree, Splat) for tree in trees):
         splats = [tree for tree in trees if isinstance(tree, Splat)]
         if all(splat.value.type.lanes == 1 for splat in splats):
-            value = function(*(splat.value for splat in splats))
+            value = register(function(*(splat.value for splat in splats)))
             return Splat(value, vector(value.type, kind.lanes))
     bits = max(_element_bits(tree) for tree in trees if not _is_bool(tree))
     lanes = VECTOR * 8 // bits

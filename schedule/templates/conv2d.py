@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from ...target.dsp.machine import Machine
 from ...tir.expr import walk
 from ...tir.stmt import PrimFunc, Store
-from ..knobs import Knob, Point, Space, choice, flag
+from ..knobs import Knob, Point, Space, choice, flag, number
 from ..schedule import Schedule
+from ..state import LoopRef
 from ..state import Loop
 from .offset import find_block, find_buffer, offset_weights
 from .template import Estimate, Template
@@ -136,8 +137,8 @@ def _knobs(shape: Shape) -> tuple[Knob, ...]:
 
 def _fits(shape: Shape) -> Callable[[Point], bool]:
     def fits(point: Point) -> bool:
-        tile = int(point["rows"]) * int(point["columns"])
-        vectors = shape.ways * int(point["blocks"])
+        tile = number(point, "rows") * number(point, "columns")
+        vectors = shape.ways * number(point, "blocks")
         if tile * vectors + vectors + 2 > REGISTERS:
             return False
         if point["stream"] and (
@@ -145,7 +146,9 @@ def _fits(shape: Shape) -> Callable[[Point], bool]:
         ):
             return False
         words = shape.words * (shape.taps[1] if point["fold"] else 1)
-        return words % int(point["steps"]) == 0 and tile * vectors * int(point["steps"]) <= 128
+        return (
+            words % number(point, "steps") == 0 and tile * vectors * number(point, "steps") <= 128
+        )
 
     return fits
 
@@ -170,12 +173,12 @@ def _prepare_inputs(sch: Schedule, shape: Shape, point: Point) -> None:
     """The padded copy and the sums of its pixels, a row a step, on all threads."""
     for name in ("fill", "copy"):
         if any(ref.name == name for ref in sch.blocks()):
-            copy_rows(sch, name, int(point[name]))
+            copy_rows(sch, name, number(point, name))
     if any(ref.name == "psum" for ref in sch.blocks()):
         n, h, w, lane, c, k = sch.loops("psum")
         sch.reorder(c, lane, k)
         sch.vectorize(lane, k)
-        c_0, c_1 = sch.split(c, (None, int(point["depths"])))
+        c_0, c_1 = sch.split(c, (None, number(point, "depths")))
         sch.unroll(c_1)
         _share_rows(sch, n, h)
     n, h, w, c = sch.loops("csum")
@@ -184,7 +187,7 @@ def _prepare_inputs(sch: Schedule, shape: Shape, point: Point) -> None:
     _share_rows(sch, n, h)
     for name in ("vsum", "wsum"):
         n, h, w, taps = sch.loops(name)
-        w_0, part, w_1 = sch.split(w, (None, int(point["sums"]), 32))
+        w_0, part, w_1 = sch.split(w, (None, number(point, "sums"), 32))
         sch.reorder(w_0, part, taps, w_1)
         sch.vectorize(w_1)
         sch.unroll(taps)
@@ -230,13 +233,13 @@ def _pitches(sch: Schedule, name: str) -> set[int]:
 _SHARED = {"rows": "h", "columns": "w", "channels": "o"}
 
 
-def _tile_output(sch: Schedule, shape: Shape, point: Point) -> object:
+def _tile_output(sch: Schedule, shape: Shape, point: Point) -> LoopRef:
     """Tiles the requantization; returns the loop under which a tile is computed."""
     n, h, w, o = sch.loops("requant")
-    h_0, h_1 = sch.split(h, (None, int(point["rows"])))
+    h_0, h_1 = sch.split(h, (None, number(point, "rows")))
     pixels = shape.pixels
-    w_0, w_1, w_2 = sch.split(w, (None, int(point["columns"]) // pixels, pixels))
-    o_0, o_1, o_2, o_3 = sch.split(o, (None, int(point["blocks"]), 32, shape.ways))
+    w_0, w_1, w_2 = sch.split(w, (None, number(point, "columns") // pixels, pixels))
+    o_0, o_1, o_2, o_3 = sch.split(o, (None, number(point, "blocks"), 32, shape.ways))
     outer = {"h": h_0, "w": w_0, "o": o_0}
     order = [outer[letter] for letter in str(point["order"])]
     shared = [outer[_SHARED[str(point["share"])]]]
@@ -268,7 +271,7 @@ def _tile_products(sch: Schedule, shape: Shape, point: Point) -> None:
     taps = [kh, kw]
     if point["fold"]:
         words, taps = sch.fuse(kw, words), [kh]
-    c_0, c_1 = sch.split(words, (None, int(point["steps"])))
+    c_0, c_1 = sch.split(words, (None, number(point, "steps")))
     sch.vectorize(o_2, c_2)
     for loop in (c_1, h, w, o_1, o_3):
         sch.unroll(loop)
@@ -276,9 +279,9 @@ def _tile_products(sch: Schedule, shape: Shape, point: Point) -> None:
 
 def _estimate(shape: Shape, machine: Machine, point: Point) -> Estimate:
     """Packets of the inner loop by slots and multipliers, of the rest by rough counts."""
-    tile = int(point["rows"]) * int(point["columns"])
-    vectors = shape.ways * int(point["blocks"])
-    steps = int(point["steps"])
+    tile = number(point, "rows") * number(point, "columns")
+    vectors = shape.ways * number(point, "blocks")
+    steps = number(point, "steps")
     dots = tile * vectors * steps
     loads = steps * (tile + vectors)
     inner = max(math.ceil(dots / 2), math.ceil((loads + 2) / 2), steps * vectors,
@@ -287,9 +290,9 @@ def _estimate(shape: Shape, machine: Machine, point: Point) -> Estimate:
     starts = shape.taps[0] * (1 if point["fold"] else shape.taps[1])
     requant = tile * vectors * 3.2 + tile * 3 + 12
     per_tile = inner * trips + starts * 12 + requant
-    extents = {"rows": shape.height // int(point["rows"]),
-               "columns": shape.width // int(point["columns"]),
-               "channels": shape.blocks // int(point["blocks"])}  # fmt: skip
+    extents = {"rows": shape.height // number(point, "rows"),
+               "columns": shape.width // number(point, "columns"),
+               "channels": shape.blocks // number(point, "blocks")}  # fmt: skip
     tiles = math.prod(extents.values()) * shape.images
     shared = extents[str(point["share"])] * (1 if point["stream"] else shape.images)
     turns = -(-shared // machine.threads)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 from ...target.dsp.machine import Machine
-from ...tir.expr import Expr, cast, const, load, make, maximum, minimum, transform
+from ...tir.expr import Expr, cast, const, load, maximum, minimum, transform
 from ...tir.stmt import (
     Alloc,
     Block,
@@ -30,17 +30,17 @@ from ...tir.stmt import (
     seq,
     walk_stmt,
 )
-from ...tir.types import i32, u8, u16
-from ..knobs import Point, Space, choice
+from ...tir.types import i32, u8
+from ..knobs import Point, Space, choice, number
 from ..schedule import Schedule
 from .move import Copy, copy_of, schedule_copy, shared_axis, written
 from .nests import nest, plus, times
+from .reduce import summed
 from .template import Estimate, Template
 
 LANES = 128
 TAPS = 64  # of a window that is one expression
 OWN = ("left", "tall", "right", "out")  # blocks of the loops over rows
-EXACT = 257  # bytes whose sum fits u16
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ def _modes(shape: Shape, largest: bool) -> tuple[str, ...]:
 
 def _fits(shape: Shape, point: Point) -> bool:
     taps = shape.kernel[0] * shape.kernel[1]
-    return taps * int(point["tile"]) * int(point["unroll"]) <= 4 * TAPS
+    return taps * number(point, "tile") * number(point, "unroll") <= 4 * TAPS
 
 
 # The kernel restated ------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def _restated(
     moved = {y: replace(y, shape=(*y.shape[:2], y.shape[2] * y.shape[3]))}
     if own:
         moved[x] = shape.source
-    body = _rows(func, shape, int(point["tile"]), str(point["mode"]), moved[y], largest)
+    body = _rows(func, shape, number(point, "tile"), str(point["mode"]), moved[y], largest)
     body = seq(*first, body)
     for buffer in allocs:
         body = Alloc(buffer, body)
@@ -378,13 +378,6 @@ def _mean(func: PrimFunc) -> Callable[[list[Expr]], Expr]:
     return join
 
 
-def summed(taps: list[Expr]) -> Expr:
-    """At most ``EXACT`` bytes added in u16: pairs first, as widening sums."""
-    pairs = [make("widening_add", a, b) for a, b in zip(taps[::2], taps[1::2], strict=False)]
-    odd = [cast(u16, taps[-1])] if len(taps) % 2 else []
-    return reduce(lambda a, b: a + b, [*pairs, *odd])
-
-
 # Schedules ----------------------------------------------------------------------------------
 
 
@@ -411,7 +404,7 @@ def _schedule(
         else:
             sch.vectorize(*lanes)
         sch.unroll(i)
-        unroll = min(int(point["unroll"]), sch.get_loop(v).extent)
+        unroll = min(number(point, "unroll"), sch.get_loop(v).extent)
         if unroll > 1:
             _, inner, *_ = sch.split(v, (None, unroll), tail="peel")
             sch.unroll(inner)
@@ -425,7 +418,7 @@ def _schedule(
 
 
 def _estimate(shape: Shape, machine: Machine, point: Point, largest: bool) -> Estimate:
-    tile, unroll = int(point["tile"]), int(point["unroll"])
+    tile, unroll = number(point, "tile"), number(point, "unroll")
     (tall, wide), down = shape.kernel, shape.stride[0]
     shared = (down * (tile - 1) + tall) / tile  # rows that one row of the output loads
     gather = 2.0 if shape.gathers else 1.0

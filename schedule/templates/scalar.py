@@ -20,7 +20,7 @@ from ...tir.stmt import (
     walk_stmt,
 )
 from ..errors import ScheduleError
-from ..knobs import Point, Space, choice
+from ..knobs import Point, Space, choice, number
 from ..schedule import Schedule
 from .template import Estimate, Template
 
@@ -39,7 +39,10 @@ def scalar(func: PrimFunc, machine: Machine) -> Template:
             if not _is_small(buffer):
                 sch.set_scope(buffer.name, "tcm")
         for block in sch.blocks():
-            _spread(sch, block.name, int(point["parallel"]))
+            _spread(sch, block.name, number(point, "parallel"))
+        for buffer in _registers(sch.func):
+            if len(_nests(sch, buffer.name)) > 1:
+                sch.set_scope(buffer.name, "tcm")  # registers do not outlive a phase
         return sch
 
     def estimate(point: Point) -> Estimate:
@@ -70,6 +73,12 @@ def _registers(func: PrimFunc) -> list[Buffer]:
 
 def _is_small(buffer: Buffer) -> bool:
     return buffer.size == 1
+
+
+def _nests(sch: Schedule, name: str) -> set[str]:
+    """The outermost loops that touch a buffer."""
+    blocks = [block for found in _users(sch, name) for block in found]
+    return {str(loops[0]) for block in blocks if (loops := sch.loops(block))}
 
 
 def _users(sch: Schedule, name: str) -> tuple[list[str], list[str]]:
