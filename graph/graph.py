@@ -27,7 +27,7 @@ class Affine:
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
-    """Shape, element (``f32``, ``u8``, ``i8``, ``i32``) and, on quantized tensors, the affine map."""
+    """Shape, element (``f32``, ``u8``, ``i8``, ``i32``) and, if quantized, the affine map."""
 
     shape: tuple[int, ...]
     element: str = "f32"
@@ -72,7 +72,7 @@ class Node:
 
 @dataclass(slots=True)
 class Graph:
-    """Nodes in topological order; ``types`` has every tensor, ``constants`` those with known values."""
+    """Nodes in topological order; ``types`` has every tensor, ``constants`` the known values."""
 
     name: str
     inputs: list[str] = field(default_factory=list)

@@ -150,7 +150,7 @@ class Legalizer:
         if node.op == "repeat" and size_of(value) % VECTOR == 0:
             return _repeated(inner, node.attr)
         raise SelectError(
-            f"lanes: a broadcast repeats a scalar or whole registers, but got {node.type} of {value}"
+            f"lanes: a broadcast repeats a scalar or registers, but got {node.type} of {value}"
         )
 
     def _load(self, node: Expr) -> Tree:

@@ -1,4 +1,4 @@
-"""Dense convolution and matrix product: a tile of accumulators, weights as vectors, inputs as scalars.
+"""Dense convolution and matrix product: accumulator tiles, vectors of weights, scalar inputs.
 
     parallel rows, columns, channel blocks      in the order that the point says
       kh, kw, c/4                               one word of four inputs by 32 outputs a vector
@@ -21,8 +21,7 @@ from ...tir.expr import walk
 from ...tir.stmt import PrimFunc, Store
 from ..knobs import Knob, Point, Space, choice, flag, number
 from ..schedule import Schedule
-from ..state import LoopRef
-from ..state import Loop
+from ..state import Loop, LoopRef
 from .offset import find_block, find_buffer, offset_weights
 from .template import Estimate, Template
 
@@ -178,7 +177,7 @@ def _prepare_inputs(sch: Schedule, shape: Shape, point: Point) -> None:
         n, h, w, lane, c, k = sch.loops("psum")
         sch.reorder(c, lane, k)
         sch.vectorize(lane, k)
-        c_0, c_1 = sch.split(c, (None, number(point, "depths")))
+        _, c_1 = sch.split(c, (None, number(point, "depths")))
         sch.unroll(c_1)
         _share_rows(sch, n, h)
     n, h, w, c = sch.loops("csum")
@@ -268,10 +267,9 @@ def _tile_products(sch: Schedule, shape: Shape, point: Point) -> None:
     o_1, o_2, o_3 = sch.split(o, (None, 32, shape.ways))
     words, c_2 = sch.split(c, (None, 4))
     sch.reorder(kh, kw, words, h, w, o_1, o_3, o_2, c_2)
-    taps = [kh, kw]
     if point["fold"]:
-        words, taps = sch.fuse(kw, words), [kh]
-    c_0, c_1 = sch.split(words, (None, number(point, "steps")))
+        words = sch.fuse(kw, words)
+    _, c_1 = sch.split(words, (None, number(point, "steps")))
     sch.vectorize(o_2, c_2)
     for loop in (c_1, h, w, o_1, o_3):
         sch.unroll(loop)

@@ -1,6 +1,7 @@
 """The dsp's pipeline: the list of passes from a scheduled kernel to its selected program.
 
-PrimFunc -> lower_blocks -> simplify_func -> flatten_buffers -> vectorize_loops -> unroll_loops -> Program
+PrimFunc -> lower_blocks -> simplify_func -> flatten_buffers -> vectorize_loops
+             -> unroll_loops -> Program
 """
 
 from __future__ import annotations

@@ -17,7 +17,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 
-from ..expr import Expr, free_vars, make
+import numpy as np
+
+from ..evaluate import evaluate_expr, loads
+from ..expr import Expr, const, free_vars, make
 from ..linear import Linear, from_linear, linear
 from ..stmt import Block, For, If, LoopKind, PrimFunc, Seq, Stmt, Store, children, rebuild_stmt
 from ..types import vector
@@ -43,7 +46,7 @@ def _stmt(stmt: Stmt, axes: tuple[Axis, ...]) -> Stmt:
             return _store(stmt, axes)
         case For() if axes:
             raise VectorizeError(
-                f"vectorize: only stores may stand below a vectorized loop, but {stmt.axis.attr} does"
+                f"vectorize: only stores may stand in a vectorized loop, but {stmt.axis.attr} does"
             )
         case If() | Block() if axes:
             raise VectorizeError("vectorize: a vectorized loop must not hold a condition")
@@ -102,6 +105,8 @@ class _Vectorizer:
             return _Lanes(node, self.none)
         if node.op == "load":
             return self._load(node)
+        if node.type.kind == "b" and free_vars(node) & {axis for axis, _ in self.axes}:
+            return self._mask(node)
         if node.op == "lookup":
             index = self.lanes(node.args[1])
             return _Lanes(make("lookup", node.args[0], index.value), index.used)
@@ -111,6 +116,24 @@ class _Vectorizer:
         if node.op in ("cast", "sat_cast"):
             return _Lanes(Expr(node.op, vector(node.type, args[0].type.lanes), args), used)
         return _Lanes(make(node.op, *args, attr=node.attr), used)
+
+    def _mask(self, node: Expr) -> _Lanes:
+        """A condition on the axes alone: lanes that hold, then lanes that do not."""
+        extents = [extent for _, extent in self.axes]
+        if not free_vars(node) <= {axis for axis, _ in self.axes} or loads(node):
+            raise VectorizeError(f"vectorize: a condition must speak of axes only, but got {node}")
+        grid = np.indices(extents, np.int32).reshape(len(extents), -1, 1)
+        env = {str(axis.attr): at for (axis, _), at in zip(self.axes, grid, strict=True)}
+        holds = np.broadcast_to(evaluate_expr(node, env), (grid.shape[1], 1))[:, 0]
+        count = int(holds.sum())
+        if not holds[:count].all():
+            raise VectorizeError(
+                f"vectorize: a condition must hold for the first lanes, not {node}"
+            )
+        runs = [(True, count), (False, len(holds) - count)]
+        parts = [const(value, vector(node.type, lanes)) for value, lanes in runs if lanes]
+        value = parts[0] if len(parts) == 1 else make("concat", *parts)
+        return _Lanes(value, (True,) * len(self.axes))
 
     def expand(self, part: _Lanes, used: tuple[bool, ...]) -> Expr:
         """``part`` with lanes for all axes of ``used``; missing ones are broadcast."""
