@@ -75,8 +75,9 @@ class Sample:
 
     @property
     def wrong(self) -> bool:
-        """Code that runs and gives wrong bytes."""
-        return bool(self.template) and not (self.reference_bytes and self.qemu_bytes)
+        """Code that gives wrong bytes, or none."""
+        executed = self.reference_bytes and (self.qemu_bytes or not self.assembled)
+        return bool(self.template) and not executed
 
 
 def sample(number: int, case: str, seed: int) -> Sample:
