@@ -28,7 +28,7 @@ FOLDER = Path("demo")
 
 @dataclass(slots=True)
 class Curve:
-    """The model's cycles after each trial; before the first, those of the default schedules."""
+    """The model's cycles after each trial; kernels without one take those of their defaults."""
 
     cycles: list[float] = field(default_factory=list)
     best: dict[str, float] = field(default_factory=dict)  # by kernel, all its occurrences
@@ -123,13 +123,13 @@ def plot(curve: Curve, tuned: Tuned, path: Path) -> None:
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(13, 5))
-    left.plot(range(1, len(curve.cycles) + 1), curve.cycles)
+    left.plot([tuned.default_cycles, *curve.cycles], label="best so far")
     left.axhline(tuned.bound, linestyle=":", color="gray", label="bound")
     left.set(title="Search", xlabel="trials", ylabel="cycles of the model", ylim=(0, None))
     left.legend()
     rows = tuned.kernels
     places = range(len(rows))
-    for shift, name in ((0.3, "default_cycles"), (0.0, "cycles"), (-0.3, "bound")):
+    for shift, name in ((-0.3, "default_cycles"), (0.0, "cycles"), (0.3, "bound")):
         values = [getattr(row, name) for row in rows]
         right.barh([at + shift for at in places], values, 0.3, label=name.replace("_", " "))
     right.set_yticks(list(places), [row.name for row in rows])
