@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..program import Program
+from ..program import Loop, Program
 from .allocate import NoRegister, assign, live_around, lives, states
 from .cycles import Walker, calls, cycles
 from .depend import block_edges
@@ -23,7 +23,7 @@ from .steps import Block, Node, Step, Trip, blocks
 from .webs import split_webs
 
 _ATTEMPTS = 60  # compilations of a phase, each with more registers in memory
-_SPARE = 6  # vector registers left free before spilling because no assignment was found
+_SPARE = 6  # registers of a file left free before spilling because no assignment was found
 
 
 def compile_program(program: Program, machine: Machine) -> Listing:
@@ -56,7 +56,9 @@ class _Compiled:
 def _phase(program: Program, number: int, table: Table) -> _Compiled:
     """With invariants before their loops; where that takes too many registers, also without."""
     first = _attempt(program, number, table, hoisting=True)
-    if isinstance(first, _Compiled) and not first.crowded:
+    phase = program.phases[number]
+    loops = phase.parallel or any(isinstance(item, Loop) for item in phase.body)
+    if isinstance(first, _Compiled) and not (first.crowded and loops):
         return first
     second = _attempt(program, number, table, hoisting=False)
     found = [made for made in (first, second) if isinstance(made, _Compiled)]
@@ -69,7 +71,7 @@ def _phase(program: Program, number: int, table: Table) -> _Compiled:
 def _attempt(program: Program, number: int, table: Table,
              hoisting: bool) -> _Compiled | CompileError:  # fmt: skip
     """Compiles again and again, with more registers in memory each time."""
-    spilled, spare, pipelined = set[int](), 0, True
+    spilled, spare, pipelined = set[int](), [0, 0], True
     known: dict[str, Schedules] = {}  # of this phase's loops, as long as their steps stay
     for _ in range(_ATTEMPTS):
         low = Lowering(program, number, table, hoisting)
@@ -77,21 +79,28 @@ def _attempt(program: Program, number: int, table: Table,
         area = Area(low)
         area.spill(spilled)
         kept = frozenset({*low.registers.fixed, *area.fresh})
-        room = Room(table.machine, low.registers, spare, costs(low.nodes), kept, low.link >> 2)
+        room = Room(table.machine, low.registers, (spare[0], spare[1]), costs(low.nodes), kept,
+                    low.link >> 2)  # fmt: skip
         loops = Pipeline(low, room, known)
         try:
             real = _pack(low, room, loops if pipelined else None)
         except Crowded as more:
             spilled, known = spilled | more.victims, {}
+        except NoRegister as error:
+            file = low.registers.files[error.number]
+            victims = _in_the_way(error, low.nodes, room)
+            if file < 2 and spare[file] < _SPARE:
+                spare[file] += 1
+            elif victims:
+                spilled, known = spilled | victims, {}
+            elif pipelined:
+                pipelined = False
+            else:
+                return CompileError(str(error))
         except CompileError as error:
             if not pipelined:
                 return error
             pipelined = False
-        except NoRegister as error:
-            if spare < _SPARE and low.registers.files[error.number] == 0:
-                spare += 1
-            else:
-                spilled, known = spilled | _in_the_way(error, low.nodes, room).victims, {}
         else:
             crowded = bool(area.steps or loops.crowded)
             return _Compiled(_function(program, number, low, real), area.steps, area.bytes, crowded)
@@ -136,13 +145,16 @@ def _pack_block(block: Block, before: int, after: int, low: Lowering, room: Room
     raise problem
 
 
-def _in_the_way(error: NoRegister, nodes: list[Node], room: Room) -> Crowded:
-    """What lives where a register's life begins, in the same file."""
+def _in_the_way(error: NoRegister, nodes: list[Node], room: Room) -> set[int]:
+    """A register to spill of those that live where another's life begins, in the same file."""
     first = error.life & -error.life
     files = room.registers.files
     found = [atom for atom, life in lives(nodes).items()
              if life & first and files[atom >> 1] == files[error.number]]  # fmt: skip
-    return room.victims(found, 1, {})
+    try:
+        return room.victims(found, 1, {}).victims
+    except CompileError:
+        return set()
 
 
 def _close(nodes: list[Node], table: Table) -> None:

@@ -53,7 +53,7 @@ class Lowering:
         self.nodes = self._function(phase)
 
     def _function(self, phase: Phase) -> list[Node]:
-        plan = share_out(phase, self.table.machine.threads, self.hoisting)
+        plan = share_out(phase, self.table.machine, self.hoisting)
         items = [*plan.main, *plan.rest]
         self.pointers = Pointers(self._uses(items, 1 if plan.dynamic else 0))
         self.link = self.registers.new(Register.SCALAR, LINK)

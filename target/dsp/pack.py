@@ -6,14 +6,17 @@ automaton whose states are the resources that may be taken, so that scheduling i
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from heapq import heappop, heappush
 
 from .depend import Edges
 from .machine import COMPUTE, PIPES, Machine
 from .steps import Step, bits
 
+_WINDOW = 32  # steps that are looked at where registers are short
 EMPTY = 0  # the state of a packet without instructions
 
 
@@ -160,50 +163,84 @@ def list_schedule(
     steps: Sequence[Step], edges: Edges, machine_packer: Packer, pressure: Pressure
 ) -> list[list[Step]]:
     """Packets of straight-line code: longest chains first, within the registers there are."""
-    if not steps:
-        return []
-    height = heights(edges)
-    waiting = [0] * len(steps)
-    for out in edges:
-        for j, _ in out:
-            waiting[j] += 1
-    start = [0] * len(steps)
-    live = _Live(steps, pressure)
-    ready = [i for i, n in enumerate(waiting) if n == 0]
-    units = [machine_packer.unit(step) for step in steps]
-    placed = [False] * len(steps)
+    schedule = _Schedule(steps, edges, machine_packer, pressure)
     packets: list[list[Step]] = []
-    oldest = cycle = done = 0
-    while done < len(steps):
+    while schedule.left:
+        packet = schedule.packet()
+        if packet:
+            packets.append([steps[i] for i in packet])
+    return packets
+
+
+class _Schedule:
+    """List scheduling, a packet at a time. Steps wait for others, then for a cycle, then for room
+    in a packet; ``oldest`` is the first of the block that is not placed: it always may be, so
+    that crowded code falls back to the order in which it came."""
+
+    def __init__(
+        self, steps: Sequence[Step], edges: Edges, machine_packer: Packer, pressure: Pressure
+    ) -> None:
+        self.edges, self.fit = edges, machine_packer.fit
+        self.units = [machine_packer.unit(step) for step in steps]
+        height = heights(edges)
+        order = sorted(range(len(steps)), key=lambda i: (-height[i], i))
+        self.rank = [0] * len(steps)
+        for rank, i in enumerate(order):
+            self.rank[i] = rank
+        self.order, self.live = order, _Live(steps, pressure)
+        self.waiting = [0] * len(steps)
+        for out in edges:
+            for j, _ in out:
+                self.waiting[j] += 1
+        self.start = [0] * len(steps)
+        self.ready = sorted(self.rank[i] for i, n in enumerate(self.waiting) if n == 0)
+        self.later: list[tuple[int, int]] = []  # heap of (cycle, rank)
+        self.placed = [False] * len(steps)
+        self.left, self.oldest, self.cycle = len(steps), 0, 0
+
+    def packet(self) -> list[int]:
+        """The steps that issue in this cycle, perhaps none."""
+        while self.later and self.later[0][0] <= self.cycle:
+            insort(self.ready, heappop(self.later)[1])
+        assert self.ready or self.later, "dependences form a cycle"
         state, packet = EMPTY, list[int]()
-        tries = sorted((i for i in ready if start[i] <= cycle), key=lambda i: (-height[i], i))
-        while tries:
+        tries = self._candidates()
+        while tries and len(packet) < 4:
             fresh = list[int]()
             for i in tries:
-                if not (i == oldest or live.roomy or live.fits(i)):
-                    continue
-                after = machine_packer.fit(state, units[i])
-                if after < 0:
+                after = self.fit(state, self.units[i])
+                if after < 0 or not (i == self.oldest or self.live.roomy or self.live.fits(i)):
                     continue
                 state = after
                 packet.append(i)
-                placed[i] = True
-                live.place(i)
-                ready.remove(i)
-                for j, between in edges[i]:
-                    waiting[j] -= 1
-                    start[j] = max(start[j], cycle + between)
-                    if waiting[j] == 0:
-                        ready.append(j)
-                        if start[j] <= cycle:
-                            fresh.append(j)
-                if i == oldest:
-                    while oldest < len(steps) and placed[oldest]:
-                        oldest += 1
+                fresh += self._place(i)
+                if len(packet) == 4:
+                    break
             tries = fresh
-        if packet:
-            packets.append([steps[i] for i in packet])
-            done += len(packet)
-        assert ready or done == len(steps), "dependences form a cycle"
-        cycle += 1
-    return packets
+        self.cycle += 1
+        return packet
+
+    def _candidates(self) -> list[int]:
+        """By length of the chain behind them; where registers are short, by age."""
+        if self.live.roomy:
+            return [self.order[rank] for rank in self.ready]
+        return sorted(self.order[rank] for rank in self.ready)[:_WINDOW]
+
+    def _place(self, i: int) -> list[int]:
+        """Marks a step as placed; gives those that may follow in the same packet."""
+        self.placed[i] = True
+        self.left -= 1
+        self.live.place(i)
+        del self.ready[bisect_left(self.ready, self.rank[i])]
+        fresh = []
+        for j, between in self.edges[i]:
+            self.waiting[j] -= 1
+            self.start[j] = max(self.start[j], self.cycle + between)
+            if self.waiting[j] == 0 and self.start[j] > self.cycle:
+                heappush(self.later, (self.start[j], self.rank[j]))
+            elif self.waiting[j] == 0:
+                insort(self.ready, self.rank[j])
+                fresh.append(j)
+        while self.oldest < len(self.placed) and self.placed[self.oldest]:
+            self.oldest += 1
+        return fresh

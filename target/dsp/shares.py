@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ..program import Address, Dma, Item, Loop, Op, Phase, Wait
+from .machine import Machine
+from .pairs import pair_loads
 from .simplify import simplify
 
 _SMALL = 128  # instructions up to which the odd iteration is written out again
@@ -28,21 +30,25 @@ class Shares:
     extents: dict[str, int] = field(default_factory=dict)
 
 
-def share_out(phase: Phase, threads: int, hoisting: bool = True) -> Shares:
+def share_out(phase: Phase, machine: Machine, hoisting: bool = True) -> Shares:
     """The loop of a phase as every thread runs it."""
+
+    def prepared(items: list[Item]) -> list[Item]:
+        return pair_loads(simplify(items, hoisting), machine.version)
+
     if phase.parallel is None:
-        return Shares(simplify(phase.body, hoisting))
+        return Shares(prepared(phase.body))
     variable, extent = phase.parallel
     step = f"{variable}'"
     body = [_stepping(item, variable, step) for item in phase.body]
-    least, odd = divmod(extent, threads)
+    least, odd = divmod(extent, machine.threads)
     extents = {variable: extent, step: least + 1}
     if least == 0:
-        return Shares(simplify([Loop(step, 1, body)], hoisting), extents=extents)
+        return Shares(prepared([Loop(step, 1, body)]), extents=extents)
     if odd and _size(body) > _SMALL:
-        return Shares(simplify(body, hoisting), dynamic=True, step=step, extents=extents)
-    rest = simplify(body, hoisting) if odd else []
-    main = simplify([Loop(step, least, body)], hoisting)
+        return Shares(prepared(body), dynamic=True, step=step, extents=extents)
+    rest = prepared(body) if odd else []
+    main = prepared([Loop(step, least, body)])
     return Shares(main, rest, False, step, least, extents)
 
 

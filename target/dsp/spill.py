@@ -186,7 +186,7 @@ class Room:
 
     machine: Machine
     registers: Registers
-    spare: int  # vector registers left free, so that the assignment finds a place
+    spare: tuple[int, int]  # vectors and scalars left free, so that all find a place
     cost: Mapping[int, int]
     kept: frozenset[int]  # registers that must not be spilled
     link: int  # the register of the return address, which no file counts
@@ -195,7 +195,8 @@ class Room:
     def limits(self) -> tuple[int, int, int, int]:
         """Registers of each file."""
         machine = self.machine
-        return machine.vectors - self.spare, machine.scalars, machine.predicates, machine.conditions
+        vectors, scalars = machine.vectors - self.spare[0], machine.scalars - self.spare[1]
+        return vectors, scalars, machine.predicates, machine.conditions
 
     def left(self, through: Iterable[int]) -> tuple[int, int, int]:
         """Vector, scalar and predicate registers that these atoms leave free."""
