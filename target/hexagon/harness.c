@@ -13,9 +13,10 @@ typedef unsigned char u8;
 typedef unsigned long long u64;
 
 enum { OUTPUT = 1, PER_THREAD = 2, GIVEN = 4 };
-enum { VECTOR = 128 };
+enum { BACKWARDS = 1, LATE = 2 }; /* the last thread first; copies are done when they are awaited */
+enum { VECTOR = 128, STARTED = 4096 };
 
-struct header { u32 places, threads, phases, spill, fill; };
+struct header { u32 places, threads, phases, spill, fill, order; };
 struct place { u32 size, flags; };
 struct chunk { u32 first, count; };
 struct counts { u32 packets, instructions, hvx; };
@@ -71,8 +72,12 @@ static u8 *memory(u32 size, u32 fill) {
     return (u8 *)at;
 }
 
-/* What dovetail_dma does; dma.s wraps it so that no register changes. */
-void dovetail_copy(u8 *target, const u8 *source, const u32 *record) {
+struct copy { u8 *target; const u8 *source; const u32 *record; u32 thread; };
+
+static struct copy started[STARTED]; /* that are not done yet, the oldest first */
+static u32 outstanding, thread, order;
+
+static void move(u8 *target, const u8 *source, const u32 *record) {
     u32 rows = record[0], bytes = record[1], to = record[2], from = record[3];
     u32 odd = ((u32)target | (u32)source | bytes | to | from) & 7;
     for (u32 row = 0; row < rows; row++, target += to, source += from) {
@@ -81,6 +86,27 @@ void dovetail_copy(u8 *target, const u8 *source, const u32 *record) {
         else
             for (u32 i = 0; i < bytes / 8; i++) ((u64 *)target)[i] = ((const u64 *)source)[i];
     }
+}
+
+/* What dovetail_dma does; stubs.s wraps it so that no register changes. */
+void dovetail_copy(u8 *target, const u8 *source, const u32 *record) {
+    if (!(order & LATE)) {
+        move(target, source, record);
+        return;
+    }
+    if (outstanding == STARTED) leave(104);
+    started[outstanding++] = (struct copy){target, source, record, thread};
+}
+
+/* What dovetail_wait does: the thread's copies that are not done yet. */
+void dovetail_finish(void) {
+    u32 kept = 0;
+    for (u32 i = 0; i < outstanding; i++)
+        if (started[i].thread == thread)
+            move(started[i].target, started[i].source, started[i].record);
+        else
+            started[kept++] = started[i];
+    outstanding = kept;
 }
 
 static struct counts overhead; /* of a call, without the function's own packets */
@@ -129,11 +155,15 @@ static void run(void) {
     for (u32 t = 0; t < head.threads; t++)
         table[t * entries + head.places] = (u32)memory(head.spill, head.fill);
 
+    order = head.order;
     for (u32 f = 0; f < head.phases; f++)
-        for (u32 t = 0; t < head.threads; t++, chunk++)
-            if (chunk->count)
-                counts[f * head.threads + t] =
-                    measured(dovetail_functions[f], table + t * entries, *chunk);
+        for (u32 i = 0; i < head.threads; i++) {
+            thread = order & BACKWARDS ? head.threads - 1 - i : i;
+            u32 call = f * head.threads + thread;
+            if (chunk[call].count)
+                counts[call] =
+                    measured(dovetail_functions[f], table + thread * entries, chunk[call]);
+        }
 
     output(counts, head.phases * head.threads * sizeof *counts);
     for (u32 p = 0; p < head.places; p++)

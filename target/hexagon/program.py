@@ -42,9 +42,11 @@ def run_program(
     arrays: Sequence[NDArray[Any]],
     *,
     fill: int = 0xA5,
+    backwards: bool = False,
+    late: bool = False,
     timeout: float = 300,
 ) -> Executed:
-    """Runs on a copy of the parameters' arrays, in the order of the places."""
+    """Runs on a copy of the parameters' arrays, in the order of the places; see ``run``."""
     names = [p.name for p in program.places if not p.local and p.data is None]
     if len(arrays) != len(names):
         raise ValueError(
@@ -56,7 +58,7 @@ def run_program(
     phases = [PhaseCall(f.symbol, calls(f, listing.machine)) for f in listing.functions]
     version = min(listing.machine.version, NEWEST)
     done = run(listing.text, phases, images, listing.spill_bytes, version=version, fill=fill,
-               timeout=timeout)  # fmt: skip
+               backwards=backwards, late=late, timeout=timeout)  # fmt: skip
     outputs = {
         program.places[number].name: np.frombuffer(data, np.uint8)
         for number, data in done.outputs.items()

@@ -27,6 +27,7 @@ from .assemble import assemble, harness, link
 from .tools import HexagonError, tool
 
 _OUTPUT, _PER_THREAD, _GIVEN = 1, 2, 4  # as in harness.c
+_BACKWARDS, _LATE = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +77,20 @@ def run(
     *,
     version: int = 66,
     fill: int = 0xA5,
+    backwards: bool = False,
+    late: bool = False,
     timeout: float = 300,
 ) -> RunResult:
     """Assembles ``text`` and runs its phases in order, threads one after the other in each.
 
-    Memory that no image fills starts as ``fill``; vectors and scalars start as rubbish.
+    Memory that no image fills starts as ``fill``; vectors and scalars start as rubbish. Copies are
+    done when they start or, with ``late``, at the thread's next wait; ``backwards`` runs the last
+    thread first. No good program gives other bytes under these.
     """
     table = phase_table([phase.symbol for phase in phases])
     program = link(*harness(), assemble(text + table, version))
-    return execute(program, phases, places, spill_bytes, fill=fill, timeout=timeout)
+    return execute(program, phases, places, spill_bytes, fill=fill, backwards=backwards, late=late,
+                   timeout=timeout)  # fmt: skip
 
 
 def phase_table(symbols: Sequence[str]) -> str:
@@ -101,11 +107,14 @@ def execute(
     spill_bytes: int = 0,
     *,
     fill: int = 0xA5,
+    backwards: bool = False,
+    late: bool = False,
     timeout: float = 300,
 ) -> RunResult:
     """Runs a linked program that has the harness and ``dovetail_functions``."""
     threads = max((len(phase.threads) for phase in phases), default=1)
-    message = _message(phases, places, threads, spill_bytes, fill)
+    order = _BACKWARDS * backwards | _LATE * late
+    message = _message(phases, places, threads, (spill_bytes, fill, order))
     answer = _qemu(program, message, timeout)
     counts = np.frombuffer(answer, "<u4", len(phases) * threads * 3).reshape(-1, threads, 3)
     outputs, at = {}, counts.nbytes
@@ -122,11 +131,10 @@ def _message(
     phases: Sequence[PhaseCall],
     places: Sequence[PlaceImage],
     threads: int,
-    spill_bytes: int,
-    fill: int,
+    more: tuple[int, int, int],
 ) -> bytes:
     """What harness.c reads."""
-    parts = [struct.pack("<5I", len(places), threads, len(phases), spill_bytes, fill)]
+    parts = [struct.pack("<6I", len(places), threads, len(phases), *more)]
     parts += [struct.pack("<2I", place.size, place.flags) for place in places]
     for phase in phases:
         idle = [(0, 0)] * (threads - len(phase.threads))
@@ -157,6 +165,7 @@ def _death(done: subprocess.CompletedProcess[bytes]) -> str:
         101: "the input ended early",
         102: "the output could not be written",
         103: "QEMU has no memory for the places",
+        104: "too many copies were started and not awaited",
     }
     code = done.returncode
     said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]

@@ -73,18 +73,8 @@ dovetail_call:
 	{ dealloc_return }
 	.endm
 
-// dovetail_wait: the copy was done when it was started.
-	.p2align 4
-	.globl	dovetail_wait
-dovetail_wait:
-	enter
-	leave
-
-// dovetail_dma: r26 target, r27 source, r28 -> { rows, row bytes, target stride, source stride }.
-	.p2align 4
-	.globl	dovetail_dma
-dovetail_dma:
-	enter
+// Calls a C function: every register that it may change is kept.
+	.macro	through function
 	{ memd(r29+#32) = r5:4; memd(r29+#40) = r7:6 }
 	{ memd(r29+#48) = r9:8; memd(r29+#56) = r11:10 }
 	{ memd(r29+#64) = r13:12; memd(r29+#72) = r15:14 }
@@ -98,7 +88,7 @@ dovetail_dma:
 	r1:0 = c7:6
 	{ memd(r29+#112) = r1:0 }
 	{ r0 = r26; r1 = r27; r2 = r28 }
-	{ call dovetail_copy }
+	{ call \function }
 	{ r1:0 = memd(r29+#112) }
 	c7:6 = r1:0
 	{ r1:0 = memd(r29+#88); r3:2 = memd(r29+#96) }
@@ -111,6 +101,22 @@ dovetail_dma:
 	{ r9:8 = memd(r29+#48); r11:10 = memd(r29+#56) }
 	{ r13:12 = memd(r29+#64); r15:14 = memd(r29+#72) }
 	{ r28 = memw(r29+#80) }
+	.endm
+
+// dovetail_wait: the copies of this thread are done.
+	.p2align 4
+	.globl	dovetail_wait
+dovetail_wait:
+	enter
+	through dovetail_finish
+	leave
+
+// dovetail_dma: r26 target, r27 source, r28 -> { rows, row bytes, target stride, source stride }.
+	.p2align 4
+	.globl	dovetail_dma
+dovetail_dma:
+	enter
+	through dovetail_copy
 	leave
 
 	.p2align 4

@@ -63,8 +63,8 @@ def test_a_sample_is_repeated_by_its_number(fidelity: Any) -> None:
 def test_wrong_bytes_and_counts_are_misses(fidelity: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     right = fidelity.run_program
 
-    def wrong(*arguments: Any) -> Any:
-        done = right(*arguments)
+    def wrong(*arguments: Any, **options: Any) -> Any:
+        done = right(*arguments, **options)
         outputs = {name: data ^ 1 for name, data in done.outputs.items()}
         packets = tuple(tuple(n + 1 for n in threads) for threads in done.packets)
         return replace(done, outputs=outputs, packets=packets)
@@ -78,7 +78,7 @@ def test_wrong_bytes_and_counts_are_misses(fidelity: Any, monkeypatch: pytest.Mo
 
 
 def test_a_refused_packet_is_a_miss(fidelity: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> Any:
+    def refuse(*_: Any, **__: Any) -> Any:
         raise fidelity.AssembleError("assemble: no such packet")
 
     monkeypatch.setattr(fidelity, "run_program", refuse)

@@ -126,7 +126,11 @@ def test_loops_nest_deeper_than_the_hardware_counts(extents: tuple[int, ...]) ->
 @pytest.mark.parametrize("trips", [1023, 1024, 2000])
 def test_loops_of_many_trips(trips: int) -> None:
     body: list[Item] = [op("loadrub", "r1", at="x", i=1), op("add", "r2", "r2", "r1")]
-    phase = [op("tfrsi", "r2", 0), Loop("i", trips, body), op("storeri", "", "r2", at="y+4")]
+    phase: list[Item] = [
+        op("tfrsi", "r2", 0),
+        Loop("i", trips, body),
+        op("storeri", "", "r2", at="y+4"),
+    ]
     holds(Program("long loop", places(), [Phase(phase)]))
 
 
@@ -148,11 +152,12 @@ def test_a_call_may_end_a_phase_or_a_loop() -> None:
     moves = (("i", 256),)
     start = Dma("t", Address("s", 0, moves), Address("x", 0, moves), 1, 256, 0, 0)
     inside: list[Item] = [start, Wait("t")]
-    once = [replace(start, target=Address("s"), source=Address("x")), Wait("t")]
-    nested = Loop("k", 2, [Loop("j", 2, [Loop("i", 3, inside)])])
+    once: list[Item] = [replace(start, target=Address("s"), source=Address("x")), Wait("t")]
+    nested = Loop("k", 2, [Loop("j", 2, [Loop("i", 3, [*inside])])])
     shown: list[Item] = [op("vmem", "v1", at="s+128"), op("vmem_store", "", "v1", at="y")]
-    for body in ([Loop("i", 3, inside)], [nested], once):
-        holds(Program("calls", places(s=near), [Phase([*body]), Phase(shown)]))
+    bodies: tuple[list[Item], ...] = ([Loop("i", 3, inside)], [nested], once)
+    for body in bodies:
+        holds(Program("calls", places(s=near), [Phase(body), Phase(shown)]))
 
 
 def test_every_machine_width_runs() -> None:
@@ -170,6 +175,39 @@ def test_memory_that_nobody_fills_is_rubbish() -> None:
     for fill in (0, 0xA5):
         done = run_program(program, listing, arrays, fill=fill)
         assert set(done.outputs["y"][:128].tolist()) == {fill}
+
+
+def test_late_copies_show_what_is_read_before_it_is_awaited() -> None:
+    near = Place("s", 256, "tcm", local=True)
+    start = Dma("t", Address("s"), Address("x"), 1, 128, 128, 128)
+    shown: list[Item] = [op("vmem", "v1", at="s"), op("vmem_store", "", "v1", at="y")]
+    for body, same in (([start, Wait("t"), *shown], True), ([start, *shown, Wait("t")], False)):
+        program = Program("late", places(s=near), [Phase(body)])
+        found = outputs(program, late=True), outputs(program)
+        assert (found[0] == found[1]) == same
+        assert (found[0][:128] == bytes([0xA5]) * 128) != same
+
+
+def test_threads_backwards_show_what_depends_on_their_order() -> None:
+    """The last iteration to run leaves its vector where all store."""
+    body: list[Item] = [op("vmem", "v1", at="x", p=128), op("vmem_store", "", "v1", at="y")]
+    alone = Program("meet", places(), [Phase(body, ("p", 4))])
+    apart = Program("apart", places(), [Phase([*body[:1], copied("v1", "p")], ("p", 4))])
+    assert outputs(alone) != outputs(alone, backwards=True)
+    assert outputs(apart) == outputs(apart, backwards=True)
+
+
+def copied(register: str, variable: str) -> Item:
+    """A store of its own for each iteration."""
+    return op("vmem_store", "", register, at="y", **{variable: 128})
+
+
+def outputs(program: Program, **order: bool) -> bytes:
+    """The bytes of y."""
+    x = np.arange(SIZE, dtype=np.uint32).view(np.uint8)[:SIZE] * np.uint8(37)
+    listing = compile_program(program, dsp())
+    done = run_program(program, listing, [x, np.zeros(SIZE, np.uint8)], **order)
+    return done.outputs["y"].tobytes()
 
 
 def test_arrays_fit_the_parameters() -> None:
