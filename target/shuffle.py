@@ -27,6 +27,7 @@ BYTES = 128  # of a register
 LANE_DIGITS = 7
 LANE_OPS = ("concat", "interleave", "deinterleave", "slice")
 MOST = 8  # registers of one permutation
+TRIED = 2000  # arrangements that the search for a path looks at
 
 Digits = tuple[int, ...]
 Registers = Callable[[Expr], list[Expr] | None]
@@ -194,9 +195,9 @@ def _path(wanted: Digits) -> tuple[tuple[Move, ...], Digits] | None:
     queue: list[tuple[float, int, Digits, tuple[Move, ...]]] = [(0, 0, start, ())]
     seen: set[Digits] = set()
     number = 0
-    while queue:
+    while queue and len(seen) < TRIED:
         cost, _, state, path = heapq.heappop(queue)
-        if state in seen or len(path) > 6:
+        if state in seen:
             continue
         if state[:LANE_DIGITS] == wanted[:LANE_DIGITS]:
             return path, state
@@ -254,4 +255,3 @@ def _moved(values: list[Expr], shuffle: Shuffle, digit: int) -> list[Expr]:
 def _call(shuffle: Shuffle, kind: Type, operands: tuple[Expr, ...]) -> Expr:
     by = (const(shuffle.scalar, i32),) if shuffle.scalar else ()
     return Expr("call", kind, (*operands, *by), shuffle.row)
-

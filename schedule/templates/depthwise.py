@@ -1,11 +1,14 @@
 """Depthwise convolution: four neighbouring pixels of a channel in a word, four taps a vrmpy.
 
-parallel bands of rows (or blocks of channels)
-  deal the band's input rows into words of four pixels            (see ``taps.py``)
-  ways                                       weights, biases, multipliers in registers
-    rows, quads of columns                   a tile of sums, all taps unrolled
-    requantize: four pixels of 32 channels narrow into one register
-  deal the quads back into rows of pixels
+    parallel bands of rows (or blocks of channels)
+      deal the band's input rows into words of four pixels            (see ``taps.py``)
+      ways                                       weights, biases, multipliers in registers
+        rows, quads of columns                   a tile of sums, all taps unrolled
+        requantize: four pixels of 32 channels narrow into one register
+      deal the quads back into rows of pixels
+
+Words of all rows may be made before the bands instead, so that rows at the ends of bands are dealt
+only once.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ def depthwise(func: PrimFunc, machine: Machine) -> Template | None:
     space = Space(_knobs(window), (_fits(func, window, machine),))
 
     def schedule(point: Point) -> Schedule:
-        dealt = by_taps(func, int(point["step"]), bool(point["fused"]))
+        dealt = by_taps(func, number(point, "step"), bool(point["fused"]))
         return _schedule(dealt, window, point)
 
     def estimate(point: Point) -> Estimate:
@@ -43,8 +46,15 @@ def depthwise(func: PrimFunc, machine: Machine) -> Template | None:
     return Template("depthwise", func, machine, space, schedule, estimate)
 
 
-def divisors(number: int) -> tuple[int, ...]:
-    return tuple(d for d in range(1, number + 1) if number % d == 0)
+def divisors(extent: int) -> tuple[int, ...]:
+    return tuple(d for d in range(1, extent + 1) if extent % d == 0)
+
+
+def number(point: Point, name: str) -> int:
+    """The value of a knob whose values are numbers."""
+    value = point[name]
+    assert isinstance(value, int)
+    return value
 
 
 def _knobs(window: Window) -> tuple[Knob, ...]:
@@ -67,14 +77,14 @@ def _fits(func: PrimFunc, window: Window, machine: Machine) -> Callable[[Point],
     free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
 
     def fits(point: Point) -> bool:
-        band, rows, quads = (int(point[name]) for name in ("band", "rows", "quads"))
-        if band % rows or window.groups(int(point["step"])) % int(point["deal"]):
+        band, rows, quads = (number(point, name) for name in ("band", "rows", "quads"))
+        if band % rows or window.groups(number(point, "step")) % number(point, "deal"):
             return False
         if point["fused"] and (window.ways > 1 or window.output[1] < window.quads * QUAD):
             return False
         if _Costs(window, point).scratch(machine.threads)[2] > free:
             return False
-        step = int(point["step"])
+        step = number(point, "step")
         if point["keep"] and _weights(window, step) + 4 * rows > 24:
             return False
         return rows * quads * QUAD * window.kernel[0] * window.reach(step) <= 72
@@ -97,7 +107,7 @@ def _schedule(func: PrimFunc, window: Window, point: Point) -> Schedule:
     else:
         sch.compute_at("deal", outer)
     *_, g, j, i, t = sch.loops("deal")
-    _, g_1 = sch.split(g, (None, int(point["deal"])))
+    _, g_1 = sch.split(g, (None, number(point, "deal")))
     sch.vectorize(j, i, t)
     sch.unroll(g_1)
     return sch
@@ -125,9 +135,10 @@ def _share(sch: Schedule, images: LoopRef, loop: LoopRef) -> None:
 def _bands(sch: Schedule, point: Point) -> LoopRef:
     """The loops that bands and blocks of channels share; gives the innermost of them."""
     names = [ref.name for ref in sch.blocks()]
-    ends = [name for name in ("undeal", "last", "rest") if name in names] or ["requant"]
+    ends: list[str] = [name for name in ("undeal", "last", "rest") if name in names]
+    ends = ends or ["requant"]
     n, oh, b, *_ = sch.loops(ends[0])
-    h_0, h_1 = sch.split(oh, (None, int(point["band"])))
+    h_0, h_1 = sch.split(oh, (None, number(point, "band")))
     shared, other = (h_0, b) if point["share"] == "rows" else (b, h_0)
     sch.reorder(shared, n, other, h_1)
     sch.parallel(shared)
@@ -142,8 +153,8 @@ def _tile(sch: Schedule, point: Point, outer: LoopRef) -> None:
     """A band: tiles of sums below the loops that walk over it, then requantized."""
     *_, q, j, i, p = loops = sch.loops("requant")
     h = loops[loops.index(outer) + 1] if point["fused"] else loops[-6]
-    h_0, h_1 = sch.split(h, (None, int(point["rows"])))
-    q_0, q_1 = sch.split(q, (None, int(point["quads"])))
+    h_0, h_1 = sch.split(h, (None, number(point, "rows")))
+    q_0, q_1 = sch.split(q, (None, number(point, "quads")))
     walk = [h_0, q_0] if point["inner"] == "columns" else [q_0, h_0]
     sch.reorder(j, *walk, h_1, q_1, i, p)
     sch.vectorize(i, p)
@@ -185,7 +196,7 @@ class _Costs:
     point: Point
 
     def number(self, name: str) -> int:
-        return int(self.point[name])
+        return number(self.point, name)
 
     @property
     def step(self) -> int:
@@ -271,12 +282,12 @@ class _Costs:
 def _estimate(func: PrimFunc, window: Window, machine: Machine, point: Point) -> Estimate:
     """Packets by the resource that each part holds most; loops start in two iterations or so."""
     costs = _Costs(window, point)
-    band, threads = int(point["band"]), machine.threads
+    band, threads = number(point, "band"), machine.threads
     bands = window.output[0] // band
     shared, others = (bands, window.blocks) if point["share"] == "rows" else (window.blocks, bands)
     turns = -(-shared // threads)
     tile, dots = costs.tile
-    tiles = band // int(point["rows"]) * (window.quads // int(point["quads"]))
+    tiles = band // number(point, "rows") * (window.quads // number(point, "quads"))
     early = bool(point["early"])
     body = window.ways * (tiles * tile + 1.5 * tile + 30) + band * costs.undealt + 30
     body += 0.0 if early else costs.lines * costs.dealt + 20

@@ -6,7 +6,7 @@
     z    [n, oh, block, quad, way, 32, 4]              four output pixels of each channel
     y    [n, oh, ow, channel]
 
-A block is 128 channels (or all, where fewer are stored); channel ``lane * ways + way`` of a block is
+A block is 128 channels (or all, where fewer are stored); its channel ``lane * ways + way`` is
 lane ``lane`` of way ``way``, so that four bytes of a register are four ways. Weights stand by
 phase: where in its first group a window begins.
 """
@@ -330,7 +330,7 @@ def _block(
     reduced: int = 0,
     init: Store | None = None,
 ) -> Stmt:
-    """A block in loops of its own, but for the first ``count`` ones: ``_loops(shared)`` makes them."""
+    """A block in loops of its own, but for the first ``count``: ``_loops(shared)`` makes them."""
     iters, loops = [], []
     for number, (axis, extent) in enumerate(axes):
         loop = var(f"{shared}_{number}" if number < count else f"{name}_{axis}")

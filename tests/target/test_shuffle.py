@@ -1,0 +1,134 @@
+"""Permutations of bytes by shuffles: what the instructions' bodies do to numbered bytes."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from dovetail.target.dsp.instructions import instructions
+from dovetail.target.shuffle import is_shuffle, shuffled
+from dovetail.tir.expr import Expr, const, make
+from dovetail.tir.ops import OPS
+from dovetail.tir.stmt import Buffer
+from dovetail.tir.types import i32, u8, vector
+
+ROWS = instructions(66)
+Array = NDArray[Any]
+
+
+def value(node: Expr, memory: Array) -> Array:
+    """An expression of loads, lane operators and calls, evaluated by the rows' bodies."""
+    if node.op == "load":
+        start = node.args[0].attr
+        return memory[start : start + node.type.lanes]
+    args = [value(arg, memory) for arg in node.args]
+    if node.op == "const":
+        return np.asarray(node.attr)
+    if node.op == "call":
+        return body_value(str(node.attr), args)
+    meaning = OPS[node.op].meaning
+    assert meaning is not None
+    return np.asarray(meaning(node.type, node.attr, *args))
+
+
+def body_value(name: str, args: list[Array]) -> Array:
+    row = ROWS[name]
+    given = {
+        p.name: a.view(p.type.numpy) if p.type.lanes > 1 else a
+        for p, a in zip(row.parameters, args, strict=True)
+    }
+
+    def run(node: Expr) -> Array:
+        if node.op == "var":
+            return given[str(node.attr)]
+        if node.op == "const":
+            return np.full(node.type.lanes, node.attr, node.type.numpy)
+        meaning = OPS[node.op].meaning
+        assert meaning is not None
+        return np.asarray(meaning(node.type, node.attr, *map(run, node.args)))
+
+    assert row.body is not None
+    return run(row.body).view(np.uint8)
+
+
+def load(start: int, lanes: int) -> Expr:
+    return Expr("load", vector(u8, lanes), (const(start, i32),), Buffer("m", u8, (4096,)))
+
+
+def moved(shape: tuple[int, ...], order: tuple[int, ...]) -> Expr:
+    """A load whose lanes are an array of ``shape``, its axes put in another order."""
+
+    def build(node: Expr, axes: list[int]) -> list[Expr]:
+        if not axes:
+            return [node]
+        lanes = node.type.lanes // shape[axes[0]]
+        parts = [make("slice", node, attr=(k * lanes, lanes)) for k in range(shape[axes[0]])]
+        return [leaf for part in parts for leaf in build(part, axes[1:])]
+
+    leaves = build(load(0, int(np.prod(shape))), list(range(len(shape))))
+    table = np.arange(len(leaves)).reshape(shape).transpose(order).reshape(-1)
+    return make("concat", *(leaves[k] for k in table))
+
+
+SHAPES = [((4, 32), (1, 0)), ((4, 32, 4), (2, 1, 0)), ((2, 64, 2), (2, 1, 0)), ((32, 4), (1, 0)),
+          ((2, 2, 32, 2), (3, 2, 0, 1)), ((4, 4, 32), (1, 2, 0))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("shape", "order"), SHAPES)
+def test_digits_change_places(shape: tuple[int, ...], order: tuple[int, ...]) -> None:
+    node = moved(shape, order)
+    assert is_shuffle(node)
+    found = shuffled(node, lambda whole: [load(whole.args[0].attr + k, 128)
+                                          for k in range(0, whole.type.lanes, 128)])  # fmt: skip
+    assert found is not None
+    memory = np.random.default_rng(0).integers(0, 256, 4096, np.uint8)
+    got = np.concatenate([value(part, memory) for part in found])
+    wanted = memory[: node.type.lanes].reshape(shape).transpose(order).reshape(-1)
+    assert np.array_equal(got, wanted)
+
+
+def calls(parts: list[Expr]) -> list[str]:
+    seen: dict[Expr, None] = {}
+
+    def walk(node: Expr) -> None:
+        if node.op == "call":
+            seen[node] = None
+        for arg in node.args:
+            walk(arg)
+
+    for part in parts:
+        walk(part)
+    return sorted(str(node.attr) for node in seen)
+
+
+def test_four_registers_of_words_take_four_instructions() -> None:
+    found = shuffled(moved((4, 32, 4), (2, 1, 0)), lambda whole: [load(k, 128)
+                     for k in range(0, whole.type.lanes, 128)])  # fmt: skip
+    assert found is not None
+    assert calls(found) == ["vshufoeb"] * 2 + ["vshufoeh"] * 2
+
+
+def test_every_order_of_four_axes_has_a_path() -> None:
+    memory = np.random.default_rng(1).integers(0, 256, 4096, np.uint8)
+    for order in permutations(range(4)):
+        node = moved((2, 4, 8, 4), order)
+        found = shuffled(node, lambda whole: [load(k, 128)
+                         for k in range(0, whole.type.lanes, 128)])  # fmt: skip
+        if found is None:
+            continue
+        got = np.concatenate([value(part, memory) for part in found])
+        wanted = memory[:256].reshape(2, 4, 8, 4).transpose(order).reshape(-1)
+        assert np.array_equal(got, wanted), order
+
+
+def test_pieces_that_lie_anywhere_are_left_alone() -> None:
+    pieces = [load(200 * k, 32) for k in range(4)]
+    assert shuffled(make("concat", *pieces), lambda whole: None) is None
+
+
+def test_whole_registers_are_no_shuffle() -> None:
+    assert not is_shuffle(make("concat", load(0, 128), load(256, 128)))
