@@ -15,7 +15,7 @@ phase_0:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from ..instruction import Instruction, Kind, Register
@@ -70,7 +70,6 @@ class Listing:
     spill_bytes: int = 0
     tcm: int = 0  # bytes of tightly coupled memory that its places take
     far: frozenset[str] = frozenset()  # places in DDR that instructions access directly
-    notes: list[str] = field(default_factory=list)
 
     @cached_property
     def text(self) -> str:

@@ -47,7 +47,6 @@ class Lowering:
         self.codes: dict[int, int] = {}
         self.arguments: dict[int, int] = {}
         self.records: list[Dma] = []
-        self.tokens: list[tuple[str, str]] = []
         self.labels = 0
         self.extents: dict[str, int] = {}
         self.nodes = self._function(phase)

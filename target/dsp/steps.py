@@ -188,10 +188,6 @@ class Step:
         self.reads, self.writes = tuple(reads), writes
 
     @property
-    def memory(self) -> bool:
-        return self.facts.row.kind is not Kind.COMPUTE
-
-    @property
     def is_call(self) -> bool:
         return self.facts.row.name == "call"
 
