@@ -12,6 +12,7 @@ from .depthwise import depthwise
 from .elementwise import elementwise
 from .move import move
 from .pool import pool
+from .reduce import reduce
 from .scalar import scalar
 from .table import table
 from .template import Estimate, Template
@@ -21,6 +22,7 @@ TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
     depthwise,
     elementwise,
     table,
+    reduce,
     pool,
     move,
     scalar,

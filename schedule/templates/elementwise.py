@@ -11,7 +11,7 @@ from dataclasses import replace
 from ...target.dsp.machine import Machine
 from ...tir.expr import Expr, transform, var, walk
 from ...tir.stmt import Block, For, Iter, LoopKind, PrimFunc, Store
-from ..knobs import Point, Space, choice
+from ..knobs import Point, Space, choice, number
 from ..schedule import Schedule
 from .offset import find_block
 from .template import Estimate, Template
@@ -49,14 +49,14 @@ def pointwise(
     def schedule(point: Point) -> Schedule:
         sch = Schedule(flat)
         vector, lanes = sch.loops("point")
-        steps, unrolled = sch.split(vector, (None, int(point["unroll"])))
+        steps, unrolled = sch.split(vector, (None, number(point, "unroll")))
         sch.vectorize(lanes)
         sch.unroll(unrolled)
         sch.parallel(steps)
         return sch
 
     def estimate(point: Point) -> Estimate:
-        unroll = int(point["unroll"])
+        unroll = number(point, "unroll")
         turns = -(-(vectors // unroll) // machine.threads)
         inner = each * unroll + 2.0 / unroll
         facts = {"inner_packets": inner, "loop_trips": turns, "loop_starts": 1, "tiles": vectors,

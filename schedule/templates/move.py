@@ -19,7 +19,7 @@ from ...tir.expr import Expr, const
 from ...tir.linear import Linear, linear
 from ...tir.stmt import Alloc, Block, Buffer, For, LoopKind, PrimFunc, Seq, Stmt, Store, seq
 from ...tir.types import i32
-from ..knobs import Point, Space, choice
+from ..knobs import Point, Space, choice, number
 from ..schedule import Schedule
 from .nests import loop_var, nest, plus, times
 from .template import Estimate, Template
@@ -76,7 +76,7 @@ def move(func: PrimFunc, machine: Machine) -> Template | None:
 
     def estimate(point: Point) -> Estimate:
         cycles = sum(_cycles(copy, machine, point) for copy in copies)
-        return Estimate(cycles, {"code": int(point["unroll"]), "phases": len(copies)})
+        return Estimate(cycles, {"code": number(point, "unroll"), "phases": len(copies)})
 
     return Template("move", func, machine, space, schedule, estimate)
 
@@ -104,8 +104,8 @@ def copy_of(stmt: Stmt) -> Copy | None:
     value = store.value
     if value.type.bits != 8 or not (value.is_const or value.op == "load"):
         return None
-    to = _flat(store.buffer, store.index)
-    come = to if value.is_const else _flat(value.attr, value.args)
+    to = flat_form(store.buffer, store.index)
+    come = to if value.is_const else flat_form(value.attr, value.args)
     axes = [
         Axis(str(it.binding.attr), it.extent, to.terms.get(it.axis, 0), come.terms.get(it.axis, 0))
         for it in stmt.iters
@@ -122,7 +122,7 @@ def copy_of(stmt: Stmt) -> Copy | None:
     return Copy(stmt.name, store.buffer, source, number, outer, to.constant, come.constant, run)
 
 
-def _flat(buffer: Buffer, index: Sequence[Expr]) -> Linear:
+def flat_form(buffer: Buffer, index: Sequence[Expr]) -> Linear:
     form, stride = Linear({}, 0), 1
     for extent, part in zip(reversed(buffer.shape), reversed(index), strict=True):
         form = form.plus(linear(part), stride)
@@ -242,7 +242,7 @@ def _schedule(func: PrimFunc, copies: list[Copy], machine: Machine, point: Point
         body = Alloc(buffer, body)
     sch = Schedule(replace(func, params=tuple(rows[p] for p in func.params), body=body))
     for copy, share in zip(flat, shares, strict=True):
-        schedule_copy(sch, copy, share, int(point["unroll"]))
+        schedule_copy(sch, copy, share, number(point, "unroll"))
     return sch
 
 

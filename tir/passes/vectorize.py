@@ -15,7 +15,7 @@ does not mention are ``tile`` and ``repeat``. Runs on flattened buffers.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import prod
+from math import gcd, prod
 
 import numpy as np
 
@@ -130,8 +130,8 @@ class _Vectorizer:
             raise VectorizeError(
                 f"vectorize: a condition must hold for the first lanes, not {node}"
             )
-        runs = [(True, count), (False, len(holds) - count)]
-        parts = [const(value, vector(node.type, lanes)) for value, lanes in runs if lanes]
+        size = gcd(count, len(holds))
+        parts = [const(at < count, vector(node.type, size)) for at in range(0, len(holds), size)]
         value = parts[0] if len(parts) == 1 else make("concat", *parts)
         return _Lanes(value, (True,) * len(self.axes))
 
