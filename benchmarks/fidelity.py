@@ -15,20 +15,23 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from random import Random
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-from fidelity_cases import CASES
+from fidelity_cases import CASES, Make
 
 from dovetail.driver.prepare import ready
 from dovetail.driver.target import parse
 from dovetail.driver.task import Compiled, KernelTask
-from dovetail.graph.graph import Array
+from dovetail.driver.zoo import names
+from dovetail.graph.graph import Array, Graph
 from dovetail.graph.kernels import place
 from dovetail.graph.physical import pack, unpack
 from dovetail.schedule.errors import ScheduleError
+from dovetail.target.dsp.machine import dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.hexagon.assemble import AssembleError
 from dovetail.target.hexagon.program import Executed, run_program
@@ -46,6 +49,7 @@ EXAMPLES = """examples:
   python benchmarks/fidelity.py                          # 120 samples, a table, the misses
   python benchmarks/fidelity.py --samples 400 --seed 7
   python benchmarks/fidelity.py --cases conv2d depthwise --samples 20
+  python benchmarks/fidelity.py --models digits resnet8  # the distinct kernels of zoo models
   python benchmarks/fidelity.py --only 17                # one sample of the same seed again
   python benchmarks/fidelity.py --json > fidelity.json
 """
@@ -189,6 +193,22 @@ def run(samples: int, seed: int, cases: Sequence[str], only: int | None = None
         yield sample(number, cases[number % len(cases)], seed)
 
 
+def enter(model: str) -> list[str]:
+    """Enters the distinct kernels of a zoo model as cases; gives their names."""
+    from dovetail.driver.prepare import prepare
+    from dovetail.driver.zoo import build, calibration
+
+    module, inputs = build(model)
+    graphs = [task.graph for task in prepare(module, inputs, calibration(model), dsp()).tasks]
+    made: dict[str, Make] = {f"{model}:{g.name}": partial(_given, g) for g in graphs}
+    CASES.update(made)
+    return list(made)
+
+
+def _given(graph: Graph, _: np.random.Generator) -> Graph:
+    return graph
+
+
 def summary(samples: Sequence[Sample]) -> dict[str, Any]:
     """Totals; ``passed`` is the verdict."""
     faithful, wrong = sum(s.faithful for s in samples), sum(s.wrong for s in samples)
@@ -243,19 +263,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--samples", type=int, default=120, help="how many (default 120)")
+    parser.add_argument("--samples", type=int, help="how many (default 120, or one a kernel)")
     parser.add_argument("--seed", type=int, default=0, help="of shapes, numbers and points")
     parser.add_argument("--cases", nargs="+", choices=sorted(CASES), metavar="CASE",
                         default=list(CASES), help=f"of {', '.join(CASES)}")  # fmt: skip
+    parser.add_argument("--models", nargs="+", choices=names(), metavar="MODEL", default=[],
+                        help=f"those of zoo models instead: {', '.join(names())}")  # fmt: skip
     parser.add_argument("--only", type=int, help="only the sample of this number")
     parser.add_argument("--json", action="store_true", help="totals and samples as JSON")
     args = parser.parse_args()
-    if args.samples < 1:
+    if args.samples is not None and args.samples < 1:
         parser.error(f"--samples: must be at least 1, but got {args.samples}")
     if advice():
         parser.error(advice())
+    cases = [name for model in args.models for name in enter(model)] or args.cases
+    samples = args.samples or (len(cases) if args.models else 120)
     done = []
-    for one in run(args.samples, args.seed, args.cases, args.only):
+    for one in run(samples, args.seed, cases, args.only):
         done.append(one)
         if not args.json:
             verdict = "ok" if one.faithful else "MISS"

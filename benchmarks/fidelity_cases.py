@@ -87,6 +87,14 @@ def conv2d_point(rng: Random) -> Graph:
 
 
 @case
+def conv2d_deep(rng: Random) -> Graph:
+    """Several blocks of channels, so that weights may arrive while others are used."""
+    size = pick(rng, 1, 3)
+    x = (1, pick(rng, 32, 64), pick(rng, 2, 4), pick(rng, 4, 8))
+    return convolution(rng, x, (pick(rng, 256, 384), x[1], size, size), pad=size // 2)
+
+
+@case
 def conv2d_odd(rng: Random) -> Graph:
     """Odd channels, strides, dilations and batches."""
     x = (pick(rng, 1, 3), pick(rng, 3, 13, 29), pick(rng, 7, 9), pick(rng, 6, 11))
