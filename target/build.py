@@ -30,7 +30,7 @@ from ..tir.stmt import (
     walk_stmt,
 )
 from ..tir.types import Type, vector
-from .emit import Emitter, RowNames
+from .emit import Effect, Emitter, RowNames
 from .errors import SelectError
 from .legalize import VECTOR, Legalizer, Parts, Splat, Tree, register, size_of
 from .program import Address, Dma, Item, Loop, Phase, Place, Program
@@ -286,10 +286,14 @@ class _RegionBuilder:
         self.body, self.builder = body, body.builder
         self.legal = Legalizer(self.fetch, lambda e: self.builder.selector.expand(e, early=True))
         self.values: dict[tuple[str, int], Expr] = {}
-        self.effects: list[tuple[Address, Expr]] = []
+        self.effects: list[Effect] = []
+        self.stored: dict[str, dict[tuple[Address, Type], Expr]] = {}  # what memory must hold
+        self.loaded: dict[str, int] = {}  # buffers that are loaded, behind so many effects
 
     def touched(self, buffer: str) -> None:
+        """The buffer changes in ways that the region does not see."""
         self.builder.memory[buffer].version += 1
+        self.stored.pop(buffer, None)
         self.legal.forget()
 
     def scalar(self, expr: Expr) -> Expr:
@@ -304,6 +308,10 @@ class _RegionBuilder:
             return self._read(buffer, form, start, kind)
         memory = self.builder.memory[buffer.name]
         where = self.body.address(buffer.name, form, buffer.type.bytes, start)
+        known = self.stored.get(buffer.name, {}).get((where, kind))
+        if known is not None:
+            return known
+        self.loaded[buffer.name] = len(self.effects)
         return Expr("fetch", kind, (), (where, memory.version))
 
     def _unit(self, buffer: Buffer, form: Linear, start: int) -> tuple[str, int]:
@@ -339,8 +347,25 @@ class _RegionBuilder:
         for i, piece in enumerate(pieces):
             offset = i * (size // len(pieces))
             where = self.body.address(buffer.name, form, buffer.type.bytes, offset)
-            self.effects.append((where, piece))
-        self.touched(buffer.name)
+            self._effect(where, piece)
+        self.builder.memory[buffer.name].version += 1
+        self.legal.forget()
+
+    def _effect(self, where: Address, piece: Expr) -> None:
+        """Notes a store. Later loads of the same bytes take its value, and a store that is
+        overwritten before anything could load it is dropped."""
+        known = self.stored.setdefault(where.buffer, {})
+        size = size_of(piece.type)
+        if (where, piece.type) in known:
+            last = max(i for i, e in enumerate(self.effects) if e[0] == where)
+            if self.loaded.get(where.buffer, -1) <= last:
+                del self.effects[last]
+                self.loaded = {b: n - (n > last) for b, n in self.loaded.items()}
+        for other in list(known):
+            if not _apart(other[0], size_of(other[1]), where, size):
+                del known[other]
+        known[where, piece.type] = piece
+        self.effects.append((where, piece, self.builder.memory[where.buffer].version))
 
     def _pieces(self, tree: Tree, kind: Type) -> list[Expr]:
         """The registers of a value in memory order."""
@@ -360,8 +385,16 @@ class _RegionBuilder:
             return []
         items = self.body.emitter.region(self.effects, self.values)
         self.values, self.effects = {}, []
+        self.stored, self.loaded = {}, {}
         self.legal.forget()
         return items
+
+
+def _apart(a: Address, a_size: int, b: Address, b_size: int) -> bool:
+    """Whether two accesses of a buffer surely touch different bytes."""
+    if a.terms != b.terms or a.index is not None or b.index is not None:
+        return False
+    return a.offset + a_size <= b.offset or b.offset + b_size <= a.offset
 
 
 def _restored(tree: Parts) -> Parts:

@@ -23,6 +23,7 @@ from .scalars import Promoter
 from .select import Cover, Selector
 
 Unit = tuple[str, int]
+Effect = tuple[Address, Expr, int]  # a store, and the version of its buffer before it
 
 
 class RowNames(Protocol):
@@ -91,17 +92,18 @@ class Emitter:
 
     # Regions ------------------------------------------------------------------------------
 
-    def region(
-        self, effects: list[tuple[Address, Expr]], values: Mapping[Unit, Expr]
-    ) -> list[Item]:
+    def region(self, effects: list[Effect], values: Mapping[Unit, Expr]) -> list[Item]:
         """The code that performs the stores in order and gives the units their new values."""
-        stores = [(where, self._stored(value)) for where, value in effects]
+        stores = [(where, self._stored(value), version) for where, value, version in effects]
         finals = {u: self.promote(v) for u, v in values.items()}
-        self._start(_count([v for _, v in stores] + list(finals.values())), finals)
+        self._start(_count([v for _, v, _ in stores] + list(finals.values())), finals)
         self.code.extend(self.pending)
         self.pending = []
         ends: dict[Unit, Operand] = {}
-        for where, value in stores:
+        early = self._early_loads({where.buffer for where, _, _ in stores})
+        for where, value, version in stores:
+            while early.get(where.buffer) and early[where.buffer][-1].attr[1] <= version:
+                self.operand(early[where.buffer].pop())  # what it is before this store
             self._store(where, value)
         for unit, value in finals.items():
             ends[unit] = self.operand(value)
@@ -109,6 +111,16 @@ class Emitter:
         kept = {*self.constants.values(), *(r for r in self.units.values() if r not in wanted)}
         kept |= {c.register for c in self.counters.values() if c.register is not None}
         return list(assign(self.code, wanted, kept, self.rows.move, self.fresh))
+
+    def _early_loads(self, stored: set[str]) -> dict[str, list[Expr]]:
+        """The loads of buffers that the region stores to, the oldest versions last."""
+        found: dict[str, list[Expr]] = {}
+        for node in self.uses:
+            if node.op == "fetch" and node.attr[0].buffer in stored:
+                found.setdefault(node.attr[0].buffer, []).append(node)
+        for loads in found.values():
+            loads.sort(key=lambda node: -node.attr[1])
+        return found
 
     def index(self, scalar: Callable[[Expr], Expr], form: Linear) -> Reg:
         """A byte offset that is not linear in the loops, in a register."""
