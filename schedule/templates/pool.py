@@ -34,7 +34,7 @@ from ...tir.types import i32, u8
 from ..knobs import Point, Space, choice, number
 from ..schedule import Schedule
 from .move import Copy, copy_of, schedule_copy, shared_axis, written
-from .nests import nest, plus, times
+from .nests import loop_var, nest, plus, times
 from .reduce import summed
 from .template import Estimate, Template
 
@@ -205,7 +205,7 @@ def _restated(
     moved = {y: replace(y, shape=(*y.shape[:2], y.shape[2] * y.shape[3]))}
     if own:
         moved[x] = shape.source
-    body = _rows(func, shape, number(point, "tile"), str(point["mode"]), moved[y], largest)
+    body = _rows(func, shape, point, moved[y], largest)
     body = seq(*first, body)
     for buffer in allocs:
         body = Alloc(buffer, body)
@@ -214,41 +214,57 @@ def _restated(
     return replace(func, params=tuple(moved.get(p, p) for p in func.params), body=body)
 
 
-def _rows(func: PrimFunc, shape: Shape, tile: int, mode: str, y: Buffer, largest: bool) -> Stmt:
+def _rows(func: PrimFunc, shape: Shape, point: Point, y: Buffer, largest: bool) -> Stmt:
     """The loops over images and tiles of rows, and what happens below."""
+    tile = number(point, "tile")
     outer = (("n", shape.images), ("h", shape.rows // tile))
     join = _largest if largest else _mean(func)
-    read = _direct_tap if mode == "direct" else None
-    t = Buffer("t", u8, (shape.images, shape.rows, _padded_row(shape)), "tcm")
-    parts: list[Stmt] = []
-    if mode == "rows":
-        parts = _tall(shape, tile, t, outer)
+    down, across = (range(taps) for taps in shape.kernel)
+    t = Rows(shape, tile, shape.images == 1 or point["share"] == "images")
+    direct = point["mode"] == "direct"
 
-    def value(n: Expr, row: Expr, at: Expr) -> Expr:
-        taps_h, taps_w = shape.kernel
-        if read is None:
-            first = _origin(shape) - shape.left * shape.deep
-            step = shape.dilation[1] * shape.deep
-            return join([t[n, row, plus(at, first + kw * step)] for kw in range(taps_w)])
-        return join(
-            [read(shape, n, row, at, kh, kw) for kw in range(taps_w) for kh in range(taps_h)]
-        )
+    def value(n: Expr, h: Expr, i: Expr, at: Expr) -> Expr:
+        if direct:
+            row, step = plus_row(h, i, tile), shape.dilation[1] * shape.deep
+            return join(
+                [shape.byte(n, row, kh, plus(at, kw * step)) for kw in across for kh in down]
+            )
+        first, step = _origin(shape) - shape.left * shape.deep, shape.dilation[1] * shape.deep
+        return join([t.buffer[t.index(n, h, i, plus(at, first + kw * step))] for kw in across])
 
-    parts.append(_out(shape, tile, y, value, outer))
-    body = seq(*parts)
-    for name, extent in reversed(outer):
-        body = For(_loop(name), extent, LoopKind.SERIAL, body)
-    return Alloc(t, body) if mode == "rows" else body
-
-
-def _loop(name: str) -> Expr:
-    from ...tir.expr import var
-
-    return var(name)
+    body = _out(shape, tile, y, value, outer)
+    if not direct:
+        body = seq(*_tall(shape, t, outer), body)
+        body = Alloc(t.buffer, body) if t.own else body
+    kinds = _kinds(point)
+    for (name, extent), kind in reversed(list(zip(outer, kinds, strict=True))):
+        body = For(loop_var(name), extent, kind, body)
+    return body if direct or t.own else Alloc(t.buffer, body)
 
 
-def _direct_tap(shape: Shape, n: Expr, row: Expr, at: Expr, kh: int, kw: int) -> Expr:
-    return shape.byte(n, row, kh, plus(at, kw * shape.dilation[1] * shape.deep))
+def _kinds(point: Point) -> tuple[LoopKind, LoopKind]:
+    """Of the loops over images and over tiles of rows; no two tiles write one row."""
+    if point["share"] == "images":
+        return LoopKind.PARALLEL, LoopKind.SERIAL
+    return LoopKind.UNROLLED, LoopKind.PARALLEL
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of maxima: those of one tile, which belongs to a thread, or all."""
+
+    shape: Shape
+    tile: int
+    own: bool
+
+    @property
+    def buffer(self) -> Buffer:
+        size = _padded_row(self.shape)
+        sizes = (self.tile, size) if self.own else (self.shape.images, self.shape.rows, size)
+        return Buffer("t", u8, sizes, "tcm")
+
+    def index(self, n: Expr, h: Expr, i: Expr, at: Expr) -> tuple[Expr, ...]:
+        return (i, at) if self.own else (n, plus_row(h, i, self.tile), at)
 
 
 def _padded_row(shape: Shape) -> int:
@@ -279,24 +295,24 @@ def _pad_vectors(shape: Shape) -> int:
     return -(-beyond * shape.deep // LANES) if shape.padded and beyond > 0 else 0
 
 
-def _tall(shape: Shape, tile: int, t: Buffer, outer: tuple[tuple[str, int], ...]) -> list[Stmt]:
+def _tall(shape: Shape, t: Rows, outer: tuple[tuple[str, int], ...]) -> list[Stmt]:
     """Rows of ``t``: zeros on the left, the maximum of each column's taps, zeros on the right."""
     origin = _origin(shape)
 
     def zeros(start: int) -> Callable[..., Store]:
         def store(n: Expr, h: Expr, v: Expr, i: Expr, lane: Expr) -> Store:
             at = plus(times(v, LANES) + lane, start)
-            return Store(t, (n, plus_row(h, i, tile), at), const(0, u8))
+            return Store(t.buffer, t.index(n, h, i, at), const(0, u8))
 
         return store
 
     def column(n: Expr, h: Expr, v: Expr, i: Expr, lane: Expr) -> Store:
-        row, at = plus_row(h, i, tile), times(v, LANES) + lane
+        row, at = plus_row(h, i, t.tile), times(v, LANES) + lane
         taps = [shape.byte(n, row, kh, at) for kh in range(shape.kernel[0])]
-        return Store(t, (n, row, plus(at, origin)), _largest(taps))
+        return Store(t.buffer, t.index(n, h, i, plus(at, origin)), _largest(taps))
 
     def over(name: str, vectors: int, store: Callable[..., Store]) -> list[Stmt]:
-        axes = (("v", vectors), ("i", tile), ("lane", LANES))
+        axes = (("v", vectors), ("i", t.tile), ("lane", LANES))
         return [nest(name, axes, store, outer)] if vectors else []
 
     return [
@@ -331,7 +347,7 @@ def _out(
     shape: Shape,
     tile: int,
     y: Buffer,
-    value: Callable[[Expr, Expr, Expr], Expr],
+    value: Callable[[Expr, Expr, Expr, Expr], Expr],
     outer: tuple[tuple[str, int], ...],
 ) -> Stmt:
     """The output's vectors: whole pixels apart where they are gathered or wider than a vector."""
@@ -352,7 +368,7 @@ def _out(
         else:
             inner = p * LANES + c if shape.deep > LANES else c
             here, there = v * max(shape.deep, LANES) + inner, v * step + inner
-        return Store(y, (n, row, here), value(n, row, there))
+        return Store(y, (n, row, here), value(n, h, i, there))
 
     return nest("out", axes, store, outer)
 
@@ -393,7 +409,7 @@ def _schedule(
     for ref in sch.blocks():
         if ref.name not in OWN:
             continue
-        n, h, v, i, *lanes = sch.loops(ref)
+        _, _, v, i, *lanes = sch.loops(ref)
         if ref.name == "out":
             p, c = lanes
             if shape.gathers:
@@ -408,12 +424,6 @@ def _schedule(
         if unroll > 1:
             _, inner, *_ = sch.split(v, (None, unroll), tail="peel")
             sch.unroll(inner)
-    n, h, *_ = sch.loops("out")
-    if point["share"] == "images":
-        sch.parallel(n)
-    else:
-        sch.unroll(n)
-        sch.parallel(h)
     return sch
 
 
