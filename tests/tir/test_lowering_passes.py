@@ -1,0 +1,107 @@
+"""Each lowering pass keeps the values, and its text is what its docstring says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dovetail.tir.interpret import interpret
+from dovetail.tir.passes.blocks import lower_blocks
+from dovetail.tir.passes.flatten import flatten_buffers
+from dovetail.tir.passes.simplify import simplify_func
+from dovetail.tir.passes.unroll import unroll_loops
+from dovetail.tir.passes.vectorize import VectorizeError, vectorize_loops
+from dovetail.tir.script import parse, show
+from dovetail.tir.stmt import PrimFunc
+
+PASSES = (lower_blocks, simplify_func, flatten_buffers, vectorize_loops, unroll_loops)
+
+MATMUL = '''
+@prim_func
+def f(x: Buffer[u8, (6, 8)], w: Buffer[i8, (8, 12)], b: Buffer[i32, (12,)], y: Buffer[i32, (6, 12)]):
+    for i in serial(3):
+        for k in serial(2):
+            for ii in unrolled(2):
+                for j in vectorized(12):
+                    for kk in vectorized(4):
+                        with block("dot"):
+                            vi = spatial(6, i * 2 + ii)
+                            vj = spatial(12, j)
+                            vk = reduce(8, k * 4 + kk)
+                            with init():
+                                y[vi, vj] = b[vj]
+                            y[vi, vj] = y[vi, vj] + cast(i32, x[vi, vk]) * cast(i32, w[vk, vj])
+'''
+
+STRIDED = '''
+@prim_func
+def f(x: Buffer[u8, (4, 2, 8)], y: Buffer[u8, (4, 16)]):
+    for i in serial(4):
+        for h in vectorized(8):
+            for l in vectorized(2):
+                y[i, h * 2 + l] = x[i, l, h]
+'''
+
+BROADCAST = '''
+@prim_func
+def f(x: Buffer[i32, (4,)], y: Buffer[i32, (2, 4, 3)]):
+    for a in vectorized(2):
+        for b in vectorized(4):
+            for c in vectorized(3):
+                y[a, b, c] = x[b] + 1
+'''
+
+SCATTER = '''
+@prim_func
+def f(x: Buffer[i32, (8,)], y: Buffer[i32, (4, 2)]):
+    for l in vectorized(2):
+        for h in vectorized(4):
+            y[h, l] = x[l * 4 + h]
+'''
+
+
+def bytes_of(func: PrimFunc, original: PrimFunc) -> list[bytes]:
+    """What the function makes of seeded arguments of the original's shapes."""
+    rng = np.random.default_rng(1)
+    given = []
+    for buffer, now in zip(original.params, func.params, strict=True):
+        info = np.iinfo(buffer.type.numpy)
+        array = rng.integers(info.min, info.max, buffer.shape, buffer.type.numpy, True)
+        given.append(array.reshape(now.shape).copy())
+    interpret(func, *given)
+    return [array.tobytes() for array in given]
+
+
+@pytest.mark.parametrize("text", [MATMUL, STRIDED, BROADCAST, SCATTER])
+def test_every_pass_keeps_the_values(text: str) -> None:
+    original = parse(text)
+    wanted = bytes_of(original, original)
+    func = original
+    for run in PASSES:
+        func = run(func)
+        assert bytes_of(func, original) == wanted, run.__name__
+
+
+def test_the_initial_value_stands_before_the_reduction() -> None:
+    text = show(lower_blocks(parse(MATMUL)))
+    assert text.index("= b[") < text.index("for k in serial(2)")
+
+
+def test_a_vectorized_reduction_is_a_group_sum() -> None:
+    func = vectorize_loops(flatten_buffers(simplify_func(lower_blocks(parse(MATMUL)))))
+    assert "group_sum(" in show(func)
+
+
+def test_lanes_in_another_order_are_interleaved() -> None:
+    assert "interleave(" in show(vectorize_loops(flatten_buffers(parse(STRIDED))))
+
+
+def test_an_axis_as_a_value_cannot_be_vectorized() -> None:
+    text = '''
+@prim_func
+def f(y: Buffer[i32, (4,)]):
+    for i in vectorized(4):
+        y[i] = i
+'''
+    with pytest.raises(VectorizeError, match="the value must not use the axis i itself"):
+        vectorize_loops(parse(text))
