@@ -19,14 +19,11 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from ...tir.expr import Expr, cast, const, transform, var
+from ...tir.expr import Expr, cast, const, transform
 from ...tir.stmt import (
     Alloc,
     Block,
     Buffer,
-    For,
-    Iter,
-    LoopKind,
     PrimFunc,
     Stmt,
     Store,
@@ -35,6 +32,7 @@ from ...tir.stmt import (
 )
 from ...tir.types import i32, u8
 from .offset import find_block
+from .steps import around, axes, nested, plus
 
 VECTOR = 128  # bytes of a register
 QUAD = 4  # pixels that are stored together, and taps of one instruction
@@ -199,14 +197,14 @@ class _Writer:
         pitch = pitch // VECTOR * VECTOR
         xp = Buffer("xp", u8, (win.images, win.rows, pitch), "tcm")
         zero = const(win.zero, u8)
-        n, h, v, q = _axes("n", "h", "v", "q")
+        n, h, v, q = axes("n", "h", "v", "q")
 
         def body(name: str, count: int, first: int, value: Expr | None) -> Stmt:
             at = v * VECTOR + q
             data = x[n, h, at // depth, at % depth] if value is None else value
             iters = (("n", win.images), ("h", rows), ("v", count), ("q", VECTOR))
-            return _block(
-                name, iters, Store(xp, (n, _plus(h, top), _plus(at, first)), data), "row", 2
+            return nested(
+                name, iters, Store(xp, (n, plus(h, top), plus(at, first)), data), "row", 2
             )
 
         parts = [body("copy", copied, start, None)]
@@ -214,13 +212,13 @@ class _Writer:
             parts.insert(0, body("left", ceil(start / VECTOR), 0, zero))
         if right:
             parts.append(body("right", right, end, zero))
-        steps: list[Stmt] = [_loops("row", (win.images, rows), seq(*parts))]
+        steps: list[Stmt] = [around("row", (win.images, rows), seq(*parts))]
         ends = [("above", 0, top), ("below", top + rows, win.rows - top - rows)]
         for name, first, count in ends:
             if count:
                 iters = (("n", win.images), ("v", pitch // VECTOR), ("h", count), ("q", VECTOR))
-                store = Store(xp, (n, _plus(h, first), v * VECTOR + q), zero)
-                steps.append(_block(name, iters, store))
+                store = Store(xp, (n, plus(h, first), v * VECTOR + q), zero)
+                steps.append(nested(name, iters, store))
         return xp, steps
 
     # Groups, sums, results ----------------------------------------------------------------
@@ -228,7 +226,7 @@ class _Writer:
     def _deal(self, source: Buffer, xt: Buffer) -> Stmt:
         win = self.window
         names = ("n", "h", "b", "g", "j", "i", "t")
-        n, h, b, g, j, i, t = _axes(*names)
+        n, h, b, g, j, i, t = axes(*names)
         column = g * self.step + t
         channel = b * win.block + i * win.ways + j
         if source.name == "xp":
@@ -236,14 +234,14 @@ class _Writer:
         else:
             value = source[n, h, column, channel]
         iters = tuple(zip(names, xt.shape, strict=True))
-        return _block("deal", iters, Store(xt, (n, h, b, g, j, i, t), value))
+        return nested("deal", iters, Store(xt, (n, h, b, g, j, i, t), value))
 
     def _dot(self, xt: Buffer, acc: Buffer, w: Buffer, bias: Buffer) -> Stmt:
         win, step = self.window, self.step
         (down, across), tall = win.stride, win.dilation[0]
         names = ("n", "oh", "b", "q", "p", "j", "i")
-        n, oh, b, q, p, j, i = _axes(*names)
-        kh, k, t = _axes("kh", "k", "t")
+        n, oh, b, q, p, j, i = axes(*names)
+        kh, k, t = axes("kh", "k", "t")
         group = q * (QUAD * across // step) + p * across // step + k * (QUAD // step)
         value = xt[n, oh * down + kh * tall, b, group, j, i, t]
         weight = w[b, j, p * across % step, kh, k, i, t]
@@ -252,11 +250,11 @@ class _Writer:
         reduced = (("kh", win.kernel[0]), ("k", win.reach(step)), ("t", QUAD))
         iters = (*zip(names, acc.shape, strict=True), *reduced)
         init = Store(acc, where, bias[b, j, i])
-        return _block("dot", iters, Store(acc, where, total), reduced=3, init=init)
+        return nested("dot", iters, Store(acc, where, total), reduced=3, init=init)
 
     def _requantized(self, acc: Buffer, mult: Buffer) -> Expr:
         """The lowered result, of this accumulator and this order of channels."""
-        n, oh, b, q, p, j, i = _axes("n", "oh", "b", "q", "p", "j", "i")
+        n, oh, b, q, p, j, i = axes("n", "oh", "b", "q", "p", "j", "i")
         store = find_block(self.func.body, "requant").body
         assert isinstance(store, Store)
 
@@ -270,20 +268,20 @@ class _Writer:
     def _requant(self, z: Buffer, value: Expr) -> Stmt:
         names = ("n", "oh", "b", "q", "j", "i", "p")
         iters = tuple(zip(names, z.shape, strict=True))
-        return _block("requant", iters, Store(z, _axes(*names), value))
+        return nested("requant", iters, Store(z, axes(*names), value))
 
     def _requant_to(self, y: Buffer, value: Expr) -> Stmt:
         win = self.window
-        n, oh, b, q, j, i, p = _axes("n", "oh", "b", "q", "j", "i", "p")
+        n, oh, b, q, j, i, p = axes("n", "oh", "b", "q", "j", "i", "p")
         sizes = (win.images, win.output[0], win.blocks, win.quads, win.ways, 32, QUAD)
         iters = tuple(zip(("n", "oh", "b", "q", "j", "i", "p"), sizes, strict=True))
         where = n, oh, q * QUAD + p, b * win.block + i * win.ways + j
-        return _block("requant", iters, Store(y, where, value))
+        return nested("requant", iters, Store(y, where, value))
 
     def _undeal(self, z: Buffer, tail: Buffer, y: Buffer) -> Stmt:
         """z to y; of a last quad that y has not all columns of, by way of registers."""
         win = self.window
-        n, oh, b, q, p, i, j, c = _axes("n", "oh", "b", "q", "p", "i", "j", "c")
+        n, oh, b, q, p, i, j, c = axes("n", "oh", "b", "q", "p", "i", "j", "c")
         whole, rest = self.whole
         channel = i * win.ways + j
         outer = win.images, win.output[0], win.blocks
@@ -299,7 +297,7 @@ class _Writer:
             at = n, oh, p + whole * QUAD if whole else p, b * win.block + c
             store = Store(y, at, tail[n, oh, b, p, c])
             steps.append(self._step("rest", store, p=rest, c=win.block))
-        return _loops("out", outer, seq(*steps))
+        return around("out", outer, seq(*steps))
 
     @property
     def whole(self) -> tuple[int, int]:
@@ -310,39 +308,4 @@ class _Writer:
         """A block below the loops over images, rows and blocks that the last steps share."""
         win = self.window
         outer = (("n", win.images), ("oh", win.output[0]), ("b", win.blocks))
-        return _block(name, (*outer, *sizes.items()), store, shared="out", count=3)
-
-
-def _axes(*names: str) -> tuple[Expr, ...]:
-    return tuple(var(f"v{name}") for name in names)
-
-
-def _plus(expr: Expr, number: int) -> Expr:
-    return expr + number if number else expr
-
-
-def _block(
-    name: str,
-    axes: tuple[tuple[str, int], ...],
-    store: Store,
-    shared: str = "",
-    count: int = 0,
-    reduced: int = 0,
-    init: Store | None = None,
-) -> Stmt:
-    """A block in loops of its own, but for the first ``count``: ``_loops(shared)`` makes them."""
-    iters, loops = [], []
-    for number, (axis, extent) in enumerate(axes):
-        loop = var(f"{shared}_{number}" if number < count else f"{name}_{axis}")
-        iters.append(Iter(var(f"v{axis}"), extent, number >= len(axes) - reduced, loop))
-        loops.append((loop, extent))
-    stmt: Stmt = Block(name, tuple(iters), store, init)
-    for loop, extent in reversed(loops[count:]):
-        stmt = For(loop, extent, LoopKind.SERIAL, stmt)
-    return stmt
-
-
-def _loops(name: str, extents: tuple[int, ...], body: Stmt) -> Stmt:
-    for number, extent in reversed(list(enumerate(extents))):
-        body = For(var(f"{name}_{number}"), extent, LoopKind.SERIAL, body)
-    return body
+        return nested(name, (*outer, *sizes.items()), store, shared="out", count=3)
