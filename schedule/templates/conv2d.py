@@ -77,8 +77,8 @@ def shape_of(func: PrimFunc) -> Shape | None:
     foldable = xp.shape[3] == c and facts["dilation"][1] == 1 and kw > 1
     shape = Shape(images, height, width, outputs, (kh, kw), -(-c // 4), xp.shape[3], xp.shape[1],
                   xp.shape[2], foldable)  # fmt: skip
-    fits = c % 4 == 0 and outputs % shape.block == 0 and width % shape.pixels == 0
-    return shape if fits and outputs % 32 == 0 else None
+    whole = c % 4 == 0 and outputs % 32 == 0  # words and vectors
+    return shape if whole and outputs % shape.block == 0 and width % shape.pixels == 0 else None
 
 
 def _locals(func: PrimFunc) -> list[str]:
