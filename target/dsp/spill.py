@@ -1,7 +1,7 @@
 """Registers kept in memory: stored after each write, loaded before each read.
 
 A thread's spill area holds 16 vectors, then the scalars, then further vectors; one pointer in its
-middle reaches the first two parts.
+middle reaches the first two parts, and one more each 16 of the further vectors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .lower import SPILL, Lowering
 from .machine import Machine
 from .steps import FILES, Access, Block, Node, Registers, Step, Trip, bits
 
-_NEAR = 16  # vectors that the pointer reaches
+_NEAR = 16  # vectors that a pointer reaches
 _MIDDLE = 8 * 128
 _SCALARS = 512  # places for scalars
 _FAR = (_NEAR + 32) * 128  # where further vectors begin
@@ -44,7 +44,7 @@ class Area:
         self.steps = 0  # added loads and stores
         self.fresh: set[int] = set()  # registers that live only from a load to its use
         self.pointer = -1
-        self.far = -1
+        self.far: list[int] = []  # pointers to further vectors
 
     @property
     def bytes(self) -> int:
@@ -60,8 +60,8 @@ class Area:
         if not self.slots:
             return
         steps = self.low.area(self.pointer, _MIDDLE)
-        if self.far >= 0:
-            steps += self.low.area(self.far, _FAR + _MIDDLE)
+        for bank, pointer in enumerate(self.far):
+            steps += self.low.area(pointer, _FAR + bank * _NEAR * 128 + _MIDDLE)
         entry.groups[0:0] = [[step] for step in steps]
 
     def _blocks(self, nodes: list[Node], chosen: frozenset[int]) -> None:
@@ -144,7 +144,10 @@ class Area:
         rows = ("loadri", "storeri") if narrow else ("vmem", "vmem_store")
         row = (scalar.INSTRUCTIONS if narrow else TABLE)[rows[store]]
         access = Access(SPILL, offset, (), size, store)
-        pointer, start = (self.far, _FAR + _MIDDLE) if offset >= _FAR else (self.pointer, _MIDDLE)
+        pointer, start = self.pointer, _MIDDLE
+        if offset >= _FAR:
+            bank = (offset - _FAR) // (_NEAR * 128)
+            pointer, start = self.far[bank], _FAR + bank * _NEAR * 128 + _MIDDLE
         return Step(self.low.table(row), -1 if store else code, (code,) if store else (),
                     pointer=pointer, imm=offset - start, access=access, origin="spill")  # fmt: skip
 
@@ -158,10 +161,11 @@ class Area:
         self.vectors += 1
         if self.vectors <= _NEAR:
             return 128 * (self.vectors - 1)
-        if self.far < 0:
-            self.far = self.low.registers.new(Register.SCALAR)
-            self.fresh.add(self.far >> 2)
-        return _FAR + 128 * (self.vectors - 1 - _NEAR)
+        further = self.vectors - 1 - _NEAR
+        if further == _NEAR * len(self.far):
+            self.far.append(self.low.registers.new(Register.SCALAR))
+            self.fresh.add(self.far[-1] >> 2)
+        return _FAR + 128 * further
 
 
 def costs(nodes: list[Node], weight: int = 1) -> dict[int, int]:

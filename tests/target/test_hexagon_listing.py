@@ -92,13 +92,14 @@ def test_phases_wait_for_each_other_and_idle_threads_execute_nothing(extent: int
     assert [sum(map(bool, threads)) for threads in done.packets] == [min(extent, 4)] * 2
 
 
-def test_registers_in_memory_are_each_threads_own() -> None:
-    """Forty sums stay in use across a loop, and the threads have only 32 vectors each."""
-    body: list[Item] = [op("vmem", f"v{i}", at=f"x+{128 * i}") for i in range(40)]
+@pytest.mark.parametrize("count", [40, 60, 90])
+def test_registers_in_memory_are_each_threads_own(count: int) -> None:
+    """So many sums stay in use across a loop, and the threads have only 32 vectors each."""
+    body: list[Item] = [op("vmem", f"v{i}", at=f"x+{128 * (i % 50)}") for i in range(count)]
     inner: list[Item] = [op("vmem", "v99", at="x", p=128, j=128)]
-    inner += [op("vaddw", f"v{i}", f"v{i}", "v99") for i in range(40)]
+    inner += [op("vaddw", f"v{i}", f"v{i}", "v99") for i in range(count)]
     body.append(Loop("j", 3, inner))
-    body += [op("vaddw", "v0", "v0", f"v{i}") for i in range(1, 40)]
+    body += [op("vxor" if i % 2 else "vaddw", "v0", "v0", f"v{i}") for i in range(1, count)]
     body.append(op("vmem_store", "", "v0", at="y", p=128))
     listing, _ = holds(Program("many", places(), [Phase(body, ("p", 5))]))
     assert listing.spills and listing.spill_bytes
