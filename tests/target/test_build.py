@@ -24,8 +24,10 @@ def same(text: str, **shapes: tuple[int, ...]) -> list[str]:
     rng = np.random.default_rng(0)
     given: Arrays = []
     for buffer in func.params:
-        info = np.iinfo(buffer.type.numpy)
-        given.append(rng.integers(info.min, info.max, buffer.shape, buffer.type.numpy, True))
+        low, high = buffer.type.low, buffer.type.high
+        given.append(
+            rng.integers(low, high, buffer.shape, np.int64, True).astype(buffer.type.numpy)
+        )
     wanted = [array.copy() for array in given]
     interpret(func, *wanted)
     program = build(func, dsp())

@@ -16,9 +16,10 @@ from dovetail.tir.stmt import PrimFunc
 
 PASSES = (lower_blocks, simplify_func, flatten_buffers, vectorize_loops, unroll_loops)
 
-MATMUL = '''
+MATMUL = """
 @prim_func
-def f(x: Buffer[u8, (6, 8)], w: Buffer[i8, (8, 12)], b: Buffer[i32, (12,)], y: Buffer[i32, (6, 12)]):
+def f(x: Buffer[u8, (6, 8)], w: Buffer[i8, (8, 12)], b: Buffer[i32, (12,)],
+      y: Buffer[i32, (6, 12)]):
     for i in serial(3):
         for k in serial(2):
             for ii in unrolled(2):
@@ -31,33 +32,33 @@ def f(x: Buffer[u8, (6, 8)], w: Buffer[i8, (8, 12)], b: Buffer[i32, (12,)], y: B
                             with init():
                                 y[vi, vj] = b[vj]
                             y[vi, vj] = y[vi, vj] + cast(i32, x[vi, vk]) * cast(i32, w[vk, vj])
-'''
+"""
 
-STRIDED = '''
+STRIDED = """
 @prim_func
 def f(x: Buffer[u8, (4, 2, 8)], y: Buffer[u8, (4, 16)]):
     for i in serial(4):
         for h in vectorized(8):
             for l in vectorized(2):
                 y[i, h * 2 + l] = x[i, l, h]
-'''
+"""
 
-BROADCAST = '''
+BROADCAST = """
 @prim_func
 def f(x: Buffer[i32, (4,)], y: Buffer[i32, (2, 4, 3)]):
     for a in vectorized(2):
         for b in vectorized(4):
             for c in vectorized(3):
                 y[a, b, c] = x[b] + 1
-'''
+"""
 
-SCATTER = '''
+SCATTER = """
 @prim_func
 def f(x: Buffer[i32, (8,)], y: Buffer[i32, (4, 2)]):
     for l in vectorized(2):
         for h in vectorized(4):
             y[h, l] = x[l * 4 + h]
-'''
+"""
 
 
 def bytes_of(func: PrimFunc, original: PrimFunc) -> list[bytes]:
@@ -65,9 +66,9 @@ def bytes_of(func: PrimFunc, original: PrimFunc) -> list[bytes]:
     rng = np.random.default_rng(1)
     given = []
     for buffer, now in zip(original.params, func.params, strict=True):
-        info = np.iinfo(buffer.type.numpy)
-        array = rng.integers(info.min, info.max, buffer.shape, buffer.type.numpy, True)
-        given.append(array.reshape(now.shape).copy())
+        low, high = buffer.type.low, buffer.type.high
+        array = rng.integers(low, high, buffer.shape, np.int64, True).astype(buffer.type.numpy)
+        given.append(array.reshape(now.shape))
     interpret(func, *given)
     return [array.tobytes() for array in given]
 
@@ -97,11 +98,11 @@ def test_lanes_in_another_order_are_interleaved() -> None:
 
 
 def test_an_axis_as_a_value_cannot_be_vectorized() -> None:
-    text = '''
+    text = """
 @prim_func
 def f(y: Buffer[i32, (4,)]):
     for i in vectorized(4):
         y[i] = i
-'''
+"""
     with pytest.raises(VectorizeError, match="the value must not use the axis i itself"):
         vectorize_loops(parse(text))
