@@ -137,8 +137,11 @@ def _task(made: Sample, draw: Random, numbers: np.random.Generator) -> KernelTas
     machine = parse(made.machine)
     task = ready(graph, machine).kernels[0]
     func = task.kernel.func
-    names = [p.name for p in func.params if p.name not in func.constants]
-    made.scopes = {name: draw.choice(("ddr", "tcm")) for name in names}
+    room = machine.tcm // 4
+    for param in (p for p in func.params if p.name not in func.constants):
+        near = draw.random() < 0.5 and param.bytes <= room
+        room -= param.bytes * near
+        made.scopes[param.name] = "tcm" if near else "ddr"
     made.shapes = dict(func.attrs["shapes"])
     kernel = replace(task.kernel, func=place(func, made.scopes))
     return KernelTask(kernel, task.graph, machine)
