@@ -8,6 +8,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from random import Random
 from time import perf_counter
 
 import numpy as np
@@ -18,7 +19,7 @@ from ..graph.graph import Graph, Node
 from ..graph.kernels import Kernel
 from ..graph.physical import pack, unpack
 from ..schedule.errors import ScheduleError
-from ..schedule.knobs import Point, Space
+from ..schedule.knobs import Point, Space, key
 from ..schedule.templates import template_for
 from ..schedule.templates.template import Template
 from ..target.dsp.bound import bound
@@ -34,6 +35,7 @@ from ..tuner.task import COMPILE, INVALID, OK, Measured, Spec
 
 DEFAULT_PACKED = 8  # points that the choice of a default may pack
 _SAMPLED = 400  # points that the analytic model ranks for it
+_PATIENCE = 3  # points in a row that are no better
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,39 +205,32 @@ def check(task: KernelTask, compiled: Compiled) -> tuple[bool, str]:
 
 
 def choose_default(task: KernelTask) -> Point:
-    """Ranks sampled points by the analytic model, packs the best few, and takes the cheapest."""
-    from random import Random
+    """Ranks sampled points by the analytic model, packs the best few, and takes the cheapest.
 
-    space, rng = task.space, Random(0)
-    points = _distinct(space, rng)
-    points.sort(key=task.prior)
+    Of points that the model cannot tell apart one is packed. Only where none of the few has code
+    are more of them tried.
+    """
+    rng = Random(0)
+    points = sorted(_distinct(task.space, rng), key=task.prior)
+    leaders = list({task.prior(point): point for point in reversed(points)}.values())[::-1]
     best: tuple[float, Point] | None = None
-    packed, refusal = 0, "its space is empty"
-    for point in points:
-        found = task.measure(point)
-        if found.status == OK and found.cycles is not None:
-            packed += 1
-            if best is None or found.cycles < best[0]:
-                best = (found.cycles, point)
-        else:
-            refusal = found.message
-        if packed == DEFAULT_PACKED or (best is not None and packed >= 3 and _done(best[0], task)):
+    refusal, idle = "its space is empty", 0
+    for number, point in enumerate([*leaders, *points]):
+        if best is not None and (number >= DEFAULT_PACKED or idle >= _PATIENCE):
             break
+        found = task.measure(point)
+        if found.cycles is None:
+            refusal = found.message
+            continue
+        better = best is None or found.cycles < best[0]
+        best, idle = (found.cycles, point) if better else best, 0 if better else idle + 1
     if best is None:
         raise SelectError(f"no schedule of its {len(points)} that were tried works: {refusal}")
     return best[1]
 
 
-def _done(cycles: float, task: KernelTask) -> bool:
-    return cycles <= 1.1 * task.bound
-
-
-def _distinct(space: Space, rng: object) -> list[Point]:
-    from random import Random
-
-    from ..schedule.knobs import key
-
-    assert isinstance(rng, Random)
+def _distinct(space: Space, rng: Random) -> list[Point]:
+    """All points of a small space, or a sample."""
     total, exact = space.count()
     if exact and total <= _SAMPLED:
         return list(space)
