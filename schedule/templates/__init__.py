@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ...target.dsp.machine import Machine
 from ...tir.passes.lift import lift
 from ...tir.stmt import PrimFunc
+from .broadcast import broadcast
 from .conv2d import conv2d
 from .depthwise import depthwise
 from .elementwise import elementwise
@@ -14,13 +15,16 @@ from .move import move
 from .pool import pool
 from .reduce import reduce
 from .scalar import scalar
+from .streamed import streamed
 from .table import table
 from .template import Estimate, Template
 
 TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
+    streamed,
     conv2d,
     depthwise,
     elementwise,
+    broadcast,
     table,
     reduce,
     pool,

@@ -26,10 +26,10 @@ def elementwise(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of operators whose operands and result have one shape."""
     if func.attrs.get("kind") != "elementwise" or func.attrs.get("repeats"):
         return None
-    return pointwise("elementwise", func, machine, _packets(func))
+    return pointwise("elementwise", func, machine, packets(func))
 
 
-def _packets(func: PrimFunc) -> float:
+def packets(func: PrimFunc) -> float:
     """A guess of the packets that a vector of 128 results takes."""
     store = find_block(func.body, "point").body
     assert isinstance(store, Store)
