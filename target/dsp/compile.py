@@ -5,7 +5,7 @@ Where registers do not suffice, the phase is compiled again with some of them ke
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..program import Loop, Program
 from .allocate import NoRegister, assign, live_around, lives, states
@@ -18,6 +18,7 @@ from .machine import Machine
 from .modulo import Schedules
 from .pack import Pressure, list_schedule, packer
 from .scalar import NOP
+from .shares import Liberties
 from .spill import Area, CompileError, Crowded, Room, costs, crowd
 from .steps import Block, Node, Step, Trip, blocks
 from .webs import split_webs
@@ -55,12 +56,12 @@ class _Compiled:
 
 def _phase(program: Program, number: int, table: Table) -> _Compiled:
     """With invariants before their loops; where that takes too many registers, also without."""
-    first = _attempt(program, number, table, hoisting=True)
+    first = _attempt(program, number, table, Liberties())
     phase = program.phases[number]
     loops = phase.parallel or any(isinstance(item, Loop) for item in phase.body)
     if isinstance(first, _Compiled) and not (first.crowded and loops):
         return first
-    second = _attempt(program, number, table, hoisting=False)
+    second = _attempt(program, number, table, Liberties(hoisting=False))
     found = [made for made in (first, second) if isinstance(made, _Compiled)]
     if not found:
         assert isinstance(second, CompileError)
@@ -69,12 +70,13 @@ def _phase(program: Program, number: int, table: Table) -> _Compiled:
 
 
 def _attempt(program: Program, number: int, table: Table,
-             hoisting: bool) -> _Compiled | CompileError:  # fmt: skip
-    """Compiles again and again, with more registers in memory each time."""
-    spilled, spare, pipelined = set[int](), [0, 0], True
+             free: Liberties) -> _Compiled | CompileError:  # fmt: skip
+    """Compiles again and again: first without pairs of scalars, where these are short, then with
+    more and more registers in memory."""
+    spilled, spare, pipelined, more = set[int](), [0, 0], True, 1
     known: dict[str, Schedules] = {}  # of this phase's loops, as long as their steps stay
     for _ in range(_ATTEMPTS):
-        low = Lowering(program, number, table, hoisting)
+        low = Lowering(program, number, table, free)
         split_webs(low.nodes, live_around(low.nodes), low.registers)
         area = Area(low)
         area.spill(spilled)
@@ -84,15 +86,20 @@ def _attempt(program: Program, number: int, table: Table,
         loops = Pipeline(low, room, known)
         try:
             real = _pack(low, room, loops if pipelined else None)
-        except Crowded as more:
-            spilled, known = spilled | more.victims, {}
+        except Crowded as crowded:
+            if free.pairing and any(low.registers.files[r] == 1 for r in crowded.victims):
+                free, spilled, known = replace(free, pairing=False), set(), {}
+            else:
+                spilled, known = spilled | crowded.victims, {}
         except NoRegister as error:
             file = low.registers.files[error.number]
-            victims = _in_the_way(error, low.nodes, room)
-            if file < 2 and spare[file] < _SPARE:
-                spare[file] += 1
+            victims = _in_the_way(error, low.nodes, room, more if file < 2 else 1)
+            if file == 1 and free.pairing:
+                free, spilled, known = replace(free, pairing=False), set(), {}
+            elif file < 2 and spare[file] < _SPARE:
+                spare[file] += 2
             elif victims:
-                spilled, known = spilled | victims, {}
+                spilled, known, more = spilled | victims, {}, 2 * more
             elif pipelined:
                 pipelined = False
             else:
@@ -102,8 +109,8 @@ def _attempt(program: Program, number: int, table: Table,
                 return error
             pipelined = False
         else:
-            crowded = bool(area.steps or loops.crowded)
-            return _Compiled(_function(program, number, low, real), area.steps, area.bytes, crowded)
+            short = bool(area.steps or loops.crowded)
+            return _Compiled(_function(program, number, low, real), area.steps, area.bytes, short)
     return CompileError(f"compile: phase {number} of {program.name} needs too many registers")
 
 
@@ -145,14 +152,14 @@ def _pack_block(block: Block, before: int, after: int, low: Lowering, room: Room
     raise problem
 
 
-def _in_the_way(error: NoRegister, nodes: list[Node], room: Room) -> set[int]:
-    """A register to spill of those that live where another's life begins, in the same file."""
+def _in_the_way(error: NoRegister, nodes: list[Node], room: Room, count: int) -> set[int]:
+    """Registers to spill of those that live where another's life begins, in the same file."""
     first = error.life & -error.life
     files = room.registers.files
     found = [atom for atom, life in lives(nodes).items()
              if life & first and files[atom >> 1] == files[error.number]]  # fmt: skip
     try:
-        return room.victims(found, 1, {}).victims
+        return room.victims(found, count, {}).victims
     except CompileError:
         return set()
 

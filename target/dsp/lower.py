@@ -14,7 +14,7 @@ from ..program import Address, Dma, Half, Item, Loop, Op, Operand, Phase, Progra
 from . import scalar
 from .machine import Machine
 from .pointers import Pointer, Pointers, Use
-from .shares import Shares, share_out
+from .shares import Liberties, Shares, share_out
 from .steps import OPTIONAL, WHOLE, Access, Block, Facts, Node, Registers, Step, Trip, facts
 
 TABLE, FIRST, COUNT, DMA_TARGET, DMA_SOURCE, DMA_RECORD, LINK = 0, 1, 2, 26, 27, 28, 31
@@ -38,9 +38,9 @@ class Table:
 class Lowering:
     """One phase. ``nodes`` is the function, ``records`` the transfers it starts."""
 
-    def __init__(self, program: Program, number: int, table: Table, hoisting: bool = True) -> None:
+    def __init__(self, program: Program, number: int, table: Table, free: Liberties) -> None:
         phase = program.phases[number]
-        self.table, self.prefix, self.hoisting = table, f"phase_{number}", hoisting
+        self.table, self.prefix, self.free = table, f"phase_{number}", free
         self.places = {place.name: i for i, place in enumerate(program.places)}
         self.places[SPILL] = len(program.places)
         self.registers = Registers()
@@ -52,7 +52,7 @@ class Lowering:
         self.nodes = self._function(phase)
 
     def _function(self, phase: Phase) -> list[Node]:
-        plan = share_out(phase, self.table.machine, self.hoisting)
+        plan = share_out(phase, self.table.machine, self.free)
         items = [*plan.main, *plan.rest]
         self.pointers = Pointers(self._uses(items, 1 if plan.dynamic else 0))
         self.link = self.registers.new(Register.SCALAR, LINK)

@@ -19,6 +19,14 @@ _SMALL = 128  # instructions up to which the odd iteration is written out again
 
 
 @dataclass(frozen=True, slots=True)
+class Liberties:
+    """What may be done to a phase that takes registers."""
+
+    hoisting: bool = True  # invariants before their loops
+    pairing: bool = True  # neighbouring words loaded as pairs
+
+
+@dataclass(frozen=True, slots=True)
 class Shares:
     """The code of a thread. ``dynamic``: ``main`` is one iteration, their number in a register."""
 
@@ -30,11 +38,12 @@ class Shares:
     extents: dict[str, int] = field(default_factory=dict)
 
 
-def share_out(phase: Phase, machine: Machine, hoisting: bool = True) -> Shares:
+def share_out(phase: Phase, machine: Machine, free: Liberties) -> Shares:
     """The loop of a phase as every thread runs it."""
 
     def prepared(items: list[Item]) -> list[Item]:
-        return pair_loads(simplify(items, hoisting), machine.version)
+        items = simplify(items, free.hoisting)
+        return pair_loads(items, machine.version) if free.pairing else items
 
     if phase.parallel is None:
         return Shares(prepared(phase.body))
