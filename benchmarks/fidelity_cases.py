@@ -54,7 +54,7 @@ def requant(rng: Random, channels: int, reach: float) -> Requant:
     """Multipliers that spread accumulators of up to ``reach`` over all bytes."""
     shift = 31 + max(int(math.log2(max(reach, 1))) - 8, 0)
     multipliers = tuple(int(m) for m in rng.integers(1 << 30, (1 << 31) - 1, channels))
-    low, high = pick(rng, (0, 255), (0, 200), (100, 255))
+    low, high = pick(rng, (0, 255), (0, 230), (2, 255))
     # A zero point at an end could make all results alike, and a kernel cheaper than its bound.
     return Requant(multipliers, shift, pick(rng, 3, 128, 200), low, high)
 
