@@ -161,14 +161,14 @@ def _schedule(func: PrimFunc, shape: Shape, point: Point) -> Schedule:
         sch.transform_layout(name, lambda o: (o // block, o % ways, (o // ways) % 32))
     sch.transform_layout("acc", lambda n, h, w, o: (
         n, h, w, o // block, o % ways, (o // ways) % 32))  # fmt: skip
-    _prepare_inputs(sch, shape, point)
+    prepare_inputs(sch, shape, point)
     place = _tile_output(sch, shape, point)
     sch.compute_at("dot", place)
     _tile_products(sch, shape, point)
     return sch
 
 
-def _prepare_inputs(sch: Schedule, shape: Shape, point: Point) -> None:
+def prepare_inputs(sch: Schedule, shape: Shape, point: Point) -> None:
     """The padded copy and the sums of its pixels, a row a step, on all threads."""
     for name in ("fill", "copy"):
         if any(ref.name == name for ref in sch.blocks()):
@@ -280,31 +280,48 @@ def _estimate(shape: Shape, machine: Machine, point: Point) -> Estimate:
     tile = number(point, "rows") * number(point, "columns")
     vectors = shape.ways * number(point, "blocks")
     steps = number(point, "steps")
-    dots = tile * vectors * steps
-    loads = steps * (tile + vectors)
-    inner = max(math.ceil(dots / 2), math.ceil((loads + 2) / 2), steps * vectors,
-                math.ceil((dots + loads + 2) / 4), 3)  # fmt: skip
-    trips = shape.taps[0] * shape.taps[1] * shape.words // steps
-    starts = shape.taps[0] * (1 if point["fold"] else shape.taps[1])
-    requant = tile * vectors * 3.2 + tile * 3 + 12
-    per_tile = inner * trips + starts * 12 + requant
+    dots, loads = tile * vectors * steps, steps * (tile + vectors)
+    trips, starts = _turns(shape, point)
+    inner = max(dots / 2, loads / 2, steps * vectors, (dots + loads) / 4, 1.5)
+    if trips <= 4 and dots + loads > 64:  # too few turns of too long a body: not overlapped
+        crowded = dots >= 128 and tile > 1 and trips > 1 and vectors * (tile + steps) > 40
+        inner *= 2.0 if crowded else 1.08
+    requant = tile * vectors * 2.5 + 8
+    per_tile = inner * trips * starts + starts * 5 + requant
     extents = {"rows": shape.height // number(point, "rows"),
                "columns": shape.width // number(point, "columns"),
                "channels": shape.blocks // number(point, "blocks")}  # fmt: skip
     tiles = math.prod(extents.values()) * shape.images
+    phases = extents["channels"] if point["stream"] else 1
     shared = extents[str(point["share"])] * (1 if point["stream"] else shape.images)
     turns = -(-shared // machine.threads)
-    main = per_tile * (tiles // max(shared, 1)) * turns
+    main = per_tile * (tiles // max(shared, 1)) * turns / phases
     pixels = shape.images * shape.rows * shape.columns
     extra = pixels * (shape.depth / 128 * 2 + 2) / machine.threads
     weights = shape.outputs * shape.taps[0] * shape.taps[1] * shape.words * 4 / machine.dma_rate
-    wait = weights / extents["channels"] if point["stream"] else weights
-    cycles = main + extra + max(wait - extra, 0.0)
+    wait = machine.dma_start + weights / phases  # of the first phase
+    later = max(main + machine.barrier, weights / phases) * (phases - 1)
+    cycles = max(extra, wait) + main + later + 8 * machine.barrier
     facts = {
         "inner_packets": inner, "dots_per_packet": dots / inner, "loop_trips": trips,
         "loop_starts": starts, "tiles": tiles, "registers": tile * vectors + vectors,
-        "requant_packets": requant, "extra_packets": extra, "phases": extents["channels"],
+        "requant_packets": requant, "extra_packets": extra, "phases": phases,
         "unbalance": turns * machine.threads / max(shared, 1), "dma_cycles": weights,
         "first_wait": wait, "code": dots,
     }  # fmt: skip
     return Estimate(cycles, facts)
+
+
+def _turns(shape: Shape, point: Point) -> tuple[int, int]:
+    """Iterations of the innermost loop over taps and words, and how often it starts in a tile.
+
+    Consecutive words of a row of taps are one loop, and loops of one iteration are none.
+    """
+    kh, kw = shape.taps
+    steps = number(point, "steps")
+    if shape.foldable:
+        loops = [kh, kw * shape.words // steps]
+    else:
+        loops = [kh, kw, shape.words // steps]
+    loops = [extent for extent in loops if extent > 1] or [1]
+    return loops[-1], math.prod(loops[:-1])
