@@ -35,6 +35,7 @@ from ...tir.stmt import (
     walk_stmt,
 )
 from ...tir.types import i32
+from .rotate import turns, with_copies
 
 
 def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> PrimFunc:
@@ -46,12 +47,14 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
     wraps, parts = _top(simplify_stmt(_spread(func.body, {})))
     free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
     free -= sum(_scratch(part, machine) for part in parts)
+    wraps = list(dict.fromkeys(wraps))  # an unrolled loop allocates the same buffer again
     scratch = [buffer for buffer in wraps if buffer.scope == "tcm"]
     fits, free = _fitting(scratch, free)
     far = {b: replace(b, scope="ddr") for b in scratch if b not in fits}
     parts = [_moved(part, far) for part in parts]
     wraps = [far.get(buffer, buffer) for buffer in wraps]
-    outside, _ = _fitting([param for param in func.params if param.scope == "ddr"], free)
+    outside, free = _fitting([param for param in func.params if param.scope == "ddr"], free)
+    parts, turning = _in_turns(func, parts, outside, free)
     moved = {p: Buffer(f"{p.name}_tcm", p.type, p.shape, "tcm") for p in outside}
     parts = [_moved(part, moved) for part in parts]
     starts: list[Stmt] = []
@@ -62,9 +65,29 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
         elif any(near in _read(part) for part in parts):
             starts.extend(_starts(param, near, slabs))
     body = seq(*starts, *_waited(parts, list(moved.values()), slabs), *ends)
-    for buffer in [*wraps, *moved.values()][::-1]:
+    for buffer in [*wraps, *moved.values(), *turning][::-1]:
         body = Alloc(buffer, body)
     return func.with_body(body)
+
+
+def _in_turns(
+    func: PrimFunc, parts: list[Stmt], outside: list[Buffer], free: int
+) -> tuple[list[Stmt], list[Buffer]]:
+    """The phases with the constants that do not fit, where they can come slab by slab."""
+    turning: list[Buffer] = []
+    for param in func.params:
+        if param.scope != "ddr" or param in outside or param.name not in func.constants:
+            continue
+
+        def slab_of(part: Stmt, param: Buffer = param) -> set[int]:
+            return _touched(param, _loads(part), _extents(part), param.shape[0])
+
+        plan = turns(param, parts, slab_of, free)
+        if plan is not None:
+            parts = with_copies(plan, parts)
+            turning.append(plan.near)
+            free -= plan.near.bytes
+    return parts, turning
 
 
 def _fitting(buffers: list[Buffer], free: int) -> tuple[list[Buffer], int]:
@@ -204,17 +227,20 @@ def _extents(stmt: Stmt) -> dict[Expr, int]:
 def _tokens(near: Buffer, loads: list[Expr], extents: dict[Expr, int], slabs: bool) -> list[str]:
     """The tokens of the slabs that ``loads`` may touch."""
     name, count = near.name.removesuffix("_tcm"), _slabs(near, slabs)
-    mine = [load for load in loads if load.attr == near]
-    if not mine:
-        return []
-    if count == 1:
-        return [f"{name}_0"]
+    touched = _touched(near, loads, extents, count)
+    return [f"{name}_{i}" for i in sorted({0} if touched and count == 1 else touched)]
+
+
+def _touched(buffer: Buffer, loads: list[Expr], extents: dict[Expr, int], count: int) -> set[int]:
+    """The steps of the first dimension that ``loads`` may touch."""
     touched: set[int] = set()
-    for load in mine:
+    for load in loads:
+        if load.attr != buffer:
+            continue
         form = linear(load.args[0])
         low = high = form.constant
         for atom, coefficient in form.terms.items():
             reach = coefficient * (extents.get(atom, count) - 1)
             low, high = low + min(reach, 0), high + max(reach, 0)
         touched.update(range(max(low, 0), min(high, count - 1) + 1))
-    return [f"{name}_{i}" for i in sorted(touched)]
+    return touched

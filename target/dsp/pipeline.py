@@ -1,7 +1,7 @@
 """The dsp's pipeline: the list of passes from a scheduled kernel to its selected program.
 
 PrimFunc -> lower_blocks -> simplify_func -> flatten_buffers -> vectorize_loops
-             -> unroll_loops -> Program
+             -> unroll_loops -> promote_sums -> Program
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from ...tir.passes.blocks import lower_blocks
 from ...tir.passes.flatten import flatten_buffers
+from ...tir.passes.promote import promote_sums
 from ...tir.passes.simplify import simplify_func
 from ...tir.passes.unroll import unroll_loops
 from ...tir.passes.vectorize import vectorize_loops
@@ -25,6 +26,7 @@ PASSES: tuple[Callable[[PrimFunc], PrimFunc], ...] = (
     flatten_buffers,
     vectorize_loops,
     unroll_loops,
+    promote_sums,
 )
 
 _OF_BLOCKS = (lower_blocks, simplify_func)  # done where operands were placed before
