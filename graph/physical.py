@@ -77,7 +77,7 @@ def unpack(stored: Array, shape: Shape) -> Array:
     image = stored.reshape(physical(shape))[:, :, :width, :channels]
     if len(shape) == 4:
         image = image.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(image.reshape(shape))
+    return np.ascontiguousarray(image).reshape(shape)
 
 
 def axes(shape: Shape) -> list[Stored]:

@@ -57,7 +57,7 @@ def _inline_sums(sch: Schedule, func: PrimFunc) -> None:
     """Moves the producer of each register buffer to the innermost loop of its reader."""
     for buffer in _registers(func)[::-1]:
         writers, readers = _users(sch, buffer.name)
-        if len(readers) != 1 or len(writers) != 1:
+        if len(readers) != 1 or len(writers) != 1 or not sch.loops(readers[0]):
             continue
         try:
             sch.compute_at(writers[0], sch.loops(readers[0])[-1])
@@ -76,9 +76,9 @@ def _is_small(buffer: Buffer) -> bool:
 
 
 def _nests(sch: Schedule, name: str) -> set[str]:
-    """The outermost loops that touch a buffer."""
+    """The outermost loops that touch a buffer, or blocks without loops."""
     blocks = [block for found in _users(sch, name) for block in found]
-    return {str(loops[0]) for block in blocks if (loops := sch.loops(block))}
+    return {str(loops[0]) if (loops := sch.loops(block)) else block for block in blocks}
 
 
 def _users(sch: Schedule, name: str) -> tuple[list[str], list[str]]:
@@ -114,8 +114,9 @@ def _spread(sch: Schedule, block: str, place: int) -> None:
     long = [loop for loop in loops if sch.get_loop(loop).extent > 1]
     for loop in (long[place:] + long[:place]) if len(long) > place else long:
         try:
-            if loop != loops[0]:
-                sch.reorder(loop, loops[0])
+            outermost = sch.loops(block)[0]
+            if loop != outermost:
+                sch.reorder(loop, outermost)
             sch.parallel(loop)
         except ScheduleError:
             continue
