@@ -27,7 +27,7 @@ BYTES = 128  # of a register
 LANE_DIGITS = 7
 LANE_OPS = ("concat", "interleave", "deinterleave", "slice")
 MOST = 8  # registers of one permutation
-TRIED = 2000  # arrangements that the search for a path looks at
+TRIED = 1000  # arrangements that the search for a path looks at
 
 Digits = tuple[int, ...]
 Registers = Callable[[Expr], list[Expr] | None]
@@ -192,10 +192,12 @@ Move = tuple[Shuffle, int]  # with the digit that numbers registers, or 0
 def _path(wanted: Digits) -> tuple[tuple[Move, ...], Digits] | None:
     """The cheapest moves after which place k < 7 holds digit wanted[k], and what places hold."""
     start = tuple(range(len(wanted)))
+    turned = _rotated(wanted)
+    limit = sum(shuffle.cost for shuffle, _ in turned[0]) if turned else float("inf")
     queue: list[tuple[float, int, Digits, tuple[Move, ...]]] = [(0, 0, start, ())]
     seen: set[Digits] = set()
     number = 0
-    while queue and len(seen) < TRIED:
+    while queue and queue[0][0] < limit and len(seen) < TRIED:
         cost, _, state, path = heapq.heappop(queue)
         if state in seen:
             continue
@@ -209,7 +211,29 @@ def _path(wanted: Digits) -> tuple[tuple[Move, ...], Digits] | None:
                 if fresh not in seen:
                     entry = cost + shuffle.cost, number, fresh, (*path, (shuffle, digit))
                     heapq.heappush(queue, entry)
-    return None
+    return turned
+
+
+def _rotated(wanted: Digits) -> tuple[tuple[Move, ...], Digits] | None:
+    """Three or more rotations of one kind, each of which brings a digit in from the numbers of
+    registers at one end of the lanes, and takes one out at the other end."""
+    best: tuple[tuple[Move, ...], Digits] | None = None
+    for shuffle in SHUFFLES:
+        if not shuffle.pairs or not shuffle.scalar:
+            continue
+        inner = [place for place in shuffle.places if place >= 0]
+        for count in range(3, len(inner) + 1):
+            state, moves = tuple(range(len(wanted))), list[Move]()
+            for place in reversed(inner[:count]):
+                digit = state.index(wanted[place])
+                if digit < LANE_DIGITS:
+                    break
+                moves.append((shuffle, digit))
+                state = _turned(state, shuffle, digit)
+            if len(moves) == count and state[:LANE_DIGITS] == wanted[:LANE_DIGITS]:
+                if best is None or count < len(best[0]):
+                    best = tuple(moves), state
+    return best
 
 
 def _turned(state: Digits, shuffle: Shuffle, digit: int) -> Digits:

@@ -1,0 +1,101 @@
+"""Products of two activations by vector: bytes of random points, packets of the written shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dovetail.driver.task import KernelTask
+from dovetail.graph.graph import Graph
+from dovetail.graph.kernels import place
+from dovetail.graph.lower import lower
+from dovetail.graph.torch_import import import_model
+from dovetail.quant.quantize import quantize
+from dovetail.target.dsp.machine import Machine, dsp
+
+Note = Callable[[str, object], None]
+Shape = tuple[int, ...]
+
+
+class Product(nn.Module):
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return torch.matmul(a, b)
+
+
+def task_of(a: Shape, b: Shape, machine: Machine | None = None, scope: str = "tcm") -> KernelTask:
+    """The kernel of a product, the activations placed in ``scope``."""
+    made = torch.Generator().manual_seed(0)
+    inputs = torch.randn(a, generator=made), torch.rand(b, generator=made) - 0.2
+    graph = quantize(import_model(Product().eval(), inputs), [[x.numpy() for x in inputs]])
+    node = next(n for n in graph.nodes if n.op == "q_matmul")
+    kernel = lower(graph, node)
+    kernel = replace(kernel, func=place(kernel.func, {"a": scope, "b": scope, "y": scope}))
+    types = {name: graph.types[name] for name in [*node.inputs, node.output]}
+    single = Graph(node.op, list(node.inputs), [node.output], [node], types, {})
+    return KernelTask(kernel, single, machine or dsp())
+
+
+CASES: dict[str, tuple[Shape, Shape]] = {
+    "plain": ((64, 128), (128, 64)),
+    "odd": ((3, 17, 29), (3, 29, 13)),
+    "one_row": ((5, 40), (40, 50)),
+    "four_heads": ((2, 4, 64, 32), (2, 4, 32, 64)),
+    "three_heads": ((1, 3, 10, 20), (1, 3, 20, 9)),
+    "eight_heads": ((1, 8, 10, 20), (1, 8, 20, 50)),
+    "twelve_heads": ((1, 12, 21, 40), (1, 12, 40, 33)),
+    "wide": ((2, 3, 130), (2, 130, 200)),
+    "shared_right": ((3, 9, 24), (1, 24, 40)),
+    "short": ((4, 49, 3), (4, 3, 49)),
+    "tall": ((2, 2, 3, 7, 33), (2, 2, 3, 33, 65)),
+}
+
+
+def checked(task: KernelTask, count: int, seed: int) -> None:
+    """Checks points of the space; none may be refused."""
+    assert task.template.name == "matmul"
+    rng = Random(seed)
+    for _ in range(count):
+        point = task.space.sample(rng)
+        measured = task.measure(point)
+        assert measured.status == "ok", f"{point}: {measured.message}"
+        right, message = task.check(point)
+        assert right, f"{point}: {message}"
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("name", CASES)
+def test_points_give_the_operators_bytes(name: str, exact: bool, record_property: Note) -> None:
+    count = 50 if exact else 3
+    checked(task_of(*CASES[name]), count, len(name))
+    record_property("slice", f"matmul {name}: {count} points, seed {len(name)}")
+
+
+@pytest.mark.parametrize("name", ["odd", "four_heads"])
+def test_operands_in_ddr(name: str) -> None:
+    checked(task_of(*CASES[name], dsp(tcm=64 << 10), scope="ddr"), 2, 1)
+
+
+def test_many_heads_are_left_to_other_templates() -> None:
+    assert task_of((1, 40, 4, 8), (1, 40, 8, 4)).template.name != "matmul"
+
+
+def test_the_default_is_near_the_bound() -> None:
+    """128 x 512 by 512 x 256: two products a packet, little beside them."""
+    task = task_of((128, 512), (512, 256))
+    cost = task.compiled(task.default).cost
+    assert cost.cycles < 1.2 * task.bound
+    assert cost.dots_per_packet > 1.8
+
+
+@pytest.mark.parametrize("name", ["plain", "four_heads", "wide"])
+def test_the_default_is_near_the_best(name: str) -> None:
+    task, rng = task_of(*CASES[name]), Random(3)
+    cycles = [task.measure(task.space.sample(rng)).cycles for _ in range(12)]
+    default = task.measure(task.default).cycles
+    assert default is not None
+    assert default <= 1.3 * min(c for c in cycles if c is not None)
