@@ -11,7 +11,7 @@ Pixels narrower than a vector are gathered from their places (see ``target/gathe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -143,14 +143,8 @@ def shape_of(func: PrimFunc, largest: bool) -> Shape:
     rows, stride, span = y.shape[1], facts["stride"][0], facts["kernel"][0]
     near = facts["dilation"][0] == 1 and top < span and (rows - 1) * stride - top < height
     if padded and not (largest and near):
-        source, height, width, top, left, padded = (
-            copied,
-            copied.shape[1],
-            copied.shape[2],
-            0,
-            0,
-            False,
-        )
+        source, height, width = copied, copied.shape[1], copied.shape[2]
+        top, left, padded = 0, 0, False
     flat = replace(source, shape=(source.size,)) if source.name == x.name else source
     deep, wanted = y.shape[3], facts["shapes"]["y"][3]
     together = max(LANES // deep, 1)
@@ -215,56 +209,68 @@ def _restated(
 
 
 def _rows(func: PrimFunc, shape: Shape, point: Point, y: Buffer, largest: bool) -> Stmt:
-    """The loops over images and tiles of rows, and what happens below."""
-    tile = number(point, "tile")
-    outer = (("n", shape.images), ("h", shape.rows // tile))
-    join = _largest if largest else _mean(func)
-    down, across = (range(taps) for taps in shape.kernel)
-    t = Rows(shape, tile, shape.images == 1 or point["share"] == "images")
-    direct = point["mode"] == "direct"
-
-    def value(n: Expr, h: Expr, i: Expr, at: Expr) -> Expr:
-        if direct:
-            row, step = plus_row(h, i, tile), shape.dilation[1] * shape.deep
-            return join(
-                [shape.byte(n, row, kh, plus(at, kw * step)) for kw in across for kh in down]
-            )
-        first, step = _origin(shape) - shape.left * shape.deep, shape.dilation[1] * shape.deep
-        return join([t.buffer[t.index(n, h, i, plus(at, first + kw * step))] for kw in across])
-
-    body = _out(shape, tile, y, value, outer)
-    if not direct:
-        body = seq(*_tall(shape, t, outer), body)
-        body = Alloc(t.buffer, body) if t.own else body
-    kinds = _kinds(point)
-    for (name, extent), kind in reversed(list(zip(outer, kinds, strict=True))):
-        body = For(loop_var(name), extent, kind, body)
-    return body if direct or t.own else Alloc(t.buffer, body)
-
-
-def _kinds(point: Point) -> tuple[LoopKind, LoopKind]:
-    """Of the loops over images and over tiles of rows; no two tiles write one row."""
+    """The loops over images and tiles of rows, and what happens below: images on threads, or the
+    rows of one image after another."""
+    tiles = shape.rows // number(point, "tile")
     if point["share"] == "images":
-        return LoopKind.PARALLEL, LoopKind.SERIAL
-    return LoopKind.UNROLLED, LoopKind.PARALLEL
+        whole = Loops(shape, point, (("n", shape.images), ("h", tiles)), None)
+        return _looped(func, whole, y, largest)
+    images = [Loops(shape, point, ((f"h_{image}", tiles),), image) for image in range(shape.images)]
+    return seq(*(_looped(func, loops, y, largest) for loops in images))
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """The rows of maxima: those of one tile, which belongs to a thread, or all."""
+class Loops:
+    """The loops around all blocks: over images and tiles of rows, or over tiles of one image.
+
+    ``t`` holds the maxima of a tile's rows; each thread has its own.
+    """
 
     shape: Shape
-    tile: int
-    own: bool
+    point: Point
+    outer: tuple[tuple[str, int], ...]
+    image: int | None
 
     @property
-    def buffer(self) -> Buffer:
-        size = _padded_row(self.shape)
-        sizes = (self.tile, size) if self.own else (self.shape.images, self.shape.rows, size)
-        return Buffer("t", u8, sizes, "tcm")
+    def tile(self) -> int:
+        return number(self.point, "tile")
 
-    def index(self, n: Expr, h: Expr, i: Expr, at: Expr) -> tuple[Expr, ...]:
-        return (i, at) if self.own else (n, plus_row(h, i, self.tile), at)
+    @property
+    def mark(self) -> str:
+        return "" if self.image is None else f"_{self.image}"
+
+    @property
+    def t(self) -> Buffer:
+        return Buffer(f"t{self.mark}", u8, (self.tile, _padded_row(self.shape)), "tcm")
+
+    def split(self, axes: Sequence[Expr]) -> tuple[Expr, Expr, Expr, Expr, tuple[Expr, ...]]:
+        """(image, tile, vector, row of the tile, lanes) of a block's axes."""
+        if self.image is None:
+            n, h, v, i, *lanes = axes
+        else:
+            n, (h, v, i, *lanes) = const(self.image, i32), axes
+        return n, h, v, i, tuple(lanes)
+
+
+def _looped(func: PrimFunc, loops: Loops, y: Buffer, largest: bool) -> Stmt:
+    shape, tile, direct = loops.shape, loops.tile, loops.point["mode"] == "direct"
+    join = _largest if largest else _mean(func)
+    down, across = (range(taps) for taps in shape.kernel)
+    first, step = _origin(shape) - shape.left * shape.deep, shape.dilation[1] * shape.deep
+
+    def value(n: Expr, h: Expr, i: Expr, at: Expr) -> Expr:
+        if not direct:
+            return join([loops.t[i, plus(at, first + kw * step)] for kw in across])
+        row = plus_row(h, i, tile)
+        return join([shape.byte(n, row, kh, plus(at, kw * step)) for kw in across for kh in down])
+
+    body = _out(loops, y, value)
+    if not direct:
+        body = Alloc(loops.t, seq(*_tall(loops), body))
+    for place, (name, extent) in reversed(list(enumerate(loops.outer))):
+        kind = LoopKind.SERIAL if place else LoopKind.PARALLEL  # no two tiles write one row
+        body = For(loop_var(name), extent, kind, body)
+    return body
 
 
 def _padded_row(shape: Shape) -> int:
@@ -295,25 +301,26 @@ def _pad_vectors(shape: Shape) -> int:
     return -(-beyond * shape.deep // LANES) if shape.padded and beyond > 0 else 0
 
 
-def _tall(shape: Shape, t: Rows, outer: tuple[tuple[str, int], ...]) -> list[Stmt]:
+def _tall(loops: Loops) -> list[Stmt]:
     """Rows of ``t``: zeros on the left, the maximum of each column's taps, zeros on the right."""
-    origin = _origin(shape)
+    shape, t, origin = loops.shape, loops.t, _origin(loops.shape)
 
     def zeros(start: int) -> Callable[..., Store]:
-        def store(n: Expr, h: Expr, v: Expr, i: Expr, lane: Expr) -> Store:
-            at = plus(times(v, LANES) + lane, start)
-            return Store(t.buffer, t.index(n, h, i, at), const(0, u8))
+        def store(*axes: Expr) -> Store:
+            _, _, v, i, (lane,) = loops.split(axes)
+            return Store(t, (i, plus(times(v, LANES) + lane, start)), const(0, u8))
 
         return store
 
-    def column(n: Expr, h: Expr, v: Expr, i: Expr, lane: Expr) -> Store:
-        row, at = plus_row(h, i, t.tile), times(v, LANES) + lane
+    def column(*axes: Expr) -> Store:
+        n, h, v, i, (lane,) = loops.split(axes)
+        row, at = plus_row(h, i, loops.tile), times(v, LANES) + lane
         taps = [shape.byte(n, row, kh, at) for kh in range(shape.kernel[0])]
-        return Store(t.buffer, t.index(n, h, i, plus(at, origin)), _largest(taps))
+        return Store(t, (i, plus(at, origin)), _largest(taps))
 
     def over(name: str, vectors: int, store: Callable[..., Store]) -> list[Stmt]:
-        axes = (("v", vectors), ("i", t.tile), ("lane", LANES))
-        return [nest(name, axes, store, outer)] if vectors else []
+        axes = (("v", vectors), ("i", loops.tile), ("lane", LANES))
+        return [nest(name + loops.mark, axes, store, loops.outer)] if vectors else []
 
     return [
         *over("left", origin // LANES, zeros(0)),
@@ -343,14 +350,9 @@ def _near(shape: Shape) -> Stmt:
     return nest("near", [("k", near.size)], store)
 
 
-def _out(
-    shape: Shape,
-    tile: int,
-    y: Buffer,
-    value: Callable[[Expr, Expr, Expr, Expr], Expr],
-    outer: tuple[tuple[str, int], ...],
-) -> Stmt:
+def _out(loops: Loops, y: Buffer, value: Callable[[Expr, Expr, Expr, Expr], Expr]) -> Stmt:
     """The output's vectors: whole pixels apart where they are gathered or wider than a vector."""
+    shape, tile = loops.shape, loops.tile
     step = shape.stride[1] * shape.deep
     if shape.gathers:
         axes = (("v", shape.vectors), ("i", tile), ("p", shape.pixels), ("c", shape.deep))
@@ -360,7 +362,8 @@ def _out(
         axes = (("v", shape.vectors), ("i", tile), ("p", 1), ("c", LANES))
         step = LANES * (shape.stride[1] if shape.deep == LANES else 1)
 
-    def store(n: Expr, h: Expr, v: Expr, i: Expr, p: Expr, c: Expr) -> Store:
+    def store(*axes: Expr) -> Store:
+        n, h, v, i, (p, c) = loops.split(axes)
         row = plus_row(h, i, tile)
         if shape.gathers:
             pixel = times(v, shape.pixels) + p
@@ -370,7 +373,7 @@ def _out(
             here, there = v * max(shape.deep, LANES) + inner, v * step + inner
         return Store(y, (n, row, here), value(n, h, i, there))
 
-    return nest("out", axes, store, outer)
+    return nest(f"out{loops.mark}", axes, store, loops.outer)
 
 
 def _largest(taps: list[Expr]) -> Expr:
@@ -407,10 +410,11 @@ def _schedule(
     if shape.near:
         sch.unroll(*sch.loops("near"))
     for ref in sch.blocks():
-        if ref.name not in OWN:
+        name = ref.name.split("_")[0]
+        if name not in OWN:
             continue
-        _, _, v, i, *lanes = sch.loops(ref)
-        if ref.name == "out":
+        v, i, *lanes = sch.loops(ref)[-4 if name == "out" else -3 :]
+        if name == "out":
             p, c = lanes
             if shape.gathers:
                 sch.vectorize(p, c)

@@ -1,0 +1,73 @@
+"""Kernels of single operators as tuning tasks, for the tests of templates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+import torch
+
+from dovetail.driver.task import KernelTask
+from dovetail.graph.graph import Graph
+from dovetail.graph.kernels import place
+from dovetail.graph.lower import lower
+from dovetail.graph.torch_import import import_model
+from dovetail.quant.quantize import quantize
+from dovetail.target.dsp.machine import Machine, dsp
+
+
+class Function(torch.nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.function(*inputs)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A function of tensors, the template that takes its kernel, and the kernel's operator."""
+
+    template: str
+    function: Callable[..., Any]
+    shapes: tuple[tuple[int, ...], ...]
+    op: str = ""
+
+    def task(self, machine: Machine | None = None, scope: str = "tcm") -> KernelTask:
+        """The kernel of the last node, or of the one of ``op``; activations lie in ``scope``."""
+        made = torch.Generator().manual_seed(0)
+        inputs = tuple(torch.randn(*shape, generator=made) for shape in self.shapes)
+        module = Function(self.function).eval()
+        graph = quantize(import_model(module, inputs), [[x.numpy() for x in inputs]])
+        node = [n for n in graph.nodes if self.op in ("", n.op)][-1]
+        kernel = lower(graph, node)
+        moved = [p.name for p in kernel.func.params if p.name not in kernel.func.constants]
+        kernel = replace(kernel, func=place(kernel.func, dict.fromkeys(moved, scope)))
+        data = [name for name in node.inputs if name not in graph.constants]
+        types = {name: graph.types[name] for name in [*node.inputs, node.output]}
+        constants = {n: graph.constants[n] for n in node.inputs if n in graph.constants}
+        single = Graph(node.op, data, [node.output], [node], types, constants)
+        return KernelTask(kernel, single, machine or dsp())
+
+    def checked(self, count: int, seed: int, machine: Machine | None = None,
+                scope: str = "tcm") -> list[str]:  # fmt: skip
+        """Checks points of the space, all where there are few; none may be refused."""
+        task = self.task(machine, scope)
+        assert task.template.name == self.template
+        rng = Random(seed)
+        total, exact = task.space.count()
+        if exact and total <= count:
+            points = list(task.space)
+        else:
+            points = [task.space.sample(rng) for _ in range(count)]
+        for point in points:
+            measured = task.measure(point)
+            assert measured.status == "ok", f"{point}: {measured.message}"
+            right, message = task.check(point)
+            assert right, f"{point}: {message}"
+        return [str(point) for point in points]

@@ -1,0 +1,131 @@
+"""Templates of pooling, pointwise operators, tables, means and moves: bytes and packets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from dovetail.target.dsp.machine import dsp
+from tests.schedule.operators import Case
+
+Note = Callable[[str, object], None]
+
+
+def pooled(kind: str, shape: tuple[int, ...], *window: int, template: str = "pool") -> Case:
+    """Maximum or average pooling by kernel, stride, padding and dilation."""
+    kernel, stride, padding, dilation = (*window, *(1, 1, 0, 1)[len(window) :])
+    if kind == "avg":
+        return Case(template, lambda x: F.avg_pool2d(x, kernel, stride, padding), (shape,))
+    return Case(template, lambda x: F.max_pool2d(x, kernel, stride, padding, dilation), (shape,))
+
+
+def mean(shape: tuple[int, ...], *axes: int) -> Case:
+    return Case("reduce", lambda x: x.mean(axes), (shape,))
+
+
+def joined(axis: int, *shapes: tuple[int, ...]) -> Case:
+    return Case("move", lambda *x: torch.cat(x, axis), shapes, "cat")
+
+
+def moved(function: Callable[..., torch.Tensor], *shape: int) -> Case:
+    return Case("move", function, (shape,))
+
+
+def added(*shapes: tuple[int, ...], template: str = "elementwise") -> Case:
+    return Case(template, lambda a, b: a + b, shapes, "q_add")
+
+
+def multiplied(*shapes: tuple[int, ...], template: str = "elementwise") -> Case:
+    return Case(template, lambda a, b: a * b, shapes, "q_mul")
+
+
+CASES = {
+    "max_padded": pooled("max", (1, 64, 14, 14), 3, 2, 1),
+    "max_halving": pooled("max", (1, 64, 12, 12), 2, 2),
+    "max_wide": pooled("max", (1, 256, 9, 7), 3, 2, 1),
+    "max_same": pooled("max", (2, 29, 13, 13), 3, 1, 1),
+    "max_stride_three": pooled("max", (3, 13, 16, 23), 3, 3),
+    "max_four_channels": pooled("max", (1, 3, 16, 18), 2, 2),
+    "max_dilated": pooled("max", (1, 64, 13, 11), 3, 2, 1, 2),
+    "max_one_pixel": pooled("max", (1, 64, 2, 2), 2, 2),
+    "avg_halving": pooled("avg", (1, 64, 12, 12), 2, 2),
+    "avg_padded": pooled("avg", (1, 32, 13, 13), 3, 2, 1),
+    "avg_sliding": pooled("avg", (2, 128, 7, 7), 3, 1),
+    "avg_whole": pooled("avg", (1, 64, 8, 8), 8, 8, template="reduce"),
+    "mean_wide": mean((1, 512, 7, 7), 2, 3),
+    "mean_odd": mean((3, 29, 13, 9), 2, 3),
+    "mean_few": mean((1, 3, 17, 23), 2, 3),
+    "mean_long": mean((2, 200, 18, 75), 2, 3),
+    "mean_of_tokens": mean((3, 19, 40), 1),
+    "add": added((1, 29, 7, 11), (1, 29, 7, 11)),
+    "add_vector": added((13,), (13,)),
+    "add_clamped": Case("elementwise", lambda a, b: F.relu6(a + b), ((2, 64, 5, 5),) * 2, "q_add"),
+    "subtract": Case("elementwise", lambda a, b: a - b, ((2, 5, 200),) * 2, "q_add"),
+    "multiply": multiplied((1, 128, 6, 5), (1, 128, 6, 5)),
+    "add_channels": added((2, 13, 5, 7), (2, 13, 1, 1), template="broadcast"),
+    "add_row": added((2, 5, 140), (140,), template="broadcast"),
+    "add_number": added((1, 64, 9, 9), (1,), template="broadcast"),
+    "multiply_channels": multiplied((1, 64, 8, 9), (1, 64, 1, 1), template="broadcast"),
+    "multiply_pixels": multiplied((1, 128, 9, 9), (1, 1, 9, 9), template="broadcast"),
+    "multiply_outer": multiplied((1, 32, 7, 1), (1, 32, 1, 9), template="broadcast"),
+    "sigmoid": Case("table", torch.sigmoid, ((1, 29, 7, 11),)),
+    "gelu": Case("table", F.gelu, ((2, 5, 200),)),
+    "cat_channels": joined(1, (1, 13, 5, 7), (1, 29, 5, 7)),
+    "cat_wide": joined(1, (1, 128, 5, 7), (1, 64, 5, 7)),
+    "cat_rows": joined(2, (1, 64, 5, 7), (1, 64, 3, 7)),
+    "cat_columns": joined(3, (2, 64, 5, 7), (2, 64, 5, 4)),
+    "pad": moved(lambda x: F.pad(x, (1, 2, 1, 0)), 1, 29, 7, 9),
+    "pad_wide": moved(lambda x: F.pad(x, (1, 1, 1, 1), value=0.5), 2, 128, 5, 6),
+    "slice_channels": moved(lambda x: x[:, 4:40], 1, 64, 5, 6),
+    "slice_rows": moved(lambda x: x[:, :, 2:5], 1, 64, 7, 6),
+    "slice_strided": moved(lambda x: x[:, :, ::2, 1::3], 1, 64, 7, 9),
+    "transpose": moved(lambda x: x.permute(0, 1, 3, 2).contiguous(), 1, 64, 5, 6),
+    "tokens": moved(lambda x: x.permute(0, 2, 1).contiguous(), 2, 7, 40),
+    "flatten": moved(lambda x: x.flatten(1), 1, 64, 3, 3),
+    "reshape": moved(lambda x: x.reshape(1, 8, 10, 9), 1, 16, 9, 5),
+}
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("name", CASES)
+def test_points_give_the_operators_bytes(name: str, exact: bool, record_property: Note) -> None:
+    points = CASES[name].checked(50 if exact else 2, len(name))
+    record_property("slice", f"{name}: {len(points)} points, seed {len(name)}")
+
+
+@pytest.mark.parametrize("name", ["max_padded", "avg_halving", "mean_odd", "add", "cat_wide"])
+def test_operands_in_ddr(name: str) -> None:
+    CASES[name].checked(2, 1, dsp(tcm=24 << 10), "ddr")
+
+
+BOUNDS = {
+    # 22 pipe slots a vector of 128 sums: 5.5 packets; HVX.md section 9 has 7,075 for Halide
+    "add": (added((1, 128, 28, 28), (1, 128, 28, 28)), 784 * 5.6),
+    # 8 look-ups a vector
+    "table": (Case("table", torch.sigmoid, ((1, 128, 28, 28),)), 784 * 8.3),
+    # 4,216 for Halide
+    "max_pool": (pooled("max", (1, 64, 56, 56), 3, 2, 1), 4_250),
+    # 343 for Halide
+    "mean": (mean((1, 512, 7, 7), 2, 3), 343),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_packets_of_one_thread(name: str) -> None:
+    case, bound = BOUNDS[name]
+    task = case.task(dsp(threads=1))
+    assert task.compiled(task.default).cost.packets < bound
+
+
+@pytest.mark.parametrize(
+    "name", ["max_padded", "max_wide", "avg_sliding", "mean_odd", "add", "sigmoid", "cat_columns"]
+)
+def test_the_default_is_near_the_best(name: str) -> None:
+    task = CASES[name].task()
+    cycles = [task.measure(point).cycles for point in task.space]
+    default = task.measure(task.default).cycles
+    assert default is not None
+    assert default <= 1.2 * min(c for c in cycles if c is not None)
