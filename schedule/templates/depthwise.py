@@ -18,10 +18,11 @@ from dataclasses import dataclass
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
-from ..knobs import Knob, Point, Space, choice, flag
+from ..knobs import Knob, Point, Space, choice, flag, number
 from ..schedule import Schedule
 from ..state import LoopRef
-from .taps import QUAD, VECTOR, Window, by_taps, window_of
+from .padded import VECTOR, prepare_rows, share
+from .taps import QUAD, Window, by_taps, window_of
 from .template import Estimate, Template
 
 REGISTERS = 28  # vector registers that a tile may plan with
@@ -48,13 +49,6 @@ def depthwise(func: PrimFunc, machine: Machine) -> Template | None:
 
 def divisors(extent: int) -> tuple[int, ...]:
     return tuple(d for d in range(1, extent + 1) if extent % d == 0)
-
-
-def number(point: Point, name: str) -> int:
-    """The value of a knob whose values are numbers."""
-    value = point[name]
-    assert isinstance(value, int)
-    return value
 
 
 def _knobs(window: Window) -> tuple[Knob, ...]:
@@ -99,11 +93,11 @@ def _weights(window: Window, step: int) -> int:
 
 def _schedule(func: PrimFunc, window: Window, point: Point) -> Schedule:
     sch = Schedule(func)
-    _prepare_input(sch)
+    prepare_rows(sch)
     outer = _bands(sch, point)
     _tile(sch, point, outer)
     if point["early"]:
-        _share(sch, *sch.loops("deal")[:2])
+        share(sch, *sch.loops("deal")[:2])
     else:
         sch.compute_at("deal", outer)
     *_, g, j, i, t = sch.loops("deal")
@@ -111,25 +105,6 @@ def _schedule(func: PrimFunc, window: Window, point: Point) -> Schedule:
     sch.vectorize(j, i, t)
     sch.unroll(g_1)
     return sch
-
-
-def _prepare_input(sch: Schedule) -> None:
-    """The padded copy: rows on all threads, by whole registers."""
-    names = [ref.name for ref in sch.blocks()]
-    for name in ("left", "copy", "right", "above", "below"):
-        if name in names:
-            sch.vectorize(sch.loops(name)[-1])
-    if "copy" in names:
-        _share(sch, *sch.loops("copy")[:2])
-    for name in ("above", "below"):
-        if name in names:
-            _share(sch, *sch.loops(name)[:2])
-
-
-def _share(sch: Schedule, images: LoopRef, loop: LoopRef) -> None:
-    """``loop`` on all threads, each of which goes through all images."""
-    sch.reorder(loop, images)
-    sch.parallel(loop)
 
 
 def _bands(sch: Schedule, point: Point) -> LoopRef:

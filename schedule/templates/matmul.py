@@ -14,10 +14,10 @@ from collections.abc import Callable
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
-from ..knobs import Knob, Point, Space, choice
+from ..knobs import Knob, Point, Space, choice, number
 from ..schedule import Schedule
 from ..state import LoopRef
-from .depthwise import divisors, number
+from .depthwise import divisors
 from .products import LANES, VECTOR, WORD, Product, product_of
 from .template import Estimate, Template
 from .words import by_words

@@ -14,12 +14,11 @@ phase: where in its first group a window begins.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...tir.expr import Expr, cast, const, transform
+from ...tir.expr import Expr, cast, transform
 from ...tir.stmt import (
     Alloc,
     Block,
@@ -32,9 +31,9 @@ from ...tir.stmt import (
 )
 from ...tir.types import i32, u8
 from .offset import find_block
-from .steps import around, axes, nested, plus
+from .padded import VECTOR, Padding, padded
+from .steps import around, axes, nested
 
-VECTOR = 128  # bytes of a register
 QUAD = 4  # pixels that are stored together, and taps of one instruction
 
 
@@ -180,46 +179,12 @@ class _Writer:
         ordered = tuple(params[p.name] for p in self.func.params)
         return replace(self.func, params=ordered, body=body, constants=constants)
 
-    # The padded input ---------------------------------------------------------------------
-
     def _padded(self, x: Buffer) -> tuple[Buffer, list[Stmt]]:
         """What groups are taken from (rows of bytes if it is a copy), and how it is made."""
         win = self.window
         if win.direct(self.step):
             return x, []
-        (top, left), depth = win.pads, win.depth
-        cols = min(win.real, win.columns(self.step) - left)
-        rows = min(win.size[0], win.rows - top)
-        copied = ceil(cols * depth / VECTOR)
-        start, end = left * depth, (left + cols) * depth
-        right = max(ceil((win.columns(self.step) * depth - end) / VECTOR), 0)
-        pitch = max(start + copied * VECTOR, end + right * VECTOR) + VECTOR - 1
-        pitch = pitch // VECTOR * VECTOR
-        xp = Buffer("xp", u8, (win.images, win.rows, pitch), "tcm")
-        zero = const(win.zero, u8)
-        n, h, v, q = axes("n", "h", "v", "q")
-
-        def body(name: str, count: int, first: int, value: Expr | None) -> Stmt:
-            at = v * VECTOR + q
-            data = x[n, h, at // depth, at % depth] if value is None else value
-            iters = (("n", win.images), ("h", rows), ("v", count), ("q", VECTOR))
-            return nested(
-                name, iters, Store(xp, (n, plus(h, top), plus(at, first)), data), "row", 2
-            )
-
-        parts = [body("copy", copied, start, None)]
-        if left:
-            parts.insert(0, body("left", ceil(start / VECTOR), 0, zero))
-        if right:
-            parts.append(body("right", right, end, zero))
-        steps: list[Stmt] = [around("row", (win.images, rows), seq(*parts))]
-        ends = [("above", 0, top), ("below", top + rows, win.rows - top - rows)]
-        for name, first, count in ends:
-            if count:
-                iters = (("n", win.images), ("v", pitch // VECTOR), ("h", count), ("q", VECTOR))
-                store = Store(xp, (n, plus(h, first), v * VECTOR + q), zero)
-                steps.append(nested(name, iters, store))
-        return xp, steps
+        return padded(x, Padding(win.rows, win.columns(self.step), win.pads, win.real, win.zero))
 
     # Groups, sums, results ----------------------------------------------------------------
 
