@@ -17,6 +17,7 @@ from .pool import pool
 from .reduce import reduce
 from .scalar import scalar
 from .streamed import streamed
+from .softmax import softmax
 from .table import table
 from .template import Estimate, Template
 
@@ -31,6 +32,7 @@ TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
     reduce,
     pool,
     move,
+    softmax,
     scalar,
 )
 

@@ -89,6 +89,19 @@ CASES = {
 }
 
 
+def softmax(axis: int, *shape: int) -> Case:
+    return Case("softmax", lambda x: torch.softmax(4 * x, axis), (shape,), "q_softmax")
+
+
+CASES |= {
+    "softmax_classes": softmax(1, 2, 300),
+    "softmax_tokens": softmax(2, 2, 3, 128),
+    "softmax_heads": softmax(3, 1, 5, 6, 11),
+    "softmax_many_heads": softmax(3, 1, 130, 3, 5),
+    "softmax_rows": softmax(2, 1, 29, 7, 8),
+}
+
+
 @pytest.mark.exact
 @pytest.mark.parametrize("name", CASES)
 def test_points_give_the_operators_bytes(name: str, exact: bool, record_property: Note) -> None:
