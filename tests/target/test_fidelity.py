@@ -19,7 +19,8 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SEED = 11
 CASES = (
     "conv2d", "conv2d_point", "conv2d_deep", "conv2d_odd", "conv2d_groups", "depthwise", "linear",
-    "matmul", "max_pool", "average_pool", "mean", "add", "mul", "lookup", "softmax", "cat", "permute",
+    "matmul", "max_pool", "average_pool", "mean", "add", "mul", "lookup", "softmax", "cat",
+    "permute",
 )  # fmt: skip
 
 
