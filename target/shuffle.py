@@ -72,9 +72,11 @@ def is_shuffle(node: Expr) -> bool:
 
 @lru_cache(maxsize=1 << 12)
 def _least(node: Expr) -> int:
-    """The fewest lanes of a piece in a tree of lane operators."""
+    """The fewest lanes of a piece in a tree of lane operators; those dealt come one by one."""
     if node.op not in LANE_OPS:
         return node.type.lanes
+    if node.op == "deinterleave":
+        return 1
     return min(node.type.lanes, *(_least(arg) for arg in node.args))
 
 

@@ -11,6 +11,7 @@ from .broadcast import broadcast
 from .conv2d import conv2d
 from .depthwise import depthwise
 from .elementwise import elementwise
+from .grouped import grouped
 from .matmul import matmul
 from .move import move
 from .pool import pool
@@ -25,6 +26,7 @@ TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
     streamed,
     conv2d,
     depthwise,
+    grouped,
     matmul,
     elementwise,
     broadcast,

@@ -1,0 +1,87 @@
+"""Grouped convolutions by vector: bytes of random points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+import pytest
+import torch
+
+from dovetail.driver.task import KernelTask
+from dovetail.graph.graph import Graph
+from dovetail.graph.kernels import place
+from dovetail.graph.lower import lower
+from dovetail.graph.torch_import import import_model
+from dovetail.quant.quantize import quantize
+from dovetail.target.dsp.machine import Machine, dsp
+
+Note = Callable[[str, object], None]
+Size = tuple[int, int, int, int, int]  # inputs, outputs, groups, rows, columns
+Window = tuple[int, int, int, int]  # kernel, stride, padding, dilation
+
+CASES: dict[str, tuple[Size, Window, int]] = {
+    "many": ((128, 128, 32, 14, 14), (3, 1, 1, 1), 1),
+    "two": ((64, 64, 2, 9, 7), (3, 1, 1, 1), 1),
+    "strided": ((128, 256, 2, 7, 9), (3, 2, 1, 1), 1),
+    "three": ((96, 96, 3, 6, 13), (3, 1, 1, 1), 1),
+    "small": ((256, 256, 32, 7, 7), (3, 1, 1, 1), 1),
+    "batch": ((24, 96, 3, 10, 11), (3, 1, 1, 1), 2),
+    "one_tap": ((64, 128, 4, 8, 8), (1, 1, 0, 1), 1),
+    "deep": ((512, 512, 4, 5, 5), (3, 1, 1, 1), 1),
+    "dilated": ((128, 384, 2, 6, 6), (3, 1, 2, 2), 1),
+    "thrice": ((64, 64, 2, 37, 53), (3, 3, 1, 1), 1),
+}
+
+
+def task_of(name: str, machine: Machine | None = None, scope: str = "tcm") -> KernelTask:
+    """The kernel of a layer, the activations placed in ``scope``."""
+    (inputs, outputs, groups, rows, columns), (kernel, stride, padding, dilation), images = CASES[
+        name
+    ]
+    torch.manual_seed(outputs)
+    layer = torch.nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups)
+    x = torch.randn(images, inputs, rows, columns)
+    graph = quantize(import_model(layer.eval(), (x,)), [[x.numpy()]])
+    node = next(n for n in graph.nodes if n.op == "q_conv2d")
+    lowered = lower(graph, node)
+    lowered = replace(lowered, func=place(lowered.func, {"x": scope, "y": scope}))
+    data = [n for n in node.inputs if n not in graph.constants]
+    types = {n: graph.types[n] for n in [*node.inputs, node.output]}
+    constants = {n: graph.constants[n] for n in node.inputs if n in graph.constants}
+    single = Graph(node.op, data, [node.output], [node], types, constants)
+    return KernelTask(lowered, single, machine or dsp())
+
+
+def checked(task: KernelTask, count: int, seed: int) -> None:
+    """Checks points of the space; none may be refused."""
+    assert task.template.name == "grouped"
+    rng = Random(seed)
+    for _ in range(count):
+        point = task.space.sample(rng)
+        measured = task.measure(point)
+        assert measured.status == "ok", f"{point}: {measured.message}"
+        right, message = task.check(point)
+        assert right, f"{point}: {message}"
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("name", CASES)
+def test_points_give_the_operators_bytes(name: str, exact: bool, record_property: Note) -> None:
+    count = 50 if exact else 3
+    checked(task_of(name), count, len(name))
+    record_property("slice", f"grouped {name}: {count} points, seed {len(name)}")
+
+
+def test_operands_in_ddr() -> None:
+    checked(task_of("three", dsp(tcm=64 << 10), scope="ddr"), 2, 1)
+
+
+@pytest.mark.parametrize("name", ["many", "strided"])
+def test_the_default_is_near_the_best(name: str) -> None:
+    task, rng = task_of(name), Random(3)
+    cycles = [task.measure(task.space.sample(rng)).cycles for _ in range(12)]
+    default = task.measure(task.default).cycles
+    assert default is not None
+    assert default <= 1.3 * min(c for c in cycles if c is not None)
