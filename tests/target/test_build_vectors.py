@@ -1,0 +1,146 @@
+"""Vector idioms of pointwise operators, pooling and moves: the instructions that they become."""
+
+from __future__ import annotations
+
+import pytest
+
+from dovetail.target.dsp.hoist import hoist
+from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.pipeline import build
+from dovetail.target.program import Item, Loop, Op
+from dovetail.tir.passes.vectorize import VectorizeError
+from dovetail.tir.script import parse
+from tests.target.test_build import HEAD, same
+
+
+def test_widening_products_accumulate_in_pairs() -> None:
+    """q_add: two products of halfwords a pair; narrowing takes the rounding shift."""
+    names = same(HEAD + '''a: Buffer[u8, (128,), "tcm"], b: Buffer[u8, (128,), "tcm"],
+      y: Buffer[u8, (128,), "tcm"]):
+    for l in vectorized(128):
+        y[l] = sat_cast(u8, sat_cast(i16, rounding_shr(
+            widening_mul(cast(i16, a[l]), 23236) + widening_mul(cast(i16, b[l]), 23259) - 1229646,
+            15)))
+''')  # fmt: skip
+    counts = {name: names.count(name) for name in names}
+    assert counts["vzb"] == counts["vmpyhv"] == counts["vmpyhv_acc"] == 2
+    assert counts["vasrwhrndsat"] == 2 and counts["vsathub"] == 1
+
+
+def test_zero_extension_serves_both_signs() -> None:
+    for kind in ("i16", "u16"):
+        names = same(HEAD + f'''x: Buffer[u8, (128,), "tcm"], y: Buffer[{kind}, (128,), "tcm"]):
+    for l in vectorized(128):
+        y[l] = cast({kind}, x[l]) + 5
+''')  # fmt: skip
+        assert names.count("vzb") == 1
+
+
+def test_a_sign_that_matters_is_not_overlooked() -> None:
+    names = same(HEAD + '''x: Buffer[i8, (128,), "tcm"], y: Buffer[i16, (128,), "tcm"]):
+    for l in vectorized(128):
+        y[l] = cast(i16, x[l]) + 5
+''')  # fmt: skip
+    assert "vsb" in names and "vzb" not in names
+
+
+def test_a_table_is_eight_look_ups() -> None:
+    names = same(HEAD + '''x: Buffer[u8, (128,), "tcm"], t: Buffer[u8, (256,), "tcm"],
+      y: Buffer[u8, (128,), "tcm"]):
+    y[0:128] = lookup(t[0:256], x[0:128])
+''')  # fmt: skip
+    assert names.count("vlutvvbi") == 1 and names.count("vlutvvb_oracci") == 7
+
+
+@pytest.mark.parametrize(("size", "row"), [(64, "vdealvdd_64"), (32, "vdealvdd_32"), (4, "vdeal")])
+@pytest.mark.parametrize("start", [0, 1, 2])
+def test_every_second_pixel_is_dealt(size: int, row: str, start: int) -> None:
+    names = same(HEAD + f'''x: Buffer[u8, (512,), "tcm"], y: Buffer[u8, (128,), "tcm"]):
+    for p in vectorized({128 // size}):
+        for c in vectorized({size}):
+            y[p * {size} + c] = x[p * {2 * size} + c + {start * size}]
+''')  # fmt: skip
+    assert any(name.startswith(row) for name in names)
+
+
+@pytest.mark.parametrize("size", [64, 32])
+def test_pixels_far_apart_are_put_in_their_places(size: int) -> None:
+    names = same(HEAD + f'''x: Buffer[u8, (512,), "tcm"], y: Buffer[u8, (128,), "tcm"]):
+    for p in vectorized({128 // size}):
+        for c in vectorized({size}):
+            y[p * {size} + c] = x[p * {3 * size} + c]
+''')  # fmt: skip
+    assert names.count("pred_scalar2") == names.count("vmux") == 128 // size - 1
+
+
+def test_a_condition_on_lanes_is_a_predicate() -> None:
+    names = same(HEAD + '''x: Buffer[u8, (128,), "tcm"], y: Buffer[u8, (128,), "tcm"]):
+    for p in vectorized(4):
+        for c in vectorized(32):
+            y[p * 32 + c] = select(p < 3, x[p * 32 + c], 0)
+''')  # fmt: skip
+    assert names.count("pred_scalar2") == 1 and "vandvqv" in names
+
+
+def test_a_condition_must_hold_for_the_first_lanes() -> None:
+    func = parse(HEAD + '''x: Buffer[u8, (128,), "tcm"], y: Buffer[u8, (128,), "tcm"]):
+    for l in vectorized(128):
+        y[l] = select(3 < l, x[l], 0)
+''')  # fmt: skip
+    with pytest.raises(VectorizeError, match="a condition must hold for the first lanes"):
+        build(func, dsp())
+
+
+def test_eight_bytes_move_by_a_pair_of_scalars() -> None:
+    names = same(HEAD + '''x: Buffer[u8, (64,), "tcm"], y: Buffer[u8, (64,), "tcm"]):
+    for i in serial(4):
+        for l in vectorized(8):
+            y[i * 16 + l] = x[i * 8 + l]
+''')  # fmt: skip
+    assert names == ["loadrd", "storerd"]
+
+
+def test_rows_found_in_a_table_are_aligned_where_their_pitch_is() -> None:
+    for pitch, load in ((128, "vmem"), (96, "vmemu")):
+        names = same(HEAD + f'''r: Buffer[i32, (2,), "tcm"], x: Buffer[u8, (1024,), "tcm"],
+      y: Buffer[u8, (256,), "tcm"]):
+    r[0] = 3
+    r[1] = 5
+    for i in serial(2):
+        for l in vectorized(128):
+            y[i * 128 + l] = x[r[i] * {pitch} + l]
+''')  # fmt: skip
+        assert load in names
+
+
+def _loop(items: list[Item]) -> Loop:
+    return next(item for item in items if isinstance(item, Loop))
+
+
+def test_invariants_leave_an_innermost_loop() -> None:
+    func = parse(HEAD + '''x: Buffer[i32, (256,), "tcm"], k: Buffer[i32, (32,), "tcm"],
+      y: Buffer[i32, (256,), "tcm"]):
+    for i in serial(8):
+        for l in vectorized(32):
+            y[i * 32 + l] = x[i * 32 + l] + (k[l] + 7)
+''')  # fmt: skip
+    (phase,) = build(func, dsp()).phases
+    loop = _loop(phase.body)
+    before, rest = hoist(loop.variable, loop.body)
+    names = [[item.instruction.name for item in part if isinstance(item, Op)]
+             for part in (before, rest)]  # fmt: skip
+    assert names == [["vmem", "vaddw"], ["vmem", "vaddw", "vmem_store"]]
+
+
+def test_what_a_loop_stores_stays_in_it() -> None:
+    func = parse(HEAD + '''x: Buffer[i32, (32,), "tcm"], y: Buffer[i32, (256,), "tcm"]):
+    for i in serial(8):
+        for l in vectorized(32):
+            x[l] = x[l] + 1
+        for l in vectorized(32):
+            y[i * 32 + l] = x[l]
+''')  # fmt: skip
+    (phase,) = build(func, dsp()).phases
+    loop = _loop(phase.body)
+    before, _ = hoist(loop.variable, loop.body)
+    assert not any(isinstance(item, Op) and item.address for item in before)
