@@ -285,12 +285,18 @@ def test_an_unknown_mode_of_replay_is_refused(refused: Refused) -> None:
 
 
 def test_a_kernel_without_code_is_named(
-    model: nn.Module, batches: Batches, refused: Refused
+    model: nn.Module, batches: Batches, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = refused(
-        SelectError, lambda: compile(model, batches[0], batches, "dsp(tcm=4096)", workers=0)
-    )
-    assert text.startswith(
-        "compile: each kernel needs code for dsp(tcm=4096), but 'max_pool2d' (pool, "
-    )
+    def nothing(*_: object) -> object:
+        raise SelectError("select: the machine has nothing")
+
+    monkeypatch.setattr("dovetail.driver.task.build", nothing)
+    text = refused(SelectError, lambda: compile(model, batches[0], batches, "dsp", workers=0))
+    assert text.startswith("compile: each kernel needs code for dsp, but ")
+    assert "select: the machine has nothing" in text
     assert "\n" not in text
+
+
+def test_a_tiny_tcm_has_code_for_everything(model: nn.Module, batches: Batches) -> None:
+    tuned = compile(model, batches[0], batches, "dsp(tcm=4096)", workers=0)
+    assert torch.equal(tuned(*batches[0]), tuned.reference(*batches[0]))
