@@ -1,0 +1,84 @@
+"""Bytes of the zoo: every kernel gives what its operator's exact evaluation gives, at any point.
+
+``make exact`` takes each kernel at its default and at 50 random points, on two machines, and runs
+whole models; ``make test`` a seeded slice of that, and prints which.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from random import Random
+
+import pytest
+import torch
+
+from dovetail.driver.api import compile as compile_model
+from dovetail.driver.prepare import Ready, quantized, ready
+from dovetail.driver.target import parse
+from dovetail.driver.zoo import build, calibration, names
+from dovetail.graph.graph import Graph
+from tests.exact.points import TARGETS, Record, hold, told
+
+pytestmark = pytest.mark.exact
+
+WHOLE = ("digits", "resnet8", "dscnn", "autoencoder", "mobilenet_v2")
+WHOLE_OF_A_SLICE = ("resnet8", "dscnn")
+LARGE = ("mobilenet_v2", "resnet18", "resnet50")
+PARTS = 6  # of a large model's kernels
+POINTS = 50
+KERNELS_OF_A_SLICE = 2
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """All models on both machines under --exact; else each once, on the machines in turn."""
+    everything = bool(metafunc.config.getoption("--exact"))
+    if "part" in metafunc.fixturenames:
+        cases = [
+            (model, target, part)
+            for number, model in enumerate(names())
+            for target in (TARGETS if everything else TARGETS[number % 2 :][:1])
+            for part in range(PARTS if everything and model in LARGE else 1)
+        ]
+        metafunc.parametrize("model, target, part", cases, ids=str)
+    elif "whole" in metafunc.fixturenames:
+        models = WHOLE if everything else WHOLE_OF_A_SLICE
+        pairs = [(m, t) for m in models for t in (TARGETS if everything else TARGETS[:1])]
+        metafunc.parametrize("whole, target", pairs, ids=str)
+
+
+@cache
+def integer(name: str) -> Graph:
+    """A zoo model's integer graph."""
+    model, inputs = build(name)
+    return quantized(model, inputs, calibration(name), "minmax")
+
+
+@cache
+def placed(name: str, target: str) -> Ready:
+    return ready(integer(name), parse(target))
+
+
+def test_kernels(model: str, target: str, part: int, exact: bool, record_property: Record) -> None:
+    tasks, rng = placed(model, target).tasks, Random(f"{model} {target} {part}")
+    if exact:
+        chosen = tasks[part :: PARTS if model in LARGE else 1]
+    else:
+        chosen = rng.sample(tasks, KERNELS_OF_A_SLICE)
+    assert chosen
+    for task in chosen:
+        points = hold(task, POINTS if exact else 1, rng)
+        record_property("slice", f"{model} on {target}: {told(task, points)}")
+
+
+def test_whole(whole: str, target: str, record_property: Record) -> None:
+    model, inputs = build(whole)
+    tuned = compile_model(model, inputs, calibration(whole), target, workers=1)
+    for (x,) in calibration(whole, 2):
+        got, wanted = tuned(x), tuned.reference(x)
+        assert isinstance(got, torch.Tensor) and isinstance(wanted, torch.Tensor)
+        assert got.numpy().tobytes() == wanted.numpy().tobytes()
+    record_property("slice", f"{whole} on {target}: whole, default schedules")
+
+
+def test_the_slice_has_every_model() -> None:
+    assert set(WHOLE) | {"resnet18", "resnet50"} == set(names())
