@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.float64]
 
-_ROUNDS = 100
+_ROUNDS = 40
 _PARAMETERS = {
     "objective": "rank:pairwise",
     "lambdarank_pair_method": "mean",
     "lambdarank_num_pair_per_sample": 8,
     "tree_method": "hist",
-    "max_bin": 64,
-    "max_depth": 5,
-    "eta": 0.05,
+    "max_bin": 32,
+    "max_depth": 4,
+    "eta": 0.12,
     "lambda": 1.0,
     "min_child_weight": 0.1,
     "nthread": 1,

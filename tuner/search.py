@@ -12,15 +12,16 @@ a pure function of its task, seed and what it was told.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, cycle
 from math import inf
 from random import Random
 from typing import Protocol
 
 import numpy as np
 
-from ..schedule.knobs import Point, key
-from .model import Model, Rows, fit
+from ..schedule.knobs import Point
+from .candidates import Candidates, Spelled, spell
+from .model import fit
 from .task import Task
 
 Trial = tuple[Point, float | None]  # a point and its cost, None if it failed
@@ -45,7 +46,7 @@ class _Base:
         self.task = task
         self.space = task.space
         self.rng = Random(f"{seed}:{task.key}")
-        self._asked: set[str] = set()
+        self._asked: set[Spelled] = set()
         self._batches = iter(BATCHES)
         self._rest: Iterator[Point] | None = None
 
@@ -66,7 +67,7 @@ class _Base:
         """The first so many points that were not asked before; they count as asked."""
         fresh: list[Point] = []
         for point in points if count > 0 else ():
-            if (spelled := key(point)) not in self._asked:
+            if (spelled := spell(self.space, point)) not in self._asked:
                 self._asked.add(spelled)
                 fresh.append(point)
                 if len(fresh) == count:
@@ -78,7 +79,7 @@ class _Base:
         repeats = 0
         while repeats < 64:
             point = self.space.sample(self.rng)
-            repeats = repeats + 1 if key(point) in self._asked else 0
+            repeats = repeats + 1 if spell(self.space, point) in self._asked else 0
             yield point
         if self._rest is None:
             self._rest = self.space.walk(self.rng)
@@ -101,96 +102,97 @@ class Exhaustive(_Base):
 
 
 class Evolution(_Base):
-    """Mutations and crossings of good points, ranked by the cost model, with some chance."""
+    """Mutations and crossings of good points, ranked by the cost model, of many kinds.
 
-    survey = 512  # random points that the prior ranks for the first batch
-    newcomers = 128  # random points in each later population
+    A batch has no two points of one kind (see ``candidates.py``) as long as there are others, and
+    every other one is, if possible, of a kind that was not measured yet.
+    """
+
+    survey = 256  # random points that the prior ranks for the first batch
+    newcomers = 48  # random points that come to each later one
     tries = 8  # blind draws for each of them, where most points break a constraint
-    parents = 16  # best trials in it
-    offspring = 192  # new points a generation
-    generations = 4
+    parents = 32  # best candidates that have children
+    offspring = 64  # new points a generation
+    generations = 2
+    kept = 1024  # candidates that stay for the next batch
     chance = 0.12  # of a point of a batch to be random
 
     def __init__(self, task: Task, seed: int, warm: Sequence[Trial] = ()) -> None:
         super().__init__(task, seed)
-        self._trials: list[Trial] = []
-        self._warm = [(point, cost) for point, cost in warm if task.space.contains(point)]
-        self._described: dict[str, tuple[list[float], float]] = {}
+        self._known = Candidates(task)
+        self._live: list[int] = []  # candidates, the best of the batch before first
+        self._trials: list[tuple[int, float | None]] = []
+        for point, cost in warm:
+            if task.space.contains(point):
+                self.tell([point], [cost])
 
     def tell(self, points: Sequence[Point], costs: Sequence[float | None]) -> None:
-        self._trials += zip(points, costs, strict=True)
+        self._trials += zip(map(self._known.number, points), costs, strict=True)
 
     def _propose(self, count: int) -> Iterable[Point]:
-        trials = self._warm + self._trials
-        good = sorted((cost, i) for i, (_, cost) in enumerate(trials) if cost is not None)
-        parents = [trials[i][0] for _, i in good[: self.parents]]
-        if len({cost for cost, _ in good}) < 3:
-            ranked = parents + self._by_prior()
-        else:
-            ranked = self._evolve(parents, self._fit(trials))
-        return self._mix(ranked)
-
-    def _mix(self, ranked: list[Point]) -> Iterator[Point]:
-        """The ranked points with some random ones among them, then random ones only."""
-        chance = self._random()
-        for point in ranked:
-            if self.rng.random() < self.chance:
-                yield from islice(chance, 1)
-            yield point
-        yield from chance
-
-    def _by_prior(self) -> list[Point]:
-        """A survey of the space, the analytically best points first."""
-        survey = self.space.survey(self.rng, self.survey, self.survey * self.tries)
-        return sorted(survey, key=lambda point: self._describe(point)[1])
-
-    def _evolve(self, parents: list[Point], model: Model) -> list[Point]:
-        """Points that the model ranks high, bred over some generations, best first."""
-        pool: dict[str, Point] = {}
-        scores: dict[str, float] = {}
-
-        def add(points: Iterable[Point]) -> None:
-            new = {key(point): point for point in points}
-            new = {spelled: point for spelled, point in new.items() if spelled not in pool}
-            pool.update(new)
-            scores.update(zip(new, self._scores(model, list(new.values())), strict=True))
-
-        add(parents)
-        add(self.space.survey(self.rng, self.newcomers, self.newcomers * self.tries))
-        for point in parents[:2]:
-            add(self.space.neighbours(point))
+        good = sorted((cost, number) for number, cost in self._trials if cost is not None)
+        rank = self._by_model() if len({cost for cost, _ in good}) >= 3 else self._by_prior
+        best = [number for _, number in good[: self.parents]]
+        wanted = self.newcomers if self._live else self.survey
+        new = self._known.add(self.space.survey(self.rng, wanted, wanted * self.tries))
+        for number in best[:2]:
+            new += self._known.add(self.space.neighbours(self._known.points[number]))
+        ranked = rank(list(dict.fromkeys(best + self._live + new)))
         for _ in range(self.generations):
-            ranked = sorted(pool, key=lambda spelled: -scores[spelled])
-            add(self._breed([pool[spelled] for spelled in ranked[: 4 * self.parents]]))
-        return [pool[spelled] for spelled in sorted(pool, key=lambda spelled: -scores[spelled])]
+            ranked = rank(list(dict.fromkeys(ranked + self._breed(ranked[: self.parents]))))
+        self._live = ranked[: self.kept]
+        return self._spread(ranked)
 
-    def _breed(self, ranked: list[Point]) -> Iterator[Point]:
-        """Children of ranked points; the better a point, the more children."""
-        for _ in range(self.offspring):
-            one = ranked[min(self.rng.randrange(len(ranked)) for _ in range(2))]
+    def _breed(self, ranked: list[int]) -> list[int]:
+        """Children of ranked candidates; the better one is, the more it has."""
+        parents = [self._known.points[number] for number in ranked]
+        return self._known.add(self._children(parents))
+
+    def _children(self, parents: list[Point]) -> Iterator[Point]:
+        for _ in range(self.offspring if parents else 0):
+            one = parents[min(self.rng.randrange(len(parents)) for _ in range(2))]
             if self.rng.random() < 0.35:
-                yield self.space.crossover(one, self.rng.choice(ranked), self.rng)
+                yield self.space.crossover(one, self.rng.choice(parents), self.rng)
             else:
                 yield self.space.mutate(one, self.rng)
 
-    def _fit(self, trials: Sequence[Trial]) -> Model:
-        rows, priors = self._rows([point for point, _ in trials])
-        return fit(rows, priors, np.array([inf if cost is None else cost for _, cost in trials]))
+    def _by_prior(self, numbers: list[int]) -> list[int]:
+        return sorted(numbers, key=lambda number: self._known.priors[number])
 
-    def _scores(self, model: Model, points: list[Point]) -> list[float]:
-        return [float(score) for score in model.scores(*self._rows(points))] if points else []
+    def _by_model(self) -> Callable[[list[int]], list[int]]:
+        """Ranks by a model that was fitted to the trials."""
+        costs = np.array([inf if cost is None else cost for _, cost in self._trials])
+        model = fit(*self._known.described([number for number, _ in self._trials]), costs)
 
-    def _rows(self, points: Iterable[Point]) -> tuple[Rows, Rows]:
-        described = [self._describe(point) for point in points]
-        return np.array([row for row, _ in described]), np.array([prior for _, prior in described])
+        def rank(numbers: list[int]) -> list[int]:
+            scores = model.scores(*self._known.described(numbers))
+            return [numbers[i] for i in np.argsort(-scores, kind="stable")]
 
-    def _describe(self, point: Point) -> tuple[list[float], float]:
-        """The features and the prior of a point, computed once."""
-        spelled = key(point)
-        if spelled not in self._described:
-            row = [*self.space.features(point), *self.task.features(point)]
-            self._described[spelled] = row, self.task.prior(point)
-        return self._described[spelled]
+        return rank
+
+    def _spread(self, ranked: list[int]) -> Iterator[Point]:
+        """Ranked candidates of different kinds with some random points, then whatever is left."""
+        known, kinds = self._known, self._known.kinds
+        tried = {kinds[number] for number, _ in self._trials}
+        taken = set() if tried else {kinds[known.number(self.task.default)]}
+        left = [n for n in ranked if known.spelled[n] not in self._asked]
+        novel = iter([n for n in left[: len(left) // 2 + 1] if kinds[n] not in tried])
+        either = iter(left)
+        for turn in cycle((True, False)):
+            chance = self._strangers() if self.rng.random() < self.chance else ()
+            turns = chain(chance, novel if turn else (), either)
+            number = next((n for n in turns if kinds[n] not in taken), None)
+            if number is None:
+                break
+            taken.add(kinds[number])
+            yield known.points[number]
+        yield from (known.points[number] for number in left)
+        yield from self._random()
+
+    def _strangers(self) -> list[int]:
+        """A few random points that were not asked before."""
+        drawn = self.space.survey(self.rng, 4, 4 * self.tries)
+        return self._known.add(p for p in drawn if spell(self.space, p) not in self._asked)
 
 
 SEARCHES: dict[str, Callable[[Task, int, Sequence[Trial]], Search]] = {

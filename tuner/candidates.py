@@ -1,0 +1,62 @@
+"""The points that a search knows, each described once: features, prior and kind.
+
+    known = Candidates(task)
+    numbers = known.add(points)            # each point has one number, however often it comes
+    rows, priors = known.described(numbers)
+
+Two points are of one kind if the task's features do not tell them apart: they differ in knobs of
+which the analytic model says nothing, and mostly cost nearly the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..schedule.knobs import Point, Space, Value
+from .model import Rows
+from .task import Task
+
+Spelled = tuple[Value, ...]
+
+
+def spell(space: Space, point: Point) -> Spelled:
+    """The values of a point in the order of the knobs: equal for equal points."""
+    return tuple([point[knob.name] for knob in space.knobs])
+
+
+@dataclass(slots=True)
+class Candidates:
+    """Points by number, in the order in which they came."""
+
+    task: Task
+    points: list[Point] = field(default_factory=list)
+    spelled: list[Spelled] = field(default_factory=list)
+    kinds: list[bytes] = field(default_factory=list)
+    priors: list[float] = field(default_factory=list)
+    _rows: list[list[float]] = field(default_factory=list)
+    _numbers: dict[Spelled, int] = field(default_factory=dict)
+
+    def add(self, points: Iterable[Point]) -> list[int]:
+        """The numbers of points, without repetition; new ones are described."""
+        return list(dict.fromkeys(self.number(point) for point in points))
+
+    def number(self, point: Point) -> int:
+        """The number of a point, which is described if it is new."""
+        spelled = spell(self.task.space, point)
+        found = self._numbers.setdefault(spelled, len(self.points))
+        if found == len(self.points):
+            features = np.asarray(self.task.features(point), dtype=np.float64)
+            self.points.append(point)
+            self.spelled.append(spelled)
+            self.kinds.append(features.tobytes())
+            self.priors.append(self.task.prior(point))
+            self._rows.append([*self.task.space.features(point), *features.tolist()])
+        return found
+
+    def described(self, numbers: Sequence[int]) -> tuple[Rows, Rows]:
+        """Features and priors, a row a number."""
+        rows = np.array([self._rows[number] for number in numbers])
+        return rows, np.array([self.priors[number] for number in numbers])
