@@ -25,7 +25,7 @@ from .padded import VECTOR, prepare_rows, share
 from .taps import QUAD, Window, by_taps, window_of
 from .template import Estimate, Template
 
-REGISTERS = 28  # vector registers that a tile may plan with
+MOST = 400  # products of a quad, all of which are written out
 
 
 def depthwise(func: PrimFunc, machine: Machine) -> Template | None:
@@ -33,9 +33,12 @@ def depthwise(func: PrimFunc, machine: Machine) -> Template | None:
     if func.attrs.get("kind") != "depthwise":
         return None
     window = window_of(func)
-    if window.depth < 32:
+    knobs = _knobs(window) if window.depth >= 32 else ()
+    fits = _fits(func, window, machine)
+    least: Point = {knob.name: min(knob.values) for knob in knobs}
+    if not knobs or not fits(least | {"early": True}) or _products_of(window, 1) > MOST:
         return None
-    space = Space(_knobs(window), (_fits(func, window, machine),))
+    space = Space(knobs, (fits,))
 
     def schedule(point: Point) -> Schedule:
         dealt = by_taps(func, number(point, "step"), bool(point["fused"]))
@@ -81,9 +84,14 @@ def _fits(func: PrimFunc, window: Window, machine: Machine) -> Callable[[Point],
         step = number(point, "step")
         if point["keep"] and _weights(window, step) + 4 * rows > 24:
             return False
-        return rows * quads * QUAD * window.kernel[0] * window.reach(step) <= 72
+        return rows * quads == 1 or rows * quads * _products_of(window, step) <= 72
 
     return fits
+
+
+def _products_of(window: Window, step: int) -> int:
+    """Instructions of a quad of one way."""
+    return QUAD * window.kernel[0] * window.reach(step)
 
 
 def _weights(window: Window, step: int) -> int:
@@ -211,7 +219,7 @@ class _Costs:
     def tile(self) -> tuple[float, int]:
         """Packets of a tile, and its products."""
         quads = self.number("rows") * self.number("quads")
-        dots = quads * QUAD * self.window.kernel[0] * self.window.reach(self.step)
+        dots = quads * _products_of(self.window, self.step)
         turn = 2 * quads if self.point["fused"] else 0
         loads, multiplies = self.loads, dots / 2 + 8 * quads
         pipes = (2 * dots + 22 * quads + turn + loads) / 4
