@@ -17,8 +17,8 @@ from .move import move
 from .pool import pool
 from .reduce import reduce
 from .scalar import scalar
-from .streamed import streamed
 from .softmax import softmax
+from .streamed import streamed
 from .table import table
 from .template import Estimate, Template
 
