@@ -2,9 +2,12 @@
 
 python benchmarks/tune.py [MODEL] [--trials N] [--workers N] [--profile] [--json]
 
-Worker seconds are those of measuring and checking, added over the workers; ``--profile`` searches
-in this process alone and prints the functions that take the most. Exit code 1 below the limit of
-20 trials a second on two cores, for resnet18.
+The search phase runs from the first proposal to the last record. Worker seconds are those of
+measuring and checking, added over the workers. Processor seconds are those of this process and of
+the workers, their start included: what other programs on the machine take is not in them, so that
+trials a second of N idle cores are N times trials a processor second at most. ``--profile``
+searches in this process alone and prints the functions that take the most. Exit code 1 below 20
+trials a second on two cores, for resnet18.
 """
 
 from __future__ import annotations
@@ -13,42 +16,82 @@ import argparse
 import cProfile
 import json
 import pstats
+import resource
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
-from dovetail.driver.api import Search, tune
+from dovetail.driver.choose import Choice, choose
+from dovetail.driver.prepare import Ready, prepare
+from dovetail.driver.target import parse
 from dovetail.driver.zoo import build, calibration
 from dovetail.tuner.log import read
-from dovetail.tuner.measure import default_workers
+from dovetail.tuner.measure import Measurer, default_workers
+from dovetail.tuner.run import Best
+from dovetail.tuner.tune import tune_tasks
 
 LIMIT = 20.0  # trials a second
 LINES = 40
 
 
-def measure(name: str, trials: int, workers: int | None) -> dict[str, Any]:
-    """One search from an empty log."""
+def processor() -> tuple[float, float]:
+    """Seconds of processors: of this process, and of its children that have ended."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    own, children = (usage.ru_utime + usage.ru_stime for usage in usages)
+    return own, children
+
+
+def ready(name: str, workers: int) -> tuple[Ready, dict[str, Choice]]:
+    """A model's kernels with their defaults chosen: what a search starts from."""
     model, inputs = build(name)
-    report = Search()
+    found = prepare(model, inputs, calibration(name), parse("dsp"))
+    with Measurer(workers=workers) as measurer:
+        defaults = choose(found.tasks, {}, measurer)
+    for task in found.tasks:
+        task.default = defaults[task.key].point
+    return found, defaults
+
+
+def search(found: Ready, trials: int, workers: int) -> tuple[dict[str, Any], Mapping[str, Best]]:
+    """One search from an empty log, and its clocks."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "run.jsonl"
-        tuned = tune(model, trials, inputs, calibration(name), log=log, workers=workers,
-                     report=report)  # fmt: skip
+        start, (own, children) = perf_counter(), processor()
+        best = tune_tasks(found.tasks, trials, target=found.machine.name, model_key=found.key,
+                          log=log, workers=workers)  # fmt: skip
+        seconds, (own_end, children_end) = perf_counter() - start, processor()
         records = list(read(log).records())
     clocks: Counter[str] = Counter()
     for record in records:
         clocks.update(record.time)
-    return {
-        "model": name, "trials": report.trials, "seconds": report.seconds,
-        "search_seconds": report.searching, "trials_per_second": report.trials_per_second,
-        "before_search_seconds": report.preparing,
-        "workers": default_workers() if workers is None else workers,
+    row = {
+        "trials": len(records), "search_seconds": seconds,
+        "trials_per_second": len(records) / seconds, "workers": workers,
         "worker_seconds": dict(clocks),
+        "processor_seconds": {"search": own_end - own, "workers": children_end - children},
         "checks": sum("check" in record.time for record in records),
         "statuses": dict(Counter(record.status for record in records)),
-        "cycles": tuned.cycles, "default_cycles": tuned.default_cycles, "bound": tuned.bound,
+    }  # fmt: skip
+    return row, best
+
+
+def measure(name: str, trials: int, workers: int, run: Callable[..., Any]) -> dict[str, Any]:
+    """Prepares a model and searches; ``run`` calls what is to be profiled."""
+    start = perf_counter()
+    found, defaults = ready(name, workers)
+    before = perf_counter() - start
+    row, best = run(search, found, trials, workers)
+    costs = {key: choice.cost.cycles for key, choice in defaults.items()}
+    tuned = {key: costs[key] if best[key].cost is None else best[key].cost for key in costs}
+    weights = {task.key: task.weight for task in found.tasks}
+    totals = [sum(weights[key] * one[key] for key in costs) for one in (costs, tuned)]
+    return {
+        "model": name, **row, "before_search_seconds": before, "default_cycles": totals[0],
+        "cycles": totals[1], "bound": sum(task.weight * task.bound for task in found.tasks),
     }  # fmt: skip
 
 
@@ -57,7 +100,11 @@ def show(row: dict[str, Any]) -> None:
         f"{row['model']}: {row['trials']} trials in {row['search_seconds']:.1f} s on "
         f"{row['workers']} workers: {row['trials_per_second']:.1f} trials/s"
     )
+    used = sum(row["processor_seconds"].values())
+    print(f"  a processor second          {row['trials'] / used:10.2f} trials")
     print(f"  import, quantize, defaults  {row['before_search_seconds']:10.2f} s")
+    for name, seconds in row["processor_seconds"].items():
+        print(f"  processors: {name:<15} {seconds:10.2f} s")
     for name, seconds in sorted(row["worker_seconds"].items()):
         print(f"  workers: {name:<18} {seconds:10.2f} s")
     busy = row["search_seconds"] * max(row["workers"], 1)
@@ -71,15 +118,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("model", nargs="?", default="resnet18")
     parser.add_argument("--trials", type=int, default=512)
-    parser.add_argument("--workers", type=int)
+    parser.add_argument("--workers", type=int, default=default_workers())
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     profile = cProfile.Profile()
     if args.profile:
-        row = profile.runcall(measure, args.model, args.trials, 0)
+        row = measure(args.model, args.trials, 0, profile.runcall)
     else:
-        row = measure(args.model, args.trials, args.workers)
+        row = measure(args.model, args.trials, args.workers, lambda f, *given: f(*given))
     if args.json:
         print(json.dumps(row, indent=2))
     else:

@@ -137,7 +137,7 @@ def ready(graph: Graph, machine: Machine) -> Ready:
     ]
     weights = Counter(task.key for task in kernels)
     first = {task.key: task for task in reversed(kernels)}
-    tasks = [replace(first[key], weight=weight, made={}) for key, weight in weights.items()]
+    tasks = [replace(first[key], weight=weight) for key, weight in weights.items()]
     return Ready(graph, machine, found, kernels, tasks)
 
 

@@ -6,7 +6,7 @@ The task is rebuilt in workers from its payload: the kernel, the node it came fr
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from random import Random
 from time import perf_counter
@@ -36,6 +36,7 @@ from ..tuner.task import COMPILE, INVALID, OK, Measured, Spec
 DEFAULT_PACKED = 8  # points that the choice of a default may pack
 _SAMPLED = 400  # points that the analytic model ranks for it
 _PATIENCE = 3  # points in a row that are no better
+_REMEMBERED = 24  # programs of points that were measured last, of all tasks of the process
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,6 @@ class KernelTask:
     machine: Machine
     weight: int = 1
     simulated: bool = True
-    made: dict[str, Compiled] = field(default_factory=dict, repr=False)
 
     @property
     def node(self) -> Node:
@@ -123,9 +123,18 @@ class KernelTask:
         payload = pickle.dumps((self.kernel, self.graph, self.machine, self.weight))
         return Spec("dovetail.driver.task:rebuild", payload)
 
+    def program(self, point: Point) -> Program:
+        """The selected code of a point; that of the last few is remembered for their check."""
+        name = id(self), key(point)
+        if name not in _recent:
+            _recent[name] = self, build(self.template.apply(point), self.machine)
+            while len(_recent) > _REMEMBERED:
+                del _recent[next(iter(_recent))]
+        return _recent[name][1]
+
     def compiled(self, point: Point) -> Compiled:
         """The packed code of a point; raises what schedule, selection or packing refuse."""
-        program = build(self.template.apply(point), self.machine)
+        program = self.program(point)
         listing = compile_program(program, self.machine)
         found = Compiled(point, program, listing, cost(listing))
         if found.cost.tcm > self.machine.tcm - self.held:
@@ -152,7 +161,7 @@ class KernelTask:
 
     def check(self, point: Point) -> tuple[bool, str]:
         """Runs the point's code on fixed inputs, extremes among them, and compares the bytes."""
-        return check(self, self.compiled(point))
+        return compare(self, self.program(point))
 
     def prior(self, point: Point) -> float:
         return max(self.template.estimate(point).cycles, 1.0)
@@ -179,6 +188,10 @@ def fixed_input(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.
     return data
 
 
+# By the task's identity: another one with the same key may have other constants.
+_recent: dict[tuple[int, str], tuple[KernelTask, Program]] = {}
+
+
 def rebuild(payload: bytes) -> KernelTask:
     """A worker's copy of the task."""
     kernel, graph, machine, weight = pickle.loads(payload)
@@ -187,13 +200,18 @@ def rebuild(payload: bytes) -> KernelTask:
 
 def check(task: KernelTask, compiled: Compiled) -> tuple[bool, str]:
     """Whether the code gives the evaluator's bytes, and where it does not."""
+    return compare(task, compiled.program)
+
+
+def compare(task: KernelTask, program: Program) -> tuple[bool, str]:
+    """What ``check`` does, for code that is not packed."""
     from .run import run_program
 
     arrays, wanted = task.expected
     shapes = [task.graph.types[name].shape for name in task.kernel.inputs]
     stored = [pack(a, s, 77) for a, s in zip(arrays, shapes, strict=True)]
     shape = task.graph.types[task.kernel.output].shape
-    got = unpack(run_program(compiled.program, task.kernel, stored), shape)
+    got = unpack(run_program(program, task.kernel, stored), shape)
     if np.array_equal(got, wanted):
         return True, ""
     where = np.argwhere(got != wanted)
