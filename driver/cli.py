@@ -135,6 +135,7 @@ def tune(
     """Search the schedules of a model's kernels and show what the best ones cost."""
     from . import api
 
+    _check_output(output)
     source, report = _source(model, calibration), api.Search()
     try:
         with show.watching("default schedules") as watcher:
@@ -201,6 +202,7 @@ def compile(
     json: Json = False,
 ) -> None:
     """Compile a model without a search: at its default schedules, or at the best of a log."""
+    _check_output(output)
     tuned = _compiled(_source(model, calibration), log, target, workers)
     if output:
         tuned.save(output)
@@ -263,6 +265,7 @@ def replay(
     """Compile a model as a log says, without a search."""
     from . import api
 
+    _check_output(output)
     source = _source(model, calibration)
     with show.watching("kernels") as watcher:
         tuned = api.replay(
@@ -391,6 +394,13 @@ def zoo_list(json: Json = False) -> None:
         show.print_json({"models": zoo.names()})
         return
     print("\n".join(zoo.names()))
+
+
+def _check_output(output: Path | None) -> None:
+    from .store import require_folder
+
+    if output is not None:
+        require_folder(output)
 
 
 def _source(model: str, calibration: str | None) -> Source:

@@ -32,6 +32,14 @@ SCHEMA = 1
 MODEL, CONSTANTS = "model.json", "constants.npz"
 
 
+def require_folder(path: str | os.PathLike[str]) -> None:
+    """Refuses a path that ``save`` could not write, before hours are spent on what it saves."""
+    folder = Path(path).parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        why = "Permission denied" if folder.is_dir() else "No such file or directory"
+        raise InputError(f"save: {path} cannot be written: {why}")
+
+
 def save(tuned: Tuned, path: str | os.PathLike[str]) -> None:
     """Writes the file beside its place first, so that a broken write leaves nothing behind."""
     target = Path(path)

@@ -163,6 +163,7 @@ def test_a_wrong_model_is_one_sentence(model: str, here: Path) -> None:
 
 @pytest.mark.parametrize("words", [("--trials", "0"), ("--trials", "x"), ("--target", "gpu"),
                                    ("--log", "nowhere/run.jsonl"), ("--search", "luck"),
+                                   ("--output", "nowhere/m.dovetail"),
                                    ("--calibration", "net.py:broken")])  # fmt: skip
 def test_a_wrong_option_is_code_2(words: tuple[str, ...], here: Path) -> None:
     found = call("tune", "net.py:build", "--workers", "0", *words)
