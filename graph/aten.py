@@ -128,7 +128,10 @@ def convolution(
 @lowers("linear")
 def linear(b: Builder, input: Value, weight: Value, bias: Value) -> Value:
     if not isinstance(weight, str) and not isinstance(bias, str):
-        return b.emit("linear", input, weight, *([] if bias is None else [bias]))
+        shape = b.shape(input)  # of an image the last axis is not the innermost stored one
+        rows = b.reshape(input, (math.prod(shape[:-1]), shape[-1])) if len(shape) == 4 else input
+        y = b.emit("linear", rows, weight, *([] if bias is None else [bias]))
+        return b.reshape(y, b.result)
     y = b.emit("matmul", input, b.emit("permute", weight, axes=(1, 0)))
     return y if bias is None else b.emit("add", y, bias)
 

@@ -208,7 +208,7 @@ def _image_linear(site: Site, x: Buffer, shape: Shape, weight: Array) -> Kernel:
         site.node, requant_of(site.node), acc[0, n * planes + c, h, w], sums.mult[w], sums.bound
     )
     site.nests.add("requant", out, Store(site.output(), (n, h, w, c), value))
-    return site.kernel("matmul", direct=False, images=1, groups=1, blocks=1, **Window().facts)
+    return site.kernel("matmul", direct=False, images=1, **Window().facts)
 
 
 def matmul(site: Site) -> Kernel:
