@@ -50,17 +50,33 @@ def has_register(kind: Type) -> bool:
     return kind.bits * kind.lanes in (8, 16, 32, 64, 1024, 2048)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pattern:
+    """A row with what matching asks of it again and again."""
+
+    row: Instruction
+    body: Expr
+    loose: bool  # matches whatever the signs of lanes
+    inside: int  # operators
+
+    @staticmethod
+    def of(row: Instruction, body: Expr) -> _Pattern:
+        return _Pattern(row, body, _loose(row), sum(1 for node in walk(body) if node.args))
+
+
 class Selector:
     """Finds covers in a table of rows; ``expansions`` apply where no row does."""
 
     def __init__(self, rows: Iterable[Instruction], expansions: Iterable[Expansion]) -> None:
-        self.by_root: dict[tuple[str, Type], list[Instruction]] = {}
+        self._by_root: dict[tuple[str, Type], list[_Pattern]] = {}
+        self._by_arms: dict[tuple[str, Type, tuple[str, ...]], list[_Pattern]] = {}
         self.by_name = {}
         for row in rows:
             self.by_name[row.name] = row
             if row.kind is Kind.COMPUTE and row.body is not None and row.body.op != "var":
-                for kind in _kinds(row):
-                    self.by_root.setdefault((row.body.op, kind), []).append(row)
+                pattern = _Pattern.of(row, row.body)
+                for kind in _kinds(pattern):
+                    self._by_root.setdefault((row.body.op, kind), []).append(pattern)
         self.expansions: dict[str, list[Expansion]] = {}
         for expansion in expansions:
             self.expansions.setdefault(expansion.op, []).append(expansion)
@@ -71,14 +87,20 @@ class Selector:
         if node.op == "call":
             return Cover(self.by_name[str(node.attr)], node.args, 1)
         best: Cover | None = None
-        arms = tuple([arg.op for arg in node.args])
-        for row in self.by_root.get((node.op, node.type), ()):
-            if not _may_match(row, arms):
-                continue
-            found = self._match_row(row, node, users)
+        for pattern in self._patterns(node):
+            found = self._match_row(pattern, node, users)
             if found is not None and (best is None or _better(found, best)):
                 best = found
         return best
+
+    def _patterns(self, node: Expr) -> list[_Pattern]:
+        """The rows whose root and the operators right below it agree with the node's."""
+        arms = tuple([arg.op for arg in node.args])
+        key = node.op, node.type, arms
+        if key not in self._by_arms:
+            rows = self._by_root.get((node.op, node.type), ())
+            self._by_arms[key] = [row for row in rows if _may_match(row.body, arms)]
+        return self._by_arms[key]
 
     def expand(self, node: Expr, early: bool = False) -> Expr | None:
         """``node`` in smaller steps, if an expansion applies; ``early`` asks only for such."""
@@ -89,11 +111,10 @@ class Selector:
         return None
 
     def _match_row(
-        self, row: Instruction, node: Expr, users: Callable[[Expr], int]
+        self, pattern: _Pattern, node: Expr, users: Callable[[Expr], int]
     ) -> Cover | None:
-        matcher = _Matcher(_loose(row))
-        assert row.body is not None
-        if not matcher.match(row.body, node):
+        row, matcher = pattern.row, _Matcher(pattern.loose)
+        if not matcher.match(pattern.body, node):
             return None
         if any(users(inner) > len(edges) for inner, edges in matcher.inside.items()):
             return None  # somebody else needs a value that would vanish
@@ -112,17 +133,7 @@ class Selector:
             ):
                 return None
             operands.append(bound)
-        return Cover(row, tuple(operands), _inside(row))
-
-
-_sizes: dict[str, int] = {}
-
-
-def _inside(row: Instruction) -> int:
-    if row.name not in _sizes:
-        assert row.body is not None
-        _sizes[row.name] = sum(1 for node in walk(row.body) if node.args)
-    return _sizes[row.name]
+        return Cover(row, tuple(operands), pattern.inside)
 
 
 _UNIT_COST = {"VA": 1, "VX": 2, "VS": 2, "VP": 2, "VA_DV": 2, "VX_DV": 4, "VP_VS": 4}
@@ -139,17 +150,15 @@ def _rank(cover: Cover) -> tuple[int, int, int]:
     return -cover.inside, _UNIT_COST.get(unit, 1), registers
 
 
-@cache
-def _may_match(row: Instruction, arms: tuple[str, ...]) -> bool:
+def _may_match(body: Expr, arms: tuple[str, ...]) -> bool:
     """Whether the operators right below the root agree, in one order or the other."""
-    assert row.body is not None
-    wanted = [arg.op for arg in row.body.args]
+    wanted = [arg.op for arg in body.args]
 
     def agree(order: list[str]) -> bool:
         pairs = zip(order, arms, strict=False)
         return all(w in ("var", a) or a == "const" for w, a in pairs)
 
-    return agree(wanted) or (OPS[row.body.op].commutes and agree(wanted[::-1]))
+    return agree(wanted) or (OPS[body.op].commutes and agree(wanted[::-1]))
 
 
 def _loose(row: Instruction) -> bool:
@@ -167,11 +176,10 @@ def _signless(pattern: Expr, node: Expr) -> bool:
     return pattern.op == "cast" and node.args[0].type.kind == "u" and pattern.type.is_int
 
 
-def _kinds(row: Instruction) -> list[Type]:
+def _kinds(pattern: _Pattern) -> list[Type]:
     """The types of result that a row can compute."""
-    assert row.body is not None
-    kind = row.body.type
-    if not kind.is_int or not (_loose(row) or row.body.op in LANE_OPS):
+    kind = pattern.body.type
+    if not kind.is_int or not (pattern.loose or pattern.body.op in LANE_OPS):
         return [kind]
     return [Type(sign, kind.bits, kind.lanes) for sign in "iu"]
 
@@ -196,13 +204,13 @@ class _Matcher:
             return False
         if pattern.attr != node.attr or len(pattern.args) != len(node.args):
             return False
+        if len(node.args) != 2 or not OPS[node.op].commutes:
+            return self._all(pattern.args, node)
         saved = dict(self.bindings), {k: set(v) for k, v in self.inside.items()}
         if self._all(pattern.args, node):
             return True
-        if len(node.args) == 2 and OPS[node.op].commutes:
-            self.bindings, self.inside = saved
-            return self._all(pattern.args[::-1], node)
-        return False
+        self.bindings, self.inside = saved
+        return self._all(pattern.args[::-1], node)
 
     def _all(self, patterns: tuple[Expr, ...], node: Expr) -> bool:
         for place, (pattern, arg) in enumerate(zip(patterns, node.args, strict=True)):

@@ -196,8 +196,12 @@ def walk(root: Expr) -> Iterator[Expr]:
             yield node
         elif node.number not in seen:
             seen.add(node.number)
+            if not node.args:
+                yield node
+                continue
             stack.append((node, True))
-            stack.extend((arg, False) for arg in reversed(node.args))
+            for arg in reversed(node.args):
+                stack.append((arg, False))
 
 
 def rebuild(node: Expr, args: tuple[Expr, ...]) -> Expr:

@@ -53,9 +53,11 @@ def _fail(rule: str, types: Types) -> TypeError:
 
 
 def _same(types: Types, _: Any) -> Type:
-    if any(kind != types[0] for kind in types):
-        raise _fail("the operands must have one type", types)
-    return types[0]
+    first = types[0]
+    for kind in types:
+        if kind is not first:
+            raise _fail("the operands must have one type", types)
+    return first
 
 
 def _same_int(types: Types, attr: Any) -> Type:

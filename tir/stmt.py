@@ -21,9 +21,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from math import prod
+from operator import is_not
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from .types import Type
@@ -41,7 +42,7 @@ class Buffer:
     @property
     def size(self) -> int:
         """Elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return prod(self.shape)
 
     @property
     def bytes(self) -> int:
@@ -209,8 +210,12 @@ def walk_stmt(node: Stmt) -> Iterator[Stmt]:
 
 def transform_stmt(node: Stmt, change: Callable[[Stmt], Stmt | None]) -> Stmt:
     """Bottom-up rewriting of statements; None keeps a node."""
+    fresh = node
     below = children(node)
-    fresh = rebuild_stmt(node, tuple(transform_stmt(c, change) for c in below)) if below else node
+    if below:
+        changed_below = tuple([transform_stmt(child, change) for child in below])
+        if any(map(is_not, changed_below, below)):
+            fresh = rebuild_stmt(node, changed_below)
     changed = change(fresh)
     return fresh if changed is None else changed
 
@@ -223,10 +228,13 @@ def map_exprs(node: Stmt, change: Callable[[Expr], Expr]) -> Stmt:
 
     def one(stmt: Stmt) -> Stmt:
         match stmt:
-            case Store(index=index, value=value):
-                return replace(stmt, index=tuple(change(e) for e in index), value=change(value))
+            case Store(buffer, index, value, origin):
+                fresh = tuple([change(e) for e in index]), change(value)
+                return stmt if fresh == (index, value) else Store(buffer, *fresh, origin)
             case If(condition=condition):
-                return replace(stmt, condition=change(condition))
+                fresh_condition = change(condition)
+                same = fresh_condition is condition
+                return stmt if same else replace(stmt, condition=fresh_condition)
             case Block(iters=iters, where=where):
                 bound = tuple(replace(it, binding=change(it.binding)) for it in iters)
                 return replace(stmt, iters=bound, where=where and change(where))

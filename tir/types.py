@@ -16,13 +16,28 @@ _KINDS = {"i": "int", "u": "uint", "f": "float"}
 _SPELLED = re.compile(r"(?:([iuf])(\d+)|(bool))(?:x(\d+))?")
 
 
-@dataclass(frozen=True, slots=True)
+_known: dict[tuple[str, int, int], Type] = {}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Type:
-    """``lanes`` values of one element: kind is ``i``, ``u``, ``f`` or ``b`` (bool, one bit)."""
+    """``lanes`` values of one element: kind is ``i``, ``u``, ``f`` or ``b`` (bool, one bit).
+
+    Interned like expressions: equal types are one object, compared and hashed by identity.
+    """
 
     kind: str
     bits: int
     lanes: int = 1
+
+    def __new__(cls, kind: str, bits: int, lanes: int = 1) -> Type:
+        key = kind, bits, lanes
+        if key not in _known:
+            _known[key] = object.__new__(cls)
+        return _known[key]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Type, (self.kind, self.bits, self.lanes)
 
     def __str__(self) -> str:
         name = "bool" if self.kind == "b" else f"{self.kind}{self.bits}"

@@ -6,9 +6,11 @@ the two ends of its pipes as arguments.
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from dataclasses import dataclass, replace
+from itertools import count
 from multiprocessing.connection import Connection
 
 from ..schedule.knobs import Point
@@ -16,6 +18,7 @@ from .task import COMPILE, CRASH, INCORRECT, OK, Measured, Spec, Task, rebuild
 
 COMMAND = "from dovetail.tuner.worker import main; main()"
 _tasks: dict[str, Task] = {}
+_COLLECTED = 16  # jobs between two looks for cyclic garbage
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,18 @@ def _checked(task: Task, point: Point) -> Measured:
 
 
 def main() -> None:
-    """Serves jobs until the parent closes the pipe."""
+    """Serves jobs until the parent closes the pipe.
+
+    A compilation makes many objects and few cycles: the collector runs between jobs, over what
+    came since, instead of in the middle of them, over everything (a ninth of the time).
+    """
     jobs = Connection(int(sys.argv[1]), writable=False)
     answers = Connection(int(sys.argv[2]), readable=False)
+    gc.disable()
     try:
-        while True:
+        for done in count(1):
             answers.send(execute(jobs.recv()))
+            if done % _COLLECTED == 0:
+                gc.collect(1)
     except (EOFError, BrokenPipeError):
         return

@@ -19,7 +19,7 @@ from .modulo import Schedules
 from .pack import Pressure, list_schedule, packer
 from .scalar import NOP
 from .shares import Liberties
-from .spill import Area, CompileError, Crowded, Room, costs, crowd
+from .spill import Area, CompileError, Crowded, Room, costs, crowd, fits
 from .steps import Block, Node, Step, Trip, blocks
 from .webs import split_webs
 
@@ -139,17 +139,15 @@ def _pack_block(block: Block, before: int, after: int, low: Lowering, room: Room
     """Packs with fewer and fewer registers until those in use suffice."""
     machine = room.machine
     edges = block_edges(block, low.extents, machine.vector_result)
-    problem: Crowded | None = None
     for less in (0, 3, 6, 10, 100):
         vectors, scalars, *rest = room.limits
         limits = (vectors - less, scalars - less, rest[0], rest[1])
         pressure = Pressure(before, after, low.registers.files, limits)
         block.packets = list_schedule(block.steps, edges, packer(machine), pressure)
-        problem = crowd(states(block.packets, after), room)
-        if problem is None:
+        found = states(block.packets, after)
+        if fits(found, room):
             return
-    assert problem is not None
-    raise problem
+    raise crowd(found, room)
 
 
 def _in_the_way(error: NoRegister, nodes: list[Node], room: Room, count: int) -> set[int]:

@@ -251,12 +251,16 @@ class _Placement:
             other = self.time[j]
             if other is not None and other + cost > earliest:
                 earliest = other + cost
-        unit, interval = self.units[i], self.interval
+        unit, interval, states, fit = self.units[i], self.interval, self.states, self.packer.fit
+        refused = set[int]()
         for time in range(earliest, earliest + interval):
             row = -time % interval
-            state = self.packer.fit(self.states[row], unit)
+            if states[row] in refused:
+                continue
+            state = fit(states[row], unit)
             if state >= 0:
                 return self._put(i, time, row, state)
+            refused.add(states[row])
         time = max(earliest, self.last[i] + 1)
         return self._force(i, time)
 

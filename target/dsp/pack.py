@@ -133,11 +133,14 @@ class _Live:
     def fits(self, i: int) -> bool:
         """Whether placing step ``i`` keeps every file that it fills within its limit."""
         change = [0, 0, 0, 0]
+        live, out, left, files = self.live, self.out, self.left, self.files
         for atom in self.touched[i]:
-            file = self.files[atom >> 1]
-            change[file] += self._after(atom) - (self.live >> atom & 1)
-        files = zip(change, self.counts, self.limits, strict=True)
-        return all(more <= 0 or count + more <= limit for more, count, limit in files)
+            after = left[atom] > 1 or out >> atom & 1
+            change[files[atom >> 1]] += (1 if after else 0) - (live >> atom & 1)
+        for file, more in enumerate(change):
+            if more > 0 and self.counts[file] + more > self.limits[file]:
+                return False
+        return True
 
     def place(self, i: int) -> None:
         for atom in self.touched[i]:
@@ -180,7 +183,7 @@ class _Schedule:
     def __init__(
         self, steps: Sequence[Step], edges: Edges, machine_packer: Packer, pressure: Pressure
     ) -> None:
-        self.edges, self.fit = edges, machine_packer.fit
+        self.edges, self.packer = edges, machine_packer
         self.units = [machine_packer.unit(step) for step in steps]
         height = heights(edges)
         order = sorted(range(len(steps)), key=lambda i: (-height[i], i))
@@ -204,12 +207,18 @@ class _Schedule:
             insort(self.ready, heappop(self.later)[1])
         assert self.ready or self.later, "dependences form a cycle"
         state, packet = EMPTY, list[int]()
-        tries = self._candidates()
+        tries, units, refused = self._candidates(), self.units, set[int]()
         while tries and len(packet) < 4:
             fresh = list[int]()
             for i in tries:
-                after = self.fit(state, self.units[i])
-                if after < 0 or not (i == self.oldest or self.live.roomy or self.live.fits(i)):
+                unit = units[i]
+                if unit in refused:
+                    continue
+                after = self.packer.fit(state, unit)
+                if after < 0:
+                    refused.add(unit)  # nor will it fit the packet when it is fuller
+                    continue
+                if not (i == self.oldest or self.live.roomy or self.live.fits(i)):
                     continue
                 state = after
                 packet.append(i)

@@ -211,11 +211,7 @@ class Room:
 
     def mask(self, file: int) -> int:
         """The atoms of a file, as a bit set; the link register is in none."""
-        found = 0
-        for register, number in enumerate(self.registers.files):
-            if number == file and register != self.link:
-                found |= 3 << 2 * register
-        return found
+        return self.registers.masks[file] & ~(3 << 2 * self.link)
 
     def victims(self, atoms: Iterable[int], excess: int, span: Mapping[int, int]) -> Crowded:
         """The cheapest registers to spill, for as long as they would be in the way."""
@@ -231,19 +227,24 @@ class Room:
         return Crowded(order[:excess])
 
 
-def crowd(states: Sequence[int], room: Room) -> Crowded | None:
-    """What to spill so that a block's points of time need no more registers than there are."""
-    for file in (0, 1):
-        limit = room.limits[file]
-        if max((state.bit_count() for state in states), default=0) <= limit:
-            continue
-        mask = room.mask(file)
-        worst = max(states, key=lambda state: (state & mask).bit_count(), default=0)
-        excess = (worst & mask).bit_count() - limit
-        if excess > 0:
-            span: dict[int, int] = {}
-            for state in states:
-                for atom in bits(state & worst & mask):
-                    span[atom >> 1] = span.get(atom >> 1, 0) + 1
-            return room.victims(bits(worst & mask), excess, span)
-    return None
+def fits(states: Sequence[int], room: Room) -> bool:
+    """Whether a block's points of time need no more registers than there are."""
+    return all(_excess(states, room, file) <= 0 for file in (0, 1))
+
+
+def _excess(states: Sequence[int], room: Room, file: int) -> int:
+    mask = room.mask(file)
+    most = max([(state & mask).bit_count() for state in states], default=0)
+    return most - room.limits[file]
+
+
+def crowd(states: Sequence[int], room: Room) -> Crowded:
+    """What to spill so that a block's points of time fit."""
+    file = 0 if _excess(states, room, 0) > 0 else 1
+    mask, excess = room.mask(file), _excess(states, room, file)
+    worst = max(states, key=lambda state: (state & mask).bit_count())
+    span: dict[int, int] = {}
+    for state in states:
+        for atom in bits(state & worst & mask):
+            span[atom >> 1] = span.get(atom >> 1, 0) + 1
+    return room.victims(bits(worst & mask), excess, span)

@@ -50,6 +50,7 @@ class Registers:
     def __init__(self) -> None:
         self.kinds: list[Register] = []
         self.files: list[int] = []
+        self.masks = [0, 0, 0, 0]  # the atoms of each file, as bit sets
         self.fixed: dict[int, int] = {}
 
     def paired(self, register: int) -> bool:
@@ -61,6 +62,7 @@ class Registers:
         number = len(self.kinds)
         self.kinds.append(kind)
         self.files.append(_FILE[kind])
+        self.masks[_FILE[kind]] |= 3 << 2 * number
         if fixed is not None:
             self.fixed[number] = fixed
         return 4 * number + (WHOLE if kind in PAIRS else 0)
