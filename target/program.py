@@ -27,6 +27,9 @@ class Reg:
     number: int
     kind: Register
 
+    def __hash__(self) -> int:
+        return self.number
+
     def __str__(self) -> str:
         return f"{self.kind.value}{self.number}"
 

@@ -193,10 +193,12 @@ def rebuild_stmt(node: Stmt, below: tuple[Stmt, ...]) -> Stmt:
             if init is None:
                 return replace(node, body=below[0])
             return replace(node, init=below[0], body=below[1])
-        case For() | Alloc():
-            return replace(node, body=below[0])
-        case If():
-            return replace(node, then=below[0])
+        case For(axis, extent, kind, _, annotations):
+            return For(axis, extent, kind, below[0], annotations)
+        case Alloc(buffer):
+            return Alloc(buffer, below[0])
+        case If(condition):
+            return If(condition, below[0])
         case _:
             return node
 

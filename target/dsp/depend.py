@@ -15,7 +15,9 @@ Edges = list[list[tuple[int, int]]]  # of each step: (successor, latency)
 
 def latency(producer: Facts, use: int, vector_result: int) -> int:
     """Packets from a result to an operand read in pipeline cycle ``use`` (HVX.md, section 2)."""
-    return producer.latency or max(1, (vector_result - use + 1) >> 1)
+    if producer.latency:
+        return producer.latency
+    return 1 if use >= vector_result else (vector_result - use + 1) >> 1
 
 
 def result_latency(step: Step, atom: int, use: int, vector_result: int) -> int:
@@ -35,7 +37,8 @@ def block_edges(block: Block, extents: Mapping[str, int], vector_result: int) ->
     def add(before: int, after: int, packets: int) -> None:
         if before != after:
             known = edges[before]
-            known[after] = max(known.get(after, 0), packets)
+            if packets >= known.get(after, 0):
+                known[after] = packets
 
     number = 0
     for group in block.groups:

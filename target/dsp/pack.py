@@ -197,6 +197,7 @@ class _Schedule:
                 self.waiting[j] += 1
         self.start = [0] * len(steps)
         self.ready = sorted(self.rank[i] for i, n in enumerate(self.waiting) if n == 0)
+        self.ages = sorted(self.order[rank] for rank in self.ready)  # the same, by number
         self.later: list[tuple[int, int]] = []  # heap of (cycle, rank)
         self.placed = [False] * len(steps)
         self.left, self.oldest, self.cycle = len(steps), 0, 0
@@ -204,9 +205,9 @@ class _Schedule:
     def packet(self) -> list[int]:
         """The steps that issue in this cycle, perhaps none."""
         while self.later and self.later[0][0] <= self.cycle:
-            insort(self.ready, heappop(self.later)[1])
+            self._enter(heappop(self.later)[1])
         assert self.ready or self.later, "dependences form a cycle"
-        state, packet = EMPTY, list[int]()
+        state, packet, fit = EMPTY, list[int](), self.packer.fit
         tries, units, refused = self._candidates(), self.units, set[int]()
         while tries and len(packet) < 4:
             fresh = list[int]()
@@ -214,7 +215,7 @@ class _Schedule:
                 unit = units[i]
                 if unit in refused:
                     continue
-                after = self.packer.fit(state, unit)
+                after = fit(state, unit)
                 if after < 0:
                     refused.add(unit)  # nor will it fit the packet when it is fuller
                     continue
@@ -233,7 +234,11 @@ class _Schedule:
         """By length of the chain behind them; where registers are short, by age."""
         if self.live.roomy:
             return [self.order[rank] for rank in self.ready]
-        return sorted(self.order[rank] for rank in self.ready)[:_WINDOW]
+        return self.ages[:_WINDOW]
+
+    def _enter(self, rank: int) -> None:
+        insort(self.ready, rank)
+        insort(self.ages, self.order[rank])
 
     def _place(self, i: int) -> list[int]:
         """Marks a step as placed; gives those that may follow in the same packet."""
@@ -241,6 +246,7 @@ class _Schedule:
         self.left -= 1
         self.live.place(i)
         del self.ready[bisect_left(self.ready, self.rank[i])]
+        del self.ages[bisect_left(self.ages, i)]
         fresh = []
         for j, between in self.edges[i]:
             self.waiting[j] -= 1
@@ -248,7 +254,7 @@ class _Schedule:
             if self.waiting[j] == 0 and self.start[j] > self.cycle:
                 heappush(self.later, (self.start[j], self.rank[j]))
             elif self.waiting[j] == 0:
-                insort(self.ready, self.rank[j])
+                self._enter(self.rank[j])
                 fresh.append(j)
         while self.oldest < len(self.placed) and self.placed[self.oldest]:
             self.oldest += 1

@@ -82,11 +82,12 @@ def _stepping(item: Item, variable: str, step: str) -> Item:
         scale = dict(address.terms).get(variable, 0)
         if not scale:
             return address
-        return replace(address, terms=tuple(sorted([*address.terms, (step, scale)])))
+        terms = tuple(sorted([*address.terms, (step, scale)]))
+        return Address(address.buffer, address.offset, terms, address.index, address.even)
 
     match item:
-        case Op(address=address) if address is not None:
-            return replace(item, address=moved(address))
+        case Op(row, result, operands, address, origin) if address is not None:
+            return Op(row, result, operands, moved(address), origin)
         case Dma(target=target, source=source):
             return replace(item, target=moved(target), source=moved(source))
         case Loop(variable=name, extent=extent, body=body):

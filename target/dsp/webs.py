@@ -75,8 +75,11 @@ def _defines(step: Step, registers: Registers) -> int:
     if code < 0 or (code & 3 != WHOLE and (code & 1 or registers.paired(code >> 2))):
         return -1
     register = code >> 2
-    if register in registers.fixed or any(atom >> 1 == register for atom, _ in step.reads):
+    if register in registers.fixed:
         return -1
+    for atom, _ in step.reads:
+        if atom >> 1 == register:
+            return -1
     return register
 
 

@@ -33,6 +33,7 @@ from ..stmt import (
     Stmt,
     Store,
     Wait,
+    rebuild_stmt,
     seq,
 )
 from ..types import i32
@@ -366,7 +367,7 @@ def _stmt(stmt: Stmt, ranges: dict[Expr, Interval], given: Simplifier | None = N
 
 def _loop(loop: For, ranges: dict[Expr, Interval]) -> Stmt:
     body = _stmt(loop.body, {**ranges, loop.axis: (0, max(loop.extent - 1, 0))})
-    return body if body == Seq(()) else replace(loop, body=body)
+    return body if body == Seq(()) else rebuild_stmt(loop, (body,))
 
 
 def _block(block: Block, ranges: dict[Expr, Interval], simple: Simplifier) -> Stmt:

@@ -30,6 +30,7 @@ class _Unroller:
 
     def __init__(self) -> None:
         self.done: dict[tuple[object, ...], Expr] = {}
+        self.indices: dict[tuple[object, ...], Expr] = {}
         self.mentioned: dict[Expr, tuple[Expr, ...]] = {}
 
     def stmt(self, stmt: Stmt, values: Values) -> Stmt:
@@ -66,6 +67,14 @@ class _Unroller:
         return rebuild(node, tuple(self.expr(arg, values) for arg in node.args))
 
     def index(self, node: Expr, values: Values) -> Expr:
+        """``node`` with numbers for its axes, as a sum of products."""
+        key = (node, *(values.get(axis) for axis in self.axes(node)))
+        found = self.indices.get(key)
+        if found is None:
+            found = self.indices[key] = self._index(node, values)
+        return found
+
+    def _index(self, node: Expr, values: Values) -> Expr:
         form = linear(node)
         total = Linear({}, form.constant)
         for atom, coefficient in form.terms.items():
