@@ -4,7 +4,7 @@ python benchmarks/tune.py [MODEL] [--trials N] [--workers N] [--profile] [--json
 
 The search phase runs from the first proposal to the last record. Worker seconds are those of
 measuring and checking, added over the workers. Processor seconds are those of this process and of
-the workers, their start included: what other programs on the machine take is not in them, so that
+the workers: what other programs on the machine take is not in them, so that
 trials a second of N idle cores are N times trials a processor second at most. ``--profile``
 searches in this process alone and prints the functions that take the most. Exit code 1 below 20
 trials a second on two cores, for resnet18.
@@ -15,12 +15,13 @@ from __future__ import annotations
 import argparse
 import cProfile
 import json
+import os
 import pstats
-import resource
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -30,7 +31,7 @@ from dovetail.driver.prepare import Ready, prepare
 from dovetail.driver.target import parse
 from dovetail.driver.zoo import build, calibration
 from dovetail.tuner.log import read
-from dovetail.tuner.measure import Measurer, default_workers
+from dovetail.tuner.measure import Measurer, default_workers, hired
 from dovetail.tuner.run import Best
 from dovetail.tuner.tune import tune_tasks
 
@@ -39,30 +40,34 @@ LINES = 40
 
 
 def processor() -> tuple[float, float]:
-    """Seconds of processors: of this process, and of its children that have ended."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    own, children = (usage.ru_utime + usage.ru_stime for usage in usages)
-    return own, children
+    """Seconds of processors: of this process, and of its children, which live or have ended."""
+    clock = os.times()
+    children = clock.children_user + clock.children_system
+    for started in Path("/proc/self/task").glob("*/children"):
+        for child in started.read_text().split():
+            fields = Path("/proc", child, "stat").read_text().rpartition(")")[2].split()
+            children += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return clock.user + clock.system, children
 
 
-def ready(name: str, workers: int) -> tuple[Ready, dict[str, Choice]]:
+def ready(name: str, hands: Executor) -> tuple[Ready, dict[str, Choice]]:
     """A model's kernels with their defaults chosen: what a search starts from."""
     model, inputs = build(name)
     found = prepare(model, inputs, calibration(name), parse("dsp"))
-    with Measurer(workers=workers) as measurer:
+    with Measurer(hands) as measurer:
         defaults = choose(found.tasks, {}, measurer)
     for task in found.tasks:
         task.default = defaults[task.key].point
     return found, defaults
 
 
-def search(found: Ready, trials: int, workers: int) -> tuple[dict[str, Any], Mapping[str, Best]]:
+def search(found: Ready, trials: int, hands: Executor) -> tuple[dict[str, Any], Mapping[str, Best]]:
     """One search from an empty log, and its clocks."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "run.jsonl"
         start, (own, children) = perf_counter(), processor()
         best = tune_tasks(found.tasks, trials, target=found.machine.name, model_key=found.key,
-                          log=log, workers=workers)  # fmt: skip
+                          log=log, executor=hands)  # fmt: skip
         seconds, (own_end, children_end) = perf_counter() - start, processor()
         records = list(read(log).records())
     clocks: Counter[str] = Counter()
@@ -70,7 +75,7 @@ def search(found: Ready, trials: int, workers: int) -> tuple[dict[str, Any], Map
         clocks.update(record.time)
     row = {
         "trials": len(records), "search_seconds": seconds,
-        "trials_per_second": len(records) / seconds, "workers": workers,
+        "trials_per_second": len(records) / seconds,
         "worker_seconds": dict(clocks),
         "processor_seconds": {"search": own_end - own, "workers": children_end - children},
         "checks": sum("check" in record.time for record in records),
@@ -82,16 +87,18 @@ def search(found: Ready, trials: int, workers: int) -> tuple[dict[str, Any], Map
 def measure(name: str, trials: int, workers: int, run: Callable[..., Any]) -> dict[str, Any]:
     """Prepares a model and searches; ``run`` calls what is to be profiled."""
     start = perf_counter()
-    found, defaults = ready(name, workers)
-    before = perf_counter() - start
-    row, best = run(search, found, trials, workers)
+    with hired(None, workers, 120.0) as hands:
+        found, defaults = ready(name, hands)
+        before = perf_counter() - start
+        row, best = run(search, found, trials, hands)
     costs = {key: choice.cost.cycles for key, choice in defaults.items()}
     tuned = {key: costs[key] if best[key].cost is None else best[key].cost for key in costs}
     weights = {task.key: task.weight for task in found.tasks}
     totals = [sum(weights[key] * one[key] for key in costs) for one in (costs, tuned)]
     return {
-        "model": name, **row, "before_search_seconds": before, "default_cycles": totals[0],
-        "cycles": totals[1], "bound": sum(task.weight * task.bound for task in found.tasks),
+        "model": name, **row, "workers": workers, "before_search_seconds": before,
+        "default_cycles": totals[0], "cycles": totals[1],
+        "bound": sum(task.weight * task.bound for task in found.tasks),
     }  # fmt: skip
 
 

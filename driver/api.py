@@ -22,7 +22,7 @@ from ..schedule.knobs import Point
 from ..target.dsp.machine import Machine
 from ..tuner import replay as logs
 from ..tuner.log import LogError, read
-from ..tuner.measure import Measurer
+from ..tuner.measure import Measurer, hired
 from ..tuner.run import Best, Callback, Progress
 from ..tuner.search import SEARCHES
 from ..tuner.task import TuneError
@@ -95,16 +95,17 @@ def tune(
     path = _writable(log)
     found = prepare(model, example_inputs, calibration, machine, observer)
     report = report if report is not None else Search()
-    defaults = _defaults(found, executor, workers, timeout, heard)
-    begin = perf_counter()
-    report.preparing = begin - start
-    best = tune_tasks(
-        found.tasks, trials, target=machine.name, model_key=found.key, log=path, seed=seed,
-        search=search, append=append, resume=resume, executor=executor, workers=workers,
-        timeout=timeout, warm=warm, callbacks=(report.hear, *callbacks),
-    )  # fmt: skip
-    report.searching = perf_counter() - begin
-    tuned = _tuned(found, best, defaults, executor, workers, timeout)
+    with hired(executor, workers, timeout) as hands:
+        defaults = _defaults(found, hands, timeout, heard)
+        begin = perf_counter()
+        report.preparing = begin - start
+        best = tune_tasks(
+            found.tasks, trials, target=machine.name, model_key=found.key, log=path, seed=seed,
+            search=search, append=append, resume=resume, executor=hands, timeout=timeout,
+            warm=warm, callbacks=(report.hear, *callbacks),
+        )  # fmt: skip
+        report.searching = perf_counter() - begin
+        tuned = _tuned(found, best, defaults, hands, timeout)
     report.seconds = perf_counter() - start
     return tuned
 
@@ -127,9 +128,10 @@ def compile(
     if log is not None:
         read(Path(log))
     found = prepare(model, example_inputs, calibration, machine, observer)
-    if log is not None:
-        return _replayed(found, log, False, executor, workers, timeout, heard)
-    defaults = _defaults(found, executor, workers, timeout, heard)
+    with hired(executor, workers, timeout) as hands:
+        if log is not None:
+            return _replayed(found, log, False, hands, timeout, heard)
+        defaults = _defaults(found, hands, timeout, heard)
     return Tuned(found, defaults, {key: choice.cost.cycles for key, choice in defaults.items()})
 
 
@@ -154,9 +156,11 @@ def replay(
         raise InputError(f"replay: the mode must be one of {', '.join(MODES)}, but got {mode!r}")
     machine = parse(target if target is not None else _target_of(log))
     found = prepare(model, example_inputs, calibration, machine, observer)
-    tuned = _replayed(found, log, mode == "strict", executor, workers, timeout, heard)
-    if mode == "verify":
-        rows = logs.verify(Path(log), found.tasks, machine.name, executor, workers, timeout)
+    with hired(executor, workers, timeout) as hands:
+        tuned = _replayed(found, log, mode == "strict", hands, timeout, heard)
+        if mode != "verify":
+            return tuned
+        rows = logs.verify(Path(log), found.tasks, machine.name, hands, timeout=timeout)
         tuned.drift = tuple(
             Drift(row.best.task.name, row.status, row.best.cost, row.cost, row.message)
             for row in rows
@@ -164,24 +168,23 @@ def replay(
     return tuned
 
 
-def _replayed(found: Ready, log: str | os.PathLike[str], strict: bool, executor: Executor | None,
-              workers: int | None, timeout: float, heard: Heard | None) -> Tuned:  # fmt: skip
+def _replayed(found: Ready, log: str | os.PathLike[str], strict: bool, hands: Executor,
+              timeout: float, heard: Heard | None) -> Tuned:  # fmt: skip
     known = _logged_defaults(found, log)
-    defaults = _defaults(found, executor, workers, timeout, heard, known)
+    defaults = _defaults(found, hands, timeout, heard, known)
     best = logs.apply(Path(log), found.tasks, found.machine.name, strict)
-    return _tuned(found, best, defaults, executor, workers, timeout)
+    return _tuned(found, best, defaults, hands, timeout)
 
 
 def _defaults(
     found: Ready,
-    executor: Executor | None,
-    workers: int | None,
+    hands: Executor,
     timeout: float,
     heard: Heard | None = None,
     known: Mapping[str, Point] | None = None,
 ) -> dict[str, Choice]:
     """The default of each distinct kernel, chosen or ``known``; the tasks take it over."""
-    with Measurer(executor, workers, timeout) as measurer:
+    with Measurer(hands, timeout=timeout) as measurer:
         defaults = choose(found.tasks, known or {}, measurer, heard)
     for task in found.tasks:
         task.default = defaults[task.key].point
@@ -189,13 +192,13 @@ def _defaults(
 
 
 def _tuned(found: Ready, best: Mapping[str, Best], defaults: Mapping[str, Choice],
-           executor: Executor | None, workers: int | None, timeout: float) -> Tuned:  # fmt: skip
+           hands: Executor, timeout: float) -> Tuned:  # fmt: skip
     """The model at its best points; what the search measured must repeat."""
     changed = [task for task in found.tasks if best[task.key].point != defaults[task.key].point]
     points = {task.key: best[task.key].point for task in changed}
     choices = dict(defaults)
     if changed:
-        with Measurer(executor, workers, timeout) as measurer:
+        with Measurer(hands, timeout=timeout) as measurer:
             choices.update(choose(changed, points, measurer))
     for task in found.tasks:
         logged, cycles = best[task.key].cost, choices[task.key].cost.cycles

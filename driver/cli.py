@@ -397,10 +397,10 @@ def zoo_list(json: Json = False) -> None:
 
 
 def _check_output(output: Path | None) -> None:
-    from .store import require_folder
+    from .store import require_place
 
     if output is not None:
-        require_folder(output)
+        require_place(output)
 
 
 def _source(model: str, calibration: str | None) -> Source:

@@ -32,9 +32,13 @@ SCHEMA = 1
 MODEL, CONSTANTS = "model.json", "constants.npz"
 
 
-def require_folder(path: str | os.PathLike[str]) -> None:
+def require_place(path: str | os.PathLike[str]) -> None:
     """Refuses a path that ``save`` could not write, before hours are spent on what it saves."""
-    folder = Path(path).parent
+    target = Path(path)
+    if target.exists() and not target.is_file():
+        what = "a folder" if target.is_dir() else "a device"
+        raise InputError(f"save: {path} must be a file or new, but it is {what}")
+    folder = target.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         why = "Permission denied" if folder.is_dir() else "No such file or directory"
         raise InputError(f"save: {path} cannot be written: {why}")
@@ -42,6 +46,7 @@ def require_folder(path: str | os.PathLike[str]) -> None:
 
 def save(tuned: Tuned, path: str | os.PathLike[str]) -> None:
     """Writes the file beside its place first, so that a broken write leaves nothing behind."""
+    require_place(path)
     target = Path(path)
     near = target.with_name(f".{target.name}.{os.getpid()}")
     try:

@@ -8,9 +8,10 @@ wall clock, the run ends instead.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager
 
 from ..schedule.knobs import Point, key
 from .pool import Inline, JobTimeout, WorkerPool
@@ -25,21 +26,40 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def hire(workers: int | None = None, timeout: float = 120.0) -> Executor:
+    """Our own executor: ``workers`` processes, one a processor for None, or none at all for 0."""
+    count = default_workers() if workers is None else workers
+    if count < 0 or timeout <= 0:
+        raise TuneError(
+            f"measure: workers must not be negative and timeout must be positive, "
+            f"but got workers={workers}, timeout={timeout}"
+        )
+    return WorkerPool(count, timeout) if count else Inline()
+
+
+@contextmanager
+def hired(executor: Executor | None, workers: int | None, timeout: float) -> Iterator[Executor]:
+    """``executor``, or our own one that ends with the block: for several searches in a row."""
+    if executor is not None:
+        yield executor
+        return
+    own = hire(workers, timeout)
+    try:
+        yield own
+    finally:
+        own.shutdown(wait=False, cancel_futures=True)
+
+
 class Measurer:
-    """Runs jobs of tasks; ``executor`` None makes ``workers`` own processes, or none for 0."""
+    """Runs jobs of tasks in an executor; None is our own, which ends with the measurer."""
 
     def __init__(
         self, executor: Executor | None = None, workers: int | None = None, timeout: float = 120.0
     ) -> None:
         self._timeout = timeout
         self._own = executor is None
-        count = default_workers() if workers is None else workers
-        if count < 0 or timeout <= 0:
-            raise TuneError(
-                f"measure: workers must not be negative and timeout must be positive, "
-                f"but got workers={workers}, timeout={timeout}"
-            )
-        self._executor = executor or (WorkerPool(count, timeout) if count else Inline())
+        self._executor = hire(workers, timeout) if executor is None else executor
+        self._timed = isinstance(self._executor, WorkerPool | Inline)  # or by its own clock
         self._waiting = 0  # jobs whose answers were not asked for
         self._specs: dict[str, tuple[str, Spec]] = {}
 
@@ -62,7 +82,7 @@ class Measurer:
         futures = [submit(point) for point in points]
         # Our pool times each job; of a foreign executor we know only how many jobs are in line.
         self._waiting += len(points)
-        limit = None if self._own else self._timeout * self._waiting
+        limit = None if self._timed else self._timeout * self._waiting
 
         def answers() -> list[Measured]:
             self._waiting -= len(points)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +154,12 @@ def test_a_path_that_cannot_be_written_is_refused(
     path = tmp_path / "nowhere" / "m.dovetail"
     text = refused(InputError, lambda: compiled.save(path))
     assert text == f"save: {path} cannot be written: No such file or directory"
+
+
+def test_what_is_no_file_is_not_replaced(compiled: Tuned, tmp_path: Path, refused: Refused) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for place, what in ((tmp_path, "a folder"), (pipe, "a device")):
+        wanted = f"save: {place} must be a file or new, but it is {what}"
+        assert refused(InputError, partial(compiled.save, place)) == wanted
+    assert pipe.is_fifo()
