@@ -18,6 +18,7 @@ from ..graph.evaluate import evaluate_node
 from ..graph.graph import Graph, Node
 from ..graph.kernels import Kernel
 from ..graph.physical import pack, unpack
+from ..graph.reads import reads
 from ..schedule.errors import ScheduleError
 from ..schedule.knobs import Point, Space, key
 from ..schedule.templates import template_for
@@ -101,17 +102,24 @@ class KernelTask:
 
     @cached_property
     def ddr_bytes(self) -> int:
-        """Compulsory bytes: weights, and the activations that the plan places in DDR."""
-        total = self.kernel.weight_bytes
-        outside = {p.name for p in self.kernel.func.params if p.scope == "ddr"}
-        activations = [
-            p for p in self.kernel.func.params if p.name not in self.kernel.func.constants
-        ]
-        tensors = [*self.kernel.inputs, self.kernel.output]
-        for param, tensor in zip(activations, tensors, strict=True):
-            if param.name in outside:
-                total += self.graph.types[tensor].size
-        return total
+        """Compulsory bytes: weights, and of the activations that the plan places in DDR those
+        that the kernel must read or write."""
+        constants, tensors = self.kernel.func.constants, [*self.kernel.inputs, self.kernel.output]
+        activations = [p for p in self.kernel.func.params if p.name not in constants]
+        outside = {
+            tensor
+            for param, tensor in zip(activations, tensors, strict=True)
+            if param.scope == "ddr"
+        }
+        return self.kernel.weight_bytes + sum(map(self._compulsory, outside))
+
+    def _compulsory(self, tensor: str) -> int:
+        """Bytes of an activation: the output's, or the most that one of the node's uses reads."""
+        if tensor == self.kernel.output:
+            return self.graph.types[tensor].size
+        shapes = [self.graph.types[name].shape for name in self.node.inputs]
+        uses = [at for at, name in enumerate(self.node.inputs) if name == tensor]
+        return max(reads(self.node, shapes, at) for at in uses)
 
     @cached_property
     def default(self) -> Point:

@@ -1,0 +1,56 @@
+"""What a node must read, against its evaluator: elements whose change shows in the output."""
+
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+
+from dovetail.graph.graph import Node
+from dovetail.graph.integer import ROWS
+from dovetail.graph.integer_row import GraphError
+from dovetail.graph.reads import reads
+
+
+def shown(node: Node, shape: tuple[int, ...]) -> int:
+    """Elements that change the output when they alone are not 0."""
+    ones = np.eye(int(np.prod(shape)), dtype=np.uint8)
+    return sum(bool(ROWS[node.op].evaluate(node, [x.reshape(shape)]).any()) for x in ones)
+
+
+def test_windows_read_what_they_touch() -> None:
+    rng, tried = Random(0), 0
+    while tried < 60:
+        size, kernel, stride, dilation = (
+            tuple(rng.randint(1, most) for _ in range(2)) for most in (9, 3, 4, 3)
+        )
+        padding = tuple((rng.randint(0, 2), rng.randint(0, 2)) for _ in range(2))
+        node = Node("max_pool2d", ("x",), "y", {
+            "kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding,
+        })  # fmt: skip
+        shape = (1, 2, *size)
+        try:
+            ROWS[node.op].shape(node, [shape])
+        except GraphError:
+            continue
+        tried += 1
+        assert reads(node, [shape], 0) == shown(node, shape), node
+
+
+def test_a_convolution_takes_its_window_from_the_weights() -> None:
+    attrs = {"stride": (2, 5), "dilation": (1, 1), "padding": ((0, 0), (1, 0))}
+    node = Node("q_conv2d", ("x", "w", "b"), "y", attrs)
+    shapes = [(2, 3, 9, 11), (4, 3, 1, 3), (4,)]
+    # Rows 0, 2, 4, 6, 8; columns 0, 1 (the first window is cut) and 4, 5, 6, 9 ... below 11.
+    assert reads(node, shapes, 0) == 2 * 3 * 5 * 5
+    assert reads(node, shapes, 1) == 4 * 3 * 3
+
+
+def test_slices_leave_elements_out() -> None:
+    node = Node("slice", ("x",), "y", {"axis": 1, "start": 1, "stop": 8, "step": 3})
+    assert reads(node, [(2, 9, 5)], 0) == shown(node, (2, 9, 5)) == 2 * 3 * 5
+
+
+def test_all_else_reads_all() -> None:
+    node = Node("cat", ("x", "y"), "z", {"axis": 0})
+    assert [reads(node, [(2, 3), (1, 3)], at) for at in (0, 1)] == [6, 3]
