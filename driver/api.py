@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -25,7 +25,7 @@ from ..tuner.log import LogError, read
 from ..tuner.measure import Measurer, hired
 from ..tuner.run import Best, Callback, Progress
 from ..tuner.search import SEARCHES
-from ..tuner.task import TuneError
+from ..tuner.task import OK, TuneError
 from ..tuner.tune import tune_tasks
 from .choose import Choice, Heard, choose
 from .errors import InputError
@@ -130,7 +130,7 @@ def compile(
     found = prepare(model, example_inputs, calibration, machine, observer)
     with hired(executor, workers, timeout) as hands:
         if log is not None:
-            return _replayed(found, log, False, hands, timeout, heard)
+            return _replayed(found, log, "apply", hands, timeout, heard)
         defaults = _defaults(found, hands, timeout, heard)
     return Tuned(found, defaults, {key: choice.cost.cycles for key, choice in defaults.items()})
 
@@ -157,23 +157,30 @@ def replay(
     machine = parse(target if target is not None else _target_of(log))
     found = prepare(model, example_inputs, calibration, machine, observer)
     with hired(executor, workers, timeout) as hands:
-        tuned = _replayed(found, log, mode == "strict", hands, timeout, heard)
-        if mode != "verify":
-            return tuned
-        rows = logs.verify(Path(log), found.tasks, machine.name, hands, timeout=timeout)
-        tuned.drift = tuple(
-            Drift(row.best.task.name, row.status, row.best.cost, row.cost, row.message)
-            for row in rows
-        )
-    return tuned
+        return _replayed(found, log, mode, hands, timeout, heard)
 
 
-def _replayed(found: Ready, log: str | os.PathLike[str], strict: bool, hands: Executor,
+def _replayed(found: Ready, log: str | os.PathLike[str], mode: str, hands: Executor,
               timeout: float, heard: Heard | None) -> Tuned:  # fmt: skip
     known = _logged_defaults(found, log)
     defaults = _defaults(found, hands, timeout, heard, known)
-    best = logs.apply(Path(log), found.tasks, found.machine.name, strict)
-    return _tuned(found, best, defaults, hands, timeout)
+    path, target = Path(log), found.machine.name
+    best = logs.apply(path, found.tasks, target, mode == "strict")
+    rows = []
+    if mode == "verify":
+        rows = logs.verify(path, found.tasks, target, hands, timeout=timeout)
+        best |= {row.best.task.key: _true(row) for row in rows}
+    tuned = _tuned(found, best, defaults, hands, timeout)
+    tuned.drift = tuple(
+        Drift(row.best.task.name, row.status, row.best.cost, row.cost, row.message) for row in rows
+    )
+    return tuned
+
+
+def _true(row: logs.Drift) -> Best:
+    """What a log's best point takes now; the default where it no longer works."""
+    task = row.best.task
+    return replace(row.best, cost=row.cost) if row.status == OK else Best(task, task.default)
 
 
 def _defaults(

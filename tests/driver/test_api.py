@@ -146,6 +146,24 @@ def test_a_log_whose_cycles_do_not_repeat_is_refused(
     )
 
 
+def test_verify_reports_what_a_log_says_wrongly(
+    tuned: Tuned, model: nn.Module, batches: Batches, log: Path, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    for row in rows[1:]:
+        if row["kernel"] == tuned.kernels[0].key and row["checked"]:
+            row["cycles"] -= 1
+    changed = tmp_path / "changed.jsonl"
+    changed.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    again = replay(changed, model, "verify", batches[0], batches, workers=0)
+    assert again.kernels == tuned.kernels
+    drifted = [row for row in again.drift if not row.same]
+    cycles = tuned.kernels[0].cycles
+    assert [(row.name, row.logged, row.cycles) for row in drifted] == [
+        (tuned.kernels[0].name, cycles - 1, cycles)
+    ]
+
+
 def test_a_missing_log_is_refused(model: nn.Module, tmp_path: Path, refused: Refused) -> None:
     log = tmp_path / "none.jsonl"
     text = refused(LogError, lambda: compile(model, log=log))
@@ -295,6 +313,21 @@ def test_a_kernel_without_code_is_named(
     assert text.startswith("compile: each kernel needs code for dsp, but ")
     assert "select: the machine has nothing" in text
     assert "\n" not in text
+
+
+def test_what_a_kernel_does_not_read_is_no_part_of_its_bound() -> None:
+    """Each slice reads a quarter of an image in DDR, faster than the whole could be moved."""
+
+    class Focus(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([x[..., i::2, j::2] for j in (0, 1) for i in (0, 1)], 1)
+
+    x = torch.randn((1, 3, 34, 38), generator=torch.Generator().manual_seed(0))
+    tuned = compile(Focus().eval(), (x,), [(x,)], workers=0)
+    assert tuned.bound <= tuned.cycles
+    got, wanted = tuned(x), tuned.reference(x)
+    assert isinstance(got, Tensor) and isinstance(wanted, Tensor)
+    assert torch.equal(got, wanted)
 
 
 def test_a_tiny_tcm_has_code_for_everything(model: nn.Module, batches: Batches) -> None:
