@@ -374,7 +374,9 @@ def instructions(
 ) -> None:
     """List the machine's vector instructions: name, resource class, assembly, meaning."""
     from ..target.dsp.instructions import instructions as table
+    from ..target.dsp.machine import dsp
 
+    dsp(version=version)  # refuses a version that no machine has
     rows = [
         {"name": row.name, "hvx": row.hvx, "unit": row.unit_at(version), "asm": row.asm,
          "meaning": row.doc} for row in table(version).values()
@@ -406,12 +408,13 @@ def _check_output(output: Path | None) -> None:
 def _source(model: str, calibration: str | None) -> Source:
     from dataclasses import replace
 
-    from .source import called, find
+    from .source import called, find, guarded
 
     source = find(model)
     if calibration is None:
         return source
-    return replace(source, calibration=called(calibration, "calibration"))
+    what = f"calibration: {calibration}"
+    return replace(source, calibration=guarded(called(calibration, "calibration"), what))
 
 
 def _compiled(source: Source, log: Path | None, target: str, workers: int | None) -> Tuned:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +38,10 @@ def find(name: str) -> Source:
     if ":" in name:
         return _made(name, called(name, "model"))
     if name not in zoo.names():
+        near = get_close_matches(name.lower(), zoo.names(), 1)
         raise InputError(
             f"model: must be one of the zoo ({', '.join(zoo.names())}), the path of a .pt2 or "
-            f"file.py:function, but got {name!r}"
+            f"file.py:function, but got {name!r}{f'; did you mean {near[0]!r}?' if near else ''}"
         )
     model, inputs = zoo.build(name)
     return Source(name, model, inputs, zoo.calibration(name))
@@ -51,7 +54,8 @@ def _made(name: str, found: object) -> Source:
             f"model: {name} must return (module, inputs_tuple) or (module, inputs_tuple, "
             f"calibration), but it returned {type(found).__name__}"
         )
-    return Source(name, *found)
+    model, inputs, *batches = found
+    return Source(name, model, inputs, guarded(batches[0], f"model: {name}") if batches else None)
 
 
 def called(name: str, what: str) -> Any:
@@ -60,10 +64,12 @@ def called(name: str, what: str) -> Any:
     path = Path(file)
     if path.suffix != ".py" or not path.is_file():
         raise InputError(f"{what}: {name} must name a function in a Python file, but no {file} is")
-    made = getattr(_module(path, what), function, None)
+    module = _module(path, what)
+    made = getattr(module, function, None)
     if not callable(made):
         raise InputError(f"{what}: {file} must have a function {function!r}, but it has none")
-    return _guarded(made, f"{what}: {name}")
+    with _foreign(f"{what}: {name}"):
+        return made()
 
 
 def _module(path: Path, what: str) -> object:
@@ -72,15 +78,36 @@ def _module(path: Path, what: str) -> object:
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(path.stem, module)
     sys.path.insert(0, str(path.parent))
-    loader = spec.loader
-    _guarded(lambda: loader.exec_module(module), f"{what}: {path}")
+    with _foreign(f"{what}: {path}"):
+        spec.loader.exec_module(module)
     return module
 
 
-def _guarded(run: Callable[[], object], what: str) -> Any:
-    """The result, or one sentence about what the user's code raised."""
+def guarded(batches: object, what: str) -> object:
+    """Batches that the user's code makes one by one; what is not iterable is left as it is."""
+    if isinstance(batches, (str, bytes)) or not isinstance(batches, Iterable):
+        return batches
+    return _each(batches, what)
+
+
+def _each(batches: Iterable[object], what: str) -> Iterator[object]:
+    with _foreign(what):
+        steps = iter(batches)
+    while True:
+        with _foreign(what):
+            try:
+                batch = next(steps)
+            except StopIteration:
+                return
+        yield batch
+
+
+@contextmanager
+def _foreign(what: str) -> Iterator[None]:
+    """The user's code: what it raises is one sentence, what it prints no part of the results."""
     try:
-        return run()
-    except Exception as error:
+        with redirect_stdout(sys.stderr):
+            yield
+    except (Exception, SystemExit) as error:
         text = " ".join(str(error).split())
         raise InputError(f"{what} must run, but raised {type(error).__name__}: {text}") from error

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..graph.graph import Affine, Array, Graph, Node, Requant, TensorType
+from ..graph.integer import verify
 from ..target.dsp.cycles import Cost
 from .choose import Choice
 from .errors import InputError
@@ -70,11 +71,23 @@ def load(path: str | os.PathLike[str]) -> Tuned:
     except FileNotFoundError:
         raise InputError(f"load: the file must exist, but {path} does not") from None
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        raise InputError(f"load: {path} must be a file that save() wrote, but it is not") from None
+        raise _other(path) from None
+    if not isinstance(data, dict):
+        raise _other(path)
     if data.get("schema") != SCHEMA:
         raise InputError(f"load: {path} must have schema {SCHEMA}, but has {data.get('schema')!r}")
-    found = ready(_graph(data["graph"], constants), parse(data["target"]))
-    return _tuned(found, data["kernels"], path)
+    try:
+        graph = _graph(data["graph"], constants)
+        verify(graph)
+        return _tuned(ready(graph, parse(data["target"])), data["kernels"], path)
+    except InputError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise _other(path) from error
+
+
+def _other(path: object) -> InputError:
+    return InputError(f"load: {path} must be a file that save() wrote, but it is not")
 
 
 def _tuned(found: Ready, kernels: Mapping[str, Any], path: object) -> Tuned:

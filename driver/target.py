@@ -50,7 +50,10 @@ def _machine(node: ast.expr) -> Machine:
 
 
 def _fields(keywords: list[ast.keyword]) -> dict[str, Any]:
-    return {keyword.arg: _value(keyword.value) for keyword in keywords if keyword.arg}
+    found = {keyword.arg: _value(keyword.value) for keyword in keywords if keyword.arg}
+    if len(found) < len(keywords):  # one field twice, or **fields
+        raise _Unknown
+    return found
 
 
 def _value(node: ast.expr) -> Any:

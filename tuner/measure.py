@@ -29,7 +29,7 @@ def default_workers() -> int:
 def hire(workers: int | None = None, timeout: float = 120.0) -> Executor:
     """Our own executor: ``workers`` processes, one a processor for None, or none at all for 0."""
     count = default_workers() if workers is None else workers
-    if count < 0 or timeout <= 0:
+    if count < 0 or not timeout > 0:  # a time-out of NaN, too
         raise TuneError(
             f"measure: workers must not be negative and timeout must be positive, "
             f"but got workers={workers}, timeout={timeout}"

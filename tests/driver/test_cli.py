@@ -39,6 +39,20 @@ def broken():
     raise RuntimeError("no disk")
 
 
+def leaves():
+    sys.exit(7)
+
+
+def stops():
+    yield samples()[0]
+    raise OSError("the disk is gone")
+
+
+def talks():
+    print("on the way")
+    yield samples()[0]
+
+
 def recurrent():
     return torch.nn.LSTM(3, 4), (torch.zeros(1, 3),)
 
@@ -130,6 +144,9 @@ def test_tables_of_instructions_and_models() -> None:
     assert sum(bool(row["hvx"]) for row in rows) >= 60
     assert all(row["asm"] and row["unit"] and row["meaning"] for row in rows)
     assert "vrmpy" in ok("instructions")
+    found = call("instructions", "--version", "5")
+    assert found.exit_code == 2
+    assert found.stderr == "error: dsp: version must be an integer from 60 to 73, but got 5\n"
     assert of_json("zoo", "list")["models"] == ok("zoo", "list").split()
 
 
@@ -147,6 +164,8 @@ WRONG = {
     "net.py:f": "error: model: net.py must have a function 'f', but it has none",
     "net.py:short": "error: model: net.py:short must return (module, inputs_tuple) or ",
     "net.py:broken": "error: model: net.py:broken must run, but raised RuntimeError: no disk",
+    "net.py:leaves": "error: model: net.py:leaves must run, but raised SystemExit: 7",
+    "resnet": ", but got 'resnet'; did you mean 'resnet8'?",
     "net.py:recurrent": "error: import_model: every operator of the model must be supported, ",
 }
 
@@ -156,20 +175,28 @@ def test_a_wrong_model_is_one_sentence(model: str, here: Path) -> None:
     found = call("tune", model, "--log", "run.jsonl")
     assert found.exit_code == 2
     errors = [line for line in found.stderr.splitlines() if not line.startswith("warning: ")]
-    assert len(errors) == 1 and errors[0].startswith(WRONG[model])
+    assert len(errors) == 1 and WRONG[model] in errors[0] and errors[0].startswith("error: ")
     assert not found.stdout
     assert not (here / "run.jsonl").exists()
 
 
 @pytest.mark.parametrize("words", [("--trials", "0"), ("--trials", "x"), ("--target", "gpu"),
                                    ("--log", "nowhere/run.jsonl"), ("--search", "luck"),
-                                   ("--output", "nowhere/m.dovetail"),
+                                   ("--output", "nowhere/m.dovetail"), ("--timeout", "nan"),
+                                   ("--calibration", "net.py:stops"),
                                    ("--calibration", "net.py:broken")])  # fmt: skip
 def test_a_wrong_option_is_code_2(words: tuple[str, ...], here: Path) -> None:
     found = call("tune", "net.py:build", "--workers", "0", *words)
     assert found.exit_code == 2
     assert not found.stdout
     assert sorted(p.name for p in here.iterdir() if p.name != "__pycache__") == ["net.py"]
+
+
+def test_what_the_users_code_prints_is_no_part_of_the_json(here: Path) -> None:
+    found = call("tune", "net.py:build", "--calibration", "net.py:talks", "--workers", "0",
+                 "--trials", "1", "--json")  # fmt: skip
+    assert json.loads(found.stdout)["trials"] == 1
+    assert "on the way" in found.stderr
 
 
 def test_a_saved_model_takes_no_log_and_needs_inputs(here: Path) -> None:

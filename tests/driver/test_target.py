@@ -34,7 +34,18 @@ def test_sizes_may_be_computed() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "host", "dsp(1)", "dsp.x", "dsp(tcm=open('x'))", "dsp(tcm=1 << 999999)", "dsp("]
+    "name",
+    [
+        "",
+        "host",
+        "dsp(1)",
+        "dsp.x",
+        "dsp(tcm=open('x'))",
+        "dsp(tcm=1 << 999999)",
+        "dsp(",
+        "dsp(threads=1, threads=2)",
+        "dsp(**{})",
+    ],
 )
 def test_anything_else_is_refused(name: str) -> None:
     with pytest.raises(InputError) as caught:

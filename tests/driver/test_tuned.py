@@ -163,3 +163,21 @@ def test_what_is_no_file_is_not_replaced(compiled: Tuned, tmp_path: Path, refuse
         wanted = f"save: {place} must be a file or new, but it is {what}"
         assert refused(InputError, partial(compiled.save, place)) == wanted
     assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("damage", ["graph", "target", "kernels", "list"])
+def test_a_damaged_file_is_refused(
+    damage: str, compiled: Tuned, tmp_path: Path, refused: Refused
+) -> None:
+    path, other = tmp_path / "m.dovetail", tmp_path / "other.dovetail"
+    compiled.save(path)
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w") as new:
+        data = json.loads(old.read("model.json"))
+        data = [data] if damage == "list" else {**data, damage: None}
+        new.writestr("model.json", json.dumps(data))
+        new.writestr("constants.npz", old.read("constants.npz"))
+    assert refused(InputError, lambda: load(other)) in {
+        f"load: {other} must be a file that save() wrote, but it is not",
+        "target: must be a Machine, 'dsp' or its fields that differ, such as "
+        "'dsp(threads=1, tcm=256 << 10)', but got None",
+    }
