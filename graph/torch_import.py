@@ -124,15 +124,18 @@ def _enter_input(builder: Builder, node: FxNode) -> Value:
         builder.graph.types[node.name] = TensorType(_extents(example))
     except Unsupported as refusal:
         raise UnsupportedModel(
-            f"import_model: shapes must be static, but {node.name} has {refusal}"
+            f"import_model: shapes must be static and not empty, but {node.name} has {refusal}"
         ) from None
     builder.graph.inputs.append(node.name)
     return node.name
 
 
 def _extents(example: Tensor) -> tuple[int, ...]:
+    shape = f"({', '.join(map(str, example.shape))})"
     if not all(isinstance(extent, int) for extent in example.shape):
-        raise Unsupported(f"the dynamic shape ({', '.join(map(str, example.shape))})")
+        raise Unsupported(f"the dynamic shape {shape}")
+    if 0 in example.shape:
+        raise Unsupported(f"the shape {shape} without elements")
     return tuple(example.shape)
 
 

@@ -95,6 +95,9 @@ def _cut(graph: Graph, index: int, batch: Sequence[Array]) -> Iterator[list[Arra
         raise CalibrationError(
             f"calibration: every value must be finite, but batch {index} has NaN or infinities"
         )
+    if parts == 1:
+        yield arrays
+        return
     for part in zip(*(np.split(a, parts) for a in arrays), strict=True):
         yield list(part)
 

@@ -373,6 +373,10 @@ def test_other_refusals() -> None:
     assert refusal(embed, torch.zeros(2, dtype=torch.int64)) == (
         "import_model: every input must be a float32 tensor, but input is torch.int64"
     )
+    assert refusal(nn.ReLU(), noise(0, 3)) == (
+        "import_model: shapes must be static and not empty, but input has the shape (0, 3) "
+        "without elements"
+    )
     assert refusal(3, noise(1)).endswith("or the path of a .pt2 file, but got int")
     assert refusal("missing.pt2") == (
         "import_model: the model file must exist, but missing.pt2 does not"

@@ -72,6 +72,12 @@ def test_a_batch_may_hold_several(graph: Graph) -> None:
     assert quantize(graph, [[x, y]]).types == quantize(graph, single).types
 
 
+def test_a_scalar_is_a_batch(build: Build) -> None:
+    graph = build({"x": ()}, [("y", "sigmoid", "x", {})])
+    integer = quantize(graph, [[np.ones(())], [np.zeros(())]])
+    assert integer.types["y"].shape == ()
+
+
 def test_batches_are_not_kept(graph: Graph) -> None:
     alive: list[int] = []
 
