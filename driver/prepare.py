@@ -110,14 +110,20 @@ def as_array(value: object) -> Array:
     """A tensor or array as NumPy."""
     import torch
 
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu()
-        return np.asarray(value.float().numpy() if value.is_floating_point() else value.numpy())
     try:
-        return np.asarray(value, np.float32)
-    except (TypeError, ValueError):
+        if not isinstance(value, torch.Tensor):
+            return np.asarray(value, np.float32)
+        value = value.detach().cpu()
+        if value.is_complex():
+            raise TypeError
+        return np.asarray(value.float().numpy() if value.is_floating_point() else value.numpy())
+    except (TypeError, ValueError, NotImplementedError):  # sparse and meta tensors, too
+        kind = type(value).__name__
+        if isinstance(value, torch.Tensor):
+            words = value.dtype, value.layout, value.device
+            kind += f" ({', '.join(str(word).removeprefix('torch.') for word in words)})"
         raise InputError(
-            f"inputs: must be tensors or arrays of numbers, but got {type(value).__name__}"
+            f"inputs: must be dense tensors or arrays of real numbers, but got {kind}"
         ) from None
 
 

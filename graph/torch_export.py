@@ -65,10 +65,24 @@ def _load(path: Path) -> ExportedProgram:
 def _with_shapes(program: ExportedProgram, inputs: object) -> ExportedProgram:
     """``program`` itself, or exported anew for ``inputs`` where it has dynamic shapes."""
     if not program.range_constraints:
+        _check_shapes(program, inputs)
         return program
     if inputs is None and program.example_inputs is not None:
         inputs = program.example_inputs[0]
     return _export(program.module(), inputs)
+
+
+def _check_shapes(program: ExportedProgram, inputs: object) -> None:
+    """Static shapes are the program's; example inputs, where given, must have them."""
+    if inputs is None or program.example_inputs is None:
+        return
+    wanted = [tuple(part.shape) for part in program.example_inputs[0] if hasattr(part, "shape")]
+    given = [tuple(part.shape) for part in _checked_inputs(inputs) if hasattr(part, "shape")]
+    if given != wanted:
+        raise UnsupportedModel(
+            "import_model: example inputs must have the shapes with which the program was "
+            f"exported, {', '.join(map(str, wanted))}, but got {', '.join(map(str, given))}"
+        )
 
 
 def _export(module: Module, inputs: object) -> ExportedProgram:
@@ -93,7 +107,7 @@ def _checked_inputs(inputs: object) -> tuple[Any, ...]:
     if not isinstance(inputs, (tuple, list)) or not inputs:
         raise UnsupportedModel(
             "import_model: example inputs must be a tuple of tensors, one for each argument of the "
-            f"model, but got {inputs!r}"
+            f"model, but got {type(inputs).__name__ if inputs else repr(inputs)}"
         )
     return tuple(inputs)
 

@@ -190,6 +190,15 @@ def test_programs_and_their_files_are_taken(
         assert [row.cycles for row in found.kernels] == [row.cycles for row in compiled.kernels]
 
 
+def test_a_program_keeps_its_shapes(model: nn.Module, batches: Batches, refused: Refused) -> None:
+    program = torch.export.export(model, batches[0])
+    other = (torch.zeros(2, 5, 18, 14),)
+    assert refused(UnsupportedModel, lambda: compile(program, other, batches, workers=0)) == (
+        "import_model: example inputs must have the shapes with which the program was exported, "
+        "(1, 5, 18, 14), but got (2, 5, 18, 14)"
+    )
+
+
 class Recurrent(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -240,7 +249,17 @@ WRONG: dict[str, tuple[nn.Module, dict[str, Any], type[Exception], str]] = {
     ),
     "calibration of words": (
         linear(1), {"calibration": [("zero",)]}, InputError,
-        "inputs: must be tensors or arrays of numbers, but got str",
+        "inputs: must be dense tensors or arrays of real numbers, but got str",
+    ),
+    "sparse calibration": (
+        linear(1), {"calibration": [(torch.zeros(1, 4).to_sparse(),)]}, InputError,
+        "inputs: must be dense tensors or arrays of real numbers, "
+        "but got Tensor (float32, sparse_coo, cpu)",
+    ),
+    "inputs by name": (
+        linear(1), {"example_inputs": {"x": X[0]}}, UnsupportedModel,
+        "import_model: example inputs must be a tuple of tensors, one for each argument of the "
+        "model, but got dict",
     ),
     "calibration that is no iterable": (
         linear(1), {"calibration": 7}, InputError,
