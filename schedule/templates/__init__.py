@@ -19,6 +19,7 @@ from .reduce import reduce
 from .scalar import scalar
 from .softmax import softmax
 from .streamed import streamed
+from .stripped import stripped
 from .table import table
 from .template import Estimate, Template
 
@@ -40,10 +41,15 @@ TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
 
 
 def template_for(func: PrimFunc, machine: Machine) -> Template:
-    """The first template that takes the kernel; the scalar one takes all."""
+    """The first template that takes the kernel, in strips where it needs more than TCM."""
     lifted = lift(func)
+    return stripped(lifted, _first(lifted, machine), machine, _first)
+
+
+def _first(func: PrimFunc, machine: Machine) -> Template:
+    """The first template that takes the kernel; the scalar one takes all."""
     for make in TEMPLATES:
-        found = make(lifted, machine)
+        found = make(func, machine)
         if found is not None:
             return found
     raise AssertionError("the scalar template takes every kernel")

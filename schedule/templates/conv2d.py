@@ -81,6 +81,21 @@ def shape_of(func: PrimFunc) -> Shape | None:
     return shape if whole and outputs % shape.block == 0 and width % shape.pixels == 0 else None
 
 
+def scratch(func: PrimFunc) -> int:
+    """Bytes of TCM for the local images of a lowered kernel, sums of a dense one included."""
+    from ...tir.stmt import Alloc, walk_stmt
+
+    local = [s.buffer for s in walk_stmt(func.body) if isinstance(s, Alloc)]
+    total = sum(b.bytes for b in local if b.scope == "tcm")
+    shape = shape_of(func)
+    if shape is not None:
+        sums = shape.rows + 2 * shape.height
+        if shape.depth > 128:
+            sums += 32 * shape.rows
+        total += 4 * shape.images * (shape.columns + 32) * sums
+    return total
+
+
 def _locals(func: PrimFunc) -> list[str]:
     from ...tir.stmt import Alloc, walk_stmt
 

@@ -35,6 +35,7 @@ from ...tir.stmt import (
     walk_stmt,
 )
 from ...tir.types import i32
+from ..errors import ScheduleError
 from .rotate import turns, with_copies
 
 
@@ -53,7 +54,9 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
     far = {b: replace(b, scope="ddr") for b in scratch if b not in fits}
     parts = [_moved(part, far) for part in parts]
     wraps = [far.get(buffer, buffer) for buffer in wraps]
-    outside, free = _fitting([param for param in func.params if param.scope == "ddr"], free)
+    copied = set().union(*map(_copied, parts))
+    _check_near(copied & set(far))
+    outside, free = _fitting([p for p in func.params if p.scope == "ddr" and p not in copied], free)
     parts, turning = _in_turns(func, parts, outside, free)
     moved = {p: Buffer(f"{p.name}_tcm", p.type, p.shape, "tcm") for p in outside}
     parts = [_moved(part, moved) for part in parts]
@@ -68,6 +71,20 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
     for buffer in [*wraps, *moved.values(), *turning][::-1]:
         body = Alloc(buffer, body)
     return func.with_body(body)
+
+
+def _copied(stmt: Stmt) -> set[Buffer]:
+    """Buffers that transfers of the schedule move to or from."""
+    copies = [s for s in walk_stmt(stmt) if isinstance(s, Copy)]
+    return {region.buffer for copy in copies for region in (copy.target, copy.source)}
+
+
+def _check_near(lost: set[Buffer]) -> None:
+    if lost:
+        names = ", ".join(sorted(buffer.name for buffer in lost))
+        raise ScheduleError(
+            f"place: buffers that images are copied to must fit into TCM, but {names} do not"
+        )
 
 
 def _in_turns(
