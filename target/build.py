@@ -68,7 +68,10 @@ class Builder:
         return Program(func.name, [m.place for m in self.memory.values()], phases)
 
     def _place(self, buffer: Buffer, place: Place) -> None:
-        if buffer.name in self.memory or buffer.name in self.registers:
+        known = self.memory.get(buffer.name)
+        if place.local and known is not None and known.place == place:
+            return  # scratch of several phases, one after another
+        if known is not None or buffer.name in self.registers:
             raise SelectError(f"buffers: names must differ, but {buffer.name} stands twice")
         self.memory[buffer.name] = _Memory(place, buffer.type)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ...target.dsp.machine import Machine
 from ...tir.passes.lift import lift
@@ -19,9 +19,9 @@ from .reduce import reduce
 from .scalar import scalar
 from .softmax import softmax
 from .streamed import streamed
-from .stripped import stripped
 from .table import table
 from .template import Estimate, Template
+from .tight import tight
 
 TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
     streamed,
@@ -41,18 +41,20 @@ TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
 
 
 def template_for(func: PrimFunc, machine: Machine) -> Template:
-    """The first template that takes the kernel, in strips where it needs more than TCM."""
-    lifted = lift(func)
-    return stripped(lifted, _first(lifted, machine), machine, _first)
+    """The first template that takes the kernel; where it needs more than TCM, all that do."""
+    return tight(lift(func), machine, _taking)
 
 
-def _first(func: PrimFunc, machine: Machine) -> Template:
-    """The first template that takes the kernel; the scalar one takes all."""
-    for make in TEMPLATES:
+def _taking(func: PrimFunc, machine: Machine) -> Iterator[Template]:
+    """The templates that take a kernel; the scalar one takes all, but only if no other does."""
+    alone = True
+    for make in TEMPLATES[:-1]:
         found = make(func, machine)
         if found is not None:
-            return found
-    raise AssertionError("the scalar template takes every kernel")
+            alone = False
+            yield found
+    if alone:
+        yield scalar(func, machine)
 
 
 __all__ = ["TEMPLATES", "Estimate", "Template", "template_for"]

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ...target.dsp.machine import Machine
 from ...tir.expr import walk
@@ -22,84 +21,11 @@ from ...tir.stmt import PrimFunc, Store
 from ..knobs import Knob, Point, Space, choice, flag, number
 from ..schedule import Schedule
 from ..state import Loop, LoopRef
-from .offset import find_block, find_buffer, offset_weights
+from .dense import VECTOR, Shape, room_of, shape_for
+from .offset import offset_weights
 from .template import Estimate, Template
 
 REGISTERS = 30  # vector registers that a tile may plan with
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """The loop extents of one kernel, and how its output's channels fill vectors."""
-
-    images: int
-    height: int
-    width: int
-    outputs: int
-    taps: tuple[int, int]
-    words: int  # of four input channels
-    depth: int  # stored channels of a pixel of ``xp``
-    rows: int  # of ``xp``
-    columns: int
-    foldable: bool  # whether a row of taps is consecutive in memory
-
-    @property
-    def ways(self) -> int:
-        """Vectors of 32 channels that one register of bytes holds."""
-        return min(self.outputs, 128) // 32
-
-    @property
-    def block(self) -> int:
-        """Channels that are stored together."""
-        return 32 * self.ways
-
-    @property
-    def blocks(self) -> int:
-        return self.outputs // self.block
-
-    @property
-    def pixels(self) -> int:
-        """Pixels that one register of output bytes holds."""
-        return 128 // self.block
-
-
-def shape_of(func: PrimFunc) -> Shape | None:
-    """The shape of a dense convolution that this template takes."""
-    facts = func.attrs
-    if facts.get("kind") not in ("conv2d", "matmul") or facts.get("blocks") != 1:
-        return None
-    dot = find_block(func.body, "dot")
-    extents = [it.extent for it in dot.iters]
-    if len(extents) != 7 or not any(b == "xp" for b in _locals(func)):
-        return None
-    images, height, width, outputs, kh, kw, c = extents
-    xp = find_buffer(func.body, "xp")
-    foldable = xp.shape[3] == c and facts["dilation"][1] == 1 and kw > 1
-    shape = Shape(images, height, width, outputs, (kh, kw), -(-c // 4), xp.shape[3], xp.shape[1],
-                  xp.shape[2], foldable)  # fmt: skip
-    whole = c % 4 == 0 and outputs % 32 == 0  # words and vectors
-    return shape if whole and outputs % shape.block == 0 and width % shape.pixels == 0 else None
-
-
-def scratch(func: PrimFunc) -> int:
-    """Bytes of TCM for the local images of a lowered kernel, sums of a dense one included."""
-    from ...tir.stmt import Alloc, walk_stmt
-
-    local = [s.buffer for s in walk_stmt(func.body) if isinstance(s, Alloc)]
-    total = sum(b.bytes for b in local if b.scope == "tcm")
-    shape = shape_of(func)
-    if shape is not None:
-        sums = shape.rows + 2 * shape.height
-        if shape.depth > 128:
-            sums += 32 * shape.rows
-        total += 4 * shape.images * (shape.columns + 32) * sums
-    return total
-
-
-def _locals(func: PrimFunc) -> list[str]:
-    from ...tir.stmt import Alloc, walk_stmt
-
-    return [s.buffer.name for s in walk_stmt(func.body) if isinstance(s, Alloc)]
 
 
 def divisors(number: int) -> tuple[int, ...]:
@@ -108,17 +34,17 @@ def divisors(number: int) -> tuple[int, ...]:
 
 def conv2d(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of a dense convolution or matrix product; None for other kernels."""
-    shape = shape_of(func)
+    shape = shape_for(func, machine)
     if shape is None:
         return None
-    offset = offset_weights(func)
+    offset = offset_weights(func, shape.pitch)
     space = Space(_knobs(shape), (_fits(shape),))
 
     def schedule(point: Point) -> Schedule:
         return _schedule(offset, shape, point)
 
     def estimate(point: Point) -> Estimate:
-        return _estimate(shape, machine, point)
+        return _estimate(func, shape, machine, point)
 
     return Template("conv2d", func, machine, space, schedule, estimate)
 
@@ -290,8 +216,9 @@ def _tile_products(sch: Schedule, shape: Shape, point: Point) -> None:
         sch.unroll(loop)
 
 
-def _estimate(shape: Shape, machine: Machine, point: Point) -> Estimate:
+def _estimate(func: PrimFunc, shape: Shape, machine: Machine, point: Point) -> Estimate:
     """Packets of the inner loop by slots and multipliers, of the rest by rough counts."""
+    room = room_of(func, shape, machine, shape.blocks if point["stream"] else 1)
     tile = number(point, "rows") * number(point, "columns")
     vectors = shape.ways * number(point, "blocks")
     steps = number(point, "steps")
@@ -303,6 +230,12 @@ def _estimate(shape: Shape, machine: Machine, point: Point) -> Estimate:
         inner *= 2.0 if crowded else 1.08
     requant = tile * vectors * 2.5 + 8
     per_tile = inner * trips * starts + starts * 5 + requant
+    rate = machine.dma_rate / machine.threads
+    words = shape.words * math.prod(shape.taps)
+    if room.slabs < 1:  # each vector of weights comes from DDR each time that it is used
+        per_tile += words * vectors * VECTOR / rate
+    if not room.padded:
+        per_tile += words * tile / 1.5
     extents = {"rows": shape.height // number(point, "rows"),
                "columns": shape.width // number(point, "columns"),
                "channels": shape.blocks // number(point, "blocks")}  # fmt: skip
@@ -315,7 +248,12 @@ def _estimate(shape: Shape, machine: Machine, point: Point) -> Estimate:
     extra = pixels * (shape.depth / 128 * 2 + 2) / machine.threads
     weights = shape.outputs * shape.taps[0] * shape.taps[1] * shape.words * 4 / machine.dma_rate
     wait = machine.dma_start + weights / phases  # of the first phase
-    later = max(main + machine.barrier, weights / phases) * (phases - 1)
+    if room.slabs >= 2:
+        later = max(main + machine.barrier, weights / phases) * (phases - 1)
+    else:
+        later = (main + machine.barrier + weights / phases) * (phases - 1)
+    if not room.padded:
+        extra += 3 * pixels * shape.depth / machine.dma_rate
     cycles = max(extra, wait) + main + later + 8 * machine.barrier
     facts = {
         "inner_packets": inner, "dots_per_packet": dots / inner, "loop_trips": trips,

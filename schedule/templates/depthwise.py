@@ -254,8 +254,7 @@ class _Costs:
         free = machine.tcm - own - sum(p.bytes for p in data if p.scope == "tcm")
         times = self.window.kernel[0] + 1
         far = [(xp, 2 * xp), (xt, times * xt)]
-        moved = [(p.bytes, p.bytes) for p in data if p.scope == "ddr"]
-        total = sum(weight for _, weight in moved)
+        total = 0
         for size, weight in sorted(far):
             total += weight if size > free else 0
             free -= size if size <= free else 0

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...tir.expr import Expr, cast, const, transform, var
+from ...tir.linear import linear
 from ...tir.stmt import (
     Alloc,
     Block,
@@ -33,12 +34,16 @@ from ...tir.stmt import (
     walk_stmt,
 )
 from ...tir.types import i32, u8
+from .resize import resized
 
 SLACK = 32  # columns behind each row of ``csum`` that whole-vector reads may touch
 
 
-def offset_weights(func: PrimFunc) -> PrimFunc:
-    """``func`` (a dense convolution over ``xp``) with unsigned weights and input sums."""
+def offset_weights(func: PrimFunc, pitch: int) -> PrimFunc:
+    """``func`` (a dense convolution over ``xp``) with unsigned weights and input sums; rows of
+    ``xp`` have ``pitch`` columns."""
+    summed = find_buffer(func.body, "xp")
+    func = narrow(func, pitch)
     dot = find_block(func.body, "dot")
     xp = find_buffer(func.body, "xp")
     weights = next(p for p in func.params if p.name == "w")
@@ -46,15 +51,15 @@ def offset_weights(func: PrimFunc) -> PrimFunc:
     n, oh, ow = (it.axis for it in dot.iters[:3])
     images, height, _ = (it.extent for it in dot.iters[:3])
     stride, dilation, taps = (func.attrs[k] for k in ("stride", "dilation", "kernel"))
-    csum, wsum = _buffers(images, xp, height)
+    csum, wsum = _buffers(images, summed, height)
     reduce_c = xp.shape[3]
     inputs = min(reduce_c, weights.shape[2])
     window = (stride, dilation, taps)
     extra = 128 * taps[0] * taps[1] * (reduce_c - inputs) * func.attrs["zero"]
-    summed = wsum[n, oh, _times(ow, stride[1])]
-    init = _offset_init(dot, summed, extra)
+    window_sum = wsum[n, oh, _times(ow, stride[1])]
+    init = _offset_init(dot, window_sum, extra)
     body = transform_stmt(func.body, lambda s: init if _is_dot(s) else None)
-    sums, locals_ = _csum(csum, xp)
+    sums, locals_ = _csum(csum, xp, summed.shape[1:3])
     totals, more = _wsum(wsum, csum, window)
     body = _before_dot(_retyped(body, weights, moved), sums + totals)
     for buffer in (wsum, csum, *locals_, *more):
@@ -83,6 +88,39 @@ def _times(expr: Expr, factor: int) -> Expr:
     return expr if factor == 1 else expr * factor
 
 
+def pitch_of(func: PrimFunc) -> int:
+    """Columns of a row of ``xp``: those that windows read, in whole registers."""
+    xp, dot = find_buffer(func.body, "xp"), find_block(func.body, "dot")
+    stride, dilation, taps = (int(func.attrs[k][1]) for k in ("stride", "dilation", "kernel"))
+    used = (dot.iters[2].extent - 1) * stride + (taps - 1) * dilation + 1
+    step = max(128 // xp.shape[3], 1)
+    return min(-(-used // step) * step, xp.shape[2])
+
+
+def rows_behind(columns: int, pitch: int) -> int:
+    """Rows behind an image of ``pitch`` columns that reading ``columns`` of its last row takes."""
+    return -(-(columns - pitch) // pitch)
+
+
+def narrow(func: PrimFunc, pitch: int) -> PrimFunc:
+    """``func`` with an ``xp`` of so many columns, and slack behind its rows: sums of whole vectors
+    of pixels run over the ends of rows."""
+    xp = find_buffer(func.body, "xp")
+    images, rows, columns, depth = xp.shape
+    if pitch == columns:
+        return func
+    behind = rows_behind(columns, pitch) if depth <= 128 else 0  # else sums have them
+    shape = (images, rows + behind, pitch, depth)
+
+    def extent(block: Block, it: Iter) -> int:
+        if it.axis.attr != "viw" or block.name not in ("fill", "copy"):
+            return it.extent
+        assert isinstance(block.body, Store)
+        return min(it.extent, pitch - linear(block.body.index[2]).constant)
+
+    return func.with_body(resized(func.body, {xp: replace(xp, shape=shape)}, extent))
+
+
 def _offset_init(dot: Block, summed: Expr, extra: int) -> Block:
     store = dot.init
     assert isinstance(store, Store)
@@ -99,22 +137,31 @@ def _retyped(body: Stmt, old: Buffer, new: Buffer) -> Stmt:
     return map_exprs(body, lambda expr: transform(expr, node))
 
 
-def _csum(csum: Buffer, xp: Buffer) -> tuple[list[Stmt], list[Buffer]]:
+def _csum(csum: Buffer, xp: Buffer, size: tuple[int, ...]) -> tuple[list[Stmt], list[Buffer]]:
     """The sums of each pixel's channels; of many channels in 32 lanes first (``psum``)."""
-    images, rows, columns, depth = xp.shape
+    images, _, pitch, depth = xp.shape
+    rows, columns = size
     pixels = (("n", images), ("h", rows), ("w", columns))
+
+    def pixel(source: Buffer, n: Expr, h: Expr, w: Expr, c: Expr) -> Expr:
+        """Columns behind a row are the next row's."""
+        narrow = pitch != columns
+        return source[n, h + w // pitch, w % pitch, c] if narrow else source[n, h, w, c]
+
     if depth <= 128:
         axes = _axes(*pixels, ("c", depth))
         n, h, w, c = (it.axis for it in axes)
-        return [_nest("csum", axes, 3, csum, (n, h, w), cast(i32, xp[n, h, w, c]))], []
-    psum = Buffer("psum", i32, (images, rows, columns, 32), "tcm")
-    axes = _axes(*pixels, ("l", 32), ("c", depth // 128), ("k", 4))
+        return [_nest("csum", axes, 3, csum, (n, h, w), cast(i32, pixel(xp, n, h, w, c)))], []
+    psum = Buffer("psum", i32, (images, rows + rows_behind(columns, pitch), pitch, 32), "tcm")
+    real = (("n", images), ("h", rows), ("w", pitch))
+    axes = _axes(*real, ("l", 32), ("c", depth // 128), ("k", 4))
     n, h, w, lane, c, k = (it.axis for it in axes)
     term = cast(i32, xp[n, h, w, c * 128 + lane * 4 + k])
     first = _nest("psum", axes, 4, psum, (n, h, w, lane), term)
     axes = _axes(*pixels, ("l", 32))
     n, h, w, lane = (it.axis for it in axes)
-    return [first, _nest("csum", axes, 3, csum, (n, h, w), psum[n, h, w, lane])], [psum]
+    total = pixel(psum, n, h, w, lane)
+    return [first, _nest("csum", axes, 3, csum, (n, h, w), total)], [psum]
 
 
 def _wsum(

@@ -47,7 +47,8 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
     func = simplify_func(lower_blocks(func))
     wraps, parts = _top(simplify_stmt(_spread(func.body, {})))
     free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
-    free -= sum(_scratch(part, machine) for part in parts)
+    own = dict(pair for part in parts for pair in _scratch(part, machine))
+    free -= sum(own.values())
     wraps = list(dict.fromkeys(wraps))  # an unrolled loop allocates the same buffer again
     scratch = [buffer for buffer in wraps if buffer.scope == "tcm"]
     fits, free = _fitting(scratch, free)
@@ -117,14 +118,14 @@ def _fitting(buffers: list[Buffer], free: int) -> tuple[list[Buffer], int]:
     return [buffer for buffer in buffers if buffer in chosen], free
 
 
-def _scratch(stmt: Stmt, machine: Machine, threads: int = 1) -> int:
-    """Bytes of TCM that a phase allocates for itself, for each of its threads."""
+def _scratch(stmt: Stmt, machine: Machine, threads: int = 1) -> list[tuple[Buffer, int]]:
+    """What a phase allocates for itself, and its bytes of TCM for all threads."""
     if isinstance(stmt, For) and stmt.kind is LoopKind.PARALLEL:
         threads = machine.threads
-    own = (
-        stmt.buffer.bytes * threads if isinstance(stmt, Alloc) and stmt.buffer.scope == "tcm" else 0
-    )
-    return own + sum(_scratch(child, machine, threads) for child in children(stmt))
+    found = [pair for child in children(stmt) for pair in _scratch(child, machine, threads)]
+    if isinstance(stmt, Alloc) and stmt.buffer.scope == "tcm":
+        found.append((stmt.buffer, stmt.buffer.bytes * threads))
+    return found
 
 
 def _spread(stmt: Stmt, values: dict[Expr, Expr]) -> Stmt:

@@ -12,27 +12,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, number
 from ..schedule import Schedule
 from ..state import LoopRef
-from .conv2d import REGISTERS, Shape, divisors, prepare_inputs, shape_of
+from .conv2d import REGISTERS, divisors, prepare_inputs
+from .dense import VECTOR, Shape, room_of, shape_for
 from .offset import offset_weights
 from .template import Estimate, Template
 
 _SLAB = 1 << 16  # bytes of weights that come together, at most
-_PHASES = 80  # slabs, each a phase of its own: more would be too much code
+_PHASES = 200  # slabs, each a phase of its own: more would be too much code
 
 
 def streamed(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of a dense convolution too large for the machine's TCM; None for others."""
-    shape = shape_of(func)
+    shape = shape_for(func, machine)
     if shape is None or shape.images > 1:
         return None
-    weights = shape.outputs * shape.taps[0] * shape.taps[1] * shape.words * 4
-    pixels = shape.rows * shape.columns * (shape.depth + 12 + (128 if shape.depth > 128 else 0))
     sums = shape.height * shape.width * shape.block * 4
     taps = shape.blocks * math.prod(shape.taps)
     words = tuple(
@@ -40,16 +40,17 @@ def streamed(func: PrimFunc, machine: Machine) -> Template | None:
         for d in divisors(shape.words)
         if d * 4 * shape.block <= _SLAB and taps * (shape.words // d) <= _PHASES
     )
-    if weights + pixels <= machine.tcm or 2 * sums > machine.tcm or not words:
+    near = room_of(func, shape, machine, 1).slabs == math.inf
+    if near or 2 * sums > machine.tcm or not words:
         return None
-    offset = offset_weights(func)
+    offset = offset_weights(func, shape.pitch)
     space = Space(_knobs(shape, words), (_fits(shape),))
 
     def schedule(point: Point) -> Schedule:
         return _schedule(offset, shape, point)
 
     def estimate(point: Point) -> Estimate:
-        return _estimate(shape, machine, point)
+        return _estimate(func, shape, machine, point)
 
     return Template("streamed", func, machine, space, schedule, estimate)
 
@@ -58,7 +59,7 @@ def _knobs(shape: Shape, words: tuple[int, ...]) -> tuple[Knob, ...]:
     return (
         choice("columns", tuple(d for d in divisors(shape.width) if d % shape.pixels == 0)),
         choice("rows", tuple(d for d in divisors(shape.height) if d <= 8)),
-        choice("words", words[-2:]),
+        choice("words", _thinned(words)),
         choice("steps", (1, 2, 4)),
         choice("share", ("rows", "columns")),
         choice("copy", (1, 2, 4)),
@@ -66,6 +67,15 @@ def _knobs(shape: Shape, words: tuple[int, ...]) -> tuple[Knob, ...]:
         choice("sums", tuple(d for d in divisors(shape.columns // 32) if d <= 8)),
         choice("depths", tuple(d for d in divisors(max(shape.depth // 128, 1)) if d <= 8)),
     )
+
+
+def _thinned(words: tuple[int, ...]) -> tuple[int, ...]:
+    """The largest, and smaller ones that are at most two thirds of the next."""
+    found = [words[-1]]
+    for number_ in reversed(words):
+        if 3 * number_ <= 2 * found[0]:
+            found.insert(0, number_)
+    return tuple(found)
 
 
 def _fits(shape: Shape) -> Callable[[Point], bool]:
@@ -143,18 +153,32 @@ def _first(sch: Schedule, name: str) -> None:
     sch.parallel(shared)
 
 
-def _estimate(shape: Shape, machine: Machine, point: Point) -> Estimate:
+def _estimate(func: PrimFunc, shape: Shape, machine: Machine, point: Point) -> Estimate:
     """Multiplying a slab's words for each tile, its sums loaded and stored; or the transfers."""
     rows, columns = number(point, "rows"), number(point, "columns")
     words, vectors = number(point, "words"), shape.ways
     tile = rows * columns
-    inner = max(tile * vectors / 2, vectors, (tile + vectors) / 2)
     slabs = shape.blocks * math.prod(shape.taps) * (shape.words // words)
+    sums = shape.height * shape.width * shape.block * 4
+    room = room_of(func, shape, replace(machine, tcm=machine.tcm - sums), slabs)
+    inner = max(tile * vectors / 2, vectors, (tile + vectors) / 2)
+    if room.slabs < 1:
+        inner += vectors * VECTOR * machine.threads / machine.dma_rate
+    if not room.padded:
+        inner += tile / 1.5
     extent = {"rows": shape.height // rows, "columns": shape.width // columns}
     shared = extent[str(point["share"])]
     tiles = math.prod(extent.values()) / shared * -(-shared // machine.threads)
     per_slab = tiles * (inner * words + 2 * tile * vectors + 14) + machine.barrier * 2
-    moved = slabs * words * 4 * shape.block / machine.dma_rate
+    moved = words * 4 * shape.block / machine.dma_rate
+    if room.slabs >= 2:
+        per_slab = max(per_slab, moved)
+    elif room.slabs >= 1:
+        per_slab += moved + machine.dma_start
     requant = shape.height * shape.width * shape.outputs / 32 * 3 / machine.threads
-    facts = {"inner_packets": inner, "loop_trips": words, "tiles": tiles, "dma_cycles": moved}
-    return Estimate(max(slabs * per_slab, moved) + requant, facts)
+    pixels = shape.rows * shape.columns
+    extra = pixels * (shape.depth / 128 * 2 + 2) / machine.threads + 5 * machine.barrier
+    first = machine.dma_start + moved
+    facts = {"inner_packets": inner, "loop_trips": words, "tiles": tiles, "phases": slabs,
+             "dma_cycles": slabs * moved, "extra_packets": extra, "first_wait": first}  # fmt: skip
+    return Estimate(max(extra, first) + slabs * per_slab + requant, facts)

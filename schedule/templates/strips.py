@@ -10,22 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ...tir.expr import Expr, transform
-from ...tir.stmt import (
-    Alloc,
-    Block,
-    Buffer,
-    For,
-    Iter,
-    PrimFunc,
-    Stmt,
-    Store,
-    children,
-    map_exprs,
-    rebuild_stmt,
-    transform_stmt,
-    walk_stmt,
-)
+from ...tir.stmt import Alloc, Block, Buffer, Iter, PrimFunc, Stmt, Store, transform_stmt, walk_stmt
+from .resize import resized
 
 WINDOWED = {  # kernels of windows, and the blocks of their lowering
     "conv2d": ("fill", "copy", "dot", "requant"),
@@ -118,7 +104,14 @@ def rows_of(func: PrimFunc, strip: Strip) -> PrimFunc:
     span = rows_read(func).span(strip.rows)
     moved = {b: _resized(func, b, strip, span) for b in _images(func)}
     extents = {"fill": span, "copy": strip.count}
-    body = _cut(func.body, moved, extents, strip)
+
+    def extent(block: Block, it: Iter) -> int:
+        if it.axis.attr == "vn":
+            return 1
+        rows = extents.get(block.name, strip.rows)
+        return rows if it.axis.attr in ("vh", "vih", "voh") else it.extent
+
+    body = resized(transform_stmt(func.body, lambda s: _below(s, strip.above)), moved, extent)
     params = tuple(moved.get(p, p) for p in func.params)
     return replace(func, params=params, body=body, attrs={**func.attrs, **_facts(func, strip)})
 
@@ -152,52 +145,12 @@ def _facts(func: PrimFunc, strip: Strip) -> dict[str, object]:
     return facts
 
 
-def _cut(
-    stmt: Stmt, moved: dict[Buffer, Buffer], extents: dict[str, int], strip: Strip
-) -> Stmt:
-    """The nests with the strip's extents, on its buffers."""
-    match stmt:
-        case For(axis, _, _, body):
-            inner = _cut(body, moved, extents, strip)
-            block = inner
-            while isinstance(block, For):
-                block = block.body
-            if not isinstance(block, Block):
-                return replace(stmt, body=inner)
-            extent = next(it.extent for it in block.iters if it.binding == axis)
-            return replace(stmt, extent=extent, body=inner)
-        case Alloc(buffer, body):
-            return Alloc(moved.get(buffer, buffer), _cut(body, moved, extents, strip))
-        case Block():
-            return _block(stmt, moved, extents.get(stmt.name, strip.rows), strip)
-        case _:
-            parts = [_cut(s, moved, extents, strip) for s in children(stmt)]
-            return rebuild_stmt(stmt, tuple(parts))
-
-
-def _block(block: Block, moved: dict[Buffer, Buffer], rows: int, strip: Strip) -> Block:
-    def it(found: Iter) -> Iter:
-        if found.axis.attr == "vn":
-            return replace(found, extent=1)
-        tall = found.axis.attr in ("vh", "vih", "voh")
-        return replace(found, extent=rows) if tall else found
-
-    def node(expr: Expr) -> Expr | None:
-        if expr.op != "load" or expr.attr not in moved:
-            return None
-        return Expr("load", expr.type, expr.args, moved[expr.attr])
-
-    def store(found: Stmt) -> Stmt | None:
-        if not isinstance(found, Store):
-            return None
-        index = found.index
-        if block.name == "copy":
-            row = next(it.axis for it in block.iters if it.axis.attr == "vih")
-            index = (index[0], row + strip.above if strip.above else row, *index[2:])
-        return replace(found, buffer=moved.get(found.buffer, found.buffer), index=index)
-
-    def whole(stmt: Stmt) -> Stmt:
-        return transform_stmt(map_exprs(stmt, lambda e: transform(e, node)), store)
-
-    init = None if block.init is None else whole(block.init)
-    return replace(block, iters=tuple(map(it, block.iters)), body=whole(block.body), init=init)
+def _below(stmt: Stmt, rows: int) -> Stmt | None:
+    """The block ``copy`` with so many rows of padding above what it copies."""
+    if not isinstance(stmt, Block) or stmt.name != "copy":
+        return None
+    assert isinstance(stmt.body, Store)
+    row = next(it.axis for it in stmt.iters if it.axis.attr == "vih")
+    n, _, *rest = stmt.body.index
+    index = (n, row + rows if rows else row, *rest)
+    return replace(stmt, body=replace(stmt.body, index=index))

@@ -1,7 +1,12 @@
-"""A kernel cut into strips: the function of a point, and what it is guessed to cost.
+"""A kernel cut into strips of output rows, one after another: its function, its guessed cost.
 
-Strips of one form (see ``strips.py``) are one kernel, scheduled once; its images become buffers
-that take turns, or parts of the images that lie in TCM.
+    copy(x_0, rows of x, "x_0")
+    wait("x_0");  copy(x_1, next rows, "x_1");          <phases of strip 0: x_0 -> y_0>
+    copy(rows of y, y_0, "y_0");  wait("x_1");  ...     <phases of strip 1: x_1 -> y_1>
+
+A strip is a kernel of fewer rows, scheduled by the template of its kind; strips of one form (see
+``strips.py``) are scheduled once. Images in DDR move by DMA while the strips before and after are
+computed; images in TCM are used where they lie.
 """
 
 from __future__ import annotations
@@ -30,13 +35,13 @@ from ...tir.stmt import (
 )
 from ...tir.types import i32
 from ..knobs import Point
-from .conv2d import scratch
+from .dense import scratch
 from .strips import Strip, activations, rows_of, strips_of
 from .template import Estimate, Template
 
 SLACK = 128  # bytes behind a buffer
 
-Make = Callable[[PrimFunc, Machine], Template]
+Make = Callable[[PrimFunc, Machine], Template | None]
 Form = tuple[int, int]
 
 
@@ -58,17 +63,20 @@ class Cut:
             return None
         funcs = {strip.form: rows_of(func, strip) for strip in strips}
         largest = max(funcs.values(), key=lambda f: sum(p.bytes for p in activations(f)))
-        own = sum(p.bytes for p in activations(largest))
         turning = sum(
             2 * (small.bytes + SLACK) if large.scope == "ddr" else large.bytes
             for small, large in zip(activations(largest), activations(func), strict=True)
         )
-        inner = replace(machine, tcm=machine.tcm - turning + own)
-        free = machine.tcm - turning - scratch(largest)
-        if free < 0:
-            return None
-        kernels = {form: make(small, inner) for form, small in funcs.items()}
-        if len({(kernel.name, kernel.space.knobs) for kernel in kernels.values()}) > 1:
+        kernels = {}
+        for form, small in funcs.items():
+            own = sum(p.bytes for p in activations(small))
+            inner = replace(machine, tcm=machine.tcm - turning + own)
+            free = machine.tcm - turning - scratch(small, inner)
+            kernel = make(small, inner) if free >= 0 else None
+            if kernel is None:
+                return None
+            kernels[form] = kernel
+        if len({kernel.space.knobs for kernel in kernels.values()}) > 1:
             return None
         return Cut(func, machine, strips, kernels, free)
 
@@ -95,6 +103,11 @@ class Cut:
         whole = replace(first, params=params)
         return whole.with_body(_Writer(self, made).body())
 
+    def phases(self, point: Point) -> float:
+        """Phases that multiply, of all strips."""
+        facts = self.template.estimate(point).facts
+        return len(self.strips) * facts.get("phases", 1.0)
+
     def estimate(self, point: Point) -> Estimate:
         """Strips one after another, each as long as computing it or moving its images takes."""
         inner, machine = self.template.estimate(point), self.machine
@@ -108,7 +121,8 @@ class Cut:
         facts = dict(inner.facts)
         waited = max(facts.get("first_wait", 0.0) - facts.get("extra_packets", 0.0), 0.0)
         each = max(
-            inner.cycles - waited + 2 * machine.barrier, (inputs + output + again) / machine.dma_rate
+            inner.cycles - waited + 2 * machine.barrier,
+            (inputs + output + again) / machine.dma_rate,
         )
         ends = machine.dma_start + max(inputs, constants if waited else 0) / machine.dma_rate
         total = ends + count * each + (output / machine.dma_rate + machine.dma_start)

@@ -1,0 +1,173 @@
+"""Kernels that need more than TCM: which template, and how many rows at a time.
+
+The knob ``strip`` says how many rows of the output are computed at a time (0: all), see
+``stripwise.py``, the knob ``way`` by which template; the others are that template's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from random import Random
+
+from ...target.dsp.machine import Machine
+from ...tir.stmt import PrimFunc
+from ..knobs import Knob, Point, Space, Value, choice
+from .dense import scratch
+from .place import place_operands
+from .strips import activations, divisible
+from .stripwise import Cut
+from .template import Estimate, Template
+
+Taking = Callable[[PrimFunc, Machine], Iterator[Template]]
+Key = tuple[int, str]  # rows of a strip, the template's name
+
+MOST = 28  # strips: each has phases of its own
+WASTE = 8  # rows computed twice are at most one in so many
+HEIGHTS = 8  # of strips, to choose from
+PHASES = 160  # of all strips, one for each slab of weights
+
+
+@dataclass(frozen=True)
+class Tight(Template):
+    """A template of several; ``cuts`` are those that compute strip by strip."""
+
+    ways: Mapping[Key, Template]
+    cuts: Mapping[Key, Cut]
+
+    def apply(self, point: Point) -> PrimFunc:
+        cut = self.cuts.get(key_of(point))
+        if cut is None:
+            return self.ways[key_of(point)].apply(point)
+        return place_operands(cut.function(point), self.machine, not point.get("whole", False))
+
+
+@dataclass(frozen=True)
+class Ways(Space):
+    """The spaces of several templates as one."""
+
+    ways: Mapping[Key, Template] = field(default_factory=dict)
+
+    def survey(self, rng: Random, count: int, tries: int) -> list[Point]:
+        """Blind draws from the space of one way; knobs that it has not stand at their first."""
+        found: list[Point] = []
+        least = {knob.name: knob.values[0] for knob in self.knobs}
+        for _ in range(tries):
+            rows, name = rng.choice(list(self.ways))
+            for point in self.ways[rows, name].space.survey(rng, 1, 1):
+                point = {**least, **point, "strip": rows, "way": name}
+                found += [point] if self.valid(point) else []
+            if len(found) == count:
+                break
+        return found
+
+
+def key_of(point: Point) -> Key:
+    rows, name = point["strip"], point["way"]
+    assert isinstance(rows, int) and isinstance(name, str)
+    return rows, name
+
+
+def tight(func: PrimFunc, machine: Machine, taking: Taking) -> Template:
+    """The first template that takes ``func``; where that needs more than TCM, all of them, and
+    strips of rows."""
+    first = next(taking(func, machine))
+    if scratch(func, machine) + sum(p.bytes for p in func.params) <= machine.tcm:
+        return first
+    ways = {(0, template.name): template for template in taking(func, machine)}
+    cuts = _cuts(func, machine, taking, [name for _, name in ways]) if divisible(func) else {}
+    if len(ways) + len(cuts) == 1:
+        return first
+    ways |= {key: cut.template for key, cut in cuts.items()}
+    knobs = _knobs(ways)
+    space = Ways(knobs, (_constraint(knobs, ways), _short(cuts)), ways)
+
+    def estimate(point: Point) -> Estimate:
+        cut = cuts.get(key_of(point))
+        if cut is not None:
+            return cut.estimate(point)
+        return _at_once(func, machine, ways[key_of(point)].estimate(point))
+
+    return Tight(first.name, first.func, machine, space, first.schedule, estimate, ways, cuts)
+
+
+def _at_once(func: PrimFunc, machine: Machine, estimate: Estimate) -> Estimate:
+    """With the time that images in DDR take to come and go, while nothing is computed."""
+    moved = sum(p.bytes for p in activations(func) if p.scope == "ddr") / machine.dma_rate
+    return Estimate(estimate.cycles + moved, estimate.facts)
+
+
+def _cuts(func: PrimFunc, machine: Machine, taking: Taking, names: list[str]) -> dict[Key, Cut]:
+    """The kernel in strips, by each template."""
+    found: dict[int, dict[Key, Cut]] = {}
+    constants = sum(p.bytes for p in func.params if p.name in func.constants)
+    for rows in _heights(func):
+        for name in names:
+            cut = Cut.of(func, machine, _named(taking, name), rows)
+            if cut is not None and cut.free >= min(constants, machine.tcm // 8):
+                found.setdefault(rows, {})[rows, name] = cut
+    step = max(-(-len(found) // HEIGHTS), 1)
+    return {key: cut for cuts in list(found.values())[::step] for key, cut in cuts.items()}
+
+
+def _named(taking: Taking, name: str) -> Callable[[PrimFunc, Machine], Template | None]:
+    return lambda func, machine: next((t for t in taking(func, machine) if t.name == name), None)
+
+
+def _heights(func: PrimFunc) -> list[int]:
+    """Rows of a strip: few strips, equally high."""
+    images, rows = func.params[-1].shape[:2]
+    found = []
+    for height in range(rows - (images == 1), 0, -1):
+        count = -(-rows // height)
+        if count * images <= MOST and (count * height - rows) * WASTE <= rows:
+            found.append(height)
+    return found
+
+
+def _knobs(ways: Mapping[Key, Template]) -> tuple[Knob, ...]:
+    """Knobs of all templates, each with all values that it has in one of them."""
+    values: dict[str, dict[Value, None]] = {}
+    kinds: dict[str, str] = {}
+    for template in ways.values():
+        for knob in template.space.knobs:
+            kinds[knob.name] = knob.kind
+            values.setdefault(knob.name, {}).update(dict.fromkeys(knob.values))
+    rows, names = (list(dict.fromkeys(part)) for part in zip(*ways, strict=True))
+    first = Knob("strip", "choice", tuple(sorted(rows))), choice("way", tuple(names))
+    return *first, *(Knob(n, kinds[n], _ordered(tuple(v))) for n, v in values.items())
+
+
+def _ordered(values: tuple[Value, ...]) -> tuple[Value, ...]:
+    numbers = [v for v in values if isinstance(v, int) and not isinstance(v, bool)]
+    return tuple(sorted(numbers)) if len(numbers) == len(values) else values
+
+
+def _short(cuts: Mapping[Key, Cut]) -> Callable[[Point], bool]:
+    """Phases are code: strips of many slabs of weights are too much of it."""
+
+    def fits(point: Point) -> bool:
+        cut = cuts.get(key_of(point))
+        return cut is None or cut.phases(point) <= PHASES
+
+    return fits
+
+
+def _constraint(knobs: tuple[Knob, ...], ways: Mapping[Key, Template]) -> Callable[[Point], bool]:
+    """A point of one of the ways, the knobs that it has not at their first."""
+    least = {knob.name: knob.values[0] for knob in knobs[2:]}
+    known = {
+        key: {knob.name: frozenset(knob.values) for knob in template.space.knobs}
+        for key, template in ways.items()
+    }
+
+    def fits(point: Point) -> bool:
+        own = known.get(key_of(point))
+        if own is None:
+            return False
+        for name, value in least.items():
+            if point[name] not in own[name] if name in own else point[name] != value:
+                return False
+        return ways[key_of(point)].space.valid(point)
+
+    return fits

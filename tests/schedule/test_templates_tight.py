@@ -1,0 +1,95 @@
+"""Kernels that need more than TCM: strips of rows, transfers, weights slab by slab."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+import pytest
+import torch
+
+from dovetail.driver.task import KernelTask
+from dovetail.schedule.knobs import Point
+from dovetail.schedule.templates.strips import rows_of, strips_of
+from dovetail.target.dsp.machine import dsp
+from tests.schedule.operators import Case
+from tests.schedule.test_templates_vector import added, pooled
+
+Note = Callable[[str, object], None]
+K = 1 << 10
+
+
+def convolved(template: str, shape: tuple[int, ...], outputs: int, *window: int) -> Case:
+    """A convolution by kernel, stride, padding, dilation and groups."""
+    kernel, stride, pad, dilation, groups = (*window, *(1, 1, 0, 1, 1)[len(window) :])
+    torch.manual_seed(1)
+    layer = torch.nn.Conv2d(shape[1], outputs, kernel, stride, pad, dilation, groups)
+    return Case(template, layer, (shape,), "q_conv2d")
+
+
+CASES = {
+    "conv": (convolved("conv2d", (1, 64, 17, 19), 64, 3, 1, 1), 96 * K),
+    "conv_images": (convolved("conv2d", (2, 32, 13, 12), 32, 3, 1, 1), 48 * K),
+    "conv_strides": (convolved("conv2d", (1, 32, 23, 21), 64, 3, 2, 1), 64 * K),
+    "conv_dilated": (convolved("conv2d", (1, 32, 19, 17), 32, 3, 1, 2, 2), 48 * K),
+    "conv_few": (convolved("conv2d", (1, 3, 37, 33), 32, 7, 2, 3), 32 * K),
+    "conv_wide": (convolved("streamed", (1, 256, 9, 7), 128, 3, 1, 1), 96 * K),
+    "conv_points": (convolved("conv2d", (1, 64, 16, 16), 128, 1), 40 * K),
+    "depthwise": (convolved("depthwise", (1, 128, 15, 14), 128, 3, 1, 1, 1, 128), 48 * K),
+    "depthwise_strides": (convolved("depthwise", (1, 64, 19, 23), 64, 5, 2, 2, 1, 64), 32 * K),
+    "max_pool": (pooled("max", (1, 64, 24, 24), 3, 2, 1), 32 * K),
+    "avg_pool": (pooled("avg", (1, 64, 24, 24), 2, 2), 32 * K),
+    "add": (added((1, 64, 23, 24), (1, 64, 23, 24)), 32 * K),
+    "sigmoid": (Case("table", torch.sigmoid, ((2, 64, 16, 24),)), 24 * K),
+}
+
+
+def points_of(task: KernelTask, count: int, seed: int) -> list[Point]:
+    rng = Random(seed)
+    return [task.space.sample(rng) for _ in range(count)]
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("scope", ["ddr", "tcm"])
+@pytest.mark.parametrize("name", CASES)
+def test_points_give_the_operators_bytes(
+    name: str, scope: str, exact: bool, record_property: Note
+) -> None:
+    case, tcm = CASES[name]
+    inside = sum(_room(shape) for shape in case.shapes) if scope == "tcm" else 0
+    task = case.task(dsp(tcm=tcm + 2 * inside), scope)
+    tried = refused = 0
+    for point in points_of(task, 50 if exact else 3, len(name)):
+        measured = task.measure(point)
+        refused += measured.status == "invalid"
+        if measured.status != "invalid":
+            assert measured.status == "ok", f"{point}: {measured.message}"
+            right, message = task.check(point)
+            assert right, f"{point}: {message}"
+            tried += 1
+    assert tried >= refused
+    record_property("slice", f"{name}: {tried} points, seed {len(name)}")
+
+
+def _room(shape: tuple[int, ...]) -> int:
+    images, channels, height, width = shape
+    return images * max(channels, 4) * height * -(-width // 8) * 8
+
+
+@pytest.mark.parametrize("name", ["conv", "depthwise"])
+def test_the_default_computes_strips_and_reads_no_image_from_ddr(name: str) -> None:
+    case, tcm = CASES[name]
+    task = case.task(dsp(tcm=tcm), "ddr")
+    cost = task.compiled(task.default).cost
+    assert task.default["strip"] != 0
+    assert "ddr" not in cost.stalls
+
+
+def test_strips_join_to_the_whole() -> None:
+    task = CASES["conv_strides"][0].task()
+    func = task.kernel.func
+    strips = strips_of(func, 5)
+    assert [(s.first, s.start, s.count, s.above, s.below) for s in strips] == [
+        (0, 0, 10, 1, 0), (5, 9, 11, 0, 0), (7, 13, 10, 0, 1),
+    ]  # fmt: skip
+    assert [rows_of(func, s).attrs["padding"][0] for s in strips] == [(1, 0), (0, 0), (0, 1)]
