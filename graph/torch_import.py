@@ -114,8 +114,6 @@ def _enter_input(builder: Builder, node: FxNode) -> Value:
 
     example = node.meta.get("val")
     if not isinstance(example, torch.Tensor) or example.dtype != torch.float32:
-        if not node.users:
-            return None
         kind = example.dtype if isinstance(example, torch.Tensor) else type(example).__name__
         raise UnsupportedModel(
             f"import_model: every input must be a float32 tensor, but {node.name} is {kind}"

@@ -25,6 +25,7 @@ from .task import OK, STATUSES
 
 SCHEMA = 1
 _HEADER = {"schema": int, "run": str, "versions": dict, "target": str, "model": str, "seed": int}
+_KERNEL = ("key", "name", "space", "default")
 _RECORD = {"run": str, "index": int, "kernel": str, "point": dict, "status": str}
 
 
@@ -54,6 +55,10 @@ class Record:
         if self.status != OK:
             return None
         return self.seconds if self.cycles is None else self.cycles
+
+
+def _is_kernel(row: object) -> bool:
+    return isinstance(row, dict) and all(name in row for name in _KERNEL)
 
 
 def _line(data: Mapping[str, Any]) -> str:
@@ -116,6 +121,9 @@ class Contents:
         if data["schema"] != SCHEMA:
             raise self._bad(f"the schema must be {SCHEMA}, but got {data['schema']!r}")
         self._fields(data, _HEADER, "header")
+        kernels = data.get("kernels", [])
+        if not isinstance(kernels, list) or not all(map(_is_kernel, kernels)):
+            raise self._bad(f"the kernels of a header need {', '.join(_KERNEL)} each")
         if data["run"] not in self.headers:
             self.headers[data["run"]] = data
             self.trials[data["run"]] = {}

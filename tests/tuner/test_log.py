@@ -11,6 +11,7 @@ import pytest
 
 from dovetail.tuner.log import Log, LogError, Record, header, read, spell, without_times
 
+KERNEL = {"key": "k", "name": "conv", "space": "s", "default": {}}
 HEAD = header({"dovetail": "1"}, "dsp", "m0", 0, kernels=[])
 
 
@@ -110,6 +111,11 @@ def test_of_two_writers_of_one_run_the_first_record_counts(tmp_path: Path) -> No
         ("[1]", "each line must be a JSON object, but got list"),
         ('{"schema":9}', "the schema must be 1, but got 9"),
         ('{"schema":1}', "a header needs 'run' of type str, but got None"),
+        (
+            '{"schema":1,"run":"x","versions":{},"target":"dsp","model":"m","seed":0,'
+            '"kernels":[{"key":"k"}]}',
+            "the kernels of a header need key, name, space, default each",
+        ),
         ('{"run":"RUN"}', "a record needs 'index' of type int, but got None"),
         ('{"run":"RUN","index":true}', "a record needs 'index' of type int, but got True"),
         (
@@ -149,7 +155,7 @@ def test_a_corrupt_line_is_named(tmp_path: Path, line: str, rule: str) -> None:
             header({"dovetail": "2"}, "dsp", "m0", 0, kernels=[]),
             "'1', now '2'",
         ),
-        ("kernels", header({"dovetail": "1"}, "dsp", "m0", 0, kernels=[{}]), ""),
+        ("kernels", header({"dovetail": "1"}, "dsp", "m0", 0, kernels=[KERNEL]), ""),
     ],
 )
 def test_another_run_is_refused(
