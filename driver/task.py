@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from random import Random
 from time import perf_counter
 
@@ -31,13 +31,13 @@ from ..target.dsp.machine import Machine
 from ..target.dsp.pipeline import build
 from ..target.errors import SelectError
 from ..target.program import Program
+from ..target.recent import Recent
 from ..tir.passes.vectorize import VectorizeError
 from ..tuner.task import COMPILE, INVALID, OK, Measured, Spec
 
 DEFAULT_PACKED = 8  # points that the choice of a default may pack
 _SAMPLED = 400  # points that the analytic model ranks for it
 _PATIENCE = 3  # points in a row that are no better
-_REMEMBERED = 24  # programs of points that were measured last, of all tasks of the process
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +133,8 @@ class KernelTask:
 
     def program(self, point: Point) -> Program:
         """The selected code of a point; that of the last few is remembered for their check."""
-        name = id(self), key(point)
-        if name not in _recent:
-            _recent[name] = self, build(self.template.apply(point), self.machine)
-            while len(_recent) > _REMEMBERED:
-                del _recent[next(iter(_recent))]
-        return _recent[name][1]
+        made = partial(_program, self, point)
+        return _recent((id(self), key(point)), made)[1]
 
     def compiled(self, point: Point) -> Compiled:
         """The packed code of a point; raises what schedule, selection or packing refuse."""
@@ -196,8 +192,12 @@ def fixed_input(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.
     return data
 
 
-# By the task's identity: another one with the same key may have other constants.
-_recent: dict[tuple[int, str], tuple[KernelTask, Program]] = {}
+def _program(task: KernelTask, point: Point) -> tuple[KernelTask, Program]:
+    return task, build(task.template.apply(point), task.machine)
+
+
+# By the task's identity, which is held: another one with the same key may have other constants.
+_recent = Recent[tuple[KernelTask, Program]](24)
 
 
 def rebuild(payload: bytes) -> KernelTask:

@@ -35,7 +35,10 @@ from .errors import SelectError
 from .legalize import VECTOR, Legalizer, Parts, Splat, Tree, register, size_of
 from .program import Address, Dma, Item, Loop, Phase, Place, Program
 from .program import Wait as WaitItem
+from .recent import Recent
 from .select import Selector
+
+_recent = Recent[Phase](64)
 
 
 @dataclass(slots=True)
@@ -124,9 +127,18 @@ class Builder:
         return phases
 
     def _phase(self, stmts: tuple[Stmt, ...], parallel: tuple[str, int] | None) -> Phase:
-        loops = [parallel[0]] if parallel else []
+        """The code between two barriers: a function of the statements and of which registers are
+        vectors."""
         self._check_registers(stmts)
-        body = _Body(self, loops)
+        stores = [n for stmt in stmts for n in walk_stmt(stmt) if isinstance(n, Store)]
+        vectors = frozenset(store.buffer.name for store in stores) & self.vectors
+        key = self.selector, self.names, stmts, parallel, vectors
+        return _recent(key, lambda: self._selected(stmts, parallel))
+
+    def _selected(self, stmts: tuple[Stmt, ...], parallel: tuple[str, int] | None) -> Phase:
+        for memory in self.memory.values():
+            memory.version = 0
+        body = _Body(self, [parallel[0]] if parallel else [])
         for stmt in stmts:
             body.run(stmt)
         items = body.finish()  # may add to the prelude

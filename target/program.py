@@ -110,7 +110,7 @@ class Loop:
 Item = Op | Loop | Dma | Wait
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Phase:
     """Code between two barriers: with ``parallel``, the threads share that loop's iterations in
     contiguous chunks (its variable is an absolute index); without, thread 0 runs the body."""

@@ -6,14 +6,16 @@ Where registers do not suffice, the phase is compiled again with some of them ke
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
-from ..program import Loop, Program
+from ..program import Loop, Phase, Program
+from ..recent import Recent
 from .allocate import NoRegister, assign, live_around, lives, states
 from .cycles import Walker, calls, cycles
 from .depend import block_edges
 from .expand import Pipeline
 from .listing import Function, Listing
-from .lower import Lowering, Table, move
+from .lower import Lowering, Source, Table, move
 from .machine import Machine
 from .modulo import Schedules
 from .pack import Pressure, list_schedule, packer
@@ -23,14 +25,16 @@ from .spill import Area, CompileError, Crowded, Room, costs, crowd, fits
 from .steps import Block, Node, Step, Trip, blocks
 from .webs import split_webs
 
+_recent = Recent["_Compiled"](64)
 _ATTEMPTS = 60  # compilations of a phase, each with more registers in memory
 _SPARE = 6  # registers of a file left free before spilling because no assignment was found
 
 
 def compile_program(program: Program, machine: Machine) -> Listing:
     """The listing of ``program`` for ``machine``; CompileError when its registers do not do."""
-    table = Table(machine)
-    phases = [_phase(program, number, table) for number in range(len(program.phases))]
+    places = tuple(place.name for place in program.places)
+    sources = [Source(phase, i, places, program.name) for i, phase in enumerate(program.phases)]
+    phases = [_recent((source, machine), partial(_phase, source, machine)) for source in sources]
     tcm = sum(
         place.size * (machine.threads if place.per_thread else 1)
         for place in program.places
@@ -54,14 +58,14 @@ class _Compiled:
         return cycles(Walker(self.function, machine).run(count))
 
 
-def _phase(program: Program, number: int, table: Table) -> _Compiled:
+def _phase(source: Source, machine: Machine) -> _Compiled:
     """With invariants before their loops; where that takes too many registers, also without."""
-    first = _attempt(program, number, table, Liberties())
-    phase = program.phases[number]
+    table, phase = Table(machine), source.phase
+    first = _attempt(source, table, Liberties())
     loops = phase.parallel or any(isinstance(item, Loop) for item in phase.body)
     if isinstance(first, _Compiled) and not (first.crowded and loops):
         return first
-    second = _attempt(program, number, table, Liberties(hoisting=False))
+    second = _attempt(source, table, Liberties(hoisting=False))
     found = [made for made in (first, second) if isinstance(made, _Compiled)]
     if not found:
         assert isinstance(second, CompileError)
@@ -69,14 +73,13 @@ def _phase(program: Program, number: int, table: Table) -> _Compiled:
     return min(found, key=lambda made: made.cycles(table.machine))
 
 
-def _attempt(program: Program, number: int, table: Table,
-             free: Liberties) -> _Compiled | CompileError:  # fmt: skip
+def _attempt(source: Source, table: Table, free: Liberties) -> _Compiled | CompileError:
     """Compiles again and again: first without pairs of scalars, where these are short, then with
     more and more registers in memory."""
     spilled, spare, pipelined, more = set[int](), [0, 0], True, 1
     known: dict[str, Schedules] = {}  # of this phase's loops, as long as their steps stay
     for _ in range(_ATTEMPTS):
-        low = Lowering(program, number, table, free)
+        low = Lowering(source, table, free)
         split_webs(low.nodes, live_around(low.nodes), low.registers)
         area = Area(low)
         area.spill(spilled)
@@ -110,12 +113,13 @@ def _attempt(program: Program, number: int, table: Table,
             pipelined = False
         else:
             short = bool(area.steps or loops.crowded)
-            return _Compiled(_function(program, number, low, real), area.steps, area.bytes, short)
-    return CompileError(f"compile: phase {number} of {program.name} needs too many registers")
+            return _Compiled(_function(source.phase, low, real), area.steps, area.bytes, short)
+    return CompileError(
+        f"compile: phase {source.number} of {source.program} needs too many registers"
+    )
 
 
-def _function(program: Program, number: int, low: Lowering, real: dict[int, int]) -> Function:
-    phase = program.phases[number]
+def _function(phase: Phase, low: Lowering, real: dict[int, int]) -> Function:
     extent = phase.parallel[1] if phase.parallel else None
     return Function(low.prefix, extent, low.nodes, low.registers, real, low.records, phase.name)
 

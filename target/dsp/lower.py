@@ -8,9 +8,10 @@ pointer's displacement and puts it into the immediates.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from ..instruction import Instruction, Kind, Register
-from ..program import Address, Dma, Half, Item, Loop, Op, Operand, Phase, Program, Wait
+from ..program import Address, Dma, Half, Item, Loop, Op, Operand, Phase, Wait
 from . import scalar
 from .machine import Machine
 from .pointers import Pointer, Pointers, Use
@@ -35,21 +36,29 @@ class Table:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A phase in its program: all that its code depends on, beside the machine."""
+
+    phase: Phase
+    number: int
+    places: tuple[str, ...]
+    program: str
+
+
 class Lowering:
     """One phase. ``nodes`` is the function, ``records`` the transfers it starts."""
 
-    def __init__(self, program: Program, number: int, table: Table, free: Liberties) -> None:
-        phase = program.phases[number]
-        self.table, self.prefix, self.free = table, f"phase_{number}", free
-        self.places = {place.name: i for i, place in enumerate(program.places)}
-        self.places[SPILL] = len(program.places)
+    def __init__(self, source: Source, table: Table, free: Liberties) -> None:
+        self.table, self.prefix, self.free = table, f"phase_{source.number}", free
+        self.places = {name: i for i, name in enumerate((*source.places, SPILL))}
         self.registers = Registers()
         self.codes: dict[int, int] = {}
         self.arguments: dict[int, int] = {}
         self.records: list[Dma] = []
         self.labels = 0
         self.extents: dict[str, int] = {}
-        self.nodes = self._function(phase)
+        self.nodes = self._function(source.phase)
 
     def _function(self, phase: Phase) -> list[Node]:
         plan = share_out(phase, self.table.machine, self.free)

@@ -18,7 +18,7 @@ from ...tir.stmt import Block, PrimFunc, walk_stmt
 from ..build import Builder
 from ..program import Program
 from .machine import Machine
-from .rows import Roles, selector
+from .rows import roles, selector
 
 PASSES: tuple[Callable[[PrimFunc], PrimFunc], ...] = (
     lower_blocks,
@@ -48,4 +48,4 @@ def lower(func: PrimFunc, dump: Dump | None = None) -> PrimFunc:
 
 def build(func: PrimFunc, machine: Machine, dump: Dump | None = None) -> Program:
     """The selected program of a scheduled kernel; SelectError where the machine has no way."""
-    return Builder(selector(machine.version), Roles(machine.version)).build(lower(func, dump))
+    return Builder(selector(machine.version), roles(machine.version)).build(lower(func, dump))

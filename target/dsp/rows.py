@@ -83,3 +83,9 @@ class Roles:
 
     def add_immediate(self) -> Instruction:
         return self._row("addi")
+
+
+@cache
+def roles(version: int) -> Roles:
+    """The rows by role of hardware ``version``."""
+    return Roles(version)

@@ -1,0 +1,72 @@
+"""What is remembered is what would be made: the same listing, in any order."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from dovetail.target import build as selecting
+from dovetail.target.dsp import compile as packing
+from dovetail.target.dsp.compile import compile_program
+from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.pipeline import build
+from dovetail.target.recent import Recent
+from dovetail.tir.script import parse
+from tests.target.test_build import HEAD
+
+
+def kernel(added: int) -> str:
+    """Two phases, of which kernels with other numbers have the first in common."""
+    return (
+        HEAD
+        + f"""x: Buffer[u8, (512,), "tcm"], y: Buffer[u8, (512,), "tcm"]):
+    t = alloc(u8, (512,), "tcm")
+    for i in parallel(4):
+        for l in vectorized(128):
+            t[i * 128 + l] = max(x[i * 128 + l], 3)
+    for j in parallel(4):
+        for l in vectorized(128):
+            y[j * 128 + l] = max(t[j * 128 + l], {added})
+"""
+    )
+
+
+def text(added: int) -> str:
+    return compile_program(build(parse(kernel(added)), dsp()), dsp()).text
+
+
+def test_common_phases_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forget() -> None:
+        monkeypatch.setattr(selecting, "_recent", Recent(8))
+        monkeypatch.setattr(packing, "_recent", Recent(8))
+
+    alone = []
+    for added in (5, 9, 5):
+        forget()
+        alone.append(text(added))
+    forget()
+    assert [text(added) for added in (5, 9, 5)] == alone
+    assert alone[0] == alone[2] != alone[1]
+    phases = [build(parse(kernel(added)), dsp()).phases for added in (5, 9)]
+    assert phases[0][0] is phases[1][0] and phases[0][1] is not phases[1][1]
+
+
+def test_the_oldest_result_goes_first() -> None:
+    made: list[int] = []
+
+    def make(key: int) -> int:
+        made.append(key)
+        return -key
+
+    recent = Recent[int](2)
+    for key in (1, 2, 1, 3, 1, 2):
+        assert recent(key, partial(make, key)) == -key
+    assert made == [1, 2, 3, 2]
+
+
+def test_a_failure_is_not_remembered() -> None:
+    recent = Recent[int](2)
+    with pytest.raises(ZeroDivisionError):
+        recent("a", lambda: 1 // 0)
+    assert recent("a", lambda: 1) == 1
