@@ -68,8 +68,8 @@ def _knobs(shape: Shape) -> tuple[Knob, ...]:
         choice("steps", steps),
         flag("stream"),
         choice("whole", (False, True) if shape.blocks > 1 else (False,)),
-        choice("copy", (1, 2, 4)),
-        choice("fill", (1, 2, 4)),
+        choice("copy", (1, 2, 4, 8)),
+        choice("fill", (1, 2, 4, 8)),
         choice("sums", sums),
         choice("depths", depths),
     )
