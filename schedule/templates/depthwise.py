@@ -252,9 +252,15 @@ class _Costs:
         xp, xt, own = self.scratch(machine.threads)
         data = [p for p in func.params if p.name in ("x", "y")]
         free = machine.tcm - own - sum(p.bytes for p in data if p.scope == "tcm")
+        # A band reads its rows, and as many pixels a group as the step leaves to the next one.
+        again = self.lines / (self.number("band") * self.window.stride[0]) * QUAD / self.step
         times = self.window.kernel[0] + 1
-        far = [(xp, 2 * xp), (xt, times * xt)]
-        total = 0
+        weights = _weights(self.window, self.step) * self.window.ways * self.window.blocks * VECTOR
+        read = self.window.output[0] / self.number("band")
+        if not self.point["keep"]:
+            read *= self.window.quads / self.number("quads")
+        far = [(xp, xp + xp * again), (xt, times * xt), (weights, weights * read)]
+        total = 0.0
         for size, weight in sorted(far):
             total += weight if size > free else 0
             free -= size if size <= free else 0

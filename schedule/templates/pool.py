@@ -31,6 +31,7 @@ def pool(func: PrimFunc, machine: Machine) -> Template | None:
     shape = shape_of(func, largest)
     if shape.gathers and shape.stride[1] > 2 and shape.deep < 32:
         return None
+    x = func.params[0]
     room = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
     modes = _modes(shape, largest)
     if machine.threads * padded_row(shape) > room:
@@ -47,7 +48,9 @@ def pool(func: PrimFunc, machine: Machine) -> Template | None:
         return _schedule(func, shape, machine, point, largest)
 
     def estimate(point: Point) -> Estimate:
-        return _estimate(shape, machine, point, largest)
+        far = x.scope == "ddr" and shape.source.name == x.name and x.bytes > room
+        rate = machine.dma_rate if far else 0
+        return _estimate(shape, machine, point, largest, rate)
 
     return Template("pool", func, machine, space, schedule, estimate)
 
@@ -101,7 +104,8 @@ def _schedule(
     return sch
 
 
-def _estimate(shape: Shape, machine: Machine, point: Point, largest: bool) -> Estimate:
+def _estimate(shape: Shape, machine: Machine, point: Point, largest: bool, far: int) -> Estimate:
+    """Loads of the windows' rows; with ``far`` bytes a cycle where the input stays in DDR."""
     tile, unroll = number(point, "tile"), number(point, "unroll")
     (tall, wide), down = shape.kernel, shape.stride[0]
     shared = (down * (tile - 1) + tall) / tile  # rows that one row of the output loads
@@ -118,6 +122,8 @@ def _estimate(shape: Shape, machine: Machine, point: Point, largest: bool) -> Es
     else:
         turns = -(-rounds // machine.threads) * shape.images
     cycles = turns * (inner * steps + 25)
+    if far:
+        cycles += (shared - down) * shape.images * shape.rows * shape.pitch / far
     facts = {"inner_packets": inner, "loop_trips": steps, "loop_starts": turns, "tiles": rounds,
              "registers": tile * unroll * 2, "code": tile * unroll * tall * wide,
              "unbalance": turns * machine.threads / (rounds * shape.images)}  # fmt: skip

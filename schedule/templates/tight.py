@@ -6,8 +6,10 @@ The knob ``strip`` says how many rows of the output are computed at a time (0: a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from random import Random
 
 from ...target.dsp.machine import Machine
@@ -25,6 +27,7 @@ Key = tuple[int, str]  # rows of a strip, the template's name
 MOST = 28  # strips: each has phases of its own
 WASTE = 8  # rows computed twice are at most one in so many
 HEIGHTS = 8  # of strips, to choose from
+LEAST = 0.05  # of the draws that the best way has, a bad one has so many
 PHASES = 160  # of all strips, one for each slab of weights
 
 
@@ -47,19 +50,36 @@ class Ways(Space):
     """The spaces of several templates as one."""
 
     ways: Mapping[Key, Template] = field(default_factory=dict)
+    guess: Callable[[Point], Estimate] | None = None
 
     def survey(self, rng: Random, count: int, tries: int) -> list[Point]:
-        """Blind draws from the space of one way; knobs that it has not stand at their first."""
+        """Blind draws; ways are drawn the more often the better their points are guessed to be."""
         found: list[Point] = []
-        least = {knob.name: knob.values[0] for knob in self.knobs}
         for _ in range(tries):
-            rows, name = rng.choice(list(self.ways))
-            for point in self.ways[rows, name].space.survey(rng, 1, 1):
-                point = {**least, **point, "strip": rows, "way": name}
-                found += [point] if self.valid(point) else []
+            (key,) = rng.choices(list(self.ways), self._weights)
+            found += self._draws(key, rng, 1, 1)
             if len(found) == count:
                 break
         return found
+
+    def _draws(self, key: Key, rng: Random, count: int, tries: int) -> list[Point]:
+        """Blind draws of one way; knobs that it has not stand at their first."""
+        least = {knob.name: knob.values[0] for knob in self.knobs}
+        points = (
+            {**least, **point, "strip": key[0], "way": key[1]}
+            for point in self.ways[key].space.survey(rng, count, tries)
+        )
+        return [point for point in points if self.valid(point)]
+
+    @cached_property
+    def _weights(self) -> list[float]:
+        """Of each way: by the best guess of a few draws, against the best of all."""
+        assert self.guess is not None
+        best = []
+        for key in self.ways:
+            points = self._draws(key, Random(0), 24, 512)
+            best.append(min((self.guess(point).cycles for point in points), default=math.inf))
+        return [max((min(best) / guess) ** 3, LEAST) for guess in best]
 
 
 def key_of(point: Point) -> Key:
@@ -79,8 +99,6 @@ def tight(func: PrimFunc, machine: Machine, taking: Taking) -> Template:
     if len(ways) + len(cuts) == 1:
         return first
     ways |= {key: cut.template for key, cut in cuts.items()}
-    knobs = _knobs(ways)
-    space = Ways(knobs, (_constraint(knobs, ways), _short(cuts)), ways)
 
     def estimate(point: Point) -> Estimate:
         cut = cuts.get(key_of(point))
@@ -88,6 +106,8 @@ def tight(func: PrimFunc, machine: Machine, taking: Taking) -> Template:
             return cut.estimate(point)
         return _at_once(func, machine, ways[key_of(point)].estimate(point))
 
+    knobs = _knobs(ways)
+    space = Ways(knobs, (_constraint(knobs, ways), _short(cuts)), ways, estimate)
     return Tight(first.name, first.func, machine, space, first.schedule, estimate, ways, cuts)
 
 
