@@ -138,7 +138,7 @@ class Walker:
     def __init__(self, function: Function, machine: Machine, far: frozenset[str] = frozenset(),
                  threads: int = 1) -> None:  # fmt: skip
         self.function, self.machine, self.far = function, machine, far
-        self.rate = max(machine.dma_rate // max(threads, 1), 1)  # of DDR, for each thread
+        self.threads = max(threads, 1)  # that share the rate of DDR
         self.known: dict[tuple[int, State, int], tuple[Tally, State]] = {}
         self.steps: list[Step] = []
         self.numbers: dict[int, int] = {}
@@ -241,7 +241,7 @@ class Walker:
     def _far_bytes(self, packet: list[Step]) -> int:
         """Cycles in which DDR moves what the packet accesses there, its rate shared by threads."""
         count = sum(s.access.bytes for s in packet if s.access and s.access.buffer in self.far)
-        return -(-count // self.rate)
+        return -(-count * self.threads // self.machine.dma_rate)
 
     def _number(self, step: Step) -> int:
         number = self.numbers.get(id(step))

@@ -6,6 +6,8 @@ import ast
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from dovetail.driver.prepare import quantized, ready
 from dovetail.driver.task import KernelError, KernelTask
@@ -59,3 +61,13 @@ def test_a_cost_below_the_bound_is_an_error(
     assert str(caught.value) == (
         f"{task.name}: a cost must not be below its bound ({cycles + 1}), but got {cycles}"
     )
+
+
+@pytest.mark.parametrize("rate", [1, 3])
+def test_threads_share_a_slow_ddr(rate: int) -> None:
+    """Threads that access DDR directly move no more bytes a cycle than it has."""
+    x = torch.randn((16, 37, 33), generator=torch.Generator().manual_seed(0))
+    machine = dsp(dma_rate=rate, tcm=1 << 16)
+    (task,) = ready(quantized(nn.Tanh(), (x,), [(x,)], "minmax"), machine).kernels
+    costs = [task.compiled(point).cost.cycles for point in task.space]
+    assert min(costs) >= task.bound == -(-(2 * x.numel() + 256) // rate)
