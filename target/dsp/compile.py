@@ -33,14 +33,19 @@ _SPARE = 6  # registers of a file left free before spilling because no assignmen
 def compile_program(program: Program, machine: Machine) -> Listing:
     """The listing of ``program`` for ``machine``; CompileError when its registers do not do."""
     places = tuple(place.name for place in program.places)
-    sources = [Source(phase, i, places, program.name) for i, phase in enumerate(program.phases)]
-    phases = [_recent((source, machine), partial(_phase, source, machine)) for source in sources]
+    found: dict[Phase, _Compiled] = {}  # a phase that comes again is the same function
+    for number, phase in enumerate(program.phases):
+        if phase not in found:
+            source = Source(phase, number, places, program.name)
+            found[phase] = _recent((source, machine), partial(_phase, source, machine))
+    phases = [found[phase] for phase in program.phases]
     tcm = sum(
         place.size * (machine.threads if place.per_thread else 1)
         for place in program.places
         if place.scope == "tcm"
     )
-    spills, most = sum(p.spills for p in phases), max((p.spill_bytes for p in phases), default=0)
+    spills = sum(made.spills for made in found.values())
+    most = max((made.spill_bytes for made in found.values()), default=0)
     far = frozenset(place.name for place in program.places if place.scope == "ddr")
     return Listing(program.name, machine, [p.function for p in phases], spills, most, tcm, far)
 

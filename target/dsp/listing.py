@@ -65,7 +65,7 @@ class Listing:
 
     name: str
     machine: Machine
-    functions: list[Function]
+    functions: list[Function]  # of the phases in order; one may serve several
     spills: int = 0
     spill_bytes: int = 0
     tcm: int = 0  # bytes of tightly coupled memory that its places take
@@ -75,8 +75,8 @@ class Listing:
     def text(self) -> str:
         """Assembly that LLVM's assembler takes."""
         parts = ["\t.text\n"]
-        parts += [_function_text(function) for function in self.functions]
-        records = [_record_text(function) for function in self.functions if function.records]
+        parts += [_function_text(function) for function in self._distinct]
+        records = [_record_text(function) for function in self._distinct if function.records]
         if records:
             parts += ['\t.section .rodata.records,"a"\n\t.p2align 3\n', *records]
         return "".join(parts)
@@ -84,7 +84,11 @@ class Listing:
     @cached_property
     def code_bytes(self) -> int:
         """Bytes of instructions, with constant extenders and the nops that end hardware loops."""
-        return 4 * sum(_words(function.nodes) for function in self.functions)
+        return 4 * sum(_words(function.nodes) for function in self._distinct)
+
+    @property
+    def _distinct(self) -> list[Function]:
+        return list(dict.fromkeys(self.functions))
 
 
 def _words(nodes: list[Node], end: int = 1) -> int:

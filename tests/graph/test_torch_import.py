@@ -373,12 +373,9 @@ def test_other_refusals() -> None:
     assert refusal(embed, torch.zeros(2, dtype=torch.int64)) == (
         "import_model: every input must be a float32 tensor, but input is torch.int64"
     )
-<<<<<<< HEAD
     assert refusal(Call(lambda x, n: x), noise(2), 3) == (
         "import_model: every input must be a float32 tensor, but inputs_1 is int"
     )
-=======
->>>>>>> 0673039 (Scalars may be calibrated; models of no elements are refused by the importer)
     assert refusal(nn.ReLU(), noise(0, 3)) == (
         "import_model: shapes must be static and not empty, but input has the shape (0, 3) "
         "without elements"
