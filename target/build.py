@@ -36,6 +36,7 @@ from .legalize import VECTOR, Legalizer, Parts, Splat, Tree, register, size_of
 from .program import Address, Dma, Item, Loop, Phase, Place, Program
 from .program import Wait as WaitItem
 from .recent import Recent
+from .record import Started
 from .select import Selector
 
 _recent = Recent[Phase](64)
@@ -133,6 +134,9 @@ class Builder:
         stores = [n for stmt in stmts for n in walk_stmt(stmt) if isinstance(n, Store)]
         vectors = frozenset(store.buffer.name for store in stores) & self.vectors
         key = self.selector, self.names, stmts, parallel, vectors
+        if self.selector.record is not None:
+            self.selector.record.events.append(Started(parallel[0] if parallel else None))
+            return self._selected(stmts, parallel)
         return _recent(key, lambda: self._selected(stmts, parallel))
 
     def _selected(self, stmts: tuple[Stmt, ...], parallel: tuple[str, int] | None) -> Phase:

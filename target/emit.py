@@ -19,6 +19,7 @@ from .errors import SelectError
 from .instruction import Instruction, Register, register_class
 from .legalize import size_of
 from .program import Address, Half, Item, Op, Operand, Reg
+from .record import Begin, Emitted, End
 from .scalars import Promoter
 from .select import Cover, Selector
 
@@ -96,6 +97,8 @@ class Emitter:
         """The code that performs the stores in order and gives the units their new values."""
         stores = [(where, self._stored(value), version) for where, value, version in effects]
         finals = {u: self.promote(v) for u, v in values.items()}
+        if self.selector.record is not None:
+            self.selector.record.events.append(Begin(tuple(self.counters)))
         self._start(_count([v for _, v, _ in stores] + list(finals.values())), finals)
         self.code.extend(self.pending)
         self.pending = []
@@ -110,6 +113,8 @@ class Emitter:
         wanted = {self.unit(unit, finals[unit].type): end for unit, end in ends.items()}
         kept = {*self.constants.values(), *(r for r in self.units.values() if r not in wanted)}
         kept |= {c.register for c in self.counters.values() if c.register is not None}
+        if self.selector.record is not None:
+            self.selector.record.events.append(End())
         return list(assign(self.code, wanted, kept, self.rows.move, self.fresh))
 
     def _early_loads(self, stored: set[str]) -> dict[str, list[Expr]]:
@@ -152,6 +157,7 @@ class Emitter:
         data = self.operand(value.args[0] if value.op == "stored" else value)
         row = self.rows.store(value.type, _aligned(where))
         self.code.append(Op(row, None, (data,), where))
+        self._emitted(row, value, value, where)
 
     def operand(self, node: Expr) -> Operand:
         found = self.made.get(node)
@@ -171,7 +177,7 @@ class Emitter:
             assert isinstance(pair, Reg)
             return Half(pair, 0 if node.attr[0] == 0 else 1)
         if node.op == "cast" and node.type.lanes == 1 and node.args[0].op == "fetch":
-            return self.operand(node.args[0])  # loads extend to the register
+            return self._same(node, node.args[0])  # loads extend to the register
         if node.op == "cast" and node.type == i32 and node.args[0].type == i64:
             wide = self.operand(node.args[0])
             assert isinstance(wide, Reg)
@@ -184,9 +190,21 @@ class Emitter:
             return self._emit(cover)
         smaller = self.selector.expand(node)
         if smaller is None:
-            raise SelectError(f"select: no instruction computes {node.op} of type {node.type}"
-                              f" from {', '.join(str(a.type) for a in node.args)}")  # fmt: skip
-        return self.operand(self.promote(smaller))
+            raise SelectError(_no_row(node))
+        return self._same(node, self.promote(smaller))
+
+    def _same(self, node: Expr, other: Expr) -> Operand:
+        """The value of ``other``, which ``node`` is too."""
+        if self.selector.record is not None:
+            self.selector.record.same[node] = other
+        return self.operand(other)
+
+    def _emitted(
+        self, row: Instruction, node: Expr, operand: Expr | None, where: Address | None = None
+    ) -> None:
+        if self.selector.record is not None:
+            buffer = None if where is None else where.buffer
+            self.selector.record.events.append(Emitted(row, node, operand, buffer))
 
     def _users(self, node: Expr) -> int:
         """Users of a value; one that fits no register cannot be shared and counts none."""
@@ -206,8 +224,12 @@ class Emitter:
 
     def _fetch(self, node: Expr) -> Reg:
         where: Address = node.attr[0]
-        result = self.fresh(register_class(node.type))
-        self.code.append(Op(self.rows.load(node.type, _aligned(where)), result, (), where))
+        result, row = (
+            self.fresh(register_class(node.type)),
+            self.rows.load(node.type, _aligned(where)),
+        )
+        self.code.append(Op(row, result, (), where))
+        self._emitted(row, node, None, where)
         return result
 
     def _variable(self, node: Expr) -> Operand:
@@ -220,9 +242,11 @@ class Emitter:
         return counter.register
 
     def _splat(self, node: Expr) -> Reg:
-        value = self.operand(self.promote(Expr("cast", i32, node.args)))
+        scalar = self.promote(Expr("cast", i32, node.args))
+        value, row = self.operand(scalar), self.rows.splat(node.type.bits)
         result = self.fresh(Register.VECTOR)
-        self.code.append(Op(self.rows.splat(node.type.bits), result, (value,)))
+        self.code.append(Op(row, result, (value,)))
+        self._emitted(row, node, scalar)
         return result
 
     def _constant(self, node: Expr) -> Reg:
@@ -245,6 +269,13 @@ class Emitter:
             raise SelectError(f"select: a constant of type {node.type} has no register")
         self.constants[node] = result
         return result
+
+
+def _no_row(node: Expr) -> str:
+    if node.op == "call":
+        return f"select: the kernel's code asks for {node.attr} by name, but it is forbidden"
+    given = ", ".join(str(arg.type) for arg in node.args)
+    return f"select: no instruction computes {node.op} of type {node.type} from {given}"
 
 
 def _registered(kind: Type) -> bool:

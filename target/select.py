@@ -9,16 +9,19 @@ instruction?). A node with several users stays a value of its own, unless it has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
-from ..tir.expr import Expr, const, free_vars, make, walk
+from ..tir.expr import Expr, const, free_vars, walk
 from ..tir.ops import OPS, Value
-from ..tir.types import Type, i32, i64
-from .instruction import Instruction, Kind, Register, register_class
+from ..tir.types import Type
+from .expansions import Expansion
+from .instruction import Instruction, Kind, Parameter, Register, register_class
+from .record import Covered, Expanded, Notes, Record, Trial
 
 Bindings = dict[str, Expr]
 
@@ -31,16 +34,6 @@ class Cover:
     row: Instruction
     operands: tuple[Expr, ...]
     inside: int
-
-
-@dataclass(frozen=True, slots=True)
-class Expansion:
-    """A node of the integer contract written in smaller steps: ``rewrite`` gives None if it does
-    not apply. Which steps are equal, and why, stands at each function."""
-
-    op: str
-    rewrite: Callable[[Expr], Expr | None]
-    early: bool = False  # before its users are known: they may combine with the last step
 
 
 def has_register(kind: Type) -> bool:
@@ -65,32 +58,59 @@ class _Pattern:
 
 
 class Selector:
-    """Finds covers in a table of rows; ``expansions`` apply where no row does."""
+    """Finds covers in a table of rows; ``expansions`` apply where no row does. ``refused`` are
+    rows that must not be used, with the reason."""
 
-    def __init__(self, rows: Iterable[Instruction], expansions: Iterable[Expansion]) -> None:
+    def __init__(
+        self,
+        rows: Iterable[Instruction],
+        expansions: Iterable[Expansion],
+        refused: Mapping[str, str] | None = None,
+    ) -> None:
         self._by_root: dict[tuple[str, Type], list[_Pattern]] = {}
         self._by_arms: dict[tuple[str, Type, tuple[str, ...]], list[_Pattern]] = {}
+        self._by_op: dict[str, list[_Pattern]] = {}
         self.by_name = {}
+        self.refused = dict(refused or {})
+        self.record: Record | None = None
         for row in rows:
             self.by_name[row.name] = row
             if row.kind is Kind.COMPUTE and row.body is not None and row.body.op != "var":
                 pattern = _Pattern.of(row, row.body)
-                for kind in _kinds(pattern):
+                self._by_op.setdefault(row.body.op, []).append(pattern)
+                for kind in _kinds(pattern) if row.name not in self.refused else ():
                     self._by_root.setdefault((row.body.op, kind), []).append(pattern)
         self.expansions: dict[str, list[Expansion]] = {}
         for expansion in expansions:
             self.expansions.setdefault(expansion.op, []).append(expansion)
 
+    def recording(self, record: Record) -> Selector:
+        """The same selector, which also writes down what it does and why."""
+        fresh = copy(self)
+        fresh.record = record
+        return fresh
+
+    @property
+    def matched(self) -> list[str]:
+        """The names of the rows that cover values by their meaning."""
+        return [pattern.row.name for patterns in self._by_op.values() for pattern in patterns]
+
     def cover(self, node: Expr, users: Callable[[Expr], int]) -> Cover | None:
         """The best row for ``node``; ``users`` counts the users that a value has (0: it is none
         that could be shared)."""
-        if node.op == "call":
-            return Cover(self.by_name[str(node.attr)], node.args, 1)
         best: Cover | None = None
-        for pattern in self._patterns(node):
-            found = self._match_row(pattern, node, users)
-            if found is not None and (best is None or _better(found, best)):
-                best = found
+        if node.op == "call":
+            name = str(node.attr)
+            best = None if name in self.refused else Cover(self.by_name[name], node.args, 1)
+        else:
+            for pattern in self._patterns(node):
+                found = self._match_row(pattern, node, users)
+                if found is not None and (best is None or _better(found, best)):
+                    best = found
+        if self.record is not None:
+            row, operands = (best.row, best.operands) if best else (None, ())
+            trials = self._trials(node, users, best)
+            self.record.events.append(Covered(node, row, operands, trials))
         return best
 
     def _patterns(self, node: Expr) -> list[_Pattern]:
@@ -107,33 +127,88 @@ class Selector:
         for expansion in self.expansions.get(node.op, ()):
             found = expansion.rewrite(node) if expansion.early or not early else None
             if found is not None:
+                if self.record is not None:
+                    self.record.events.append(Expanded(node, found, expansion.name, early))
                 return found
         return None
 
     def _match_row(
-        self, pattern: _Pattern, node: Expr, users: Callable[[Expr], int]
+        self,
+        pattern: _Pattern,
+        node: Expr,
+        users: Callable[[Expr], int],
+        notes: Notes | None = None,
     ) -> Cover | None:
-        row, matcher = pattern.row, _Matcher(pattern.loose)
+        """The node by this row, or None; ``notes`` takes the reason."""
+        row = pattern.row
+        matcher = _Matcher(pattern.loose) if notes is None else _Noting(pattern.loose, notes)
         if not matcher.match(pattern.body, node):
             return None
-        if any(users(inner) > len(edges) for inner, edges in matcher.inside.items()):
-            return None  # somebody else needs a value that would vanish
+        for inner, edges in matcher.inside.items():
+            if users(inner) > len(edges):  # somebody else needs a value that would vanish
+                if notes is not None:
+                    notes.refuse(_others(inner))
+                return None
         operands = []
         for parameter in row.parameters:
             bound = matcher.bindings.get(parameter.name)
             if bound is None and parameter.low == parameter.high != 0:
                 bound = const(parameter.low, parameter.type)  # a register that the row fixes
-            if bound is None:
+            if not _encodes(parameter, bound):
+                if notes is not None:
+                    notes.refuse(_misfit(parameter, bound))
                 return None
-            if parameter.register is Register.IMMEDIATE:
-                if not bound.is_const or not parameter.low <= bound.attr <= parameter.high:
-                    return None
-            elif (
-                not has_register(bound.type) or register_class(bound.type) is not parameter.register
-            ):
-                return None
+            assert bound is not None
             operands.append(bound)
         return Cover(row, tuple(operands), pattern.inside)
+
+    # For the record ---------------------------------------------------------------------------
+
+    def _trials(
+        self, node: Expr, users: Callable[[Expr], int], best: Cover | None
+    ) -> tuple[Trial, ...]:
+        """All rows with the node's operator, the nearest ones first."""
+        patterns = self._by_op.get(node.op, ()) if node.op != "call" else ()
+        found = [self._trial(pattern, node, users, best) for pattern in patterns]
+        found.sort(key=lambda t: (bool(t.reason), not t.matched, not t.near, -t.met, -t.inside))
+        return tuple(found)
+
+    def _trial(
+        self, pattern: _Pattern, node: Expr, users: Callable[[Expr], int], best: Cover | None
+    ) -> Trial:
+        notes, row = Notes(), pattern.row
+        found = self._match_row(pattern, node, users, notes)
+        if found is None:
+            return Trial(row, pattern.inside, notes.met, False, notes.reason)
+        if row.name in self.refused:
+            reason = self.refused[row.name]
+        else:
+            assert best is not None
+            reason = "" if best.row is row else _why_worse(found, best)
+        return Trial(row, pattern.inside, pattern.inside, True, reason)
+
+
+def _encodes(parameter: Parameter, bound: Expr | None) -> bool:
+    """Whether an operand can be what matching found: an immediate in range, or a register."""
+    if bound is None:
+        return False
+    if parameter.register is Register.IMMEDIATE:
+        return bound.is_const and bool(parameter.low <= bound.attr <= parameter.high)
+    return has_register(bound.type) and register_class(bound.type) is parameter.register
+
+
+def _others(inner: Expr) -> str:
+    return f"users: others need the inner {inner.op} of {inner.type}"
+
+
+def _misfit(parameter: Parameter, bound: Expr | None) -> str:
+    if bound is None:
+        return f"operand: nothing says what {parameter.name} is"
+    if parameter.register is not Register.IMMEDIATE:
+        wanted = parameter.register.name.lower()
+        return f"register: {parameter.name} must be a {wanted}, but got {bound.type}"
+    got = str(bound.attr) if bound.is_const else f"a {bound.op} of {bound.type}"
+    return f"immediate: {parameter.name} must be {parameter.low}..{parameter.high}, but got {got}"
 
 
 _UNIT_COST = {"VA": 1, "VX": 2, "VS": 2, "VP": 2, "VA_DV": 2, "VX_DV": 4, "VP_VS": 4}
@@ -145,9 +220,25 @@ def _better(a: Cover, b: Cover) -> bool:
 
 
 def _rank(cover: Cover) -> tuple[int, int, int]:
-    unit = cover.row.unit[0][1]
+    unit = _unit(cover)
     registers = sum(p.register is not Register.IMMEDIATE for p in cover.row.parameters)
     return -cover.inside, _UNIT_COST.get(unit, 1), registers
+
+
+def _unit(cover: Cover) -> str:
+    return cover.row.unit[0][1]
+
+
+def _why_worse(lost: Cover, won: Cover) -> str:
+    """The first part of the rank in which ``lost`` is behind."""
+    if lost.inside < won.inside:
+        return f"fewer: takes {lost.inside} in one, {won.row.name} {won.inside}"
+    (_, a, more), (_, b, less) = _rank(lost), _rank(won)
+    if a > b:
+        return f"unit: {_unit(lost)} is dearer than {_unit(won)} of {won.row.name}"
+    if more > less:
+        return f"registers: {more} are read, {won.row.name} reads {less}"
+    return f"equal: {won.row.name} stands first in the table"
 
 
 def _may_match(body: Expr, arms: tuple[str, ...]) -> bool:
@@ -252,6 +343,44 @@ class _Matcher:
         return True
 
 
+class _Noting(_Matcher):
+    """A matcher that says what failed first, on the way that came furthest."""
+
+    def __init__(self, loose: bool, notes: Notes) -> None:
+        super().__init__(loose)
+        self.notes = notes
+
+    def match(self, pattern: Expr, node: Expr) -> bool:
+        failures = self.notes.failures
+        if super().match(pattern, node):
+            return True
+        if self.notes.failures == failures:  # nothing below has failed: it is this node
+            self.notes.fail(self._difference(pattern, node))
+        return False
+
+    def _all(self, patterns: tuple[Expr, ...], node: Expr) -> bool:
+        """Comes where the node itself agrees."""
+        met = self.notes.now
+        self.notes.now += 1
+        if super()._all(patterns, node):
+            return True
+        self.notes.now = met
+        return False
+
+    def _difference(self, pattern: Expr, node: Expr) -> str:
+        if pattern.op == "var" and self._same(pattern.type, node.type):
+            return f"operand: {pattern.attr} must be the same value each time"
+        scalar = _lone_scalar(pattern) if node.op == "const" and pattern.op != "const" else None
+        if scalar is not None and self._same(pattern.type, node.type):
+            return f"constant: no {scalar.attr} of {scalar.type} gives {node.attr}"
+        if pattern.op not in (node.op, "var"):
+            return f"operator: {pattern.op} is needed, but got {node.op}"
+        if not self._alike(pattern, node):
+            return f"type: {pattern.type} is needed, but got {node.type}"
+        kind = "constant" if pattern.op == "const" else "lanes"
+        return f"{kind}: {pattern.attr} is needed, but got {node.attr}"
+
+
 @cache
 def _lone_scalar(pattern: Expr) -> Expr | None:
     variables = free_vars(pattern)
@@ -275,74 +404,3 @@ def _gives(pattern: Expr, scalar: Expr, value: Expr, wanted: Expr) -> bool:
         return meaning(node.type, node.attr, *(evaluate(arg) for arg in node.args))
 
     return bool((evaluate(pattern) == wanted.attr).all())
-
-
-# Expansions of the fixed-point vocabulary into steps that HVX has ---------------------------
-
-
-def _requantize(node: Expr) -> Expr | None:
-    """rounding_mul_shr(a, m, s) with s > 31: floors compose, so the product may first be shifted
-    by 31: floor((a*m + 2**(s-1)) / 2**s) = rounding_shr(floor(a*m / 2**31), s - 31). The product
-    shifted by 31 is vmpye (low half of m, shifted by 16) then vmpyo (high half, by 15 more)."""
-    a, m, s = node.args
-    if not s.is_const or node.type.lanes == 1 or s.attr < 31 or node.type.bits != 32:
-        return None
-    low = Expr("call", node.type, (a, m), "vmpyewuh")
-    if s.attr == 31:
-        return Expr("call", node.type, (low, a, m), "vmpyowh_rnd_sacc")
-    high = Expr("call", node.type, (low, a, m), "vmpyowh_sacc")
-    return make("rounding_shr", high, const(s.attr - 31, s.type))
-
-
-def _left_first(node: Expr) -> Expr | None:
-    """With s < 31 the accumulator goes left first (its proven range leaves room for it)."""
-    a, m, s = node.args
-    if not s.is_const or node.type.lanes == 1 or s.attr >= 31:
-        return None
-    by = 31 - int(s.attr)
-    return make("rounding_mul_shr", a << const(by, a.type), m, const(31, s.type))
-
-
-def _shift_first(node: Expr) -> Expr | None:
-    """rounding_shr(x, s) = rounding_shr(x >> t, s - t): floors compose. Narrowing shifts count to
-    one less than the narrow lane's bits."""
-    x, s = node.args
-    most = node.type.bits // 2 - 1
-    if not s.is_const or node.type.lanes == 1 or s.attr <= most:
-        return None
-    return make("rounding_shr", x >> const(s.attr - most, x.type), const(most, s.type))
-
-
-def _round_alone(node: Expr) -> Expr | None:
-    """rounding_shr(x, s) = (floor(x / 2**(s-1)) + 1) >> 1, and of s = 1, where the sum could wrap,
-    (x >> 1) + (x & 1)."""
-    x, s = node.args
-    if not s.is_const:
-        return None
-    if s.attr == 0:
-        return x
-    one = const(1, x.type)
-    if s.attr == 1:
-        return (x >> one) + (x & one)
-    return ((x >> const(s.attr - 1, x.type)) + one) >> one
-
-
-def _wide_scalar(node: Expr) -> Expr | None:
-    """The scalar product in 64 bits, rounded and shifted there; it fits i32 by the contract."""
-    if node.type.lanes != 1:
-        return None
-    a, m, s = node.args
-    if not s.is_const:
-        return None
-    product = Expr("cast", i64, (a,)) * Expr("cast", i64, (m,))
-    rounded = product + const(1 << (int(s.attr) - 1), i64) if s.attr else product
-    return Expr("cast", i32, (rounded >> const(s.attr, i64),))
-
-
-EXPANSIONS = (
-    Expansion("rounding_mul_shr", _requantize, early=True),
-    Expansion("rounding_mul_shr", _left_first, early=True),
-    Expansion("rounding_shr", _shift_first, early=True),
-    Expansion("rounding_mul_shr", _wide_scalar),
-    Expansion("rounding_shr", _round_alone),
-)

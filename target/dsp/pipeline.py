@@ -17,6 +17,7 @@ from ...tir.passes.vectorize import vectorize_loops
 from ...tir.stmt import Block, PrimFunc, walk_stmt
 from ..build import Builder
 from ..program import Program
+from ..record import Record
 from .machine import Machine
 from .rows import roles, selector
 
@@ -46,6 +47,18 @@ def lower(func: PrimFunc, dump: Dump | None = None) -> PrimFunc:
     return func
 
 
-def build(func: PrimFunc, machine: Machine, dump: Dump | None = None) -> Program:
-    """The selected program of a scheduled kernel; SelectError where the machine has no way."""
-    return Builder(selector(machine.version), roles(machine.version)).build(lower(func, dump))
+def build(
+    func: PrimFunc,
+    machine: Machine,
+    dump: Dump | None = None,
+    *,
+    record: Record | None = None,
+    forbidden: frozenset[str] = frozenset(),
+) -> Program:
+    """The selected program of a scheduled kernel; SelectError where the machine has no way.
+
+    ``record`` takes what selection did and why; ``forbidden`` rows are not matched."""
+    select = selector(machine.version, forbidden)
+    if record is not None:
+        select = select.recording(record)
+    return Builder(select, roles(machine.version)).build(lower(func, dump))

@@ -6,9 +6,10 @@ from functools import cache
 
 from ...tir.types import Type
 from ..errors import SelectError
+from ..expansions import EXPANSIONS
 from ..instruction import Instruction, Register
 from ..legalize import size_of
-from ..select import EXPANSIONS, Selector
+from ..select import Selector
 from .instructions import instructions
 from .scalar import INSTRUCTIONS as SCALAR
 from .wide import INSTRUCTIONS as WIDE
@@ -32,10 +33,15 @@ def rows(version: int) -> dict[str, Instruction]:
 
 
 @cache
-def selector(version: int) -> Selector:
-    """The selector over the rows of hardware ``version``."""
+def selector(version: int, forbidden: frozenset[str] = frozenset()) -> Selector:
+    """The selector over the rows of hardware ``version``, without those that are forbidden."""
     table = rows(version)
-    return Selector([r for r in table.values() if not _costly(r, table, version)], EXPANSIONS)
+    refused = {name: _PIPES for name, row in table.items() if _costly(row, table, version)}
+    refused |= dict.fromkeys(forbidden, "forbidden: it must not be used here")
+    return Selector(table.values(), EXPANSIONS, refused)
+
+
+_PIPES = "pipes: product and sum apart take as many pipes and leave a multiplier free"
 
 
 def _costly(row: Instruction, table: dict[str, Instruction], version: int) -> bool:

@@ -10,7 +10,7 @@ becomes
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ..bounds import Interval, Ranges
 from ..expr import Expr
@@ -20,15 +20,26 @@ from ..stmt import Block, For, PrimFunc, Stmt, Store, transform_stmt, walk_stmt
 from .simplify import Simplifier
 
 
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A store before lifting, its value after it, and the attempts between, in order. What
+    several stores share is tried at the first."""
+
+    store: Store
+    value: Expr
+    attempts: tuple[Attempt, ...]
+
+
 def lift(
     func: PrimFunc,
     *,
     budget: Budget | None = None,
     forbidden: Iterable[str] = (),
-    trace: list[Attempt] | None = None,
+    sites: list[Site] | None = None,
 ) -> PrimFunc:
-    """``func`` with every stored value lifted; ``trace`` takes all attempts with their reasons."""
+    """``func`` with every stored value lifted; ``sites`` takes all attempts with their reasons."""
     ranges = axis_ranges(func.body)
+    trace: list[Attempt] | None = None if sites is None else []
     rewriter = Rewriter(lifting_rules(), ranges, budget=budget, forbidden=forbidden, trace=trace)
     simple = Simplifier(ranges)
 
@@ -36,6 +47,9 @@ def lift(
         if not isinstance(stmt, Store):
             return None
         value = lifted(stmt.value, rewriter, simple)
+        if sites is not None and trace is not None:
+            sites.append(Site(stmt, value, tuple(trace)))
+            trace.clear()
         return None if value is stmt.value else replace(stmt, value=value)
 
     return func.with_body(transform_stmt(func.body, change))

@@ -28,6 +28,7 @@ class Budget:
     left: int | None = None
 
     def take(self) -> bool:
+        """Whether one more may happen, which it then does."""
         if self.left is None:
             return True
         self.left -= 1
@@ -113,21 +114,30 @@ class Rewriter:
     def _step(self, node: Expr) -> Expr | None:
         for rule in self.rules.at(node):
             if rule.name in self.forbidden:
+                self._forbade(rule, node)
                 continue
             fresh = self._applied(rule, node)
+            stopped = fresh is not None and not self.budget.take()
             if self.trace is not None:
-                self.trace.append(self._attempt(rule, node, fresh))
-            if fresh is not None and self.budget.take():
+                self.trace.append(self._attempt(rule, node, fresh, stopped))
+            if fresh is not None and not stopped:
                 self.counts[rule.name] += 1
                 return fresh
         return None
+
+    def _forbade(self, rule: Rule | Law, node: Expr) -> None:
+        """Notes a rule that would have applied."""
+        if self.trace is not None and self._applied(rule, node) is not None:
+            self.trace.append(Attempt(rule.name, node, None, "forbidden: it must not be used here"))
 
     def _applied(self, rule: Rule | Law, node: Expr) -> Expr | None:
         if isinstance(rule, Law):
             return rule.apply(node, self.ranges)
         return apply(rule, node, self.bounds)
 
-    def _attempt(self, rule: Rule | Law, node: Expr, fresh: Expr | None) -> Attempt:
+    def _attempt(self, rule: Rule | Law, node: Expr, fresh: Expr | None, stopped: bool) -> Attempt:
+        if stopped:
+            return Attempt(rule.name, node, None, "limit: no more rewrites may happen")
         if fresh is not None:
             return Attempt(rule.name, node, fresh)
         if isinstance(rule, Law):
@@ -143,12 +153,15 @@ def explain(rules: Iterable[Rule | Law], root: Expr, ranges: Ranges | None = Non
 
 
 def bad_rewrite(apply_with: Callable[[Budget], bool], most: int = 1 << 20) -> int | None:
-    """The number of the first rewrite that spoils the result, by bisection.
+    """The number of the first rewrite that spoils the result, by bisection; None if none does,
+    and 0 if the result is wrong without any.
 
     ``apply_with(budget)`` rewrites under a budget and says whether the result is still right.
     """
     if apply_with(Budget(most)):
         return None
+    if not apply_with(Budget(0)):
+        return 0
     low, high = 0, most
     while high - low > 1:
         middle = (low + high) // 2

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..expr import walk
+from ..expr import free_vars, walk
 from ..ops import OPS, Value
 from ..types import Type, boolean, i8, i16, i32, u8, u16, u32, vector
-from .rule import Rule
+from .rule import MOVES, Rule, Wild
 
 FILE = Path(__file__).parent / "proofs.json"
 VERSION = 1  # of the prover: raised when it asks for more
@@ -54,6 +54,33 @@ def record(rule: Rule) -> str:
     kinds = sorted({f"{n}: {n.type}" for side in sides for n in walk(side) if n.op == "var"})
     parts = [str(VERSION), str(rule), *kinds, *map(fingerprint, used)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def moves_lanes(rule: Rule) -> bool:
+    """Whether a side moves lanes: then two widths are proven."""
+    return any(node.op in MOVES for side in (rule.before, rule.after) for node in walk(side))
+
+
+def few_values(rule: Rule) -> bool:
+    """Whether all values of the wildcards can be tried: no number is free, and 16 bits are all."""
+    wilds = free_vars(rule.before)
+    bits = sum(node.type.bits * node.type.lanes for node in wilds)
+    if rule.when is not None or bits > 16 or any(w.type.lanes > 1 for w in wilds):
+        return False
+    return not any(isinstance(w.attr, Wild) and w.attr.constant for w in wilds)
+
+
+def how_proven(rule: Rule) -> str:
+    """What the prover did for this rule, in words."""
+    what = "z3, bit-vectors, all values"
+    if rule.when is not None:
+        what += " under the condition"
+    if moves_lanes(rule):
+        what += ", at two widths"
+    if few_values(rule):
+        bits = sum(node.type.bits for node in free_vars(rule.before))
+        what += f"; all {1 << bits:,} values run"
+    return what
 
 
 # Fingerprints of operators ------------------------------------------------------------------

@@ -21,7 +21,7 @@ from ..expr import Expr, free_vars, walk
 from . import proofs
 from .match import scaled
 from .rule import End, Rule, Wild
-from .smt import MOVES, Lanes, Products, meaning, resized
+from .smt import Lanes, Products, meaning, resized
 
 SECONDS = 60  # that one rule may take
 
@@ -32,21 +32,16 @@ class Refuted(Exception):
 
 def prove(rule: Rule) -> None:
     """Refuted unless both sides are equal wherever the condition holds."""
-    sides = (rule.before, rule.after)
-    moves = any(node.op in MOVES for side in sides for node in walk(side))
-    for scale in (1, 2) if moves else (1,):
+    for scale in (1, 2) if proofs.moves_lanes(rule) else (1,):
         _prove_at(rule, scale)
     _try_all(rule)
 
 
 def _try_all(rule: Rule) -> None:
     """Compares both sides on all values, where these are few and no number is free."""
+    if not proofs.few_values(rule):
+        return
     wilds = sorted(free_vars(rule.before), key=lambda node: str(node.attr))
-    bits = sum(node.type.bits * node.type.lanes for node in wilds)
-    if rule.when is not None or bits > 16 or any(w.type.lanes > 1 for w in wilds):
-        return
-    if any(isinstance(w.attr, Wild) and w.attr.constant for w in wilds):
-        return
     grid = np.meshgrid(*[np.arange(w.type.low, w.type.high + 1) for w in wilds], indexing="ij")
     env = {
         wild.attr: values.reshape(-1, 1).astype(wild.type.numpy)

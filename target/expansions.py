@@ -1,0 +1,94 @@
+"""Operators that no row computes, in steps that HVX has: selection falls back to them.
+
+rounding_shr(x, 9) of i32, which narrowing shifts do not reach    ->    rounding_shr(x >> 1, 8)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..tir.expr import Expr, const, make
+from ..tir.types import i32, i64
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """A node of the integer contract written in smaller steps: ``rewrite`` gives None if it does
+    not apply. Which steps are equal, and why, stands at each function."""
+
+    op: str
+    rewrite: Callable[[Expr], Expr | None]
+    early: bool = False  # before its users are known: they may combine with the last step
+
+    @property
+    def name(self) -> str:
+        return self.rewrite.__name__.lstrip("_")
+
+
+def _requantize(node: Expr) -> Expr | None:
+    """rounding_mul_shr(a, m, s) with s > 31: floors compose, so the product may first be shifted
+    by 31: floor((a*m + 2**(s-1)) / 2**s) = rounding_shr(floor(a*m / 2**31), s - 31). The product
+    shifted by 31 is vmpye (low half of m, shifted by 16) then vmpyo (high half, by 15 more)."""
+    a, m, s = node.args
+    if not s.is_const or node.type.lanes == 1 or s.attr < 31 or node.type.bits != 32:
+        return None
+    low = Expr("call", node.type, (a, m), "vmpyewuh")
+    if s.attr == 31:
+        return Expr("call", node.type, (low, a, m), "vmpyowh_rnd_sacc")
+    high = Expr("call", node.type, (low, a, m), "vmpyowh_sacc")
+    return make("rounding_shr", high, const(s.attr - 31, s.type))
+
+
+def _left_first(node: Expr) -> Expr | None:
+    """With s < 31 the accumulator goes left first (its proven range leaves room for it)."""
+    a, m, s = node.args
+    if not s.is_const or node.type.lanes == 1 or s.attr >= 31:
+        return None
+    by = 31 - int(s.attr)
+    return make("rounding_mul_shr", a << const(by, a.type), m, const(31, s.type))
+
+
+def _shift_first(node: Expr) -> Expr | None:
+    """rounding_shr(x, s) = rounding_shr(x >> t, s - t): floors compose. Narrowing shifts count to
+    one less than the narrow lane's bits."""
+    x, s = node.args
+    most = node.type.bits // 2 - 1
+    if not s.is_const or node.type.lanes == 1 or s.attr <= most:
+        return None
+    return make("rounding_shr", x >> const(s.attr - most, x.type), const(most, s.type))
+
+
+def _round_alone(node: Expr) -> Expr | None:
+    """rounding_shr(x, s) = (floor(x / 2**(s-1)) + 1) >> 1, and of s = 1, where the sum could wrap,
+    (x >> 1) + (x & 1)."""
+    x, s = node.args
+    if not s.is_const:
+        return None
+    if s.attr == 0:
+        return x
+    one = const(1, x.type)
+    if s.attr == 1:
+        return (x >> one) + (x & one)
+    return ((x >> const(s.attr - 1, x.type)) + one) >> one
+
+
+def _wide_scalar(node: Expr) -> Expr | None:
+    """The scalar product in 64 bits, rounded and shifted there; it fits i32 by the contract."""
+    if node.type.lanes != 1:
+        return None
+    a, m, s = node.args
+    if not s.is_const:
+        return None
+    product = Expr("cast", i64, (a,)) * Expr("cast", i64, (m,))
+    rounded = product + const(1 << (int(s.attr) - 1), i64) if s.attr else product
+    return Expr("cast", i32, (rounded >> const(s.attr, i64),))
+
+
+EXPANSIONS = (
+    Expansion("rounding_mul_shr", _requantize, early=True),
+    Expansion("rounding_mul_shr", _left_first, early=True),
+    Expansion("rounding_shr", _shift_first, early=True),
+    Expansion("rounding_mul_shr", _wide_scalar),
+    Expansion("rounding_shr", _round_alone),
+)
