@@ -128,6 +128,18 @@ def compile(
     if log is not None:
         read(Path(log))
     found = prepare(model, example_inputs, calibration, machine, observer)
+    return compile_ready(found, log, executor, workers, timeout, heard)
+
+
+def compile_ready(
+    found: Ready,
+    log: str | os.PathLike[str] | None = None,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    timeout: float = 600.0,
+    heard: Heard | None = None,
+) -> Tuned:
+    """What ``compile`` makes of a model, or of some of its kernels, once it is prepared."""
     with hired(executor, workers, timeout) as hands:
         if log is not None:
             return _replayed(found, log, "apply", hands, timeout, heard)

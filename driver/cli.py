@@ -367,6 +367,71 @@ def coverage(model: Model, json: Json = False) -> None:
     ])  # fmt: skip
 
 
+@command(
+    "\b\nExamples:\n"
+    "  dovetail explain resnet8 --kernel relu_1     # rules and instructions, and near misses\n"
+    "  dovetail explain resnet8 --rule vrmpyubv_acc # where it was used or tried, and what failed\n"
+    "  dovetail explain resnet8 --forbid vasrwhrndsat\n"
+    "  dovetail explain net.py:build --bisect"
+)
+def explain(
+    model: Saved,
+    kernel: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only kernels with this in their name.")
+    ] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Only this rule, family of rules or instruction."),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also what was tried and is of another operator or type.")
+    ] = False,
+    forbid: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Compare without this rule, family or instruction."),
+    ] = None,
+    rewrite_limit: Annotated[
+        int | None, typer.Option(metavar="N", help="Compare with N rewrites of each kernel.")
+    ] = None,
+    bisect: Annotated[
+        bool, typer.Option("--bisect", help="Find the first rewrite that spoils the bytes.")
+    ] = False,
+    log: LogIn = None,
+    target: Target = "dsp",
+    calibration: Batches = None,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Show by which rules and instructions the kernels became code, and why by no others."""
+    from .explain import command
+
+    question = command.Question(
+        kernel, rule, everything, tuple(forbid or ()), rewrite_limit, bisect, json
+    )
+    source = functools.partial(_source, model, calibration)
+    if not command.answer(question, model, source, log, target, workers):
+        raise typer.Exit(1)
+
+
+@command("Example: dovetail rules clamp_then_cast")
+def rules(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A rule or a family of rules.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the proven rules of lifting; of one, also its algebra, condition and proof."""
+    from .explain import rules as found
+
+    entries = found.entries(name)
+    if json:
+        show.print_json({"rules": entries})
+    elif name is None:
+        found.table(entries)
+    else:
+        found.details(entries)
+
+
 @command("Example: dovetail instructions --version 66")
 def instructions(
     version: Annotated[int, typer.Option(help="Of the instruction set.")] = 66,

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -59,6 +60,21 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Cell]], title: str = "") 
             for text, width, side in zip(line, widths, right, strict=True)
         )
         print("  ".join(spaced).rstrip())
+
+
+def lines(found: Iterable[tuple[Callable[[int], str], str]]) -> None:
+    """Lines that wrap themselves to a width, each with its style, which terminals show."""
+    width = min(get_terminal_size((100, 24)).columns, 120)
+    if not sys.stdout.isatty():
+        for wrapped, _ in found:
+            print(wrapped(width))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for wrapped, style in found:
+        console.print(Text(wrapped(width), style))
 
 
 def _rich(

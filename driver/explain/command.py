@@ -1,0 +1,141 @@
+"""The body of ``dovetail explain``: the dump, the comparison under limits, the bisection.
+
+answer(Question(kernel="relu_1"), "resnet8", source, None, "dsp", None)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import show
+from ..api import compile_ready, load
+from ..errors import InputError
+from ..prepare import prepare
+from ..source import SAVED, Source
+from ..target import parse
+from ..tuned import Tuned
+from .bisect import bisect
+from .found import Compared, Explained, compared, explained, narrow, narrowed, total, under
+from .text import Wanted, kernel_lines
+from .variant import Limits, limits, row_named, rules_named
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the options of the command ask for."""
+
+    kernel: str | None = None
+    rule: str | None = None
+    everything: bool = False
+    forbidden: tuple[str, ...] = ()
+    rewrites: int | None = None
+    bisect: bool = False
+    json: bool = False
+
+
+def answer(
+    question: Question,
+    model: str,
+    source: Callable[[], Source],
+    log: Path | None,
+    target: str,
+    workers: int | None,
+) -> bool:
+    """Prints the answer; False where bytes are wrong."""
+    tuned = _saved(model, log, question.kernel) if model.endswith(SAVED) else None
+    version = (parse(target) if tuned is None else tuned.ready.machine).version
+    bounds = limits(question.forbidden, question.rewrites, version)
+    shown = _wanted(question, version)
+    if tuned is None:
+        tuned = _compiled(source(), log, target, question.kernel, workers)
+    if question.bisect:
+        return search(tuned, bounds, question.json)
+    if not bounds:
+        dump([explained(task, tuned) for task in tuned.ready.tasks], tuned, shown, question.json)
+        return True
+    rows = compared(tuned, bounds)
+    if (question.kernel or question.rule) and not question.json:
+        dump([under(row, tuned) for row in rows if row.outcome.cycles], tuned, shown, False)
+    return compare(rows, tuned, bounds, question.json)
+
+
+def _wanted(question: Question, version: int) -> Wanted:
+    name = question.rule
+    if name is None:
+        return Wanted(question.everything)
+    names = rules_named(name) or {row_named(name, version, "rule")}
+    return Wanted(question.everything, frozenset(names))
+
+
+def _compiled(
+    source: Source, log: Path | None, target: str, kernel: str | None, workers: int | None
+) -> Tuned:
+    """The model at its points; without a log, only the kernels that were asked for."""
+    with show.watching("kernels") as watcher:
+        found = prepare(source.model, source.inputs, source.calibration, parse(target))
+        some = narrowed(found, kernel)  # refuses an unknown name before anything is compiled
+        ready = some if log is None else found
+        tuned = compile_ready(ready, log, workers=workers, heard=watcher.heard)
+    return narrow(tuned, kernel)
+
+
+def _saved(path: str, log: Path | None, kernel: str | None) -> Tuned:
+    if log is not None:
+        raise InputError("log: a saved model has its points already, but --log was given")
+    return narrow(load(path), kernel)
+
+
+def dump(found: list[Explained], tuned: Tuned, shown: Wanted, json: bool) -> None:
+    """Each kernel: what lifting and selection did, and why not otherwise."""
+    if json:
+        kernels = [kernel.as_dict(shown.all) for kernel in found]
+        show.print_json({"target": tuned.target, "kernels": kernels})
+        return
+    for kernel in found:
+        show.lines((line.wrapped, line.style) for line in kernel_lines(kernel, shown))
+
+
+def compare(rows: list[Compared], tuned: Tuned, bounds: Limits, json: bool) -> bool:
+    """Cycles and bytes with and without; whether all bytes are right."""
+    exact = all(row.outcome.exact for row in rows if row.outcome.cycles is not None)
+    before, after = total(rows)
+    if json:
+        show.print_json({
+            "target": tuned.target, "limits": str(bounds), "cycles": before,
+            "limited_cycles": after, "exact": exact, "kernels": [row.as_dict() for row in rows],
+        })  # fmt: skip
+        return exact
+    show.table(
+        ("kernel", "times", "cycles", "limited", "change", "bytes", "note"),
+        [_row(row) for row in rows], str(bounds),
+    )  # fmt: skip
+    less = "no code for all kernels" if after is None else f"{after:,} cycles"
+    print(f"\n{before:,} cycles on {tuned.target}; {bounds}: {less}")
+    return exact
+
+
+def _row(row: Compared) -> tuple[str | int, ...]:
+    cycles, found = row.cycles, row.outcome
+    if found.cycles is None:
+        return row.task.name, row.task.weight, cycles, "", "", "", row.note
+    change = f"{100 * (found.cycles - cycles) / cycles:+.1f} %"
+    same = "equal" if found.exact else "DIFFER"
+    return row.task.name, row.task.weight, cycles, f"{found.cycles:,}", change, same, row.note
+
+
+def search(tuned: Tuned, bounds: Limits, json: bool) -> bool:
+    """The first bad rewrite of each kernel; whether there is none."""
+    found = [bisect(task, tuned.choices[task.key].point, bounds) for task in tuned.ready.tasks]
+    good = all(verdict.first is None for verdict in found)
+    if json:
+        kernels: list[dict[str, Any]] = [verdict.as_dict() for verdict in found]
+        show.print_json({"target": tuned.target, "exact": good, "kernels": kernels})
+        return good
+    for verdict in found:
+        print(verdict.text)
+        if verdict.rewrite is not None:
+            print(f"  {verdict.rewrite}")
+    return good

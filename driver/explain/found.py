@@ -1,0 +1,145 @@
+"""What there is to say about the kernels of a compiled model: how they were made, or under limits.
+
+found = explained(task, tuned)
+found.sites, found.sections                  # what lifting and selection did, by the compiler
+compared(tuned, Limits(rules=...))           # cycles and bytes without some of it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...schedule.knobs import Point
+from ...tir.passes.lift import Site
+from ...tir.rewrite.engine import Attempt
+from ...tir.script.show import show_expr
+from ..errors import InputError
+from ..prepare import Ready
+from ..task import KernelTask
+from ..tuned import Tuned
+from .code import Section, sections
+from .variant import Limits, Outcome, Variant, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """One distinct kernel at its point; ``names`` are those of all kernels that are equal to it."""
+
+    task: KernelTask
+    names: tuple[str, ...]
+    template: str
+    point: Point
+    cycles: int
+    sites: list[Site]
+    sections: list[Section]
+
+    def as_dict(self, all_rows: bool) -> dict[str, Any]:
+        return {
+            "name": self.task.name, "names": list(self.names), "kind": self.task.kind,
+            "template": self.template, "point": dict(self.point), "cycles": self.cycles,
+            "lifting": [_site_dict(site, all_rows) for site in self.sites],
+            "combining": [section.as_dict(all_rows) for section in self.sections],
+        }  # fmt: skip
+
+
+def _site_dict(site: Site, all_rules: bool) -> dict[str, Any]:
+    attempts = [a for a in site.attempts if all_rules or a.result is not None]
+    return {
+        "buffer": site.store.buffer.name, "before": show_expr(site.store.value),
+        "after": show_expr(site.value), "attempts": [_attempt_dict(a) for a in attempts],
+    }  # fmt: skip
+
+
+def _attempt_dict(attempt: Attempt) -> dict[str, Any]:
+    after = None if attempt.result is None else show_expr(attempt.result)
+    return {"rule": attempt.rule, "before": show_expr(attempt.site), "after": after,
+            "reason": attempt.reason}  # fmt: skip
+
+
+def explained(task: KernelTask, tuned: Tuned) -> Explained:
+    """A kernel of a compiled model, compiled once more with a record."""
+    return _explained(Variant.of(task, Limits()), tuned.choices[task.key].point, tuned)
+
+
+def under(row: Compared, tuned: Tuned) -> Explained:
+    """The same under the limits of a comparison."""
+    return _explained(row.variant, row.outcome.point, tuned)
+
+
+def _explained(variant: Variant, point: Point, tuned: Tuned) -> Explained:
+    cycles = variant.compiled(point).cost.cycles
+    names = tuple(other.name for other in tuned.ready.kernels if other.key == variant.key)
+    found = sections(variant.record, variant.machine.version)
+    return Explained(variant, names, variant.template.name, point, cycles, variant.sites, found)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A kernel with and without limits."""
+
+    task: KernelTask
+    cycles: int
+    variant: Variant
+    outcome: Outcome
+
+    def as_dict(self) -> dict[str, Any]:
+        found = self.outcome
+        return {
+            "name": self.task.name, "cycles": self.cycles, "limited_cycles": found.cycles,
+            "exact": found.exact, "moved": found.moved, "point": dict(found.point),
+            "message": found.message,
+        }  # fmt: skip
+
+    @property
+    def note(self) -> str:
+        """What a person should know besides the numbers."""
+        found = self.outcome
+        if found.cycles is None:
+            return f"no code: {found.message}"
+        if not found.exact:
+            return found.message
+        return "at another point: lifting leaves a kernel of another space" if found.moved else ""
+
+
+def compared(tuned: Tuned, limits: Limits) -> list[Compared]:
+    """Each distinct kernel's cycles as it is and under ``limits``, its bytes checked."""
+    found = []
+    for task in tuned.ready.tasks:
+        choice = tuned.choices[task.key]
+        variant = Variant.of(task, limits)
+        found.append(Compared(task, choice.cost.cycles, variant, variant.outcome(choice.point)))
+    return found
+
+
+def narrowed(found: Ready, kernel: str | None) -> Ready:
+    """The model with only those kernels whose name has ``kernel`` in it."""
+    if kernel is None:
+        return found
+    exact = [task for task in found.kernels if task.name == kernel]
+    some = exact or [task for task in found.kernels if kernel in task.name]
+    if not some:
+        names = [task.name for task in found.kernels]
+        raise InputError(
+            f"kernel: must be a part of the name of one of {', '.join(names)}, "
+            f"but got {kernel!r}{nearest(kernel, names)}"
+        )
+    keys = {task.key for task in some}
+    tasks = [task for task in found.tasks if task.key in keys]
+    return Ready(found.graph, found.machine, found.plan, some, tasks)
+
+
+def narrow(tuned: Tuned, kernel: str | None) -> Tuned:
+    """A compiled model, of which only these kernels are asked about."""
+    return Tuned(narrowed(tuned.ready, kernel), tuned.choices, tuned.defaults)
+
+
+def total(rows: Sequence[Compared]) -> tuple[int, int | None]:
+    """Cycles of the whole model with and without limits; None where a kernel has no code."""
+    before = sum(row.cycles * row.task.weight for row in rows)
+    cycles = [row.outcome.cycles for row in rows]
+    if any(number is None for number in cycles):
+        return before, None
+    pairs = zip(rows, cycles, strict=True)
+    return before, sum((number or 0) * row.task.weight for row, number in pairs)
