@@ -35,6 +35,9 @@ CHECKS = ("aten._assert", "aten.sym_constrain_range")
 PUBLIC_NAMES = {"_native_batch_norm_legit_no_training": "batch_norm", "_softmax": "softmax"}
 
 
+INPUT = "input"  # stands for the operator where an input is not supported
+
+
 @dataclass(frozen=True, slots=True)
 class Met:
     """An ATen call that was met, and, where only this use of it is unsupported, the reason."""
@@ -55,6 +58,10 @@ def import_model(model: object, inputs: object = None) -> Graph:
     Raises UnsupportedModel.
     """
     graph, calls = lower(model, inputs)
+    if others := [met.reason for met in calls if met.operator == INPUT]:
+        raise UnsupportedModel(
+            f"import_model: every input must be a float32 tensor, but {others[0]}"
+        )
     if refused := [met for met in calls if not met.supported]:
         raise UnsupportedModel(sentence(refused))
     fold(graph)
@@ -78,8 +85,7 @@ def lower(model: object, inputs: object = None) -> tuple[Graph, list[Met]]:
     program = decompose(export(model, inputs))
     builder = Builder(type(model).__name__)
     values: dict[FxNode, Value] = {}
-    _enter_placeholders(builder, program, values)
-    calls = []
+    calls = _enter_placeholders(builder, program, values)
     for node in program.graph.nodes:
         if node.op == "call_function":
             values[node], met = _lower_call(builder, node, values)
@@ -90,17 +96,33 @@ def lower(model: object, inputs: object = None) -> tuple[Graph, list[Met]]:
 
 def _enter_placeholders(
     builder: Builder, program: ExportedProgram, values: dict[FxNode, Value]
-) -> None:
+) -> list[Met]:
+    """Inputs and constants; gives the inputs that are no float32 tensors."""
     from torch.export.graph_signature import InputKind
 
+    others = []
     nodes = [node for node in program.graph.nodes if node.op == "placeholder"]
     for node, spec in zip(nodes, program.graph_signature.input_specs, strict=True):
-        if spec.kind is InputKind.USER_INPUT:
+        if spec.kind is InputKind.USER_INPUT and (kind := _other_kind(node)):
+            values[node] = _stand_in(builder, node)
+            others.append(Met(INPUT, "", False, f"{node.name} is {kind}"))
+        elif spec.kind is InputKind.USER_INPUT:
             values[node] = _enter_input(builder, node)
         elif spec.target in program.state_dict:
             values[node] = _known(builder, program.state_dict[spec.target], spec.target, node)
         else:
             values[node] = _known(builder, program.constants[spec.target], spec.target, node)
+    return others
+
+
+def _other_kind(node: FxNode) -> str:
+    """What an input is that is no float32 tensor."""
+    import torch
+
+    example = node.meta.get("val")
+    if not isinstance(example, torch.Tensor):
+        return type(example).__name__
+    return "" if example.dtype == torch.float32 else str(example.dtype)
 
 
 def _known(builder: Builder, tensor: Tensor, name: str, node: FxNode) -> Value:
@@ -110,16 +132,8 @@ def _known(builder: Builder, tensor: Tensor, name: str, node: FxNode) -> Value:
 
 
 def _enter_input(builder: Builder, node: FxNode) -> Value:
-    import torch
-
-    example = node.meta.get("val")
-    if not isinstance(example, torch.Tensor) or example.dtype != torch.float32:
-        kind = example.dtype if isinstance(example, torch.Tensor) else type(example).__name__
-        raise UnsupportedModel(
-            f"import_model: every input must be a float32 tensor, but {node.name} is {kind}"
-        )
     try:
-        builder.graph.types[node.name] = TensorType(_extents(example))
+        builder.graph.types[node.name] = TensorType(_extents(node.meta["val"]))
     except Unsupported as refusal:
         raise UnsupportedModel(
             f"import_model: shapes must be static and not empty, but {node.name} has {refusal}"

@@ -445,3 +445,14 @@ class Mixed(nn.Module):
 
 def test_a_model_of_many_parts() -> None:
     same(vary(Mixed()), noise(3, 3, 37, 53))
+
+
+def test_coverage_names_inputs_and_operators_at_once() -> None:
+    rows = coverage(
+        nn.Sequential(nn.Embedding(4, 3), nn.ReLU()), (torch.zeros(2, dtype=torch.int64),)
+    )
+    assert [(row.operator, row.supported, row.reason) for row in rows] == [
+        ("aten.embedding", False, ""),
+        ("input", False, "input is torch.int64"),
+        ("aten.relu", True, ""),
+    ]
