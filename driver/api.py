@@ -78,7 +78,7 @@ def tune(
     timeout: float = 120.0,
     callbacks: Sequence[Callback] = (),
     search: str = "evolution",
-    warm: Sequence[str | Path] = (),
+    warm: str | Path | Sequence[str | Path] = (),
     observer: str = "minmax",
     heard: Heard | None = None,
     report: Search | None = None,
@@ -95,6 +95,7 @@ def tune(
     path = _writable(log)
     found = prepare(model, example_inputs, calibration, machine, observer)
     report = report if report is not None else Search()
+    warm = [warm] if isinstance(warm, str | Path) else warm
     with hired(executor, workers, timeout) as hands:
         defaults = _defaults(found, hands, timeout, heard)
         begin = perf_counter()
@@ -266,6 +267,8 @@ def _writable(log: str | os.PathLike[str] | None) -> Path | None:
     """The log's path, after a look that it can be written; nothing is created."""
     if log is None:
         return None
+    if not isinstance(log, str | os.PathLike):
+        raise InputError(f"tune: log must be the path of a file, but got {log!r}")
     path = Path(log)
     if path.exists():
         mode = "r+b"
