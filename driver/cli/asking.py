@@ -1,0 +1,129 @@
+"""Commands that answer questions: coverage, explain, rules, instructions, zoo."""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated
+
+import typer
+
+from .. import show
+from .models import source_of
+from .options import Batches, Json, LogIn, Model, Saved, Target, Workers, command, zoo_app
+
+
+@command("Example: dovetail coverage net.pt2 --json")
+def coverage(model: Model, json: Json = False) -> None:
+    """List every operator of a model, the unsupported ones first, with their source lines."""
+    from ...graph.coverage import coverage as rows_of
+
+    source = source_of(model, None)
+    rows = rows_of(source.model, source.inputs)
+    if json:
+        listed = [
+            {"operator": row.operator, "count": row.count, "supported": row.supported,
+             "source": row.source, "reason": row.reason} for row in rows
+        ]  # fmt: skip
+        supported = all(row.supported for row in rows)
+        show.print_json({"model": model, "supported": supported, "operators": listed})
+        return
+    show.table(("operator", "count", "supported", "source", "reason"), [
+        (row.operator, row.count, "yes" if row.supported else "no", row.source, row.reason)
+        for row in rows
+    ])  # fmt: skip
+
+
+@command(
+    "\b\nExamples:\n"
+    "  dovetail explain resnet8 --kernel relu_1     # rules and instructions, and near misses\n"
+    "  dovetail explain resnet8 --rule vrmpyubv_acc # where it was used or tried, and what failed\n"
+    "  dovetail explain resnet8 --forbid vasrwhrndsat\n"
+    "  dovetail explain net.py:build --bisect"
+)
+def explain(
+    model: Saved,
+    kernel: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only kernels with this in their name.")
+    ] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Only this rule, family of rules or instruction."),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also what was tried and is of another operator or type.")
+    ] = False,
+    forbid: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Compare without this rule, family or instruction."),
+    ] = None,
+    rewrite_limit: Annotated[
+        int | None, typer.Option(metavar="N", help="Compare with N rewrites of each kernel.")
+    ] = None,
+    bisect: Annotated[
+        bool, typer.Option("--bisect", help="Find the first rewrite that spoils the bytes.")
+    ] = False,
+    log: LogIn = None,
+    target: Target = "dsp",
+    calibration: Batches = None,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Show by which rules and instructions the kernels became code, and why by no others."""
+    from ..explain import command
+
+    question = command.Question(
+        kernel, rule, everything, tuple(forbid or ()), rewrite_limit, bisect, json
+    )
+    source = functools.partial(source_of, model, calibration)
+    if not command.answer(question, model, source, log, target, workers):
+        raise typer.Exit(1)
+
+
+@command("Example: dovetail rules clamp_then_cast")
+def rules(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A rule or a family of rules.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the proven rules of lifting; of one, also its algebra, condition and proof."""
+    from ..explain import rules as found
+
+    entries = found.entries(name)
+    if json:
+        show.print_json({"rules": entries})
+    elif name is None:
+        found.table(entries)
+    else:
+        found.details(entries)
+
+
+@command("Example: dovetail instructions --version 66")
+def instructions(
+    version: Annotated[int, typer.Option(help="Of the instruction set.")] = 66,
+    json: Json = False,
+) -> None:
+    """List the machine's vector instructions: name, resource class, assembly, meaning."""
+    from ...target.dsp.instructions import instructions as table
+    from ...target.dsp.machine import dsp
+
+    dsp(version=version)  # refuses a version that no machine has
+    rows = [
+        {"name": row.name, "hvx": row.hvx, "unit": row.unit_at(version), "asm": row.asm,
+         "meaning": row.doc} for row in table(version).values()
+    ]  # fmt: skip
+    if json:
+        show.print_json({"version": version, "instructions": rows})
+        return
+    show.table(tuple(rows[0]), [tuple(row.values()) for row in rows], f"v{version}")
+
+
+@zoo_app.command("list", epilog="Example: dovetail zoo list")
+def zoo_list(json: Json = False) -> None:
+    """The names of the zoo's models."""
+    from .. import zoo
+
+    if json:
+        show.print_json({"models": zoo.names()})
+        return
+    print("\n".join(zoo.names()))

@@ -1,0 +1,123 @@
+"""Commands that compile a model, run it, and show where its cycles go: compile, run, profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .. import show
+from .models import check_output, compiled, saved_or_compiled, source_of, summary
+from .options import Batches, Json, LogIn, Model, Output, Saved, Target, Workers, command
+
+if TYPE_CHECKING:
+    from ..tuned import Row, Tuned
+
+
+@command("Example: dovetail compile resnet18 --log run.jsonl --output resnet18.dovetail")
+def compile(
+    model: Model,
+    log: LogIn = None,
+    target: Target = "dsp",
+    calibration: Batches = None,
+    workers: Workers = None,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Compile a model without a search: at its default schedules, or at the best of a log."""
+    check_output(output)
+    tuned = compiled(source_of(model, calibration), log, target, workers)
+    if output:
+        tuned.save(output)
+    if json:
+        show.print_json(summary(model, tuned))
+        return
+    show.kernel_table(tuned.kernels)
+    _memory(tuned)
+
+
+@command("Example: dovetail run digits --log run.jsonl")
+def run(
+    model: Saved,
+    log: LogIn = None,
+    target: Target = "dsp",
+    calibration: Batches = None,
+    workers: Workers = None,
+    inputs: Annotated[
+        Path | None, typer.Option("--input", help="A .npy, or a .npz with an array an input.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the outputs to this .npz.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run a model's code on its example inputs and hold the bytes to the exact evaluation."""
+    from ..running import run_model
+
+    tuned, examples = saved_or_compiled(model, log, target, calibration, workers)
+    found = run_model(tuned, inputs if inputs is not None else examples, output)
+    if json:
+        show.print_json({"model": model, "target": tuned.target, "cycles": tuned.cycles, **found})
+        return
+    for row in found["outputs"]:
+        print(f"{row['name']}: shape {tuple(row['shape'])}, {row['head']}")
+    same = "the same bytes as" if found["exact"] else "OTHER BYTES than"
+    print(
+        f"{same} the exact evaluation; {tuned.cycles:,} cycles on {tuned.target}, "
+        f"{found['seconds'] * 1000:.1f} ms on this host"
+    )
+
+
+@command("Example: dovetail profile digits --packets --kernel relu")
+def profile(
+    model: Saved,
+    log: LogIn = None,
+    target: Target = "dsp",
+    calibration: Batches = None,
+    workers: Workers = None,
+    packets: Annotated[bool, typer.Option("--packets", help="Print the packed code.")] = False,
+    kernel: Annotated[str | None, typer.Option(help="This kernel only.")] = None,
+    json: Json = False,
+) -> None:
+    """Show where each kernel's cycles go: packets, stalls by cause, transfers, slots."""
+    tuned, _ = saved_or_compiled(model, log, target, calibration, workers)
+    rows = tuned.kernels if kernel is None else [_row(tuned, kernel)]
+    if json:
+        listed = [
+            row.as_dict() | ({"listing": tuned.listing(row.name)} if packets else {})
+            for row in rows
+        ]
+        show.print_json({**summary(model, tuned), "kernels": listed})
+        return
+    if packets:
+        for row in rows:
+            print(f"// {row.name}: {row.kind}, {row.cycles:,} cycles, {row.origin}")
+            print(tuned.listing(row.name))
+        return
+    _profile_table(rows)
+    _memory(tuned)
+
+
+def _row(tuned: Tuned, name: str) -> Row:
+    tuned.kernel(name)
+    return next(row for row in tuned.kernels if row.name == name)
+
+
+def _profile_table(rows: list[Row]) -> None:
+    head = ("kernel", "kind", "cycles", "bound", "packets", "stalls", "dma wait", "dma bytes",
+            "tcm", "spills", "slots", "multipliers", "dots/packet")  # fmt: skip
+    show.table(head, [
+        (row.name, row.kind, row.cycles, row.bound, row.packets,
+         sum(row.stalls.values()) - row.dma_wait, row.dma_wait, row.dma_bytes, row.tcm, row.spills,
+         row.slot_use, row.multiplier_use, row.dots_per_packet) for row in rows
+    ], "kernels")  # fmt: skip
+
+
+def _memory(tuned: Tuned) -> None:
+    found = tuned.memory
+    print(
+        f"\n{tuned.cycles:,} cycles on {tuned.target}, bound {tuned.bound:,}; "
+        f"bytes: ddr {found.ddr:,}, tcm {found.tcm:,}, weights {found.weights:,}, "
+        f"code {found.code:,}"
+    )

@@ -1,0 +1,80 @@
+"""What commands are given: a model by name, path or function, and what compiling it makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import show
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from ..source import Source
+    from ..tuned import Tuned
+
+
+def check_output(output: Path | None) -> None:
+    """InputError where a compiled model could not be saved."""
+    from ..store import require_place
+
+    if output is not None:
+        require_place(output)
+
+
+def source_of(model: str, calibration: str | None) -> Source:
+    """The model that MODEL names, with the batches that --calibration names."""
+    from dataclasses import replace
+
+    from ..source import called, find, guarded
+
+    source = find(model)
+    if calibration is None:
+        return source
+    what = f"calibration: {calibration}"
+    return replace(source, calibration=guarded(called(calibration, "calibration"), what))
+
+
+def compiled(source: Source, log: Path | None, target: str, workers: int | None) -> Tuned:
+    """The model at its defaults or at a log's best points, under a progress bar."""
+    from .. import api
+
+    with show.watching("kernels") as watcher:
+        return api.compile(
+            source.model, source.inputs, source.calibration, target, log,
+            workers=workers, heard=watcher.heard,
+        )  # fmt: skip
+
+
+def saved_or_compiled(
+    model: str, log: Path | None, target: str, calibration: str | None, workers: int | None
+) -> tuple[Tuned, object]:
+    """A saved model, or one compiled now, with its example inputs."""
+    from ..source import SAVED
+
+    if not model.endswith(SAVED):
+        source = source_of(model, calibration)
+        return compiled(source, log, target, workers), _examples(source)
+    if log is not None:
+        raise InputError("log: a saved model has its points already, but --log was given")
+    from ..api import load
+
+    return load(model), None
+
+
+def _examples(source: Source) -> object:
+    """Example inputs; a .pt2 may hold its own."""
+    from ..prepare import examples
+
+    return examples(source.model, source.inputs)
+
+
+def summary(name: str, tuned: Tuned) -> dict[str, Any]:
+    """What compile, replay and profile print as JSON."""
+    from dataclasses import asdict
+
+    rows = [row.as_dict() for row in tuned.kernels]
+    return {
+        "model": name, "target": tuned.target, "cycles": tuned.cycles,
+        "default_cycles": tuned.default_cycles, "bound": tuned.bound,
+        "memory": asdict(tuned.memory), "kernels": rows,
+    }  # fmt: skip

@@ -1,0 +1,97 @@
+"""The app of the command line, the options that commands share, and how wrong input ends."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, ParamSpec, TextIO
+
+import typer
+
+from .. import show
+from ..errors import user_errors
+
+P = ParamSpec("P")
+
+app = typer.Typer(
+    name="dovetail",
+    help="Compiles PyTorch models to int8 code for a simulated DSP, and tunes it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+zoo_app = typer.Typer(help="The models that come with dovetail.", no_args_is_help=True)
+app.add_typer(zoo_app, name="zoo")
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A zoo name, a .pt2 path, or file.py:function, whose function returns "
+        "(module, inputs_tuple) or (module, inputs_tuple, calibration).",
+    ),
+]
+Saved = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="As for tune, or a file that compile --output wrote."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Target = Annotated[
+    str, typer.Option(help="The machine: dsp, or fields that differ: 'dsp(threads=1)'.")
+]
+LogIn = Annotated[Path | None, typer.Option("--log", help="A log of tune to take points from.")]
+Batches = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration",
+        metavar="FILE.py:FUNCTION",
+        help="Its function returns an iterable of input tuples. Default: the model's own.",
+    ),
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Save the compiled model to this file.")
+]
+Workers = Annotated[
+    int | None, typer.Option(help="Worker processes; 0 works in this one. Default: one a core.")
+]
+
+
+def command(text: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """A command of the app with examples behind its help; wrong input becomes one sentence."""
+
+    def enter(run: Callable[P, None]) -> Callable[P, None]:
+        return app.command(epilog=text)(guarded(run))
+
+    return enter
+
+
+def guarded(run: Callable[P, None]) -> Callable[P, None]:
+    """``run`` with its user errors as one line and code 2, warnings as lines."""
+
+    @functools.wraps(run)
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        warnings.showwarning = _warning
+        try:
+            run(*args, **kwargs)
+        except user_errors() as error:
+            show.warn(f"error: {error}")
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            show.warn("interrupted")
+            raise typer.Exit(130) from None
+
+    return call
+
+
+def _warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    if issubclass(category, UserWarning):
+        show.warn(f"warning: {message}")

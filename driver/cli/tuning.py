@@ -1,0 +1,141 @@
+"""Commands that search, and that repeat what a search found: tune, replay."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .. import show
+from .models import check_output, source_of, summary
+from .options import Batches, Json, Model, Output, Target, Workers, command
+
+if TYPE_CHECKING:
+    from ..api import Search
+    from ..tuned import Row, Tuned
+
+
+@command("Example: dovetail tune resnet18 --trials 512 --log run.jsonl --json")
+def tune(
+    model: Model,
+    trials: Annotated[int, typer.Option(help="Trials over all kernels.")] = 256,
+    log: Annotated[
+        Path | None, typer.Option(help="The log to write; the same command resumes it.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal logs.")] = 0,
+    target: Target = "dsp",
+    calibration: Batches = None,
+    append: Annotated[bool, typer.Option(help="Start a new run in a log of other runs.")] = False,
+    search: Annotated[str, typer.Option(help="evolution, random or exhaustive.")] = "evolution",
+    workers: Workers = None,
+    timeout: Annotated[float, typer.Option(help="Seconds that a trial may take.")] = 120.0,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Search the schedules of a model's kernels and show what the best ones cost."""
+    from .. import api
+
+    check_output(output)
+    source, report = source_of(model, calibration), api.Search()
+    try:
+        with show.watching("default schedules") as watcher:
+            tuned = api.tune(
+                source.model, trials, source.inputs, source.calibration, target, log, seed,
+                append=append, search=search, workers=workers, timeout=timeout,
+                callbacks=(watcher.trial,), heard=watcher.heard, report=report,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        show.warn(_interrupted(log, report))
+        raise typer.Exit(130) from None
+    if output:
+        tuned.save(output)
+    if json:
+        show.print_json(_tune_json(model, tuned, report, log))
+        return
+    show.kernel_table(tuned.kernels)
+    print(
+        f"\n{model} on {tuned.target}: {tuned.default_cycles:,} cycles by default, "
+        f"{tuned.cycles:,} tuned, bound {tuned.bound:,}; {report.trials} trials in "
+        f"{report.seconds:.1f} s ({report.trials_per_second:.1f} trials/s)"
+    )
+
+
+def _interrupted(log: Path | None, report: Search) -> str:
+    if log is None:
+        return "interrupted: no log was given, so nothing is kept; --log FILE keeps the trials"
+    again = shlex.join(["dovetail", *sys.argv[1:]])
+    return f"interrupted: {log} has the {report.trials} trials so far; resume by: {again}"
+
+
+def _tune_json(name: str, tuned: Tuned, report: Search, log: Path | None) -> dict[str, Any]:
+    counted: set[str] = set()
+    return {
+        "model": name,
+        "target": tuned.target,
+        "trials": report.trials,
+        "seconds": round(report.seconds, 3),
+        "trials_per_second": round(report.trials_per_second, 3),
+        "cycles": tuned.cycles,
+        "default_cycles": tuned.default_cycles,
+        "bound": tuned.bound,
+        "kernels": [_tune_row(row, report, counted) for row in tuned.kernels],
+        "log": str(log) if log else None,
+    }
+
+
+def _tune_row(row: Row, report: Search, counted: set[str]) -> dict[str, Any]:
+    """Trials of a kernel that occurs several times count where it occurs first."""
+    counts = {} if row.key in counted else report.statuses.get(row.key, {})
+    counted.add(row.key)
+    names = ("name", "kind", "macs", "cycles", "default_cycles", "bound")
+    return {name: getattr(row, name) for name in names} | {"status_counts": counts}
+
+
+@command("Example: dovetail replay run.jsonl resnet18 --mode verify")
+def replay(
+    log: Annotated[Path, typer.Argument(help="A log that tune wrote.")],
+    model: Model,
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="apply: the best points; verify: measured and checked again; "
+            "strict: refuse a log of other kernels, target or versions."
+        ),
+    ] = "apply",
+    target: Annotated[str | None, typer.Option(help="Default: the log's.")] = None,
+    calibration: Batches = None,
+    workers: Workers = None,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Compile a model as a log says, without a search."""
+    from .. import api
+
+    check_output(output)
+    source = source_of(model, calibration)
+    with show.watching("kernels") as watcher:
+        tuned = api.replay(
+            log, source.model, mode, source.inputs, source.calibration, target,
+            workers=workers, heard=watcher.heard,
+        )  # fmt: skip
+    if output:
+        tuned.save(output)
+    drift = [
+        {"name": d.name, "status": d.status, "logged": d.logged, "cycles": d.cycles,
+         "same": d.same, "message": d.message} for d in tuned.drift
+    ]  # fmt: skip
+    if json:
+        show.print_json({**summary(model, tuned), "mode": mode, "drift": drift})
+    else:
+        show.kernel_table(tuned.kernels)
+        for row in drift:
+            print(f"{row['name']}: {'repeats' if row['same'] else 'DRIFTED: ' + _why(row)}")
+    if not all(row["same"] for row in drift):
+        raise typer.Exit(1)
+
+
+def _why(row: dict[str, Any]) -> str:
+    return f"{row['logged']} -> {row['cycles']} cycles, {row['status']} {row['message']}".strip()
