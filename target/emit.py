@@ -17,11 +17,11 @@ from ..tir.types import Type, i32, i64
 from .coalesce import assign
 from .errors import SelectError
 from .instruction import Instruction, Register, register_class
-from .legalize import size_of
 from .program import Address, Half, Item, Op, Operand, Reg
 from .record import Begin, Emitted, End
 from .scalars import Promoter
 from .select import Cover, Selector
+from .trees import size_of
 
 Unit = tuple[str, int]
 Effect = tuple[Address, Expr, int]  # a store, and the version of its buffer before it

@@ -14,46 +14,38 @@ Leaves are expressions of register size, ready for selection.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ..tir.expr import Expr, cast, const, make
 from ..tir.types import Type, i16, i32, vector
 from .errors import SelectError
 from .gather import first_lanes, gathered
 from .shuffle import is_shuffle, shuffled
-
-VECTOR = 128  # bytes of a vector register
+from .trees import (
+    VECTOR,
+    Parts,
+    Splat,
+    Tree,
+    alternate_lanes,
+    dealt_pair,
+    dealt_parts,
+    halved,
+    has_interleaved,
+    in_order,
+    interleaved_parts,
+    lanes_of,
+    leaf_of,
+    map_trees,
+    register,
+    repeated,
+    size_of,
+    sliced_tree,
+)
 
 CAST_OPS = ("cast", "sat_cast", "reinterpret")
 WIDENING_OPS = ("widening_add", "widening_sub", "widening_mul")
 
 
-@dataclass(frozen=True, slots=True)
-class Splat:
-    """``value`` (at most 4 bytes) repeated over ``lanes`` lanes of ``type``."""
-
-    value: Expr
-    type: Type  # with all lanes
-
-    def resized(self, lanes: int) -> Splat:
-        return Splat(self.value, vector(self.type, lanes))
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """Two or more equal parts, ``concat`` or ``interleave``."""
-
-    kind: str
-    parts: tuple[Tree, ...]
-
-
-Tree = Expr | Splat | Parts
 Fetch = Callable[[Expr, int, Type], Expr]  # (load, byte offset in it, type) -> register-size load
-
-
-def size_of(kind: Type) -> int:
-    """Bytes of a value in registers."""
-    return kind.bits * kind.lanes // 8 if kind.kind != "b" else kind.lanes
 
 
 class Legalizer:
@@ -87,30 +79,30 @@ class Legalizer:
         if is_shuffle(node):
             moved = shuffled(node, lambda part: self._whole(part))
             if moved is not None:
-                return _halved("concat", list(moved))
+                return halved("concat", list(moved))
         if node.op == "concat":
             found = gathered(node, self.fetch) or first_lanes(node)
             if found is not None:
                 return found
-            return _halved("concat", [self.tree(arg) for arg in node.args])
+            return halved("concat", [self.tree(arg) for arg in node.args])
         if node.op == "interleave":
-            return _interleaved([self.tree(arg) for arg in node.args])
+            return interleaved_parts([self.tree(arg) for arg in node.args])
         if node.op == "slice":
-            return _sliced(self.tree(node.args[0]), *node.attr)
+            return sliced_tree(self.tree(node.args[0]), *node.attr)
         if node.op == "deinterleave":
-            return _alternate(self.tree(node.args[0]), *node.attr)
+            return alternate_lanes(self.tree(node.args[0]), *node.attr)
         if node.op == "group_sum":
             return self._group_sum(node)
         if node.op == "lookup":
             table = node.args[0]
-            return _map(lambda x: self._table(table, x), [self.tree(node.args[1])], kind)
+            return map_trees(lambda x: self._table(table, x), [self.tree(node.args[1])], kind)
         if node.op in CAST_OPS:
             return _converted(node, self.tree(node.args[0]))
         if node.op in WIDENING_OPS:
             narrow = vector(node.args[0].type, kind.lanes)
-            return _map(lambda *x: _doubled(node.op, x), [*map(self.tree, node.args)], narrow)
+            return map_trees(lambda *x: _doubled(node.op, x), [*map(self.tree, node.args)], narrow)
         trees = [self.tree(arg) for arg in node.args]
-        return _map(lambda *leaves: self._apply(node, leaves), trees, kind)
+        return map_trees(lambda *leaves: self._apply(node, leaves), trees, kind)
 
     def _apply(self, node: Expr, leaves: tuple[Expr, ...]) -> Expr:
         if node.op == "add" and _halves_of_pairs(leaves):
@@ -126,13 +118,13 @@ class Legalizer:
             return self.fetch(node, 0, node.type)
         if not node.args:
             return node
-        args = tuple(_leaf(self.tree(arg)) for arg in node.args)
+        args = tuple(leaf_of(self.tree(arg)) for arg in node.args)
         return Expr(node.op, node.type, args, node.attr)
 
     def _whole(self, node: Expr) -> list[Expr] | None:
         """The registers of a value in order of its lanes, if they are in order."""
         tree = self.tree(node)
-        return None if _has_interleaved(tree) else _in_order(tree)
+        return None if has_interleaved(tree) else in_order(tree)
 
     def _broadcast(self, node: Expr) -> Tree:
         inner = self.tree(node.args[0])
@@ -146,9 +138,9 @@ class Legalizer:
         ):
             return Splat(inner, node.type)
         if node.op == "tile" and size_of(value) % VECTOR == 0:
-            return _halved("concat", [inner] * node.attr)
+            return halved("concat", [inner] * node.attr)
         if node.op == "repeat" and size_of(value) % VECTOR == 0:
-            return _repeated(inner, node.attr)
+            return repeated(inner, node.attr)
         raise SelectError(
             f"lanes: a broadcast repeats a scalar or registers, but got {node.type} of {value}"
         )
@@ -163,7 +155,7 @@ class Legalizer:
         leaves: list[Tree] = [
             self.fetch(node, start, vector(node.type, lanes)) for start in range(0, total, VECTOR)
         ]
-        return _halved("concat", leaves)
+        return halved("concat", leaves)
 
     def _group_sum(self, node: Expr) -> Tree:
         """A sum of products of register-size operands stays whole: one dot-product leaf a part."""
@@ -186,7 +178,7 @@ class Legalizer:
                 f"lanes: a grouped sum takes {few} lanes or more, but got {node.attr}"
             )
         narrow = vector(sources[0].type, inner.type.lanes)
-        sums = _map(leaf, [self.tree(source) for source in sources], narrow)
+        sums = map_trees(leaf, [self.tree(source) for source in sources], narrow)
         return _reduced(sums, node.attr // few)
 
     def _table(self, table: Expr, index: Expr) -> Expr:
@@ -218,7 +210,7 @@ def _reduced(tree: Tree, n: int) -> Tree:
     """Each ``n`` neighbouring lanes summed: whole registers first, then pairs of lanes."""
     if n == 1:
         return tree
-    registers = _in_order(tree)
+    registers = in_order(tree)
     lanes = registers[0].type.lanes
     if n > lanes:
         if n % lanes:
@@ -229,33 +221,11 @@ def _reduced(tree: Tree, n: int) -> Tree:
     while n > 1:
         if n % 2 or len(registers) % 2:
             raise SelectError("lanes: a sum over lanes must fill registers, a power of two each")
-        halves = [_dealt(Parts("concat", (a, b)))
+        halves = [dealt_parts(Parts("concat", (a, b)))
                   for a, b in zip(registers[::2], registers[1::2], strict=True)]  # fmt: skip
         registers = [register(even) + register(odd) for even, odd in halves]
         n //= 2
-    return _halved("concat", list(registers))
-
-
-def _has_interleaved(tree: Tree) -> bool:
-    if not isinstance(tree, Parts):
-        return False
-    return tree.kind != "concat" or any(map(_has_interleaved, tree.parts))
-
-
-def _repeated(tree: Tree, n: int) -> Tree:
-    """Each lane ``n`` times: registers interleaved with themselves."""
-    if isinstance(tree, Parts) and tree.kind == "concat":
-        return Parts("concat", tuple(_repeated(part, n) for part in tree.parts))
-    return _interleaved([tree] * n)
-
-
-def _in_order(tree: Tree) -> list[Expr]:
-    """The registers of consecutive lanes."""
-    if isinstance(tree, Parts):
-        if tree.kind != "concat":
-            raise SelectError("lanes: a sum over lanes must be of lanes in memory order")
-        return [leaf for part in tree.parts for leaf in _in_order(part)]
-    return [register(tree)]
+    return halved("concat", list(registers))
 
 
 def _total(terms: list[Expr]) -> Expr:
@@ -286,160 +256,15 @@ def _uncast(node: Expr) -> Expr | None:
     return None
 
 
-def _leaf(tree: Tree) -> Expr:
-    if isinstance(tree, Expr):
-        return tree
-    raise SelectError("lanes: a scalar was expected")
-
-
-def _halved(kind: str, parts: list[Tree]) -> Tree:
-    """Equal parts as a binary tree where their number allows it."""
-    if all(isinstance(part, Splat) for part in parts) and len({*parts}) == 1:
-        first = parts[0]
-        assert isinstance(first, Splat)
-        return first.resized(first.type.lanes * len(parts))
-    if len(parts) == 1:
-        return parts[0]
-    if len(parts) % 2 == 0 and len(parts) > 2:
-        half = len(parts) // 2
-        return Parts(kind, (_halved(kind, parts[:half]), _halved(kind, parts[half:])))
-    return Parts(kind, tuple(parts))
-
-
-def _interleaved(parts: list[Tree]) -> Tree:
-    """n-way interleaving as two-way: evens and odds."""
-    if len(parts) % 2 == 0 and len(parts) > 2:
-        return Parts("interleave", (_interleaved(parts[::2]), _interleaved(parts[1::2])))
-    return _halved("interleave", parts)
-
-
-def _lanes(tree: Tree) -> int:
-    if isinstance(tree, Parts):
-        return sum(map(_lanes, tree.parts))
-    return tree.type.lanes
-
-
-def _sliced(tree: Tree, start: int, lanes: int) -> Tree:
-    if isinstance(tree, Splat):
-        return tree.resized(lanes)
-    if isinstance(tree, Parts) and tree.kind == "concat":
-        kept: list[Tree] = []
-        for part in tree.parts:
-            size = _lanes(part)
-            low, high = max(start, 0), min(start + lanes, size)
-            if low < high:
-                kept.append(part if (low, high) == (0, size) else _sliced(part, low, high - low))
-            start -= size
-        return _halved("concat", kept)
-    if _lanes(tree) == lanes:
-        return tree
-    raise SelectError("lanes: a slice must take whole registers")
-
-
-def _alternate(tree: Tree, part: int, ways: int) -> Tree:
-    if isinstance(tree, Splat):
-        return tree.resized(tree.type.lanes // ways)
-    if isinstance(tree, Parts) and tree.kind == "interleave":
-        if len(tree.parts) == ways:
-            return tree.parts[part]
-        if ways % len(tree.parts) == 0:
-            inner = len(tree.parts)
-            return _alternate(tree.parts[part % inner], part // inner, ways // inner)
-    raise SelectError("lanes: deinterleave must undo an interleaving")
-
-
-def _map(function: Callable[..., Tree], trees: list[Tree], kind: Type) -> Tree:
-    """``function`` on corresponding leaves; splats take the shape of the others."""
-    shapes = [tree for tree in trees if isinstance(tree, Parts)]
-    if shapes:
-        shape = next((s for s in shapes if s.kind == "interleave"), shapes[0])
-        columns = [_like(tree, shape) for tree in trees]
-        inner = vector(kind, kind.lanes // len(shape.parts))
-        return Parts(
-            shape.kind,
-            tuple(_map(function, [c[i] for c in columns], inner) for i in range(len(shape.parts))),
-        )
-    if all(isinstance(tree, Splat) for tree in trees):
-        splats = [tree for tree in trees if isinstance(tree, Splat)]
-        if all(splat.value.type.lanes == 1 for splat in splats):
-            value = register(function(*(splat.value for splat in splats)))
-            return Splat(value, vector(value.type, kind.lanes))
-    bits = max(_element_bits(tree) for tree in trees if not _is_bool(tree))
-    lanes = VECTOR * 8 // bits
-    if kind.lanes > lanes:  # a splat alone decides nothing: consecutive registers
-        count = kind.lanes // lanes
-        columns = [[_resize(tree, lanes) for _ in range(count)] for tree in trees]
-        return _halved("concat", [_map(function, [c[i] for c in columns], vector(kind, lanes))
-                                  for i in range(count)])  # fmt: skip
-    return function(*(register(tree) for tree in trees))
-
-
-def _is_bool(tree: Tree) -> bool:
-    return not isinstance(tree, Parts) and tree.type.kind == "b"
-
-
-def _element_bits(tree: Tree) -> int:
-    assert not isinstance(tree, Parts)
-    return tree.type.bits
-
-
-def _resize(tree: Tree, lanes: int) -> Tree:
-    if isinstance(tree, Splat):
-        return tree.resized(lanes)
-    raise SelectError("lanes: operands of different widths")
-
-
-def register(tree: Tree) -> Expr:
-    """A leaf as an expression of register size; a splat is a ``tile``."""
-    if isinstance(tree, Splat):
-        if tree.value.is_const:
-            return const(tree.value.attr, tree.type)
-        return make("tile", tree.value, attr=tree.type.lanes // tree.value.type.lanes)
-    if isinstance(tree, Parts):
-        raise SelectError("lanes: one register was expected, but the value takes several")
-    return tree
-
-
-def _like(tree: Tree, shape: Parts) -> list[Tree]:
-    """``tree`` divided as ``shape`` is."""
-    count = len(shape.parts)
-    if isinstance(tree, Splat):
-        return [tree.resized(tree.type.lanes // count)] * count
-    if isinstance(tree, Parts) and tree.kind == shape.kind and len(tree.parts) == count:
-        return list(tree.parts)
-    if isinstance(tree, Parts) and all(_splits(part, shape.kind, count) for part in tree.parts):
-        columns = [_like(part, shape) for part in tree.parts]
-        return [_halved(tree.kind, [column[i] for column in columns]) for i in range(count)]
-    if isinstance(tree, Parts) and shape.kind == "interleave" and count == 2:
-        return _dealt(tree)
-    raise SelectError("lanes: the operands hold their lanes in different orders")
-
-
-def _splits(tree: Tree, kind: str, count: int) -> bool:
-    return isinstance(tree, Splat) or (
-        isinstance(tree, Parts) and tree.kind == kind and len(tree.parts) == count
-    )
-
-
-def _dealt(tree: Parts) -> list[Tree]:
-    """Consecutive registers as even and odd lanes: one permutation of a pair."""
-    low, high = tree.parts
-    if isinstance(low, Expr) and isinstance(high, Expr):
-        whole = make("concat", low, high)
-        lanes = low.type.lanes
-        pair = make("concat", *(make("deinterleave", whole, attr=(i, 2)) for i in (0, 1)))
-        return [make("slice", pair, attr=(i * lanes, lanes)) for i in (0, 1)]
-    columns = [_dealt(part) if isinstance(part, Parts) else [part, part] for part in (low, high)]
-    return [Parts("concat", (columns[0][i], columns[1][i])) for i in (0, 1)]
-
-
 def _converted(node: Expr, tree: Tree) -> Tree:
     """A cast: the same size register by register; wider and narrower by halves."""
     target, source = node.type, node.args[0].type
     if isinstance(tree, Splat) and tree.value.type.lanes == 1:
         return Splat(Expr(node.op, target.element, (tree.value,)), target)
     if node.op == "reinterpret" or target.bits == source.bits:
-        return _map(lambda x: Expr(node.op, vector(target, x.type.lanes), (x,)), [tree], source)
+        return map_trees(
+            lambda x: Expr(node.op, vector(target, x.type.lanes), (x,)), [tree], source
+        )
     if target.bits < source.bits:
         return _narrowed(node, tree)
     return _widened(tree, target)
@@ -465,7 +290,7 @@ def _narrowed(node: Expr, tree: Tree) -> Tree:
 
 
 def _narrowed_part(node: Expr, part: Tree) -> Tree:
-    lanes = _lanes(part)
+    lanes = lanes_of(part)
     stand_in = Expr("var", vector(node.args[0].type, lanes), (), "part")
     return _narrowed(Expr(node.op, vector(node.type, lanes), (stand_in,)), part)
 
@@ -501,10 +326,3 @@ def _halves_of_pairs(leaves: tuple[Expr, ...]) -> bool:
         and size_of(leaf.args[0].type) == 2 * VECTOR
         for leaf in leaves
     )
-
-
-def dealt_pair(wide: Expr) -> list[Expr]:
-    """The even and the odd lanes of a value of two registers, as halves of one pair."""
-    pair = make("concat", *(make("deinterleave", wide, attr=(i, 2)) for i in (0, 1)))
-    lanes = wide.type.lanes // 2
-    return [make("slice", pair, attr=(i * lanes, lanes)) for i in (0, 1)]

@@ -8,8 +8,8 @@ from ...tir.types import Type
 from ..errors import SelectError
 from ..expansions import EXPANSIONS
 from ..instruction import Instruction, Register
-from ..legalize import size_of
 from ..select import Selector
+from ..trees import size_of
 from .instructions import instructions
 from .scalar import INSTRUCTIONS as SCALAR
 from .wide import INSTRUCTIONS as WIDE

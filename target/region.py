@@ -1,0 +1,155 @@
+"""A region: straight-line statements gathered as a DAG before they are selected.
+
+Register buffers become units with a value each, loads carry the version of what they read, stores
+stand in program order; a later load of the same bytes takes the stored value.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..tir.expr import Expr, make
+from ..tir.linear import Linear, linear
+from ..tir.stmt import Buffer, Store
+from ..tir.types import Type, vector
+from .emit import Effect
+from .errors import SelectError
+from .legalize import Legalizer
+from .program import Address, Item
+from .trees import VECTOR, Parts, Splat, Tree, register, size_of
+
+if TYPE_CHECKING:
+    from .build import Body
+
+
+class RegionBuilder:
+    """Straight-line code as a DAG: register units with their values, stores in order."""
+
+    def __init__(self, body: Body) -> None:
+        self.body, self.builder = body, body.builder
+        self.legal = Legalizer(self.fetch, lambda e: self.builder.selector.expand(e, early=True))
+        self.values: dict[tuple[str, int], Expr] = {}
+        self.effects: list[Effect] = []
+        self.stored: dict[str, dict[tuple[Address, Type], Expr]] = {}  # what memory must hold
+        self.loaded: dict[str, int] = {}  # buffers that are loaded, behind so many effects
+
+    def touched(self, buffer: str) -> None:
+        """The buffer changes in ways that the region does not see."""
+        self.builder.memory[buffer].version += 1
+        self.stored.pop(buffer, None)
+        self.legal.forget()
+
+    def scalar(self, expr: Expr) -> Expr:
+        """A scalar expression with its loads resolved."""
+        return register(self.legal.tree(expr))
+
+    def fetch(self, node: Expr, start: int, kind: Type) -> Expr:
+        """The register-size part of a load that begins ``start`` bytes into it."""
+        buffer: Buffer = node.attr
+        form = linear(node.args[0])
+        if buffer.name in self.builder.registers:
+            return self._read(buffer, form, start, kind)
+        memory = self.builder.memory[buffer.name]
+        where = self.body.address(buffer.name, form, buffer.type.bytes, start)
+        known = self.stored.get(buffer.name, {}).get((where, kind))
+        if known is not None:
+            return known
+        self.loaded[buffer.name] = len(self.effects)
+        return Expr("fetch", kind, (), (where, memory.version))
+
+    def _unit(self, buffer: Buffer, form: Linear, start: int) -> tuple[str, int]:
+        if form.terms:
+            raise SelectError(
+                f"registers: an index of {buffer.name} must be known, but got {form}"
+                " (unroll the loops over it)"
+            )
+        offset = form.constant * buffer.type.bytes + start
+        size = VECTOR if buffer.name in self.builder.vectors else buffer.type.bytes
+        if offset % size:
+            raise SelectError(f"registers: accesses of {buffer.name} must be whole registers")
+        return buffer.name, offset // size
+
+    def _read(self, buffer: Buffer, form: Linear, start: int, kind: Type) -> Expr:
+        unit = self._unit(buffer, form, start)
+        if size_of(kind) != VECTOR and buffer.name in self.builder.vectors:
+            raise SelectError(f"registers: {buffer.name} is read in parts of a register")
+        found = self.values.get(unit)
+        return Expr("var", kind, (), unit) if found is None else found
+
+    def store(self, stmt: Store) -> None:
+        tree = self.legal.tree(stmt.value)
+        form = linear(stmt.index[0])
+        buffer, size = stmt.buffer, size_of(stmt.value.type)
+        pieces = self._pieces(tree, stmt.value.type)
+        if buffer.name in self.builder.registers:
+            step = size // len(pieces)
+            for i, piece in enumerate(pieces):
+                self.values[self._unit(buffer, form, i * step)] = piece
+            self.legal.forget()
+            return
+        for i, piece in enumerate(pieces):
+            offset = i * (size // len(pieces))
+            where = self.body.address(buffer.name, form, buffer.type.bytes, offset)
+            self._effect(where, piece)
+        self.builder.memory[buffer.name].version += 1
+        self.legal.forget()
+
+    def _effect(self, where: Address, piece: Expr) -> None:
+        """Notes a store. Later loads of the same bytes take its value, and a store that is
+        overwritten before anything could load it is dropped."""
+        known = self.stored.setdefault(where.buffer, {})
+        size = size_of(piece.type)
+        if (where, piece.type) in known:
+            last = max(i for i, e in enumerate(self.effects) if e[0] == where)
+            if self.loaded.get(where.buffer, -1) <= last:
+                del self.effects[last]
+                self.loaded = {b: n - (n > last) for b, n in self.loaded.items()}
+        for other in list(known):
+            if not _apart(other[0], size_of(other[1]), where, size):
+                del known[other]
+        known[where, piece.type] = piece
+        self.effects.append((where, piece, self.builder.memory[where.buffer].version))
+
+    def _pieces(self, tree: Tree, kind: Type) -> list[Expr]:
+        """The registers of a value in memory order."""
+        if isinstance(tree, Parts):
+            if tree.kind == "interleave":
+                tree = _restored(tree)
+            inner = vector(kind, kind.lanes // len(tree.parts))
+            return [piece for part in tree.parts for piece in self._pieces(part, inner)]
+        if isinstance(tree, Splat) and size_of(tree.type) > VECTOR:
+            count = size_of(tree.type) // VECTOR
+            return [register(tree.resized(tree.type.lanes // count))] * count
+        return [register(tree)]
+
+    def close(self) -> list[Item]:
+        """The region's code."""
+        if not (self.values or self.effects):
+            return []
+        items = self.body.emitter.region(self.effects, self.values)
+        self.values, self.effects = {}, []
+        self.stored, self.loaded = {}, {}
+        self.legal.forget()
+        return items
+
+
+def _apart(a: Address, a_size: int, b: Address, b_size: int) -> bool:
+    """Whether two accesses of a buffer surely touch different bytes."""
+    if a.terms != b.terms or a.index is not None or b.index is not None:
+        return False
+    return a.offset + a_size <= b.offset or b.offset + b_size <= a.offset
+
+
+def _restored(tree: Parts) -> Parts:
+    """Interleaved registers in memory order: one permutation of the pair."""
+    low, high = tree.parts
+    if isinstance(low, Parts) or isinstance(high, Parts):
+        assert isinstance(low, Parts) and isinstance(high, Parts)
+        if low.kind == "interleave":
+            low, high = _restored(low), _restored(high)
+        pairs = zip(low.parts, high.parts, strict=True)
+        return Parts("concat", tuple(_restored(Parts("interleave", pair)) for pair in pairs))
+    a, b = register(low), register(high)
+    whole = make("interleave", a, b)
+    lanes = a.type.lanes
+    return Parts("concat", tuple(make("slice", whole, attr=(i * lanes, lanes)) for i in (0, 1)))
