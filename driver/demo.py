@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from math import nan
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -28,9 +29,11 @@ FOLDER = Path("demo")
 
 @dataclass(slots=True)
 class Curve:
-    """The model's cycles after each trial; kernels without one take those of their defaults."""
+    """The model's cycles after each trial, and with that trial's point whatever came before;
+    kernels without one take those of their defaults."""
 
     cycles: list[float] = field(default_factory=list)
+    tried: list[float] = field(default_factory=list)  # NaN for a trial that failed
     best: dict[str, float] = field(default_factory=dict)  # by kernel, all its occurrences
 
     def heard(self, task: KernelTask, choice: Choice) -> None:
@@ -39,8 +42,10 @@ class Curve:
 
     def hear(self, progress: Progress) -> None:
         """A trial was written."""
+        key, cost = progress.task.key, progress.task.weight * (progress.record.cost or nan)
+        self.tried.append(sum(self.best.values()) - self.best[key] + cost)
         if progress.best is not None:
-            self.best[progress.task.key] = progress.task.weight * progress.best
+            self.best[key] = progress.task.weight * progress.best
         self.cycles.append(sum(self.best.values()))
 
 
@@ -93,10 +98,11 @@ def _show(trained: Trained, tuned: Tuned) -> None:
     same = "all outputs are" if exact else "NOT ALL outputs are"
     print(f"{same} byte for byte those of the exact integer evaluation\n")
     show.kernel_table(tuned.kernels)
-    gain = tuned.default_cycles / max(tuned.cycles, 1)
+    gain = 1 - tuned.cycles / max(tuned.default_cycles, 1)
+    said = f"{gain:.1%} fewer" if gain else "no trial was better"
     print(
-        f"\n{tuned.default_cycles:,} cycles by default, {tuned.cycles:,} tuned ({gain:.2f} times "
-        f"fewer), bound {tuned.bound:,}: "
+        f"\n{tuned.default_cycles:,} cycles by default, {tuned.cycles:,} tuned ({said}), "
+        f"bound {tuned.bound:,}: "
         f"{tuned.cycles / tuned.ready.machine.clock * 1e6:.0f} us an image"
     )
 
@@ -123,6 +129,7 @@ def plot(curve: Curve, tuned: Tuned, path: Path) -> None:
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(13, 5))
+    left.plot(range(1, len(curve.tried) + 1), curve.tried, ".", alpha=0.5, label="with the trial")
     left.plot([tuned.default_cycles, *curve.cycles], label="best so far")
     left.axhline(tuned.bound, linestyle=":", color="gray", label="bound")
     left.set(title="Search", xlabel="trials", ylabel="cycles of the model", ylim=(0, None))
