@@ -14,6 +14,7 @@ from .allocate import NoRegister, assign, live_around, lives, states
 from .cycles import Walker, calls, cycles
 from .depend import block_edges
 from .expand import Pipeline
+from .joins import free_phases
 from .listing import Function, Listing
 from .lower import Lowering, Source, Table, move
 from .machine import Machine
@@ -47,7 +48,9 @@ def compile_program(program: Program, machine: Machine) -> Listing:
     spills = sum(made.spills for made in found.values())
     most = max((made.spill_bytes for made in found.values()), default=0)
     far = frozenset(place.name for place in program.places if place.scope == "ddr")
-    return Listing(program.name, machine, [p.function for p in phases], spills, most, tcm, far)
+    free = free_phases(program, machine)
+    functions = [made.function for made in phases]
+    return Listing(program.name, machine, functions, spills, most, tcm, far, free)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ State = tuple[tuple[int, int, int], ...]  # pending: (atom, cycles since issue, 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a listing costs. ``cycles`` is ``packets`` + all ``stalls``, of each phase's slowest
-    thread; ``executed`` are the packets of each phase and thread."""
+    """What a listing costs. ``cycles`` is ``packets`` + all ``stalls``, of the thread that is
+    slowest between two barriers; ``executed`` are the packets of each phase and thread."""
 
     cycles: int
     packets: int
@@ -92,16 +92,20 @@ def cost(listing: Listing) -> Cost:
     """The listing's cost on its machine."""
     machine = listing.machine
     engine, pending = Engine(machine), [Copies() for _ in range(machine.threads)]
-    total, executed, now = _ZERO, [], 0
-    for function in listing.functions:
-        threads = _phase(function, listing, engine, pending, now)
-        slowest = max(threads, key=cycles)
-        total = _sum(total, slowest)
-        now += cycles(slowest) + machine.barrier
-        executed.append(tuple(tally[0] for tally in threads))
+    total, executed, now, barriers = _ZERO, [], 0, 0
+    for group in _between_barriers(listing):
+        spent = [_ZERO] * machine.threads
+        for function in group:
+            begin = [now + cycles(tally) for tally in spent]
+            threads = _phase(function, listing, engine, pending, begin)
+            spent[: len(threads)] = map(_sum, spent, threads)
+            executed.append(tuple(tally[0] for tally in threads))
+        slowest = max(spent, key=cycles)
+        total, now, barriers = _sum(total, slowest), now + cycles(slowest), barriers + 1
+        now += machine.barrier
     values = dict(zip(_FIELDS, total, strict=True))
     stalls = {cause: values[cause] for cause in (*CAUSES, "dma") if values[cause]}
-    stalls["barrier"] = machine.barrier * len(listing.functions)
+    stalls["barrier"] = machine.barrier * barriers
     packets = max(values["packets"], 1)
     return Cost(
         now, values["packets"], stalls, engine.bytes, values["dma"], listing.spills,
@@ -109,6 +113,17 @@ def cost(listing: Listing) -> Cost:
         values["loop_dots"] / max(values["loop_packets"], 1), tuple(executed),
         listing.code_bytes, listing.tcm,
     )  # fmt: skip
+
+
+def _between_barriers(listing: Listing) -> list[list[Function]]:
+    """The phases, those together that threads run through without waiting for each other."""
+    groups: list[list[Function]] = []
+    for number, function in enumerate(listing.functions):
+        if number in listing.free:
+            groups[-1].append(function)
+        else:
+            groups.append([function])
+    return groups
 
 
 def cycles(tally: Tally) -> int:
@@ -121,15 +136,15 @@ def _sum(a: Tally, b: Tally) -> Tally:
 
 
 def _phase(function: Function, listing: Listing, engine: Engine, pending: list[Copies],
-           now: int) -> list[Tally]:  # fmt: skip
-    """What each thread spends on a phase that starts in cycle ``now``."""
+           begin: list[int]) -> list[Tally]:  # fmt: skip
+    """What each thread spends on a phase that it begins in its own cycle."""
     counts = [count for _, count in calls(function, listing.machine)]
     walker = Walker(function, listing.machine, listing.far, sum(map(bool, counts)))
     if not any(step.is_call for _, packet in function.packets() for step in packet):
         whole = {count: walker.run(count) for count in set(counts)}
         return [whole[count] for count in counts]
-    threads = zip(counts, pending, strict=False)
-    return _together([Thread(walker, count, copies, now) for count, copies in threads], engine)
+    threads = zip(counts, pending, begin, strict=False)
+    return _together([Thread(walker, *thread) for thread in threads], engine)
 
 
 class Walker:

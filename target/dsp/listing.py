@@ -70,6 +70,7 @@ class Listing:
     spill_bytes: int = 0
     tcm: int = 0  # bytes of tightly coupled memory that its places take
     far: frozenset[str] = frozenset()  # places in DDR that instructions access directly
+    free: frozenset[int] = frozenset()  # phases that begin without a barrier
 
     @cached_property
     def text(self) -> str:

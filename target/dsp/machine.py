@@ -86,7 +86,7 @@ class Machine:
     multiply_latency: int = 2  # packets from a scalar multiplication to a use
     scalar_latency: int = 1  # packets from any other scalar result to a use
     extract_latency: int = 15  # packets from a scalar taken out of a vector to a use
-    barrier: int = 40  # cycles from the last thread's end of a phase to the start of the next
+    barrier: int = 40  # cycles from the last thread's end to the start of a phase that needs it
     dma_rate: int = 32  # bytes a cycle, shared by all threads
     dma_start: int = 300  # cycles from the start of a transfer to its first byte; these overlap
     macs_per_packet: int = 256
