@@ -245,8 +245,9 @@ def _extents(stmt: Stmt) -> dict[Expr, int]:
 def _tokens(near: Buffer, loads: list[Expr], extents: dict[Expr, int], slabs: bool) -> list[str]:
     """The tokens of the slabs that ``loads`` may touch."""
     name, count = near.name.removesuffix("_tcm"), _slabs(near, slabs)
-    touched = _touched(near, loads, extents, count)
-    return [f"{name}_{i}" for i in sorted({0} if touched and count == 1 else touched)]
+    if count == 1:  # one copy of all: whatever is read needs it
+        return [f"{name}_0"] if any(load.attr == near for load in loads) else []
+    return [f"{name}_{i}" for i in sorted(_touched(near, loads, extents, count))]
 
 
 def _touched(buffer: Buffer, loads: list[Expr], extents: dict[Expr, int], count: int) -> set[int]:
