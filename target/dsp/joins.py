@@ -19,6 +19,8 @@ from .cycles import share
 from .machine import Machine
 
 Interval = tuple[float, float]  # bytes from .. to, the end excluded
+Ranges = Mapping[str, tuple[int, int]]  # the first and last value of each loop variable
+Copies = frozenset[tuple[str, str, str]]  # (token, target, source) of transfers
 _WHOLE: Interval = (-inf, inf)
 
 
@@ -35,9 +37,9 @@ class Touch:
     def disturbs(self, other: Touch) -> bool:
         """Whether two threads' accesses must stay in order."""
         return (
-            _overlap(self.written, other.written)
-            or _overlap(self.written, other.read)
-            or _overlap(self.read, other.written)
+            overlap(self.written, other.written)
+            or overlap(self.written, other.read)
+            or overlap(self.read, other.written)
         )
 
 
@@ -70,8 +72,7 @@ def _clash(before: Sequence[Touches], after: Sequence[Touches], own: set[str]) -
     )
 
 
-def _copies(program: Program) -> frozenset[tuple[str, str, str]]:
-    """(token, target, source) of all transfers."""
+def _copies(program: Program) -> Copies:
     return frozenset(
         (item.token, item.target.buffer, item.source.buffer)
         for phase in program.phases
@@ -81,9 +82,7 @@ def _copies(program: Program) -> frozenset[tuple[str, str, str]]:
 
 
 @lru_cache(maxsize=128)
-def _touches(
-    phase: Phase, threads: int, copies: frozenset[tuple[str, str, str]]
-) -> tuple[Touches, ...]:
+def _touches(phase: Phase, threads: int, copies: Copies) -> tuple[Touches, ...]:
     """By thread."""
     if phase.parallel is None:
         chunks = [(0, 1), *[(0, 0)] * (threads - 1)]
@@ -92,15 +91,16 @@ def _touches(
     found = []
     for first, count in chunks:
         ranges = {phase.parallel[0]: (first, first + count - 1)} if phase.parallel else {}
-        found.append(_thread(phase.body, ranges, copies) if count else {})
+        found.append(touches_of(phase.body, ranges, copies) if count else {})
     return tuple(found)
 
 
-def _thread(
+def touches_of(
     body: Sequence[Item],
-    ranges: Mapping[str, tuple[int, int]],
-    copies: frozenset[tuple[str, str, str]],
+    ranges: Ranges,
+    copies: Copies = frozenset(),
 ) -> Touches:
+    """What items touch of each buffer, where the loops around them have these ranges."""
     found: dict[str, Touch] = {}
     for item, inside in _items(body, ranges):
         for buffer, touch in _touched(item, inside, copies):
@@ -108,9 +108,7 @@ def _thread(
     return found
 
 
-def _items(
-    items: Sequence[Item], ranges: Mapping[str, tuple[int, int]]
-) -> Iterator[tuple[Op | Dma | Wait, Mapping[str, tuple[int, int]]]]:
+def _items(items: Sequence[Item], ranges: Ranges) -> Iterator[tuple[Op | Dma | Wait, Ranges]]:
     """All but loops, with the first and last value of each loop variable around them."""
     for item in items:
         if isinstance(item, Loop):
@@ -121,15 +119,15 @@ def _items(
 
 def _touched(
     item: Op | Dma | Wait,
-    ranges: Mapping[str, tuple[int, int]],
-    copies: frozenset[tuple[str, str, str]],
+    ranges: Ranges,
+    copies: Copies,
 ) -> Iterator[tuple[str, Touch]]:
     match item:
         case Op(address=None):
             return
         case Op(instruction=row, address=address):
             assert address is not None
-            reach = _reach(address, row.bytes, ranges)
+            reach = reach_of(address, row.bytes, ranges)
             if row.kind is Kind.LOAD:
                 yield address.buffer, Touch(read=reach)
             elif row.kind is Kind.STORE:
@@ -140,8 +138,8 @@ def _touched(
             to, come = (
                 (rows - 1) * stride + size for stride in (item.target_stride, item.source_stride)
             )
-            yield target.buffer, Touch(written=_reach(target, to, ranges))
-            yield source.buffer, Touch(read=_reach(source, come, ranges))
+            yield target.buffer, Touch(written=reach_of(target, to, ranges))
+            yield source.buffer, Touch(read=reach_of(source, come, ranges))
         case Wait(token=token):
             for name, to_buffer, from_buffer in sorted(copies):
                 if name == token:
@@ -149,7 +147,8 @@ def _touched(
                     yield from_buffer, Touch(read=_WHOLE)
 
 
-def _reach(address: Address, size: int, ranges: Mapping[str, tuple[int, int]]) -> Interval:
+def reach_of(address: Address, size: int, ranges: Ranges) -> Interval:
+    """The bytes that accesses of ``size`` bytes may touch."""
     if address.index is not None:
         return _WHOLE
     low = high = address.offset
@@ -165,5 +164,6 @@ def _hull(a: Interval | None, b: Interval | None) -> Interval | None:
     return min(a[0], b[0]), max(a[1], b[1])
 
 
-def _overlap(a: Interval | None, b: Interval | None) -> bool:
+def overlap(a: Interval | None, b: Interval | None) -> bool:
+    """Whether two intervals share a byte; None has none."""
     return a is not None and b is not None and a[0] < b[1] and b[0] < a[1]

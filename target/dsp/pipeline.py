@@ -19,6 +19,7 @@ from ..build import Builder
 from ..program import Program
 from ..record import Record
 from .machine import Machine
+from .races import require_waits
 from .rows import roles, selector
 
 PASSES: tuple[Callable[[PrimFunc], PrimFunc], ...] = (
@@ -61,4 +62,6 @@ def build(
     select = selector(machine.version, forbidden)
     if record is not None:
         select = select.recording(record)
-    return Builder(select, roles(machine.version)).build(lower(func, dump))
+    program = Builder(select, roles(machine.version)).build(lower(func, dump))
+    require_waits(program)
+    return program
