@@ -49,11 +49,12 @@ def template_for(
 
 
 def _taking(func: PrimFunc, machine: Machine) -> Iterator[Template]:
-    """The templates that take a kernel; the scalar one takes all, but only if no other does."""
+    """The templates that take a kernel at some point at least; the scalar one takes all, but only
+    if no other does."""
     alone = True
     for make in TEMPLATES[:-1]:
         found = make(func, machine)
-        if found is not None:
+        if found is not None and next(iter(found.space), None) is not None:
             alone = False
             yield found
     if alone:

@@ -49,7 +49,8 @@ def reduce(func: PrimFunc, machine: Machine) -> Template | None:
 def _fits(shape: Shape, point: Point) -> bool:
     rows, chunk = number(point, "rows"), number(point, "chunk")
     inner = shape.steps // number(point, "blocks")
-    if inner % rows or (rows > 1 and shape.groups > chunk) or rows * shape.groups > EXACT:
+    terms = rows * min(shape.groups, chunk)  # of one sum in u16
+    if inner % rows or (rows > 1 and shape.groups > chunk) or terms > EXACT:
         return False
     last = shape.rows[-1].extent if shape.rows else 1
     own = last // number(point, "blocks") if len(shape.rows) == 1 else last

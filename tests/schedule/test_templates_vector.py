@@ -60,6 +60,8 @@ CASES = {
     "mean_few": mean((1, 3, 17, 23), 2, 3),
     "mean_long": mean((2, 200, 18, 75), 2, 3),
     "mean_of_tokens": mean((3, 19, 40), 1),
+    "mean_of_many_tokens": mean((2, 320, 96), 1),
+    "mean_of_prime_tokens": mean((1, 331, 128), 1),
     "add": added((1, 29, 7, 11), (1, 29, 7, 11)),
     "add_vector": added((13,), (13,)),
     "add_clamped": Case("elementwise", lambda a, b: F.relu6(a + b), ((2, 64, 5, 5),) * 2, "q_add"),
