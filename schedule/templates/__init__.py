@@ -14,6 +14,7 @@ from .elementwise import elementwise
 from .grouped import grouped
 from .matmul import matmul
 from .move import move
+from .parted import parted
 from .pool import pool
 from .reduce import reduce
 from .scalar import scalar
@@ -26,6 +27,7 @@ from .tight import tight
 TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
     streamed,
     conv2d,
+    parted,
     depthwise,
     grouped,
     matmul,

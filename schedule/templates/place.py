@@ -9,7 +9,7 @@ dimension computes on one slab while the next ones arrive.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ...target.dsp.machine import Machine
 from ...tir.expr import Expr, const, substitute, transform, walk
@@ -63,12 +63,14 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
     parts = [_moved(part, moved) for part in parts]
     starts: list[Stmt] = []
     ends: list[Stmt] = []
+    runs: dict[Buffer, list[Run]] = {}
     for param, near in sorted(moved.items(), key=lambda pair: pair[0].bytes):  # small ones first
         if any(near in _written(part) for part in parts):
             ends.append(Copy(_whole(param), _whole(near)))
         elif any(near in _read(part) for part in parts):
-            starts.extend(_starts(param, near, slabs))
-    body = seq(*starts, *_waited(parts, list(moved.values()), slabs), *ends)
+            runs[near] = _runs(near, parts, slabs)
+            starts.extend(_starts(param, near, runs[near]))
+    body = seq(*starts, *_waited(parts, runs), *ends)
     for buffer in [*wraps, *moved.values(), *turning][::-1]:
         body = Alloc(buffer, body)
     return func.with_body(body)
@@ -197,35 +199,59 @@ def _whole(buffer: Buffer) -> Region:
     return Region(buffer, tuple(const(0, i32) for _ in buffer.shape), buffer.shape)
 
 
-def _slab(buffer: Buffer, number: int) -> Region:
-    start = (const(number, i32), *(const(0, i32) for _ in buffer.shape[1:]))
-    return Region(buffer, start, (1, *buffer.shape[1:]))
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Consecutive slabs that come together, for the phase ``needed`` is the first to touch them."""
+
+    first: int
+    count: int
+    needed: int  # one behind the last phase where none does
+
+    def region(self, buffer: Buffer) -> Region:
+        """These slabs of a buffer of as many as the operand."""
+        start = (const(self.first, i32), *(const(0, i32) for _ in buffer.shape[1:]))
+        return Region(buffer, start, (self.count, *buffer.shape[1:]))
 
 
-def _slabs(buffer: Buffer, wanted: bool) -> int:
-    """Copies of a slab each where the first dimension has a few large steps; else one copy."""
-    first = buffer.shape[0]
-    return first if wanted and 1 < first <= 64 and buffer.bytes // first >= 4096 else 1
+def _runs(near: Buffer, parts: list[Stmt], wanted: bool) -> list[Run]:
+    """The copies of a staged operand, in the order in which phases need them: where the steps of
+    its first dimension are large, steps that different phases need first come apart."""
+    count = near.shape[0]
+    touched = [_touched(near, _loads(part), _extents(part), count) for part in parts]
+    none = len(parts)
+    needed = [
+        next((i for i, found in enumerate(touched) if slab in found), none)
+        for slab in range(count)
+    ]
+    if not wanted or near.bytes // count < 4096:
+        return [Run(0, count, min(needed))]
+    runs: list[Run] = []
+    for slab, phase in enumerate(needed):
+        if runs and runs[-1].needed == phase:
+            runs[-1] = replace(runs[-1], count=runs[-1].count + 1)
+        else:
+            runs.append(Run(slab, 1, phase))
+    return sorted(runs, key=lambda run: run.needed)
 
 
-def _starts(param: Buffer, near: Buffer, slabs: bool) -> list[Stmt]:
-    count = _slabs(param, slabs)
-    if count == 1:
-        return [Copy(_whole(near), _whole(param), f"{param.name}_0")]
-    return [Copy(_slab(near, i), _slab(param, i), f"{param.name}_{i}") for i in range(count)]
+def _token(near: Buffer, run: Run) -> str:
+    return f"{near.name.removesuffix('_tcm')}_{run.first}"
 
 
-def _waited(parts: list[Stmt], staged: list[Buffer], slabs: bool) -> list[Stmt]:
+def _starts(param: Buffer, near: Buffer, runs: list[Run]) -> list[Stmt]:
+    return [Copy(run.region(near), run.region(param), _token(near, run)) for run in runs]
+
+
+def _waited(parts: list[Stmt], runs: dict[Buffer, list[Run]]) -> list[Stmt]:
     """The statements, each behind the waits for the slabs that it is the first to touch."""
-    there: set[str] = set()
     out: list[Stmt] = []
-    for part in parts:
-        loads = _loads(part)
-        for near in staged:
-            for token in _tokens(near, loads, _extents(part), slabs):
-                if token not in there:
-                    there.add(token)
-                    out.append(Wait(token))
+    for number, part in enumerate(parts):
+        out += [
+            Wait(_token(near, run))
+            for near, found in runs.items()
+            for run in found
+            if run.needed == number
+        ]
         out.append(part)
     return out
 
@@ -240,14 +266,6 @@ def _extents(stmt: Stmt) -> dict[Expr, int]:
         elif isinstance(node, Block):
             found.update({it.axis: it.extent for it in node.iters})
     return found
-
-
-def _tokens(near: Buffer, loads: list[Expr], extents: dict[Expr, int], slabs: bool) -> list[str]:
-    """The tokens of the slabs that ``loads`` may touch."""
-    name, count = near.name.removesuffix("_tcm"), _slabs(near, slabs)
-    if count == 1:  # one copy of all: whatever is read needs it
-        return [f"{name}_0"] if any(load.attr == near for load in loads) else []
-    return [f"{name}_{i}" for i in sorted(_touched(near, loads, extents, count))]
 
 
 def _touched(buffer: Buffer, loads: list[Expr], extents: dict[Expr, int], count: int) -> set[int]:

@@ -89,13 +89,12 @@ def key_of(point: Point) -> Key:
 
 
 def tight(func: PrimFunc, machine: Machine, taking: Taking) -> Template:
-    """The first template that takes ``func``; where that needs more than TCM, all of them, and
-    strips of rows."""
-    first = next(taking(func, machine))
-    if scratch(func, machine) + sum(p.bytes for p in func.params) <= machine.tcm:
-        return first
+    """The templates that take ``func`` as one; where it needs more than TCM, strips of rows too."""
     ways = {(0, template.name): template for template in taking(func, machine)}
-    cuts = _cuts(func, machine, taking, [name for _, name in ways]) if divisible(func) else {}
+    first = next(iter(ways.values()))
+    near = scratch(func, machine) + sum(p.bytes for p in func.params) <= machine.tcm
+    cut = divisible(func) and not near
+    cuts = _cuts(func, machine, taking, [name for _, name in ways]) if cut else {}
     if len(ways) + len(cuts) == 1:
         return first
     ways |= {key: cut.template for key, cut in cuts.items()}

@@ -5,8 +5,8 @@
                                                   r[0:32] = r[0:32] + f(k)
                                               acc[0:32] = r[0:32]
 
-Only in innermost loops, for buffers of which the loop touches just these elements, at indices that
-do not depend on it. Runs after unrolling.
+Only in innermost loops, and loops around nothing else, for buffers of which the loops touch just
+these elements, at indices that do not depend on them. Runs after unrolling.
 """
 
 from __future__ import annotations
@@ -58,33 +58,45 @@ def promote_sums(func: PrimFunc) -> PrimFunc:
 
 
 def _visit(stmt: Stmt) -> Stmt:
-    if isinstance(stmt, For) and stmt.kind is LoopKind.SERIAL and stmt.extent > 1:
-        inner = any(isinstance(s, For) for s in walk_stmt(stmt.body))
-        if not inner:
-            return _promoted(stmt)
+    if isinstance(stmt, For) and (nest := _nest(stmt)):
+        promoted = _promoted(stmt, nest)
+        if promoted is not stmt:
+            return promoted
     below = children(stmt)
     return rebuild_stmt(stmt, tuple(_visit(child) for child in below)) if below else stmt
 
 
-def _promoted(loop: For) -> Stmt:
-    stores = [s for s in walk_stmt(loop.body) if isinstance(s, Store)]
-    plain = isinstance(loop.body, Seq | Store) and len(stores) == sum(
-        not isinstance(s, Seq) for s in walk_stmt(loop.body)
+def _nest(loop: For) -> list[For]:
+    """A serial loop and those directly within it down to plain stores; empty for others."""
+    found = [loop]
+    while isinstance(found[-1].body, For):
+        found.append(found[-1].body)
+    inner = any(isinstance(s, For) for s in walk_stmt(found[-1].body))
+    serial = all(step.kind is LoopKind.SERIAL and step.extent > 1 for step in found)
+    return found if serial and not inner else []
+
+
+def _promoted(loop: For, nest: list[For]) -> Stmt:
+    body = nest[-1].body
+    stores = [s for s in walk_stmt(body) if isinstance(s, Store)]
+    plain = isinstance(body, Seq | Store) and len(stores) == sum(
+        not isinstance(s, Seq) for s in walk_stmt(body)
     )
     if not plain:
         return loop
-    result: Stmt = loop
+    axes = {step.axis for step in nest}
+    kept: Stmt = loop
     for name in dict.fromkeys(s.buffer.name for s in stores if s.buffer.scope != "reg"):
-        found = _sums(loop, [s for s in stores if s.buffer.name == name], stores)
+        found = _sums(axes, [s for s in stores if s.buffer.name == name], stores)
         if found is not None:
-            result = _kept(result, found)
-    return result
+            kept = _kept(kept, found)
+    return kept
 
 
-def _sums(loop: For, mine: list[Store], stores: list[Store]) -> _Sums | None:
+def _sums(axes: set[Expr], mine: list[Store], stores: list[Store]) -> _Sums | None:
     buffer = mine[0].buffer
     places = tuple(dict.fromkeys((s.index[0], s.value.type.lanes) for s in mine))
-    if any(loop.axis in free_vars(index) for index, _ in places) or not _disjoint(places):
+    if any(axes & set(free_vars(index)) for index, _ in places) or not _disjoint(places):
         return None
     for store in stores:
         for node in walk(store.value):

@@ -1,0 +1,304 @@
+"""Dense convolution with its sums in TCM, so that threads may share vectors of channels.
+
+    initial sums                               while the first weights arrive
+    group of channel blocks                    a phase each; the first one in parts, each of which
+      parallel rows, columns or vectors          waits only for its own slab of weights
+        kernel rows, columns, words            a tile of sums in registers
+    requantize all                             shared as evenly as rows, columns or blocks allow
+
+The first group's parts are a kernel row each, the first row's a tap each, the first tap's a part of
+the channels each, as fine as the point says: the first wait is short, and later ones are none where
+multiplying takes longer than moving. Columns of the output that mean nothing are not computed. See
+``conv2d.py`` for the tile and the order of channels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ...target.dsp.machine import Machine
+from ...tir.stmt import PrimFunc, Stmt
+from ..knobs import Knob, Point, Space, choice, number
+from ..schedule import Schedule
+from ..state import LoopRef
+from .conv2d import REGISTERS, divisors, prepare_inputs
+from .dense import Shape, scratch_of, shape_for
+from .offset import find_block, find_buffer, offset_weights
+from .resize import resized
+from .template import Estimate, Template
+
+_PIECES = 4  # parts of the first tap's channels, at most
+
+
+def parted(func: PrimFunc, machine: Machine) -> Template | None:
+    """The template of a dense convolution that fits into TCM, sums included; None for others."""
+    shape = shape_for(func, machine)
+    if shape is None:
+        return None
+    columns = _columns(func, shape)
+    small = replace(shape, width=columns)
+    offset = _narrowed(offset_weights(func, shape.pitch), columns)
+    sums = 4 * small.images * small.height * small.width * small.outputs
+    wanted = sums + sum(scratch_of(shape).values()) + sum(p.bytes for p in func.params)
+    if wanted > machine.tcm:
+        return None
+    space = Space(_knobs(small), (_fits(small),))
+
+    def schedule(point: Point) -> Schedule:
+        return _schedule(offset, small, machine, point)
+
+    def estimate(point: Point) -> Estimate:
+        return _estimate(small, machine, point)
+
+    return Template("parted", func, machine, space, schedule, estimate)
+
+
+def _columns(func: PrimFunc, shape: Shape) -> int:
+    """Columns of the output that mean something, in whole registers."""
+    logical = func.attrs.get("shapes", {}).get("y", ())
+    width = logical[3] if len(logical) == 4 else shape.width
+    return min(-(-width // shape.pixels) * shape.pixels, shape.width)
+
+
+def _narrowed(func: PrimFunc, columns: int) -> PrimFunc:
+    """``func`` without the output's last columns."""
+    acc = find_buffer(func.body, "acc")
+    width = find_block(func.body, "dot").iters[2].extent
+    if width == columns:
+        return func
+    images, height, _, depth = acc.shape
+
+    def extent(block: object, it: object) -> int:
+        inside = block.name in ("dot", "requant") and it.axis.attr == "vow"  # type: ignore[attr-defined]
+        return columns if inside else it.extent  # type: ignore[attr-defined]
+
+    body: Stmt = resized(
+        func.body, {acc: replace(acc, shape=(images, height, columns, depth))}, extent
+    )
+    return func.with_body(body)
+
+
+def _pieces(shape: Shape) -> int:
+    return max(d for d in divisors(shape.words) if d <= _PIECES)
+
+
+def _knobs(shape: Shape) -> tuple[Knob, ...]:
+    kernel_rows, kernel_columns = shape.taps
+    cuts = [0]
+    cuts += [1] if kernel_rows > 1 else []
+    cuts += [2] if kernel_columns > 1 else []
+    cuts += [3] if _pieces(shape) > 1 else []
+    columns = tuple(d for d in divisors(shape.width) if d <= 16)
+    return (
+        choice("columns", columns),
+        choice("rows", tuple(d for d in divisors(shape.height) if d <= 16)),
+        choice("vectors", tuple(d for d in divisors(shape.ways) if d <= 4)),
+        choice("group", tuple(d for d in divisors(shape.blocks) if d <= 8)),
+        choice("share", ("rows", "columns", "vectors")),
+        choice("cuts", tuple(cuts)),
+        choice("steps", tuple(d for d in divisors(shape.words) if d <= 16)),
+        choice("copy", (1, 2, 4, 8)),
+        choice("fill", (1, 2, 4, 8)),
+        choice("sums", tuple(d for d in divisors(shape.columns // 32) if d <= 8)),
+        choice("depths", tuple(d for d in divisors(max(shape.depth // 128, 1)) if d <= 8)),
+    )
+
+
+def _words(shape: Shape, point: Point) -> int:
+    """Words of four channels in a slab of weights."""
+    return shape.words // (_pieces(shape) if point["cuts"] == 3 else 1)
+
+
+def _fits(shape: Shape) -> Callable[[Point], bool]:
+    def fits(point: Point) -> bool:
+        vectors = number(point, "vectors")
+        tile = number(point, "rows") * number(point, "columns") * vectors
+        steps = number(point, "steps")
+        if tile + vectors + 2 > REGISTERS or tile < 4:
+            return False
+        return _words(shape, point) % steps == 0 and tile * steps <= 128
+
+    return fits
+
+
+def _schedule(func: PrimFunc, shape: Shape, machine: Machine, point: Point) -> Schedule:
+    sch = Schedule(func)
+    ways, block, (high, wide) = shape.ways, shape.block, shape.taps
+    words, group = _words(shape, point), number(point, "group")
+    pieces = shape.words // words
+
+    def slab(kh: object, kw: object, c: object, o: object) -> tuple[object, ...]:
+        at = ((o // (block * group) * high + kh) * wide + kw) * pieces + c // (4 * words)  # type: ignore[operator]
+        vector = o // block % group * ways + o % ways  # type: ignore[operator]
+        return at, c // 4 % words, vector, o // ways % 32, c % 4  # type: ignore[operator]
+
+    sch.transform_layout("w", slab)
+    for name in ("bias", "mult"):
+        sch.transform_layout(name, lambda o: (o // block * ways + o % ways, o // ways % 32))
+    sch.transform_layout("acc", lambda n, h, w, o: (
+        o // block * ways + o % ways, n, h, w, o // ways % 32))  # fmt: skip
+    sch.set_scope("acc", "tcm")
+    prepare_inputs(sch, shape, point)
+    _outputs(sch, shape, machine)
+    _products(sch, shape, point)
+    return sch
+
+
+def _outputs(sch: Schedule, shape: Shape, machine: Machine) -> None:
+    """The requantization, shared by the loop that threads divide best."""
+    n, h, w, o = sch.loops("requant")
+    w_0, w_1 = sch.split(w, (None, shape.pixels))
+    o_0, o_1, o_2 = sch.split(o, (None, 32, shape.ways))
+    order = sorted((h, w_0, o_0), key=lambda loop: -_even(sch.get_loop(loop).extent, machine))
+    sch.reorder(order[0], n, *order[1:], w_1, o_1, o_2)
+    sch.vectorize(w_1, o_1, o_2)
+    sch.parallel(order[0])
+
+
+def _even(extent: int, machine: Machine) -> float:
+    """The threads' work over the longest one's, of so many equal shares."""
+    return extent / (-(-extent // machine.threads) * machine.threads)
+
+
+@dataclass(frozen=True, slots=True)
+class _Nest:
+    """The loops of a nest of products: ``outer`` the groups of channels, then the reduction."""
+
+    block: str
+    group: LoopRef
+    taps: tuple[LoopRef, ...]  # kernel rows, columns, parts of the channels
+    tiles: tuple[LoopRef, ...]  # the shared loop first
+    rest: tuple[LoopRef, ...]
+
+    @staticmethod
+    def of(sch: Schedule, block: str) -> _Nest:
+        group, kh, kw, c, shared, n, first, second, *rest = sch.loops(block)
+        return _Nest(block, group, (kh, kw, c), (shared, n, first, second), tuple(rest))
+
+    def whole(self, sch: Schedule, levels: int) -> None:
+        """Steps of the first ``levels`` of the loops over groups and taps are phases; the others
+        run within a tile."""
+        for loop in (self.group, *self.taps)[:levels]:
+            sch.unroll(loop)
+        if levels < 4:
+            sch.reorder(*self.tiles, *self.taps[levels - 1 :])
+
+
+def _products(sch: Schedule, shape: Shape, point: Point) -> None:
+    """Initial sums, then the groups; the first in parts."""
+    n, h, w, o, kh, kw, c = sch.loops("dot")
+    ways, vectors = shape.ways, number(point, "vectors")
+    steps, words = number(point, "steps"), _words(shape, point)
+    o_0, o_1, o_2, o_3, o_4 = sch.split(
+        o, (None, number(point, "group"), 32, ways // vectors, vectors)
+    )
+    c_0, c_1, c_2, c_3 = sch.split(c, (None, words // steps, steps, 4))
+    h_0, h_1 = sch.split(h, (None, number(point, "rows")))
+    w_0, w_1 = sch.split(w, (None, number(point, "columns")))
+    sch.reorder(o_1, o_3, o_2)
+    v = sch.fuse(o_1, o_3)
+    tiles = {"rows": h_0, "columns": w_0, "vectors": v}
+    shared = tiles.pop(str(point["share"]))
+    sch.reorder(kh, kw, c_0, shared, n, o_0, *tiles.values(), c_1, c_2, h_1, w_1, o_4, o_2, c_3)
+    start = sch.decompose_reduction("dot", kh)
+    sch.vectorize(o_2, c_3)
+    for loop in (c_2, h_1, w_1, o_4):
+        sch.unroll(loop)
+    sch.parallel(shared)
+    *_, h_1, w_1, o_4, o_2 = sch.loops(start)
+    sch.vectorize(o_2)
+    for loop in (h_1, w_1, o_4):
+        sch.unroll(loop)
+    sch.parallel(sch.loops(start)[0])
+    sch.reorder(o_0, kh, kw, c_0, shared, n)
+    _in_parts(sch, number(point, "cuts"))
+
+
+def _in_parts(sch: Schedule, cuts: int) -> None:
+    """Peels the first group, of it the first kernel row, of that the first tap."""
+    for level in range(cuts):
+        nest = _Nest.of(sch, "dot")
+        loop = (nest.group, *nest.taps)[level]
+        known = {block.name for block in sch.blocks()}
+        if sch.get_loop(loop).extent > 1:
+            sch.split(loop, (1,), tail="peel")
+            (rest,) = {block.name for block in sch.blocks()} - known
+            _Nest.of(sch, rest).whole(sch, _depth(level, cuts))
+    _Nest.of(sch, "dot").whole(sch, cuts + 1)
+
+
+def _depth(level: int, cuts: int) -> int:
+    """How many loops are phases in what is left when the step 0 of a level's loop is peeled."""
+    return max(level + 1, min(cuts, 2))
+
+
+def _estimate(shape: Shape, machine: Machine, point: Point) -> Estimate:
+    """Packets of tiles, and when the weights of each phase are there."""
+    rows, columns = number(point, "rows"), number(point, "columns")
+    vectors, steps = number(point, "vectors"), number(point, "steps")
+    tile, group = rows * columns, number(point, "group")
+    inner = _inner(rows, columns, vectors, steps)
+    extents = {"rows": shape.height // rows, "columns": shape.width // columns,
+               "vectors": group * shape.ways // vectors}  # fmt: skip
+    shared = extents[str(point["share"])]
+    turns = -(-shared // machine.threads)
+    tiles = shape.images * math.prod(extents.values()) // shared * turns  # of a thread and phase
+    sums = shape.images * shape.height * shape.width * shape.outputs / 32
+    pixels = shape.images * shape.rows * shape.columns
+    extra = (pixels * (shape.depth / 128 * 2 + 2) + sums * 1.5) / machine.threads
+    requant = sums / shape.ways / machine.threads * (2.5 * shape.ways + 3)
+    weights = shape.outputs * math.prod(shape.taps) * shape.words * 4 / machine.dma_rate
+    groups = shape.blocks // group
+    parts = _parts(shape, number(point, "cuts"), groups)
+    now, moved = extra + 6 * machine.barrier, float(machine.dma_start)
+    for part, starts in parts:
+        moved += weights * part
+        words = part * groups * shape.words * math.prod(shape.taps)
+        trips = words / steps / starts
+        each = starts * (inner * trips + 8) + tile * vectors * 2 - 8
+        now = max(now, moved) + tiles * each + machine.barrier
+    first = machine.dma_start + weights * parts[0][0]
+    facts = {
+        "inner_packets": inner, "dots_per_packet": tile * vectors * steps / inner,
+        "loop_trips": shape.words / steps, "tiles": tiles * machine.threads,
+        "registers": tile * vectors + vectors, "requant_packets": requant,
+        "extra_packets": extra, "phases": len(parts), "dma_cycles": weights, "first_wait": first,
+        "unbalance": turns * machine.threads / shared, "code": tile * vectors * steps * len(parts),
+    }  # fmt: skip
+    return Estimate(now + requant, facts)
+
+
+def _inner(rows: int, columns: int, vectors: int, steps: int) -> float:
+    """Packets of a step of the innermost loop. Where places are short two words of a pixel are one
+    load, and pairs and the rows' addresses may be more than the scalar registers hold."""
+    tile, crowded = rows * columns, 1.0
+    dots, near, words = tile * vectors * steps, vectors * steps, tile * steps
+    best = max(math.ceil(dots / 2), near)
+
+    def places(words: int) -> int:
+        return max((dots + near + words + 4) // 4, -(-(near + words) // 2))
+
+    if places(words) > best and steps % 2 == 0:
+        words //= 2
+        crowded = 1.0 if tile <= 8 and words + rows <= 18 else 1.07 if steps <= 2 else 1.13
+    elif steps > 8:
+        crowded = 1.03
+    return max(best, places(words)) * crowded
+
+
+def _parts(shape: Shape, cuts: int, groups: int) -> list[tuple[float, int]]:
+    """The phases: their part of all weights, and how often the innermost loop starts in a tile."""
+    (high, wide), pieces = shape.taps, _pieces(shape) if cuts == 3 else 1
+    extents = (groups, high, wide, pieces)
+    starts = (high, high, 1, 1)  # a row of taps is one loop
+    found: list[tuple[float, int]] = []
+    for level in range(cuts + 1):
+        depth = cuts + 1 if level == cuts else _depth(level, cuts)
+        count = math.prod(extents[level:depth])
+        steps = extents[level] - (level < cuts)
+        phases = count // extents[level] * steps
+        part = 1 / math.prod(extents[:depth])
+        found = [(part, starts[depth - 1] if depth < 2 else 1)] * phases + found
+    return found
