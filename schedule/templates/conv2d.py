@@ -229,7 +229,10 @@ def _estimate(func: PrimFunc, shape: Shape, machine: Machine, point: Point) -> E
         crowded = dots >= 128 and tile > 1 and trips > 1 and vectors * (tile + steps) > 40
         inner *= 2.0 if crowded else 1.08
     requant = tile * vectors * 2.5 + 8
-    per_tile = inner * trips * starts + starts * 5 + requant
+    if trips == 1:  # no loop: packets of the products and of the requantization are shared
+        per_tile = inner * starts + requant / 2
+    else:
+        per_tile = inner * trips * starts + starts * 5 + requant + (steps == 1)
     rate = machine.dma_rate / machine.threads
     words = shape.words * math.prod(shape.taps)
     if room.slabs < 1:  # each vector of weights comes from DDR each time that it is used
@@ -254,7 +257,7 @@ def _estimate(func: PrimFunc, shape: Shape, machine: Machine, point: Point) -> E
         later = (main + machine.barrier + weights / phases) * (phases - 1)
     if not room.padded:
         extra += 3 * pixels * shape.depth / machine.dma_rate
-    cycles = max(extra, wait) + main + later + 8 * machine.barrier
+    cycles = max(extra + 6 * machine.barrier, wait) + main + later + 2 * machine.barrier
     facts = {
         "inner_packets": inner, "dots_per_packet": dots / inner, "loop_trips": trips,
         "loop_starts": starts, "tiles": tiles, "registers": tile * vectors + vectors,

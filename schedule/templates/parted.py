@@ -24,8 +24,9 @@ from ..knobs import Knob, Point, Space, choice, number
 from ..schedule import Schedule
 from ..state import LoopRef
 from .conv2d import REGISTERS, divisors, prepare_inputs
-from .dense import Shape, scratch_of, shape_for
+from .dense import VECTOR, Shape, scratch_of, shape_for
 from .offset import find_block, find_buffer, offset_weights
+from .place import LARGE
 from .resize import resized
 from .template import Estimate, Template
 
@@ -247,19 +248,22 @@ def _estimate(shape: Shape, machine: Machine, point: Point) -> Estimate:
     tiles = shape.images * math.prod(extents.values()) // shared * turns  # of a thread and phase
     sums = shape.images * shape.height * shape.width * shape.outputs / 32
     pixels = shape.images * shape.rows * shape.columns
-    extra = (pixels * (shape.depth / 128 * 2 + 2) + sums * 1.5) / machine.threads
-    requant = sums / shape.ways / machine.threads * (2.5 * shape.ways + 3)
+    extra = (pixels * (shape.depth / 128 * 2 + 2) + sums * 1.6) / machine.threads
+    requant = sums / 4 / machine.threads * 9 + 10
     weights = shape.outputs * math.prod(shape.taps) * shape.words * 4 / machine.dma_rate
     groups = shape.blocks // group
     parts = _parts(shape, number(point, "cuts"), groups)
-    now, moved = extra + 6 * machine.barrier, float(machine.dma_start)
-    for part, starts in parts:
-        moved += weights * part
+    first = machine.dma_start + weights * (parts[0][0] if _slabs(shape, point) else 1.0)
+    before = 9 + (shape.depth > VECTOR)  # phases
+    now, moved = extra + before * (machine.barrier + 8), first
+    for number_, (part, starts) in enumerate(parts):
+        if number_ and _slabs(shape, point):
+            moved += weights * part
+            now += machine.barrier + 2
         words = part * groups * shape.words * math.prod(shape.taps)
         trips = words / steps / starts
         each = starts * (inner * trips + 8) + tile * vectors * 2 - 8
         now = max(now, moved) + tiles * each + machine.barrier
-    first = machine.dma_start + weights * parts[0][0]
     facts = {
         "inner_packets": inner, "dots_per_packet": tile * vectors * steps / inner,
         "loop_trips": shape.words / steps, "tiles": tiles * machine.threads,
@@ -267,7 +271,12 @@ def _estimate(shape: Shape, machine: Machine, point: Point) -> Estimate:
         "extra_packets": extra, "phases": len(parts), "dma_cycles": weights, "first_wait": first,
         "unbalance": turns * machine.threads / shared, "code": tile * vectors * steps * len(parts),
     }  # fmt: skip
-    return Estimate(now + requant, facts)
+    return Estimate(now + requant + machine.barrier, facts)
+
+
+def _slabs(shape: Shape, point: Point) -> bool:
+    """Whether slabs are large enough to come one by one, see ``place.py``."""
+    return _words(shape, point) * 4 * shape.block * number(point, "group") >= LARGE
 
 
 def _inner(rows: int, columns: int, vectors: int, steps: int) -> float:

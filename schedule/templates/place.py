@@ -38,6 +38,8 @@ from ...tir.types import i32
 from ..errors import ScheduleError
 from .rotate import turns, with_copies
 
+LARGE = 4096  # bytes of a slab that may come alone
+
 
 def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> PrimFunc:
     """``func`` without blocks, and every DDR operand copied to TCM first, or from it at the end.
@@ -220,10 +222,9 @@ def _runs(near: Buffer, parts: list[Stmt], wanted: bool) -> list[Run]:
     touched = [_touched(near, _loads(part), _extents(part), count) for part in parts]
     none = len(parts)
     needed = [
-        next((i for i, found in enumerate(touched) if slab in found), none)
-        for slab in range(count)
+        next((i for i, found in enumerate(touched) if slab in found), none) for slab in range(count)
     ]
-    if not wanted or near.bytes // count < 4096:
+    if not wanted or near.bytes // count < LARGE:
         return [Run(0, count, min(needed))]
     runs: list[Run] = []
     for slab, phase in enumerate(needed):
@@ -243,15 +244,14 @@ def _starts(param: Buffer, near: Buffer, runs: list[Run]) -> list[Stmt]:
 
 
 def _waited(parts: list[Stmt], runs: dict[Buffer, list[Run]]) -> list[Stmt]:
-    """The statements, each behind the waits for the slabs that it is the first to touch."""
+    """The statements, each behind the waits for the slabs that it is the first to touch. Copies end
+    in the order in which they start: those before one that is waited for are there as well."""
+    order = [(_token(near, run), run.needed) for near, found in runs.items() for run in found]
     out: list[Stmt] = []
     for number, part in enumerate(parts):
-        out += [
-            Wait(_token(near, run))
-            for near, found in runs.items()
-            for run in found
-            if run.needed == number
-        ]
+        count = max((i + 1 for i, (_, needed) in enumerate(order) if needed <= number), default=0)
+        out += [Wait(token) for token, _ in order[:count]]
+        order = order[count:]
         out.append(part)
     return out
 

@@ -1,0 +1,95 @@
+"""Dense convolutions with sums in TCM: bytes of random points, phases, waits, even shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+import pytest
+import torch
+
+from dovetail.driver.task import KernelTask
+from dovetail.schedule.knobs import Point, Value
+from dovetail.schedule.templates.template import Template
+from dovetail.schedule.templates.tight import Tight
+from dovetail.target.dsp.machine import dsp
+from tests.schedule.operators import Case
+from tests.schedule.test_templates_tight import convolved
+
+Note = Callable[[str, object], None]
+
+CASES = {
+    "odd_rows": convolved("conv2d", (1, 64, 7, 7), 256, 3, 1, 1),
+    "odd_columns": convolved("conv2d", (1, 32, 6, 9), 64, 3, 1, 1),
+    "batch": convolved("conv2d", (2, 32, 5, 6), 128, 3, 1, 1),
+    "points": convolved("conv2d", (1, 256, 7, 7), 256, 1),
+    "strides": convolved("conv2d", (1, 32, 14, 14), 256, 3, 2, 1),
+    "dilated": convolved("conv2d", (1, 32, 9, 9), 128, 3, 1, 2, 2),
+    "few": convolved("conv2d", (1, 3, 14, 14), 32, 5, 1, 2),
+    "linear": Case("conv2d", torch.nn.Linear(128, 200), ((5, 128),)),
+}
+
+
+def parted_of(task: KernelTask) -> Template | None:
+    """The template, where the kernel has it."""
+    template = task.template
+    return template.ways.get((0, "parted")) if isinstance(template, Tight) else None
+
+
+def point_of(task: KernelTask, **values: Value) -> Point:
+    """A point of the kernel: these knobs, the others at their first."""
+    least = {knob.name: knob.values[0] for knob in task.space.knobs}
+    return task.space.point({**least, "way": "parted", **values})
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("threads", [3, 4])
+@pytest.mark.parametrize("name", CASES)
+def test_points_give_the_operators_bytes(
+    name: str, threads: int, exact: bool, record_property: Note
+) -> None:
+    task = CASES[name].task(dsp(threads=threads), "ddr" if threads == 3 else "tcm")
+    rng, template = Random(len(name)), parted_of(task)
+    assert template is not None
+    for _ in range(50 if exact else 3):
+        point = point_of(task, **template.space.sample(rng))
+        measured = task.measure(point)
+        assert measured.status == "ok", f"{point}: {measured.message}"
+        right, message = task.check(point)
+        assert right, f"{point}: {message}"
+    record_property("slice", f"parted {name}, {threads} threads: seed {len(name)}")
+
+
+def costs(cuts: int) -> tuple[int, int]:
+    """Cycles, and those that wait for transfers, of 7 x 7 pixels at 256 channels."""
+    task = convolved("conv2d", (1, 256, 7, 7), 256, 3, 1, 1).task()
+    cost = task.compiled(point_of(
+        task, columns=7, share="vectors", cuts=cuts, steps=2, copy=4, fill=4, depths=2
+    )).cost  # fmt: skip
+    return cost.cycles, cost.dma_wait
+
+
+def test_parts_of_the_first_weights_shorten_the_wait() -> None:
+    whole, rows, taps = (costs(cuts) for cuts in (0, 1, 2))
+    assert whole[1] > rows[1] > taps[1]
+    assert whole[0] > rows[0] > taps[0]
+
+
+def test_seven_rows_are_shared_evenly() -> None:
+    task = convolved("conv2d", (1, 128, 7, 7), 256, 3, 1, 1).task()
+    cost = task.compiled(point_of(task, columns=7, share="vectors", steps=2)).cost
+    longest = max(cost.executed, key=sum)
+    assert len(longest) == 4
+    assert len(set(longest)) == 1
+
+
+def test_the_default_of_an_odd_image_is_near_the_bound() -> None:
+    task = convolved("conv2d", (1, 256, 7, 7), 512, 3, 1, 1).task()
+    assert task.default["way"] == "parted"
+    assert task.compiled(task.default).cost.cycles < 1.12 * task.bound
+
+
+def test_sums_that_do_not_fit_are_left_to_others() -> None:
+    case = convolved("conv2d", (1, 32, 56, 56), 64, 3, 1, 1)
+    assert parted_of(case.task(dsp(tcm=8 << 20))) is not None
+    assert parted_of(case.task(dsp(tcm=700 << 10))) is None
