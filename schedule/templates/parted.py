@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ...target.dsp.machine import Machine
-from ...tir.stmt import PrimFunc, Stmt
+from ...tir.stmt import Block, Iter, PrimFunc
 from ..knobs import Knob, Point, Space, choice, number
 from ..schedule import Schedule
 from ..state import LoopRef
@@ -71,14 +71,12 @@ def _narrowed(func: PrimFunc, columns: int) -> PrimFunc:
         return func
     images, height, _, depth = acc.shape
 
-    def extent(block: object, it: object) -> int:
-        inside = block.name in ("dot", "requant") and it.axis.attr == "vow"  # type: ignore[attr-defined]
-        return columns if inside else it.extent  # type: ignore[attr-defined]
+    def extent(block: Block, it: Iter) -> int:
+        inside = block.name in ("dot", "requant") and it.axis.attr == "vow"
+        return columns if inside else it.extent
 
-    body: Stmt = resized(
-        func.body, {acc: replace(acc, shape=(images, height, columns, depth))}, extent
-    )
-    return func.with_body(body)
+    small = replace(acc, shape=(images, height, columns, depth))
+    return func.with_body(resized(func.body, {acc: small}, extent))
 
 
 def _pieces(shape: Shape) -> int:
