@@ -219,13 +219,14 @@ def _runs(near: Buffer, parts: list[Stmt], wanted: bool) -> list[Run]:
     """The copies of a staged operand, in the order in which phases need them: where the steps of
     its first dimension are large, steps that different phases need first come apart."""
     count = near.shape[0]
-    touched = [_touched(near, _loads(part), _extents(part), count) for part in parts]
     none = len(parts)
+    if count == 1 or not wanted or near.bytes // count < LARGE:  # what reads of it needs all
+        reading = (i for i, part in enumerate(parts) if near in _read(part))
+        return [Run(0, count, next(reading, none))]
+    touched = [_touched(near, _loads(part), _extents(part), count) for part in parts]
     needed = [
         next((i for i, found in enumerate(touched) if slab in found), none) for slab in range(count)
     ]
-    if not wanted or near.bytes // count < LARGE:
-        return [Run(0, count, min(needed))]
     runs: list[Run] = []
     for slab, phase in enumerate(needed):
         if runs and runs[-1].needed == phase:
