@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import Block, Iter, PrimFunc
@@ -31,6 +32,8 @@ from .resize import resized
 from .template import Estimate, Template
 
 _PIECES = 4  # parts of the first tap's channels, at most
+_BODY = 64  # products of an innermost loop, at most
+_CODE = 200  # products of all phases' innermost loops, each of which is code of its own
 
 
 def parted(func: PrimFunc, machine: Machine) -> Template | None:
@@ -117,7 +120,11 @@ def _fits(shape: Shape) -> Callable[[Point], bool]:
         steps = number(point, "steps")
         if tile + vectors + 2 > REGISTERS or tile < 4:
             return False
-        return _words(shape, point) % steps == 0 and tile * steps <= 128
+        groups = shape.blocks // number(point, "group")
+        phases = len(_parts(shape, number(point, "cuts"), groups))
+        if tile * steps * phases > max(_CODE, 14 * phases):
+            return False
+        return _words(shape, point) % steps == 0 and tile * steps <= _BODY
 
     return fits
 
@@ -295,6 +302,7 @@ def _inner(rows: int, columns: int, vectors: int, steps: int) -> float:
     return max(best, places(words)) * crowded
 
 
+@lru_cache(maxsize=256)
 def _parts(shape: Shape, cuts: int, groups: int) -> list[tuple[float, int]]:
     """The phases: their part of all weights, and how often the innermost loop starts in a tile."""
     (high, wide), pieces = shape.taps, _pieces(shape) if cuts == 3 else 1

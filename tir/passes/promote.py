@@ -68,6 +68,8 @@ def _visit(stmt: Stmt) -> Stmt:
 
 def _nest(loop: For) -> list[For]:
     """A serial loop and those directly within it down to plain stores; empty for others."""
+    if loop.kind is not LoopKind.SERIAL:
+        return []
     found = [loop]
     while isinstance(found[-1].body, For):
         found.append(found[-1].body)
