@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import Block, Iter, PrimFunc
@@ -135,10 +136,10 @@ def _schedule(func: PrimFunc, shape: Shape, machine: Machine, point: Point) -> S
     words, group = _words(shape, point), number(point, "group")
     pieces = shape.words // words
 
-    def slab(kh: object, kw: object, c: object, o: object) -> tuple[object, ...]:
-        at = ((o // (block * group) * high + kh) * wide + kw) * pieces + c // (4 * words)  # type: ignore[operator]
-        vector = o // block % group * ways + o % ways  # type: ignore[operator]
-        return at, c // 4 % words, vector, o // ways % 32, c % 4  # type: ignore[operator]
+    def slab(kh: Any, kw: Any, c: Any, o: Any) -> tuple[Any, ...]:
+        at = ((o // (block * group) * high + kh) * wide + kw) * pieces + c // (4 * words)
+        vector = o // block % group * ways + o % ways
+        return at, c // 4 % words, vector, o // ways % 32, c % 4
 
     sch.transform_layout("w", slab)
     for name in ("bias", "mult"):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
@@ -95,9 +96,9 @@ def _schedule(func: PrimFunc, shape: Shape, point: Point) -> Schedule:
     words = number(point, "words")
     parts = shape.words // words
 
-    def slab(kh: object, kw: object, c: object, o: object) -> tuple[object, ...]:
-        number_ = ((o // block * shape.taps[0] + kh) * kernel + kw) * parts + c // (4 * words)  # type: ignore[operator]
-        return number_, c // 4 % words, o % ways, o // ways % 32, c % 4  # type: ignore[operator]
+    def slab(kh: Any, kw: Any, c: Any, o: Any) -> tuple[Any, ...]:
+        number_ = ((o // block * shape.taps[0] + kh) * kernel + kw) * parts + c // (4 * words)
+        return number_, c // 4 % words, o % ways, o // ways % 32, c % 4
 
     sch.transform_layout("w", slab)
     for name in ("bias", "mult"):

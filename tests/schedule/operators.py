@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -15,6 +15,7 @@ from dovetail.graph.kernels import place
 from dovetail.graph.lower import lower
 from dovetail.graph.torch_import import import_model
 from dovetail.quant.quantize import quantize
+from dovetail.schedule.knobs import Point
 from dovetail.target.dsp.machine import Machine, dsp
 
 
@@ -65,9 +66,21 @@ class Case:
             points = list(task.space)
         else:
             points = [task.space.sample(rng) for _ in range(count)]
-        for point in points:
-            measured = task.measure(point)
-            assert measured.status == "ok", f"{point}: {measured.message}"
-            right, message = task.check(point)
-            assert right, f"{point}: {message}"
+        hold(task, points)
         return [str(point) for point in points]
+
+
+def checked(template: str, task: KernelTask, count: int, seed: int) -> None:
+    """Checks points of the space that ``template`` must have; none may be refused."""
+    assert task.template.name == template
+    rng = Random(seed)
+    hold(task, [task.space.sample(rng) for _ in range(count)])
+
+
+def hold(task: KernelTask, points: Sequence[Point]) -> None:
+    """Asserts that each point has code and that it gives the operator's bytes."""
+    for point in points:
+        measured = task.measure(point)
+        assert measured.status == "ok", f"{point}: {measured.message}"
+        right, message = task.check(point)
+        assert right, f"{point}: {message}"

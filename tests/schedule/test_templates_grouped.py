@@ -16,6 +16,7 @@ from dovetail.graph.lower import lower
 from dovetail.graph.torch_import import import_model
 from dovetail.quant.quantize import quantize
 from dovetail.target.dsp.machine import Machine, dsp
+from tests.schedule.operators import checked
 
 Note = Callable[[str, object], None]
 Size = tuple[int, int, int, int, int]  # inputs, outputs, groups, rows, columns
@@ -54,28 +55,16 @@ def task_of(name: str, machine: Machine | None = None, scope: str = "tcm") -> Ke
     return KernelTask(lowered, single, machine or dsp())
 
 
-def checked(task: KernelTask, count: int, seed: int) -> None:
-    """Checks points of the space; none may be refused."""
-    assert task.template.name == "grouped"
-    rng = Random(seed)
-    for _ in range(count):
-        point = task.space.sample(rng)
-        measured = task.measure(point)
-        assert measured.status == "ok", f"{point}: {measured.message}"
-        right, message = task.check(point)
-        assert right, f"{point}: {message}"
-
-
 @pytest.mark.exact
 @pytest.mark.parametrize("name", CASES)
 def test_points_give_the_operators_bytes(name: str, exact: bool, record_property: Note) -> None:
     count = 50 if exact else 3
-    checked(task_of(name), count, len(name))
+    checked("grouped", task_of(name), count, len(name))
     record_property("slice", f"grouped {name}: {count} points, seed {len(name)}")
 
 
 def test_operands_in_ddr() -> None:
-    checked(task_of("three", dsp(tcm=64 << 10), scope="ddr"), 2, 1)
+    checked("grouped", task_of("three", dsp(tcm=64 << 10), scope="ddr"), 2, 1)
 
 
 @pytest.mark.parametrize("name", ["many", "strided"])

@@ -17,6 +17,7 @@ from dovetail.graph.lower import lower
 from dovetail.graph.torch_import import import_model
 from dovetail.quant.quantize import quantize
 from dovetail.target.dsp.machine import Machine, dsp
+from tests.schedule.operators import checked
 
 Note = Callable[[str, object], None]
 Shape = tuple[int, ...]
@@ -55,29 +56,17 @@ CASES: dict[str, tuple[Shape, Shape]] = {
 }
 
 
-def checked(task: KernelTask, count: int, seed: int) -> None:
-    """Checks points of the space; none may be refused."""
-    assert task.template.name == "matmul"
-    rng = Random(seed)
-    for _ in range(count):
-        point = task.space.sample(rng)
-        measured = task.measure(point)
-        assert measured.status == "ok", f"{point}: {measured.message}"
-        right, message = task.check(point)
-        assert right, f"{point}: {message}"
-
-
 @pytest.mark.exact
 @pytest.mark.parametrize("name", CASES)
 def test_points_give_the_operators_bytes(name: str, exact: bool, record_property: Note) -> None:
     count = 50 if exact else 3
-    checked(task_of(*CASES[name]), count, len(name))
+    checked("matmul", task_of(*CASES[name]), count, len(name))
     record_property("slice", f"matmul {name}: {count} points, seed {len(name)}")
 
 
 @pytest.mark.parametrize("name", ["odd", "four_heads"])
 def test_operands_in_ddr(name: str) -> None:
-    checked(task_of(*CASES[name], dsp(tcm=64 << 10), scope="ddr"), 2, 1)
+    checked("matmul", task_of(*CASES[name], dsp(tcm=64 << 10), scope="ddr"), 2, 1)
 
 
 def test_many_heads_are_left_to_other_templates() -> None:
