@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -21,7 +20,7 @@ from ..schedule.errors import ScheduleError
 from ..schedule.knobs import Point
 from ..target.dsp.machine import Machine
 from ..tuner import replay as logs
-from ..tuner.log import LogError, read
+from ..tuner.log import LogError, read, require_writable
 from ..tuner.measure import Measurer, hired
 from ..tuner.run import Best, Callback, Progress
 from ..tuner.search import SEARCHES
@@ -270,14 +269,5 @@ def _writable(log: str | os.PathLike[str] | None) -> Path | None:
     if not isinstance(log, str | os.PathLike):
         raise InputError(f"tune: log must be the path of a file, but got {log!r}")
     path = Path(log)
-    if path.exists():
-        mode = "r+b"
-        try:
-            with closing(path.open(mode)):
-                read(path)
-        except OSError as error:
-            raise LogError(f"log {path}: cannot be written: {error.strerror}") from None
-    elif not os.access(path.parent, os.W_OK | os.X_OK):
-        why = "Permission denied" if path.parent.is_dir() else "No such file or directory"
-        raise LogError(f"log {path}: cannot be written: {why}")
+    require_writable(path)
     return path

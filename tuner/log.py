@@ -18,15 +18,18 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from .files import open_regular, require_place
 from .task import OK, STATUSES
 
 SCHEMA = 1
 _HEADER = {"schema": int, "run": str, "versions": dict, "target": str, "model": str, "seed": int}
-_KERNEL = ("key", "name", "space", "default")
+_KERNEL = {"key": str, "name": str, "space": str, "default": dict}
 _RECORD = {"run": str, "index": int, "kernel": str, "point": dict, "status": str}
+_OPTIONAL = {"checked": bool, "message": str, "time": dict}
 
 
 class LogError(RuntimeError):
@@ -58,7 +61,14 @@ class Record:
 
 
 def _is_kernel(row: object) -> bool:
-    return isinstance(row, dict) and all(name in row for name in _KERNEL)
+    return isinstance(row, dict) and all(
+        isinstance(row.get(name), kind) for name, kind in _KERNEL.items()
+    )
+
+
+def _is_cost(value: object) -> bool:
+    """Whether a value is a number of cycles or seconds: NaN and infinities are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def _line(data: Mapping[str, Any]) -> str:
@@ -111,8 +121,13 @@ class Contents:
     def _json(self, line: bytes) -> dict[str, Any]:
         try:
             data = json.loads(line)
-        except ValueError:
-            raise self._bad("each line must be a JSON object, but this one is not JSON") from None
+        except (ValueError, RecursionError):
+            found = "has NUL bytes" if b"\0" in line else "is not JSON"
+            raise self._bad(
+                f"each line must be a JSON object, but this one "
+                f"{found if line.strip() else 'is blank'}; "
+                f"delete the line, and the next tune makes its trial again"
+            ) from None
         if not isinstance(data, dict):
             raise self._bad(f"each line must be a JSON object, but got {type(data).__name__}")
         return data
@@ -136,8 +151,13 @@ class Contents:
             words = ", ".join(STATUSES)
             raise self._bad(f"the status must be one of {words}, but got {data['status']!r}")
         cost = data.get("cycles", data.get("seconds"))
-        if data["status"] == OK and (isinstance(cost, bool) or not isinstance(cost, int | float)):
+        if data["status"] == OK and not _is_cost(cost):
             raise self._bad(f"an ok record needs cycles or seconds, but got {cost!r}")
+        for name, kind in _OPTIONAL.items():
+            if not isinstance(data.get(name, kind()), kind):
+                raise self._bad(
+                    f"{name!r} of a record must be of type {kind.__name__}, but got {data[name]!r}"
+                )
         self.trials[data["run"]].setdefault(data["index"], _parsed(data))
 
     def _fields(self, data: dict[str, Any], types: Mapping[str, type], what: str) -> None:
@@ -159,13 +179,18 @@ def _parsed(data: dict[str, Any]) -> Record:
 
 def read(path: str | Path) -> Contents:
     """The contents of a log; a torn last line is passed over."""
-    try:
-        text = Path(path).read_bytes()
-    except OSError as error:
-        raise LogError(f"log {path}: cannot be read: {error.strerror}") from None
+    with _faults(path, "read"), open(open_regular(path, os.O_RDONLY), "rb") as file:
+        text = file.read()
     contents = Contents(str(path))
     contents.take(text[: text.rfind(b"\n") + 1])
     return contents
+
+
+def require_writable(path: str | Path) -> None:
+    """LogError if a log cannot be written or begun at a path, or is damaged; writes nothing."""
+    with _faults(path, "written"):
+        if require_place(path):
+            read(path)
 
 
 class Log:
@@ -182,7 +207,10 @@ class Log:
         self.run: str = self.head["run"]
         self.contents = Contents(str(path))
         self._offset = 0
-        self._file = None if path is None else _opened(path)
+        self._file = None
+        if path is not None:
+            with _faults(path, "written"):
+                self._file = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
             with self._lock():
                 self._begin(append, resume)
@@ -236,7 +264,8 @@ class Log:
         if self._file is None:
             yield
             return
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        with _faults(self.contents.path, "locked"):
+            fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
             yield
         finally:
@@ -246,38 +275,46 @@ class Log:
         """Takes in what other writers appended, and cuts off a torn end."""
         if self._file is None:
             return
-        size = os.fstat(self._file).st_size
-        if size < self._offset:
-            raise LogError(f"log {self.contents.path}: must only grow, but another program cut it")
-        text = b""
-        while len(text) < size - self._offset:
-            text += os.pread(self._file, size - self._offset - len(text), self._offset + len(text))
+        with _faults(self.contents.path, "read"):
+            text = self._news(self._file)
         whole = text.rfind(b"\n") + 1
         self.contents.take(text[:whole])
         self._offset += whole
         if whole < len(text):
-            os.ftruncate(self._file, self._offset)
+            with _faults(self.contents.path, "written"):
+                os.ftruncate(self._file, self._offset)
+
+    def _news(self, file: int) -> bytes:
+        """What stands in the file behind the lines that were read."""
+        size = os.fstat(file).st_size
+        text = b""
+        while len(text) < size - self._offset:
+            part = os.pread(file, size - self._offset - len(text), self._offset + len(text))
+            if not part:
+                break
+            text += part
+        if size < self._offset or len(text) < size - self._offset:
+            raise LogError(f"log {self.contents.path}: must only grow, but another program cut it")
+        return text
 
     def _write(self, line: str) -> None:
         text = line.encode() + b"\n"
         if self._file is not None:
-            try:
+            with _faults(self.contents.path, "written"):
                 written = os.write(self._file, text)
-            except OSError as error:
-                raise LogError(
-                    f"log {self.contents.path}: cannot be written: {error.strerror}"
-                ) from None
             if written < len(text):
                 raise LogError(f"log {self.contents.path}: cannot be written: the disk is full")
         self._offset += len(text)
         self.contents.take(text)
 
 
-def _opened(path: str | Path) -> int:
+@contextmanager
+def _faults(path: str | Path, verb: str) -> Iterator[None]:
+    """Says in one sentence why a log cannot be read, written or locked."""
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        yield
     except OSError as error:
-        raise LogError(f"log {path}: cannot be written: {error.strerror}") from None
+        raise LogError(f"log {path}: cannot be {verb}: {error.strerror}") from None
 
 
 def _difference(logged: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

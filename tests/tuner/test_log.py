@@ -1,18 +1,31 @@
 """The log: what is written, what faults say, and that several writers lose nothing."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dovetail.tuner.log import Log, LogError, Record, header, read, spell, without_times
+from dovetail.tuner.log import (
+    Log,
+    LogError,
+    Record,
+    header,
+    read,
+    require_writable,
+    spell,
+    without_times,
+)
 
 KERNEL = {"key": "k", "name": "conv", "space": "s", "default": {}}
 HEAD = header({"dovetail": "1"}, "dsp", "m0", 0, kernels=[])
+DELETE = "delete the line, and the next tune makes its trial again"
 
 
 def trial(index: int, cycles: int = 7, **more: Any) -> Record:
@@ -32,6 +45,12 @@ def refusal(path: Path, head: dict[str, Any] = HEAD) -> str:
     with pytest.raises(LogError) as caught:
         Log(path, head)
     assert before is None or path.read_bytes() == before
+    return str(caught.value)
+
+
+def refused(run: Callable[[], object]) -> str:
+    with pytest.raises(LogError) as caught:
+        run()
     return str(caught.value)
 
 
@@ -105,15 +124,24 @@ def test_of_two_writers_of_one_run_the_first_record_counts(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("line", "rule"),
     [
-        ("{nonsense", "each line must be a JSON object, but this one is not JSON"),
-        ("", "each line must be a JSON object, but this one is not JSON"),
-        ("\udcff", "each line must be a JSON object, but this one is not JSON"),
+        ("{nonsense", f"each line must be a JSON object, but this one is not JSON; {DELETE}"),
+        ("\udcff", f"each line must be a JSON object, but this one is not JSON; {DELETE}"),
+        ("[" * 9999, f"each line must be a JSON object, but this one is not JSON; {DELETE}"),
+        ("", f"each line must be a JSON object, but this one is blank; {DELETE}"),
+        (" \t\r", f"each line must be a JSON object, but this one is blank; {DELETE}"),
+        ("\0\0\0", f"each line must be a JSON object, but this one has NUL bytes; {DELETE}"),
+        ("\0{}", f"each line must be a JSON object, but this one has NUL bytes; {DELETE}"),
         ("[1]", "each line must be a JSON object, but got list"),
         ('{"schema":9}', "the schema must be 1, but got 9"),
         ('{"schema":1}', "a header needs 'run' of type str, but got None"),
         (
             '{"schema":1,"run":"x","versions":{},"target":"dsp","model":"m","seed":0,'
             '"kernels":[{"key":"k"}]}',
+            "the kernels of a header need key, name, space, default each",
+        ),
+        (
+            '{"schema":1,"run":"x","versions":{},"target":"dsp","model":"m","seed":0,'
+            '"kernels":[{"key":[],"name":"n","space":"s","default":{}}]}',
             "the kernels of a header need key, name, space, default each",
         ),
         ('{"run":"RUN"}', "a record needs 'index' of type int, but got None"),
@@ -130,6 +158,14 @@ def test_of_two_writers_of_one_run_the_first_record_counts(tmp_path: Path) -> No
         (
             '{"run":"RUN","index":1,"kernel":"k","point":{},"status":"ok"}',
             "an ok record needs cycles or seconds, but got None",
+        ),
+        (
+            '{"run":"RUN","index":1,"kernel":"k","point":{},"status":"ok","cycles":NaN}',
+            "an ok record needs cycles or seconds, but got nan",
+        ),
+        (
+            '{"run":"RUN","index":1,"kernel":"k","point":{},"status":"crash","time":3}',
+            "'time' of a record must be of type dict, but got 3",
         ),
     ],
 )
@@ -188,6 +224,9 @@ def test_a_run_that_must_not_resume(tmp_path: Path) -> None:
 
 def test_paths_that_cannot_be_used(tmp_path: Path) -> None:
     missing = tmp_path / "no" / "a.jsonl"
+    assert refused(lambda: require_writable(missing)) == (
+        f"log {missing}: cannot be written: No such file or directory"
+    )
     assert refusal(missing) == f"log {missing}: cannot be written: No such file or directory"
     assert refusal(tmp_path) == f"log {tmp_path}: cannot be written: Is a directory"
     with pytest.raises(LogError, match="cannot be read: No such file or directory"):
@@ -195,10 +234,46 @@ def test_paths_that_cannot_be_used(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_one_sentence() -> None:
-    with pytest.raises(LogError) as caught:
-        Log("/dev/full", HEAD)
-    assert str(caught.value) == "log /dev/full: cannot be written: No space left on device"
+def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
+    """Reading such a file would wait for a writer, or never end."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link, Path("/dev/full"), Path("/dev/null"), Path("/dev/zero")):
+        assert refusal(path) == f"log {path}: cannot be written: Not a regular file"
+        assert refused(partial(require_writable, path)) == (
+            f"log {path}: cannot be written: Not a regular file"
+        )
+        assert refused(partial(read, path)) == (f"log {path}: cannot be read: Not a regular file")
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    path = tmp_path / "a.jsonl"
+    assert refusal(path) == f"log {path}: cannot be written: No space left on device"
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.jsonl"
+    with Log(path, HEAD) as log:
+        written(path, 2)
+        monkeypatch.setattr(os, "pread", lambda *_: b"")
+        assert refused(lambda: log.append(trial(5))) == (
+            f"log {path}: must only grow, but another program cut it"
+        )
+
+
+def test_a_damaged_line_can_be_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    lines = written(path, 3).splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], *lines[3:]]))
+    written(path, 3)
+    assert [record.index for record in read(path).records()] == [0, 1, 2]
 
 
 def test_without_a_path_the_log_is_in_memory() -> None:
