@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from .settle import WEIGHT, grid, settle
 
 Samples = Callable[[np.random.Generator, int], Tensor]
 
@@ -31,7 +34,10 @@ def random_entry(
 
     def module() -> nn.Module:
         rng = np.random.default_rng((seed, 0))
-        return settle(construct(), samples(rng, settling), rng, lean)
+        seen = samples(rng, settling)
+        with torch.random.fork_rng(devices=[]):  # PyTorch draws weights, too, that go unused
+            network = construct()
+        return settle(draw(network, rng, lean), seen)
 
     def batches(count: int) -> list[tuple[Tensor, ...]]:
         rng = np.random.default_rng((seed, 1))
@@ -40,8 +46,8 @@ def random_entry(
     return Entry(module, batches)
 
 
-def settle(module: nn.Module, samples: Tensor, rng: np.random.Generator, lean: float) -> nn.Module:
-    """Kaiming weights, slightly varied batch norms, their statistics from ``samples``.
+def draw(module: nn.Module, rng: np.random.Generator, lean: float) -> nn.Module:
+    """Kaiming weights and slightly varied batch norms.
 
     A batch norm with the attribute ``damping`` ends a residual branch: its scale is that small, so
     that the sum keeps its size through any number of blocks. ``lean`` is the mean offset of the
@@ -55,14 +61,12 @@ def settle(module: nn.Module, samples: Tensor, rng: np.random.Generator, lean: f
                 _draw_weights(part, rng)
             elif isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d)):
                 _draw_norm(part, rng, lean)
-        module.train()
-        module(samples)
-    return module.eval()
+    return module
 
 
 def _draw_weights(part: nn.Conv2d | nn.Linear, rng: np.random.Generator) -> None:
     fan_in = part.weight[0].numel()
-    _fill(part.weight, rng.standard_normal(part.weight.shape) * (2.0 / fan_in) ** 0.5)
+    _fill(part.weight, rng.standard_normal(part.weight.shape) * sqrt(2.0 / fan_in))
     if part.bias is not None:
         _fill(part.bias, rng.standard_normal(part.bias.shape) * 0.05)
 
@@ -73,12 +77,10 @@ def _draw_norm(
     damping = float(getattr(part, "damping", 1.0))
     _fill(part.weight, rng.uniform(0.8, 1.2, part.weight.shape) * damping)
     _fill(part.bias, (lean + rng.standard_normal(part.bias.shape) * 0.2) * damping)
-    part.momentum = None  # the statistics are the plain mean over the batches seen
-    part.reset_running_stats()
 
 
 def _fill(parameter: Tensor, values: np.ndarray) -> None:
-    parameter.copy_(torch.from_numpy(values.astype(np.float32)))
+    parameter.copy_(torch.from_numpy(grid(values, WEIGHT)))
 
 
 def damped(norm: nn.BatchNorm2d, damping: float) -> nn.BatchNorm2d:

@@ -6,12 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .settle import VALUE, grid
+
 
 def images(rng: np.random.Generator, shape: tuple[int, int, int, int]) -> Tensor:
     """(n, c, h, w): amplitude falling as 1 / frequency, a shared and an own part a channel, noise.
 
     Mean about 0 and deviation about 1 over the whole, contrast varying from image to image, clipped
-    where the pixels of a normalized photograph end.
+    where the pixels of a normalized photograph end. In steps of 1/1024: the last bits of a Fourier
+    transform are not the same on each machine.
     """
     count, channels, height, width = shape
     shared = _smooth(rng, (count, 1, height, width))
@@ -20,7 +23,7 @@ def images(rng: np.random.Generator, shape: tuple[int, int, int, int]) -> Tensor
     contrast = rng.uniform(0.6, 1.2, (count, 1, 1, 1))
     level = rng.uniform(-0.4, 0.4, (count, 1, 1, 1))
     mixed = contrast * (0.85 * shared + 0.45 * own + 0.15 * noise) + level
-    return torch.from_numpy(np.clip(mixed, -2.2, 2.6).astype(np.float32))
+    return torch.from_numpy(grid(np.clip(mixed, -2.2, 2.6), VALUE))
 
 
 def photographs(rng: np.random.Generator, count: int) -> Tensor:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,29 +17,60 @@ import torch
 from torch import Tensor, nn
 
 from dovetail.driver import zoo
-from dovetail.driver.zoo.digits import accuracy, load_digits, train_digits
+from dovetail.driver.zoo import digits
+from dovetail.driver.zoo.digits import (
+    Trained,
+    accuracy,
+    load_digits,
+    stored_digits,
+    train_digits,
+)
+from dovetail.driver.zoo.entry import draw
+from dovetail.driver.zoo.images import images
+from dovetail.driver.zoo.settle import settle
 from dovetail.graph.evaluate_float import evaluate_float
 from dovetail.graph.torch_import import import_model
+from tests.driver import zoo_hashes
+from tests.driver.zoo_hashes import hashes
+from tests.exact.points import Record
 
-# Parameters (those of torchvision and MLPerf Tiny), hash of the seeded ones, output shape.
+# Parameters (those of torchvision and MLPerf Tiny), output shape.
 FACTS = {
-    "resnet8": (77_946, "afef72615b891c08", (1, 10)),
-    "dscnn": (23_180, "a06af03662e82ee7", (1, 12)),
-    "autoencoder": (267_928, "4208512f38046949", (1, 640)),
-    "mobilenet_v2": (3_504_872, "f6664e624ea3a510", (1, 1000)),
-    "resnet18": (11_689_512, "d3eef7dfc4c92a05", (1, 1000)),
-    "resnet50": (25_557_032, "aafd16f760b17444", (1, 1000)),
+    "resnet8": (77_946, (1, 10)),
+    "dscnn": (23_180, (1, 12)),
+    "autoencoder": (267_928, (1, 640)),
+    "mobilenet_v2": (3_504_872, (1, 1000)),
+    "resnet18": (11_689_512, (1, 1000)),
+    "resnet50": (25_557_032, (1, 1000)),
 }
+# Of weights with statistics, and of calibration data: the bytes that everyone has.
+HASHES = {
+    "digits": ("2676c95bda4dc7b0", "a8badc84a602e9a9"),
+    "resnet8": ("3f0846ffbc3d321b", "52b0325c7b93c851"),
+    "dscnn": ("c2a34a0387faed5d", "c7bff0864fc45db9"),
+    "autoencoder": ("8f0d1a05926f96ef", "56e441c7a37b88bf"),
+    "mobilenet_v2": ("dfe8ee854c602102", "b938dc45fe1dfb03"),
+    "resnet18": ("24e00f572808bfcc", "7bead16b3615c4a5"),
+    "resnet50": ("d53227db5bfb13ab", "e5ebc11a455567ca"),
+}
+SMALL = ("digits", "resnet8", "dscnn", "autoencoder")
+AVX2 = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+}
+OLD = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+}
+ONE, TWO = {"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "2"}
 
 
-def digest(module: nn.Module) -> str:
-    """Of the parameters to four decimals; the statistics come from convolutions, which may differ
-    in their last bits from machine to machine."""
-    total = hashlib.sha256()
-    for name, parameter in module.named_parameters():
-        rounded = np.rint(parameter.detach().numpy().astype(np.float64) * 1e4).astype(np.int64)
-        total.update(name.encode() + rounded.tobytes())
-    return total.hexdigest()[:16]
+@cache
+def built(name: str) -> tuple[nn.Module, list[tuple[Tensor, ...]]]:
+    module, _ = zoo.build(name)
+    return module, zoo.calibration(name)
 
 
 def sqnr(wanted: Tensor, found: Tensor) -> float:
@@ -43,13 +79,11 @@ def sqnr(wanted: Tensor, found: Tensor) -> float:
 
 @pytest.mark.parametrize("name", FACTS)
 def test_weights_and_values(name: str) -> None:
-    module, inputs = zoo.build(name)
-    parameters, weights, shape = FACTS[name]
+    module, batches = built(name)
+    parameters, shape = FACTS[name]
     assert sum(p.numel() for p in module.parameters()) == parameters
-    assert digest(module) == weights
-    (batch,) = zoo.calibration(name, 1)[0]
-    assert torch.equal(batch, inputs[0])
-    graph = import_model(module, inputs)
+    (batch,) = batches[0]
+    graph = import_model(module, batches[0])
     (found,) = evaluate_float(graph, [batch.numpy()])
     with torch.no_grad():
         wanted = module(batch).numpy()
@@ -58,10 +92,61 @@ def test_weights_and_values(name: str) -> None:
     assert not any(node.op in ("batch_norm", "mul", "pad") for node in graph.nodes)
 
 
+@pytest.mark.parametrize("name", HASHES)
+def test_bytes_are_those_that_everyone_has(name: str) -> None:
+    assert hashes(*built(name)) == HASHES[name]
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize(
+    ("setting", "chosen"),
+    [(TWO, SMALL), (TWO | AVX2, ("dscnn", "mobilenet_v2")), (ONE | OLD, SMALL)],
+    ids=["two threads", "avx2", "sse"],
+)
+def test_bytes_depend_on_no_cpu(
+    setting: dict[str, str], chosen: tuple[str, ...], exact: bool, record_property: Record
+) -> None:
+    chosen = tuple(HASHES) if exact else chosen
+    record_property("slice", f"zoo under {setting}: {', '.join(chosen)}")
+    assert hashed(setting, chosen) == {name: HASHES[name] for name in chosen}
+
+
+def hashed(setting: dict[str, str], chosen: tuple[str, ...]) -> dict[str, tuple[str, str]]:
+    """The hashes that a fresh process finds under these variables."""
+    command = [sys.executable, zoo_hashes.__file__, *chosen]
+    text = subprocess.check_output(command, env=os.environ | setting, text=True)
+    rows = [line.split() for line in text.splitlines()]
+    return {name: (network, batches) for name, network, batches in rows}
+
+
+def test_building_leaves_pytorchs_generator_alone() -> None:
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    for name in ("digits", "dscnn"):
+        _, inputs = zoo.build(name)
+        assert torch.equal(inputs[0], zoo.calibration(name, 1)[0][0])
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_statistics_are_those_of_the_samples() -> None:
+    """PyTorch's own batch norm, in doubles, differs by the rounding of its inputs alone."""
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.9), nn.ReLU())
+    rng = np.random.default_rng(0)
+    samples = images(rng, (8, 1, 16, 16))
+    settle(draw(module, rng, 0.5), samples)
+    norm = module[1]
+    assert isinstance(norm, nn.BatchNorm2d) and not module.training
+    fresh = nn.BatchNorm2d(4, momentum=None).double()
+    fresh(module[0](samples).double().detach())
+    for name in ("running_mean", "running_var"):
+        found, wanted = getattr(norm, name).numpy(), getattr(fresh, name).numpy()
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", FACTS)
 def test_half_precision_agrees(name: str) -> None:
-    module, _ = zoo.build(name)
-    batches = zoo.calibration(name, 4)
+    module, batches = built(name)
+    batches = batches[:4]
     low = copy.deepcopy(module).bfloat16()
     with torch.no_grad():
         wanted = torch.cat([module(x) for (x,) in batches])
@@ -71,7 +156,7 @@ def test_half_precision_agrees(name: str) -> None:
 
 
 def test_every_norm_has_seen_data() -> None:
-    module, _ = zoo.build("mobilenet_v2")
+    module, _ = built("mobilenet_v2")
     norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
     variances = [part.running_var for part in norms if part.running_var is not None]
     assert len(norms) == len(variances) == 52
@@ -89,21 +174,26 @@ def test_calibration_is_seeded_and_varied() -> None:
     assert float(steps) < 0.9
 
 
-def test_digits_train_to_the_same_weights() -> None:
-    trained = train_digits(seed=0)
-    assert trained.accuracy > 0.97
-    assert accuracy(trained.module, trained.data.held_images, trained.data.held_labels) == (
-        trained.accuracy
-    )
-    again, inputs = zoo.build("digits")
-    assert not again.training and inputs[0].shape == (1, 1, 8, 8)
-    for one, other in zip(trained.module.parameters(), again.parameters(), strict=True):
-        assert torch.equal(one, other)
-    graph = import_model(trained.module, inputs)
+@pytest.mark.parametrize("made", [train_digits, stored_digits])
+def test_digits_are_read(made: Callable[[], Trained]) -> None:
+    trained = made()
+    module, data = trained.module, trained.data
+    assert trained.accuracy > 0.97 and not module.training
+    assert accuracy(module, data.held_images, data.held_labels) == trained.accuracy
+    graph = import_model(module, (data.held_images[:1],))
     for (x,) in trained.calibration[:8]:
         (found,) = evaluate_float(graph, [x.numpy()])
-        wanted = trained.module(x).detach().numpy()
+        wanted = module(x).detach().numpy()
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4 * abs(wanted).max())
+
+
+def test_the_stored_network_is_what_store_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, stored = digits.stored_network(), digits.FILE.read_bytes()
+    monkeypatch.setattr(digits, "FILE", tmp_path / "digits.npy")
+    digits.store(module)
+    assert digits.FILE.read_bytes() == stored
 
 
 def test_digits_split_is_clean() -> None:
