@@ -19,18 +19,19 @@ from time import perf_counter
 from ..schedule.errors import ScheduleError
 from ..schedule.knobs import Point
 from ..target.dsp.machine import Machine
+from ..tuner import arguments
 from ..tuner import replay as logs
-from ..tuner.log import LogError, read, require_writable
-from ..tuner.measure import Measurer, hired
+from ..tuner.asked import Asked
+from ..tuner.log import Contents, LogError, read, require_writable
+from ..tuner.measure import Measurer
 from ..tuner.run import Best, Callback, Progress
-from ..tuner.search import SEARCHES
-from ..tuner.task import OK, TuneError
-from ..tuner.tune import tune_tasks
+from ..tuner.task import OK
+from ..tuner.tune import search_tasks
 from .choose import Choice, Heard, choose
 from .errors import InputError
-from .prepare import Ready, prepare
+from .given import Given
+from .prepare import Ready
 from .store import load
-from .target import parse
 from .tuned import Drift, Tuned
 
 __all__ = ["compile", "load", "replay", "tune"]
@@ -89,23 +90,23 @@ def tune(
     was chosen; ``report`` is filled with what happened.
     """
     start = perf_counter()
-    machine = parse(target)
-    _check_search(trials, seed, search)
-    path = _writable(log)
-    found = prepare(model, example_inputs, calibration, machine, observer)
+    given = Given.of(target, executor, workers, timeout, observer, heard)
+    asked = Asked.of(trials, seed, search, append, resume, warm, callbacks)
+    path = None if log is None else arguments.path("log:", log)
+    if path is not None:
+        require_writable(path)
     report = report if report is not None else Search()
-    warm = [warm] if isinstance(warm, str | Path) else warm
-    with hired(executor, workers, timeout) as hands:
-        defaults = _defaults(found, hands, timeout, heard)
+    found = given.ready(model, example_inputs, calibration)
+    with given.hired() as hands:
+        defaults = _defaults(found, hands, given)
         begin = perf_counter()
         report.preparing = begin - start
-        best = tune_tasks(
-            found.tasks, trials, target=machine.name, model_key=found.key, log=path, seed=seed,
-            search=search, append=append, resume=resume, executor=hands, timeout=timeout,
-            warm=warm, callbacks=(report.hear, *callbacks),
+        best = search_tasks(
+            found.tasks, asked.heard_by(report.hear), target=found.machine.name,
+            model_key=found.key, log=path, executor=hands, timeout=given.timeout,
         )  # fmt: skip
         report.searching = perf_counter() - begin
-        tuned = _tuned(found, best, defaults, hands, timeout)
+        tuned = _tuned(found, best, defaults, hands, given.timeout)
     report.seconds = perf_counter() - start
     return tuned
 
@@ -124,26 +125,19 @@ def compile(
     heard: Heard | None = None,
 ) -> Tuned:
     """The model without a search: each kernel at its best point in ``log``, or at its default."""
-    machine = parse(target)
-    if log is not None:
-        read(Path(log))
-    found = prepare(model, example_inputs, calibration, machine, observer)
-    return compile_ready(found, log, executor, workers, timeout, heard)
+    given = Given.of(target, executor, workers, timeout, observer, heard)
+    path = None if log is None else arguments.path("log:", log)
+    if path is not None:
+        read(path)
+    return compile_ready(given.ready(model, example_inputs, calibration), given, path)
 
 
-def compile_ready(
-    found: Ready,
-    log: str | os.PathLike[str] | None = None,
-    executor: Executor | None = None,
-    workers: int | None = None,
-    timeout: float = 600.0,
-    heard: Heard | None = None,
-) -> Tuned:
+def compile_ready(found: Ready, given: Given, log: Path | None = None) -> Tuned:
     """What ``compile`` makes of a model, or of some of its kernels, once it is prepared."""
-    with hired(executor, workers, timeout) as hands:
+    with given.hired() as hands:
         if log is not None:
-            return _replayed(found, log, "apply", hands, timeout, heard)
-        defaults = _defaults(found, hands, timeout, heard)
+            return _replayed(found, log, "apply", hands, given)
+        defaults = _defaults(found, hands, given)
     return Tuned(found, defaults, {key: choice.cost.cycles for key, choice in defaults.items()})
 
 
@@ -164,19 +158,20 @@ def replay(
     """The model as a log says: ``apply`` takes the best points; ``strict`` refuses a log of other
     kernels, another target or version; ``verify`` also measures and checks each best point once
     more, and tells in ``tuned.drift``. Without ``target`` it is the log's."""
-    if mode not in MODES:
-        raise InputError(f"replay: the mode must be one of {', '.join(MODES)}, but got {mode!r}")
-    machine = parse(target if target is not None else _target_of(log))
-    found = prepare(model, example_inputs, calibration, machine, observer)
-    with hired(executor, workers, timeout) as hands:
-        return _replayed(found, log, mode, hands, timeout, heard)
+    mode = arguments.choice("replay: the mode", mode, MODES)
+    path = arguments.path("log:", log)
+    contents = read(path)
+    target = _target_of(contents) if target is None else target
+    given = Given.of(target, executor, workers, timeout, observer, heard)
+    found = given.ready(model, example_inputs, calibration)
+    with given.hired() as hands:
+        return _replayed(found, path, mode, hands, given)
 
 
-def _replayed(found: Ready, log: str | os.PathLike[str], mode: str, hands: Executor,
-              timeout: float, heard: Heard | None) -> Tuned:  # fmt: skip
-    known = _logged_defaults(found, log)
-    defaults = _defaults(found, hands, timeout, heard, known)
-    path, target = Path(log), found.machine.name
+def _replayed(found: Ready, path: Path, mode: str, hands: Executor, given: Given) -> Tuned:
+    known = _logged_defaults(found, path)
+    defaults = _defaults(found, hands, given, known)
+    target, timeout = found.machine.name, given.timeout
     best = logs.apply(path, found.tasks, target, mode == "strict")
     rows = []
     if mode == "verify":
@@ -196,15 +191,11 @@ def _true(row: logs.Drift) -> Best:
 
 
 def _defaults(
-    found: Ready,
-    hands: Executor,
-    timeout: float,
-    heard: Heard | None = None,
-    known: Mapping[str, Point] | None = None,
+    found: Ready, hands: Executor, given: Given, known: Mapping[str, Point] | None = None
 ) -> dict[str, Choice]:
     """The default of each distinct kernel, chosen or ``known``; the tasks take it over."""
-    with Measurer(hands, timeout=timeout) as measurer:
-        defaults = choose(found.tasks, known or {}, measurer, heard)
+    with Measurer(hands, timeout=given.timeout) as measurer:
+        defaults = choose(found.tasks, known or {}, measurer, given.heard)
     for task in found.tasks:
         task.default = defaults[task.key].point
     return defaults
@@ -229,11 +220,11 @@ def _tuned(found: Ready, best: Mapping[str, Best], defaults: Mapping[str, Choice
     return Tuned(found, choices, {key: choice.cost.cycles for key, choice in defaults.items()})
 
 
-def _logged_defaults(found: Ready, log: str | os.PathLike[str]) -> dict[str, Point]:
+def _logged_defaults(found: Ready, log: Path) -> dict[str, Point]:
     """The default points that the log's runs began with."""
     spaces = {task.key: task.space for task in found.tasks}
     known: dict[str, Point] = {}
-    for head in read(Path(log)).headers.values():
+    for head in read(log).headers.values():
         for row in head.get("kernels", ()) if head["target"] == found.machine.name else ():
             if row["key"] in spaces and row["space"] == spaces[row["key"]].fingerprint:
                 try:
@@ -243,31 +234,11 @@ def _logged_defaults(found: Ready, log: str | os.PathLike[str]) -> dict[str, Poi
     return known
 
 
-def _target_of(log: str | os.PathLike[str]) -> str:
-    targets = list(dict.fromkeys(head["target"] for head in read(Path(log)).headers.values()))
+def _target_of(log: Contents) -> str:
+    targets = list(dict.fromkeys(head["target"] for head in log.headers.values()))
     if len(targets) != 1:
         raise InputError(
-            f"replay: log {os.fspath(log)} must have runs of one target or target= must be given, "
+            f"replay: log {log.path} must have runs of one target or target= must be given, "
             f"but it has {', '.join(targets) or 'no run'}"
         )
     return str(targets[0])
-
-
-def _check_search(trials: object, seed: object, search: object) -> None:
-    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
-        raise TuneError(f"tune: trials must be a whole number of at least 1, but got {trials!r}")
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise TuneError(f"tune: seed must be a whole number, but got {seed!r}")
-    if search not in SEARCHES:
-        raise TuneError(f"tune: search must be one of {', '.join(SEARCHES)}, but got {search!r}")
-
-
-def _writable(log: str | os.PathLike[str] | None) -> Path | None:
-    """The log's path, after a look that it can be written; nothing is created."""
-    if log is None:
-        return None
-    if not isinstance(log, str | os.PathLike):
-        raise InputError(f"tune: log must be the path of a file, but got {log!r}")
-    path = Path(log)
-    require_writable(path)
-    return path

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..tuner.arguments import InputError
 
-class InputError(ValueError):
-    """An argument of the public functions or of the command line that cannot be used."""
+__all__ = ["InputError", "user_errors"]
 
 
 def user_errors() -> tuple[type[Exception], ...]:

@@ -1,10 +1,11 @@
-"""A compiled model as a file: a zip of JSON and of plain arrays, no pickle.
+"""A compiled model as a file: a sealed zip of JSON and of plain arrays, no pickle.
 
     model.json       schema, machine, integer graph, the point and cost of each distinct kernel
     constants.npz    the graph's constants
 
-Loading lowers and places the graph anew, and holds each kernel to the key under which it was saved;
-code is made from the points when it is first needed.
+Loading holds the whole content to its hash before it looks at any of it (``sealed.py``), lowers
+and places the graph anew, and holds each kernel to the key under which it was saved; code is made
+from the points when it is first needed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import zipfile
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -23,71 +24,82 @@ import numpy as np
 from ..graph.graph import Affine, Array, Graph, Node, Requant, TensorType
 from ..graph.integer import verify
 from ..target.dsp.cycles import Cost
+from ..tuner import arguments, files
 from .choose import Choice
 from .errors import InputError
 from .prepare import Ready, ready
+from .sealed import SealError, seal, unseal
 from .target import parse
 from .tuned import Tuned
 
-SCHEMA = 1
+SCHEMA = 2
 MODEL, CONSTANTS = "model.json", "constants.npz"
 
 
-def require_place(path: str | os.PathLike[str]) -> None:
+def require_place(path: object) -> Path:
     """Refuses a path that ``save`` could not write, before hours are spent on what it saves."""
-    target = Path(path)
-    if target.exists() and not target.is_file():
-        what = "a folder" if target.is_dir() else "a device"
-        raise InputError(f"save: {path} must be a file or new, but it is {what}")
-    folder = target.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        why = "Permission denied" if folder.is_dir() else "No such file or directory"
-        raise InputError(f"save: {path} cannot be written: {why}")
+    target = arguments.path("save: path", path)
+    try:
+        files.require_place(target)
+    except OSError as error:
+        raise _unwritten(target, error) from None
+    return target
 
 
 def save(tuned: Tuned, path: str | os.PathLike[str]) -> None:
     """Writes the file beside its place first, so that a broken write leaves nothing behind."""
-    require_place(path)
-    target = Path(path)
-    near = target.with_name(f".{target.name}.{os.getpid()}")
+    target = require_place(path)
+    real = Path(os.path.realpath(target))
+    near = real.with_name(f".{os.getpid()}-{threading.get_ident()}.dovetail")
+    data = seal({
+        MODEL: json.dumps(_spelled(tuned)).encode(),
+        CONSTANTS: _arrays(tuned.ready.graph.constants),
+    })  # fmt: skip
     try:
-        with zipfile.ZipFile(near, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(MODEL, json.dumps(_spelled(tuned)))
-            archive.writestr(CONSTANTS, _arrays(tuned.ready.graph.constants))
-        near.replace(target)
+        near.write_bytes(data)
+        near.replace(real)
     except OSError as error:
-        raise InputError(f"save: {path} cannot be written: {error.strerror}") from None
+        raise _unwritten(target, error) from None
     finally:
         near.unlink(missing_ok=True)
 
 
+def _unwritten(path: Path, error: OSError) -> InputError:
+    return InputError(f"save: {path} cannot be written: {error.strerror}")
+
+
 def load(path: str | os.PathLike[str]) -> Tuned:
     """The model of a file that ``Tuned.save`` wrote."""
+    path = arguments.path("load: path", path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            data = json.loads(archive.read(MODEL))
-            with np.load(io.BytesIO(archive.read(CONSTANTS)), allow_pickle=False) as arrays:
-                constants = {name: arrays[name] for name in arrays.files}
+        with open(files.open_regular(path, os.O_RDONLY), "rb") as file:
+            parts = unseal(file.read())
     except FileNotFoundError:
         raise InputError(f"load: the file must exist, but {path} does not") from None
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        raise _other(path) from None
-    if not isinstance(data, dict):
-        raise _other(path)
-    if data.get("schema") != SCHEMA:
-        raise InputError(f"load: {path} must have schema {SCHEMA}, but has {data.get('schema')!r}")
+    except OSError as error:
+        raise InputError(f"load: {path} cannot be read: {error.strerror}") from None
+    except SealError:
+        raise InputError(
+            f"load: {path} must be a file as save() wrote it, but it is another or damaged; "
+            "copy it again or compile the model again"
+        ) from None
     try:
-        graph = _graph(data["graph"], constants)
-        verify(graph)
-        return _tuned(ready(graph, parse(data["target"])), data["kernels"], path)
+        return _loaded(parts, path)
     except InputError:
         raise
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise _other(path) from error
+    except Exception as error:  # sealed, but not by save()
+        raise InputError(f"load: {path} must be a file of save(), but it is not") from error
 
 
-def _other(path: object) -> InputError:
-    return InputError(f"load: {path} must be a file that save() wrote, but it is not")
+def _loaded(parts: Mapping[str, bytes], path: Path) -> Tuned:
+    data = json.loads(parts[MODEL])
+    if data.get("schema") != SCHEMA:
+        raise InputError(f"load: {path} must have schema {SCHEMA}, but has {data.get('schema')!r}")
+    with np.load(io.BytesIO(parts[CONSTANTS]), allow_pickle=False) as arrays:
+        constants = {name: arrays[name] for name in arrays.files}
+    graph = _graph(data["graph"], constants)
+    verify(graph)
+    return _tuned(ready(graph, parse(data["target"])), data["kernels"], path)
 
 
 def _tuned(found: Ready, kernels: Mapping[str, Any], path: object) -> Tuned:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
-from ..target.dsp.machine import Machine, Unit, dsp
+from ..target.dsp.machine import Machine, MachineError, Unit, dsp
+from ..tuner.arguments import shown
 from .errors import InputError
 
 _SIGNS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -22,16 +24,22 @@ _SIGNS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 
 
-def parse(target: str | Machine) -> Machine:
-    """The machine that a name spells; a Machine is itself."""
+def parse(target: object) -> Machine:
+    """The machine that a name spells; a Machine is itself, once its fields are checked."""
     if isinstance(target, Machine):
-        return target
+        checked = dsp(**{field.name: getattr(target, field.name) for field in fields(target)})
+        return target if target.name == checked.name else checked
     try:
+        if not isinstance(target, str):
+            raise _Unknown
         return _machine(ast.parse(target, mode="eval").body)
-    except (SyntaxError, TypeError, _Unknown):
+    except MachineError:
+        raise
+    except (ArithmeticError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError,
+            _Unknown):  # fmt: skip
         raise InputError(
             "target: must be a Machine, 'dsp' or its fields that differ, such as "
-            f"'dsp(threads=1, tcm=256 << 10)', but got {target!r}"
+            f"'dsp(threads=1, tcm=256 << 10)', but got {shown(target)}"
         ) from None
 
 
@@ -73,6 +81,8 @@ def _value(node: ast.expr) -> Any:
 
 
 def _sign(sign: ast.operator, left: Any, right: Any) -> Any:
+    if not isinstance(left, int | float) or not isinstance(right, int | float):
+        raise _Unknown
     if isinstance(sign, ast.LShift) and not 0 <= right <= 64:
         raise _Unknown
     return _SIGNS[type(sign)](left, right)

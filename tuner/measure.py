@@ -14,6 +14,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 
 from ..schedule.knobs import Point, key
+from . import arguments
 from .pool import Inline, JobTimeout, WorkerPool
 from .task import CRASH, TIMEOUT, Measured, Spec, Task, TuneError
 from .worker import Job, execute, perform
@@ -28,18 +29,15 @@ def default_workers() -> int:
 
 def hire(workers: int | None = None, timeout: float = 120.0) -> Executor:
     """Our own executor: ``workers`` processes, one a processor for None, or none at all for 0."""
+    _, workers, timeout = arguments.hands(None, workers, timeout)
     count = default_workers() if workers is None else workers
-    if count < 0 or not timeout > 0:  # a time-out of NaN, too
-        raise TuneError(
-            f"measure: workers must not be negative and timeout must be positive, "
-            f"but got workers={workers}, timeout={timeout}"
-        )
     return WorkerPool(count, timeout) if count else Inline()
 
 
 @contextmanager
 def hired(executor: Executor | None, workers: int | None, timeout: float) -> Iterator[Executor]:
     """``executor``, or our own one that ends with the block: for several searches in a row."""
+    executor, workers, timeout = arguments.hands(executor, workers, timeout)
     if executor is not None:
         yield executor
         return
@@ -56,7 +54,7 @@ class Measurer:
     def __init__(
         self, executor: Executor | None = None, workers: int | None = None, timeout: float = 120.0
     ) -> None:
-        self._timeout = timeout
+        executor, workers, self._timeout = arguments.hands(executor, workers, timeout)
         self._own = executor is None
         self._executor = hire(workers, timeout) if executor is None else executor
         self._timed = isinstance(self._executor, WorkerPool | Inline)  # or by its own clock
@@ -95,12 +93,23 @@ class Measurer:
 
     def _submitter(self, task: Task, action: str) -> Callable[[Point], Future[Measured]]:
         if isinstance(self._executor, Inline):
-            return lambda point: self._executor.submit(perform, task, action, point)
+            return lambda point: self._submit(perform, task, action, point)
         if task.key not in self._specs:
             spec = task.spec
             self._specs[task.key] = spec.digest, spec
         digest, spec = self._specs[task.key]
-        return lambda point: self._executor.submit(execute, Job(action, digest, spec, point))
+        return lambda point: self._submit(execute, Job(action, digest, spec, point))
+
+    def _submit(self, run: Callable[..., Measured], *given: object) -> Future[Measured]:
+        """A job under way; an executor that was closed takes none."""
+        try:
+            return self._executor.submit(run, *given)
+        except Exception as error:  # executors say it each in their own way
+            kind, text = type(error).__name__, " ".join(str(error).split())
+            raise TuneError(
+                f"measure: the executor must take jobs, but {type(self._executor).__name__} "
+                f"refused one ({kind}: {text}); give an executor that is open"
+            ) from error
 
 
 def _answer(
@@ -116,6 +125,8 @@ def _answer(
     except Exception:  # executors report a lost worker each in their own way
         try:
             return submit(point).result(limit)
+        except TuneError:
+            raise
         except Exception as error:
             return _failed(task, point, error)
 

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from ..schedule.errors import ScheduleError
+from .asked import Asked
 from .log import Log, header, read
-from .measure import Measurer
+from .measure import Measurer, hired
 from .run import Best, Callback, Run, State
 from .scheduler import Scheduler
 from .search import SEARCHES, Trial
@@ -51,24 +52,41 @@ def tune_tasks(
     unless ``append``. ``workers=0`` measures in this process, without time-out or isolation.
     ``warm`` names logs whose trials of these kernels the search may know.
     """
-    _validate(tasks, trials, search)
-    known = _warm_trials(warm, target, tasks)
-    head = run_header(tasks, target, model_key, seed, search, known)
+    asked = Asked.of(trials, seed, search, append, resume, warm, callbacks)
+    with hired(executor, workers, timeout) as hands:
+        return search_tasks(
+            tasks, asked, target=target, model_key=model_key, log=log, executor=hands,
+            timeout=timeout,
+        )  # fmt: skip
+
+
+def search_tasks(
+    tasks: Sequence[Task],
+    asked: Asked,
+    *,
+    target: str,
+    model_key: str,
+    log: str | Path | None,
+    executor: Executor,
+    timeout: float,
+) -> dict[str, Best]:
+    """What ``tune_tasks`` does, of arguments that were checked."""
+    _require_own_keys(tasks)
+    known = _warm_trials(asked.warm, target, tasks)
+    head = run_header(tasks, target, model_key, asked.seed, asked.search, known)
     with ExitStack() as stack:
-        held = stack.enter_context(Log(log, head, append, resume))
-        measurer = stack.enter_context(Measurer(executor, workers, timeout))
+        held = stack.enter_context(Log(log, head, asked.append, asked.resume))
+        measurer = stack.enter_context(Measurer(executor, timeout=timeout))
         states = [
-            State(task, SEARCHES[search](task, seed, known.get(task.key, ()))) for task in tasks
+            State(task, SEARCHES[asked.search](task, asked.seed, known.get(task.key, ())))
+            for task in tasks
         ]
-        Run(states, trials, held, measurer, Scheduler(tasks, seed), callbacks).run()
+        scheduler = Scheduler(tasks, asked.seed)
+        Run(states, asked.trials, held, measurer, scheduler, asked.callbacks).run()
     return {state.task.key: state.best for state in states}
 
 
-def _validate(tasks: Sequence[Task], trials: int, search: str) -> None:
-    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
-        raise TuneError(f"tune: trials must be a whole number of at least 1, but got {trials!r}")
-    if search not in SEARCHES:
-        raise TuneError(f"tune: search must be one of {', '.join(SEARCHES)}, but got {search!r}")
+def _require_own_keys(tasks: Sequence[Task]) -> None:
     keys = [task.key for task in tasks]
     if len(set(keys)) != len(keys):
         raise TuneError("tune: tasks must have different keys, but two kernels share one")

@@ -13,7 +13,7 @@ from typing import Any
 from .. import show
 from ..api import compile_ready, load
 from ..errors import InputError
-from ..prepare import prepare
+from ..given import Given
 from ..source import SAVED, Source
 from ..target import parse
 from ..tuned import Tuned
@@ -75,10 +75,11 @@ def _compiled(
 ) -> Tuned:
     """The model at its points; without a log, only the kernels that were asked for."""
     with show.watching("kernels") as watcher:
-        found = prepare(source.model, source.inputs, source.calibration, parse(target))
+        given = Given.of(target, None, workers, 600.0, "minmax", watcher.heard)
+        found = given.ready(source.model, source.inputs, source.calibration)
         some = narrowed(found, kernel)  # refuses an unknown name before anything is compiled
         ready = some if log is None else found
-        tuned = compile_ready(ready, log, workers=workers, heard=watcher.heard)
+        tuned = compile_ready(ready, given, log)
     return narrow(tuned, kernel)
 
 

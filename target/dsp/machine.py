@@ -11,6 +11,7 @@ compute pipes ``MPY0``, ``MPY1``, ``SHIFT`` and ``XLANE``.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Any
 
 PIPES = ("LD", "ST", "MPY0", "MPY1", "SHIFT", "XLANE")
@@ -116,25 +117,41 @@ _RANGES = {
 def dsp(**overrides: Any) -> Machine:
     """The default machine with some fields changed."""
     known = [f.name for f in fields(Machine)]
-    for name, value in overrides.items():
+    for name in overrides:
         if name not in known:
             raise MachineError(f"dsp: a field is one of {', '.join(known)}, but got {name!r}")
-        _check(name, value)
-    return Machine(**overrides)
+    return Machine(**{name: _checked(name, value) for name, value in overrides.items()})
 
 
-def _check(name: str, value: Any) -> None:
+def _checked(name: str, value: Any) -> Any:
+    """The value of a field; a number of NumPy as Python's, which is how names spell it."""
     if name == "units":
-        for unit, row in value:
-            _check_unit(unit, row)
-        return
+        return _checked_units(value)
     low, high = _RANGES[name]
-    kinds = (int, float) if name == "clock" else (int,)
+    kinds: tuple[Any, ...] = (Integral, Real) if name == "clock" else (Integral,)
     if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
         raise MachineError(
             f"dsp: {name} must be {'a number' if name == 'clock' else 'an integer'} "
             f"from {low} to {high}, but got {value!r}"
         )
+    return int(value) if isinstance(value, Integral) else float(value)
+
+
+def _checked_units(units: Any) -> tuple[tuple[str, Unit], ...]:
+    try:
+        pairs: tuple[tuple[str, Unit], ...] = tuple((name, unit) for name, unit in units)
+        for name, unit in pairs:
+            _check_unit(name, unit)
+    except (AttributeError, TypeError, ValueError) as error:
+        if isinstance(error, MachineError):
+            raise
+        pairs = ()
+    if missing := [name for name, _ in UNITS if name not in dict(pairs)]:
+        raise MachineError(
+            f"dsp: units must be pairs of a name and a Unit, one for each of "
+            f"{', '.join(name for name, _ in UNITS)}, but {', '.join(missing)} are missing"
+        )
+    return pairs
 
 
 def _check_unit(name: str, row: Unit) -> None:

@@ -20,7 +20,6 @@ from dovetail.graph.errors import UnsupportedModel
 from dovetail.quant.errors import CalibrationError
 from dovetail.target.errors import SelectError
 from dovetail.tuner.log import LogError, read, without_times
-from dovetail.tuner.task import TuneError
 
 Refused = Callable[[type[Exception], Callable[[], object]], str]
 Batches = list[tuple[Tensor, ...]]
@@ -266,22 +265,25 @@ WRONG: dict[str, tuple[nn.Module, dict[str, Any], type[Exception], str]] = {
         "calibration: must be an iterable of input tuples, but got int",
     ),
     "zero trials": (
-        linear(1), {"trials": 0}, TuneError,
+        linear(1), {"trials": 0}, InputError,
         "tune: trials must be a whole number of at least 1, but got 0",
     ),
     "a fraction of trials": (
-        linear(1), {"trials": 1.5}, TuneError,
+        linear(1), {"trials": 1.5}, InputError,
         "tune: trials must be a whole number of at least 1, but got 1.5",
     ),
     "unknown search": (
-        linear(1), {"search": "luck"}, TuneError,
+        linear(1), {"search": "luck"}, InputError,
         "tune: search must be one of evolution, random, exhaustive, but got 'luck'",
     ),
     "a seed of words": (
-        linear(1), {"seed": "a"}, TuneError, "tune: seed must be a whole number, but got 'a'",
+        linear(1), {"seed": "a"}, InputError, "tune: seed must be a whole number, but got 'a'",
     ),
     "unknown target": (linear(1), {"target": "gpu"}, InputError, "target: must be a Machine, "),
-    "unknown observer": (linear(1), {"observer": "eye"}, Exception, ""),
+    "unknown observer": (
+        linear(1), {"observer": "eye"}, InputError,
+        "observer: must be one of minmax, percentile, but got 'eye'",
+    ),
     "no inputs": (
         linear(1), {"example_inputs": None}, UnsupportedModel,
         "import_model: example inputs must be a tuple of tensors, one for each argument of the "

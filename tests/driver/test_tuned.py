@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from dovetail.driver.api import compile as compile_model
 from dovetail.driver.api import load
 from dovetail.driver.errors import InputError
+from dovetail.driver.sealed import SealError, seal, unseal
 from dovetail.driver.tuned import Tuned
 
 Refused = Callable[[type[Exception], Callable[[], object]], str]
@@ -118,32 +121,74 @@ def test_a_file_holds_no_pickle(compiled: Tuned, tmp_path: Path) -> None:
             assert all(arrays[name].dtype.kind in "iu" for name in arrays.files)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"not a zip"])
-def test_a_file_that_is_none_is_refused(
-    content: bytes | None, tmp_path: Path, refused: Refused
-) -> None:
+def test_a_file_that_is_none_is_refused(tmp_path: Path, refused: Refused) -> None:
     path = tmp_path / "m.dovetail"
-    if content is None:
-        wanted = f"load: the file must exist, but {path} does not"
-    else:
+    text = refused(InputError, lambda: load(path))
+    assert text == f"load: the file must exist, but {path} does not"
+    os.mkfifo(tmp_path / "pipe")
+    reasons = {
+        tmp_path: "Is a directory",
+        tmp_path / "pipe": "Not a regular file",
+        Path("/dev/zero"): "Not a regular file",
+        Path("a\0b"): "embedded null byte",
+    }
+    for place, why in reasons.items():
+        text = refused(InputError, partial(load, place))
+        assert text == f"load: {place} cannot be read: {why}"
+    for content in (b"", b"not a zip", b"PK" + bytes(80)):
         path.write_bytes(content)
-        wanted = f"load: {path} must be a file that save() wrote, but it is not"
-    assert refused(InputError, lambda: load(path)) == wanted
+        assert refused(InputError, lambda: load(path)) == damaged(path)
+
+
+def damaged(path: Path) -> str:
+    return (
+        f"load: {path} must be a file as save() wrote it, but it is another or damaged; "
+        "copy it again or compile the model again"
+    )
+
+
+def test_the_same_model_is_the_same_file(compiled: Tuned, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    compiled.save(one)
+    load(one).save(two)
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_no_damaged_byte_goes_unseen(compiled: Tuned, tmp_path: Path, refused: Refused) -> None:
+    path = tmp_path / "m.dovetail"
+    compiled.save(path)
+    whole = path.read_bytes()
+    flips = [(at, 1 << at % 8) for at in range(len(whole))]
+    other = [whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1 :] for at, bit in flips]
+    other += [whole[:at] for at in range(0, len(whole), 97)] + [whole[:-1], whole[1:], whole * 2]
+    other += [whole[:at] + b"\0" + whole[at:] for at in range(0, len(whole), 97)]
+    for content in other:
+        with pytest.raises(SealError):
+            unseal(content)
+    for content in other[::99]:
+        path.write_bytes(content)
+        assert refused(InputError, lambda: load(path)) == damaged(path)
+
+
+def resealed(path: Path, change: Callable[[Any], Any]) -> None:
+    """The file with other data in it and the hash that belongs to them."""
+    parts = unseal(path.read_bytes())
+    data = change(json.loads(parts["model.json"]))
+    path.write_bytes(seal({**parts, "model.json": json.dumps(data).encode()}))
 
 
 def test_a_file_of_other_kernels_is_refused(
     compiled: Tuned, tmp_path: Path, refused: Refused
 ) -> None:
-    path, other = tmp_path / "m.dovetail", tmp_path / "other.dovetail"
+    path = tmp_path / "m.dovetail"
     compiled.save(path)
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w") as new:
-        data = json.loads(old.read("model.json"))
-        del data["kernels"][compiled.kernels[0].key]
-        new.writestr("model.json", json.dumps(data))
-        new.writestr("constants.npz", old.read("constants.npz"))
-    text = refused(InputError, lambda: load(other))
+    key = compiled.kernels[0].key
+    kept = {k: v for k, v in json.loads(unseal(path.read_bytes())["model.json"])["kernels"].items()
+            if k != key}  # fmt: skip
+    resealed(path, lambda data: {**data, "kernels": kept})
+    text = refused(InputError, lambda: load(path))
     assert text == (
-        f"load: {other} must be of this version of dovetail, but it has other code for the "
+        f"load: {path} must be of this version of dovetail, but it has other code for the "
         f"kernels {compiled.kernels[0].name}; compile the model again"
     )
 
@@ -159,25 +204,65 @@ def test_a_path_that_cannot_be_written_is_refused(
 def test_what_is_no_file_is_not_replaced(compiled: Tuned, tmp_path: Path, refused: Refused) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    for place, what in ((tmp_path, "a folder"), (pipe, "a device")):
-        wanted = f"save: {place} must be a file or new, but it is {what}"
+    for place, why in ((tmp_path, "Is a directory"), (pipe, "Not a regular file")):
+        wanted = f"save: {place} cannot be written: {why}"
         assert refused(InputError, partial(compiled.save, place)) == wanted
     assert pipe.is_fifo()
 
 
-@pytest.mark.parametrize("damage", ["graph", "target", "kernels", "list"])
-def test_a_damaged_file_is_refused(
-    damage: str, compiled: Tuned, tmp_path: Path, refused: Refused
+def test_a_link_stays_a_link(compiled: Tuned, tmp_path: Path) -> None:
+    link, path = tmp_path / "link", tmp_path / "m.dovetail"
+    link.symlink_to(path)
+    compiled.save(link)
+    assert link.is_symlink() and path.is_file()
+
+
+def test_a_full_disk_leaves_the_file_that_was(
+    compiled: Tuned, tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, other = tmp_path / "m.dovetail", tmp_path / "other.dovetail"
+    def full(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "m.dovetail"
+    path.write_text("the file that was")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    text = refused(InputError, lambda: compiled.save(path))
+    assert text == f"save: {path} cannot be written: No space left on device"
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["the file that was"]
+
+
+WRONG: dict[str, Callable[[Any], Any]] = {
+    "a list": lambda data: [data],
+    "nothing": lambda data: None,
+    "no graph": lambda data: {**data, "graph": None},
+    "no target": lambda data: {**data, "target": None},
+    "no kernels": lambda data: {**data, "kernels": None},
+    "another machine": lambda data: {**data, "target": "dsp(threads=0)"},
+    "nodes of words": lambda data: {**data, "graph": {**data["graph"], "nodes": "words"}},
+    "no types": lambda data: {**data, "graph": {**data["graph"], "types": {}}},
+}
+
+
+@pytest.mark.parametrize("change", WRONG)
+def test_what_another_program_sealed_is_refused(
+    change: str, compiled: Tuned, tmp_path: Path, refused: Refused
+) -> None:
+    path = tmp_path / "m.dovetail"
     compiled.save(path)
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w") as new:
-        data = json.loads(old.read("model.json"))
-        data = [data] if damage == "list" else {**data, damage: None}
-        new.writestr("model.json", json.dumps(data))
-        new.writestr("constants.npz", old.read("constants.npz"))
-    assert refused(InputError, lambda: load(other)) in {
-        f"load: {other} must be a file that save() wrote, but it is not",
+    resealed(path, WRONG[change])
+    text = refused(InputError, lambda: load(path))
+    assert text in {
+        f"load: {path} must be a file of save(), but it is not",
         "target: must be a Machine, 'dsp' or its fields that differ, such as "
         "'dsp(threads=1, tcm=256 << 10)', but got None",
     }
+
+
+def test_another_schema_is_named(compiled: Tuned, tmp_path: Path, refused: Refused) -> None:
+    path = tmp_path / "m.dovetail"
+    compiled.save(path)
+    resealed(path, lambda data: {**data, "schema": 9})
+    text = refused(InputError, lambda: load(path))
+    assert text == f"load: {path} must have schema 2, but has 9"

@@ -115,13 +115,25 @@ def test_a_worker_that_cannot_build_its_task_says_why() -> None:
         answers(Lost("a", 3))
 
 
-def test_bad_numbers_are_refused() -> None:
-    with pytest.raises(TuneError) as caught:
-        Measurer(workers=-1)
+def test_a_closed_executor_is_named() -> None:
+    closed = ThreadPoolExecutor(1)
+    closed.shutdown()
+    with Measurer(closed) as measurer, pytest.raises(TuneError) as caught:
+        measurer.run(TASK, "measure", points(2))
     assert str(caught.value) == (
-        "measure: workers must not be negative and timeout must be positive, "
-        "but got workers=-1, timeout=120.0"
+        "measure: the executor must take jobs, but ThreadPoolExecutor refused one "
+        "(RuntimeError: cannot schedule new futures after shutdown); give an executor that is open"
     )
+
+
+def test_a_closed_cluster_is_named() -> None:
+    closed: Any = dask()
+    closed._client.close()
+    with Measurer(closed) as measurer, pytest.raises(TuneError) as caught:
+        measurer.run(TASK, "measure", points(2))
+    text = str(caught.value)
+    assert text.startswith("measure: the executor must take jobs, but ClientExecutor refused one (")
+    assert text.endswith("; give an executor that is open") and "\n" not in text
 
 
 def test_a_spec_rebuilds_its_task() -> None:

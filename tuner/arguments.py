@@ -1,0 +1,134 @@
+"""Checks of what a caller gives; each answers in the plain type, or with one sentence.
+
+    trials = whole("tune: trials", np.int64(7), least=1)        # 7, an int
+    seconds("measure: timeout", "soon")                         # InputError
+
+All public functions use these, so an argument of one name has one rule and one message.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Callable, Collection
+from concurrent.futures import Executor
+from math import nan
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+MOST_WORKERS = 1024
+LONGEST = 1e6  # seconds: what the system's calls can wait for, which is more than eleven days
+
+
+class InputError(ValueError):
+    """An argument of the public functions or of the command line that cannot be used."""
+
+
+def whole(what: str, value: object, least: int | None = None, most: int | None = None) -> int:
+    """A whole number: an int, or what says by ``__index__`` that it is one."""
+    try:
+        number = None if _is_truth(value) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or not _within(number, least, most):
+        limits = "" if least is None else f" of at least {least}"
+        limits = limits if most is None else f" from {least} to {most}"
+        raise InputError(f"{what} must be a whole number{limits}, but got {shown(value)}")
+    return number
+
+
+def _within(number: int, least: int | None, most: int | None) -> bool:
+    return (least is None or number >= least) and (most is None or number <= most)
+
+
+def seconds(what: str, value: object) -> float:
+    """A positive number of seconds."""
+    number = float(value) if isinstance(value, Real) and not _is_truth(value) else nan
+    if not number > 0:  # NaN, too
+        raise InputError(f"{what} must be a positive number of seconds, but got {shown(value)}")
+    return min(number, LONGEST)
+
+
+def flag(what: str, value: object) -> bool:
+    """True or False; a word such as "no" would count as True."""
+    if not _is_truth(value):
+        raise InputError(f"{what} must be True or False, but got {shown(value)}")
+    return bool(value)
+
+
+def choice(what: str, value: object, names: Collection[str]) -> str:
+    """One of some words."""
+    if not isinstance(value, str) or value not in names:
+        raise InputError(f"{what} must be one of {', '.join(names)}, but got {shown(value)}")
+    return value
+
+
+def path(what: str, value: object) -> Path:
+    """The path of a file."""
+    name = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(name, str):
+        raise InputError(f"{what} must be the path of a file, but got {shown(value)}")
+    return Path(name)
+
+
+def paths(what: str, value: object) -> tuple[Path, ...]:
+    """The paths of some files; one path is itself."""
+    if isinstance(value, str | os.PathLike):
+        return (path(what, value),)
+    found = None if isinstance(value, bytes) else _items(value)
+    if found is None:
+        raise InputError(f"{what} must be paths of files, but got {shown(value)}")
+    return tuple(path(what, one) for one in found)
+
+
+def function(what: str, value: Any) -> Any:
+    """A function or None."""
+    if value is not None and not callable(value):
+        raise InputError(f"{what} must be a function, but got {shown(value)}")
+    return value
+
+
+def functions(what: str, value: object) -> tuple[Callable[..., Any], ...]:
+    """Some functions; None is none."""
+    found = () if value is None else _items(value)
+    if found is None:
+        raise InputError(f"{what} must be a list of functions, but got {shown(value)}")
+    for one in found:
+        if not callable(one):
+            raise InputError(f"{what} must be a list of functions, but it has {shown(one)}")
+    return found
+
+
+def hands(
+    executor: object, workers: object, timeout: object
+) -> tuple[Executor | None, int | None, float]:
+    """Who measures: an executor, or a number of workers of our own, and a trial's time-out."""
+    if executor is not None and not isinstance(executor, Executor):
+        mend = "; give client.get_executor()" if hasattr(executor, "get_executor") else ""
+        raise InputError(
+            "measure: executor must be a concurrent.futures.Executor, "
+            f"but got {shown(executor)}{mend}"
+        )
+    count = None if workers is None else whole("measure: workers", workers, 0, MOST_WORKERS)
+    return executor, count, seconds("measure: timeout", timeout)
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: plain values as they are written, others by their type."""
+    plain = isinstance(value, str | bytes | int | float | complex | None) or _is_truth(value)
+    text = repr(value) if plain or isinstance(value, Real | Path) else type(value).__name__
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _items(value: Any) -> tuple[Any, ...] | None:
+    """What an iterable has; None for any other value."""
+    try:
+        return tuple(value)
+    except TypeError:
+        return None
+
+
+def _is_truth(value: object) -> bool:
+    """Whether a value is True or False, NumPy's included."""
+    return isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")

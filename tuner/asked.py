@@ -1,0 +1,49 @@
+"""What a caller asks of a search, checked: trials, seed, kind, and what it knows and tells.
+
+asked = Asked.of(64, 0, "evolution", False, True, (), ())
+asked.trials, asked.search
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from . import arguments
+from .log import read
+from .run import Callback
+from .search import SEARCHES
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The arguments of ``tune`` that say how to search; ``warm`` are logs that it may know."""
+
+    trials: int
+    seed: int
+    search: str
+    append: bool
+    resume: bool
+    warm: tuple[Path, ...]
+    callbacks: tuple[Callback, ...]
+
+    @staticmethod
+    def of(trials: object, seed: object, search: object, append: object, resume: object,
+           warm: object, callbacks: object) -> Asked:  # fmt: skip
+        """InputError where one cannot be used, LogError where a log of ``warm`` cannot be."""
+        made = Asked(
+            arguments.whole("tune: trials", trials, least=1),
+            arguments.whole("tune: seed", seed),
+            arguments.choice("tune: search", search, SEARCHES),
+            arguments.flag("tune: append", append),
+            arguments.flag("tune: resume", resume),
+            arguments.paths("tune: warm", warm),
+            arguments.functions("tune: callbacks", callbacks),
+        )
+        for path in made.warm:
+            read(path)
+        return made
+
+    def heard_by(self, callback: Callback) -> Asked:
+        """The same with one more callback, which hears first."""
+        return replace(self, callbacks=(callback, *self.callbacks))
