@@ -193,7 +193,7 @@ def lookup(rng: Random) -> Graph:
 def softmax(rng: Random) -> Graph:
     shape, axis = pick(rng, ((3, 10), 1), ((1, 100), 1), ((2, 5, 29), 2), ((1, 13, 3, 4), 1))
     exp = np.rint(np.exp(-np.arange(256) / 30) * (1 << 15)).astype(np.int32)
-    return graph("q_softmax", [shape], (exp,), axis=axis)
+    return graph("q_softmax", [shape], (exp,), axis=axis, shift=15 + axis + len(shape))
 
 
 @case

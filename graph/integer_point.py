@@ -5,12 +5,13 @@
         + zero_point, low, high); the multipliers are 15-bit signed, the sum fits i32
     q_mul(a, b) a_zero b_zero requant:  acc = (a - a_zero) * (b - b_zero)
     lookup(x, table u8 [256]):  y = table[x]
-    q_softmax(x, table i32 [256]) axis:  y has scale 1/256 and zero point 0
+    q_softmax(x, table i32 [256]) axis shift:  y has scale 2**(shift-30) and zero point 0
         e = table[max - x], table[d] = round(exp(-d * scale_x) * 2**15), so e <= 2**15
-        S = sum of e;   r = floor(2**30 / S);   y = min((e * r + 2**21) >> 22, 255)
+        S = sum of e;   r = floor(2**30 / S);   y = min((e * r + 2**(shift-1)) >> shift, 255)
 
 Softmax does not overflow: table[0] = 2**15 is in every sum, so 2**15 <= S and r <= 2**15; an
-axis of at most 65535 gives S <= 65535 * 2**15 < 2**31; e * r + 2**21 <= 2**30 + 2**21 < 2**31.
+axis of at most 65535 gives S <= 65535 * 2**15 < 2**31; the shift is in 15..22, so
+e * r + 2**(shift-1) <= 2**30 + 2**21 < 2**31, and (e * r) >> shift <= 2**15 fits u16.
 The quotient r < 2**16 is found bit by bit without overflow, from rem = 2**30 and r = 0: for k from
 15 down to 0, if (rem >> k) >= S then rem -= S << k and r += 1 << k (S << k <= rem there).
 """
@@ -63,7 +64,8 @@ def _softmax(node: Node, inputs: Sequence[Array]) -> Array:
     axis = integer(node, "axis")
     e = table[x.max(axis=axis, keepdims=True) - x]
     reciprocal = (1 << 30) // e.sum(axis=axis, keepdims=True)
-    return np.asarray(np.minimum((e * reciprocal + (1 << 21)) >> 22, 255), np.uint8)
+    shift = integer(node, "shift")
+    return np.asarray(np.minimum((e * reciprocal + (1 << (shift - 1))) >> shift, 255), np.uint8)
 
 
 def _softmax_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
@@ -73,6 +75,8 @@ def _softmax_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
     length = shapes[0][axis]
     rule = f"the axis may be at most {SOFTMAX_AXIS_LIMIT} long"
     require(length <= SOFTMAX_AXIS_LIMIT, node, rule, length)
+    shift = integer(node, "shift")
+    require(15 <= shift <= 22, node, "shift is in 15..22", shift)
     return shapes[0]
 
 

@@ -120,10 +120,11 @@ def softmax(site: Site) -> Kernel:
     site.nests.add("exp", full, Store(e, at, exponent))
     site.nests.add("sum", over, Store(s, rows, s[rows] + e[at]), Store(s, rows, zero))
     site.nests.add("recip", others, Store(r, rows, reciprocal(s[rows])))
-    value = minimum((e[at] * r[rows] + (1 << 21)) >> 22, 255)
+    shift = integer(site.node, "shift")
+    value = minimum((e[at] * r[rows] + (1 << (shift - 1))) >> shift, 255)
     store = Store(output, place_of(shape, index), cast(u8, value))
     site.nests.add("out", full, store)
-    return site.kernel("softmax", axis=dim, length=along.extent)
+    return site.kernel("softmax", axis=dim, length=along.extent, shift=shift)
 
 
 def _probe(output: Buffer, shape: Shape, index: list[Expr], pixel: Expr) -> Store:

@@ -29,7 +29,8 @@ def affine(low: float, high: float) -> Affine:
 
 def quantize_array(x: Array, to: Affine) -> NDArray[np.uint8]:
     """clamp(rint(f32(x) / f32(scale)) + zero_point, 0, 255), ties to even; NaN is zero_point."""
-    steps = np.rint(np.asarray(x, np.float32) / np.float32(to.scale))
+    with np.errstate(over="ignore"):  # an infinity saturates
+        steps = np.rint(np.asarray(x, np.float32) / np.float32(to.scale))
     shifted = np.nan_to_num(steps, nan=0.0, posinf=np.inf, neginf=-np.inf) + to.zero_point
     return np.asarray(np.clip(shifted, 0, 255), np.uint8)
 

@@ -7,38 +7,42 @@ is cut along the first axis.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 
 from ..graph.evaluate_float import evaluate_float
 from ..graph.graph import Array, Graph
 from .errors import CalibrationError
-from .observe import observer_of
-from .plan import Step
+from .observe import Observer, Range, observer_of, union
+from .plan import Step, activations
+from .probabilities import Probabilities
 from .share import MOVES
-
-Range = tuple[float, float]
 
 
 def ranges(
     graph: Graph,
     steps: Sequence[Step],
-    groups: dict[str, str],
     calibration: Iterable[Sequence[Array]],
     observer: str,
 ) -> dict[str, Range]:
-    """The range of each group of tensors over all batches."""
-    watched = {group: observer_of(observer) for group in groups.values()}
-    sources = set(groups) - _followers(steps, groups)
+    """The range that each u8 tensor to be shows over all batches."""
+    watched = _watched(graph, steps, observer)
+
+    pools = {step.output for step in steps if step.op == "max_pool2d"}
 
     def record(name: str, array: Array) -> None:
-        if name in sources:
-            if not np.isfinite(array).all():
+        if name not in watched:
+            return
+        finite = np.isfinite(array)
+        if not finite.all():
+            if name not in pools:  # a window of nothing but pads shows the pads' infinity
                 raise CalibrationError(
                     f"calibration: every tensor must be finite, but {name} became NaN or infinite"
                 )
-            watched[groups[name]].add(array)
+            array = array[finite]
+        watched[name].add(array)
 
     count = 0
     for count, batch in enumerate(calibration, start=1):
@@ -46,31 +50,33 @@ def ranges(
             evaluate_float(graph, inputs, record)
     if not count:
         raise CalibrationError("calibration: at least one batch is needed, but there was none")
-    for name in graph.constants.keys() & sources:
+    for name in graph.constants.keys() & watched.keys():
         record(name, graph.constants[name])
-    found = {group: watch.range() for group, watch in watched.items()}
-    return _with_padding(steps, groups, found)
-
-
-def _followers(steps: Sequence[Step], groups: dict[str, str]) -> set[str]:
-    """Tensors that hold only values which their group shows elsewhere."""
-    return {
-        step.output
-        for step in steps
-        if step.op in MOVES and {groups[name] for name in step.inputs} == {groups[step.output]}
-    }
-
-
-def _with_padding(
-    steps: Sequence[Step], groups: dict[str, str], found: dict[str, Range]
-) -> dict[str, Range]:
-    """A pad's value is inside its tensor's range; an infinite one stands for the end."""
+    found = {name: watch.range() for name, watch in watched.items()}
     for step in steps:
-        value = step.attrs.get("value") if step.op == "pad" else None
-        if isinstance(value, (int, float)) and math.isfinite(value):
-            low, high = found[groups[step.output]]
-            found[groups[step.output]] = min(low, value), max(high, value)
+        if step.op in MOVES and step.output not in found:
+            found[step.output] = _moved(step, found)
     return found
+
+
+def _watched(graph: Graph, steps: Sequence[Step], observer: str) -> dict[str, Observer]:
+    """An observer for each tensor but those whose range follows from what they are moved from."""
+    read = [name for step in steps for name in activations(graph, step)]
+    moved = {step.output for step in steps if step.op in MOVES and step.op != "max_pool2d"}
+    names = dict.fromkeys([*graph.inputs, *read, *graph.outputs])
+    watched = {name: observer_of(observer) for name in names if name not in moved}
+    for step in (step for step in steps if step.op == "softmax"):
+        watched[step.output] = Probabilities(cast(int, step.attrs["axis"]))
+    return watched
+
+
+def _moved(step: Step, found: Mapping[str, Range]) -> Range:
+    """A pad's value is inside its tensor's range; an infinite one stands for the end."""
+    value = step.attrs.get("value") if step.op == "pad" else None
+    ranges = [found[name] for name in step.inputs]
+    if isinstance(value, float) and math.isfinite(value):
+        ranges.append((value, value))
+    return union(*ranges)
 
 
 def _cut(graph: Graph, index: int, batch: Sequence[Array]) -> Iterator[list[Array]]:

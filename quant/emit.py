@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
-from ..graph.graph import Affine, Array
+from ..graph.graph import Array
 from ..graph.operators import evaluate
 from .affine import bounds, quantize_array
 from .emitter import Emitter, zero_and_reach
@@ -15,8 +16,6 @@ from .fixed import add_multipliers
 from .plan import Step, has_weight
 from .pool import avg_pool2d
 from .weights import quantize_weights
-
-SOFTMAX_OUTPUT = Affine(1 / 256, 0)
 
 
 def _weighted(emit: Emitter, step: Step, op: str, weight: Array, bias: Array | None) -> None:
@@ -111,7 +110,8 @@ def _softmax(emit: Emitter, step: Step) -> None:
     distances = np.arange(256) * emit.affines[step.inputs[0]].scale
     table = np.rint(np.exp(-distances) * (1 << 15)).astype(np.int32)
     names = [emit.tensor(step.inputs[0]), emit.constant(f"{step.output}.table", table)]
-    emit.node(step, "q_softmax", names, step.attrs)
+    shift = 30 + round(math.log2(emit.affines[step.output].scale))
+    emit.node(step, "q_softmax", names, {**step.attrs, "shift": shift})
 
 
 def _table(emit: Emitter, step: Step) -> None:
@@ -148,7 +148,7 @@ def _as_output(emit: Emitter, step: Step, name: str) -> str:
 def _pad(emit: Emitter, step: Step) -> None:
     value = quantize_array(np.array(step.attrs["value"]), emit.affines[step.output])
     attrs = {"padding": step.attrs["pads"], "value": int(value)}
-    emit.node(step, "pad", [emit.tensor(step.inputs[0])], attrs)
+    emit.node(step, "pad", [_as_output(emit, step, step.inputs[0])], attrs)
 
 
 Emit = Callable[[Emitter, Step], None]

@@ -16,13 +16,29 @@ import numpy as np
 from ..graph.graph import Array
 from .errors import CalibrationError
 
+Range = tuple[float, float]
+
+
+def union(*ranges: Range) -> Range:
+    return min(low for low, _ in ranges), max(high for _, high in ranges)
+
+
+def width(limits: Range) -> float:
+    """What a map of the range spans: zero is in every map."""
+    return max(limits[1], 0.0) - min(limits[0], 0.0)
+
+
+def within(inner: Range, outer: Range) -> bool:
+    """Every map that covers ``outer`` covers ``inner``."""
+    return min(outer[0], 0.0) <= inner[0] and inner[1] <= max(outer[1], 0.0)
+
 
 class Observer(Protocol):
     """Sees finite arrays one after the other and gives the range that a u8 tensor shall cover."""
 
     def add(self, array: Array) -> None: ...
 
-    def range(self) -> tuple[float, float]: ...
+    def range(self) -> Range: ...
 
 
 class MinMax:
@@ -37,7 +53,7 @@ class MinMax:
             self.low = min(self.low, float(array.min()))
             self.high = max(self.high, float(array.max()))
 
-    def range(self) -> tuple[float, float]:
+    def range(self) -> Range:
         return (self.low, self.high) if self.low <= self.high else (0.0, 0.0)
 
 
@@ -65,7 +81,7 @@ class Percentile:
             bins = np.minimum(places.astype(np.int64), self.BINS - 1)
             self.counts += np.bincount(bins, minlength=self.BINS)
 
-    def range(self) -> tuple[float, float]:
+    def range(self) -> Range:
         low, high = self.exact.range()
         total = int(self.counts.sum())
         if not total:

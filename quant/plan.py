@@ -69,7 +69,7 @@ def _folded(node: Node, steps: dict[str, Step], uses: Counter[str]) -> Step | No
     before = steps.get(node.inputs[0])
     if before is None or before.op not in REQUANTIZES or uses[before.output] != 1:
         return None
-    low, high = _limits(node)
+    low, high = limits(node)
     del steps[before.output]
     return replace(
         before,
@@ -79,7 +79,8 @@ def _folded(node: Node, steps: dict[str, Step], uses: Counter[str]) -> Step | No
     )
 
 
-def _limits(node: Node) -> tuple[float, float]:
+def limits(node: Node) -> tuple[float, float]:
+    """The ends of a relu or clamp."""
     if node.op == "relu":
         return 0.0, math.inf
     low, high = node.attrs["low"], node.attrs["high"]

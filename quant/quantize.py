@@ -13,10 +13,11 @@ from ..graph.integer import verify
 from .affine import affine
 from .calibrate import ranges
 from .channels import channel_products
-from .emit import EMIT, SOFTMAX_OUTPUT
+from .emit import EMIT
 from .emitter import Emitter
 from .errors import QuantizationError
 from .fixed import MODES
+from .need import needed
 from .plan import Step, plan
 from .share import share
 
@@ -37,25 +38,20 @@ def quantize(
     graph = channel_products(graph)
     steps = plan(graph)
     _check(steps)
-    groups = share(graph, steps)
-    affines = choose(graph, steps, groups, calibration, observer)
+    affines = choose(graph, steps, calibration, observer)
     return _emit(graph, steps, affines, mode)
 
 
 def choose(
     graph: Graph,
     steps: Sequence[Step],
-    groups: dict[str, str],
     calibration: Iterable[Sequence[Array]],
     observer: str,
 ) -> dict[str, Affine]:
-    """The affine map of each u8 tensor to be; a softmax's is fixed, for its whole group."""
-    found = ranges(graph, steps, groups, calibration, observer)
-    of_group = {group: affine(*limits) for group, limits in found.items()}
-    for step in steps:
-        if step.op == "softmax":
-            of_group[groups[step.output]] = SOFTMAX_OUTPUT
-    return {name: of_group[group] for name, group in groups.items()}
+    """The affine map of each u8 tensor to be."""
+    found = ranges(graph, steps, calibration, observer)
+    shared = share(graph, steps, needed(graph, steps, found))
+    return {name: affine(*limits) for name, limits in shared.items()}
 
 
 def _check(steps: Sequence[Step]) -> None:

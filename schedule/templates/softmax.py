@@ -5,7 +5,7 @@ for each row, on threads:
     e = table[m - x], its low and high bytes by look-ups       kept as bytes
     s = sum of e in i32, 4 registers                           folded over lanes
     r = floor(2**30 / s), bit by bit in every lane
-    y = min((e * r + 2**21) >> 22, 255)
+    y = min((e * r + 2**(shift-1)) >> shift, 255)
 
 Lanes of one sum lie ``fold`` bytes apart: 1 for an axis of channels, the bytes of a pixel for an
 axis of pixels that share a vector, none where the axis runs over vectors alone. Folding by halves

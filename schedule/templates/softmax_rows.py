@@ -70,6 +70,7 @@ class _Row:
     x: Buffer
     y: Buffer
     tables: tuple[Buffer, Buffer]
+    shift: int
 
     m = Buffer("m", u8, (LANES,), "reg")
     acc = Buffer("acc", i32, (WAYS * WORDS,), "reg")
@@ -106,7 +107,7 @@ def restated(func: PrimFunc, shape: Shape, machine: Machine) -> PrimFunc:
     table = next(p for p in func.params if p.name in func.constants)
     tables = tuple(Buffer(f"{table.name}_{n}", u8, (256,), table.scope) for n in ("low", "high"))
     outer = tuple((axis.name, axis.extent) for axis in rows)
-    row = _Row(shape, outer, x, y, (tables[0], tables[1]))
+    row = _Row(shape, outer, x, y, (tables[0], tables[1]), func.attrs["shift"])
     body = seq(*_row(row, _reciprocal(func)))
     for buffer in (row.m, row.acc, row.one, row.r, row.rotated, row.turned, *row.bytes):
         body = Alloc(buffer, body)
@@ -327,7 +328,7 @@ def _out(row: _Row) -> list[Stmt]:
         lane = _lane(word, byte)
         r = cast(u16, load(row.r, _dealt(word, byte)))
         product = make("widening_mul", _exponent(row, v, lane), r)
-        scaled = sat_cast(u16, make("rounding_shr", product, const(22, product.type)))
+        scaled = sat_cast(u16, make("rounding_shr", product, const(row.shift, product.type)))
         return Store(row.y, row.target(outer, v, lane), cast(u8, minimum(scaled, 255)))
 
     return _parts(row, "out", store)

@@ -80,7 +80,8 @@ def test_lookup(kit: Any, shape: tuple[int, ...]) -> None:
 def test_softmax(kit: Any, shape: tuple[int, ...], axis: int) -> None:
     rng = np.random.default_rng(5)
     table = np.rint(np.exp(-np.arange(256) / 30) * (1 << 15)).astype(np.int32)
-    kernel = kit.holds("q_softmax", [kit.bytes_of(rng, *shape), table], 1, axis=axis)
+    x, shift = kit.bytes_of(rng, *shape), 15 + len(shape) + axis
+    kernel = kit.holds("q_softmax", [x, table], 1, axis=axis, shift=shift)
     assert kernel.kind == "softmax"
 
 

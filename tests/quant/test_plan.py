@@ -1,4 +1,4 @@
-"""Clamps fold into producers, functions of one tensor join, movement ties affine maps."""
+"""Clamps fold into producers, functions of one tensor join."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 from dovetail.graph.graph import Graph
 from dovetail.quant.channels import channel_products
 from dovetail.quant.plan import plan
-from dovetail.quant.share import share
 
 Build = Callable[..., Graph]
 X = {"x": (2, 8)}
@@ -65,30 +64,6 @@ def test_a_row_of_constants_is_no_scalar(build: Build) -> None:
 def test_what_nobody_needs_is_left_out(build: Build) -> None:
     lines: list[Any] = [("a", "silu", "x", {}), ("b", "linear", "xw", {})]
     assert ops(build(X, lines, constants=FC)) == ["linear"]
-
-
-def test_movement_shares_one_map(build: Build) -> None:
-    lines: list[Any] = [
-        ("a", "silu", "x", {}),
-        ("b", "cat", ("a", "y"), {"axis": 0}),
-        ("c", "reshape", "b", {"shape": (32,)}),
-        ("d", "tanh", "c", {}),
-    ]
-    graph = build({"x": (2, 8), "y": (2, 8)}, lines)
-    groups = share(graph, plan(graph))
-    assert len({groups[name] for name in "abcy"}) == 1
-    assert len({groups[name] for name in "axd"}) == 3
-
-
-def test_a_softmax_is_not_tied_to_a_wider_range(build: Build) -> None:
-    lines: list[Any] = [
-        ("s", "softmax", "x", {"axis": 1}),
-        ("r", "reshape", "s", {"shape": (2, 8)}),
-        ("b", "cat", ("r", "y"), {"axis": 0}),
-    ]
-    graph = build({"x": (2, 8), "y": (2, 8)}, lines)
-    groups = share(graph, plan(graph))
-    assert groups["s"] == groups["r"] == "s" and groups["b"] == groups["y"] != "s"
 
 
 def test_products_by_channel_are_depthwise_convolutions(build: Build) -> None:

@@ -91,12 +91,13 @@ CASES = {
 }
 
 
-def softmax(axis: int, *shape: int) -> Case:
-    return Case("softmax", lambda x: torch.softmax(4 * x, axis), (shape,), "q_softmax")
+def softmax(axis: int, *shape: int, sharpness: float = 4) -> Case:
+    return Case("softmax", lambda x: torch.softmax(sharpness * x, axis), (shape,), "q_softmax")
 
 
 CASES |= {
     "softmax_classes": softmax(1, 2, 300),
+    "softmax_diffuse": softmax(2, 1, 3, 600, sharpness=0.3),
     "softmax_tokens": softmax(2, 2, 3, 128),
     "softmax_heads": softmax(3, 1, 5, 6, 11),
     "softmax_many_heads": softmax(3, 1, 130, 3, 5),

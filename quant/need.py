@@ -1,0 +1,54 @@
+"""The part of each tensor's range that its readers tell apart: what lies outside may saturate.
+
+    max_pool2d(pad(x, -1e9))  ->  nothing below the least result:  -1e9 is like any other low end
+    clamp(cat(x, y), 0, 6)    ->  [0, 6]
+
+A model's inputs and outputs keep all of their range, so does what a softmax makes, and so does
+what would not win a bit: inputs that were not seen in calibration may need the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from ..graph.graph import Graph
+from .observe import Range, union, width
+from .plan import Step, activations, limits
+from .share import MOVES
+
+ALL = (-math.inf, math.inf)
+
+
+def needed(graph: Graph, steps: Sequence[Step], ranges: Mapping[str, Range]) -> dict[str, Range]:
+    """``ranges`` without what no reader needs."""
+    kept = {*graph.inputs, *graph.outputs}
+    found = {name: ranges[name] for name in kept}
+    for step in reversed(steps):
+        if step.op == "softmax":
+            kept.add(step.output)
+        for name in activations(graph, step):
+            if name in kept:
+                continue
+            part = _common(_read(step, name, found), ranges[name])
+            found[name] = union(part, found.get(name, part))
+    return {name: _worth(whole, found.get(name, whole)) for name, whole in ranges.items()}
+
+
+def _worth(whole: Range, part: Range) -> Range:
+    return part if 2 * width(part) <= width(whole) else whole
+
+
+def _read(step: Step, name: str, found: Mapping[str, Range]) -> Range:
+    """What the step tells apart of ``name``; infinite ends are all."""
+    if step.op in MOVES:
+        return found[step.output]
+    clamps = [node for node in step.body if name in node.inputs]
+    if clamps and all(node.op in ("relu", "clamp") for node in clamps):
+        return union(*(limits(node) for node in clamps))
+    return ALL
+
+
+def _common(part: Range, whole: Range) -> Range:
+    low = min(max(part[0], whole[0]), whole[1])
+    return low, max(min(part[1], whole[1]), low)
