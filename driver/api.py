@@ -95,6 +95,8 @@ def tune(
     path = None if log is None else arguments.path("log:", log)
     if path is not None:
         require_writable(path)
+    if report is not None and not isinstance(report, Search):
+        raise InputError(f"tune: report must be a Search, but got {arguments.shown(report)}")
     report = report if report is not None else Search()
     found = given.ready(model, example_inputs, calibration)
     with given.hired() as hands:

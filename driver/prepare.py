@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -94,12 +94,16 @@ def _batches(calibration: object, examples: object) -> Iterator[list[Array]]:
             stacklevel=4,
         )
         calibration = [examples]
-    if isinstance(calibration, (str, bytes)) or not isinstance(calibration, Iterable):
+    try:
+        if isinstance(calibration, (str, bytes)):
+            raise TypeError
+        batches: Iterator[object] = iter(calibration)  # type: ignore[call-overload]
+    except TypeError:
         raise InputError(
             "calibration: must be an iterable of input tuples, "
             f"but got {type(calibration).__name__}"
-        )
-    return (_arrays(batch) for batch in calibration)
+        ) from None
+    return (_arrays(batch) for batch in batches)
 
 
 def _arrays(batch: object) -> list[Array]:

@@ -19,6 +19,7 @@ from ..graph.graph import Array
 from ..quant.affine import dequantize_outputs, quantize_inputs
 from ..schedule.knobs import Point
 from ..target.dsp.cycles import Cost
+from ..tuner.arguments import shown
 from .choose import Choice
 from .errors import InputError
 from .prepare import Ready, as_array
@@ -154,7 +155,7 @@ class Tuned:
         found = next((task for task in self.ready.kernels if task.name == name), None)
         if found is None:
             known = ", ".join(task.name for task in self.ready.kernels)
-            raise InputError(f"kernel: must be one of {known}, but got {name!r}")
+            raise InputError(f"kernel: must be one of {known}, but got {shown(name)}")
         return found
 
     def save(self, path: str | PathLike[str]) -> None:

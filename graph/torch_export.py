@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -50,7 +51,7 @@ def export(model: object, inputs: object = None) -> ExportedProgram:
 def _load(path: Path) -> ExportedProgram:
     import torch
 
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UnsupportedModel(f"import_model: the model file must exist, but {path} does not")
     try:
         with _silence():

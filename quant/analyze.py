@@ -20,6 +20,7 @@ from ..graph.evaluate_float import evaluate_float
 from ..graph.graph import Affine, Array, Graph, Node
 from .affine import affine_of, dequantize_array, quantize_array, quantize_inputs
 from .errors import CalibrationError
+from .given import arrays, iterated, require_graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,13 @@ class _Account:
 
 def analyze(graph: Graph, integer: Graph, batches: Iterable[Sequence[Array]]) -> list[Layer]:
     """Each node of ``integer`` whose tensor the float graph also has, in order."""
+    require_graph("analyze", graph)
+    require_graph("analyze", integer)
     shared = [node for node in integer.nodes if node.output in graph.types]
     accounts = {node.output: _Account() for node in shared}
     empty = True
-    for batch in batches:
-        _account(graph, integer, batch, shared, accounts)
+    for number, batch in enumerate(iterated("analyze", batches), start=1):
+        _account(graph, integer, _checked(graph, number, batch), shared, accounts)
         empty = False
     if empty:
         raise CalibrationError("analyze: at least one batch is needed, but there was none")
@@ -69,6 +72,17 @@ def analyze(graph: Graph, integer: Graph, batches: Iterable[Sequence[Array]]) ->
         Layer(node.output, node.op, node.origin, account.total.ratio(), account.own.ratio())
         for node, account in zip(shared, accounts.values(), strict=True)
     ]
+
+
+def _checked(graph: Graph, number: int, batch: object) -> list[Array]:
+    found = arrays("analyze", graph, number, batch)
+    wanted = [graph.types[name].shape for name in graph.inputs]
+    if [array.shape for array in found] != wanted:
+        raise CalibrationError(
+            f"analyze: inputs have the shapes {wanted}, "
+            f"but batch {number} has {[array.shape for array in found]}"
+        )
+    return found
 
 
 def _account(

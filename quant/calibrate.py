@@ -15,6 +15,8 @@ import numpy as np
 from ..graph.evaluate_float import evaluate_float
 from ..graph.graph import Array, Graph
 from .errors import CalibrationError
+from .given import arrays as arrays_of
+from .given import iterated
 from .observe import Observer, Range, observer_of, union
 from .plan import Step, activations
 from .probabilities import Probabilities
@@ -45,7 +47,7 @@ def ranges(
         watched[name].add(array)
 
     count = 0
-    for count, batch in enumerate(calibration, start=1):
+    for count, batch in enumerate(iterated("calibration", calibration), start=1):
         for inputs in _cut(graph, count, batch):
             evaluate_float(graph, inputs, record)
     if not count:
@@ -81,14 +83,7 @@ def _moved(step: Step, found: Mapping[str, Range]) -> Range:
 
 def _cut(graph: Graph, index: int, batch: Sequence[Array]) -> Iterator[list[Array]]:
     """The graph's batches in one calibration batch, checked."""
-    listed = isinstance(batch, (list, tuple))
-    if not listed or len(batch) != len(graph.inputs):
-        came = f"{len(batch)} arrays" if listed else f"of type {type(batch).__name__}"
-        raise CalibrationError(
-            f"calibration: a batch is a list of {len(graph.inputs)} arrays, one an input, "
-            f"but batch {index} is {came}"
-        )
-    arrays = [np.asarray(array, np.float32) for array in batch]
+    arrays = arrays_of("calibration", graph, index, batch)
     wanted = [graph.types[name].shape for name in graph.inputs]
     times = {_times(a.shape, shape) for a, shape in zip(arrays, wanted, strict=True)}
     parts = times.pop()

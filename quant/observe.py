@@ -113,7 +113,7 @@ OBSERVERS: dict[str, type[MinMax] | type[Percentile]] = {
 
 def observer_of(name: str) -> Observer:
     """A new observer of the named kind."""
-    if name not in OBSERVERS:
+    if not isinstance(name, str) or name not in OBSERVERS:
         known = ", ".join(OBSERVERS)
         raise CalibrationError(f"observer: must be one of {known}, but got {name!r}")
     return OBSERVERS[name]()

@@ -17,6 +17,7 @@ from .emit import EMIT
 from .emitter import Emitter
 from .errors import QuantizationError
 from .fixed import MODES
+from .given import require_graph
 from .need import needed
 from .plan import Step, plan
 from .share import share
@@ -33,7 +34,8 @@ def quantize(
     A calibration batch has one float array an input. ``observer`` is ``minmax`` or
     ``percentile``; ``mode`` names the requantization: ``single``, ``float`` or ``tflite``.
     """
-    if mode not in MODES:
+    require_graph("quantize", graph)
+    if not isinstance(mode, str) or mode not in MODES:
         raise QuantizationError(f"mode: must be one of {', '.join(MODES)}, but got {mode!r}")
     graph = channel_products(graph)
     steps = plan(graph)
