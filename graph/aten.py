@@ -291,6 +291,8 @@ for _op in ("neg", "relu", "sigmoid", "hardsigmoid", "hardswish", "silu", "tanh"
 
 @lowers("softmax", "_softmax")
 def softmax(b: Builder, self: Value, dim: int, **_: object) -> Value:
+    if not b.shape(self):  # the one value of a tensor without axes
+        return b.reshape(b.emit("softmax", b.reshape(self, (1,)), axis=0), ())
     return b.emit("softmax", self, axis=axis_of(b, self, dim))
 
 
@@ -298,5 +300,7 @@ def softmax(b: Builder, self: Value, dim: int, **_: object) -> Value:
 def mean(
     b: Builder, self: Value, dim: Sequence[int] | None = None, keepdim: bool = False, **_: object
 ) -> Value:
+    if not b.shape(self):
+        return self
     axes = sorted({axis_of(b, self, d) for d in dim or range(len(b.shape(self)))})
     return b.emit("mean", self, axes=tuple(axes), keepdim=keepdim)

@@ -99,9 +99,10 @@ def avg_pool(
         stride=steps,
         padding=tuple((p, p + more) for p, more in zip(pads, over, strict=True)),
         count_include_pad=counted,
-        divisor=divisor_override,
+        divisor=abs(divisor_override) if divisor_override else None,
     )
-    return b.reshape(y, b.result)
+    negative = divisor_override is not None and divisor_override < 0
+    return b.reshape(b.emit("neg", y) if negative else y, b.result)
 
 
 @lowers("avg_pool1d")

@@ -46,7 +46,8 @@ class Requant:
     exact product. multiplier: int32 (channels,) or (1,), each in [0, 2**31); shift in 1..62.
     ``float``: clamp(rint(f32(acc) * f32(scale)) + zero_point). ``tflite``: doubling high multiply
     (saturating, rounding), then a rounding shift right, ties away from zero.
-    ``left`` is the overflow-proven shift of the accumulator before the product (scales >= 1).
+    ``left`` shifts the accumulator before the product (scales >= 1); what would not fit into i32
+    is cut first, to +-((2**31 - 1) >> left).
     """
 
     multiplier: tuple[int, ...]

@@ -99,13 +99,15 @@ def require_single(node: Node) -> None:
 
 def requantized(node: Node, requant: Requant, acc: Expr, multiplier: Expr, bound: int) -> Expr:
     """The u8 value of an accumulator of magnitude up to ``bound``."""
-    reach = bound << requant.left
-    if reach >= LIMIT:
+    if bound >= LIMIT:
         raise UnsupportedModel(
-            f"{node.op} {node.output}: accumulators must fit i32, but they can reach {reach}; "
+            f"{node.op} {node.output}: accumulators must fit i32, but they can reach {bound}; "
             "split the reduction into smaller ones"
         )
-    value = acc << requant.left if requant.left else acc
+    limit = (LIMIT - 1) >> requant.left
+    held = acc if bound <= limit else clamp(acc, -limit, limit)
+    reach = min(bound, limit) << requant.left
+    value = held << requant.left if requant.left else held
     scaled = make("rounding_mul_shr", value, multiplier, const(requant.shift, i32))
     zero, low, high = requant.zero_point, requant.low, requant.high
     largest = (reach * max(requant.multiplier) >> requant.shift) + 1

@@ -4,6 +4,8 @@
 ``float`` is clamp(rint(f32(acc) * f32(scale)) + zero_point, low, high), ties to even.
 ``tflite`` rounds twice: h = (2 * acc * m) / 2**32 rounded (ties away from zero, truncating
 division after a nudge), then h / 2**shift rounded, ties away from zero; m in [0, 2**31).
+Before both, acc is cut to what shifts left in i32: clamp(acc, -limit, limit) << left, where
+limit = (2**31 - 1) >> left.
 
     >>> requantize(np.array([100]), Requant((1 << 30,), 32, zero_point=3))
     array([28], dtype=uint8)
@@ -24,7 +26,9 @@ def requantize(acc: Array, requant: Requant, axis: int | None = None) -> NDArray
     if requant.mode == "float":
         rounded = _float(acc, _along(np.array(requant.scale, np.float32), acc.ndim, axis))
     else:
-        wide = acc.astype(np.int64) << requant.left
+        limit = ((1 << 31) - 1) >> requant.left
+        cut = np.clip(acc, -limit, limit) if requant.left else acc
+        wide = np.asarray(cut).astype(np.int64) << requant.left
         multiplier = _along(np.array(requant.multiplier, np.int64), acc.ndim, axis)
         rounded = MODES[requant.mode](wide, multiplier, requant.shift)
     rounded += requant.zero_point

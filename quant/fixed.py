@@ -14,6 +14,7 @@ from ..graph.graph import Affine, Requant
 
 INT32_MAX = (1 << 31) - 1
 MODES = ("single", "float", "tflite")
+ENOUGH = 8  # 1 << ENOUGH is more than any u8, whatever its zero point
 
 
 def exponent(scale: float) -> int:
@@ -31,14 +32,15 @@ def fixed_requant(
     """acc * scales -> u8 steps of ``output``; ``bound`` is the largest |acc| that can occur.
 
     One shift a tensor; the largest multiplier is at least 2**30. Scales of 1 and more shift the
-    accumulator left first, as far as ``bound`` proves that it cannot overflow; a scale above
-    that is held at the limit, where (bound below 2**23) any accumulator but 0 saturates anyway.
+    accumulator left first, as far as ``bound`` proves that it cannot overflow, or by ``ENOUGH``:
+    accumulators beyond are cut to what can be shifted, for their u8 saturates either way. A scale
+    above that is held at the limit, where any accumulator but 0 saturates anyway.
     """
     zero, (low, high) = output.zero_point, clamp
     if mode == "float":
         return Requant((), 0, zero, low, high, mode, tuple(scales))
     room = INT32_MAX.bit_length() - bound.bit_length()
-    left = min(max(exponent(max(scales)), 0), room)
+    left = min(max(exponent(max(scales)), 0), max(room, ENOUGH))
     shift = min(31 - min(exponent(max(scales)) - left, 0), 62)
     multipliers = [min(round(math.ldexp(s, shift - left)), INT32_MAX) for s in scales]
     if mode == "tflite":

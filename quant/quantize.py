@@ -18,6 +18,7 @@ from .emitter import Emitter
 from .errors import QuantizationError
 from .fixed import MODES
 from .given import require_graph
+from .long_sums import short_sums
 from .need import needed
 from .plan import Step, plan
 from .share import share
@@ -37,7 +38,7 @@ def quantize(
     require_graph("quantize", graph)
     if not isinstance(mode, str) or mode not in MODES:
         raise QuantizationError(f"mode: must be one of {', '.join(MODES)}, but got {mode!r}")
-    graph = channel_products(graph)
+    graph = short_sums(channel_products(graph))
     steps = plan(graph)
     _check(steps)
     affines = choose(graph, steps, calibration, observer)

@@ -36,6 +36,8 @@ class Case:
     least: tuple[float, ...]
 
 
+LARGE = torch.full((2000, 2), 16000.0)  # accumulators have 26 bits, the factor after them 7
+LARGE[0], LARGE[1] = 0.0, 126.0
 IMAGE: Shapes = ((1, 8, 10, 10),)
 
 CASES = {
@@ -49,6 +51,18 @@ CASES = {
     "pad_that_never_wins": Case(
         lambda net, x: F.max_pool2d(F.pad(net.a(x), (1, 1, 1, 1), value=-1e9), 3, 2), IMAGE, (38,)
     ),
+    "factor_beyond_the_proven_shift": Case(
+        lambda net, x: torch.clamp(
+            torch.cat([torch.ones(8, 1), x.relu() / 255, torch.zeros(8, 1998)], 1) @ LARGE, 0, 1
+        ),
+        ((8, 1),),
+        (8,),
+    ),
+    "negative_divisor": Case(
+        lambda net, x: F.avg_pool2d(net.a(x), 2, divisor_override=-3), IMAGE, (36,)
+    ),
+    "softmax_of_a_number": Case(lambda net, x: torch.softmax(x, 0), ((),), (40,)),
+    "mean_of_a_number": Case(lambda net, x: torch.mean(torch.tanh(x)), ((),), (40,)),
     "diffuse_softmax": Case(lambda net, x: torch.softmax(x / 2, -1), ((4, 1024),), (20,)),
 }
 

@@ -40,6 +40,15 @@ def test_the_left_shift_comes_before_the_product(
     assert requantize(np.array([acc], np.int32), requant)[0] == clamp(exact)
 
 
+@given(INT32, st.integers(1, 30), st.sampled_from(["single", "tflite"]))
+def test_what_does_not_shift_is_cut(acc: int, left: int, mode: str) -> None:
+    shift = 31 if mode == "single" else 0
+    requant = Requant((1 << 30,), shift, 7, mode=mode, left=left)
+    limit = ((1 << 31) - 1) >> left
+    held = clamp(acc, -limit, limit)
+    assert requantize(np.array([acc], np.int32), requant)[0] == clamp((held << left) // 2 + 7)
+
+
 def doubling_high(a: int, b: int) -> int:
     """The rounded high half of 2ab: nudge, then division that truncates towards zero."""
     nudged = Fraction(a * b + (1 << 30 if a * b >= 0 else 1 - (1 << 30)), 1 << 31)

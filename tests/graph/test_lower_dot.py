@@ -13,6 +13,7 @@ from dovetail.graph.errors import UnsupportedModel
 from dovetail.graph.graph import Array, Requant
 from dovetail.graph.kernels import Kernel
 from dovetail.graph.lower import lower
+from dovetail.tir.script.show import show
 
 PLAIN: dict[str, Any] = {
     "stride": (1, 1),
@@ -146,11 +147,23 @@ def test_other_modes_are_refused(kit: Any) -> None:
     )
 
 
+@pytest.mark.parametrize("left", [1, 5, 30])
+def test_sums_that_do_not_shift_are_cut(kit: Any, left: int) -> None:
+    x = np.array([[0, 0], [7, 0], [0, 255], [255, 255], [255, 0]], np.uint8)
+    limit = (1 << 31) - 1
+    bias = np.array([limit - 255 * 254, -limit + 255 * 254, 3, -3], np.int32)
+    weight = np.array([[127, 127], [-127, -127], [1, 0], [-1, 1]], np.int8)
+    requant = Requant((1 << 30, limit, 1 << 14, 1 << 20), 31, 9, left=left)
+    kernel = kit.holds("q_linear", [x, weight, bias], 2, x_zero=0, requant=requant)
+    assert f"{limit >> left}" in show(kernel.func)
+
+
 def test_sums_that_may_leave_i32_are_refused(kit: Any) -> None:
-    inputs: list[Array] = [np.zeros((1, 4), np.uint8), np.zeros((1, 4), np.int8)]
+    inputs: list[Array] = [np.zeros((1, 4), np.uint8), np.ones((1, 4), np.int8)]
     bias = np.array([(1 << 31) - 1], np.int32)
-    requant = Requant((1 << 30,), 40, 0, left=1)
-    graph = kit.graph_of("q_linear", [*inputs, bias], 2, x_zero=0, requant=requant)
+    graph = kit.graph_of(
+        "q_linear", [*inputs, bias], 2, x_zero=0, requant=Requant((1 << 30,), 40, 0)
+    )
     with pytest.raises(UnsupportedModel, match="accumulators must fit i32, but they can reach"):
         lower(graph, graph.nodes[0])
 

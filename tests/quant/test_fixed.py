@@ -22,7 +22,7 @@ def test_single_keeps_the_rules(factors: list[float], bound: int) -> None:
     made = fixed_requant(factors, OUTPUT, bound)
     assert 31 <= made.shift <= 62
     assert max(made.multiplier) >= 1 << 30 and max(made.multiplier) <= INT32_MAX
-    assert bound << made.left <= INT32_MAX
+    assert bound << made.left <= INT32_MAX or made.left <= 8
     step = math.ldexp(1.0, made.left - made.shift)
     for factor, multiplier in zip(factors, made.multiplier, strict=True):
         assert abs(multiplier * step - factor) <= step
@@ -47,6 +47,14 @@ def test_factors_above_the_proven_shift_saturate_all_the_same(factor: float) -> 
     made = fixed_requant([factor], OUTPUT, (1 << 23) - 1)
     assert made.left == 8
     assert requantize(np.array([-5, -1, 0, 1, 5]), made).tolist() == [0, 0, 100, 255, 255]
+
+
+@given(st.floats(2.0**-3, 2.0**40), st.integers(1, 31), st.integers(-(1 << 31) + 1, (1 << 31) - 1))
+def test_no_bound_changes_a_large_factor(factor: float, bits: int, acc: int) -> None:
+    acc >>= 31 - bits  # the bound's bits
+    made = fixed_requant([factor], OUTPUT, (1 << bits) - 1)
+    real = min(max(acc * factor + 100, 0), 255)
+    assert abs(int(requantize(np.array([acc]), made)[0]) - real) <= 0.51
 
 
 @given(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3), st.floats(1e-2, 1e2), st.booleans())

@@ -225,6 +225,17 @@ def test_computed_weights_are_refused(build: Build) -> None:
     )
 
 
+def test_factors_beyond_the_proven_shift_keep_their_value(build: Build) -> None:
+    """Accumulators of 26 bits can shift by 5, the factor after them needs 7."""
+    weight = np.full((1, 2000), 16000.0)
+    weight[0, :2] = 0.0, 126.0
+    lines: list[Any] = [("a", "linear", "xw", {}), ("y", "clamp", "a", {"low": 0.0, "high": 1.0})]
+    graph = build({"x": (4, 2000)}, lines, constants={"w": weight})
+    batch = [np.zeros((4, 2000), np.float32)]
+    batch[0][:, 0], batch[0][:, 1] = 1.0, np.arange(4) / 255
+    assert difference(graph, quantize(graph, [batch]), batch) >= 40
+
+
 def test_long_products_are_refused(build: Build) -> None:
     graph = build({"a": (1, 40000), "b": (40000, 1)}, [("y", "matmul", "ab", {})])
     with pytest.raises(QuantizationError, match="accumulators must fit i32, but they can reach"):
