@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from dovetail.driver.choose import choose
+from dovetail.driver.inputs import as_array
 from dovetail.driver.plan import plan
-from dovetail.driver.prepare import as_array, ready
+from dovetail.driver.prepare import ready
 from dovetail.driver.runtime import Runtime
 from dovetail.driver.task import KernelTask
 from dovetail.driver.zoo import build as zoo_build

@@ -10,32 +10,34 @@ distinct ones among them, each with the number of its occurrences as weight.
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from ..graph.graph import Array, Graph, Node
+from ..graph.graph import Graph, Node
 from ..graph.kernels import Kernel, place
 from ..graph.lower import lower_graph
+from ..graph.signature import Signature, flat, signature_of
 from ..target.dsp.machine import Machine
-from .errors import InputError
+from .inputs import calibration_batches
 from .plan import Plan, plan
 from .task import KernelTask
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A model's integer graph, its memory plan and its kernels on one machine."""
+    """A model's integer graph, its memory plan and its kernels on one machine.
+
+    ``signature`` says in which form the model takes the graph's inputs and gives its outputs.
+    """
 
     graph: Graph
     machine: Machine
     plan: Plan
     kernels: list[KernelTask]
     tasks: list[KernelTask]
+    signature: Signature
 
     @property
     def key(self) -> str:
@@ -47,20 +49,29 @@ class Ready:
 def prepare(model: object, inputs: object, calibration: object, machine: Machine,
             observer: str = "minmax") -> Ready:  # fmt: skip
     """The whole way from a model to its kernels; ``calibration`` None takes the inputs."""
-    return ready(quantized(model, inputs, calibration, observer), machine)
+    graph, signature = imported(model, inputs, calibration, observer)
+    return ready(graph, machine, signature)
 
 
 def quantized(model: object, inputs: object, calibration: object, observer: str) -> Graph:
     """The integer graph of a model."""
+    return imported(model, inputs, calibration, observer)[0]
+
+
+def imported(
+    model: object, inputs: object, calibration: object, observer: str
+) -> tuple[Graph, Signature]:
+    """The integer graph of a model, and the form of its inputs and outputs."""
     from ..graph.torch_export import export
     from ..graph.torch_import import import_model
     from ..quant.quantize import quantize
 
     program = export(model, inputs)
-    graph = import_model(program, inputs)
+    graph = import_model(program)
     graph.name = getattr(type(model), "__name__", graph.name) if _is_module(model) else graph.name
-    batches = _batches(calibration, examples(program, inputs))
-    return quantize(graph, batches, observer)
+    signature = signature_of(program)
+    batches = calibration_batches(signature, calibration, examples(program, inputs))
+    return quantize(graph, batches, observer), signature
 
 
 def _is_module(model: object) -> bool:
@@ -77,62 +88,11 @@ def examples(program: object, inputs: object) -> object:
         return inputs
     if isinstance(program, Path):
         program = export(program)
-    kept = getattr(program, "example_inputs", None)
-    return kept[0] if kept else None
+    return getattr(program, "example_inputs", None)
 
 
-def _batches(calibration: object, examples: object) -> Iterator[list[Array]]:
-    """Calibration as lists of arrays."""
-    if calibration is None:
-        if examples is None:
-            raise InputError(
-                "calibration: batches of real inputs or example inputs are needed, but got neither"
-            )
-        warnings.warn(
-            "calibration: none was given, so the example inputs stand for all data; "
-            "give calibration=batches for sound ranges",
-            stacklevel=4,
-        )
-        calibration = [examples]
-    try:
-        if isinstance(calibration, (str, bytes)):
-            raise TypeError
-        batches: Iterator[object] = iter(calibration)  # type: ignore[call-overload]
-    except TypeError:
-        raise InputError(
-            "calibration: must be an iterable of input tuples, "
-            f"but got {type(calibration).__name__}"
-        ) from None
-    return (_arrays(batch) for batch in batches)
-
-
-def _arrays(batch: object) -> list[Array]:
-    return [as_array(part) for part in (batch if isinstance(batch, (tuple, list)) else [batch])]
-
-
-def as_array(value: object) -> Array:
-    """A tensor or array as NumPy."""
-    import torch
-
-    try:
-        if not isinstance(value, torch.Tensor):
-            return np.asarray(value, np.float32)
-        value = value.detach().cpu()
-        if value.is_complex():
-            raise TypeError
-        return np.asarray(value.float().numpy() if value.is_floating_point() else value.numpy())
-    except (TypeError, ValueError, NotImplementedError):  # sparse and meta tensors, too
-        kind = type(value).__name__
-        if isinstance(value, torch.Tensor):
-            words = value.dtype, value.layout, value.device
-            kind += f" ({', '.join(str(word).removeprefix('torch.') for word in words)})"
-        raise InputError(
-            f"inputs: must be dense tensors or arrays of real numbers, but got {kind}"
-        ) from None
-
-
-def ready(graph: Graph, machine: Machine) -> Ready:
-    """An integer graph's kernels, placed in memory."""
+def ready(graph: Graph, machine: Machine, signature: Signature | None = None) -> Ready:
+    """An integer graph's kernels, placed in memory; without a signature, a tensor an input."""
     lowered = lower_graph(graph)
     found = plan(graph, lowered, machine)
     placed = [
@@ -148,7 +108,7 @@ def ready(graph: Graph, machine: Machine) -> Ready:
     weights = Counter(task.key for task in kernels)
     first = {task.key: task for task in reversed(kernels)}
     tasks = [replace(first[key], weight=weight) for key, weight in weights.items()]
-    return Ready(graph, machine, found, kernels, tasks)
+    return Ready(graph, machine, found, kernels, tasks, signature or flat(graph))
 
 
 def _placed(kernel: Kernel, found: Plan, held: int) -> Kernel:

@@ -15,6 +15,7 @@ import numpy as np
 from ..graph.evaluate import evaluate
 from ..graph.graph import Array
 from .errors import InputError
+from .inputs import as_array
 from .tuned import Tuned
 
 SHOWN = 8  # values of an output that a person sees
@@ -22,10 +23,12 @@ SHOWN = 8  # values of an output that a person sees
 
 def run_model(tuned: Tuned, inputs: object, output: Path | None) -> dict[str, Any]:
     """Seconds of the run, whether its bytes are the reference's, and its outputs."""
-    values = _read(inputs) if isinstance(inputs, Path) else inputs
-    if values is None:
+    if inputs is None:
         raise InputError("run: this model comes without example inputs; give --input FILE.npz")
-    arrays = tuned.quantized(values)
+    if isinstance(inputs, Path):
+        arrays = tuned.quantized_arrays([as_array(array) for array in _read(inputs)])
+    else:
+        arrays = tuned.quantized(inputs)
     tuned.runtime.prepare()
     start = perf_counter()
     found = tuned.runtime.run(arrays)

@@ -1,6 +1,7 @@
 """A compiled model as a file: a sealed zip of JSON and of plain arrays, no pickle.
 
-    model.json       schema, machine, integer graph, the point and cost of each distinct kernel
+    model.json       schema, machine, integer graph, the form of inputs and outputs, the point and
+                     cost of each distinct kernel
     constants.npz    the graph's constants
 
 Loading holds the whole content to its hash before it looks at any of it (``sealed.py``), lowers
@@ -23,6 +24,7 @@ import numpy as np
 
 from ..graph.graph import Affine, Array, Graph, Node, Requant, TensorType
 from ..graph.integer import verify
+from ..graph.signature import read_signature
 from ..target.dsp.cycles import Cost
 from ..tuner import arguments, files
 from .choose import Choice
@@ -99,7 +101,9 @@ def _loaded(parts: Mapping[str, bytes], path: Path) -> Tuned:
         constants = {name: arrays[name] for name in arrays.files}
     graph = _graph(data["graph"], constants)
     verify(graph)
-    return _tuned(ready(graph, parse(data["target"])), data["kernels"], path)
+    signature = read_signature(data["signature"])
+    signature.check(len(graph.inputs), len(graph.outputs))
+    return _tuned(ready(graph, parse(data["target"]), signature), data["kernels"], path)
 
 
 def _tuned(found: Ready, kernels: Mapping[str, Any], path: object) -> Tuned:
@@ -128,7 +132,14 @@ def _spelled(tuned: Tuned) -> dict[str, Any]:
         for key, choice in tuned.choices.items()
     }
     graph = _spelled_graph(tuned.ready.graph)
-    return {"schema": SCHEMA, "target": tuned.target, "graph": graph, "kernels": kernels}
+    form = tuned.ready.signature.spell()
+    return {
+        "schema": SCHEMA,
+        "target": tuned.target,
+        "signature": form,
+        "graph": graph,
+        "kernels": kernels,
+    }
 
 
 def _arrays(constants: Mapping[str, Array]) -> bytes:

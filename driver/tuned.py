@@ -1,6 +1,6 @@
 """A compiled model: torch in, torch out, with what each of its kernels costs and why.
 
-tuned(x)                     # float32, dequantized
+tuned(x)                     # float32, dequantized, in the form in which the model gives it
 tuned.integers(x)            # the same in raw integers
 tuned.reference(x)           # by the graph's evaluator: equal to tuned(x), byte for byte
 tuned.kernels[0].stalls      # {"late operand": 12, "dma": 300, "barrier": 100}
@@ -22,12 +22,11 @@ from ..target.dsp.cycles import Cost
 from ..tuner.arguments import shown
 from .choose import Choice
 from .errors import InputError
-from .prepare import Ready, as_array
+from .inputs import called
+from .prepare import Ready
 from .task import KernelError, KernelTask
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from .runtime import Runtime
 
 
@@ -99,17 +98,21 @@ class Tuned:
         self.drift = tuple(drift)  # of a replay in the mode verify
         self.target = ready.machine.name
 
-    def __call__(self, *inputs: object) -> Tensor | tuple[Tensor, ...]:
-        """The outputs in reals; one input or a tuple, as the model takes them."""
-        return _torch(self.real(self._run(inputs)))
+    def __call__(self, *args: object, **kwargs: object) -> Any:
+        """The outputs in reals, in the form in which the model gives them.
 
-    def integers(self, *inputs: object) -> Tensor | tuple[Tensor, ...]:
+        Arguments are those of the model, by place or by name: ``tuned(x, mask=m)``. A call with
+        one tuple, list or dict may hold all of them in it, as a calibration batch does.
+        """
+        return self._form(self.real(self._run(args, kwargs)))
+
+    def integers(self, *args: object, **kwargs: object) -> Any:
         """The outputs as the code leaves them: u8."""
-        return _torch(self._run(inputs))
+        return self._form(self._run(args, kwargs))
 
-    def reference(self, *inputs: object) -> Tensor | tuple[Tensor, ...]:
+    def reference(self, *args: object, **kwargs: object) -> Any:
         """The outputs by the exact evaluation of the integer graph, dequantized the same way."""
-        return _torch(self.real(evaluate(self.ready.graph, self.quantized(*inputs))))
+        return self._form(self.real(evaluate(self.ready.graph, self.quantized(*args, **kwargs))))
 
     @cached_property
     def kernels(self) -> list[Row]:
@@ -171,15 +174,16 @@ class Tuned:
 
         return Runtime(self.ready, {key: choice.point for key, choice in self.choices.items()})
 
-    def _run(self, inputs: Sequence[object]) -> list[Array]:
-        return self.runtime.run(self.quantized(*inputs))
+    def _run(self, args: Sequence[object], kwargs: Mapping[str, object]) -> list[Array]:
+        return self.runtime.run(self.quantized(*args, **kwargs))
 
-    def quantized(self, *inputs: object) -> list[Array]:
-        """Inputs as the integer graph takes them."""
+    def quantized(self, *args: object, **kwargs: object) -> list[Array]:
+        """A call's inputs as the integer graph takes them."""
+        return self.quantized_arrays(called(self.ready.signature, args, kwargs))
+
+    def quantized_arrays(self, arrays: Sequence[Array]) -> list[Array]:
+        """An array an input, as the integer graph takes them."""
         graph = self.ready.graph
-        if len(inputs) == 1 and isinstance(inputs[0], (tuple, list)):
-            inputs = tuple(inputs[0])
-        arrays = [as_array(value) for value in inputs]
         wanted = [graph.types[name].shape for name in graph.inputs]
         if [array.shape for array in arrays] != wanted:
             raise InputError(
@@ -191,6 +195,13 @@ class Tuned:
     def real(self, outputs: Sequence[Array]) -> list[Array]:
         """The graph's u8 outputs in reals."""
         return dequantize_outputs(self.ready.graph, outputs)
+
+    def _form(self, arrays: Sequence[Array]) -> Any:
+        """Outputs as the model gives them."""
+        import torch
+
+        tensors = [torch.from_numpy(array.copy()) for array in arrays]
+        return self.ready.signature.result(tensors)
 
     def _row(self, task: KernelTask) -> Row:
         choice, kernel = self.choices[task.key], task.kernel
@@ -204,10 +215,3 @@ class Tuned:
             {name: self.ready.plan.spots[name].scope for name in tensors},
             choice.point, kernel.origin,
         )  # fmt: skip
-
-
-def _torch(arrays: Sequence[Array]) -> Tensor | tuple[Tensor, ...]:
-    import torch
-
-    tensors = tuple(torch.from_numpy(array.copy()) for array in arrays)
-    return tensors[0] if len(tensors) == 1 else tensors

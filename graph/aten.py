@@ -132,8 +132,8 @@ def linear(b: Builder, input: Value, weight: Value, bias: Value) -> Value:
         rows = b.reshape(input, (math.prod(shape[:-1]), shape[-1])) if len(shape) == 4 else input
         y = b.emit("linear", rows, weight, *([] if bias is None else [bias]))
         return b.reshape(y, b.result)
-    y = b.emit("matmul", input, b.emit("permute", weight, axes=(1, 0)))
-    return y if bias is None else b.emit("add", y, bias)
+    product = matmul(b, input, b.emit("permute", weight, axes=(1, 0)))
+    return product if bias is None else b.emit("add", product, bias)
 
 
 @lowers("addmm")
@@ -201,6 +201,11 @@ def batch_norm(
     factor = b.label(scale.reshape(shape).float(), f"{b.base}.scale")
     term = b.label(shift.reshape(shape).float(), f"{b.base}.shift")
     return (b.emit("add", b.emit("mul", input, factor), term), None, None)
+
+
+@lowers("_native_batch_norm_legit", "_native_batch_norm_legit_functional", "instance_norm")
+def batch_statistics(b: Builder, **_: object) -> Value:
+    raise Unsupported("in training form, by the statistics of its input")
 
 
 # Arithmetic.

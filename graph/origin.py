@@ -22,20 +22,36 @@ def module_of(node: FxNode) -> str:
 
 
 def source_of(node: FxNode) -> str:
-    """``file:line`` of the innermost frame, outside of torch if there is one; else the module."""
+    """``file:line`` of the innermost frame outside of torch; else the module; else a frame."""
     frames = _FRAME.findall(node.meta.get("stack_trace") or "")
+    return _own(frames) or _module(node) or (_near(*frames[-1]) if frames else node.name)
+
+
+def origin_of(node: FxNode) -> str:
+    """Module path and source line, whichever are known."""
+    module, own = module_of(node), _own(_FRAME.findall(node.meta.get("stack_trace") or ""))
+    if not module or not own:
+        return module or source_of(node)
+    return f"{module} ({own})"
+
+
+def _own(frames: list[tuple[str, str]]) -> str:
+    """The innermost frame that is not of torch."""
     own = [frame for frame in frames if "-packages/torch/" not in frame[0].replace("\\", "/")]
-    if not own and (module := module_of(node)):
-        return module
-    if not frames:
-        return node.name
-    file, line = (own or frames)[-1]
+    return _near(*own[-1]) if own else ""
+
+
+def _near(file: str, line: str) -> str:
     path = Path(file)
     near = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     return f"{near}:{line}"
 
 
-def origin_of(node: FxNode) -> str:
-    """Module path and source line, whichever are known."""
-    module, source = module_of(node), source_of(node)
-    return f"{module} ({source})" if module and module != source else source
+def _module(node: FxNode) -> str:
+    """module 1, Softplus; module Softplus, where the model itself is one."""
+    stack = node.meta.get("nn_module_stack") or {}
+    if not stack:
+        return ""
+    path, kind = list(stack.values())[-1]
+    name = kind.__name__ if isinstance(kind, type) else str(kind).rpartition(".")[2]
+    return f"module {path}, {name}" if path else f"module {name}"

@@ -9,13 +9,28 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import UnsupportedModel
+from .signature import Signature, signature_of
+from .torch_inputs import (
+    SCRIPTED,
+    arguments_of,
+    check_inputs,
+    check_module,
+    check_tied,
+    checked,
+    first_line,
+    fresh,
+    refusal,
+    tensor_inputs,
+    undecomposed,
+)
+from .tree import Misfit
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -37,48 +52,56 @@ def export(model: object, inputs: object = None) -> ExportedProgram:
     import torch
 
     if isinstance(model, (str, PathLike)):
-        model = _load(Path(model))
+        model = load(Path(model))
     if isinstance(model, torch.export.ExportedProgram):
         return _with_shapes(model, inputs)
+    if isinstance(model, (torch.jit.ScriptModule, torch.jit.ScriptFunction)):
+        raise UnsupportedModel(SCRIPTED.format(what=f"it is a {type(model).__name__}"))
     if not isinstance(model, torch.nn.Module):
         raise UnsupportedModel(
             "import_model: the model must be a torch.nn.Module, an ExportedProgram or the path of "
             f"a .pt2 file, but got {type(model).__name__}"
         )
-    return _export(model, inputs)
+    check_module(model)
+    return _export(model, *arguments_of(model, inputs))
 
 
-def _load(path: Path) -> ExportedProgram:
+def load(path: Path) -> ExportedProgram:
+    """The program of a ``.pt2`` file."""
     import torch
 
     if not os.path.isfile(path):
         raise UnsupportedModel(f"import_model: the model file must exist, but {path} does not")
+    causes: list[BaseException] = []
     try:
-        with _silence():
+        with _silence(), _heard("torch.export", causes):
             return torch.export.load(path)
     except Exception as error:
+        cause = causes[0] if causes else error
         raise UnsupportedModel(
             f"import_model: {path} must be a program saved by torch.export.save, but loading it "
-            f"failed: {_first_line(error)}"
+            f"failed: {first_line(cause)}"
         ) from error
 
 
 def _with_shapes(program: ExportedProgram, inputs: object) -> ExportedProgram:
     """``program`` itself, or exported anew for ``inputs`` where it has dynamic shapes."""
+    check_tied(program)
     if not program.range_constraints:
         _check_shapes(program, inputs)
         return program
     if inputs is None and program.example_inputs is not None:
-        inputs = program.example_inputs[0]
-    return _export(program.module(), inputs)
+        inputs = program.example_inputs
+    signature = signature_of(program)
+    return _export(program.module(), *signature.arrange(_tensors(signature, inputs)))
 
 
 def _check_shapes(program: ExportedProgram, inputs: object) -> None:
     """Static shapes are the program's; example inputs, where given, must have them."""
-    if inputs is None or program.example_inputs is None:
+    if inputs is None:
         return
-    wanted = [tuple(part.shape) for part in program.example_inputs[0] if hasattr(part, "shape")]
-    given = [tuple(part.shape) for part in _checked_inputs(inputs) if hasattr(part, "shape")]
+    wanted = [tuple(node.meta["val"].shape) for node in tensor_inputs(program)]
+    given = [tuple(part.shape) for part in _tensors(signature_of(program), inputs)]
     if given != wanted:
         raise UnsupportedModel(
             "import_model: example inputs must have the shapes with which the program was "
@@ -86,31 +109,29 @@ def _check_shapes(program: ExportedProgram, inputs: object) -> None:
         )
 
 
-def _export(module: Module, inputs: object) -> ExportedProgram:
-    import torch
+def _tensors(signature: Signature, inputs: object) -> list[Any]:
+    """Example inputs of a program, in its order."""
+    checked(inputs)
+    try:
+        return [fresh(value) for value in signature.given(inputs)]
+    except Misfit as misfit:
+        raise UnsupportedModel(f"import_model: example inputs: {misfit}") from None
 
-    arguments = _checked_inputs(inputs)
+
+def _export(
+    module: Module, args: tuple[object, ...], kwargs: Mapping[str, object]
+) -> ExportedProgram:
+    import torch
+    from torch.utils import _pytree
+
+    # torch.export takes one tensor given twice for one input: each gets a memory of its own.
+    args, kwargs = _pytree.tree_map(fresh, (args, dict(kwargs)))
+    check_inputs(args, kwargs)
     with _evaluation(module), _silence(), torch.no_grad():
         try:
-            return torch.export.export(module, arguments)
+            return torch.export.export(module, args, kwargs)
         except Exception as error:
-            raise UnsupportedModel(
-                "import_model: torch.export must accept the model, but it refused "
-                f"{type(module).__name__}: {_first_line(error)}"
-            ) from error
-
-
-def _checked_inputs(inputs: object) -> tuple[Any, ...]:
-    import torch
-
-    if isinstance(inputs, torch.Tensor):
-        inputs = (inputs,)
-    if not isinstance(inputs, (tuple, list)) or not inputs:
-        raise UnsupportedModel(
-            "import_model: example inputs must be a tuple of tensors, one for each argument of the "
-            f"model, but got {type(inputs).__name__ if inputs else repr(inputs)}"
-        )
-    return tuple(inputs)
+            raise UnsupportedModel(refusal(module, args, kwargs, error)) from error
 
 
 @contextmanager
@@ -143,9 +164,22 @@ def _silence() -> Iterator[None]:
         logging.disable(disabled)
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+@contextmanager
+def _heard(name: str, causes: list[BaseException]) -> Iterator[None]:
+    """The errors that a logger is told of, which torch replaces by a hint at its log."""
+
+    def hear(record: logging.LogRecord) -> bool:
+        causes.extend(error for error in (record.exc_info or ())[1:2] if error is not None)
+        return False
+
+    logger, disabled = logging.getLogger(name), logging.root.manager.disable
+    logging.disable(logging.NOTSET)
+    logger.addFilter(hear)
+    try:
+        yield
+    finally:
+        logger.removeFilter(hear)
+        logging.disable(disabled)
 
 
 def decompose(program: ExportedProgram) -> ExportedProgram:
@@ -158,5 +192,8 @@ def decompose(program: ExportedProgram) -> ExportedProgram:
         if space == "aten" and name in WHOLE:
             del table[overload]
     with _silence():
-        decomposed: ExportedProgram = program.run_decompositions(table)
+        try:
+            decomposed: ExportedProgram = program.run_decompositions(table)
+        except Exception as error:
+            raise UnsupportedModel(undecomposed(program, error)) from error
     return decomposed

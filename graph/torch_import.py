@@ -24,6 +24,7 @@ from .graph import Graph, TensorType
 from .operators import verify
 from .origin import origin_of, source_of
 from .torch_export import decompose, export
+from .torch_inputs import STATES, check_values, wrong_type
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,10 +33,22 @@ if TYPE_CHECKING:
 
 # What torch.export writes to check its own assumptions; it computes nothing.
 CHECKS = ("aten._assert", "aten.sym_constrain_range")
-PUBLIC_NAMES = {"_native_batch_norm_legit_no_training": "batch_norm", "_softmax": "softmax"}
+PUBLIC_NAMES = {
+    "_native_batch_norm_legit_no_training": "batch_norm",
+    "_native_batch_norm_legit_functional": "batch_norm",
+    "_native_batch_norm_legit": "batch_norm",
+    "_softmax": "softmax",
+    "max_pool2d_with_indices": "max_pool2d",
+}
 
+OUTPUTS = (
+    "import_model: every output must be a float32 tensor that is computed, but {reason}; "
+    "compile the part of the model before it"
+)
+NO_OUTPUT = "import_model: a model must give at least one tensor, but it gives none"
 
-INPUT = "input"  # stands for the operator where an input is not supported
+# These stand for the operator where an input or output is not supported, or state is changed.
+INPUT, OUTPUT, STATE = "input", "output", "state"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +59,7 @@ class Met:
     source: str
     supported: bool = True
     reason: str = ""
+    sentence: str = ""  # the whole refusal, of what is no operator
 
     def __str__(self) -> str:
         return f"{self.operator} ({self.reason})" if self.reason else self.operator
@@ -58,12 +72,14 @@ def import_model(model: object, inputs: object = None) -> Graph:
     Raises UnsupportedModel.
     """
     graph, calls = lower(model, inputs)
-    if others := [met.reason for met in calls if met.operator == INPUT]:
-        raise UnsupportedModel(
-            f"import_model: every input must be a float32 tensor, but {others[0]}"
-        )
-    if refused := [met for met in calls if not met.supported]:
-        raise UnsupportedModel(sentence(refused))
+    refused = [met for met in calls if not met.supported]
+    for sentences in (
+        [met.sentence for met in refused if met.operator == INPUT],
+        [sentence([met for met in refused if not met.sentence])],
+        [met.sentence for met in refused],
+    ):
+        if first := next(filter(None, sentences), ""):
+            raise UnsupportedModel(first)
     fold(graph)
     for name, array in graph.constants.items():
         if not np.isfinite(array).all():
@@ -73,7 +89,9 @@ def import_model(model: object, inputs: object = None) -> Graph:
 
 
 def sentence(refused: Sequence[Met]) -> str:
-    """All that is unsupported, in one sentence: operator, count, first place."""
+    """All that is unsupported, in one sentence: operator, count, first place; "" of nothing."""
+    if not refused:
+        return ""
     counts = Counter(map(str, refused))
     first = {str(met): met.source for met in reversed(refused)}
     rows = ", ".join(f"{name} x{count} (first at {first[name]})" for name, count in counts.items())
@@ -90,7 +108,7 @@ def lower(model: object, inputs: object = None) -> tuple[Graph, list[Met]]:
         if node.op == "call_function":
             values[node], met = _lower_call(builder, node, values)
             calls += [met] if met else []
-    _enter_outputs(builder, program, values)
+    calls += _enter_outputs(builder, program, values)
     return builder.graph, calls
 
 
@@ -98,14 +116,18 @@ def _enter_placeholders(
     builder: Builder, program: ExportedProgram, values: dict[FxNode, Value]
 ) -> list[Met]:
     """Inputs and constants; gives the inputs that are no float32 tensors."""
-    from torch.export.graph_signature import InputKind
+    from torch.export.graph_signature import ConstantArgument, InputKind
 
     others = []
     nodes = [node for node in program.graph.nodes if node.op == "placeholder"]
     for node, spec in zip(nodes, program.graph_signature.input_specs, strict=True):
-        if spec.kind is InputKind.USER_INPUT and (kind := _other_kind(node)):
+        if isinstance(spec.arg, ConstantArgument):
+            values[node] = None  # torch.export has put it where it is read
+        elif spec.kind is InputKind.USER_INPUT and (kind := _other_kind(node)):
             values[node] = _stand_in(builder, node)
-            others.append(Met(INPUT, "", False, f"{node.name} is {kind}"))
+            others.append(
+                Met(INPUT, "", False, f"{node.name} is {kind}", wrong_type(node.name, kind))
+            )
         elif spec.kind is InputKind.USER_INPUT:
             values[node] = _enter_input(builder, node)
         elif spec.target in program.state_dict:
@@ -115,17 +137,18 @@ def _enter_placeholders(
     return others
 
 
-def _other_kind(node: FxNode) -> str:
-    """What an input is that is no float32 tensor."""
+def _other_kind(node: FxNode) -> Any:
+    """The dtype, or else the type, of an input that is no float32 tensor."""
     import torch
 
     example = node.meta.get("val")
     if not isinstance(example, torch.Tensor):
         return type(example).__name__
-    return "" if example.dtype == torch.float32 else str(example.dtype)
+    return None if example.dtype == torch.float32 else example.dtype
 
 
 def _known(builder: Builder, tensor: Tensor, name: str, node: FxNode) -> Value:
+    check_values(name, tensor)
     if tensor.is_floating_point() and node.users and not tensor.isfinite().all():
         raise UnsupportedModel(not_finite(name, tensor.detach().cpu().float().numpy()))
     return builder.label(tensor, name)
@@ -151,22 +174,45 @@ def _extents(example: Tensor) -> tuple[int, ...]:
     return tuple(example.shape)
 
 
-def _enter_outputs(builder: Builder, program: ExportedProgram, values: dict[FxNode, Value]) -> None:
-    import torch
+def _enter_outputs(
+    builder: Builder, program: ExportedProgram, values: dict[FxNode, Value]
+) -> list[Met]:
+    """The outputs that are tensors; gives those that cannot be, and what changes state."""
+    from torch.export.graph_signature import ConstantArgument, OutputKind
 
+    refused = []
     (output,) = (node for node in program.graph.nodes if node.op == "output")
     for node, spec in zip(output.args[0], program.graph_signature.output_specs, strict=True):
-        if spec.kind.name != "USER_OUTPUT":
-            raise UnsupportedModel(
-                f"import_model: a model may not change its state, but it writes {spec.target}"
-            )
-        value = values.get(node) if isinstance(node, torch.fx.Node) else node
-        if not isinstance(value, (str, torch.Tensor)):
-            raise UnsupportedModel(
-                f"import_model: every output must be a tensor, but one is {node!r}"
-            )
-        builder.base = getattr(node, "name", "output")
-        builder.graph.outputs.append(builder.tensor(value))
+        if spec.kind is OutputKind.USER_INPUT_MUTATION or isinstance(spec.arg, ConstantArgument):
+            continue  # the caller's tensor is left alone; a constant is part of the signature
+        if spec.kind is not OutputKind.USER_OUTPUT:
+            refused.append(_writes(str(spec.target)))
+        elif reason := _no_tensor(node, values.get(node)):
+            refused.append(Met(OUTPUT, "", False, reason, OUTPUTS.format(reason=reason)))
+        else:
+            builder.base = node.name
+            builder.graph.outputs.append(builder.tensor(values[node]))
+    if not builder.graph.outputs and not refused:
+        reason = "there is none"
+        refused.append(Met(OUTPUT, "", False, reason, NO_OUTPUT))
+    return refused
+
+
+def _writes(target: str) -> Met:
+    reason = f"it writes {target}"
+    return Met(STATE, "", False, reason, STATES.format(reason=reason))
+
+
+def _no_tensor(node: FxNode, value: Value) -> str:
+    """What an output is that is no float32 tensor; "" for one that is."""
+    import torch
+
+    if isinstance(value, str):
+        return ""
+    if isinstance(value, torch.Tensor):
+        return "" if value.dtype == torch.float32 else f"{node.name} is {value.dtype}"
+    whole, index = node.args if node.target is operator.getitem else (node, 0)
+    return f"{node.name} is result {index} of {public_name(whole)}"
 
 
 def _lower_call(
@@ -178,16 +224,27 @@ def _lower_call(
     if node.target is operator.getitem and node.args[0] in values:
         whole, index = values[node.args[0]], node.args[1]  # type: ignore[index]
         return (whole[index] if isinstance(whole, tuple) else None), None  # type: ignore[index]
-    name = str(node.target).removeprefix("aten.").split(".")[0]
-    shown = PUBLIC_NAMES.get(name, name)
-    builder.base, builder.origin = node.name.replace(name, shown), origin_of(node)
-    plain = getattr(node.target, "__name__", str(node.target))
-    public = f"aten.{shown}" if str(node.target).startswith("aten.") else plain
+    name = _aten_name(node)
+    builder.base = node.name.replace(name, PUBLIC_NAMES.get(name, name))
+    builder.origin = origin_of(node)
+    public = public_name(node)
     try:
         return _value_of(builder, node, values), Met(public, source_of(node))
     except Unsupported as refusal:
         met = Met(public, source_of(node), False, str(refusal))
         return _stand_in(builder, node), met
+
+
+def _aten_name(node: FxNode) -> str:
+    return str(node.target).removeprefix("aten.").split(".")[0]
+
+
+def public_name(node: Any) -> str:
+    """An operator as its users call it."""
+    if not str(node.target).startswith("aten."):
+        return str(getattr(node.target, "__name__", node.target))
+    name = _aten_name(node)
+    return f"aten.{PUBLIC_NAMES.get(name, name)}"
 
 
 def _value_of(builder: Builder, node: FxNode, values: dict[FxNode, Value]) -> Value:
@@ -200,6 +257,7 @@ def _value_of(builder: Builder, node: FxNode, values: dict[FxNode, Value]) -> Va
     inputs = [values[used] for used in node.all_input_nodes]
     if all(isinstance(value, torch.Tensor) for value in inputs):
         return _compute(node, arguments)
+    _check_types(builder, inputs)
     example = node.meta["val"]
     lowering = find(str(node.target).removeprefix("aten."))
     if lowering is None:
@@ -216,11 +274,24 @@ def _compute(node: FxNode, arguments: dict[str, Any]) -> Value:
     import torch
 
     target: Any = node.target
-    if torch.Tag.nondeterministic_seeded in target.tags:
-        raise Unsupported("random")
-    with torch.no_grad():
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        before = torch.get_rng_state()
         result = target(**arguments)
+        seeded = torch.Tag.nondeterministic_seeded in target.tags
+        if seeded and not torch.equal(before, torch.get_rng_state()):
+            raise Unsupported("random")
     return tuple(result) if isinstance(result, (list, tuple)) else result
+
+
+def _check_types(builder: Builder, values: Sequence[Value]) -> None:
+    """Refuses weights beside run-time values that are floats of another width."""
+    import torch
+
+    for value in values:
+        if isinstance(value, torch.Tensor) and value.ndim and value.dtype != torch.float32:
+            if value.is_floating_point() or value.is_complex():
+                kind = str(value.dtype).removeprefix("torch.")
+                raise Unsupported(f"with {builder.label_of(value)} of {kind}; give model.float()")
 
 
 def _bind(node: FxNode, values: dict[FxNode, Value]) -> dict[str, Any]:

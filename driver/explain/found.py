@@ -8,7 +8,7 @@ compared(tuned, Limits(rules=...))           # cycles and bytes without some of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...schedule.knobs import Point
@@ -127,7 +127,7 @@ def narrowed(found: Ready, kernel: str | None) -> Ready:
         )
     keys = {task.key for task in some}
     tasks = [task for task in found.tasks if task.key in keys]
-    return Ready(found.graph, found.machine, found.plan, some, tasks)
+    return replace(found, kernels=some, tasks=tasks)
 
 
 def narrow(tuned: Tuned, kernel: str | None) -> Tuned:

@@ -176,6 +176,7 @@ def test_without_calibration_a_warning_says_so(model: nn.Module, batches: Batche
         "calibration: none was given, so the example inputs stand for all data; "
         "give calibration=batches for sound ranges"
     ]
+    assert [w.filename for w in caught] == [__file__]
 
 
 def test_programs_and_their_files_are_taken(
@@ -257,8 +258,8 @@ WRONG: dict[str, tuple[nn.Module, dict[str, Any], type[Exception], str]] = {
     ),
     "inputs by name": (
         linear(1), {"example_inputs": {"x": X[0]}}, UnsupportedModel,
-        "import_model: example inputs must be a tuple of tensors, one for each argument of the "
-        "model, but got dict",
+        "import_model: example inputs must be the arguments of Linear.forward(input), but input is "
+        "missing",
     ),
     "calibration that is no iterable": (
         linear(1), {"calibration": 7}, InputError,
@@ -287,7 +288,7 @@ WRONG: dict[str, tuple[nn.Module, dict[str, Any], type[Exception], str]] = {
     "no inputs": (
         linear(1), {"example_inputs": None}, UnsupportedModel,
         "import_model: example inputs must be a tuple of tensors, one for each argument of the "
-        "model, but got None",
+        "model, or a dict of them by name, but got None",
     ),
 }  # fmt: skip
 

@@ -338,6 +338,49 @@ def test_all_unsupported_operators_are_told_at_once() -> None:
     assert all("test_torch_import.py:" in row.source for row in rows)
 
 
+def test_an_operator_of_a_module_is_placed_by_the_module() -> None:
+    start = "import_model: every operator of the model must be supported, but it has "
+    x = noise(2, 3)
+    told = "aten.softplus x1 (first at module 1, Softplus)"
+    assert refusal(nn.Sequential(nn.ReLU(), nn.Softplus()), x) == start + told
+    assert refusal(nn.Softplus(), x) == start + "aten.softplus x1 (first at module Softplus)"
+
+
+def test_what_draws_no_numbers_is_not_random() -> None:
+    """Attention of weights alone is known, whatever its operator could draw."""
+    query = noise(1, 2, 4, 8)
+    attended = F.scaled_dot_product_attention(query, query, query)
+    graph = same(Call(lambda x: x + F.scaled_dot_product_attention(query, query, query)), query)
+    assert ops(graph) == ["add"]
+    assert any(np.allclose(array, attended) for array in graph.constants.values())
+    told = refusal(Call(lambda x: x + F.dropout(query)), query)
+    assert "aten.native_dropout (random) x1" in told
+    state = torch.get_rng_state()
+    refusal(Call(lambda x: x + torch.rand_like(query)), query)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_batch_norm_by_the_statistics_of_its_input_is_named() -> None:
+    told = "import_model: every operator of the model must be supported, but it has aten.batch_norm"
+    reason = " (in training form, by the statistics of its input) x1 "
+    x, mean, variance = noise(2, 3, 4, 4), torch.zeros(3), torch.ones(3)
+    norm = Call(lambda x, m, v: F.batch_norm(x, m, v, training=True))
+    assert refusal(norm, x, mean, variance).startswith(told + reason)
+    assert refusal(nn.BatchNorm2d(3, track_running_stats=False), x).startswith(told + reason)
+    changes = Call(
+        lambda x: torch.native_batch_norm(x, None, None, mean, variance, True, 0.1, 1)[0]
+    )
+    assert refusal(changes, x) == (
+        "import_model: a model may not change its state, but aten.native_batch_norm writes "
+        "lifted_tensor_0; pass the state in and give it back"
+    )
+
+
+def test_a_vector_times_a_matrix_of_run_time() -> None:
+    same(Call(F.linear), noise(4), noise(3, 4), noise(3))
+    same(Call(F.linear), noise(4), noise(3, 4))
+
+
 def test_refused_by_export() -> None:
     def net(x: Tensor) -> Tensor:
         return x if x.sum() > 0 else -x
@@ -371,10 +414,8 @@ def test_negative_variance_is_named() -> None:
 def test_other_refusals() -> None:
     embed = nn.Embedding(4, 3)
     assert refusal(embed, torch.zeros(2, dtype=torch.int64)) == (
-        "import_model: every input must be a float32 tensor, but input is torch.int64"
-    )
-    assert refusal(Call(lambda x, n: x), noise(2), 3) == (
-        "import_model: every input must be a float32 tensor, but inputs_1 is int"
+        "import_model: every input must be a float32 tensor, but input is torch.int64; "
+        "compile the part of the model that takes floats"
     )
     assert refusal(nn.ReLU(), noise(0, 3)) == (
         "import_model: shapes must be static and not empty, but input has the shape (0, 3) "
@@ -402,13 +443,25 @@ def test_state_may_not_change() -> None:
             return x + self.seen
 
     assert refusal(Counts(), noise(2)) == (
-        "import_model: a model may not change its state, but it writes seen"
+        "import_model: a model may not change its state, but it writes seen; "
+        "pass the state in and give it back"
     )
 
 
-def test_damaged_file(tmp_path: Path) -> None:
-    (tmp_path / "m.pt2").write_bytes(b"not a program")
-    assert "must be a program saved by torch.export.save" in refusal(tmp_path / "m.pt2")
+def test_a_file_that_is_no_program(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What torch says at its log is part of the sentence, and is not printed."""
+    path = tmp_path / "m.pt2"
+    begin = f"import_model: {path} must be a program saved by torch.export.save, but loading it "
+    path.write_bytes(b"not a program")
+    assert refusal(path).startswith(begin + "failed: ")
+    torch.save({}, path)
+    assert refusal(path) == begin + (
+        "failed: RuntimeError: PytorchStreamReader failed locating file archive_format: "
+        "file not found"
+    )
+    assert capfd.readouterr() == ("", "")
 
 
 def test_evaluation_streams_and_checks_shapes() -> None:
@@ -455,4 +508,23 @@ def test_coverage_names_inputs_and_operators_at_once() -> None:
         ("aten.embedding", False, ""),
         ("input", False, "input is torch.int64"),
         ("aten.relu", True, ""),
+    ]
+
+
+def test_coverage_says_what_is_no_operator() -> None:
+    class Counts(nn.Module):
+        seen: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("seen", torch.zeros(1))
+
+        def forward(self, x: Tensor) -> object:
+            self.seen.add_(1)
+            return F.max_pool2d(x + self.seen, 2, return_indices=True)
+
+    rows = coverage(Counts(), (noise(1, 2, 4, 4),))
+    assert [(row.operator, row.reason) for row in rows if not row.supported] == [
+        ("output", "getitem_1 is result 1 of aten.max_pool2d"),
+        ("state", "it writes seen"),
     ]
