@@ -85,6 +85,11 @@ def tune(
 ) -> Tuned:
     """Searches the schedules of a model's kernels and gives the model with the best ones.
 
+    ``example_inputs`` are the model's arguments: a tuple of them, one tensor, a dict of keywords,
+    or ``(args, kwargs)`` as torch.export takes them. Tensors may be nested in all that torch's
+    pytree opens; None, numbers and words become constants. A batch of ``calibration`` is of the
+    same form, and several along the first axis are cut.
+
     ``trials`` is the total over all kernels; one without a trial runs its default. The same call
     on the same ``log`` resumes. ``callbacks`` hear of every trial, ``heard`` of every default that
     was chosen; ``report`` is filled with what happened.
@@ -126,7 +131,10 @@ def compile(
     observer: str = "minmax",
     heard: Heard | None = None,
 ) -> Tuned:
-    """The model without a search: each kernel at its best point in ``log``, or at its default."""
+    """The model without a search: each kernel at its best point in ``log``, or at its default.
+
+    Example inputs and calibration are as for ``tune``.
+    """
     given = Given.of(target, executor, workers, timeout, observer, heard)
     path = None if log is None else arguments.path("log:", log)
     if path is not None:

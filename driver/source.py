@@ -51,8 +51,8 @@ def _made(name: str, found: object) -> Source:
     """What the function gave, held to its contract."""
     if not isinstance(found, tuple) or len(found) not in (2, 3):
         raise InputError(
-            f"model: {name} must return (module, inputs_tuple) or (module, inputs_tuple, "
-            f"calibration), but it returned {type(found).__name__}"
+            f"model: {name} must return (module, inputs) or (module, inputs, calibration), but it "
+            f"returned {type(found).__name__}"
         )
     model, inputs, *batches = found
     return Source(name, model, inputs, guarded(batches[0], f"model: {name}") if batches else None)

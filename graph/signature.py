@@ -137,7 +137,7 @@ def _first(ways: Sequence[Callable[[], list[Any]]]) -> list[Any]:
     raise said[0]
 
 
-def readings(value: object) -> list[Call]:
+def readings(value: Any) -> list[Call]:
     """The calls that one object may stand for, as torch.export's users write them."""
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return [((), value)]
@@ -147,7 +147,7 @@ def readings(value: object) -> list[Call]:
     return [*both, (tuple(value), {})]
 
 
-def _is_both(value: Sequence[object]) -> bool:
+def _is_both(value: Sequence[Any]) -> bool:
     """(args, kwargs)"""
     plain = len(value) == 2 and isinstance(value[0], (tuple, list)) and isinstance(value[1], dict)
     return plain and all(isinstance(key, str) for key in value[1])

@@ -30,7 +30,8 @@ Model = Annotated[
     typer.Argument(
         metavar="MODEL",
         help="A zoo name, a .pt2 path, or file.py:function, whose function returns "
-        "(module, inputs_tuple) or (module, inputs_tuple, calibration).",
+        "(module, inputs) or (module, inputs, calibration); inputs: a tuple of arguments, one "
+        "tensor, or a dict of keywords.",
     ),
 ]
 Saved = Annotated[
@@ -47,7 +48,7 @@ Batches = Annotated[
     typer.Option(
         "--calibration",
         metavar="FILE.py:FUNCTION",
-        help="Its function returns an iterable of input tuples. Default: the model's own.",
+        help="Its function returns an iterable of inputs. Default: the model's own.",
     ),
 ]
 Output = Annotated[

@@ -162,7 +162,7 @@ WRONG = {
     "none.pt2": "error: import_model: the model file must exist, but none.pt2 does not",
     "none.py:f": "error: model: none.py:f must name a function in a Python file, but no none.py is",
     "net.py:f": "error: model: net.py must have a function 'f', but it has none",
-    "net.py:short": "error: model: net.py:short must return (module, inputs_tuple) or ",
+    "net.py:short": "error: model: net.py:short must return (module, inputs) or ",
     "net.py:broken": "error: model: net.py:broken must run, but raised RuntimeError: no disk",
     "net.py:leaves": "error: model: net.py:leaves must run, but raised SystemExit: 7",
     "resnet": ", but got 'resnet'; did you mean 'resnet8'?",

@@ -121,7 +121,7 @@ def test_a_program_takes_the_same_forms() -> None:
 
 
 def scripted() -> nn.Module:
-    made: nn.Module = torch.jit.script(nn.Linear(3, 4).eval())  # type: ignore[no-untyped-call]
+    made: nn.Module = torch.jit.script(nn.Linear(3, 4).eval())
     return made
 
 
@@ -149,7 +149,7 @@ IMAGE = torch.zeros(1, 3, 8, 8)
 
 REFUSED: dict[str, tuple[object, object, str]] = {
     "script": (scripted(), (X,), f"{PYTHON}{MADE}"),
-    "frozen": (torch.jit.freeze(scripted()), (X,), f"{PYTHON}{MADE}"),  # type: ignore[no-untyped-call]
+    "frozen": (torch.jit.freeze(scripted()), (X,), f"{PYTHON}{MADE}"),
     "script within": (nn.Sequential(nn.ReLU(), scripted()), (X,), f"{PYTHON}s part 1{MADE}"),
     "weights on meta": (
         on_meta(), (X.to("meta"),),
