@@ -34,7 +34,7 @@ from .sealed import SealError, seal, unseal
 from .target import parse
 from .tuned import Tuned
 
-SCHEMA = 2
+SCHEMA = 3
 MODEL, CONSTANTS = "model.json", "constants.npz"
 
 

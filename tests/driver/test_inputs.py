@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from dovetail.driver.api import compile, load
 from dovetail.driver.errors import InputError
 from dovetail.driver.inputs import as_array
 from dovetail.driver.running import run_model
+from dovetail.driver.sealed import seal, unseal
 from dovetail.driver.tuned import Tuned
 from dovetail.quant.errors import CalibrationError
 
@@ -142,41 +142,49 @@ def test_a_file_keeps_the_form(tuned: Tuned, tmp_path: Path) -> None:
     assert run_model(again, tmp_path / "x.npz", None)["exact"]
 
 
+def resealed(path: Path, change: Callable[[str], str]) -> None:
+    """The file with another model.json and the hash that belongs to it."""
+    parts = unseal(path.read_bytes())
+    text = change(parts["model.json"].decode())
+    path.write_bytes(seal({**parts, "model.json": text.encode()}))
+
+
 def test_a_file_imports_nothing_by_its_names(
     tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, other = tmp_path / "m.dovetail", tmp_path / "other.dovetail"
+    path = tmp_path / "m.dovetail"
     tuned.save(path)
     (tmp_path / "planted.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w") as new:
-        text = old.read("model.json").decode().replace(f"{__name__}.", "planted.")
-        assert "planted.Found" in text
-        new.writestr("model.json", text)
-        new.writestr("constants.npz", old.read("constants.npz"))
+    assert f"{__name__}.Found" in unseal(path.read_bytes())["model.json"].decode()
+    resealed(path, lambda text: text.replace(f"{__name__}.", "planted."))
     args, kwargs = sample(3)
-    found = load(other)(*args, **kwargs)
-    assert set(found["found"]) == {"score", "extra"}
+    assert set(load(path)(*args, **kwargs)["found"]) == {"score", "extra"}
+
+
+DAMAGES: list[dict[str, Any]] = [
+    {"outputs": {"slot": 9}},
+    {"outputs": {"constant": [1]}},
+    {"names": ["a"]},
+    {"arguments": None},
+    {"positional": "x"},
+]
 
 
 def test_a_damaged_form_is_refused(tuned: Tuned, tmp_path: Path, refused: Refused) -> None:
-    path, other = tmp_path / "m.dovetail", tmp_path / "other.dovetail"
+    path = tmp_path / "m.dovetail"
     tuned.save(path)
-    with zipfile.ZipFile(path) as old:
-        data, constants = json.loads(old.read("model.json")), old.read("constants.npz")
-    for damage in (
-        {"outputs": {"slot": 9}},
-        {"names": ["a"]},
-        {"arguments": None},
-        {"positional": "x"},
-        {"outputs": {"constant": [1]}},
-    ):
-        with zipfile.ZipFile(other, "w") as new:
-            new.writestr("model.json", json.dumps(data | {"signature": data["signature"] | damage}))
-            new.writestr("constants.npz", constants)
-        assert refused(InputError, lambda: load(other)) == (
-            f"load: {other} must be a file that save() wrote, but it is not"
-        )
+    whole = path.read_bytes()
+    for damage in DAMAGES:
+
+        def change(text: str, damage: dict[str, Any] = damage) -> str:
+            data = json.loads(text)
+            return json.dumps(data | {"signature": data["signature"] | damage})
+
+        path.write_bytes(whole)
+        resealed(path, change)
+        text = refused(InputError, lambda: load(path))
+        assert text == f"load: {path} must be a file of save(), but it is not"
 
 
 def calibrated(calibration: object) -> Tuned:
