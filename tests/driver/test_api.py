@@ -248,8 +248,8 @@ WRONG: dict[str, tuple[nn.Module, dict[str, Any], type[Exception], str]] = {
         "calibration: at least one batch is needed, but there was none",
     ),
     "calibration of words": (
-        linear(1), {"calibration": [("zero",)]}, InputError,
-        "inputs: must be dense tensors or arrays of real numbers, but got str",
+        linear(1), {"calibration": [("zero",)]}, CalibrationError,
+        "calibration: batch 1: input must be a tensor, but got 'zero'",
     ),
     "sparse calibration": (
         linear(1), {"calibration": [(torch.zeros(1, 4).to_sparse(),)]}, InputError,
