@@ -22,7 +22,7 @@ from ..tuner.measure import Measurer
 from ..tuner.task import OK, Measured, Spec
 from .task import KernelTask
 
-Heard = Callable[[KernelTask, "Choice"], None]
+Heard = Callable[[KernelTask, "Choice", int], None]  # the number of all kernels
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def choose(
     for task, answers in waiting:
         found[task.key] = _taken(task, answers()[0])
         if heard:
-            heard(task, found[task.key])
+            heard(task, found[task.key], len(tasks))
     return found
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from . import show
+from . import progress, show
 from .errors import user_errors
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ class Curve:
         """A default was chosen."""
         self.best[task.key] = task.weight * choice.cost.cycles
 
-    def hear(self, progress: Progress) -> None:
+    def hear(self, trial: Progress) -> None:
         """A trial was written."""
-        key, cost = progress.task.key, progress.task.weight * (progress.record.cost or nan)
+        key, cost = trial.task.key, trial.task.weight * (trial.record.cost or nan)
         self.tried.append(sum(self.best.values()) - self.best[key] + cost)
-        if progress.best is not None:
-            self.best[key] = progress.task.weight * progress.best
+        if trial.best is not None:
+            self.best[key] = trial.task.weight * trial.best
         self.cycles.append(sum(self.best.values()))
 
 
@@ -79,13 +79,14 @@ def _tune(trained: Trained, trials: int, log: Path) -> tuple[Tuned, Curve]:
     print(f"quantizing to int8 and tuning for the DSP, {trials} trials ...", flush=True)
     curve = Curve()
 
-    def heard(task: KernelTask, choice: Choice) -> None:
-        watcher.heard(task, choice)
+    def heard(task: KernelTask, choice: Choice, total: int) -> None:
+        watcher.heard(task, choice, total)
         curve.heard(task, choice)
 
-    with show.watching("default schedules") as watcher:
+    with progress.watching("default schedules") as watcher:
         tuned = tune(
-            trained.module, trials, trained.calibration[0], trained.calibration, log=log,
+            trained.module, trials, trained.calibration[0],
+            watcher.batches(trained.calibration), log=log,
             append=True, callbacks=(watcher.trial, curve.hear), heard=heard,
         )  # fmt: skip
     return tuned, curve

@@ -1,4 +1,4 @@
-"""How results look: tables and progress bars on a terminal, plain text elsewhere.
+"""How results look: tables on a terminal, plain text elsewhere.
 
 table(("kernel", "cycles"), [("conv", 901)], "kernels")
 """
@@ -7,19 +7,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
-    from rich.progress import TaskID
-
-    from ..tuner.run import Progress
-    from .choose import Choice
-    from .task import KernelTask
     from .tuned import Row
 
 Cell = str | int | float
@@ -103,46 +95,3 @@ def kernel_table(rows: Sequence[Row]) -> None:
     body.append(("total", "", *total, total[2] / max(total[3], 1)))
     head = ("kernel", "kind", "macs", "default", "cycles", "bound", "cycles/bound")
     table(head, body, "kernels")
-
-
-@dataclass(slots=True)
-class Watcher:
-    """Progress of a tune: bars on a terminal, nothing elsewhere."""
-
-    bars: Bars | None = None
-    defaults: TaskID | None = None
-    trials: TaskID | None = None
-
-    def heard(self, task: KernelTask, choice: Choice) -> None:
-        """A default was chosen."""
-        if self.bars is not None and self.defaults is not None:
-            self.bars.update(self.defaults, advance=1, note=f"{task.name} {choice.cost.cycles:,}")
-
-    def trial(self, progress: Progress) -> None:
-        """A trial was written."""
-        if self.bars is None:
-            return
-        note = f"{progress.total:,.0f} cycles"
-        if self.trials is None:
-            self.trials = self.bars.add_task("trials", total=progress.trials, note=note)
-        self.bars.update(self.trials, advance=1, note=note)
-
-
-@contextmanager
-def watching(what: str) -> Iterator[Watcher]:
-    """Bars on standard error while the block runs."""
-    if not sys.stderr.isatty():
-        yield Watcher()
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns: tuple[Any, ...] = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        yield Watcher(bars, bars.add_task(what, total=None, note=""))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import show
 from ..errors import InputError
+from ..progress import watching
 
 if TYPE_CHECKING:
     from ..source import Source
@@ -38,9 +38,9 @@ def compiled(source: Source, log: Path | None, target: str, workers: int | None)
     """The model at its defaults or at a log's best points, under a progress bar."""
     from .. import api
 
-    with show.watching("kernels") as watcher:
+    with watching("kernels") as watcher:
         return api.compile(
-            source.model, source.inputs, source.calibration, target, log,
+            source.model, source.inputs, watcher.batches(source.calibration), target, log,
             workers=workers, heard=watcher.heard,
         )  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import show
+from ..progress import watching
 from .models import check_output, source_of, summary
 from .options import Batches, Json, Model, Output, Target, Workers, command
 
@@ -41,9 +42,10 @@ def tune(
     check_output(output)
     source, report = source_of(model, calibration), api.Search()
     try:
-        with show.watching("default schedules") as watcher:
+        with watching("default schedules") as watcher:
             tuned = api.tune(
-                source.model, trials, source.inputs, source.calibration, target, log, seed,
+                source.model, trials, source.inputs, watcher.batches(source.calibration), target,
+                log, seed,
                 append=append, search=search, workers=workers, timeout=timeout,
                 callbacks=(watcher.trial,), heard=watcher.heard, report=report,
             )  # fmt: skip
@@ -116,9 +118,9 @@ def replay(
 
     check_output(output)
     source = source_of(model, calibration)
-    with show.watching("kernels") as watcher:
+    with watching("kernels") as watcher:
         tuned = api.replay(
-            log, source.model, mode, source.inputs, source.calibration, target,
+            log, source.model, mode, source.inputs, watcher.batches(source.calibration), target,
             workers=workers, heard=watcher.heard,
         )  # fmt: skip
     if output:

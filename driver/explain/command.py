@@ -14,6 +14,7 @@ from .. import show
 from ..api import compile_ready, load
 from ..errors import InputError
 from ..given import Given
+from ..progress import watching
 from ..source import SAVED, Source
 from ..target import parse
 from ..tuned import Tuned
@@ -74,9 +75,9 @@ def _compiled(
     source: Source, log: Path | None, target: str, kernel: str | None, workers: int | None
 ) -> Tuned:
     """The model at its points; without a log, only the kernels that were asked for."""
-    with show.watching("kernels") as watcher:
+    with watching("kernels") as watcher:
         given = Given.of(target, None, workers, 600.0, "minmax", watcher.heard)
-        found = given.ready(source.model, source.inputs, source.calibration)
+        found = given.ready(source.model, source.inputs, watcher.batches(source.calibration))
         some = narrowed(found, kernel)  # refuses an unknown name before anything is compiled
         ready = some if log is None else found
         tuned = compile_ready(ready, given, log)

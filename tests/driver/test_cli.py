@@ -174,7 +174,8 @@ WRONG = {
 def test_a_wrong_model_is_one_sentence(model: str, here: Path) -> None:
     found = call("tune", model, "--log", "run.jsonl")
     assert found.exit_code == 2
-    errors = [line for line in found.stderr.splitlines() if not line.startswith("warning: ")]
+    lines = found.stderr.splitlines()
+    errors = [line for line in lines if not line.startswith(("warning: ", "... "))]
     assert len(errors) == 1 and WRONG[model] in errors[0] and errors[0].startswith("error: ")
     assert not found.stdout
     assert not (here / "run.jsonl").exists()
@@ -224,7 +225,8 @@ def test_a_stopped_tune_resumes(kill: signal.Signals, here: Path) -> None:
             break
         time.sleep(0.01)
     process.send_signal(kill)
-    _, errors = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=60)
+    errors = "".join(line for line in said.splitlines(True) if not line.startswith("... "))
     if kill == signal.SIGINT:
         assert process.returncode == 130
         assert re.fullmatch(
