@@ -103,19 +103,17 @@ def instructions(
     version: Annotated[int, typer.Option(help="Of the instruction set.")] = 66,
     json: Json = False,
 ) -> None:
-    """List the machine's vector instructions: name, resource class, assembly, meaning."""
-    from ...target.dsp.instructions import instructions as table
-    from ...target.dsp.machine import dsp
+    """List the machine's vector instructions: unit, timing in cycles (result: operands), first
+    version, assembly and meaning. docs/instructions.md explains the columns."""
+    from .. import instructions as page
 
-    dsp(version=version)  # refuses a version that no machine has
-    rows = [
-        {"name": row.name, "hvx": row.hvx, "unit": row.unit_at(version), "asm": row.asm,
-         "meaning": row.doc} for row in table(version).values()
-    ]  # fmt: skip
+    rows = page.rows(version)
     if json:
         show.print_json({"version": version, "instructions": rows})
         return
-    show.table(tuple(rows[0]), [tuple(row.values()) for row in rows], f"v{version}")
+    texts = [{**row, "timing": page.timing(row["timing"]), "since": f"v{row['since']}"}
+             for row in rows]  # fmt: skip
+    show.table(tuple(texts[0]), [tuple(row.values()) for row in texts], f"v{version}")
 
 
 @zoo_app.command("list", epilog="Example: dovetail zoo list")

@@ -102,7 +102,7 @@ def vassign(a: i32x32) -> i32x32:
     return a
 
 
-@instruction(timing=(9, 7), unit="VA_DV", tags="bits pair", asm="{d} = {a}", since=65)
+@instruction(timing=(9, 7), unit="VA_DV", tags="bits pair", asm="{d} = {a}")
 def vassignp(a: i32x64) -> i32x64:
     """A copy of a pair (the assembler writes it as vcombine of the two registers)."""
     return a
