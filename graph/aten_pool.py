@@ -1,4 +1,4 @@
-"""Lowerings of the ATen pools: ceil mode, adaptive sizes and 1-d windows become explicit padding.
+"""Lowerings of the ATen pools: ceil mode and 1-d windows become explicit padding.
 
 max_pool2d(x, 3, 2, 1, ceil_mode=True)    ->    max_pool2d(x) padding=((1, 2), (1, 2))
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .aten import Pair, image, lowers, spatial
-from .build import Builder, Unsupported, Value
+from .build import Builder, Value
 
 Numbers = int | Sequence[int]
 
@@ -108,40 +108,3 @@ def avg_pool(
 @lowers("avg_pool1d")
 def avg_pool1d(b: Builder, **arguments: Any) -> Value:
     return avg_pool(b, **arguments, flat=True)
-
-
-def adaptive(b: Builder, x: Value, size: Numbers, flat: bool) -> tuple[Pair, Pair]:
-    """Kernel and stride of the pool that an adaptive pool is, where the sizes divide."""
-    extents, wanted = b.shape(x)[-1 if flat else -2 :], spatial(size, 1, flat)
-    extents = (1, *extents) if flat else extents
-    if any(have % want for have, want in zip(extents, wanted, strict=True)):
-        raise Unsupported(f"from {extents} to {wanted}, which does not divide it")
-    height, width = (have // want for have, want in zip(extents, wanted, strict=True))
-    return (height, width), (height, width)
-
-
-@lowers("adaptive_avg_pool2d", "_adaptive_avg_pool2d")
-def adaptive_avg_pool(b: Builder, self: Value, output_size: Numbers) -> Value:
-    return _adaptive_avg_pool(b, self, output_size, False)
-
-
-@lowers("adaptive_avg_pool1d")
-def adaptive_avg_pool1d(b: Builder, self: Value, output_size: Numbers) -> Value:
-    return _adaptive_avg_pool(b, self, output_size, True)
-
-
-def _adaptive_avg_pool(b: Builder, x: Value, size: Numbers, flat: bool) -> Value:
-    kernel, stride = adaptive(b, x, size, flat)
-    return x if kernel == (1, 1) else avg_pool(b, x, kernel, stride, 0, False, True, None, flat)
-
-
-@lowers("adaptive_max_pool2d")
-def adaptive_max_pool(b: Builder, self: Value, output_size: Numbers) -> Value:
-    kernel, stride = adaptive(b, self, output_size, False)
-    return (max_pool(b, self, kernel, stride, 0, 1, False), None)
-
-
-@lowers("adaptive_max_pool1d")
-def adaptive_max_pool1d(b: Builder, self: Value, output_size: Numbers) -> Value:
-    kernel, stride = adaptive(b, self, output_size, True)
-    return (max_pool(b, self, kernel, stride, 0, 1, False, True), None)

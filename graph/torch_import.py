@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import aten_move, aten_pool  # noqa: F401  (they enter their rows)
+from . import aten_adaptive, aten_move, aten_pool  # noqa: F401  (they enter their rows)
 from .aten import find
 from .build import Builder, Unsupported, Value, not_finite
 from .errors import UnsupportedModel

@@ -58,6 +58,18 @@ CASES = {
         ((8, 1),),
         (8,),
     ),
+    "adaptive_average_that_does_not_divide": Case(
+        lambda net, x: F.adaptive_avg_pool2d(net.a(x), (2, 2)), ((1, 8, 24, 19),), (36,)
+    ),
+    "adaptive_average_in_runs": Case(
+        lambda net, x: F.adaptive_avg_pool2d(net.a(x), (7, 3)), IMAGE, (33,)
+    ),
+    "adaptive_maximum_in_runs": Case(
+        lambda net, x: F.adaptive_max_pool2d(net.a(x), (4, 3)), IMAGE, (36,)
+    ),
+    "adaptive_average_in_many_runs": Case(
+        lambda net, x: F.adaptive_avg_pool2d(net.a(x), (23, 1)), ((1, 8, 35, 5),), (33,)
+    ),
     "negative_divisor": Case(
         lambda net, x: F.avg_pool2d(net.a(x), 2, divisor_override=-3), IMAGE, (36,)
     ),

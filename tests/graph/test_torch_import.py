@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from dovetail.graph.aten_adaptive import runs, windows
 from dovetail.graph.coverage import coverage
 from dovetail.graph.errors import UnsupportedModel
 from dovetail.graph.evaluate_float import evaluate_float
@@ -107,6 +110,14 @@ ONE_INPUT: dict[str, tuple[Callable[[Tensor], object], tuple[int, ...]]] = {
     "adaptive to one": (lambda x: F.adaptive_avg_pool2d(x, 1), (3, 4, 7, 5)),
     "adaptive same": (lambda x: F.adaptive_avg_pool2d(x, (None, 5)), (1, 4, 8, 5)),
     "adaptive max": (lambda x: F.adaptive_max_pool2d(x, 2), (1, 4, 8, 8)),
+    "adaptive uneven": (lambda x: F.adaptive_avg_pool2d(x, (2, 2)), (1, 4, 24, 19)),
+    "adaptive in runs": (lambda x: F.adaptive_avg_pool2d(x, (7, 7)), (2, 4, 10, 48)),
+    "adaptive along one axis": (lambda x: F.adaptive_avg_pool2d(x, (7, None)), (1, 4, 10, 5)),
+    "adaptive in many runs": (lambda x: F.adaptive_avg_pool2d(x, (33, 29)), (1, 2, 50, 45)),
+    "adaptive to more": (lambda x: F.adaptive_avg_pool2d(x, (7, 3)), (1, 4, 3, 1)),
+    "adaptive max uneven": (lambda x: F.adaptive_max_pool2d(x, (3, 4)), (1, 4, 10, 7)),
+    "adaptive max 1d uneven": (lambda x: F.adaptive_max_pool1d(x, 7), (1, 4, 10)),
+    "adaptive 1d uneven": (lambda x: F.adaptive_avg_pool1d(x, 7), (4, 9)),
     "adaptive 1d": (lambda x: F.adaptive_avg_pool1d(x, 3), (1, 4, 9)),
     "means": (lambda x: (x.mean(), x.mean(-1), x.mean((0, 2), keepdim=True)), (2, 3, 4)),
     "cat": (lambda x: torch.cat([x, x * 2, x[:, :1]], dim=-2), (2, 3, 4)),
@@ -316,10 +327,23 @@ def refusal(module: object, *inputs: object) -> str:
     return str(caught.value)
 
 
+@given(st.integers(1, 60), st.integers(1, 60))
+def test_runs_are_the_windows_of_adaptive_pools(extent: int, count: int) -> None:
+    found = [
+        (start, start + run.kernel)
+        for run in runs(extent, count)
+        for start in range(run.start, run.stop - run.kernel + 1, run.stride)
+    ]
+    assert found == windows(extent, count)
+    numbered = torch.arange(float(extent))[None]
+    averages = F.adaptive_avg_pool1d(numbered, count)[0].tolist()
+    assert averages == [(start + stop - 1) / 2 for start, stop in found]
+
+
 def test_all_unsupported_operators_are_told_at_once() -> None:
     def net(x: Tensor) -> Tensor:
         y = torch.erfinv(x) + torch.flip(x, [0]) + torch.flip(x, [1])
-        return F.pad(F.adaptive_avg_pool2d(y, 3), (1, 1, 1, 1), mode="reflect")
+        return F.pad(y**3, (1, 1, 1, 1), mode="reflect")
 
     x = noise(1, 2, 8, 8)
     assert refusal(Call(net), x).startswith(
@@ -330,9 +354,9 @@ def test_all_unsupported_operators_are_told_at_once() -> None:
     told = [(row.operator, row.count, row.reason) for row in rows if not row.supported]
     assert told == [
         ("aten.flip", 2, ""),
-        ("aten.adaptive_avg_pool2d", 1, "from (8, 8) to (3, 3), which does not divide it"),
         ("aten.erfinv", 1, ""),
         ("aten.pad", 1, "mode reflect"),
+        ("aten.pow", 1, "exponent 3"),
     ]
     assert {row.operator: row.count for row in rows if row.supported} == {"aten.add": 2}
     assert all("test_torch_import.py:" in row.source for row in rows)
