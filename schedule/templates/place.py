@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from ...target.dsp.machine import Machine
 from ...tir.expr import Expr, const, substitute, transform, walk
-from ...tir.linear import linear
 from ...tir.passes.blocks import lower_blocks
+from ...tir.passes.flatten import flat_index
 from ...tir.passes.simplify import simplify_func, simplify_stmt
 from ...tir.stmt import (
     Alloc,
@@ -36,6 +36,7 @@ from ...tir.stmt import (
 )
 from ...tir.types import i32
 from ..errors import ScheduleError
+from ..index import bounds
 from .rotate import turns, with_copies
 
 LARGE = 4096  # bytes of a slab that may come alone
@@ -102,7 +103,7 @@ def _in_turns(
             continue
 
         def slab_of(part: Stmt, param: Buffer = param) -> set[int]:
-            return _touched(param, _loads(part), _extents(part), param.shape[0])
+            return _touched(param, _loads(part), _extents(part))
 
         plan = turns(param, parts, slab_of, free)
         if plan is not None:
@@ -223,7 +224,7 @@ def _runs(near: Buffer, parts: list[Stmt], wanted: bool) -> list[Run]:
     if count == 1 or not wanted or near.bytes // count < LARGE:  # what reads of it needs all
         reading = (i for i, part in enumerate(parts) if near in _read(part))
         return [Run(0, count, next(reading, none))]
-    touched = [_touched(near, _loads(part), _extents(part), count) for part in parts]
+    touched = [_touched(near, _loads(part), _extents(part)) for part in parts]
     needed = [
         next((i for i, found in enumerate(touched) if slab in found), none) for slab in range(count)
     ]
@@ -269,16 +270,16 @@ def _extents(stmt: Stmt) -> dict[Expr, int]:
     return found
 
 
-def _touched(buffer: Buffer, loads: list[Expr], extents: dict[Expr, int], count: int) -> set[int]:
-    """The steps of the first dimension that ``loads`` may touch."""
+def _touched(buffer: Buffer, loads: list[Expr], extents: dict[Expr, int]) -> set[int]:
+    """The steps of the first dimension that ``loads`` may touch; the others may run beyond their
+    ends, where they stand for whole rows."""
+    count = buffer.shape[0]
+    slab = buffer.size // count
     touched: set[int] = set()
     for load in loads:
-        if load.attr != buffer:
-            continue
-        form = linear(load.args[0])
-        low = high = form.constant
-        for atom, coefficient in form.terms.items():
-            reach = coefficient * (extents.get(atom, count) - 1)
-            low, high = low + min(reach, 0), high + max(reach, 0)
-        touched.update(range(max(low, 0), min(high, count - 1) + 1))
+        if load.attr == buffer:
+            low, high = bounds(flat_index(buffer, load.args), extents)
+            first = 0 if low is None else max(low // slab, 0)
+            last = count - 1 if high is None else min(high // slab, count - 1)
+            touched.update(range(first, last + 1))
     return touched

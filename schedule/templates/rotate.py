@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...tir.expr import Expr, const, transform
+from ...tir.linear import canonical
 from ...tir.stmt import Buffer, Copy, Region, Stmt, Wait, map_exprs
 from ...tir.types import i32
 
@@ -57,7 +58,7 @@ def with_copies(plan: Turns, phases: Sequence[Stmt]) -> list[Stmt]:
             out.append(Wait(f"{plan.near.name}_{turn}"))
             if copies > 1 and turn + 1 < len(order):
                 out.append(_copy(plan, turn + 1, order[turn + 1]))
-        out.append(_from_turn(plan, phase, turn % copies))
+        out.append(_from_turn(plan, phase, turn % copies - slab))
     return out
 
 
@@ -75,10 +76,12 @@ def _copy(plan: Turns, turn: int, slab: int) -> Copy:
     return Copy(box(plan.near, place), box(plan.operand, slab), f"{plan.near.name}_{turn}")
 
 
-def _from_turn(plan: Turns, phase: Stmt, place: int) -> Stmt:
+def _from_turn(plan: Turns, phase: Stmt, away: int) -> Stmt:
+    """``phase`` with its slab ``away`` steps of the first dimension from where it was."""
+
     def node(expr: Expr) -> Expr | None:
         if expr.op != "load" or expr.attr != plan.operand:
             return None
-        return Expr("load", expr.type, (const(place, i32), *expr.args[1:]), plan.near)
+        return Expr("load", expr.type, (canonical(expr.args[0] + away), *expr.args[1:]), plan.near)
 
     return map_exprs(phase, lambda e: transform(e, node))

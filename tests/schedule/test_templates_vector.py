@@ -54,6 +54,7 @@ CASES = {
     "avg_halving": pooled("avg", (1, 64, 12, 12), 2, 2),
     "avg_padded": pooled("avg", (1, 32, 13, 13), 3, 2, 1),
     "avg_sliding": pooled("avg", (2, 128, 7, 7), 3, 1),
+    "avg_images": pooled("avg", (3, 64, 9, 8), 3, 1, 1),
     "avg_whole": pooled("avg", (1, 64, 8, 8), 8, 8, template="reduce"),
     "mean_wide": mean((1, 512, 7, 7), 2, 3),
     "mean_odd": mean((3, 29, 13, 9), 2, 3),
@@ -115,6 +116,11 @@ def test_points_give_the_operators_bytes(name: str, exact: bool, record_property
 @pytest.mark.parametrize("name", ["max_padded", "avg_halving", "mean_odd", "add", "cat_wide"])
 def test_operands_in_ddr(name: str) -> None:
     CASES[name].checked(2, 1, dsp(tcm=24 << 10), "ddr")
+
+
+def test_images_of_the_input_come_one_by_one() -> None:
+    """Rows of the padded copy are read by numbers that count through all images."""
+    CASES["avg_images"].checked(12, 1, scope="ddr")
 
 
 BOUNDS = {
