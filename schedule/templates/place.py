@@ -37,6 +37,7 @@ from ...tir.stmt import (
 from ...tir.types import i32
 from ..errors import ScheduleError
 from ..index import bounds
+from .merge import merged
 from .rotate import turns, with_copies
 
 LARGE = 4096  # bytes of a slab that may come alone
@@ -48,7 +49,7 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
     What does not fit into the machine's TCM stays in DDR, scratch too, and is accessed there.
     """
     func = simplify_func(lower_blocks(func))
-    wraps, parts = _top(simplify_stmt(_spread(func.body, {})))
+    wraps, parts = _top(simplify_stmt(_spread(merged(func, machine).body, {})))
     free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
     own = dict(pair for part in parts for pair in _scratch(part, machine))
     free -= sum(own.values())
