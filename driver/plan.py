@@ -6,13 +6,14 @@
 
 Inputs and outputs of the model are in DDR. Another activation is in TCM if, at every kernel of its
 life, it fits there beside the others and what the kernel itself needs; those go first that are used
-most in the shortest life. Offsets are first fit. A kernel that moves no byte has no code: its
-output lies where its input does.
+most in the shortest life. Offsets are first fit, in the order that leaves kernels most of what they
+need; where gaps leave one too little, the tensor that is used least moves to DDR. A kernel that
+moves no byte has no code: its output lies where its input does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -80,16 +81,16 @@ def plan(graph: Graph, kernels: Sequence[Kernel], machine: Machine) -> Plan:
     """Places of all activations; ``kernels`` are those of the graph's nodes, in order."""
     code = tuple(not _moves_nothing(graph, kernel) for kernel in kernels)
     lives = _lives(graph, kernels, code)
-    near = _choose(lives, [_need(kernel, machine) for kernel in kernels], machine)
+    need = [_need(kernel, machine) for kernel in kernels]
+    near = _settled(_choose(lives, need, machine), need, machine)
+    known = {id(life) for life in near.lives}
+    far = _Arena.of([life for life in lives if id(life) not in known])
     spots: dict[str, Spot] = {}
-    sizes = {}
-    for scope in ("tcm", "ddr"):
-        chosen = [life for life in lives if (id(life) in near) == (scope == "tcm")]
-        offsets, sizes[scope] = _offsets(chosen)
-        for life, offset in zip(chosen, offsets, strict=True):
+    for scope, arena in (("tcm", near), ("ddr", far)):
+        for life, offset in zip(arena.lives, arena.offsets, strict=True):
             spots.update((name, Spot(scope, offset, life.size)) for name in life.names)
-    held = tuple(_held(lives, spots, number) for number in range(len(kernels)))
-    return Plan(spots, code, held, sizes["tcm"], sizes["ddr"])
+    held = tuple(map(near.held, range(len(kernels))))
+    return Plan(spots, code, held, near.size, far.size)
 
 
 def _moves_nothing(graph: Graph, kernel: Kernel) -> bool:
@@ -133,18 +134,15 @@ def _need(kernel: Kernel, machine: Machine) -> int:
     return min(sum(map(room, own + constants)), machine.tcm // STREAMED)
 
 
-def _choose(lives: Sequence[_Life], need: Sequence[int], machine: Machine) -> set[int]:
-    """The tensors for TCM, by identity: those with the most uses a step of life first."""
+def _choose(lives: Sequence[_Life], need: Sequence[int], machine: Machine) -> list[_Life]:
+    """The tensors for TCM: those with the most uses a step of life first."""
     near: set[int] = set()
     taken = list(need)
     staged = {id(life): min(room(life.size), machine.tcm // STAGED) for life in lives}
     for life in lives:
         for number in life.uses:
             taken[number] += staged[id(life)]
-    order = sorted(
-        (life for life in lives if not life.outside),
-        key=lambda life: (-len(life.uses) / (len(life.steps) + 1), life.first),
-    )
+    order = sorted((life for life in lives if not life.outside), key=_rank)
     for life in order:
         more = {
             number: room(life.size) - (staged[id(life)] if number in life.uses else 0)
@@ -154,17 +152,74 @@ def _choose(lives: Sequence[_Life], need: Sequence[int], machine: Machine) -> se
             near.add(id(life))
             for number, size in more.items():
                 taken[number] += size
-    return near
+    return [life for life in lives if id(life) in near]
 
 
-def _offsets(lives: Sequence[_Life]) -> tuple[list[int], int]:
-    """The lowest free offset for each tensor, in order of birth, and the arena's size."""
-    placed: list[tuple[_Life, int]] = []
-    for life in lives:
-        busy = sorted((at, at + room(other.size)) for other, at in placed if _meet(life, other))
-        placed.append((life, _gap(busy, room(life.size))))
-    size = max((at + room(life.size) for life, at in placed), default=0)
-    return [at for _, at in placed], size
+def _rank(life: _Life) -> tuple[float, int]:
+    """Most uses a step of life first, then the order of birth."""
+    return -len(life.uses) / (len(life.steps) + 1), life.first
+
+
+@dataclass(frozen=True, slots=True)
+class _Arena:
+    """Tensors of one memory, in order of birth, and where each lies."""
+
+    lives: Sequence[_Life]
+    offsets: Sequence[int]
+
+    @staticmethod
+    def of(lives: Sequence[_Life], order: Callable[[_Life], int] | None = None) -> _Arena:
+        """The lowest free offset for each tensor, in the order of birth or of ``order``."""
+        placed: dict[int, tuple[_Life, int]] = {}
+        for life in sorted(lives, key=order) if order else lives:
+            met = [(other, at) for other, at in placed.values() if _meet(life, other)]
+            busy = sorted((at, at + room(other.size)) for other, at in met)
+            placed[id(life)] = life, _gap(busy, room(life.size))
+        return _Arena(lives, [placed[id(life)][1] for life in lives])
+
+    @property
+    def size(self) -> int:
+        return max(map(self._end, self.lives, self.offsets), default=0)
+
+    def _end(self, life: _Life, offset: int) -> int:
+        return offset + room(life.size)
+
+    def alive(self, number: int) -> list[_Life]:
+        return [life for life in self.lives if number in life.steps]
+
+    def top(self, number: int) -> int:
+        """The end of the last tensor that is alive at a kernel."""
+        pairs = zip(self.lives, self.offsets, strict=True)
+        return max((self._end(*pair) for pair in pairs if number in pair[0].steps), default=0)
+
+    def held(self, number: int) -> int:
+        """Bytes up to the top, without the kernel's own operands, which it counts itself."""
+        own = sum(life.size for life in self.alive(number) if number in life.uses)
+        return max(self.top(number) - own, 0)
+
+
+def _settled(lives: list[_Life], need: Sequence[int], machine: Machine) -> _Arena:
+    """Tensors in TCM such that each kernel is left what it cannot do without."""
+    while True:
+        orders = None, _largest_first
+        arenas = [_Arena.of(lives, order) for order in orders]
+        best = min(arenas, key=lambda arena: _short(arena, need, machine.tcm))
+        least = [min(size, machine.tcm // STAGED) for size in need]
+        crowded = (i for i, size in enumerate(least) if best.top(i) + size > machine.tcm)
+        number = next(crowded, None)
+        if number is None:
+            return best
+        out = max(best.alive(number), key=_rank)
+        lives = [life for life in lives if life is not out]
+
+
+def _largest_first(life: _Life) -> int:
+    return -life.size
+
+
+def _short(arena: _Arena, need: Sequence[int], tcm: int) -> int:
+    """Bytes of all kernels' needs that the arena leaves no room for."""
+    return sum(max(arena.top(i) + size - tcm, 0) for i, size in enumerate(need))
 
 
 def _meet(one: _Life, other: _Life) -> bool:
@@ -178,10 +233,3 @@ def _gap(busy: Iterable[tuple[int, int]], size: int) -> int:
             break
         at = max(at, end)
     return at
-
-
-def _held(lives: Sequence[_Life], spots: Mapping[str, Spot], number: int) -> int:
-    """TCM up to the last live tensor, without the kernel's own operands, which it counts itself."""
-    near = [life for life in lives if spots[life.names[0]].scope == "tcm" and number in life.steps]
-    top = max((spots[life.names[0]].end for life in near), default=0)
-    return max(top - sum(life.size for life in near if number in life.uses), 0)

@@ -32,6 +32,22 @@ class Random(nn.Module):
         return torch.cat(found[1::2], 1)
 
 
+class Doubled(nn.Module):
+    """A small U-Net: halved, doubled by repeating pixels, and joined with what went around."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.deep = nn.Conv2d(4, 32, 1), nn.Conv2d(32, 64, 1)
+        self.last = nn.Conv2d(64, 32, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.first(x)
+        y = torch.relu(self.deep(nn.functional.max_pool2d(a, 2)))
+        n, c, h, w = y.shape
+        y = y.view(n, c, h, 1, w, 1).expand(n, c, h, 2, w, 2).reshape(n, c, 2 * h, 2 * w)
+        return torch.cat([self.last(y), a], 1)
+
+
 def planned(model: nn.Module, x: Tensor, machine: Machine) -> tuple[Graph, list[Kernel], Plan]:
     graph = quantized(model.eval(), (x,), [(x,)], "minmax")
     kernels = lower_graph(graph)
@@ -63,6 +79,16 @@ def test_tensors_that_live_together_do_not_overlap(seed: int, tcm: int) -> None:
         assert spot.end <= (found.tcm if spot.scope == "tcm" else found.ddr)
         assert spot.offset % 128 == 0
     assert found.tcm <= tcm
+
+
+def test_gaps_between_tensors_do_not_push_others_out_of_tcm() -> None:
+    graph, kernels, _ = planned(Doubled(), torch.randn(1, 4, 16, 16), dsp())
+    for tcm in range(16 << 10, 256 << 10, 2 << 10):
+        found = plan(graph, kernels, dsp(tcm=tcm))
+        assert found.tcm <= tcm
+        for kernel, held in zip(kernels, found.held, strict=True):
+            near = [found.spots[name] for name in {*kernel.inputs, kernel.output}]
+            assert held + sum(spot.size for spot in near if spot.scope == "tcm") <= tcm
 
 
 def test_inputs_and_outputs_are_in_ddr_and_the_rest_is_not() -> None:
