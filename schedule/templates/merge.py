@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...target.dsp.machine import Machine
-from ...tir.expr import const, substitute
+from ...tir.expr import Expr, const, substitute
 from ...tir.independence import independent
 from ...tir.stmt import Buffer, For, LoopKind, PrimFunc, Stmt, map_exprs, seq, transform_stmt
 from ...tir.types import i32
@@ -44,7 +44,7 @@ def _inner(stmt: Stmt) -> For | None:
             return stmt
         if stmt.extent > 1:
             return None
-        stmt = map_exprs(stmt.body, lambda e, axis=stmt.axis: substitute(e, {axis: const(0, i32)}))
+        stmt = _replaced(stmt.body, stmt.axis, const(0, i32))
     return None
 
 
@@ -70,12 +70,13 @@ def lengths(extent: int, most: int) -> Iterator[int]:
 
 def _phase(loop: For, inner: For, first: int, count: int, machine: Machine) -> Stmt:
     """Steps ``first`` and so on: shared by threads, where the parallel loop has too few."""
-
-    def moved(stmt: Stmt) -> Stmt:
-        return map_exprs(stmt, lambda e: substitute(e, {loop.axis: loop.axis + first}))
-
+    body = _replaced(inner.body, loop.axis, loop.axis + first)
     if inner.extent < machine.threads:
-        below = For(inner.axis, inner.extent, LoopKind.SERIAL, moved(inner.body))
+        below = For(inner.axis, inner.extent, LoopKind.SERIAL, body)
         return For(loop.axis, count, LoopKind.PARALLEL, below)
-    below = For(loop.axis, count, LoopKind.SERIAL, moved(inner.body))
+    below = For(loop.axis, count, LoopKind.SERIAL, body)
     return For(inner.axis, inner.extent, LoopKind.PARALLEL, below)
+
+
+def _replaced(stmt: Stmt, axis: Expr, by: Expr) -> Stmt:
+    return map_exprs(stmt, lambda e: substitute(e, {axis: by}))

@@ -9,6 +9,7 @@ dimension computes on one slab while the next ones arrive.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ...target.dsp.machine import Machine
@@ -52,16 +53,17 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
     wraps, parts = _top(simplify_stmt(_spread(merged(func, machine).body, {})))
     free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
     own = dict(pair for part in parts for pair in _scratch(part, machine))
-    free -= sum(own.values())
+    kept, free = _fitting(own, free)
     wraps = list(dict.fromkeys(wraps))  # an unrolled loop allocates the same buffer again
     scratch = [buffer for buffer in wraps if buffer.scope == "tcm"]
-    fits, free = _fitting(scratch, free)
-    far = {b: replace(b, scope="ddr") for b in scratch if b not in fits}
+    fits, free = _fitting({b: b.bytes for b in scratch}, free)
+    far = {b: replace(b, scope="ddr") for b in (*own, *scratch) if b not in (*kept, *fits)}
     parts = [_moved(part, far) for part in parts]
     wraps = [far.get(buffer, buffer) for buffer in wraps]
     copied = set().union(*map(_copied, parts))
     _check_near(copied & set(far))
-    outside, free = _fitting([p for p in func.params if p.scope == "ddr" and p not in copied], free)
+    wanted = {p: p.bytes for p in func.params if p.scope == "ddr" and p not in copied}
+    outside, free = _fitting(wanted, free)
     parts, turning = _in_turns(func, parts, outside, free)
     moved = {p: Buffer(f"{p.name}_tcm", p.type, p.shape, "tcm") for p in outside}
     parts = [_moved(part, moved) for part in parts]
@@ -114,13 +116,13 @@ def _in_turns(
     return parts, turning
 
 
-def _fitting(buffers: list[Buffer], free: int) -> tuple[list[Buffer], int]:
-    """The buffers that fit, the small ones first, in their order; and the bytes left."""
+def _fitting(buffers: Mapping[Buffer, int], free: int) -> tuple[list[Buffer], int]:
+    """The buffers whose bytes fit, the small ones first, in their order; and the bytes left."""
     chosen: list[Buffer] = []
-    for buffer in sorted(buffers, key=lambda b: b.bytes):
-        if buffer.bytes <= free:
+    for buffer, size in sorted(buffers.items(), key=lambda pair: pair[1]):
+        if size <= free:
             chosen.append(buffer)
-            free -= buffer.bytes
+            free -= size
     return [buffer for buffer in buffers if buffer in chosen], free
 
 
@@ -173,7 +175,7 @@ def _moved(stmt: Stmt, moved: dict[Buffer, Buffer]) -> Stmt:
         return None
 
     def store(found: Stmt) -> Stmt | None:
-        if isinstance(found, Store) and found.buffer in moved:
+        if isinstance(found, Store | Alloc) and found.buffer in moved:
             return replace(found, buffer=moved[found.buffer])
         return None
 

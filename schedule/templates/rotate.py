@@ -41,8 +41,8 @@ def turns(
     read = [slab_of(phase) for phase in phases]
     runs = tuple(range(min(found), max(found) + 1) if found else None for found in read)
     most = max((len(run) for run in runs if run), default=first)
-    copies = min(free // (operand.bytes // first * most), 2) if most < first else 0
-    if not copies:
+    copies = min(free // (operand.bytes // first * most), 2)
+    if most == first or copies < 1:
         return None
     shape = (copies * most, *operand.shape[1:])
     near = Buffer(f"{operand.name}_turn", operand.type, shape, "tcm")
