@@ -20,7 +20,7 @@ from .errors import ScheduleError, refusal
 from .index import bounds, simplify
 from .region import check_whole
 from .stages import check_inputs, check_result_unread
-from .state import BlockName, State, conjuncts, is_domain_guard
+from .state import BlockName, State, by_lanes, conjuncts, is_domain_guard
 
 
 def compute_inline(state: State, block: BlockName) -> None:
@@ -37,6 +37,9 @@ def compute_inline(state: State, block: BlockName) -> None:
     if not readers:
         raise refusal(operation, "the block must have a consumer", "none", producer)
     for reader in readers:
+        if by_lanes(reader, name):
+            raise refusal(operation, "the buffer must be accessed element by element",
+                          f"several lanes of {name} at once", reader)  # fmt: skip
         _, at = state.block(operation, reader.name)
         state.swap(at, _inlined(state, reader, name, axes, store.value))
     _, path = state.block(operation, block)

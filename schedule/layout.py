@@ -27,7 +27,7 @@ from .build import replace_buffer, set_constant
 from .errors import refusal
 from .index import Digit, Extents, bounds, digits_of, simplify
 from .region import bind
-from .state import State
+from .state import State, by_lanes
 from .trace import call_map
 
 Array = NDArray[Any]
@@ -52,6 +52,10 @@ def transform_layout(state: State, buffer: str, index_map: Callable[..., Any]) -
     if not state.is_local(buffer) and buffer not in state.func.constants:
         raise refusal("transform_layout", "the buffer must be local or a constant", buffer,
                       mend="Use cache_read or cache_write for a local copy.")  # fmt: skip
+    for block, _ in state.placed():
+        if by_lanes(block, buffer):
+            raise refusal("transform_layout", "the buffer must be accessed element by element",
+                          f"several lanes of {buffer} at once", block)  # fmt: skip
     axes = tuple(var(f"?{k}") for k in range(len(old.shape)))
     extents = dict(zip(axes, old.shape, strict=True))
     index = _mapped(index_map, axes, extents, old)

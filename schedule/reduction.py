@@ -172,7 +172,7 @@ def _partial_block(
         if old.axis is not it.axis:
             iters.append(old)
         elif not rest.is_const:
-            step, inner, extent = _dense(rest, it, state)
+            step, inner, extent = _dense(rest, loop, state)
             iters.append(replace(old, extent=extent, binding=inner))
             value = value + old.axis * step
     term = substitute(found.value, {it.axis: value})
@@ -186,13 +186,16 @@ def _partial_block(
                    body=Store(partial, index, body))  # fmt: skip
 
 
-def _dense(rest: Expr, it: Iter, state: State) -> tuple[int, Expr, int]:
+def _dense(rest: Expr, loop: For, state: State) -> tuple[int, Expr, int]:
     """``rest`` as step * inner where inner takes each of its values 0 .. extent-1."""
     form = linear(rest)
     step = gcd(*form.terms.values())
     inner = from_linear(Linear({a: c // step for a, c in form.terms.items()}, 0))
     span = span_of(inner, set(), state.extents)
-    assert span is not None and span.dense, "a block that runs whole takes every step"
+    if span is None or not span.dense:
+        raise refusal("rfactor", "the loop must be the outermost or the innermost part of its iter",
+                      f"{loop.axis.attr} between those of {show_expr(rest)}", loop,
+                      "Split the iter once, into this loop and the rest.")  # fmt: skip
     return step, inner, span.extent
 
 

@@ -67,7 +67,8 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Accesses:
-    """What one block reads and writes; ``inner`` are the loops within the block."""
+    """What one block reads and writes; ``inner`` are the loops within the block. An access of
+    several lanes counts as an inner loop over them."""
 
     reads: tuple[Access, ...]
     writes: tuple[Access, ...]
@@ -205,13 +206,18 @@ def _accesses(block: Block) -> Accesses:
     writes: dict[tuple[str, tuple[Expr, ...]], Access] = {}
     inner: dict[Expr, int] = {}
 
-    def note(where: dict[tuple[str, tuple[Expr, ...]], Access], access: Access) -> None:
-        where.setdefault((access.buffer.name, access.index), access)
+    def note(where: dict[tuple[str, tuple[Expr, ...]], Access], buffer: Buffer,
+             index: tuple[Expr, ...], lanes: int) -> None:  # fmt: skip
+        if lanes > 1:
+            lane = var(f"?lane{lanes}")
+            inner[lane] = lanes
+            index = (*index[:-1], index[-1] + lane)
+        where.setdefault((buffer.name, index), Access(buffer, index))
 
     def read(expr: Expr) -> None:
         for node in walk(expr):
             if node.op == "load":
-                note(reads, Access(node.attr, node.args))
+                note(reads, node.attr, node.args, node.type.lanes)
 
     for root in (block.init, block.body):
         for node in walk_stmt(root) if root is not None else ():
@@ -219,10 +225,19 @@ def _accesses(block: Block) -> Accesses:
                 case For(axis=axis, extent=extent):
                     inner[axis] = extent
                 case Store(buffer, index, value):
-                    note(writes, Access(buffer, index))
+                    note(writes, buffer, index, value.type.lanes)
                     for expr in (*index, value):
                         read(expr)
     return Accesses(tuple(reads.values()), tuple(writes.values()), inner)
+
+
+def by_lanes(block: Block, buffer: str) -> bool:
+    """Whether an access of ``buffer`` takes several lanes at once."""
+    stores = [node for node in walk_stmt(block) if isinstance(node, Store)]
+    if any(s.buffer.name == buffer and s.value.type.lanes > 1 for s in stores):
+        return True
+    loads = (node for s in stores for expr in (*s.index, s.value) for node in walk(expr))
+    return any(n.op == "load" and n.attr.name == buffer and n.type.lanes > 1 for n in loads)
 
 
 def replace_axes(node: Stmt, values: Mapping[Expr, Expr], extents: Mapping[Expr, int]) -> Stmt:

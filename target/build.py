@@ -224,6 +224,11 @@ class Body:
         self.items.append(Loop(str(loop.axis.attr), loop.extent, [*inner, *counter.after]))
 
     def _dma(self, copy: Copy) -> list[Item]:
+        for buffer in (copy.target.buffer, copy.source.buffer):
+            if buffer.name in self.builder.registers:
+                raise SelectError(
+                    f"copy: a transfer must be between memories, but got {buffer.name} in registers"
+                )
         rows, row, target_stride, source_stride = _rows(copy)
         token = copy.token or "copy"
         size = copy.target.buffer.type.bytes

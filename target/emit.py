@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ..tir.expr import Expr, const
 from ..tir.linear import Linear, from_linear
-from ..tir.types import Type, i32, i64
+from ..tir.types import Type, i32, i64, u32
 from .coalesce import assign
 from .errors import SelectError
 from .instruction import Instruction, Register, register_class
@@ -150,7 +150,7 @@ class Emitter:
             inner = self.promote(value.args[0])
             if inner.type.bits == 32:
                 return Expr("stored", value.type, (inner,))
-        fresh = self.promote(value)
+        fresh = self.promote.low(value)
         return Expr("stored", value.type, (fresh,)) if fresh.type != value.type else fresh
 
     def _store(self, where: Address, value: Expr) -> None:
@@ -172,13 +172,17 @@ class Emitter:
             return self._variable(node)
         if node.op == "fetch":
             return self._fetch(node)
-        if node.op == "slice" and size_of(node.args[0].type) == 256 and size_of(node.type) == 128:
+        if node.op == "slice" and _is_half(node):
             pair = self.operand(node.args[0])
             assert isinstance(pair, Reg)
             return Half(pair, 0 if node.attr[0] == 0 else 1)
-        if node.op == "cast" and node.type.lanes == 1 and node.args[0].op == "fetch":
+        if node.op in ("cast", "reinterpret") and _same_register(node):
+            return self._same(node, node.args[0])
+        if node.op == "cast" and node.type in (i32, u32) and node.args[0].op == "fetch":
             return self._same(node, node.args[0])  # loads extend to the register
-        if node.op == "cast" and node.type == i32 and node.args[0].type == i64:
+        if node.op == "cast" and node.type.lanes == 1 and _is_word(node.args[0].type, node.type):
+            return self._same(node, node.args[0])
+        if node.op == "cast" and node.type in (i32, u32) and node.args[0].type == i64:
             wide = self.operand(node.args[0])
             assert isinstance(wide, Reg)
             return Half(wide, 0)
@@ -242,6 +246,8 @@ class Emitter:
         return counter.register
 
     def _splat(self, node: Expr) -> Reg:
+        if size_of(node.type) != 128:
+            raise SelectError(_no_row(node))
         scalar = self.promote(Expr("cast", i32, node.args))
         value, row = self.operand(scalar), self.rows.splat(node.type.bits)
         result = self.fresh(Register.VECTOR)
@@ -259,6 +265,8 @@ class Emitter:
             self.prelude.append(Op(self.rows.splat(32), result, (word,)))
         elif kind is Register.DOUBLE:
             words = _words(int(node.attr))
+            if node.type.lanes > 1:
+                words = (_word(int(node.attr), node.type.bits),) * 2
             high, low = (self._constant(const(word, i32)) for word in words)
             self.prelude.append(Op(self.rows.combine(), result, (high, low)))
         elif kind is Register.SCALAR:
@@ -269,6 +277,23 @@ class Emitter:
             raise SelectError(f"select: a constant of type {node.type} has no register")
         self.constants[node] = result
         return result
+
+
+def _same_register(node: Expr) -> bool:
+    """Whether a vector of the same bits is asked for: other elements, or other signs of lanes."""
+    size, source = size_of(node.type), node.args[0].type
+    whole = node.type.is_int and source.is_int and size in (128, 256) and size == size_of(source)
+    return whole and (node.op == "reinterpret" or node.type.lanes == source.lanes)
+
+
+def _is_word(*kinds: Type) -> bool:
+    return all(kind in (i32, u32) for kind in kinds)
+
+
+def _is_half(node: Expr) -> bool:
+    """Whether a slice is one of the two registers of a pair."""
+    start, lanes = node.attr
+    return size_of(node.args[0].type) == 256 and size_of(node.type) == 128 and start in (0, lanes)
 
 
 def _no_row(node: Expr) -> str:

@@ -23,14 +23,17 @@ Fetch = Callable[[Expr, int, Type], Expr]
 
 
 def first_lanes(node: Expr) -> Expr | None:
-    """A predicate whose first bytes hold and whose others do not; None for other values."""
-    if node.type.kind != "b" or node.type.lanes != VECTOR or not all(e.is_const for e in node.args):
+    """A predicate of a register whose first lanes hold and whose others do not; None for other
+    values."""
+    lanes = node.type.lanes
+    fills = node.type.kind == "b" and lanes in (VECTOR, VECTOR // 2, VECTOR // 4)
+    if not fills or not all(e.is_const for e in node.args):
         return None
     held = [bool(e.attr) for e in node.args]
     count = sum(held)
     if not all(held[:count]):
         return None
-    first = const(count * node.args[0].type.lanes, i32)
+    first = const(count * node.args[0].type.lanes * (VECTOR // lanes), i32)
     return Expr("call", node.type, (first,), "pred_scalar2")
 
 
@@ -81,7 +84,7 @@ def _placed(first: Expr, forms: list[Linear], kind: Type, fetch: Fetch) -> Expr:
             total = piece
             continue
         before = const(number * lanes * first.type.bytes, i32)
-        mask = Expr("call", vector(boolean, VECTOR), (before,), "pred_scalar2")
+        mask = Expr("call", vector(boolean, kind.lanes), (before,), "pred_scalar2")
         total = make("select", mask, total, piece)
     assert total is not None
     return total

@@ -13,6 +13,7 @@ from enum import Enum
 
 from ..tir.expr import Expr
 from ..tir.types import Type
+from .errors import SelectError
 
 
 class Register(Enum):
@@ -32,6 +33,8 @@ def register_class(kind: Type) -> Register:
     if kind.kind == "b":
         return Register.CONDITION if kind.lanes == 1 else Register.PREDICATE
     bits = kind.bits * kind.lanes
+    if bits > 32 and bits not in (64, 1024, 2048):
+        raise SelectError(f"registers: no register holds a value of type {kind}")
     widths = {1024: Register.VECTOR, 2048: Register.PAIR, 64: Register.DOUBLE}
     return Register.SCALAR if bits <= 32 else widths[bits]
 

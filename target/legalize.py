@@ -16,30 +16,26 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..tir.expr import Expr, cast, const, make
-from ..tir.types import Type, i16, i32, vector
+from ..tir.types import Type, i32, vector
 from .errors import SelectError
 from .gather import first_lanes, gathered
 from .shuffle import is_shuffle, shuffled
+from .sums import group_sum
 from .trees import (
     VECTOR,
-    Parts,
     Splat,
     Tree,
     alternate_lanes,
-    dealt_pair,
-    dealt_parts,
     halved,
     has_interleaved,
-    in_order,
     interleaved_parts,
-    lanes_of,
-    leaf_of,
     map_trees,
-    register,
+    registers_of,
     repeated,
     size_of,
     sliced_tree,
 )
+from .widths import converted, doubled
 
 CAST_OPS = ("cast", "sat_cast", "reinterpret")
 WIDENING_OPS = ("widening_add", "widening_sub", "widening_mul")
@@ -92,15 +88,14 @@ class Legalizer:
         if node.op == "deinterleave":
             return alternate_lanes(self.tree(node.args[0]), *node.attr)
         if node.op == "group_sum":
-            return self._group_sum(node)
+            return group_sum(node, self.tree)
         if node.op == "lookup":
-            table = node.args[0]
-            return map_trees(lambda x: self._table(table, x), [self.tree(node.args[1])], kind)
+            return self._looked_up(node)
         if node.op in CAST_OPS:
-            return _converted(node, self.tree(node.args[0]))
+            return converted(node, self.tree(node.args[0]))
         if node.op in WIDENING_OPS:
             narrow = vector(node.args[0].type, kind.lanes)
-            return map_trees(lambda *x: _doubled(node.op, x), [*map(self.tree, node.args)], narrow)
+            return map_trees(lambda *x: doubled(node.op, x), [*map(self.tree, node.args)], narrow)
         trees = [self.tree(arg) for arg in node.args]
         return map_trees(lambda *leaves: self._apply(node, leaves), trees, kind)
 
@@ -113,23 +108,32 @@ class Legalizer:
             last, leaf = leaf, self.expand(leaf) if leaf.type.lanes > 1 else None
         return last
 
-    def _scalar(self, node: Expr) -> Tree:
+    def _scalar(self, node: Expr) -> Expr:
         if node.op == "load":
             return self.fetch(node, 0, node.type)
         if not node.args:
             return node
-        args = tuple(leaf_of(self.tree(arg)) for arg in node.args)
-        return Expr(node.op, node.type, args, node.attr)
+        if node.op == "lookup":
+            return self._scalar(_entry(*node.args))
+        args = []
+        for arg in node.args:
+            leaf = self.tree(arg)
+            if not isinstance(leaf, Expr):
+                raise SelectError(
+                    f"lanes: a scalar must be made of scalars, but got {node.op} of {arg.type}"
+                )
+            args.append(leaf)
+        return Expr(node.op, node.type, tuple(args), node.attr)
 
     def _whole(self, node: Expr) -> list[Expr] | None:
         """The registers of a value in order of its lanes, if they are in order."""
         tree = self.tree(node)
-        return None if has_interleaved(tree) else in_order(tree)
+        return None if has_interleaved(tree) else registers_of(tree)
 
     def _broadcast(self, node: Expr) -> Tree:
         inner = self.tree(node.args[0])
         value = node.args[0].type
-        if isinstance(inner, Splat):
+        if isinstance(inner, Splat) and (node.op == "tile" or inner.period == 1):
             return inner.resized(node.type.lanes)
         if (
             isinstance(inner, Expr)
@@ -157,34 +161,21 @@ class Legalizer:
         ]
         return halved("concat", leaves)
 
-    def _group_sum(self, node: Expr) -> Tree:
-        """A sum of products of register-size operands stays whole: one dot-product leaf a part."""
-        inner = node.args[0]
-        sources = _factors(inner)
-        if sources is None and inner.type.bits == 32:
-            return _reduced(self.tree(inner), node.attr)
-        if sources is None:
-            raise SelectError("lanes: a grouped sum must be of products of narrow operands")
-
-        few = inner.type.bits // sources[0].type.bits  # lanes that one instruction sums
-
-        def leaf(*registers: Expr) -> Expr:
-            wide = vector(inner.type, registers[0].type.lanes)
-            a, b = (Expr("cast", wide, (register,)) for register in registers)
-            return make("group_sum", a * b, attr=few)
-
-        if node.attr % few:
+    def _looked_up(self, node: Expr) -> Tree:
+        table, index = node.args
+        bytewise = table.type.bits == index.type.bits == 8 and table.type.lanes == 256
+        if table.op != "load" or not bytewise:
             raise SelectError(
-                f"lanes: a grouped sum takes {few} lanes or more, but got {node.attr}"
+                "lookup: a table in memory holds 256 bytes and is indexed by bytes, but got "
+                f"{table.type} by {index.type}"
             )
-        narrow = vector(sources[0].type, inner.type.lanes)
-        sums = map_trees(leaf, [self.tree(source) for source in sources], narrow)
-        return _reduced(sums, node.attr // few)
+        return map_trees(lambda x: self._table(table, x), [self.tree(index)], node.type)
 
     def _table(self, table: Expr, index: Expr) -> Expr:
         """A 256-entry byte table, by eight masked look-ups of 32 entries in two registers."""
-        lanes = VECTOR // table.type.bytes
-        kind = vector(index.type, lanes)
+        if index.type.lanes == 1:
+            return self._scalar(_entry(table, index))
+        kind = vector(table.type, VECTOR)
         halves = [self.fetch(table, start, kind) for start in (0, VECTOR)]
         dealt = [_shuffled(half) for half in halves]
         total: Expr | None = None
@@ -198,124 +189,22 @@ class Legalizer:
         return total
 
 
+def _entry(table: Expr, index: Expr) -> Expr:
+    """One entry of a table in memory; an index of a signed byte counts from the end."""
+    if table.op != "load":
+        raise SelectError(f"lookup: a table must be in memory, but got {table.op}")
+    where = cast(i32, index)
+    if index.type.signed:
+        where = where & (table.type.lanes - 1)
+    return Expr("load", table.type.element, (table.args[0] + where,), table.attr)
+
+
 def _shuffled(half: Expr) -> Expr:
     """The order in which the look-up reads a table register: its two halves interleaved."""
     lanes = half.type.lanes // 2
     return make(
         "interleave", make("slice", half, attr=(0, lanes)), make("slice", half, attr=(lanes, lanes))
     )
-
-
-def _reduced(tree: Tree, n: int) -> Tree:
-    """Each ``n`` neighbouring lanes summed: whole registers first, then pairs of lanes."""
-    if n == 1:
-        return tree
-    registers = in_order(tree)
-    lanes = registers[0].type.lanes
-    if n > lanes:
-        if n % lanes:
-            raise SelectError(f"lanes: a sum over lanes must take whole registers, but got {n}")
-        count = n // lanes
-        groups = [registers[i : i + count] for i in range(0, len(registers), count)]
-        registers, n = [_total(group) for group in groups], lanes
-    while n > 1:
-        if n % 2 or len(registers) % 2:
-            raise SelectError("lanes: a sum over lanes must fill registers, a power of two each")
-        halves = [dealt_parts(Parts("concat", (a, b)))
-                  for a, b in zip(registers[::2], registers[1::2], strict=True)]  # fmt: skip
-        registers = [register(even) + register(odd) for even, odd in halves]
-        n //= 2
-    return halved("concat", list(registers))
-
-
-def _total(terms: list[Expr]) -> Expr:
-    """The sum as a chain, so that later terms accumulate."""
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total
-
-
-def _factors(node: Expr) -> tuple[Expr, Expr] | None:
-    """The two narrow operands whose wide product ``node`` is; a lone operand is times one."""
-    if node.op == "mul":
-        a, b = map(_uncast, node.args)
-        return (a, b) if a is not None and b is not None else None
-    source = _uncast(node)
-    if source is not None and source.op == "widening_mul":
-        return source.args[0], source.args[1]
-    return None if source is None else (source, const(1, vector(Type("u", 8), node.type.lanes)))
-
-
-def _uncast(node: Expr) -> Expr | None:
-    """The source of a widening cast; a constant counts as a byte."""
-    if node.op == "cast" and node.args[0].type.bits < node.type.bits:
-        return node.args[0]
-    if node.op == "const" and 0 <= node.attr <= 255:
-        return const(node.attr, vector(Type("u", 8), node.type.lanes))
-    return None
-
-
-def _converted(node: Expr, tree: Tree) -> Tree:
-    """A cast: the same size register by register; wider and narrower by halves."""
-    target, source = node.type, node.args[0].type
-    if isinstance(tree, Splat) and tree.value.type.lanes == 1:
-        return Splat(Expr(node.op, target.element, (tree.value,)), target)
-    if node.op == "reinterpret" or target.bits == source.bits:
-        return map_trees(
-            lambda x: Expr(node.op, vector(target, x.type.lanes), (x,)), [tree], source
-        )
-    if target.bits < source.bits:
-        return _narrowed(node, tree)
-    return _widened(tree, target)
-
-
-def _narrowed(node: Expr, tree: Tree) -> Tree:
-    target, source = node.type.element, node.args[0].type
-    if source.bits == 4 * target.bits:
-        if node.op == "cast":
-            half = cast(Type(target.kind, 16), node.args[0])
-        else:
-            half = Expr("sat_cast", vector(i16, source.lanes), node.args)
-        outer = Expr(node.op, node.type, (half,))
-        return _narrowed(outer, _narrowed(half, tree))
-    if not isinstance(tree, Parts):
-        raise SelectError(f"lanes: narrowing to {node.type} must fill a register")
-    if all(isinstance(part, Expr) or isinstance(part, Splat) for part in tree.parts):
-        leaves = [register(part) for part in tree.parts]
-        if sum(leaf.type.lanes for leaf in leaves) * target.bytes == VECTOR:
-            parts = [Expr(node.op, vector(target, leaf.type.lanes), (leaf,)) for leaf in leaves]
-            return make(tree.kind, *parts)
-    return Parts(tree.kind, tuple(_narrowed_part(node, part) for part in tree.parts))
-
-
-def _narrowed_part(node: Expr, part: Tree) -> Tree:
-    lanes = lanes_of(part)
-    stand_in = Expr("var", vector(node.args[0].type, lanes), (), "part")
-    return _narrowed(Expr(node.op, vector(node.type, lanes), (stand_in,)), part)
-
-
-def _widened(tree: Tree, target: Type) -> Tree:
-    if isinstance(tree, Parts):
-        inner = vector(target, target.lanes // len(tree.parts))
-        return Parts(tree.kind, tuple(_widened(part, inner) for part in tree.parts))
-    leaf = register(tree)
-    middle = Type(target.kind if leaf.type.signed else "u", leaf.type.bits * 2, leaf.type.lanes)
-    if leaf.type.signed:
-        middle = Type("i", leaf.type.bits * 2, leaf.type.lanes)
-    if middle.bits == target.bits:
-        middle = Type(target.kind, target.bits, leaf.type.lanes)
-    halves = dealt_pair(Expr("cast", middle, (leaf,)))
-    if middle.bits == target.bits:
-        return Parts("interleave", tuple(halves))
-    inner = vector(target, leaf.type.lanes // 2)
-    return Parts("interleave", tuple(_widened(half, inner) for half in halves))
-
-
-def _doubled(op: str, leaves: tuple[Expr, ...]) -> Tree:
-    """A widening operator on registers: even and odd lanes, as halves of one pair."""
-    wide = make(op, *leaves)
-    return wide if wide.type.lanes == 1 else Parts("interleave", tuple(dealt_pair(wide)))
 
 
 def _halves_of_pairs(leaves: tuple[Expr, ...]) -> bool:

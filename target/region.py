@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..tir.expr import Expr, make
+from ..tir.expr import Expr
 from ..tir.linear import Linear, linear
 from ..tir.stmt import Buffer, Store
-from ..tir.types import Type, vector
+from ..tir.types import Type
 from .emit import Effect
 from .errors import SelectError
 from .legalize import Legalizer
 from .program import Address, Item
-from .trees import VECTOR, Parts, Splat, Tree, register, size_of
+from .trees import VECTOR, Tree, register, registers_of, size_of
 
 if TYPE_CHECKING:
     from .build import Body
@@ -80,7 +80,7 @@ class RegionBuilder:
         tree = self.legal.tree(stmt.value)
         form = linear(stmt.index[0])
         buffer, size = stmt.buffer, size_of(stmt.value.type)
-        pieces = self._pieces(tree, stmt.value.type)
+        pieces = self._pieces(tree, buffer)
         if buffer.name in self.builder.registers:
             step = size // len(pieces)
             for i, piece in enumerate(pieces):
@@ -110,17 +110,18 @@ class RegionBuilder:
         known[where, piece.type] = piece
         self.effects.append((where, piece, self.builder.memory[where.buffer].version))
 
-    def _pieces(self, tree: Tree, kind: Type) -> list[Expr]:
+    def _pieces(self, tree: Tree, buffer: Buffer) -> list[Expr]:
         """The registers of a value in memory order."""
-        if isinstance(tree, Parts):
-            if tree.kind == "interleave":
-                tree = _restored(tree)
-            inner = vector(kind, kind.lanes // len(tree.parts))
-            return [piece for part in tree.parts for piece in self._pieces(part, inner)]
-        if isinstance(tree, Splat) and size_of(tree.type) > VECTOR:
-            count = size_of(tree.type) // VECTOR
-            return [register(tree.resized(tree.type.lanes // count))] * count
-        return [register(tree)]
+        pieces = registers_of(tree)
+        size = size_of(pieces[0].type)
+        whole = buffer.name in self.builder.registers and buffer.name in self.builder.vectors
+        known = VECTOR if whole else size
+        if pieces[0].type.kind == "b" or size not in (1, 2, 4, 8, VECTOR) or size != known:
+            raise SelectError(
+                f"lanes: a store to {buffer.name} must fill vector registers, "
+                f"but got {pieces[0].type}"
+            )
+        return pieces
 
     def close(self) -> list[Item]:
         """The region's code."""
@@ -138,18 +139,3 @@ def _apart(a: Address, a_size: int, b: Address, b_size: int) -> bool:
     if a.terms != b.terms or a.index is not None or b.index is not None:
         return False
     return a.offset + a_size <= b.offset or b.offset + b_size <= a.offset
-
-
-def _restored(tree: Parts) -> Parts:
-    """Interleaved registers in memory order: one permutation of the pair."""
-    low, high = tree.parts
-    if isinstance(low, Parts) or isinstance(high, Parts):
-        assert isinstance(low, Parts) and isinstance(high, Parts)
-        if low.kind == "interleave":
-            low, high = _restored(low), _restored(high)
-        pairs = zip(low.parts, high.parts, strict=True)
-        return Parts("concat", tuple(_restored(Parts("interleave", pair)) for pair in pairs))
-    a, b = register(low), register(high)
-    whole = make("interleave", a, b)
-    lanes = a.type.lanes
-    return Parts("concat", tuple(make("slice", whole, attr=(i * lanes, lanes)) for i in (0, 1)))

@@ -12,6 +12,11 @@ from ..tir.types import Type, i32, i64
 
 _SATURATING = {"sat_add": "add", "sat_sub": "sub"}
 _WIDENING = {"widening_add": "add", "widening_sub": "sub", "widening_mul": "mul"}
+_HALVING = {"halving_add": "add", "rounding_halving_add": "add", "halving_sub": "sub"}
+_LONG = (*_SATURATING, *_WIDENING, *_HALVING)  # on words they are done in 64 bits
+_NARROW = ("mul_shr", "rounding_mul_shr")  # saturate to their type
+_WRAPPING = ("add", "sub", "mul", "shl", "abs")  # may leave the range of a narrow type
+_FROM_BELOW = ("add", "sub", "mul", "and_", "or_", "xor")  # low bits come from low bits alone
 
 
 class Promoter:
@@ -19,6 +24,7 @@ class Promoter:
 
     def __init__(self) -> None:
         self.done: dict[Expr, Expr] = {}
+        self.lows: dict[Expr, Expr] = {}
 
     def __call__(self, root: Expr) -> Expr:
         """``root`` with its scalar parts as i32, i64 and bool values; vectors stay as they are."""
@@ -28,6 +34,17 @@ class Promoter:
             fresh = rebuild(root, args)
             changed = _promoted(fresh)
             found = self.done[root] = fresh if changed is None else changed
+        return found
+
+    def low(self, root: Expr) -> Expr:
+        """The same, but of a narrow scalar only the bits of its type are right: no cuts."""
+        kind = root.type
+        if root.op not in _FROM_BELOW or kind.lanes != 1 or kind.bits >= 32:
+            return self(root)
+        found = self.lows.get(root)
+        if found is None:
+            args = [_wide(self.low(arg)) for arg in root.args]
+            found = self.lows[root] = make(root.op, *args)
         return found
 
 
@@ -40,18 +57,53 @@ def _promoted(node: Expr) -> Expr | None:
     if node.op == "cast":
         return _cut(_wide(node.args[0]), kind)
     if node.op == "sat_cast":
-        return clamp(_wide(node.args[0]), kind.low, kind.high)
-    args = tuple(_wide(arg) for arg in node.args)
-    if node.op in _SATURATING:
-        return clamp(make(_SATURATING[node.op], *args), kind.low, kind.high)
-    if node.op in _WIDENING:
-        return make(_WIDENING[node.op], *args)
-    if node.op in ("halving_add", "rounding_halving_add"):
-        total = args[0] + args[1]
-        return (total + 1 if node.op != "halving_add" else total) >> 1
-    if node.op == "abs_diff":
-        return make("max", args[0] - args[1], args[1] - args[0])
-    return make(node.op, *args, attr=node.attr)
+        return _saturated(_wide(node.args[0]), kind)
+    value = _computed(node, [_wide(arg) for arg in node.args])
+    return _cut(value, kind) if node.op in _WRAPPING and kind.is_int else value
+
+
+def _computed(node: Expr, args: list[Expr]) -> Expr:
+    """The operation on registers; where a narrow one would wrap, the bits above are not right."""
+    kind, op = node.type, node.op
+    if op in _LONG and kind.bits == (64 if op in _WIDENING else 32):
+        args = [Expr("cast", i64, (arg,)) for arg in args]
+    if op in _SATURATING:
+        return _saturated(make(_SATURATING[op], *args), kind)
+    if op in _WIDENING:
+        return make(_WIDENING[op], *args)
+    if op in _HALVING:
+        total = make(_HALVING[op], *args)
+        return _word((total + 1 if op == "rounding_halving_add" else total) >> 1)
+    if op == "abs_diff":
+        a, b = args
+        if kind.bits < 32:
+            return make("max", a - b, b - a)
+        return _cut(make("select", b < a, a - b, b - a), kind)
+    if op in ("shl", "shr") and kind.bits < 32:
+        args[1] = _masked(args[1], kind.bits - 1)
+    value = make(op, *args, attr=node.attr)
+    return clamp(value, kind.low, kind.high) if op in _NARROW and kind.bits < 32 else value
+
+
+def _masked(count: Expr, mask: int) -> Expr:
+    """A shift's count modulo the bits of what is shifted."""
+    return const(int(count.attr) & mask, count.type) if count.is_const else count & mask
+
+
+def _saturated(value: Expr, kind: Type) -> Expr:
+    """The nearest value of ``kind``."""
+    if value.type.bits == 64 and kind == i32:
+        return Expr("sat_cast", i32, (value,))
+    low, high = max(kind.low, value.type.low), min(kind.high, value.type.high)
+    if low > value.type.low or high == value.type.high:
+        value = make("max", make("min", value, const(high, value.type)), const(low, value.type))
+    else:
+        value = make("min", value, const(high, value.type))
+    return _cut(value, kind if kind.bits == 32 else i32)
+
+
+def _word(value: Expr) -> Expr:
+    return Expr("cast", i32, (value,)) if value.type.bits == 64 else value
 
 
 def _leaf(node: Expr) -> Expr | None:
@@ -70,13 +122,13 @@ def _wide(node: Expr) -> Expr:
     return node
 
 
-def _cut(value: Expr, kind: Type) -> Expr | None:
+def _cut(value: Expr, kind: Type) -> Expr:
     """``value`` reduced to the range of ``kind``."""
-    if kind.bits == 64 and value.type.bits == 32:
-        return Expr("cast", i64, (value,))
-    if kind.bits == 32:
-        return Expr("cast", i32, (value,)) if value.type.bits == 64 else value
-    if value.type.bits == 64:
+    if value.type == kind:
+        return value
+    if kind.bits >= 32:
+        return Expr("cast", kind, (value,))
+    if value.type != i32:
         value = Expr("cast", i32, (value,))
     if _in_range(value, kind):
         return value
@@ -94,4 +146,6 @@ def _in_range(value: Expr, kind: Type) -> bool:
     if value.op == "cast" and value.args[0].op == "fetch":
         inner = value.args[0].type
         return inner.low >= kind.low and inner.high <= kind.high
+    if value.op == "and_" and value.args[1].is_const:
+        return 0 <= int(value.args[1].attr) <= kind.high
     return bool(value.is_const and kind.low <= value.attr <= kind.high)

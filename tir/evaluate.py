@@ -18,6 +18,8 @@ from .ops import OPS, Value
 Mask = Value | None  # which of the loops' points run; None: all
 Loader = Callable[[Expr, list[Value], Mask], Value]
 Calls = Mapping[str, tuple[tuple[str, ...], Expr]]
+MOVES_LANES = ("group_sum", "interleave", "deinterleave", "concat", "slice", "tile", "repeat",
+               "reinterpret", "lookup")  # fmt: skip
 
 
 def evaluate_expr(
@@ -37,11 +39,12 @@ def evaluate_expr(
 class Evaluator:
     """Evaluates several expressions under the same variables and the same memory."""
 
-    __slots__ = ("calls", "done", "env", "load")
+    __slots__ = ("any_lane", "calls", "done", "env", "load")
 
     def __init__(self, env: Mapping[str, Value], load: Loader | None, calls: Calls) -> None:
         self.env, self.load, self.calls = env, load, calls
         self.done: dict[tuple[Expr, int], Value] = {}  # by node and mask
+        self.any_lane: dict[int, tuple[Value, Value]] = {}  # masks that must live as long
 
     def value(self, root: Expr, mask: Mask = None) -> Value:
         if not loads(root):
@@ -62,6 +65,8 @@ class Evaluator:
                 return self.env[node.attr]
             case "select":
                 return self._select(node, mask)
+        if mask is not None and mask.shape[-1] > 1 and node.op in MOVES_LANES:
+            mask = self._of_any_lane(mask)
         values = [self.value(arg, mask) for arg in node.args]
         if node.op == "load":
             if self.load is None:
@@ -73,6 +78,14 @@ class Evaluator:
         assert meaning is not None
         result: Value = meaning(node.type, node.attr, *values)
         return result
+
+    def _of_any_lane(self, mask: Value) -> Value:
+        """The points at which any lane is chosen: below, lanes stand in other places."""
+        found = self.any_lane.get(id(mask))
+        if found is None:
+            chosen: Value = np.any(mask, axis=-1, keepdims=True)
+            found = self.any_lane[id(mask)] = mask, chosen
+        return found[1]
 
     def _select(self, node: Expr, mask: Mask) -> Value:
         condition, yes, no = node.args

@@ -193,6 +193,9 @@ def odd(x: Buffer[i32, (8, 8)], y: Buffer[i32, (8, 8)]):
     "half": HEAD + LOCAL
     + nest("first", "a[vi, vj] = x[vi, vj]").replace("range(8)", "range(4)", 1)
     + nest("last", "y[vi, vj] = a[vi, vj]"),
+    "lanes": HEAD + LOCAL
+    + nest("first", "a[vi, vj] = x[vi, vj]")
+    + nest("last", "y[vi, vj] = x[vi, vj] + group_sum(a[vi, 0:8], 8)"),
     "turned": HEAD + "    t = alloc(i32, (8, 8), \"tcm\")\n"
     + nest("copy", "t[vj, vi] = x[vi, vj]")
     + nest("last", "y[vi, vj] = t[vi, vj]"),

@@ -7,6 +7,7 @@ import pytest
 from dovetail.target.dsp.hoist import hoist
 from dovetail.target.dsp.machine import dsp
 from dovetail.target.dsp.pipeline import build
+from dovetail.target.errors import SelectError
 from dovetail.target.program import Item, Loop, Op
 from dovetail.tir.passes.vectorize import VectorizeError
 from dovetail.tir.script import parse
@@ -144,3 +145,38 @@ def test_what_a_loop_stores_stays_in_it() -> None:
     loop = _loop(phase.body)
     before, _ = hoist(loop.variable, loop.body)
     assert not any(isinstance(item, Op) and item.address for item in before)
+
+
+@pytest.mark.parametrize("kind", ["i16", "i32"])
+def test_pieces_of_wider_elements_are_put_in_their_places(kind: str) -> None:
+    lanes = 1024 // int(kind[1:])
+    names = same(HEAD + f'''x: Buffer[{kind}, (256,), "tcm"], y: Buffer[{kind}, (128,), "tcm"]):
+    for p in vectorized(4):
+        for c in vectorized({lanes // 4}):
+            y[p * {lanes // 4} + c] = x[p * {3 * lanes // 4} + c]
+''')  # fmt: skip
+    chosen = [name for name in names if name.startswith("vmux")]
+    assert names.count("pred_scalar2") == len(chosen) == 3
+
+
+def test_a_transfer_needs_memory_on_both_sides() -> None:
+    func = parse(HEAD + '''x: Buffer[u8, (128,)], y: Buffer[u8, (128,)]):
+    a = alloc(u8, (128,), "reg")
+    a[0:128] = x[0:128]
+    copy(y[0:128], a[0:128])
+''')  # fmt: skip
+    with pytest.raises(SelectError) as refusal:
+        build(func, dsp())
+    assert str(refusal.value) == (
+        "copy: a transfer must be between memories, but got a in registers"
+    )
+
+
+def test_an_index_that_is_not_linear_in_lanes_is_told() -> None:
+    func = parse(HEAD + '''x: Buffer[i32, (32,), "tcm"], y: Buffer[i32, (8,), "tcm"]):
+    for l in vectorized(32):
+        y[l // 4] = y[l // 4] + x[l]
+''')  # fmt: skip
+    with pytest.raises(VectorizeError) as refusal:
+        build(func, dsp())
+    assert str(refusal.value) == ("vectorize: an index must be linear in the axis, but got l // 4")

@@ -216,3 +216,14 @@ def test_an_expression_has_a_value() -> None:
     x: Expr = var("x", i32)
     got = evaluate_expr(x * 3 + 1, {"x": np.array([[1], [2]], np.int32)})
     assert got.tolist() == [[4], [7]]
+
+
+def test_lanes_below_a_choice_are_loaded_where_they_stand() -> None:
+    func = parse("""
+@prim_func
+def f(x: Buffer[i32, (4,)], c: Buffer[i32, (4,)], y: Buffer[i32, (4,)]):
+    y[0:4] = select(c[0:4] < 1, concat(slice(x[0:4], 2, 2), slice(x[0:4], 0, 2)), 9)
+""")
+    x, c, y = (np.array(a, np.int32) for a in ([5, 6, 7, 8], [0, 1, 0, 1], [0] * 4))
+    interpret(func, x, c, y)
+    assert y.tolist() == [7, 9, 5, 9]

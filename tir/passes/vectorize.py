@@ -67,6 +67,7 @@ def _store(stmt: Store, axes: tuple[Axis, ...]) -> Stmt:
     form = linear(stmt.index[0])
     spatial = tuple(axis in form.terms for axis, _ in axes)
     vec = _Vectorizer(axes)
+    vec.check_atoms(form)
     value = stmt.value
     reduces = [i for i, used in enumerate(spatial) if not used]
     if reduces:
@@ -105,7 +106,8 @@ class _Vectorizer:
             return _Lanes(node, self.none)
         if node.op == "load":
             return self._load(node)
-        if node.type.kind == "b" and free_vars(node) & {axis for axis, _ in self.axes}:
+        axes = {axis for axis, _ in self.axes}
+        if node.type.kind == "b" and free_vars(node) & axes and not loads(node):
             return self._mask(node)
         if node.op == "lookup":
             index = self.lanes(node.args[1])
@@ -120,7 +122,7 @@ class _Vectorizer:
     def _mask(self, node: Expr) -> _Lanes:
         """A condition on the axes alone: lanes that hold, then lanes that do not."""
         extents = [extent for _, extent in self.axes]
-        if not free_vars(node) <= {axis for axis, _ in self.axes} or loads(node):
+        if not free_vars(node) <= {axis for axis, _ in self.axes}:
             raise VectorizeError(f"vectorize: a condition must speak of axes only, but got {node}")
         grid = np.indices(extents, np.int32).reshape(len(extents), -1, 1)
         env = {str(axis.attr): at for (axis, _), at in zip(self.axes, grid, strict=True)}
@@ -142,7 +144,7 @@ class _Vectorizer:
             return Expr("const", vector(value.type, self.count(used)), (), value.attr)
         for i in reversed(range(len(self.axes))):
             extent = self.axes[i][1]
-            if used[i] and not part.used[i]:
+            if used[i] and not part.used[i] and extent > 1:
                 value = _insert(value, inner, extent)
             if used[i]:
                 inner *= extent
@@ -151,7 +153,7 @@ class _Vectorizer:
     def _load(self, node: Expr) -> _Lanes:
         form = linear(node.args[0])
         strides = [form.terms.get(axis, 0) for axis, _ in self.axes]
-        self._check_atoms(form)
+        self.check_atoms(form)
         used = tuple(stride != 0 for stride in strides)
         rest = Linear({a: c for a, c in form.terms.items() if not self._is_axis(a)}, form.constant)
         digits = [(e, s) for (_, e), s in zip(self.axes, strides, strict=True) if s and e > 1]
@@ -160,7 +162,7 @@ class _Vectorizer:
     def _is_axis(self, atom: Expr) -> bool:
         return any(atom is axis for axis, _ in self.axes)
 
-    def _check_atoms(self, form: Linear) -> None:
+    def check_atoms(self, form: Linear) -> None:
         for atom in form.terms:
             if not self._is_axis(atom) and any(a in free_vars(atom) for a, _ in self.axes):
                 raise VectorizeError(
@@ -190,7 +192,6 @@ class _Vectorizer:
             (e, form.terms[a]) for (a, e), u in zip(self.axes, used, strict=True) if u and e > 1
         ]
         rest = Linear({a: c for a, c in form.terms.items() if not self._is_axis(a)}, form.constant)
-        self._check_atoms(form)
         stores: list[Stmt] = []
         _scatter(stmt, rest, digits, value, stores)
         return stores[0] if len(stores) == 1 else Seq(tuple(stores))

@@ -1,0 +1,92 @@
+"""Lanes that become wider or narrower: halves of a pair hold the even and the odd ones.
+
+sat_cast(i16, interleave(lo, hi))      interleave(sat_cast(i16, lo), sat_cast(i16, hi)), a register
+cast(i16, x) of a register of bytes    interleave of the two halves of a pair
+"""
+
+from __future__ import annotations
+
+from ..tir.expr import Expr, cast, make
+from ..tir.types import Type, i16, vector
+from .errors import SelectError
+from .trees import (
+    VECTOR,
+    Parts,
+    Splat,
+    Tree,
+    dealt_pair,
+    halved,
+    lanes_of,
+    map_trees,
+    register,
+    registers_of,
+    size_of,
+)
+
+
+def converted(node: Expr, tree: Tree) -> Tree:
+    """A cast: the same size register by register; wider and narrower by halves."""
+    target, source = node.type, node.args[0].type
+    if isinstance(tree, Splat) and tree.value.type.lanes == 1:
+        return Splat(Expr(node.op, target.element, (tree.value,)), target)
+    if node.op == "reinterpret" or target.bits == source.bits:
+        return map_trees(
+            lambda x: Expr(node.op, vector(target, x.type.lanes), (x,)), [tree], source
+        )
+    if target.bits < source.bits:
+        return _narrowed(node, tree)
+    return _widened(tree, target)
+
+
+def _narrowed(node: Expr, tree: Tree) -> Tree:
+    target, source = node.type.element, node.args[0].type
+    if source.bits == 4 * target.bits:
+        if node.op == "cast":
+            half = cast(Type(target.kind, 16), node.args[0])
+        else:
+            half = Expr("sat_cast", vector(i16, source.lanes), node.args)
+        outer = Expr(node.op, node.type, (half,))
+        return _narrowed(outer, _narrowed(half, tree))
+    if not isinstance(tree, Parts):
+        raise SelectError(f"lanes: narrowing to {node.type} must fill a register")
+    if all(isinstance(part, Expr) or isinstance(part, Splat) for part in tree.parts):
+        leaves = [register(part) for part in tree.parts]
+        if sum(leaf.type.lanes for leaf in leaves) * target.bytes == VECTOR:
+            parts = [Expr(node.op, vector(target, leaf.type.lanes), (leaf,)) for leaf in leaves]
+            return make(tree.kind, *parts)
+    return Parts(tree.kind, tuple(_narrowed_part(node, part) for part in tree.parts))
+
+
+def _narrowed_part(node: Expr, part: Tree) -> Tree:
+    lanes = lanes_of(part)
+    stand_in = Expr("var", vector(node.args[0].type, lanes), (), "part")
+    return converted(Expr(node.op, vector(node.type, lanes), (stand_in,)), part)
+
+
+def _widened(tree: Tree, target: Type) -> Tree:
+    if isinstance(tree, Parts):
+        inner = vector(target, target.lanes // len(tree.parts))
+        return Parts(tree.kind, tuple(_widened(part, inner) for part in tree.parts))
+    leaves = registers_of(tree)
+    if len(leaves) > 1:
+        inner = vector(target, target.lanes // len(leaves))
+        return halved("concat", [_widened(leaf, inner) for leaf in leaves])
+    (leaf,) = leaves
+    if size_of(leaf.type) != VECTOR:
+        raise SelectError(f"lanes: widening to {target} must take whole registers")
+    middle = Type(target.kind if leaf.type.signed else "u", leaf.type.bits * 2, leaf.type.lanes)
+    if leaf.type.signed:
+        middle = Type("i", leaf.type.bits * 2, leaf.type.lanes)
+    if middle.bits == target.bits:
+        middle = Type(target.kind, target.bits, leaf.type.lanes)
+    halves = dealt_pair(Expr("cast", middle, (leaf,)))
+    if middle.bits == target.bits:
+        return Parts("interleave", tuple(halves))
+    inner = vector(target, leaf.type.lanes // 2)
+    return Parts("interleave", tuple(_widened(half, inner) for half in halves))
+
+
+def doubled(op: str, leaves: tuple[Expr, ...]) -> Tree:
+    """A widening operator on registers: even and odd lanes, as halves of one pair."""
+    wide = make(op, *leaves)
+    return wide if wide.type.lanes == 1 else Parts("interleave", tuple(dealt_pair(wide)))

@@ -1,0 +1,81 @@
+"""Scalar code gives the interpreter's values at the edges of every type."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.pipeline import build
+from dovetail.target.jit import jit
+from dovetail.tir.interpret import interpret
+from dovetail.tir.script import parse
+from dovetail.tir.types import parse_type
+
+
+def same(kind: str, result: str, value: str) -> None:
+    """Every pair of edges of ``kind`` as x and z."""
+    low, high = parse_type(kind).low, parse_type(kind).high
+    edges = np.array([low, low + 1, low // 2, 0, 1, 2, 77, high // 2, high - 1, high])
+    x, z = (each.reshape(-1).astype(parse_type(kind).numpy) for each in np.meshgrid(edges, edges))
+    element = re.sub(r"\b[xz]\b", r"\g<0>[i]", value)
+    func = parse(f"""
+@prim_func
+def f(x: Buffer[{kind}, (100,)], z: Buffer[{kind}, (100,)], y: Buffer[{result}, (100,)]):
+    for i in range(100):
+        y[i] = {element}
+""")
+    wanted, got = (np.zeros(100, parse_type(result).numpy) for _ in range(2))
+    interpret(func, x, z, wanted)
+    jit(build(func, dsp()))(x, z, got)
+    np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("kind", ["u8", "i8", "u16", "i16"])
+@pytest.mark.parametrize("op", ["+", "-", "*"])
+def test_narrow_arithmetic_wraps_before_it_is_widened(kind: str, op: str) -> None:
+    same(kind, "i32", f"cast(i32, x {op} z)")
+    same(kind, kind, f"max(x {op} z, 5)")
+    same(kind, kind, f"(x {op} z) {op} 3")
+
+
+@pytest.mark.parametrize("kind", ["u8", "i8", "u16", "i16"])
+def test_narrow_shifts_and_magnitudes_wrap(kind: str) -> None:
+    same(kind, "i32", "cast(i32, x << 3)")
+    same(kind, kind, "x >> 9")
+    if kind[0] == "i":
+        same(kind, "i32", "cast(i32, abs_diff(x, z))")
+
+
+@pytest.mark.parametrize("kind", ["u8", "i8", "u16", "i16", "i32"])
+@pytest.mark.parametrize("value", [
+    "sat_add(x, z)", "sat_sub(x, z)", "halving_add(x, z)", "rounding_halving_add(x, z)",
+])  # fmt: skip
+def test_words_are_added_exactly(kind: str, value: str) -> None:
+    same(kind, kind, value)
+
+
+@pytest.mark.parametrize("kind", ["i8", "i16", "i32"])
+def test_halving_a_difference(kind: str) -> None:
+    same(kind, kind, "halving_sub(x, z)")
+
+
+def test_words_of_both_signs() -> None:
+    same("i32", "i32", "cast(i32, cast(u32, x) >> 3)")
+    same("i32", "u32", "abs_diff(x, z)")
+    same("u32", "i32", "sat_cast(i32, x)")
+    same("u32", "u8", "sat_cast(u8, x)")
+    same("i32", "u32", "sat_cast(u32, x)")
+
+
+def test_a_word_is_widened_by_its_sign() -> None:
+    same("i32", "i32", "cast(i32, widening_add(x, z) >> 1)")
+    same("i32", "i32", "cast(i32, widening_mul(x, z) >> 31)")
+
+
+@pytest.mark.parametrize("shift", [31, 38])
+def test_narrow_requantization_saturates(shift: int) -> None:
+    same("i32", "i32", f"rounding_mul_shr(x, 1518500250, {shift})")
+    same("i16", "i16", "rounding_mul_shr(x, z, 3)")
