@@ -12,7 +12,7 @@ from random import Random
 from dovetail.schedule.errors import ScheduleError
 from dovetail.schedule.schedule import Schedule
 from dovetail.schedule.state import LoopRef
-from dovetail.tir.expr import walk
+from dovetail.tir.expr import free_vars, walk
 from dovetail.tir.stmt import For, PrimFunc, Store, walk_stmt
 
 Move = Callable[[Schedule, Random], None]
@@ -116,12 +116,6 @@ def note(sch: Schedule, rng: Random) -> None:
     sch.annotate(any_loop(sch, rng), "pipeline", rng.choice([None, 2, "yes"]))
 
 
-def tensorize(sch: Schedule, rng: Random) -> None:
-    rows = ["vrmpyub_acc", "vrmpybusv_acc", "vrmpyubv_acc", "vrmpybv_acc", "vrmpybus_acc",
-            "vdmpyhvsat", "vaddw", "vaddubsat", "vmaxub"]  # fmt: skip
-    sch.tensorize(any_block(sch, rng), rng.choice(rows))
-
-
 MOVES: tuple[Move, ...] = (
     split, split, split, reorder, reorder, reorder, fuse, kind, kind, compute_at, compute_at,
     reverse_compute_at, reverse_compute_at, inline, cache, layout, reduction,
@@ -141,6 +135,8 @@ def vectors(sch: Schedule, rng: Random, block: str) -> None:
     """Lanes that fill registers, as far as the block's loops have them."""
     loops = sch.loops(block)
     chosen = rng.sample(loops, min(len(loops), rng.choice((1, 2, 2, 3))))
+    if rng.random() < 0.5:
+        chosen = _along(sch, block) or chosen
     if rng.random() < 0.8:
         chosen.sort(key=lambda loop: _reduces(sch, block, loop))
     wanted = left = _register(sch, block) * rng.choice((1, 1, 1, 2, 4))
@@ -165,11 +161,38 @@ def vectors(sch: Schedule, rng: Random, block: str) -> None:
             sch.unroll(loop)
 
 
+def dot(sch: Schedule, rng: Random) -> None:
+    """32 sums of four products each, as one instruction."""
+    block = any_block(sch, rng)
+    reduces = [loop for loop in sch.loops(block) if _reduces(sch, block, loop)]
+    spatial = [loop for loop in sch.loops(block) if loop not in reduces]
+    if not reduces or not spatial:
+        return
+    if rng.random() < 0.5:
+        attempt(sch.offset_operand, block, "w", 32)
+    _, lane = sch.split(rng.choice(spatial), (None, 32))
+    _, part = sch.split(rng.choice(reduces), (None, 4))
+    outer = [loop for loop in sch.loops(block) if loop not in (lane, part)]
+    sch.reorder(*outer, lane, part)
+    sch.vectorize(lane, part)
+    for row in ("vrmpyub_acc", "vrmpybus_acc", "vrmpyubv_acc", "vrmpybusv_acc", "vrmpybv_acc"):
+        attempt(sch.tensorize, block, row)
+
+
 def _register(sch: Schedule, block: str) -> int:
     """The lanes of a register of the narrowest elements that a block touches."""
     stores = [s for s in walk_stmt(sch.get_block(block).body) if isinstance(s, Store)]
     kinds = [n.type for s in stores for n in walk(s.value) if n.op == "load"]
     return 1024 // min(kind.bits for kind in (*kinds, stores[0].buffer.type))
+
+
+def _along(sch: Schedule, block: str) -> list[LoopRef]:
+    """The loops along which the results of a block lie side by side."""
+    node = sch.get_block(block)
+    store = next(s for s in walk_stmt(node.body) if isinstance(s, Store))
+    last = free_vars(store.index[-1]) if store.index else set()
+    moving = {v for it in node.iters if it.axis in last for v in free_vars(it.binding)}
+    return [loop for loop in sch.loops(block) if sch.get_loop(loop).axis in moving]
 
 
 def _reduces(sch: Schedule, block: str, loop: LoopRef) -> bool:
@@ -217,9 +240,9 @@ def attempt(move: Callable[..., object], *given: object) -> None:
 
 
 CODE_MOVES: tuple[Move, ...] = (
-    lanes, lanes, lanes, split, reorder, fuse, kind, compute_at, compute_at, reverse_compute_at,
-    reverse_compute_at, inline, cache, cache, layout, layout, scope, scope, reduction, reduction,
-    offset, pad, copy_ahead, copy_ahead, note, tensorize,
+    lanes, lanes, lanes, dot, dot, split, reorder, fuse, kind, compute_at, compute_at, compute_at,
+    reverse_compute_at, reverse_compute_at, inline, inline, inline, cache, cache, layout, layout,
+    scope, scope, reduction, reduction, offset, offset, pad, copy_ahead, copy_ahead, note,
 )  # fmt: skip
 
 

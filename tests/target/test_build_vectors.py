@@ -180,3 +180,31 @@ def test_an_index_that_is_not_linear_in_lanes_is_told() -> None:
     with pytest.raises(VectorizeError) as refusal:
         build(func, dsp())
     assert str(refusal.value) == ("vectorize: an index must be linear in the axis, but got l // 4")
+
+
+@pytest.mark.parametrize(("store", "message"), [
+    ("y[l] = group_sum(x[l * 4:l * 4 + 4], 4)",
+     "accesses must be of single elements, but got i32x4 of x"),
+    ("y[l * 4:l * 4 + 4] = i32x4(0)", "accesses must be of single elements, but got i32x4 of y"),
+    ("y[l] = lookup(x[l * 2:l * 2 + 2], x[l])",
+     "a table must be the same for all lanes, but got x[l * 2:l * 2 + 2]"),
+])  # fmt: skip
+def test_what_takes_lanes_by_itself_is_not_vectorized(store: str, message: str) -> None:
+    func = parse(f"""{HEAD}x: Buffer[i32, (128,), "tcm"], y: Buffer[i32, (128,), "tcm"]):
+    for l in vectorized(32):
+        {store}
+""")
+    with pytest.raises(VectorizeError) as refusal:
+        build(func, dsp())
+    assert str(refusal.value) == f"vectorize: {message}"
+
+
+def test_lanes_of_a_window_come_from_its_longer_axis() -> None:
+    """Both axes move by one element: either order of them is the memory's."""
+    for outer, inner in ((2, 64), (64, 2)):
+        names = same(HEAD + f'''x: Buffer[i16, (128,), "tcm"], y: Buffer[i16, (128,), "tcm"]):
+    for k in vectorized({outer}):
+        for l in vectorized({inner}):
+            y[k * {inner} + l] = x[k + l]
+''')  # fmt: skip
+        assert sum(name.startswith("vmemu") for name in names) == 1

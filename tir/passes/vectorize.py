@@ -23,7 +23,7 @@ from ..evaluate import evaluate_expr, loads
 from ..expr import Expr, const, free_vars, make
 from ..linear import Linear, from_linear, linear
 from ..stmt import Block, For, If, LoopKind, PrimFunc, Seq, Stmt, Store, children, rebuild_stmt
-from ..types import vector
+from ..types import Type, vector
 
 WHOLE = 1024  # bits: pieces below this are cut out of larger loads, or put together for a store
 Axis = tuple[Expr, int]  # a loop variable and its extent
@@ -64,6 +64,8 @@ class _Lanes:
 
 
 def _store(stmt: Store, axes: tuple[Axis, ...]) -> Stmt:
+    if stmt.value.type.lanes > 1:
+        raise VectorizeError(_several(stmt.value.type, stmt.buffer.name))
     form = linear(stmt.index[0])
     spatial = tuple(axis in form.terms for axis, _ in axes)
     vec = _Vectorizer(axes)
@@ -75,6 +77,10 @@ def _store(stmt: Store, axes: tuple[Axis, ...]) -> Stmt:
     else:
         value = vec.expand(vec.lanes(value), spatial)
     return vec.scatter(stmt, form, value, spatial)
+
+
+def _several(kind: Type, buffer: str) -> str:
+    return f"vectorize: accesses must be of single elements, but got {kind} of {buffer}"
 
 
 class _Vectorizer:
@@ -111,6 +117,10 @@ class _Vectorizer:
             return self._mask(node)
         if node.op == "lookup":
             index = self.lanes(node.args[1])
+            if free_vars(node.args[0]) & axes:
+                raise VectorizeError(
+                    f"vectorize: a table must be the same for all lanes, but got {node.args[0]}"
+                )
             return _Lanes(make("lookup", node.args[0], index.value), index.used)
         parts = [self.lanes(arg) for arg in node.args]
         used = tuple(any(column) for column in zip(*(p.used for p in parts), strict=True))
@@ -151,6 +161,8 @@ class _Vectorizer:
         return value
 
     def _load(self, node: Expr) -> _Lanes:
+        if node.type.lanes > 1:
+            raise VectorizeError(_several(node.type, node.attr.name))
         form = linear(node.args[0])
         strides = [form.terms.get(axis, 0) for axis, _ in self.axes]
         self.check_atoms(form)
@@ -264,8 +276,10 @@ def _moved(value: Expr, have: list[int], digits: list[tuple[int, int]]) -> Expr:
 
 
 def _from_inside(digits: list[tuple[int, int]]) -> bool:
-    """Whether to take the innermost axis apart: the outermost one holds the consecutive lanes."""
-    return digits[0][1] == 1
+    """Whether to take the innermost axis apart: the outermost one holds the consecutive lanes, or
+    more of them, where both move by one element."""
+    (outer, stride), (inner, step) = digits[0], digits[-1]
+    return stride == 1 and (step != 1 or outer > inner)
 
 
 def _gather(node: Expr, start: Linear, digits: list[tuple[int, int]]) -> Expr:
@@ -277,8 +291,9 @@ def _gather(node: Expr, start: Linear, digits: list[tuple[int, int]]) -> Expr:
         return Expr("load", vector(node.type, count), (from_linear(start),), node.attr)
     if _taken_apart(digits) * node.type.bits < WHOLE:
         order = _memory_order(digits)
-        if _run([digits[i] for i in order]) > _taken_apart(digits):
-            return _moved(_gather(node, start, [digits[i] for i in order]), order, digits)
+        ordered = [digits[i] for i in order]
+        if ordered != digits and _run(ordered) > _taken_apart(digits):
+            return _moved(_gather(node, start, ordered), order, digits)
     inner = _from_inside(digits)
     (extent, stride), rest = (digits[-1], digits[:-1]) if inner else (digits[0], digits[1:])
     if not rest and stride != 1:
@@ -305,7 +320,7 @@ def _scatter(
     if _taken_apart(digits) * value.type.bits < WHOLE:
         order = _memory_order(digits)
         ordered = [digits[i] for i in order]
-        if _run(ordered) > _taken_apart(digits):
+        if ordered != digits and _run(ordered) > _taken_apart(digits):
             lanes = [order.index(i) for i in range(len(order))]
             _scatter(stmt, start, ordered, _moved(value, lanes, ordered), out)
             return
