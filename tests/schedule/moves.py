@@ -203,7 +203,7 @@ def finish(sch: Schedule, rng: Random) -> None:
     """Lanes for blocks that have none, where they are allowed; known indices for registers, or
     another scope; and threads."""
     for block in sch.blocks():
-        for _ in range(rng.choice((0, 8, 8, 16))):
+        for _ in range(rng.choice((0, 16, 16, 32, 32))):
             if not _vectorized(sch, block.name):
                 attempt(vectors, sch, rng, block.name)
     for buffer in list(sch._state.locals()):
