@@ -281,3 +281,22 @@ def test_index_algebra() -> None:
         assert show_expr(simplify(given, extents)) == want
     assert bounds((i * 32 + j) // 3, extents) == (0, 42)
     assert digits_of(i * 8 + (j // 4) % 2, extents) is not None
+
+
+def test_lanes_of_an_access_count_as_elements() -> None:
+    """A local copy of a table holds all entries, not the first one that is named."""
+    func = parse("""
+@prim_func
+def look(x: Buffer[u8, (6, 8)], t: Buffer[u8, (256,)], y: Buffer[u8, (6, 8)]):
+    for i in range(6):
+        for j in range(8):
+            with block("look"):
+                vi = spatial(6, i)
+                vj = spatial(8, j)
+                y[vi, vj] = lookup(t[0:256], x[vi, vj])
+""")
+    sch = Schedule(func)
+    copy = sch.cache_read("look", "t", "tcm")
+    sch.compute_at(copy, "i")
+    assert shape_of(sch, "t_tcm") == (256,)
+    same(sch, func)
