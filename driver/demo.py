@@ -98,7 +98,7 @@ def _show(trained: Trained, tuned: Tuned) -> None:
     show.table(("", "top-1 %"), [("float", 100 * trained.accuracy), ("int8", 100 * right)])
     same = "all outputs are" if exact else "NOT ALL outputs are"
     print(f"{same} byte for byte those of the exact integer evaluation\n")
-    show.kernel_table(tuned.kernels)
+    show.kernel_table(tuned)
     gain = 1 - tuned.cycles / max(tuned.default_cycles, 1)
     said = f"{gain:.1%} fewer" if gain else "no trial was better"
     print(

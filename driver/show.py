@@ -12,7 +12,7 @@ from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .tuned import Row
+    from .tuned import Tuned
 
 Cell = str | int | float
 
@@ -84,8 +84,10 @@ def _rich(
     Console().print(shown)
 
 
-def kernel_table(rows: Sequence[Row]) -> None:
-    """The kernels of a model: cycles by default and now, against the bound."""
+def kernel_table(tuned: Tuned) -> None:
+    """The kernels of a model: cycles by default and now, against the bound; below their sums, the
+    bound of the model as one."""
+    rows = tuned.kernels
     body: list[Sequence[Cell]] = [
         (row.name, row.kind, row.macs, row.default_cycles, row.cycles, row.bound,
          row.cycles / max(row.bound, 1)) for row in rows
@@ -93,5 +95,7 @@ def kernel_table(rows: Sequence[Row]) -> None:
     total = [sum(getattr(row, name) for row in rows) for name in
              ("macs", "default_cycles", "cycles", "bound")]  # fmt: skip
     body.append(("total", "", *total, total[2] / max(total[3], 1)))
+    total[3] = tuned.model_bound
+    body.append(("model", "", *total, total[2] / max(total[3], 1)))
     head = ("kernel", "kind", "macs", "default", "cycles", "bound", "cycles/bound")
     table(head, body, "kernels")

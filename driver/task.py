@@ -18,12 +18,11 @@ from ..graph.evaluate import evaluate_node
 from ..graph.graph import Graph, Node
 from ..graph.kernels import Kernel
 from ..graph.physical import pack, unpack
-from ..graph.reads import reads
 from ..schedule.errors import ScheduleError
 from ..schedule.knobs import Point, Space, key
 from ..schedule.templates import template_for
 from ..schedule.templates.template import Template
-from ..target.dsp.bound import bound
+from ..target.dsp.bound import Work, bound
 from ..target.dsp.compile import compile_program
 from ..target.dsp.cycles import Cost, cost
 from ..target.dsp.listing import Listing
@@ -34,6 +33,7 @@ from ..target.program import Program
 from ..target.recent import Recent
 from ..tir.passes.vectorize import VectorizeError
 from ..tuner.task import COMPILE, INVALID, OK, Measured, Spec
+from .bounds import work
 
 DEFAULT_PACKED = 8  # points that the choice of a default may pack
 _SAMPLED = 400  # points that the analytic model ranks for it
@@ -96,30 +96,14 @@ class KernelTask:
         return self.template.space
 
     @cached_property
-    def bound(self) -> float:
-        """Cycles that no schedule can beat: multiplying, or moving what must be moved."""
-        return float(bound(self.kernel.macs, self.ddr_bytes, self.machine))
+    def work(self) -> Work:
+        """What every schedule must do."""
+        return work(self.kernel, self.graph)
 
     @cached_property
-    def ddr_bytes(self) -> int:
-        """Compulsory bytes: weights, and of the activations that the plan places in DDR those
-        that the kernel must read or write."""
-        constants, tensors = self.kernel.func.constants, [*self.kernel.inputs, self.kernel.output]
-        activations = [p for p in self.kernel.func.params if p.name not in constants]
-        outside = {
-            tensor
-            for param, tensor in zip(activations, tensors, strict=True)
-            if param.scope == "ddr"
-        }
-        return self.kernel.weight_bytes + sum(map(self._compulsory, outside))
-
-    def _compulsory(self, tensor: str) -> int:
-        """Bytes of an activation: the output's, or the most that one of the node's uses reads."""
-        if tensor == self.kernel.output:
-            return self.graph.types[tensor].size
-        shapes = [self.graph.types[name].shape for name in self.node.inputs]
-        uses = [at for at, name in enumerate(self.node.inputs) if name == tensor]
-        return max(reads(self.node, shapes, at) for at in uses)
+    def bound(self) -> float:
+        """Cycles that no schedule can beat: multiplying, loading and storing, or moving."""
+        return float(bound(self.work, self.machine))
 
     @cached_property
     def default(self) -> Point:

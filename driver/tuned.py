@@ -20,6 +20,7 @@ from ..quant.affine import dequantize_outputs, quantize_inputs
 from ..schedule.knobs import Point
 from ..target.dsp.cycles import Cost
 from ..tuner.arguments import shown
+from .bounds import model_bound
 from .choose import Choice
 from .errors import InputError
 from .inputs import called
@@ -55,6 +56,7 @@ class Row:
     stalls: Mapping[str, int]
     dma_bytes: int
     dma_wait: int
+    direct_bytes: int
     tcm: int
     spills: int
     slot_use: float
@@ -130,8 +132,13 @@ class Tuned:
 
     @property
     def bound(self) -> int:
-        """Cycles that no code for these kernels in this memory plan can beat."""
+        """Cycles that no code for these kernels, one by one, in this memory plan can beat."""
         return sum(row.bound for row in self.kernels)
+
+    @cached_property
+    def model_bound(self) -> int:
+        """Cycles that no code for the model can beat, however kernels overlap and in any plan."""
+        return model_bound(self.ready)
 
     @cached_property
     def memory(self) -> Memory:
@@ -210,7 +217,7 @@ class Tuned:
         return Row(
             task.name, task.kind, task.key, kernel.macs, cost.cycles, int(task.bound),
             self.defaults[task.key], cost.packets, dict(cost.stalls), cost.dma_bytes,
-            cost.dma_wait, cost.tcm + task.held, cost.spills, cost.slot_use,
+            cost.dma_wait, cost.direct_bytes, cost.tcm + task.held, cost.spills, cost.slot_use,
             cost.multiplier_use, cost.dots_per_packet, cost.code_bytes,
             {name: self.ready.plan.spots[name].scope for name in tensors},
             choice.point, kernel.origin,

@@ -43,7 +43,7 @@ def infer_shape(graph: Graph, node: Node) -> Shape:
 
 
 def macs(graph: Graph, node: Node) -> int:
-    """Multiply-accumulates of one run of the node (0 where it has none)."""
+    """Products that touch data in one run of the node: a tap that falls into padding is none."""
     output = graph.types[node.output].shape
     return row_of(node).macs(node, shapes_of(graph, node), output)
 

@@ -28,6 +28,7 @@ from .integer_row import (
     require,
     window_shape,
 )
+from .reads import slides
 from .requantize import requantize
 
 Float = np.dtype[np.float32] | np.dtype[np.float64]
@@ -143,8 +144,14 @@ def _size(shape: Shape) -> int:
     return int(np.prod(shape, dtype=np.int64))
 
 
-def _weight_macs(node: Node, shapes: Sequence[Shape], output: Shape) -> int:
-    return _size(output) * _size(shapes[1][1:])
+def _conv2d_macs(node: Node, shapes: Sequence[Shape], output: Shape) -> int:
+    """Products that touch data: pairs of an output and a tap that falls inside, by axis."""
+    rows, columns = slides(node, shapes)
+    return _size(output[:2]) * shapes[1][1] * rows.pairs() * columns.pairs()
+
+
+def _linear_macs(node: Node, shapes: Sequence[Shape], output: Shape) -> int:
+    return _size(output) * shapes[1][1]
 
 
 def _matmul_macs(node: Node, shapes: Sequence[Shape], output: Shape) -> int:
@@ -152,7 +159,7 @@ def _matmul_macs(node: Node, shapes: Sequence[Shape], output: Shape) -> int:
 
 
 ROWS = (
-    Row("q_conv2d", ("u8", "i8", "i32"), _conv2d, _conv2d_shape, _weight_macs),
-    Row("q_linear", ("u8", "i8", "i32"), _linear, _linear_shape, _weight_macs),
+    Row("q_conv2d", ("u8", "i8", "i32"), _conv2d, _conv2d_shape, _conv2d_macs),
+    Row("q_linear", ("u8", "i8", "i32"), _linear, _linear_shape, _linear_macs),
     Row("q_matmul", ("u8", "u8"), _matmul, _matmul_shape, _matmul_macs),
 )

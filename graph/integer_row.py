@@ -22,7 +22,7 @@ def _no_macs(node: Node, shapes: Sequence[Shape], output: Shape) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One integer operator: its exact meaning in NumPy, its shape rule and its cost.
+    """One integer operator: its exact meaning in NumPy, its shape rule and its products.
 
     ``elements`` are the inputs' elements in order; a last ``*`` repeats the one before it.
     """

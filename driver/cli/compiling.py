@@ -33,7 +33,7 @@ def compile(
     if json:
         show.print_json(summary(model, tuned))
         return
-    show.kernel_table(tuned.kernels)
+    show.kernel_table(tuned)
     _memory(tuned)
 
 
@@ -106,18 +106,19 @@ def _row(tuned: Tuned, name: str) -> Row:
 
 def _profile_table(rows: list[Row]) -> None:
     head = ("kernel", "kind", "cycles", "bound", "packets", "stalls", "dma wait", "dma bytes",
-            "tcm", "spills", "slots", "multipliers", "dots/packet")  # fmt: skip
+            "direct bytes", "tcm", "spills", "slots", "multipliers", "dots/packet")  # fmt: skip
     show.table(head, [
         (row.name, row.kind, row.cycles, row.bound, row.packets,
-         sum(row.stalls.values()) - row.dma_wait, row.dma_wait, row.dma_bytes, row.tcm, row.spills,
-         row.slot_use, row.multiplier_use, row.dots_per_packet) for row in rows
+         sum(row.stalls.values()) - row.dma_wait, row.dma_wait, row.dma_bytes,
+         row.direct_bytes, row.tcm, row.spills, row.slot_use, row.multiplier_use,
+         row.dots_per_packet) for row in rows
     ], "kernels")  # fmt: skip
 
 
 def _memory(tuned: Tuned) -> None:
     found = tuned.memory
     print(
-        f"\n{tuned.cycles:,} cycles on {tuned.target}, bound {tuned.bound:,}; "
-        f"bytes: ddr {found.ddr:,}, tcm {found.tcm:,}, weights {found.weights:,}, "
-        f"code {found.code:,}"
+        f"\n{tuned.cycles:,} cycles on {tuned.target}, bound {tuned.bound:,}, "
+        f"of the model {tuned.model_bound:,}; bytes: ddr {found.ddr:,}, tcm {found.tcm:,}, "
+        f"weights {found.weights:,}, code {found.code:,}"
     )

@@ -76,5 +76,5 @@ def summary(name: str, tuned: Tuned) -> dict[str, Any]:
     return {
         "model": name, "target": tuned.target, "cycles": tuned.cycles,
         "default_cycles": tuned.default_cycles, "bound": tuned.bound,
-        "memory": asdict(tuned.memory), "kernels": rows,
+        "model_bound": tuned.model_bound, "memory": asdict(tuned.memory), "kernels": rows,
     }  # fmt: skip

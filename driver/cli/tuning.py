@@ -57,10 +57,11 @@ def tune(
     if json:
         show.print_json(_tune_json(model, tuned, report, log))
         return
-    show.kernel_table(tuned.kernels)
+    show.kernel_table(tuned)
     print(
         f"\n{model} on {tuned.target}: {tuned.default_cycles:,} cycles by default, "
-        f"{tuned.cycles:,} tuned, bound {tuned.bound:,}; {report.trials} trials in "
+        f"{tuned.cycles:,} tuned, bound {tuned.bound:,}, of the model "
+        f"{tuned.model_bound:,}; {report.trials} trials in "
         f"{report.seconds:.1f} s ({report.trials_per_second:.1f} trials/s)"
     )
 
@@ -83,6 +84,7 @@ def _tune_json(name: str, tuned: Tuned, report: Search, log: Path | None) -> dic
         "cycles": tuned.cycles,
         "default_cycles": tuned.default_cycles,
         "bound": tuned.bound,
+        "model_bound": tuned.model_bound,
         "kernels": [_tune_row(row, report, counted) for row in tuned.kernels],
         "log": str(log) if log else None,
     }
@@ -132,7 +134,7 @@ def replay(
     if json:
         show.print_json({**summary(model, tuned), "mode": mode, "drift": drift})
     else:
-        show.kernel_table(tuned.kernels)
+        show.kernel_table(tuned)
         for row in drift:
             print(f"{row['name']}: {'repeats' if row['same'] else 'DRIFTED: ' + _why(row)}")
     if not all(row["same"] for row in drift):

@@ -1,17 +1,37 @@
-"""The bound: cycles that no schedule of a kernel can beat, from shapes and the machine alone.
+"""The bound: cycles that no schedule of a kernel can beat, from its work and the machine alone.
 
->>> bound(macs=1 << 20, ddr_bytes=0, machine=dsp())
+>>> bound(Work(products=1 << 20), dsp())
 1024
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from .machine import Machine, dsp
+from .rates import rates
 
-__all__ = ["bound", "dsp"]
+__all__ = ["Work", "bound", "dsp"]
 
 
-def bound(macs: int, ddr_bytes: int, machine: Machine) -> int:
-    """The greater of multiplying time on all threads and moving time of the compulsory bytes."""
-    multiplying = -(-macs // (machine.macs_per_packet * machine.threads))
-    return max(multiplying, -(-ddr_bytes // machine.dma_rate))
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a kernel must do, however it is scheduled; the rest are bytes."""
+
+    products: int = 0  # that touch data
+    ddr: int = 0  # moved to or from DDR
+    loaded: int = 0  # that some thread must load, wherever they lie
+    stored: int = 0  # that some thread must store
+    moves: bool = False  # values stay as they are, so that transfers may do what threads do
+
+
+def bound(work: Work, machine: Machine) -> int:
+    """The greatest of multiplying, loading and storing on all threads, and moving by DDR."""
+    found, threads = rates(machine), machine.threads
+    engine = machine.dma_rate if work.moves else 0
+    return max(
+        -(-work.products // (found.products * threads)),
+        -(-work.loaded // (found.loaded * threads + engine)),
+        -(-work.stored // (found.stored * threads + engine)),
+        -(-work.ddr // machine.dma_rate),
+    )

@@ -11,7 +11,7 @@ from functools import partial
 from ..program import Loop, Phase, Program
 from ..recent import Recent
 from .allocate import NoRegister, assign, live_around, lives, states
-from .cycles import Walker, calls, cycles
+from .cycles import calls
 from .depend import block_edges
 from .expand import Pipeline
 from .joins import free_phases
@@ -24,6 +24,7 @@ from .scalar import NOP
 from .shares import Liberties
 from .spill import Area, CompileError, Crowded, Room, costs, crowd, fits
 from .steps import Block, Node, Step, Trip, blocks
+from .walk import Walker, cycles
 from .webs import split_webs
 
 _recent = Recent["_Compiled"](64)

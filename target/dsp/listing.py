@@ -85,20 +85,20 @@ class Listing:
     @cached_property
     def code_bytes(self) -> int:
         """Bytes of instructions, with constant extenders and the nops that end hardware loops."""
-        return 4 * sum(_words(function.nodes) for function in self._distinct)
+        return 4 * sum(words_of(function.nodes) for function in self._distinct)
 
     @property
     def _distinct(self) -> list[Function]:
         return list(dict.fromkeys(self.functions))
 
 
-def _words(nodes: list[Node], end: int = 1) -> int:
+def words_of(nodes: list[Node], end: int = 1) -> int:
     """Words of code; the last packet has ``end`` at least."""
     total = 0
     for node in nodes:
         if isinstance(node, Trip):
             # The end of loop 0 stands in bits of a packet's first word, of loop 1 of its second.
-            total += _words(node.body, node.level + 2 if node.level < 2 else 1)
+            total += words_of(node.body, node.level + 2 if node.level < 2 else 1)
             continue
         for packet in node.packets:
             least = end if node is nodes[-1] and packet is node.packets[-1] else 1

@@ -3,9 +3,12 @@
     >>> dsp(threads=1, tcm=1 << 20).threads
     1
 
-The defaults describe an HVX v66 integer machine. Slots are numbered 0 to 3, and a packet holds at
-most one instruction a slot; vector instructions also hold pipes: ``LD``, ``ST`` and the four
-compute pipes ``MPY0``, ``MPY1``, ``SHIFT`` and ``XLANE``.
+The defaults describe an HVX v66 integer machine. Pipes, slots and the cycle of vector results are
+those of LLVM's public itineraries. What no public source gives is an assumption: the clock, the
+threads, the latencies of scalars, the barrier, the rate and the start of transfers, the latency of
+DDR, the instruction cache and its rate. Slots are numbered 0 to 3, and a packet holds at most one
+instruction a slot; vector instructions also hold pipes: ``LD``, ``ST`` and the four compute pipes
+``MPY0``, ``MPY1``, ``SHIFT`` and ``XLANE``.
 """
 
 from __future__ import annotations
@@ -88,9 +91,12 @@ class Machine:
     scalar_latency: int = 1  # packets from any other scalar result to a use
     extract_latency: int = 15  # packets from a scalar taken out of a vector to a use
     barrier: int = 40  # cycles from the last thread's end to the start of a phase that needs it
-    dma_rate: int = 32  # bytes a cycle, shared by all threads
+    dma_rate: int = 32  # bytes a cycle of the one channel to DDR, for all transfers and accesses
     dma_start: int = 300  # cycles from the start of a transfer to its first byte; these overlap
-    macs_per_packet: int = 256
+    ddr_latency: int = 200  # cycles that a direct access to DDR takes where the channel is free
+    burst: int = 64  # bytes that DDR moves at least: 8 beats of 64 bits (JEDEC DDR4, burst length)
+    icache: int = 32 << 10  # bytes of the instruction cache
+    fetch_rate: int = 8  # bytes a cycle at which code comes to the instruction cache
 
     @property
     def name(self) -> str:
@@ -110,7 +116,8 @@ _RANGES = {
     "conditions": (1, 4), "slots": (4, 4), "vector_result": (7, 32), "load_latency": (1, 64),
     "multiply_latency": (1, 64), "scalar_latency": (1, 64), "extract_latency": (1, 64),
     "barrier": (0, 1 << 20), "dma_rate": (1, 1 << 20), "dma_start": (0, 1 << 20),
-    "macs_per_packet": (1, 1 << 20),
+    "ddr_latency": (0, 1 << 20), "burst": (1, 1 << 12), "icache": (1, 1 << 30),
+    "fetch_rate": (1, 1 << 20),
 }  # fmt: skip
 
 

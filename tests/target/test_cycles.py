@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dovetail.target.dsp.compile import compile_program
-from dovetail.target.dsp.cycles import Cost, Walker, calls, cost, share
-from dovetail.target.dsp.listing import Function
+from dovetail.target.dsp.cycles import Cost, calls, cost, share
+from dovetail.target.dsp.listing import Function, words_of
 from dovetail.target.dsp.machine import Machine, dsp
 from dovetail.target.dsp.steps import Block, Node, Trip
+from dovetail.target.dsp.walk import Walker
 from dovetail.target.program import Address, Dma, Item, Loop, Phase, Program, Wait
 from tests.target.nests import op, products, program
 
@@ -128,3 +131,47 @@ def test_trips_of_loops_are_in_the_listing() -> None:
     (function,) = compile_program(program(products(2, 2, 100)), MACHINE).functions
     trips = [node.trips for node in function.nodes if isinstance(node, Trip)]
     assert len(trips) == 1 and trips[0] is not None and trips[0] <= 100
+
+
+def test_a_loop_that_exceeds_the_instruction_cache_is_fetched_again() -> None:
+    """In each iteration but the first; an inner loop that fits is fetched once an iteration."""
+    body: list[Item] = [op("addi", "r7", "r7", i + 1) for i in range(90)]
+    code = program([op("tfrsi", "r7", 0), Loop("i", 10, body), op("storeri", "", "r7", at="y")])
+    listing = compile_program(code, dsp(threads=1))
+    fits = cost(listing)
+    (loop,) = [n for f in listing.functions for n in f.nodes if isinstance(n, Trip)]
+    size = 4 * words_of(loop.body)
+    small = dsp(threads=1, icache=size - 1, fetch_rate=4)
+    found = cost(compile_program(code, small))
+    assert "fetch" not in fits.stalls
+    assert found.stalls["fetch"] == 9 * -(-size // 4) == found.cycles - fits.cycles
+    assert "fetch" not in cost(compile_program(code, replace(small, icache=size))).stalls
+
+
+def test_loops_around_fetch_what_inner_loops_have_not_fetched() -> None:
+    """Each pass through the inner body but the very first, and the rest once an outer one."""
+    inner = Loop("j", 5, [op("addi", "r7", "r7", i + 1) for i in range(50)])
+    more: list[Item] = [op("addi", "r8", "r8", i + 1) for i in range(50)]
+    items = [op("tfrsi", "r7", 0), op("tfrsi", "r8", 0), Loop("i", 3, [inner, *more]),
+             op("storeri", "", "r7", at="y"), op("storeri", "", "r8", at="y+4")]  # fmt: skip
+    machine = dsp(threads=1, icache=16, fetch_rate=1)
+    listing = compile_program(program(items), machine)
+    (outer,) = [n for n in listing.functions[0].nodes if isinstance(n, Trip)]
+    (within,) = [n for n in outer.body if isinstance(n, Trip)]
+    sizes = [4 * words_of(trip.body) for trip in (outer, within)]
+    assert cost(listing).stalls["fetch"] == 2 * sizes[0] + 3 * 4 * sizes[1]
+
+
+def test_threads_that_transfer_fetch_loops_again_too() -> None:
+    long: list[Item] = [op("addi", "r7", "r7", i + 1) for i in range(60)]
+    body: list[Item] = [copy("t", 128), *long, Wait("t")]
+    items = [op("tfrsi", "r7", 0), Loop("i", 6, body), op("storeri", "", "r7", at="y")]
+    machine = dsp(threads=1, icache=64)
+    listing = compile_program(program(items), machine)
+    (loop,) = [n for n in listing.functions[0].nodes if isinstance(n, Trip)]
+    assert cost(listing).stalls["fetch"] == 5 * -(-4 * words_of(loop.body) // 8)
+
+
+def test_a_kernel_ends_when_its_transfers_are_done() -> None:
+    found = priced(program([copy("t", 3200)]), dsp(threads=1))
+    assert 300 + 100 - 50 <= found.dma_wait <= 300 + 100

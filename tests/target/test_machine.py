@@ -1,8 +1,7 @@
-"""The machine's fields, what it refuses, and the bound that follows from it."""
+"""The machine's fields, and what it refuses."""
 
 import pytest
 
-from dovetail.target.dsp.bound import bound
 from dovetail.target.dsp.machine import Machine, MachineError, Unit, dsp
 
 
@@ -27,6 +26,7 @@ def test_overrides_are_in_the_name() -> None:
             {"clock": "fast"},
             "dsp: clock must be a number from 1 to 1000000000000.0, but got 'fast'",
         ),
+        ({"burst": 0}, "dsp: burst must be an integer from 1 to 4096, but got 0"),
         (
             {"units": (("VA", Unit(((7,),))),)},
             "dsp: the slots of unit VA must be 0 to 3, but got ((7,),)",
@@ -44,11 +44,7 @@ def test_impossible_values_are_refused(fields: dict[str, object], message: str) 
 
 
 def test_unknown_field_lists_the_fields() -> None:
-    with pytest.raises(MachineError, match=r"a field is one of version, .* but got 'lanes'"):
-        dsp(lanes=128)
-
-
-def test_bound_is_multiplying_or_moving() -> None:
-    assert bound(macs=1 << 20, ddr_bytes=0, machine=dsp()) == 1024
-    assert bound(macs=1 << 20, ddr_bytes=1 << 20, machine=dsp()) == 32768
-    assert bound(macs=257, ddr_bytes=0, machine=dsp(threads=1)) == 2
+    """What is derived from others, such as products a packet, is none."""
+    fields = "dma_start, ddr_latency, burst, icache, fetch_rate"
+    with pytest.raises(MachineError, match=rf"a field is one of version, .*, {fields}, but got"):
+        dsp(macs_per_packet=128)
