@@ -8,7 +8,7 @@ import numpy as np
 
 from dovetail.graph.graph import Node
 from dovetail.graph.integer import ROWS
-from dovetail.graph.integer_row import GraphError
+from dovetail.graph.integer_row import GraphError, pads, pair
 from dovetail.graph.reads import reads
 
 
@@ -37,10 +37,12 @@ def test_windows_read_what_they_touch() -> None:
         assert reads(node, [shape], 0) == shown(node, shape), node
 
 
-def inside(node: Node, shapes: list[tuple[int, ...]], output: tuple[int, ...]) -> set[tuple]:
+def inside(
+    node: Node, shapes: list[tuple[int, ...]], output: tuple[int, ...]
+) -> set[tuple[int, ...]]:
     """(oh, ow, kh, kw) of the products of one channel that touch data, one by one."""
-    (sh, sw), (dh, dw) = node.attrs["stride"], node.attrs["dilation"]
-    (top, _), (left, _) = node.attrs["padding"]
+    (sh, sw), (dh, dw) = pair(node, "stride"), pair(node, "dilation")
+    (top, _), (left, _) = pads(node)
     return {
         at
         for at in np.ndindex(*output[2:], *shapes[1][2:])
@@ -59,7 +61,7 @@ def test_products_that_touch_data() -> None:
         padding = tuple((rng.randint(0, 4), rng.randint(0, 4)) for _ in range(2))
         attrs = {"stride": stride, "dilation": dilation, "padding": padding, "groups": 2}
         node = Node("q_conv2d", ("x", "w", "b"), "y", attrs)
-        shapes = [(3, 4, *size), (6, 2, *kernel), (6,)]
+        shapes: list[tuple[int, ...]] = [(3, 4, *size), (6, 2, *kernel), (6,)]
         try:
             output = ROWS[node.op].shape(node, shapes)
         except GraphError:

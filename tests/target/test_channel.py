@@ -42,8 +42,8 @@ def loads(trips: int, at: str = "x", **more: int) -> Loop:
                              op("vmem_store", "", "v1", at="u", j=128, **more)])  # fmt: skip
 
 
-def stores(trips: int, at: str = "y", **more: int) -> Loop:
-    return Loop("j", trips, [op("vmem_store", "", "v9", at=at, j=128, **more)])
+def stores(trips: int, **more: int) -> Loop:
+    return Loop("j", trips, [op("vmem_store", "", "v9", at="y", j=128, **more)])
 
 
 def zero() -> Item:

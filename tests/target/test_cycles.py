@@ -152,7 +152,7 @@ def test_loops_around_fetch_what_inner_loops_have_not_fetched() -> None:
     """Each pass through the inner body but the very first, and the rest once an outer one."""
     inner = Loop("j", 5, [op("addi", "r7", "r7", i + 1) for i in range(50)])
     more: list[Item] = [op("addi", "r8", "r8", i + 1) for i in range(50)]
-    items = [op("tfrsi", "r7", 0), op("tfrsi", "r8", 0), Loop("i", 3, [inner, *more]),
+    items: list[Item] = [op("tfrsi", "r7", 0), op("tfrsi", "r8", 0), Loop("i", 3, [inner, *more]),
              op("storeri", "", "r7", at="y"), op("storeri", "", "r8", at="y+4")]  # fmt: skip
     machine = dsp(threads=1, icache=16, fetch_rate=1)
     listing = compile_program(program(items), machine)
@@ -165,7 +165,7 @@ def test_loops_around_fetch_what_inner_loops_have_not_fetched() -> None:
 def test_threads_that_transfer_fetch_loops_again_too() -> None:
     long: list[Item] = [op("addi", "r7", "r7", i + 1) for i in range(60)]
     body: list[Item] = [copy("t", 128), *long, Wait("t")]
-    items = [op("tfrsi", "r7", 0), Loop("i", 6, body), op("storeri", "", "r7", at="y")]
+    items: list[Item] = [op("tfrsi", "r7", 0), Loop("i", 6, body), op("storeri", "", "r7", at="y")]
     machine = dsp(threads=1, icache=64)
     listing = compile_program(program(items), machine)
     (loop,) = [n for n in listing.functions[0].nodes if isinstance(n, Trip)]
