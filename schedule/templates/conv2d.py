@@ -22,6 +22,7 @@ from ..knobs import Knob, Point, Space, choice, flag, number
 from ..schedule import Schedule
 from ..state import Loop, LoopRef
 from .dense import VECTOR, Shape, room_of, shape_for
+from .direct import direct
 from .offset import offset_weights
 from .template import Estimate, Template
 
@@ -233,12 +234,12 @@ def _estimate(func: PrimFunc, shape: Shape, machine: Machine, point: Point) -> E
         per_tile = inner * starts + requant / 2
     else:
         per_tile = inner * trips * starts + starts * 5 + requant + (steps == 1)
-    rate = machine.dma_rate / machine.threads
     words = shape.words * math.prod(shape.taps)
+    bodies = trips * starts  # those of a tile, in each of which what comes from DDR is waited for
     if room.slabs < 1:  # each vector of weights comes from DDR each time that it is used
-        per_tile += words * vectors * VECTOR / rate
+        per_tile += direct(machine, words * vectors, VECTOR, bodies)
     if not room.padded:
-        per_tile += words * tile / 1.5
+        per_tile += direct(machine, words * tile, 4, bodies)
     extents = {"rows": shape.height // number(point, "rows"),
                "columns": shape.width // number(point, "columns"),
                "channels": shape.blocks // number(point, "blocks")}  # fmt: skip
@@ -255,8 +256,9 @@ def _estimate(func: PrimFunc, shape: Shape, machine: Machine, point: Point) -> E
         later = max(main + machine.barrier, weights / phases) * (phases - 1)
     else:
         later = (main + machine.barrier + weights / phases) * (phases - 1)
-    if not room.padded:
-        extra += 3 * pixels * shape.depth / machine.dma_rate
+    if not room.padded:  # copied and summed
+        moved = pixels * shape.depth / VECTOR / machine.threads
+        extra += direct(machine, 3 * moved, VECTOR, moved)
     cycles = max(extra + 6 * machine.barrier, wait) + main + later + 2 * machine.barrier
     facts = {
         "inner_packets": inner, "dots_per_packet": dots / inner, "loop_trips": trips,

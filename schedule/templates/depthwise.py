@@ -21,6 +21,7 @@ from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, flag, number
 from ..schedule import Schedule
 from ..state import LoopRef
+from .direct import direct
 from .padded import VECTOR, prepare_rows, share
 from .taps import QUAD, Window, by_taps, window_of
 from .template import Estimate, Template
@@ -248,7 +249,8 @@ class _Costs:
         return xp * win.depth, 0, (out + self.lines * row) * threads
 
     def traffic(self, func: PrimFunc, machine: Machine) -> float:
-        """Cycles of accesses to what does not fit into TCM, the smallest placed first."""
+        """Cycles of accesses to what does not fit into TCM, the smallest placed first; each vector
+        is waited for."""
         xp, xt, own = self.scratch(machine.threads)
         data = [p for p in func.params if p.name in ("x", "y")]
         free = machine.tcm - own - sum(p.bytes for p in data if p.scope == "tcm")
@@ -264,7 +266,8 @@ class _Costs:
         for size, weight in sorted(far):
             total += weight if size > free else 0
             free -= size if size <= free else 0
-        return total / machine.dma_rate
+        vectors = total / VECTOR / machine.threads
+        return direct(machine, vectors, VECTOR, vectors)
 
 
 def _estimate(func: PrimFunc, window: Window, machine: Machine, point: Point) -> Estimate:

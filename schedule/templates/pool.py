@@ -15,6 +15,7 @@ from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Point, Space, choice, number
 from ..schedule import Schedule
+from .direct import direct
 from .move import schedule_copy, shared_axis
 from .template import Estimate, Template
 from .windows import LANES, Shape, padded_row, prefix, restated, shape_of, source_vectors
@@ -49,8 +50,7 @@ def pool(func: PrimFunc, machine: Machine) -> Template | None:
 
     def estimate(point: Point) -> Estimate:
         far = x.scope == "ddr" and shape.source.name == x.name and x.bytes > room
-        rate = machine.dma_rate if far else 0
-        return _estimate(shape, machine, point, largest, rate)
+        return _estimate(shape, machine, point, largest, far)
 
     return Template("pool", func, machine, space, schedule, estimate)
 
@@ -104,8 +104,8 @@ def _schedule(
     return sch
 
 
-def _estimate(shape: Shape, machine: Machine, point: Point, largest: bool, far: int) -> Estimate:
-    """Loads of the windows' rows; with ``far`` bytes a cycle where the input stays in DDR."""
+def _estimate(shape: Shape, machine: Machine, point: Point, largest: bool, far: bool) -> Estimate:
+    """Loads of the windows' rows; ``far``: from DDR, where the input stays."""
     tile, unroll = number(point, "tile"), number(point, "unroll")
     (tall, wide), down = shape.kernel, shape.stride[0]
     shared = (down * (tile - 1) + tall) / tile  # rows that one row of the output loads
@@ -123,7 +123,8 @@ def _estimate(shape: Shape, machine: Machine, point: Point, largest: bool, far: 
         turns = -(-rounds // machine.threads) * shape.images
     cycles = turns * (inner * steps + 25)
     if far:
-        cycles += (shared - down) * shape.images * shape.rows * shape.pitch / far
+        again = (shared - down) * shape.images * shape.rows * shape.pitch / LANES
+        cycles += direct(machine, again / machine.threads, LANES, turns * steps)
     facts = {"inner_packets": inner, "loop_trips": steps, "loop_starts": turns, "tiles": rounds,
              "registers": tile * unroll * 2, "code": tile * unroll * tall * wide,
              "unbalance": turns * machine.threads / (rounds * shape.images)}  # fmt: skip

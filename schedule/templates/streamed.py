@@ -22,6 +22,7 @@ from ..schedule import Schedule
 from ..state import LoopRef
 from .conv2d import REGISTERS, divisors, prepare_inputs
 from .dense import VECTOR, Shape, room_of, shape_for
+from .direct import direct
 from .offset import offset_weights
 from .template import Estimate, Template
 
@@ -164,9 +165,9 @@ def _estimate(func: PrimFunc, shape: Shape, machine: Machine, point: Point) -> E
     room = room_of(func, shape, replace(machine, tcm=machine.tcm - sums), slabs)
     inner = max(tile * vectors / 2, vectors, (tile + vectors) / 2)
     if room.slabs < 1:
-        inner += vectors * VECTOR * machine.threads / machine.dma_rate
+        inner += direct(machine, vectors, VECTOR, 1)
     if not room.padded:
-        inner += tile / 1.5
+        inner += direct(machine, tile, 4, 1)
     extent = {"rows": shape.height // rows, "columns": shape.width // columns}
     shared = extent[str(point["share"])]
     tiles = math.prod(extent.values()) / shared * -(-shared // machine.threads)

@@ -15,7 +15,8 @@ from random import Random
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, Value, choice
-from .dense import scratch
+from .dense import VECTOR, scratch
+from .direct import direct
 from .place import place_operands
 from .strips import activations, divisible
 from .stripwise import Cut
@@ -111,8 +112,16 @@ def tight(func: PrimFunc, machine: Machine, taking: Taking) -> Template:
 
 
 def _at_once(func: PrimFunc, machine: Machine, estimate: Estimate) -> Estimate:
-    """With the time that images in DDR take to come and go, while nothing is computed."""
-    moved = sum(p.bytes for p in activations(func) if p.scope == "ddr") / machine.dma_rate
+    """With the time that images in DDR take to come and go, while nothing is computed; of those
+    that do not fit into TCM, each vector is waited for."""
+    images = [p.bytes for p in activations(func) if p.scope == "ddr"]
+    free = machine.tcm - scratch(func, machine)
+    free -= sum(p.bytes for p in func.params if p.scope == "tcm")
+    waits = 0.0
+    for size in sorted(images):
+        waits += 0 if size <= free else size / VECTOR / machine.threads
+        free -= size if size <= free else 0
+    moved = sum(images) / machine.dma_rate + direct(machine, 0, VECTOR, waits)
     return Estimate(estimate.cycles + moved, estimate.facts)
 
 

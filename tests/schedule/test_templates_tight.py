@@ -10,6 +10,7 @@ import torch
 
 from dovetail.driver.task import KernelTask
 from dovetail.schedule.knobs import Point
+from dovetail.schedule.templates.direct import direct
 from dovetail.schedule.templates.strips import rows_of, strips_of
 from dovetail.target.dsp.machine import dsp
 from tests.schedule.operators import Case
@@ -93,3 +94,16 @@ def test_strips_join_to_the_whole() -> None:
         (0, 0, 10, 1, 0), (5, 9, 11, 0, 0), (7, 13, 10, 0, 1),
     ]  # fmt: skip
     assert [rows_of(func, s).attrs["padding"][0] for s in strips] == [(1, 0), (0, 0), (0, 1)]
+
+
+def test_a_default_does_not_access_in_ddr_what_strips_bring() -> None:
+    """At once, sums of the padded image would stay in DDR: each access would take its latency."""
+    task = convolved("conv2d", (1, 3, 32, 32), 16, 3, 1, 1).task(dsp(tcm=32 * K), "ddr")
+    found = task.compiled(task.default)
+    assert task.default["strip"] and found.cost.direct_bytes == 0
+
+
+def test_an_operand_that_stays_in_ddr_is_guessed_to_be_slow() -> None:
+    """A wait for each vector, and a share of the rate."""
+    assert direct(dsp(), 8, 128, 2) == 8 * 128 * 4 / 32 + 2 * 200
+    assert direct(dsp(threads=1, burst=128), 3, 4, 0) == 3 * 128 / 32
