@@ -92,7 +92,7 @@ def test_tune_prints_the_promised_json(here: Path) -> None:
     found = of_json(*TUNE)
     assert list(found) == [
         "model", "target", "trials", "seconds", "trials_per_second", "cycles", "default_cycles",
-        "bound", "kernels", "log",
+        "bound", "model_bound", "kernels", "log",
     ]  # fmt: skip
     for row in found["kernels"]:
         assert list(row) == [

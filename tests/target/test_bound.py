@@ -52,8 +52,6 @@ def test_rates_follow_the_units() -> None:
     """A machine with one multiplier for single registers; rows that take both make as many."""
     one = changed("VX", Unit(((2,), (3,)), (("MPY0",),)))
     assert rates(one).products == 256
-    pairs = tuple((n, u) for n, u in one.units if n != "VX_DV")
-    assert rates(dsp(units=pairs)).products == 128
     two = changed("VX_DV", Unit(((2,), (3,)), (("MPY0",), ("MPY1",))))
     assert rates(two).products == 512
     assert rates(changed("STORE,VA", Unit(((0,), (1,)), ((),)))).stored == 256
