@@ -83,6 +83,8 @@ def product_of(func: PrimFunc) -> Product | None:
             return None
         _, _, width, heads = stored["y"]
         return Product(y[0], y[2], a[-1], width, heads, y[1], (False, False), zeros)
+    if 4 in (len(a), len(b)):  # its second axis is innermost, that of y is not
+        return None
     images = prod(y[:-2])
     counts = prod(a[:-2]), prod(b[:-2])
     same = tuple(count == 1 and images > 1 for count in counts)

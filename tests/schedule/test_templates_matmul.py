@@ -69,6 +69,14 @@ def test_operands_in_ddr(name: str) -> None:
     checked("matmul", task_of(*CASES[name], dsp(tcm=64 << 10), scope="ddr"), 2, 1)
 
 
+@pytest.mark.parametrize("right", [(1, 2, 2, 1, 17), (3, 1, 1, 1, 17)])
+def test_an_image_and_a_tensor_of_another_rank_are_left_to_other_templates(right: Shape) -> None:
+    """They are stored in different orders, though they have as many rows and columns."""
+    task = task_of((2, 2, 32, 1), right, dsp(threads=1))
+    assert task.template.name == "scalar"
+    assert task.check(next(iter(task.space))) == (True, "")
+
+
 def test_many_heads_are_left_to_other_templates() -> None:
     assert task_of((1, 40, 4, 8), (1, 40, 8, 4)).template.name != "matmul"
 
