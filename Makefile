@@ -1,7 +1,8 @@
-# make .venv    sets up, and only that
-# make test     lint, types and tests: what .ci/run calls
-# make demo     trains, quantizes and tunes a small net, and shows the cycles
-# make exact    bit exactness over the whole zoo, at 50 random points a kernel (long)
+# make .venv      sets up, and only that
+# make test       lint, types and tests: what .ci/run calls
+# make demo       trains, quantizes and tunes a small net, and shows the cycles
+# make tutorials  executes the notebooks and stores what they print and plot
+# make exact      bit exactness over the whole zoo, at 50 random points a kernel (long)
 #
 # PYTHON=python3.12 make test   takes another interpreter.
 
@@ -9,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
-.PHONY: .venv test demo exact
+.PHONY: .venv test demo exact tutorials
 
 .venv: .venv/installed
 
@@ -31,6 +32,9 @@ test: .venv
 
 demo: .venv
 	$(BIN)/python -m dovetail.driver.demo
+
+tutorials: .venv
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.notebooks
 
 exact: .venv
 	$(PYTEST) -m exact --exact

@@ -14,7 +14,7 @@ from .options import Batches, Json, LogIn, Model, Saved, Target, Workers, comman
 
 @command("Example: dovetail coverage net.pt2 --json")
 def coverage(model: Model, json: Json = False) -> None:
-    """List every operator of a model, the unsupported ones first, with their source lines."""
+    """List every operator of a model. Unsupported ones come first, each with its source line."""
     from ...graph.coverage import coverage as rows_of
 
     source = source_of(model, None)
@@ -50,7 +50,10 @@ def explain(
         typer.Option(metavar="NAME", help="Only this rule, family of rules or instruction."),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Also what was tried and is of another operator or type.")
+        bool,
+        typer.Option(
+            "--all", help="Also rows and rules that were tried and are of another operator or type."
+        ),
     ] = False,
     forbid: Annotated[
         list[str] | None,
@@ -68,7 +71,7 @@ def explain(
     workers: Workers = None,
     json: Json = False,
 ) -> None:
-    """Show by which rules and instructions the kernels became code, and why by no others."""
+    """Explain how a model's kernels became code. Shows rules, instructions, and near misses."""
     from ..explain import command
 
     question = command.Question(
@@ -86,7 +89,7 @@ def rules(
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the proven rules of lifting; of one, also its algebra, condition and proof."""
+    """List the proven rules of lifting. With NAME: also algebra, condition and proof."""
     from ..explain import rules as found
 
     entries = found.entries(name)
@@ -100,11 +103,11 @@ def rules(
 
 @command("Example: dovetail instructions --version 66")
 def instructions(
-    version: Annotated[int, typer.Option(help="Of the instruction set.")] = 66,
+    version: Annotated[int, typer.Option(help="The version of the instruction set.")] = 66,
     json: Json = False,
 ) -> None:
-    """List the machine's vector instructions: unit, timing in cycles (result: operands), first
-    version, assembly and meaning. docs/instructions.md explains the columns."""
+    """List the machine's vector instructions. Timing is in cycles, the result's before the colon
+    and the operands' behind it; docs/instructions.md explains the columns."""
     from .. import instructions as page
 
     rows = page.rows(version)

@@ -25,7 +25,7 @@ def compile(
     output: Output = None,
     json: Json = False,
 ) -> None:
-    """Compile a model without a search: at its default schedules, or at the best of a log."""
+    """Compile a model without a search. A kernel takes the best point of --log, or its default."""
     check_output(output)
     tuned = compiled(source_of(model, calibration), log, target, workers)
     if output:
@@ -52,7 +52,7 @@ def run(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Run a model's code on its example inputs and hold the bytes to the exact evaluation."""
+    """Run a model's code on its example inputs. Its bytes are held to the exact evaluation."""
     from ..running import run_model
 
     tuned, examples = saved_or_compiled(model, log, target, calibration, workers)
@@ -80,7 +80,7 @@ def profile(
     kernel: Annotated[str | None, typer.Option(help="This kernel only.")] = None,
     json: Json = False,
 ) -> None:
-    """Show where each kernel's cycles go: packets, stalls by cause, transfers, slots."""
+    """Show where each kernel's cycles go. Its columns: packets, stalls, transfers, use of slots."""
     tuned, _ = saved_or_compiled(model, log, target, calibration, workers)
     rows = tuned.kernels if kernel is None else [_row(tuned, kernel)]
     if json:

@@ -18,6 +18,10 @@ P = ParamSpec("P")
 app = typer.Typer(
     name="dovetail",
     help="Compiles PyTorch models to int8 code for a simulated DSP, and tunes it.",
+    epilog="\b\nExamples:\n"
+    "  dovetail tune resnet8 --trials 256 --log run.jsonl\n"
+    "  dovetail profile resnet8 --log run.jsonl\n"
+    "  dovetail COMMAND --help                      # has an example of each command",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -40,7 +44,7 @@ Saved = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Target = Annotated[
-    str, typer.Option(help="The machine: dsp, or fields that differ: 'dsp(threads=1)'.")
+    str, typer.Option(help="The machine: dsp, or with the fields that differ: 'dsp(threads=1)'.")
 ]
 LogIn = Annotated[Path | None, typer.Option("--log", help="A log of tune to take points from.")]
 Batches = Annotated[
@@ -55,7 +59,8 @@ Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Save the compiled model to this file.")
 ]
 Workers = Annotated[
-    int | None, typer.Option(help="Worker processes; 0 works in this one. Default: one a core.")
+    int | None,
+    typer.Option(help="How many worker processes; 0: none but this one. Default: one a core."),
 ]
 
 

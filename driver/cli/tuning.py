@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 @command("Example: dovetail tune resnet18 --trials 512 --log run.jsonl --json")
 def tune(
     model: Model,
-    trials: Annotated[int, typer.Option(help="Trials over all kernels.")] = 256,
+    trials: Annotated[int, typer.Option(help="How many trials, over all kernels together.")] = 256,
     log: Annotated[
         Path | None, typer.Option(help="The log to write; the same command resumes it.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Equal seeds give equal logs.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same log.")] = 0,
     target: Target = "dsp",
     calibration: Batches = None,
     append: Annotated[bool, typer.Option(help="Start a new run in a log of other runs.")] = False,
@@ -36,7 +36,7 @@ def tune(
     output: Output = None,
     json: Json = False,
 ) -> None:
-    """Search the schedules of a model's kernels and show what the best ones cost."""
+    """Search the schedules of a model's kernels. Shows what each costs at its best point."""
     from .. import api
 
     check_output(output)
@@ -115,7 +115,7 @@ def replay(
     output: Output = None,
     json: Json = False,
 ) -> None:
-    """Compile a model as a log says, without a search."""
+    """Compile a model as a log says. Nothing is searched; points come from the log."""
     from .. import api
 
     check_output(output)

@@ -150,11 +150,27 @@ def test_tables_of_instructions_and_models() -> None:
     assert of_json("zoo", "list")["models"] == ok("zoo", "list").split()
 
 
-@pytest.mark.parametrize(
-    "command", ["tune", "compile", "run", "replay", "profile", "coverage", "instructions"]
-)
-def test_help_has_an_example(command: str) -> None:
-    assert f"Example: dovetail {command}" in ok(command, "--help")
+COMMANDS = [
+    *(["tune"], ["compile"], ["run"], ["replay"], ["profile"], ["coverage"], ["explain"]),
+    *(["rules"], ["instructions"], ["zoo", "list"]),
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_has_an_example_and_json(words: list[str]) -> None:
+    text = ok(*words, "--help")
+    example = text[text.index("Example") :]
+    assert f"dovetail {' '.join(words)}" in example
+    assert "--json" in text
+
+
+def test_help_names_all_commands_in_whole_sentences() -> None:
+    text = ok("--help")
+    assert "Examples:\n    dovetail tune" in text
+    listed = text[text.index("Commands:") : text.index("Examples:")]
+    assert "..." not in listed
+    names = {line.split()[0] for line in listed.splitlines()[1:] if line.strip()}
+    assert names == {words[0] for words in COMMANDS}
 
 
 WRONG = {
