@@ -73,7 +73,7 @@ class TooLong(Exception):
 
 @contextmanager
 def limit(seconds: float) -> Iterator[None]:
-    """Raises TooLong in the block after so many seconds."""
+    """Raises TooLong in the block after ``seconds`` seconds."""
 
     def ring(_: int, __: FrameType | None) -> None:
         raise TooLong(f"took more than {seconds:.0f} s")

@@ -3,11 +3,11 @@
 python benchmarks/search.py [MODEL] [--kernels TEXT] [--trials N] [--seeds N] [--log FILE ...]
 
 The kernels are the model's convolutions and products of matrices. Evolution runs once a seed, each
-from nothing. Random search is the mean of its lowest costs over the windows of so many trials that
-500 random points have. The best known point is the lowest of those 500, of all runs, of one four
-times as long, and of the logs that are named. Means over kernels are geometric. Exit code 1 where
-the search is not within 10 % of the best known, not better than random search, or where a space
-has fewer than 10^4 valid points (resnet18 only).
+from nothing. Random search is the mean of its lowest costs over all windows of as many trials in
+500 random points. The best known point is the lowest of those 500, of all runs, of one four times
+as long, and of the logs that are named. Means over kernels are geometric. Exit code 1 where the
+search is not within 10 % of the best known, not better than random search, or where a space has
+fewer than 10^4 valid points (resnet18 only).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def mean(ratios: Sequence[float]) -> float:
 
 
 def costs(search: Search, cost: Callable[[Point], float], trials: int) -> Iterator[float]:
-    """The costs of so many trials, in order; a failed one is infinite."""
+    """The costs of ``trials`` trials, in order; a failed one is infinite."""
     spent = 0
     while spent < trials and (points := search.ask()[: trials - spent]):
         found = [cost(point) for point in points]
@@ -166,7 +166,9 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", nargs="?", default="resnet18")
-    parser.add_argument("--synthetic", type=int, help="so many made-up kernels instead of a model")
+    parser.add_argument(
+        "--synthetic", type=int, help="this number of made-up kernels instead of a model"
+    )
     parser.add_argument("--kernels", default="", help="only those with this in their name")
     parser.add_argument("--trials", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=1, help="runs of the search a kernel")

@@ -21,7 +21,7 @@ from .plan import Spot
 from .prepare import Ready
 from .task import KernelTask
 
-PAD = 77  # what stands in the pads of inputs, where nothing may depend on it
+PAD = 77  # the byte in the pads of inputs, on which no result may depend
 
 
 class Runtime:

@@ -3,7 +3,7 @@
     y = add(mul(conv2d(x, w, b), s), t)       # s and t: one number for each channel
     y = conv2d(x, w * s, b * s + t)
 
-A batch norm arrives as such a product and sum.
+A batch norm arrives as a product by a channel's factor and a sum.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def fold_channels(graph: Graph) -> None:
     """
     reads = Counter([name for node in graph.nodes for name in node.inputs] + graph.outputs)
     made: dict[str, Node] = {}
-    alias: dict[str, str] = {}  # what a folded node defined -> what stands for it
+    alias: dict[str, str] = {}  # a folded node's result -> the name that replaces it
     found: dict[str, Channels] = {}
     for old in graph.nodes:
         node = replace(old, inputs=tuple(alias.get(name, name) for name in old.inputs))
@@ -89,7 +89,7 @@ def fold_channels(graph: Graph) -> None:
 def _fold_into(
     graph: Graph, reads: Counter[str], made: dict[str, Node], found: dict[str, Channels], node: Node
 ) -> str:
-    """Take ``node`` into the anchor before it; what stands for its result then, or ""."""
+    """Take ``node`` into the anchor before it; the name that replaces its result, or ""."""
     x, term = node.inputs
     if node.op != "sub" and x in graph.constants:
         x, term = term, x

@@ -213,7 +213,7 @@ class Digit:
 
 
 def digits_of(expr: Expr, extents: Extents) -> tuple[list[Digit], int] | None:
-    """``expr`` as a sum of digits and a constant; None when it is no such sum."""
+    """``expr`` as a sum of digits and a constant; None when it is none."""
     form = linear(expr)
     found: list[Digit] = []
     for atom, coefficient in form.terms.items():

@@ -139,7 +139,7 @@ def _primes(number: int) -> list[int]:
 
 
 def factorizations(extent: int, parts: int) -> list[tuple[int, ...]]:
-    """All ways to write extent as an ordered product of so many factors, in ascending order."""
+    """All ways to write extent as an ordered product of ``parts`` factors, in ascending order."""
     if parts == 1:
         return [(extent,)]
     return [
@@ -266,7 +266,7 @@ class Space:
         )
 
     def survey(self, rng: Random, count: int, tries: int) -> list[Point]:
-        """Up to so many valid points by so many blind draws; the same point may come twice."""
+        """Up to ``count`` valid points by ``tries`` blind draws; the same point may come twice."""
         draws = ({knob.name: rng.choice(knob.values) for knob in self.knobs} for _ in range(tries))
         return list(islice(filter(self.valid, draws), count))
 

@@ -44,7 +44,7 @@ RULE = "the block must be acc = acc + cast(i32, x[...]) * cast(i32, w[...]) with
 @dataclass(frozen=True, slots=True)
 class Axis:
     """How one dimension of x is read: ``base * step + channel``, channel a reduce iter that stands
-    nowhere else (None: there is none such), base what remains."""
+    nowhere else (None: no axis is), base what remains."""
 
     base: Expr
     channel: Iter | None

@@ -38,7 +38,7 @@ def first_lanes(node: Expr) -> Expr | None:
 
 
 def gathered(node: Expr, fetch: Fetch) -> Expr | None:
-    """A ``concat`` of loads as one register; None where it is no such gathering."""
+    """A ``concat`` of loads as one register; None where they do not make one."""
     loads = node.args
     first = loads[0]
     if any(e.op != "load" or e.attr != first.attr or e.type != first.type for e in loads):

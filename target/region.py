@@ -31,7 +31,9 @@ class RegionBuilder:
         self.values: dict[tuple[str, int], Expr] = {}
         self.effects: list[Effect] = []
         self.stored: dict[str, dict[tuple[Address, Type], Expr]] = {}  # what memory must hold
-        self.loaded: dict[str, int] = {}  # buffers that are loaded, behind so many effects
+        self.loaded: dict[
+            str, int
+        ] = {}  # buffers that are loaded -> number of effects before the load
 
     def touched(self, buffer: str) -> None:
         """The buffer changes in ways that the region does not see."""

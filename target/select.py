@@ -119,7 +119,8 @@ class Selector:
         return self._by_arms[key]
 
     def expand(self, node: Expr, early: bool = False) -> Expr | None:
-        """``node`` in smaller steps, if an expansion applies; ``early`` asks only for such."""
+        """``node`` in smaller steps, if an expansion applies; ``early``: only one that comes
+        before any row is tried."""
         for expansion in self.expansions.get(node.op, ()):
             found = expansion.rewrite(node) if expansion.early or not early else None
             if found is not None:

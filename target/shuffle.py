@@ -132,7 +132,7 @@ def _sources(node: Expr) -> tuple[list[Expr], dict[Expr, int]] | None:
 
 @lru_cache(maxsize=1 << 8)
 def _leaves(node: Expr) -> tuple[Expr, ...]:
-    """What stands below the lane operators, in order."""
+    """The operands below the lane operators, in order."""
     if node.op not in LANE_OPS:
         return (node,)
     return tuple(dict.fromkeys(leaf for arg in node.args for leaf in _leaves(arg)))

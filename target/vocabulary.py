@@ -50,7 +50,7 @@ boolx128: TypeAlias = Expr
 boolx64: TypeAlias = Expr
 boolx32: TypeAlias = Expr
 
-# Immediates: signed (s) or unsigned (u) of so many bits; i32 values in bodies.
+# Immediates: signed (s) or unsigned (u), with their number of bits; i32 values in bodies.
 imm_u1: TypeAlias = Expr
 imm_u2: TypeAlias = Expr
 imm_u3: TypeAlias = Expr

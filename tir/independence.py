@@ -29,13 +29,13 @@ class Access:
     index: tuple[Expr, ...]
     extent: tuple[int, ...]
     writes: bool
-    merges: str = ""  # the op by which a store merges into what stands there
+    merges: str = ""  # the op by which a store merges its value into the stored one
     reduces: tuple[Expr, ...] = ()  # reduce bindings of the block around, if it has an init
 
 
 @dataclass(frozen=True, slots=True)
 class _Site:
-    """What stands around an access: bindings of blocks' axes, and the block's reduce bindings."""
+    """The blocks around an access: bindings of their axes, and the block's reduce bindings."""
 
     bindings: Mapping[Expr, Expr]
     reduces: tuple[Expr, ...] = ()

@@ -285,7 +285,7 @@ class Log:
                 os.ftruncate(self._file, self._offset)
 
     def _news(self, file: int) -> bytes:
-        """What stands in the file behind the lines that were read."""
+        """The bytes of the file behind the lines that were read."""
         size = os.fstat(file).st_size
         text = b""
         while len(text) < size - self._offset:

@@ -64,7 +64,7 @@ class _Base:
         return self._random()
 
     def _fresh(self, points: Iterable[Point], count: int) -> list[Point]:
-        """The first so many points that were not asked before; they count as asked."""
+        """The first ``count`` points that were not asked before; they count as asked."""
         fresh: list[Point] = []
         for point in points if count > 0 else ():
             if (spelled := spell(self.space, point)) not in self._asked:

@@ -46,7 +46,7 @@ def tune_tasks(
     warm: Sequence[str | Path] = (),
     callbacks: Sequence[Callback] = (),
 ) -> dict[str, Best]:
-    """The best point of each kernel, by key, after so many trials over all of them.
+    """The best point of each kernel, by key, after ``trials`` trials over all of them.
 
     The same call on the same log resumes (``resume=False`` refuses that); any other is refused
     unless ``append``. ``workers=0`` measures in this process, without time-out or isolation.

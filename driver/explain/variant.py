@@ -145,7 +145,7 @@ def limits(forbidden: tuple[str, ...], rewrites: int | None, version: int) -> Li
 
 
 def rules_named(name: str) -> set[str]:
-    """The rule of this name, or the family: what stands before the first point of the names."""
+    """The rule of this name, or the family, whose name is the part before the first point."""
     known = [rule.name for rule in lifting_rules().rules]
     return {rule for rule in known if rule == name or rule.startswith(name + ".")}
 

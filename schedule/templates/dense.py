@@ -112,7 +112,7 @@ class Room:
 
 
 def room_of(func: PrimFunc, shape: Shape, machine: Machine, slabs: int) -> Room:
-    """What fits, as ``place.py`` places it; weights are in so many slabs."""
+    """What fits, as ``place.py`` places it; ``slabs`` is the number of the weights' slabs."""
     free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
     near: set[str] = set()
     far = {p.name: p.bytes for p in func.params if p.scope == "ddr"}

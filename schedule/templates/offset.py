@@ -103,8 +103,8 @@ def rows_behind(columns: int, pitch: int) -> int:
 
 
 def narrow(func: PrimFunc, pitch: int) -> PrimFunc:
-    """``func`` with an ``xp`` of so many columns, and slack behind its rows: sums of whole vectors
-    of pixels run over the ends of rows."""
+    """``func`` with an ``xp`` of ``pitch`` columns, and slack behind its rows: sums of whole
+    vectors of pixels run over the ends of rows."""
     xp = find_buffer(func.body, "xp")
     images, rows, columns, depth = xp.shape
     if pitch == columns:

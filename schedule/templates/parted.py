@@ -165,7 +165,7 @@ def _outputs(sch: Schedule, shape: Shape, machine: Machine) -> None:
 
 
 def _even(extent: int, machine: Machine) -> float:
-    """The threads' work over the longest one's, of so many equal shares."""
+    """The threads' mean work over the longest one's, where equal shares are dealt out."""
     return extent / (-(-extent // machine.threads) * machine.threads)
 
 

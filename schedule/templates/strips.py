@@ -83,7 +83,7 @@ def rows_read(func: PrimFunc) -> Rows:
 
 
 def strips_of(func: PrimFunc, rows: int) -> list[Strip]:
-    """The strips of so many output rows."""
+    """The strips of ``rows`` output rows each."""
     read, y = rows_read(func), func.params[-1]
     high = func.attrs["shapes"]["x"][2] if "x" in func.attrs["shapes"] else y.shape[1]
     found = []
@@ -146,7 +146,7 @@ def _facts(func: PrimFunc, strip: Strip) -> dict[str, object]:
 
 
 def _below(stmt: Stmt, rows: int) -> Stmt | None:
-    """The block ``copy`` with so many rows of padding above what it copies."""
+    """The block ``copy`` with ``rows`` rows of padding above what it copies."""
     if not isinstance(stmt, Block) or stmt.name != "copy":
         return None
     assert isinstance(stmt.body, Store)

@@ -57,7 +57,7 @@ class Cut:
 
     @staticmethod
     def of(func: PrimFunc, machine: Machine, make: Make, rows: int) -> Cut | None:
-        """``func`` in strips of so many rows; None where the templates of its strips differ."""
+        """``func`` in strips of ``rows`` rows; None where the templates of its strips differ."""
         strips = strips_of(func, rows)
         if any(strip.count == 0 for strip in strips):
             return None

@@ -26,9 +26,9 @@ Taking = Callable[[PrimFunc, Machine], Iterator[Template]]
 Key = tuple[int, str]  # rows of a strip, the template's name
 
 MOST = 28  # strips: each has phases of its own
-WASTE = 8  # rows computed twice are at most one in so many
+WASTE = 8  # of this number of rows, at most one is computed twice
 HEIGHTS = 8  # of strips, to choose from
-LEAST = 0.05  # of the draws that the best way has, a bad one has so many
+LEAST = 0.05  # the share of the best way's draws that a bad way has
 PHASES = 160  # of all strips, one for each slab of weights
 
 

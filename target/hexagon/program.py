@@ -5,7 +5,7 @@
     done.packets          # executed, of each phase and thread: what ``cost(listing)`` predicts
 
 Memory that no array and no constant fills starts as rubbish, as do registers, so that a listing
-which relies on zeros, or on what stands behind a place, gives other bytes than the JIT.
+which relies on zeros, or on the bytes behind an operand, gives other bytes than the JIT.
 """
 
 from __future__ import annotations

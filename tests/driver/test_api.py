@@ -128,7 +128,7 @@ def test_strict_refuses_another_target(
 def test_a_log_whose_cycles_do_not_repeat_is_refused(
     tuned: Tuned, model: nn.Module, batches: Batches, log: Path, tmp_path: Path, refused: Refused
 ) -> None:
-    """Such a log is of another version of the compiler."""
+    """A log whose cycles do not repeat is of another version of the compiler."""
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     name = tuned.kernels[0].name
     key = tuned.kernels[0].key

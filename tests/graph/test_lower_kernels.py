@@ -1,4 +1,4 @@
-"""Kernels as such: their keys, their text, where their buffers lie; storage; whole graphs."""
+"""Kernels: their keys, their text, where their buffers lie; storage; whole graphs."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Tiny(Synthetic):
 
 
 def play(search: Search, task: Synthetic, trials: int) -> list[tuple[str, float | None]]:
-    """The points and costs of so many trials, or of all that the search asks for."""
+    """The points and costs of ``trials`` trials, or of all that the search asks for."""
     seen: list[tuple[str, float | None]] = []
     while len(seen) < trials and (points := search.ask()):
         costs = [task.measure(point).cost for point in points]
