@@ -41,7 +41,7 @@ MODES = ("apply", "verify", "strict")
 
 @dataclass(slots=True)
 class Search:
-    """What a call of ``tune`` did: trials by kernel and status, and its two clocks."""
+    """What a call of ``tune`` did: its trials by kernel and status, and the seconds they took."""
 
     trials: int = 0
     fresh: int = 0  # not in the log before
@@ -195,7 +195,7 @@ def _replayed(found: Ready, path: Path, mode: str, hands: Executor, given: Given
 
 
 def _true(row: logs.Drift) -> Best:
-    """What a log's best point takes now; the default where it no longer works."""
+    """A log's best point with its present cycles; the default where the point no longer works."""
     task = row.best.task
     return replace(row.best, cost=row.cost) if row.status == OK else Best(task, task.default)
 
@@ -203,7 +203,7 @@ def _true(row: logs.Drift) -> Best:
 def _defaults(
     found: Ready, hands: Executor, given: Given, known: Mapping[str, Point] | None = None
 ) -> dict[str, Choice]:
-    """The default of each distinct kernel, chosen or ``known``; the tasks take it over."""
+    """The default of each distinct kernel, ``known`` or chosen now; its task takes it over."""
     with Measurer(hands, timeout=given.timeout) as measurer:
         defaults = choose(found.tasks, known or {}, measurer, given.heard)
     for task in found.tasks:
@@ -213,7 +213,7 @@ def _defaults(
 
 def _tuned(found: Ready, best: Mapping[str, Best], defaults: Mapping[str, Choice],
            hands: Executor, timeout: float) -> Tuned:  # fmt: skip
-    """The model at its best points; what the search measured must repeat."""
+    """The model at its best points; the cycles that the search measured must come again."""
     changed = [task for task in found.tasks if best[task.key].point != defaults[task.key].point]
     points = {task.key: best[task.key].point for task in changed}
     choices = dict(defaults)

@@ -3,7 +3,7 @@
     found = choose(tasks, {}, measurer)             # the default of each
     found[task.key].point, found[task.key].cost.cycles
 
-A worker measures as it does for the tuner; what it is given to measure is the choice itself.
+Workers run these jobs as they run the tuner's; the job of an empty point is to choose the default.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Heard = Callable[[KernelTask, "Choice", int], None]  # the number of all kernels
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A kernel's point and what it costs there."""
+    """A kernel's point and its cost at this point."""
 
     point: Point
     cost: Cost
@@ -41,7 +41,7 @@ class Chosen(Measured):
 
 
 class Chooser:
-    """A kernel to whose default an empty point stands; any other point is costed as it is."""
+    """A kernel for workers: an empty point means "choose the default"; others are costed."""
 
     simulated = True
 

@@ -8,7 +8,7 @@ __all__ = ["InputError", "user_errors"]
 
 
 def user_errors() -> tuple[type[Exception], ...]:
-    """All errors that speak of what came from outside, not of a fault of our own."""
+    """The classes of errors that a user's input causes, not a fault of our own."""
     from ..graph.errors import UnsupportedModel
     from ..quant.errors import CalibrationError, QuantizationError
     from ..target.dsp.machine import MachineError

@@ -21,7 +21,7 @@ from .target import parse
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A machine, who measures for it, how ranges are observed, and who hears of defaults."""
+    """The machine, the executor or workers that measure, the observer, and a listener."""
 
     machine: Machine
     executor: Executor | None
@@ -49,6 +49,6 @@ class Given:
 
     @contextmanager
     def hired(self) -> Iterator[Executor]:
-        """Who measures, until the block ends."""
+        """The executor that measures; one of our own ends with the block."""
         with hired(self.executor, self.workers, self.timeout) as hands:
             yield hands

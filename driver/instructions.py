@@ -2,7 +2,7 @@
 
     python -m dovetail.driver.instructions > docs/instructions.md
 
-Both are read from the instruction table and the machine's units; nothing is said twice.
+Both are made from the instruction table and the machine's units.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def _lives(graph: Graph, kernels: Sequence[Kernel], code: Sequence[bool]) -> lis
 
 
 def _need(kernel: Kernel, machine: Machine) -> int:
-    """TCM for a kernel's scratch and staged constants, streamed where they are large."""
+    """TCM bytes for a kernel's scratch and staged constants; large constants are streamed."""
     own = [
         s.buffer.bytes
         for s in walk_stmt(kernel.func.body)
@@ -135,7 +135,7 @@ def _need(kernel: Kernel, machine: Machine) -> int:
 
 
 def _choose(lives: Sequence[_Life], need: Sequence[int], machine: Machine) -> list[_Life]:
-    """The tensors for TCM: those with the most uses a step of life first."""
+    """The tensors for TCM: first those that are used most often for the time that they live."""
     near: set[int] = set()
     taken = list(need)
     staged = {id(life): min(room(life.size), machine.tcm // STAGED) for life in lives}
@@ -156,7 +156,7 @@ def _choose(lives: Sequence[_Life], need: Sequence[int], machine: Machine) -> li
 
 
 def _rank(life: _Life) -> tuple[float, int]:
-    """Most uses a step of life first, then the order of birth."""
+    """The most uses for each kernel of a tensor's life first, then the order of birth."""
     return -len(life.uses) / (len(life.steps) + 1), life.first
 
 
@@ -199,7 +199,7 @@ class _Arena:
 
 
 def _settled(lives: list[_Life], need: Sequence[int], machine: Machine) -> _Arena:
-    """Tensors in TCM such that each kernel is left what it cannot do without."""
+    """The tensors in TCM; each kernel is left the TCM that it needs."""
     while True:
         orders = None, _largest_first
         arenas = [_Arena.of(lives, order) for order in orders]

@@ -1,4 +1,4 @@
-"""From what a user hands over to kernels ready to tune: import, calibrate, lower, plan, place.
+"""From a user's model to kernels ready to tune: import, calibrate, lower, plan, place.
 
     ready = prepare(model, (x,), batches, dsp())
     ready.graph, ready.plan, ready.kernels, ready.tasks
@@ -123,7 +123,7 @@ def _placed(kernel: Kernel, found: Plan, held: int) -> Kernel:
 
 
 def _with_same_limits(kernels: Sequence[Kernel | None]) -> list[Kernel | None]:
-    """Kernels that differ only in the TCM that others hold get the largest of it, and are one."""
+    """Kernels that differ only in the TCM that others hold get the largest amount, and are one."""
     most: dict[str, int] = {}
     plain = [kernel and _holding(kernel, 0) for kernel in kernels]
     keys = [kernel.key if kernel else "" for kernel in plain]

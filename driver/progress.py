@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 
 @dataclass(slots=True)
 class Stage:
-    """A part of the work: how much of it is done, of how much, and what there is to say of it."""
+    """A part of the work: its steps done, the number of all steps, and a note."""
 
     name: str
     total: int | None
@@ -63,7 +63,7 @@ def spell(seconds: float) -> str:
 
 @dataclass(slots=True)
 class Watcher:
-    """What hears of the work: batches, default schedules, trials."""
+    """Counts the work: calibration batches, default schedules, trials."""
 
     what: str
     clock: Callable[[], float] = monotonic
@@ -98,7 +98,7 @@ class Watcher:
                   f"best {progress.total:,.0f} cycles", progress.resumed)  # fmt: skip
 
     def step(self, name: str, done: int, total: int | None, note: str, known: bool = False) -> None:
-        """So many things are done; ``known``: the last one had been done before."""
+        """``done`` steps of a stage are done; ``known``: the last one was answered from a log."""
         stage = self.stage
         if stage is None or stage.name != name:
             stage = Stage(name, total, self.clock())
@@ -111,13 +111,13 @@ class Watcher:
             self.bars.update(self._ids[name], completed=done, total=total, note=note)
 
     def line(self) -> str:
-        """What a plain line says now."""
+        """The plain line that describes the work now."""
         stage = self.stage or Stage("preparing the model", None, self.start)
         text = stage.line(self.start, self.clock())
         return text if self.stage else f"... {stage.name}, {spell(self.clock() - self.start)}"
 
     def tell(self, end: threading.Event, say: Say, every: float = EVERY) -> None:
-        """Says a line every so often, until ``end``."""
+        """Says a line every ``every`` seconds or more, until ``end``."""
         while not end.wait(max(every, (self.clock() - self.start) / 10)):
             say(self.line())
 

@@ -5,7 +5,8 @@ run_model(tuned, Path("inputs.npz"), None)["exact"]
 
 from __future__ import annotations
 
-import zipfile
+import io
+import os
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from ..graph.evaluate import evaluate
 from ..graph.graph import Array
+from ..tuner import files
 from .errors import InputError
 from .inputs import as_array
 from .tuned import Tuned
@@ -22,7 +24,7 @@ SHOWN = 8  # values of an output that a person sees
 
 
 def run_model(tuned: Tuned, inputs: object, output: Path | None) -> dict[str, Any]:
-    """Seconds of the run, whether its bytes are the reference's, and its outputs."""
+    """The run's seconds, whether its bytes are the reference's, and its outputs."""
     if inputs is None:
         raise InputError("run: this model comes without example inputs; give --input FILE.npz")
     if isinstance(inputs, Path):
@@ -53,20 +55,36 @@ def _shown(name: str, array: Array) -> dict[str, Any]:
 def _read(path: Path) -> list[Array]:
     """The arrays of a .npy or a .npz."""
     try:
-        found = np.load(path, allow_pickle=False)
+        with open(files.open_regular(path, os.O_RDONLY), "rb") as stream:
+            return _arrays(np.load(io.BytesIO(stream.read()), allow_pickle=False))
     except FileNotFoundError:
         raise InputError(f"run: the input file must exist, but {path} does not") from None
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except OSError as error:
+        raise InputError(f"run: {path} cannot be read: {error.strerror or error}") from None
+    except Exception:  # of NumPy, zip and zlib, each in its own way
         raise InputError(f"run: {path} must be a .npy or .npz of numbers, but it is not") from None
+
+
+def _arrays(found: Any) -> list[Array]:
     if isinstance(found, np.ndarray):
         return [found]
     with found:
         return [found[name] for name in found.files]
 
 
-def _write(path: Path, arrays: dict[str, Array]) -> None:
+def require_place(path: Path | None) -> None:
+    """InputError where outputs could not be written."""
     try:
-        with path.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **arrays)
+        if path is not None:
+            files.require_place(path)
+    except OSError as error:
+        raise InputError(f"run: {path} cannot be written: {error.strerror}") from None
+
+
+def _write(path: Path, arrays: dict[str, Array]) -> None:
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, **arrays)
+    try:
+        files.write_whole(path, stream.getvalue())
     except OSError as error:
         raise InputError(f"run: {path} cannot be written: {error.strerror}") from None

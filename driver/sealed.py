@@ -1,10 +1,10 @@
 """A file of named parts that ends in a hash of all its other bytes: no damage goes unseen.
 
     data = seal({"model.json": b"{}"})
-    unseal(data)                         # {"model.json": b"{}"}; SealError if one bit is another
+    unseal(data)                         # {"model.json": b"{}"}; SealError if one bit differs
 
-It is a zip, whose comment is the hash: any zip program opens it. Nothing in it is looked at before
-the hash is found right. The same parts give the same bytes.
+It is a zip, whose comment is the hash: any zip program opens it. Nothing in it is read before the
+hash is found right. The same parts give the same bytes.
 """
 
 from __future__ import annotations

@@ -23,12 +23,12 @@ def print_json(data: object) -> None:
 
 
 def warn(text: str) -> None:
-    """A line for the person, beside the results."""
+    """A line for the person, on standard error, apart from the results."""
     print(text, file=sys.stderr)
 
 
 def spell(cell: Cell) -> str:
-    """Thousands apart, two places behind the point."""
+    """A cell as text: thousands are separated, fractions have two decimals."""
     match cell:
         case bool() | str():
             return str(cell)
@@ -39,7 +39,7 @@ def spell(cell: Cell) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Cell]], title: str = "") -> None:
-    """Rows under their heads; numbers stand to the right."""
+    """Prints rows under their heads; numbers are aligned to the right."""
     cells = [[spell(cell) for cell in row] for row in rows]
     right = [any(not isinstance(row[i], str) for row in rows) for i in range(len(head))]
     if sys.stdout.isatty():

@@ -48,7 +48,7 @@ def find(name: str) -> Source:
 
 
 def _made(name: str, found: object) -> Source:
-    """What the function gave, held to its contract."""
+    """The function's result as a model, after a check of its form."""
     if not isinstance(found, tuple) or len(found) not in (2, 3):
         raise InputError(
             f"model: {name} must return (module, inputs) or (module, inputs, calibration), but it "
@@ -104,7 +104,7 @@ def _each(batches: Iterable[object], what: str) -> Iterator[object]:
 
 @contextmanager
 def _foreign(what: str) -> Iterator[None]:
-    """The user's code: what it raises is one sentence, what it prints no part of the results."""
+    """Runs the user's code: an exception becomes one sentence, its prints go to standard error."""
     try:
         with redirect_stdout(sys.stderr):
             yield

@@ -14,7 +14,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import threading
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -51,19 +50,14 @@ def require_place(path: object) -> Path:
 def save(tuned: Tuned, path: str | os.PathLike[str]) -> None:
     """Writes the file beside its place first, so that a broken write leaves nothing behind."""
     target = require_place(path)
-    real = Path(os.path.realpath(target))
-    near = real.with_name(f".{os.getpid()}-{threading.get_ident()}.dovetail")
     data = seal({
         MODEL: json.dumps(_spelled(tuned)).encode(),
         CONSTANTS: _arrays(tuned.ready.graph.constants),
     })  # fmt: skip
     try:
-        near.write_bytes(data)
-        near.replace(real)
+        files.write_whole(target, data)
     except OSError as error:
         raise _unwritten(target, error) from None
-    finally:
-        near.unlink(missing_ok=True)
 
 
 def _unwritten(path: Path, error: OSError) -> InputError:

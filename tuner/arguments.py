@@ -1,4 +1,4 @@
-"""Checks of what a caller gives; each answers in the plain type, or with one sentence.
+"""Checks of arguments: each gives the value in its plain type, or raises one sentence.
 
     trials = whole("tune: trials", np.int64(7), least=1)        # 7, an int
     seconds("measure: timeout", "soon")                         # InputError
@@ -103,7 +103,7 @@ def functions(what: str, value: object) -> tuple[Callable[..., Any], ...]:
 def hands(
     executor: object, workers: object, timeout: object
 ) -> tuple[Executor | None, int | None, float]:
-    """Who measures: an executor, or a number of workers of our own, and a trial's time-out."""
+    """An executor, or the number of our own workers, and a trial's time-out in seconds."""
     if executor is not None and not isinstance(executor, Executor):
         mend = "; give client.get_executor()" if hasattr(executor, "get_executor") else ""
         raise InputError(

@@ -1,4 +1,4 @@
-"""What a caller asks of a search, checked: trials, seed, kind, and what it knows and tells.
+"""The arguments of a search, checked: trials, seed, kind, known logs and callbacks.
 
 asked = Asked.of(64, 0, "evolution", False, True, (), ())
 asked.trials, asked.search
@@ -30,7 +30,7 @@ class Asked:
     @staticmethod
     def of(trials: object, seed: object, search: object, append: object, resume: object,
            warm: object, callbacks: object) -> Asked:  # fmt: skip
-        """InputError where one cannot be used, LogError where a log of ``warm`` cannot be."""
+        """InputError for an argument that cannot be used, LogError for a log of ``warm``."""
         made = Asked(
             arguments.whole("tune: trials", trials, least=1),
             arguments.whole("tune: seed", seed),
@@ -45,5 +45,5 @@ class Asked:
         return made
 
     def heard_by(self, callback: Callback) -> Asked:
-        """The same with one more callback, which hears first."""
+        """The same arguments with one more callback, which is called first."""
         return replace(self, callbacks=(callback, *self.callbacks))

@@ -2,14 +2,16 @@
 
     with open(open_regular(path, os.O_RDONLY), "rb") as file: ...
     require_place(path)                  # writes nothing
+    write_whole(path, data)              # all or nothing
 
-Both raise OSError, whose ``strerror`` says why.
+They raise OSError, whose ``strerror`` says why.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import threading
 from errno import EACCES, EINVAL, EISDIR, ENAMETOOLONG, ENOTDIR
 from pathlib import Path
 
@@ -44,3 +46,15 @@ def require_place(path: str | os.PathLike[str]) -> bool:
     if len(os.fsencode(real.name)) > os.pathconf(real.parent, "PC_NAME_MAX"):
         raise OSError(ENAMETOOLONG, os.strerror(ENAMETOOLONG))
     return False
+
+
+def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes a file beside its place first, so that a broken write leaves what was there."""
+    require_place(path)
+    real = Path(os.path.realpath(path))
+    near = real.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        near.write_bytes(data)
+        near.replace(real)
+    finally:
+        near.unlink(missing_ok=True)

@@ -96,7 +96,7 @@ def header(
 
 @dataclass(slots=True)
 class Contents:
-    """What the complete lines of a log say."""
+    """The headers and records of a log's complete lines."""
 
     path: str
     headers: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -194,7 +194,7 @@ def require_writable(path: str | Path) -> None:
 
 
 class Log:
-    """One run's hold on a log file, or on memory if path is None; close it or use ``with``."""
+    """A log file opened for one run, or memory if path is None; close it or use ``with``."""
 
     def __init__(
         self,
@@ -225,7 +225,7 @@ class Log:
         self.close()
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Closes the file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None

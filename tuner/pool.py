@@ -50,7 +50,7 @@ class Inline(Executor):
 
 
 class WorkerPool(Executor):
-    """So many worker processes; a job that exceeds ``timeout`` seconds ends its worker only."""
+    """``workers`` processes; a job that exceeds ``timeout`` seconds ends its worker only."""
 
     def __init__(self, workers: int, timeout: float) -> None:
         self._timeout = timeout

@@ -48,12 +48,12 @@ class RecordedSpace(Space):
         return iter(rng.sample(self.points, len(self.points)))
 
     def mutate(self, point: Point, rng: Random) -> Point:
-        """The nearest of some recorded points, by the number of knobs that differ."""
+        """The nearest of sixteen recorded points, by the number of knobs that differ."""
         near = (self.sample(rng) for _ in range(16))
         return min(near, key=lambda other: _distance(point, other) or len(point) + 1)
 
     def crossover(self, one: Point, other: Point, rng: Random) -> Point:
-        """The recorded point that lies nearest to both parents, of some."""
+        """Of sixteen recorded points, the nearest to both parents."""
         near = (self.sample(rng) for _ in range(16))
         return min(near, key=lambda child: _distance(one, child) + _distance(other, child))
 

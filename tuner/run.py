@@ -121,7 +121,7 @@ class Run:
         return _Batch(number, points, known, self.measurer.start(task, "measure", new))
 
     def _finish(self, batch: _Batch) -> None:
-        """Waits for a batch, checks and writes its records, and tells those who learn from it."""
+        """Waits for a batch, checks and writes its records, and tells search and scheduler."""
         state, known = self.states[batch.number], batch.known
         answers = iter(batch.answers())
         trials = [
@@ -166,7 +166,7 @@ class Run:
         )
 
     def _check_cheapest(self, state: State, trials: list[Record], new: Sequence[int]) -> None:
-        """Checks what would become best, until one candidate is right."""
+        """Checks the trials that would become the best, until one is right."""
         costs = [(record.cost, i) for i, record in enumerate(trials)]
         for cost, i in sorted((cost, i) for cost, i in costs if cost is not None):
             if not _less(cost, state.best.cost):

@@ -1,4 +1,4 @@
-"""The command line: the twins of the public functions, and what a person asks about a model.
+"""The command line: commands for the public functions, and for questions about a model.
 
 dovetail tune resnet8 --trials 256 --log run.jsonl
 dovetail profile resnet8 --log run.jsonl --packets

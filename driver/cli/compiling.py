@@ -53,8 +53,9 @@ def run(
     json: Json = False,
 ) -> None:
     """Run a model's code on its example inputs. Its bytes are held to the exact evaluation."""
-    from ..running import run_model
+    from ..running import require_place, run_model
 
+    require_place(output)
     tuned, examples = saved_or_compiled(model, log, target, calibration, workers)
     found = run_model(tuned, inputs if inputs is not None else examples, output)
     if json:

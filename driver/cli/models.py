@@ -1,4 +1,4 @@
-"""What commands are given: a model by name, path or function, and what compiling it makes."""
+"""A command's model, by name, path or function, and the compiled model made from it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def source_of(model: str, calibration: str | None) -> Source:
 
 
 def compiled(source: Source, log: Path | None, target: str, workers: int | None) -> Tuned:
-    """The model at its defaults or at a log's best points, under a progress bar."""
+    """The model at its defaults or at a log's best points; progress is shown meanwhile."""
     from .. import api
 
     with watching("kernels") as watcher:

@@ -90,7 +90,7 @@ class Section:
 
 
 def sections(record: Record, version: int) -> list[Section]:
-    """The sections of a kernel's code in order; those that say nothing are left out."""
+    """The sections of a kernel's code in order; sections without a value are left out."""
     found: list[Section] = []
     for phase, parallel, loops, events in _regions(record):
         section = Section(phase, parallel, loops)
@@ -107,7 +107,7 @@ Events = list[Covered | Expanded | Emitted]
 
 
 def _regions(record: Record) -> Iterator[tuple[int, str | None, tuple[str, ...], Events]]:
-    """The events of each region, with those that prepared it."""
+    """The events of each region, with the events that prepared it."""
     phase, parallel, loops = 0, None, ()  # type: int, str | None, tuple[str, ...]
     events: Events = []
     for event in record.events:
@@ -243,7 +243,7 @@ class _Folding:
         return text_of(node, inner)
 
     def name(self, node: Expr) -> str:
-        """How an operand is called: a number of a value, a buffer, a loop, a constant."""
+        """An operand's name: the number of a value, a buffer, a loop, or a constant."""
         seen: set[Expr] = set()
         while node not in self.groups and node not in seen:
             seen.add(node)

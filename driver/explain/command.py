@@ -91,7 +91,7 @@ def _saved(path: str, log: Path | None, kernel: str | None) -> Tuned:
 
 
 def dump(found: list[Explained], tuned: Tuned, shown: Wanted, json: bool) -> None:
-    """Each kernel: what lifting and selection did, and why not otherwise."""
+    """Prints for each kernel what lifting and selection did, and why other rows were refused."""
     if json:
         kernels = [kernel.as_dict(shown.all) for kernel in found]
         show.print_json({"target": tuned.target, "kernels": kernels})
@@ -101,7 +101,7 @@ def dump(found: list[Explained], tuned: Tuned, shown: Wanted, json: bool) -> Non
 
 
 def compare(rows: list[Compared], tuned: Tuned, bounds: Limits, json: bool) -> bool:
-    """Cycles and bytes with and without; whether all bytes are right."""
+    """Prints cycles and bytes with and without the limits; True if all bytes are right."""
     exact = all(row.outcome.exact for row in rows if row.outcome.cycles is not None)
     before, after = total(rows)
     if json:
@@ -129,7 +129,7 @@ def _row(row: Compared) -> tuple[str | int, ...]:
 
 
 def search(tuned: Tuned, bounds: Limits, json: bool) -> bool:
-    """The first bad rewrite of each kernel; whether there is none."""
+    """Prints the first bad rewrite of each kernel; True if no kernel has one."""
     found = [bisect(task, tuned.choices[task.key].point, bounds) for task in tuned.ready.tasks]
     good = all(verdict.first is None for verdict in found)
     if json:

@@ -64,7 +64,7 @@ def explained(task: KernelTask, tuned: Tuned) -> Explained:
 
 
 def under(row: Compared, tuned: Tuned) -> Explained:
-    """The same under the limits of a comparison."""
+    """A kernel explained under the limits of a comparison."""
     return _explained(row.variant, row.outcome.point, tuned)
 
 
@@ -94,7 +94,7 @@ class Compared:
 
     @property
     def note(self) -> str:
-        """What a person should know besides the numbers."""
+        """A remark on a compared kernel: other bytes, another space, or no code."""
         found = self.outcome
         if found.cycles is None:
             return f"no code: {found.message}"

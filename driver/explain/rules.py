@@ -49,7 +49,7 @@ def _entry(rule: Rule | Law) -> Entry:
 
 
 def _condition(when: Expr) -> str:
-    """A condition without the casts that say that it is about exact integers."""
+    """A condition without the casts to exact integers, which only the prover needs."""
 
     def plain(node: Expr) -> Expr | None:
         bare = node.op == "cast" and node.args[0].op == "var"
@@ -59,7 +59,7 @@ def _condition(when: Expr) -> str:
 
 
 def table(found: list[Entry]) -> None:
-    """One line a family: its first rule, and for how many types it has one."""
+    """Prints a line for each family: its first rule, and the number of types it has rules for."""
     families: dict[str, list[Entry]] = {}
     for entry in found:
         families.setdefault(entry["name"].partition(".")[0], []).append(entry)
@@ -76,7 +76,7 @@ def _cut(text: str) -> str:
 
 
 def details(found: list[Entry]) -> None:
-    """Everything about each."""
+    """Prints everything about each rule."""
     for entry in found:
         print(entry["name"])
         for key in ("algebra", "before", "after", "when", "proof"):

@@ -121,7 +121,7 @@ def _site(site: Site, number: int, wanted: Wanted) -> Iterator[Line]:
 
 
 def _reasons(failed: list[tuple[str, str]]) -> Iterator[Line]:
-    """Each reason once, with what failed by it; members of a family are counted."""
+    """Each reason once, with the rows that failed by it; members of a family are counted."""
     found: dict[str, Counter[str]] = {}
     for name, reason in failed:
         found.setdefault(reason, Counter())[name.partition(".")[0]] += 1
@@ -149,7 +149,7 @@ def _but(names: dict[Expr, str], node: Expr) -> dict[Expr, str]:
 
 
 def _letters(site: Site) -> Iterator[str]:
-    """a, b, ..., a1, b1, ...: those that neither a buffer nor a loop has."""
+    """The names a, b, ..., a1, b1, ... that no buffer and no loop has."""
     nodes = [node for root in (site.store.value, *site.store.index) for node in walk(root)]
     taken = {node.attr.name for node in nodes if node.op == "load"}
     taken |= {str(node.attr) for node in nodes if node.op == "var"}
