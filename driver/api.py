@@ -43,12 +43,12 @@ MODES = ("apply", "verify", "strict")
 class Search:
     """What a call of ``tune`` did: its trials by kernel and status, and the seconds they took."""
 
-    trials: int = 0
-    fresh: int = 0  # not in the log before
-    seconds: float = 0.0  # the whole call
-    preparing: float = 0.0  # before the first proposal
-    searching: float = 0.0  # from the first proposal to the last record
-    statuses: dict[str, dict[str, int]] = field(default_factory=dict)
+    trials: int = 0  # number of trials, those included that the log had before
+    fresh: int = 0  # number of trials that the log had not before
+    seconds: float = 0.0  # of the whole call
+    preparing: float = 0.0  # seconds before the first proposal
+    searching: float = 0.0  # seconds from the first proposal to the last record
+    statuses: dict[str, dict[str, int]] = field(default_factory=dict)  # number by kernel, status
 
     @property
     def trials_per_second(self) -> float:

@@ -33,39 +33,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes: the peak of each memory, the model's constants, and the code of all kernels."""
+    """What a model takes of each memory, in bytes."""
 
-    ddr: int
-    tcm: int
-    weights: int
-    code: int
+    ddr: int  # bytes of activations in DDR, at most at one time
+    tcm: int  # bytes of TCM, at most at one time
+    weights: int  # bytes of all constants
+    code: int  # bytes of the code of all distinct kernels
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One kernel in the order in which they run. ``stalls`` are cycles by cause."""
+    """One kernel, in the order in which they run; cycles are those of its slowest threads."""
 
-    name: str
-    kind: str
-    key: str
-    macs: int
-    cycles: int
-    bound: int
-    default_cycles: int
-    packets: int
-    stalls: Mapping[str, int]
-    dma_bytes: int
-    dma_wait: int
-    direct_bytes: int
-    tcm: int
-    spills: int
-    slot_use: float
-    multiplier_use: float
-    dots_per_packet: float
-    code_bytes: int
-    placement: Mapping[str, str]
-    point: Point
-    origin: str
+    name: str  # of the kernel's output
+    kind: str  # of the kernel: "conv2d", "matmul", ...
+    key: str  # equal for equal kernels
+    macs: int  # multiplications that are summed, as the operator's shapes count them
+    cycles: int  # at the point
+    bound: int  # cycles that no schedule can beat
+    default_cycles: int  # cycles at the default point
+    packets: int  # packets that issue, a cycle each
+    stalls: Mapping[str, int]  # cycles without a packet, by cause
+    dma_bytes: int  # bytes that transfers move
+    dma_wait: int  # cycles that wait for transfers, a part of the stalls
+    direct_bytes: int  # bytes that instructions move to and from DDR, in whole bursts
+    tcm: int  # bytes of TCM while the kernel runs, other kernels' tensors included
+    spills: int  # stores and loads of spilled registers in the code
+    slot_use: float  # instructions over slots of the packets that issue, 0 to 1
+    multiplier_use: float  # multiplier pipes taken over those there are, 0 to 1
+    dots_per_packet: float  # dot-product instructions a packet, in innermost loops that have some
+    code_bytes: int  # bytes of code
+    placement: Mapping[str, str]  # tensor -> "ddr" or "tcm"
+    point: Point  # the template's choices
+    origin: str  # module and source line
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -73,13 +73,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A kernel of a log measured once more: what the log says, and what is true now."""
+    """A kernel of a log measured once more: the log's cycles, and the present ones."""
 
-    name: str
-    status: str
-    logged: float | None
-    cycles: float | None
-    message: str
+    name: str  # of the kernel
+    status: str  # of the new measurement: "ok", "incorrect", ...
+    logged: float | None  # cycles that the log says
+    cycles: float | None  # cycles that were measured now; None unless it has code
+    message: str  # what is wrong; "" if nothing is
 
     @property
     def same(self) -> bool:

@@ -22,19 +22,19 @@ class Cost:
     """What a listing costs. ``cycles`` is ``packets`` + all ``stalls``, of the thread that is
     slowest between two barriers; ``executed`` are the packets of each phase and thread."""
 
-    cycles: int
-    packets: int
-    stalls: dict[str, int]
-    dma_bytes: int
-    dma_wait: int
-    direct_bytes: int  # that instructions moved to and from DDR, in whole bursts
-    spills: int
-    slot_use: float  # instructions a packet, over the slots
-    multiplier_use: float
-    dots_per_packet: float  # in the innermost loops that have dot products
-    executed: tuple[tuple[int, ...], ...]
-    code_bytes: int
-    tcm: int
+    cycles: int  # from the start to the last thread's end
+    packets: int  # packets that issue, a cycle each
+    stalls: dict[str, int]  # cycles without a packet, by cause
+    dma_bytes: int  # bytes that transfers move
+    dma_wait: int  # cycles that wait for transfers, a part of the stalls
+    direct_bytes: int  # bytes that instructions move to and from DDR, in whole bursts
+    spills: int  # stores and loads of spilled registers in the code
+    slot_use: float  # instructions over slots of the packets that issue, 0 to 1
+    multiplier_use: float  # multiplier pipes taken over those there are, 0 to 1
+    dots_per_packet: float  # dot-product instructions a packet, in innermost loops that have some
+    executed: tuple[tuple[int, ...], ...]  # packets, by phase and thread
+    code_bytes: int  # bytes of code
+    tcm: int  # bytes of TCM: operands there and scratch
 
 
 def share(extent: int, threads: int) -> list[tuple[int, int]]:

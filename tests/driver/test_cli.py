@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from dovetail.driver.cli import app
+from dovetail.driver.tuned import Tuned
 from dovetail.tuner.log import without_times
 
 NET = """
@@ -227,6 +229,40 @@ def test_a_saved_model_takes_no_log_and_needs_inputs(here: Path) -> None:
     assert found.stderr == (
         "error: run: this model comes without example inputs; give --input FILE.npz\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--input", "none.npy"), "the input file must exist, but none.npy does not"),
+        (("--input", "pipe"), "pipe cannot be read: Not a regular file"),
+        (("--input", "/dev/null"), "/dev/null cannot be read: Not a regular file"),
+        (("--input", "empty"), "empty must be a .npy or .npz of numbers, but it is not"),
+        (("--input", "net.py"), "net.py must be a .npy or .npz of numbers, but it is not"),
+        (("--output", "no/y.npz"), "no/y.npz cannot be written: No such file or directory"),
+        (("--output", "/dev/full"), "/dev/full cannot be written: Not a regular file"),
+        (("--output", "."), ". cannot be written: Is a directory"),
+    ],
+)
+def test_a_wrong_file_of_run_is_one_sentence(
+    words: tuple[str, ...], said: str, here: Path, saved: bytes
+) -> None:
+    (here / "m.dovetail").write_bytes(saved)
+    (here / "empty").touch()
+    os.mkfifo("pipe")
+    before = sorted(here.iterdir())
+    more = ("--input", "x.npy") if words[0] == "--output" else ()
+    found = call("run", "m.dovetail", *words, *more)
+    assert (found.exit_code, found.stderr) == (2, f"error: run: {said}\n")
+    assert sorted(here.iterdir()) == before
+
+
+@pytest.fixture
+def saved(compiled: Tuned, tmp_path: Path) -> bytes:
+    """The bytes of a saved model."""
+    path = tmp_path / "saved.dovetail"
+    compiled.save(path)
+    return path.read_bytes()
 
 
 @pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])

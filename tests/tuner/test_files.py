@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dovetail.tuner.files import open_regular, require_place
+from dovetail.tuner.files import open_regular, require_place, write_whole
 
 
 def why(path: Path | str) -> str:
@@ -53,3 +53,23 @@ def test_what_is_no_place_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_regular_file_is_not_opened() -> None:
     with pytest.raises(OSError, match="Not a regular file"):
         open_regular("/dev/zero", os.O_RDONLY)
+
+
+def test_a_file_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, link = tmp_path / "a", tmp_path / "link"
+    link.symlink_to(path)
+    write_whole(link, b"one")
+    assert link.is_symlink() and path.read_bytes() == b"one"
+
+    def full(near: Path, data: bytes) -> int:
+        with near.open("wb") as file:
+            file.write(data[:1])
+        raise OSError("full")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="full"):
+        write_whole(path, b"two")
+    assert path.read_bytes() == b"one"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "link"]
