@@ -124,7 +124,7 @@ class Schedule:
         self._apply("reorder", lambda s: loops.reorder(s, loop), *loop)
 
     def serial(self, loop: Loop) -> None:
-        """Makes a loop a plain one again."""
+        """Makes a loop serial again."""
         self._kind("serial", loop, LoopKind.SERIAL)
 
     def unroll(self, loop: Loop) -> None:

@@ -149,7 +149,7 @@ def to_register(low: Lowering, value: Any, kind: Type) -> list[Any]:
 
 @cache
 def looks_up(row: Instruction) -> bool:
-    """Whether constant scalars make the row's code much better: they tell where lanes go."""
+    """Whether a scalar permutes the row's lanes: a constant makes far better code on the host."""
     return row.body is not None and any(node.op == "lookup" for node in walk(row.body))
 
 

@@ -55,7 +55,7 @@ class Trial:
 
     @property
     def near(self) -> bool:
-        """Whether the row was meant: it matched, or something else than an operator failed."""
+        """Whether a reader wants to see the row: it matched, or failed behind its operator."""
         return self.matched or self.kind not in DISTANT
 
 

@@ -129,7 +129,7 @@ def _factors(node: Expr) -> tuple[Expr, Expr] | None:
 
 
 def _alike(a: Expr, b: Expr) -> tuple[Expr, Expr]:
-    """Both in the width of the first, which is the wider one."""
+    """Both operands in the width of the first, which is the wider one."""
     if a.type.bits == b.type.bits:
         return a, b
     if b.is_const:

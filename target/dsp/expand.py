@@ -164,7 +164,7 @@ class Plan:
 
     @property
     def pays(self) -> bool:
-        """Whether there is a kernel, or little enough code to do without one."""
+        """Whether the pipelined loop has a kernel, or few enough passes to be written out."""
         return self.passes > 0 or self.body.trips * len(self.body.steps) <= FLAT
 
     def kernel(self) -> list[list[Step]]:

@@ -26,7 +26,7 @@ from .steps import OPTIONAL, WHOLE, Block, Node, Registers, Step, Trip, blocks
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One instruction of a packet, as a reader sees it."""
+    """One instruction of a packet, as the listing prints it."""
 
     text: str
     row: Instruction

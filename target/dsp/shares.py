@@ -28,7 +28,7 @@ class Liberties:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """The code of a thread. ``dynamic``: ``main`` is one iteration, their number in a register."""
+    """A thread's code. ``dynamic``: ``main`` is one iteration, and a register has their number."""
 
     main: list[Item]
     rest: list[Item] = field(default_factory=list)  # one iteration more, on some threads

@@ -239,7 +239,7 @@ def _excess(states: Sequence[int], room: Room, file: int) -> int:
 
 
 def crowd(states: Sequence[int], room: Room) -> Crowded:
-    """What to spill so that a block's points of time fit."""
+    """The registers to spill so that each point of a block has enough of them."""
     file = 0 if _excess(states, room, 0) > 0 else 1
     mask, excess = room.mask(file), _excess(states, room, file)
     worst = max(states, key=lambda state: (state & mask).bit_count())

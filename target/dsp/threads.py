@@ -117,7 +117,7 @@ class Thread:
 
 
 def together(threads: list[Thread]) -> list[Tally]:
-    """All threads of a phase, the one that is behind first."""
+    """Walks all threads of a phase; the thread whose clock is behind goes first."""
     running = {i: thread.events() for i, thread in enumerate(threads)}
     waiting = {i: step for i in list(running) if (step := next(running[i], None)) is not None}
     while waiting:
