@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -23,11 +25,19 @@ def called(
     signature: Signature, args: Sequence[object], kwargs: Mapping[str, object]
 ) -> list[Array]:
     """The arrays of a call."""
+    return _arrays(partial(signature.call, args, kwargs))
+
+
+def given(signature: Signature, inputs: object) -> list[Array]:
+    """The arrays of example inputs."""
+    return _arrays(partial(signature.given, inputs))
+
+
+def _arrays(bind: Callable[[], list[Any]]) -> list[Array]:
     try:
-        found = signature.call(args, kwargs)
+        return [as_array(value) for value in bind()]
     except Misfit as misfit:
         raise InputError(f"run: {misfit}") from None
-    return [as_array(value) for value in found]
 
 
 def calibration_batches(

@@ -17,7 +17,7 @@ from ..graph.evaluate import evaluate
 from ..graph.graph import Array
 from ..tuner import files
 from .errors import InputError
-from .inputs import as_array
+from .inputs import as_array, given
 from .tuned import Tuned
 
 SHOWN = 8  # values of an output that a person sees
@@ -28,9 +28,10 @@ def run_model(tuned: Tuned, inputs: object, output: Path | None) -> dict[str, An
     if inputs is None:
         raise InputError("run: this model comes without example inputs; give --input FILE.npz")
     if isinstance(inputs, Path):
-        arrays = tuned.quantized_arrays([as_array(array) for array in _read(inputs)])
+        found = [as_array(array) for array in _read(inputs)]
     else:
-        arrays = tuned.quantized(inputs)
+        found = given(tuned.ready.signature, inputs)
+    arrays = tuned.quantized_arrays(found)
     tuned.runtime.prepare()
     start = perf_counter()
     found = tuned.runtime.run(arrays)

@@ -55,6 +55,11 @@ def talks():
     yield samples()[0]
 
 
+def named():
+    (x,) = samples()[0]
+    return branches(), {{"x": x}}, [{{"x": x}}, ((x,), {{}})]
+
+
 def recurrent():
     return torch.nn.LSTM(3, 4), (torch.zeros(1, 3),)
 
@@ -139,6 +144,11 @@ def test_coverage_lists_all_operators(here: Path) -> None:
     assert found["operators"][0]["operator"] == "aten.lstm"
     assert of_json("coverage", "net.py:build")["supported"]
     assert "aten.lstm" in ok("coverage", "net.py:recurrent")
+
+
+def test_a_function_may_name_its_inputs(here: Path) -> None:
+    assert of_json("coverage", "net.py:named")["supported"]
+    assert of_json("run", "net.py:named", "--workers", "0")["exact"]
 
 
 def test_tables_of_instructions_and_models() -> None:

@@ -136,6 +136,27 @@ def test_a_registered_class_is_not_made_of_other_fields() -> None:
     assert fill(read({**data, "names": ["a", "c"]}), [1, 2]) == {"a": 1, "c": 2}
 
 
+class Output(OrderedDict[str, Any]):
+    """A dict with a class of its own, as model libraries give it."""
+
+
+_pytree.register_pytree_node(
+    Output,
+    lambda made: (list(made.values()), list(made)),
+    lambda parts, names: Output(zip(names, parts, strict=True)),
+    serialized_type_name=f"{__name__}.Output",
+)
+
+
+def test_a_dict_with_a_class_keeps_it() -> None:
+    made = kept(Output(logits="0", states=("1", "2")))
+    found = fill(made, [1.0, 2.0, 3.0])
+    assert found == Output(logits=1.0, states=(2.0, 3.0)) and isinstance(found, Output)
+    assert list(match(made, {"states": [2.0, 3.0], "logits": 1.0}, "x")) == [
+        (0, 1.0), (1, 2.0), (2, 3.0),
+    ]  # fmt: skip
+
+
 def two() -> Signature:
     trees = (tree("0"), tree({"k": "1"}), tree(2.0))
     return Signature(("x", "more", "scale"), trees, 2, tree(["0"]))
