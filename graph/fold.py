@@ -9,7 +9,10 @@ A batch norm arrives as a product by a channel's factor and a sum.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,11 +96,10 @@ def _fold_into(
     x, term = node.inputs
     if node.op != "sub" and x in graph.constants:
         x, term = term, x
-    anchor = _anchor(graph, reads, made, x) if term in graph.constants else ""
-    if not anchor:
+    if term not in graph.constants or (found_at := _anchor(graph, reads, made, x)) is None:
         return ""
+    anchor, axis = found_at
     count = graph.types[made[anchor].inputs[1]].shape[0]
-    axis = _channel_axis(graph, made[anchor])
     values = _per_channel(graph.constants[term], graph.types[x].shape, axis, count)
     if values is None:
         return ""
@@ -110,19 +112,38 @@ def _fold_into(
     return x
 
 
-def _anchor(graph: Graph, reads: Counter[str], made: dict[str, Node], x: str) -> str:
-    """The conv2d or linear of known weights that ``x`` is, perhaps under another shape; or ""."""
-    name = x
-    while name in made and reads[name] == 1:
-        node = made[name]
+def _anchor(
+    graph: Graph, reads: Counter[str], made: dict[str, Node], x: str
+) -> tuple[str, int] | None:
+    """The conv2d or linear of known weights that ``x`` is, perhaps under another shape, and the
+    axis of ``x`` that its channels lie along."""
+    moves: list[Node] = []
+    while x in made and reads[x] == 1:
+        node = made[x]
         if node.op in ("conv2d", "linear"):
             known = all(other in graph.constants for other in node.inputs[1:])
-            return name if known and (name == x or _channel_axis(graph, node) == 1) else ""
-        before = node.inputs[0]
-        if node.op != "reshape" or graph.types[before].shape[:2] != graph.types[name].shape[:2]:
-            return ""
-        name = before
-    return ""
+            axis = _followed(graph, _channel_axis(graph, node), moves[::-1]) if known else None
+            return None if axis is None else (x, axis)
+        if node.op not in ("reshape", "permute"):
+            return None
+        moves.append(node)
+        x = node.inputs[0]
+    return None
+
+
+def _followed(graph: Graph, axis: int, moves: Sequence[Node]) -> int | None:
+    """Where the moves put an axis; None where one cuts it or joins it with another."""
+    for node in moves:
+        before, after = (graph.types[name].shape for name in (node.inputs[0], node.output))
+        if node.op == "permute":
+            axis = cast(Sequence[int], node.attrs["axes"]).index(axis)
+            continue
+        outer = prod(before[:axis])
+        kept = [a for a, n in enumerate(after) if n == before[axis] and prod(after[:a]) == outer]
+        if not kept:
+            return None
+        axis = kept[0]
+    return axis
 
 
 def _channel_axis(graph: Graph, anchor: Node) -> int:

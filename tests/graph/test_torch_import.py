@@ -194,6 +194,43 @@ def test_batch_norm_goes_into_linear_and_conv1d() -> None:
     assert ops(graph) == ["reshape", "conv2d", "relu", "conv2d", "reshape"]
 
 
+class Tokens(nn.Module):
+    """Linear layers of tokens, with batch norms over rows as LeViT writes them, and transposed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 4, bias=False), nn.Linear(4, 5)
+        self.rows, self.turned = nn.BatchNorm1d(4), nn.BatchNorm1d(5)
+        vary(self)
+        with torch.no_grad():  # channels of very different size
+            self.rows.weight.copy_(torch.tensor([1.0, 0.01, 5.0, 0.001]))
+            self.rows.bias.copy_(torch.tensor([0.2, -0.01, 1.0, 0.002]))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.first(x)
+        y = self.rows(y.flatten(0, 1)).reshape(y.shape)
+        z: Tensor = self.turned(self.second(y).transpose(1, 2)).transpose(1, 2)
+        return y, z
+
+
+def test_batch_norm_of_moved_channels_goes_into_the_weights() -> None:
+    graph = same(Tokens().eval(), noise(2, 3, 6))
+    assert {"mul", "add"}.isdisjoint(ops(graph)) and ops(graph).count("linear") == 2
+
+
+def test_batch_norm_over_a_cut_axis_stays() -> None:
+    class Cut(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.norm = nn.Linear(4, 6), nn.BatchNorm1d(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.norm(self.linear(x).reshape(-1, 3, 2))
+            return y
+
+    assert ops(same(vary(Cut()), noise(5, 4))) == ["linear", "reshape", "mul", "add"]
+
+
 def test_batch_norm_elsewhere_is_a_product_and_a_sum() -> None:
     first = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU())
     assert ops(same(vary(first), noise(2, 3, 4, 4))) == ["mul", "add", "relu"]
