@@ -52,7 +52,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The markers."""
+    """The markers; and in all tests, and the processes that they start, passes are verified."""
+    os.environ.setdefault("DOVETAIL_VERIFY", "1")
     config.addinivalue_line("markers", "tool(name, ...): tools outside Python that the test needs")
     config.addinivalue_line("markers", "exact: compares bytes; `make exact` runs it in full")
 

@@ -209,6 +209,16 @@ def rebuild(node: Expr, args: tuple[Expr, ...]) -> Expr:
     return node if args == node.args else Expr(node.op, node.type, args, node.attr)
 
 
+def retyped(node: Expr) -> Expr:
+    """``node`` with the type that its operands give; casts, loads and calls keep theirs."""
+    if not node.args or node.op in ("cast", "sat_cast", "load", "call"):
+        return node
+    from .ops import OPS
+
+    kind = OPS[node.op].type_of(tuple(arg.type for arg in node.args), node.attr)
+    return node if kind == node.type else Expr(node.op, kind, node.args, node.attr)
+
+
 def transform(root: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
     """Bottom-up rewriting: ``change`` sees each node with new operands; None keeps it."""
     done: dict[int, Expr] = {}

@@ -42,9 +42,12 @@ class Facts:
 
     def plain(self, expr: Expr) -> Expr:
         """``expr`` over loop axes, simplified."""
+        return self._simplifier()(substitute(expr, self.bindings))
+
+    def _simplifier(self) -> Simplifier:
         if self.simple is None:
             self.simple = Simplifier(self.ranges)
-        return self.simple(substitute(expr, self.bindings))
+        return self.simple
 
     def range(self, expr: Expr) -> Interval:
         """Lowest and highest value of an index, as far as it is known."""
@@ -58,11 +61,14 @@ class Facts:
         return low, high
 
     def _range(self, form: Affine) -> Interval:
-        assert self.simple is not None
-        return form.range(self.ranges, self.simple.known)
+        return form.range(self.ranges, self._simplifier().known)
 
     def reaches(self, expr: Expr, low: int, high: int) -> Interval | None:
         """None where ``expr`` stays within low..high; else what it reaches as far as known."""
+        if not self.bindings:  # as an index mostly is, its form alone stays within
+            found = affine_over(expr).range(self.ranges, self._simplifier().known)
+            if low <= found[0] and found[1] <= high:
+                return None
         found = self.range(expr)
         if low <= found[0] and found[1] <= high:
             return None
@@ -80,7 +86,7 @@ class Facts:
         extents = [self.ranges[axis][1] + 1 for axis in axes if axis in self.ranges]
         if len(extents) != len(axes) or np.prod(extents, dtype=np.float64) > TRIED:
             return None
-        grid = np.indices(extents, np.int32).reshape(len(axes), -1, 1)
+        grid = np.indices(extents, np.int32).reshape(len(axes), int(np.prod(extents)), 1)
         env = {axis.attr: values for axis, values in zip(axes, grid, strict=True)}
         alive = np.ones((1, 1), np.bool_)
         for condition in holds:

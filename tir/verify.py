@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from keyword import iskeyword
 
 import numpy as np
 
 from .bounds import Interval
+from .evaluate import loads, mentions
 from .expr import Expr, walk
 from .facts import Facts
 from .independence import merge_of
@@ -53,13 +55,17 @@ class _Scope:
     buffers: dict[str, Buffer]
     axes: frozenset[Expr]
     facts: Facts
+    slack: int = 0
 
 
-def verify(func: PrimFunc) -> PrimFunc:
-    """``func`` itself, when it keeps all rules; VerifyError otherwise."""
+def verify(func: PrimFunc, slack: int = 0) -> PrimFunc:
+    """``func`` itself, when it keeps all rules; VerifyError otherwise.
+
+    ``slack``: bytes behind each buffer of one dimension that may be loaded, whatever they hold.
+    """
     _names(func)
     _constants(func)
-    scope = _Scope({p.name: p for p in func.params}, frozenset(), Facts())
+    scope = _Scope({p.name: p for p in func.params}, frozenset(), Facts(), slack)
     _check(func.body, scope)
     _tokens(func)
     return func
@@ -106,8 +112,9 @@ def _constants(func: PrimFunc) -> None:
 
 
 def _tokens(func: PrimFunc) -> None:
-    copied = {s.token: s for s in walk_stmt(func.body) if isinstance(s, Copy) and s.token}
-    waited = {s.token: s for s in walk_stmt(func.body) if isinstance(s, Wait)}
+    found = [s for s in walk_stmt(func.body) if isinstance(s, Copy | Wait)]
+    copied = {s.token: s for s in found if isinstance(s, Copy) and s.token}
+    waited = {s.token: s for s in found if isinstance(s, Wait)}
     for token, place in (copied | waited).items():
         both = token in copied and token in waited
         side = "no wait" if token in copied else "no copy"
@@ -144,12 +151,11 @@ def _check(stmt: Stmt, scope: _Scope) -> None:
 
 
 def _loop_axis(axis: Expr, extent: int, scope: _Scope, place: Stmt) -> None:
-    plain = axis.op == "var" and axis.type == i32
-    _require(plain, f"for: the axis must be an i32 variable, but got {axis}", place)
+    if axis.op != "var" or axis.type != i32:
+        raise VerifyError(f"for: the axis must be an i32 variable, but got {axis}", place)
     _identifier(axis.attr, place)
-    _require(
-        axis not in scope.axes, f"for: an axis must not hide another, but got {axis} again", place
-    )
+    if axis in scope.axes:
+        raise VerifyError(f"for: an axis must not hide another, but got {axis} again", place)
     _require(extent > 0, f"for: the extent must be above 0, but got {extent}", place)
 
 
@@ -246,27 +252,36 @@ def _condition(word: str, condition: Expr, scope: _Scope, place: Stmt) -> None:
 
 def _expr(root: Expr, scope: _Scope, place: Stmt) -> None:
     """Types by the op table, names in scope, loads within bounds where they are chosen."""
-    for node in walk(root):
-        _typed(node, place)
-        if node.op == "var":
-            _require(node in scope.axes, f"name: {node} must be an axis around it", place)
-    _loads(root, scope, place, set())
+    if fault := _type_fault(root):
+        raise VerifyError(fault, place)
+    for node in mentions(root) - scope.axes:
+        raise VerifyError(f"name: {node} must be an axis around it", place)
+    if loads(root):
+        _loads(root, scope, place, set())
 
 
-def _typed(node: Expr, place: Stmt) -> None:
+@cache
+def _type_fault(node: Expr) -> str | None:
+    """What is wrong with the types of an expression, its operands first."""
+    for arg in node.args:
+        if fault := _type_fault(arg):
+            return fault
     row = OPS.get(node.op)
-    _require(row is not None, f"op: it must be a row of the op table, but got {node.op}", place)
-    if row is None or node.op in ("const", "var", "load", "call", "cast", "sat_cast"):
-        return
+    if row is None:
+        return f"op: it must be a row of the op table, but got {node.op}"
+    if node.op in ("const", "var", "load", "call", "cast", "sat_cast"):
+        return None
     try:
         want = row.type_of(tuple(arg.type for arg in node.args), node.attr)
     except TypeError as fault:
-        raise VerifyError(f"{node.op}: {fault}", place) from None
-    _require(node.type == want, f"{node.op}: the result must be {want}, but got {node.type}", place)
+        return f"{node.op}: {fault}"
+    if node.type != want:
+        return f"{node.op}: the result must be {want}, but got {node.type}"
+    return None
 
 
 def _loads(root: Expr, scope: _Scope, place: Stmt, seen: set[Expr]) -> None:
-    if root in seen:
+    if root in seen or not loads(root):
         return
     seen.add(root)
     if root.op == "select" and root.type.lanes == 1:
@@ -299,29 +314,32 @@ def _place(
     scope: _Scope,
     place: Stmt,
 ) -> None:
-    """A box within a buffer that is declared."""
+    """A box within a buffer that is declared; boxes of copies stay where buffers become flat."""
     declared = scope.buffers.get(buffer.name)
-    _require(
-        declared == buffer,
-        f"{word}: {buffer.name} must be declared as it is used"
-        + (
-            ", but got no declaration"
-            if declared is None
-            else f", but got {declared.type}{list(declared.shape)} in {declared.scope}"
-        ),
+    if declared != buffer:
+        _declared(word, buffer, declared, place)
+    if len(index) != len(buffer.shape):
+        raise VerifyError(
+            f"{word}: an index an axis of {buffer.name}{list(buffer.shape)} must be given, "
+            f"but got {len(index)}", place)  # fmt: skip
+    behind = scope.slack * 8 // buffer.type.bits if word == "load" and len(index) == 1 else 0
+    for d, (at, size) in enumerate(zip(index, extent, strict=True)):
+        if at.type != i32:
+            raise VerifyError(f"{word}: an index must be i32, but got {at.type}", place)
+        got = scope.facts.reaches(at, 0, buffer.shape[d] + behind - size)
+        if got is not None:
+            shown = f"{word}: axis {d} of {buffer.name} must be indexed"
+            _outside((got[0], got[1] + size - 1), shown, 0, buffer.shape[d] - 1, place)
+
+
+def _declared(word: str, buffer: Buffer, declared: Buffer | None, place: Stmt) -> None:
+    if word == "copy" and declared == replace(buffer, shape=(buffer.size,)):
+        return
+    got = f"{declared.type}{list(declared.shape)} in {declared.scope}" if declared else ""
+    raise VerifyError(
+        f"{word}: {buffer.name} must be declared as it is used, but got {got or 'no declaration'}",
         place,
     )
-    _require(
-        len(index) == len(buffer.shape),
-        f"{word}: an index an axis of {buffer.name}{list(buffer.shape)} must be given, "
-        f"but got {len(index)}", place)  # fmt: skip
-    for d, (at, size) in enumerate(zip(index, extent, strict=True)):
-        _require(at.type == i32, f"{word}: an index must be i32, but got {at.type}", place)
-        highest = buffer.shape[d] - size
-        got = scope.facts.reaches(at, 0, highest)
-        shown = f"{word}: axis {d} of {buffer.name} must be indexed"
-        got = got and (got[0], got[1] + size - 1)
-        _outside(got, shown, 0, buffer.shape[d] - 1, place)
 
 
 def _outside(got: Interval | None, rule: str, low: int, high: int, place: Stmt) -> None:

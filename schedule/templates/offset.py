@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...tir.expr import Expr, cast, const, transform, var
+from ...tir.expr import Expr, cast, const, retyped, transform, var
 from ...tir.linear import linear
 from ...tir.stmt import (
     Alloc,
@@ -132,7 +132,7 @@ def _retyped(body: Stmt, old: Buffer, new: Buffer) -> Stmt:
     def node(expr: Expr) -> Expr | None:
         if expr.op == "load" and expr.attr == old:
             return Expr("load", u8, expr.args, new)
-        return None
+        return retyped(expr)
 
     return map_exprs(body, lambda expr: transform(expr, node))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...tir.passes.blocks import lower_blocks
+from ...tir.passes.checked import kept
 from ...tir.passes.flatten import flatten_buffers
 from ...tir.passes.promote import promote_sums
 from ...tir.passes.simplify import simplify_func
@@ -38,6 +39,7 @@ Dump = Callable[[int, str, PrimFunc], None]
 
 def lower(func: PrimFunc, dump: Dump | None = None) -> PrimFunc:
     """``func`` after all passes; ``dump(number, pass name, kernel)`` sees each step."""
+    kept(func, "schedule")
     blocks = any(isinstance(stmt, Block) for stmt in walk_stmt(func.body))
     for number, run in enumerate(PASSES, 1):
         if run in _OF_BLOCKS and not blocks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from dovetail.tir.expr import Expr, cast, const, make, sat_cast, select, var
@@ -23,6 +24,7 @@ from dovetail.tir.stmt import (
     Store,
     Wait,
     seq,
+    walk_stmt,
 )
 from dovetail.tir.types import Type, i8, i16, i32, u8, u16, vector
 
@@ -107,7 +109,10 @@ def functions(draw: st.DrawFn) -> PrimFunc:
         Buffer(f"p{n}", kind, draw(shapes), draw(st.sampled_from(("ddr", "tcm"))))
         for n, kind in enumerate(kinds)
     )
-    return PrimFunc("generated", params, draw(statements(params, (), 3)))
+    body = draw(statements(params, (), 3))
+    names = [s.buffer.name for s in walk_stmt(body) if isinstance(s, Alloc)]
+    assume(len(set(names)) == len(names))
+    return PrimFunc("generated", params, body)
 
 
 @st.composite
@@ -153,17 +158,18 @@ def statement(
 def blocks(
     draw: st.DrawFn, buffers: tuple[Buffer, ...], axes: tuple[Expr, ...], depth: int, mark: str
 ) -> Stmt:
-    iters = tuple(
-        Iter(var(f"v{n}_{mark}"), extent, draw(FLIP), within(draw(indices(axes)), extent))
-        for n, extent in enumerate(draw(st.lists(st.integers(1, 6), max_size=2)))
-    )
+    iters = []
+    for n, extent in enumerate(draw(st.lists(st.integers(1, 6), max_size=2))):
+        reduces = draw(FLIP)
+        zero_on = draw(st.sampled_from(axes or (const(0, i32),)))  # as a reduction must start
+        start = zero_on if reduces else draw(indices(axes))
+        iters.append(Iter(var(f"v{n}_{mark}"), extent, reduces, within(start, extent)))
     inside = (*axes, *(it.axis for it in iters))
-    reduces = any(it.reduce for it in iters)
     return Block(
         f"block{mark}",
-        iters,
+        tuple(iters),
         draw(statements(buffers, inside, depth - 1)),
-        draw(stores(buffers, inside)) if draw(FLIP) and reduces else None,
+        draw(stores(buffers, inside)) if any(it.reduce for it in iters) else None,
         draw(indices(inside)) <= 5 if draw(FLIP) and inside else None,
     )
 

@@ -26,8 +26,10 @@ from ..stmt import (
     seq,
     walk_stmt,
 )
+from .checked import checked
 
 
+@checked
 def lower_blocks(func: PrimFunc) -> PrimFunc:
     """``func`` without blocks."""
     return func.with_body(_inline(_place_inits(func.body, frozenset())))

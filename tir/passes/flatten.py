@@ -14,8 +14,10 @@ from dataclasses import replace
 from ..expr import Expr, transform
 from ..linear import Linear, from_linear, joined, linear
 from ..stmt import Alloc, Buffer, Copy, PrimFunc, Stmt, Store, map_exprs, transform_stmt
+from .checked import checked
 
 
+@checked
 def flatten_buffers(func: PrimFunc) -> PrimFunc:
     """``func`` with buffers of one dimension; Copy keeps its boxes (DMA works on rows)."""
     flat: dict[Buffer, Buffer] = {}
@@ -49,7 +51,9 @@ def flatten_buffers(func: PrimFunc) -> PrimFunc:
                 return None
 
     body = transform_stmt(map_exprs(func.body, expr), stmt)
-    return replace(func, params=tuple(one(b) for b in func.params), body=body)
+    params = tuple(one(b) for b in func.params)
+    constants = {name: data.reshape(-1) for name, data in func.constants.items()}
+    return replace(func, params=params, body=body, constants=constants)
 
 
 def flat_index(buffer: Buffer, index: Sequence[Expr]) -> Expr:

@@ -17,6 +17,7 @@ from ..expr import Expr
 from ..rewrite.engine import Attempt, Budget, Rewriter
 from ..rules import lifting_rules
 from ..stmt import Block, For, PrimFunc, Stmt, Store, transform_stmt, walk_stmt
+from .checked import checked
 from .simplify import Simplifier
 
 
@@ -30,6 +31,7 @@ class Site:
     attempts: tuple[Attempt, ...]
 
 
+@checked
 def lift(
     func: PrimFunc,
     *,

@@ -12,7 +12,7 @@ these elements, at indices that do not depend on them. Runs after unrolling.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import count, pairwise
 
 from ..expr import Expr, const, free_vars, transform, walk
 from ..linear import linear
@@ -31,6 +31,7 @@ from ..stmt import (
     walk_stmt,
 )
 from ..types import i32, vector
+from .checked import checked
 
 Place = tuple[Expr, int]  # the index of an access, and its lanes
 
@@ -42,28 +43,31 @@ class _Sums:
     buffer: Buffer
     places: tuple[Place, ...]
 
-    @property
-    def register(self) -> Buffer:
+    def register(self, name: str) -> Buffer:
         size = sum(lanes for _, lanes in self.places)
-        return Buffer(f"{self.buffer.name}_kept", self.buffer.type, (size,), "reg")
+        return Buffer(name, self.buffer.type, (size,), "reg")
 
     def index(self, place: Place) -> Expr:
         before = self.places[: self.places.index(place)]
         return const(sum(lanes for _, lanes in before), i32)
 
 
+@checked
 def promote_sums(func: PrimFunc) -> PrimFunc:
     """``func`` with memory accumulators of innermost loops in registers."""
-    return func.with_body(_visit(func.body))
+    taken = {p.name for p in func.params}
+    taken |= {s.buffer.name for s in walk_stmt(func.body) if isinstance(s, Alloc)}
+    return func.with_body(_visit(func.body, taken))
 
 
-def _visit(stmt: Stmt) -> Stmt:
+def _visit(stmt: Stmt, taken: set[str]) -> Stmt:
+    """``taken`` are the names of buffers, to which new ones are added."""
     if isinstance(stmt, For) and (nest := _nest(stmt)):
-        promoted = _promoted(stmt, nest)
+        promoted = _promoted(stmt, nest, taken)
         if promoted is not stmt:
             return promoted
     below = children(stmt)
-    return rebuild_stmt(stmt, tuple(_visit(child) for child in below)) if below else stmt
+    return rebuild_stmt(stmt, tuple(_visit(child, taken) for child in below)) if below else stmt
 
 
 def _nest(loop: For) -> list[For]:
@@ -78,7 +82,7 @@ def _nest(loop: For) -> list[For]:
     return found if serial and not inner else []
 
 
-def _promoted(loop: For, nest: list[For]) -> Stmt:
+def _promoted(loop: For, nest: list[For], taken: set[str]) -> Stmt:
     body = nest[-1].body
     stores = [s for s in walk_stmt(body) if isinstance(s, Store)]
     plain = isinstance(body, Seq | Store) and len(stores) == sum(
@@ -91,8 +95,17 @@ def _promoted(loop: For, nest: list[For]) -> Stmt:
     for name in dict.fromkeys(s.buffer.name for s in stores if s.buffer.scope != "reg"):
         found = _sums(axes, [s for s in stores if s.buffer.name == name], stores)
         if found is not None:
-            kept = _kept(kept, found)
+            name = _free(f"{name}_kept", taken)
+            kept = _kept(kept, found, found.register(name))
     return kept
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """``name``, with a number behind it where it is taken."""
+    numbered = (f"{name}_{n}" for n in count(1))
+    found = name if name not in taken else next(n for n in numbered if n not in taken)
+    taken.add(found)
+    return found
 
 
 def _sums(axes: set[Expr], mine: list[Store], stores: list[Store]) -> _Sums | None:
@@ -118,8 +131,7 @@ def _disjoint(places: tuple[Place, ...]) -> bool:
     return all(a + lanes <= b for (a, lanes), (b, _) in pairwise(runs))
 
 
-def _kept(loop: Stmt, sums: _Sums) -> Stmt:
-    register = sums.register
+def _kept(loop: Stmt, sums: _Sums, register: Buffer) -> Stmt:
     names = {place: sums.index(place) for place in sums.places}
 
     def node(expr: Expr) -> Expr | None:

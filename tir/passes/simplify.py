@@ -37,6 +37,7 @@ from ..stmt import (
     seq,
 )
 from ..types import i32
+from .checked import checked
 
 SUMS = {"add", "sub", "mul", "floordiv", "mod", "shl"}
 INDEX_OPS = SUMS | {"const", "var", "min", "max"}
@@ -53,6 +54,7 @@ def simplify_stmt(stmt: Stmt, ranges: Ranges | None = None) -> Stmt:
     return _stmt(stmt, dict(ranges or {}))
 
 
+@checked
 def simplify_func(func: PrimFunc) -> PrimFunc:
     """``func`` with its body simplified."""
     return func.with_body(simplify_stmt(func.body))

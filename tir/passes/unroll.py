@@ -9,10 +9,12 @@ from ..expr import Expr, const, rebuild
 from ..linear import Linear, from_linear, linear
 from ..stmt import For, If, LoopKind, PrimFunc, Stmt, Store, children, map_exprs, rebuild_stmt, seq
 from ..types import i32
+from .checked import checked
 
 Values = Mapping[Expr, int]
 
 
+@checked
 def unroll_loops(func: PrimFunc) -> PrimFunc:
     """``func`` without unrolled loops, nor loops of one step; indices in canonical form."""
     return func.with_body(_Unroller().stmt(func.body, {}))

@@ -24,6 +24,7 @@ from ..expr import Expr, const, free_vars, make
 from ..linear import Linear, from_linear, linear
 from ..stmt import Block, For, If, LoopKind, PrimFunc, Seq, Stmt, Store, children, rebuild_stmt
 from ..types import Type, vector
+from .checked import checked
 
 WHOLE = 1024  # bits: pieces below this are cut out of larger loads, or put together for a store
 Axis = tuple[Expr, int]  # a loop variable and its extent
@@ -33,6 +34,7 @@ class VectorizeError(ValueError):
     """A loop cannot be vectorized; the message says which access is in the way."""
 
 
+@checked
 def vectorize_loops(func: PrimFunc) -> PrimFunc:
     """``func`` without vectorized loops."""
     return func.with_body(_stmt(func.body, ()))

@@ -28,7 +28,7 @@ class Products:
     def of(self, a: Term, b: Term, kinds: tuple[Type, Type]) -> Term:
         """The product of two terms of 64 bits that hold values of ``kinds``."""
         if kinds[0].bits < 32:
-            return a * b
+            return times(a, b, 64)
         key = a.get_id(), b.get_id()
         if key not in self.known:
             product = z3.BitVec(f"product{len(self.known)}", 64)
@@ -48,6 +48,34 @@ def resized(term: Term, kind: Type, bits: int) -> Term:
         return z3.Extract(bits - 1, 0, term) if bits < kind.bits else term
     more = bits - kind.bits
     return z3.SignExt(more, term) if kind.signed else z3.ZeroExt(more, term)
+
+
+def times(a: Term, b: Term, bits: int) -> Term:
+    """The low ``bits`` of a product of signed values, multiplied in no more bits than it needs:
+    of terms that were extended, what was there before."""
+    (x, x_signed), (y, y_signed) = _core(a), _core(b)
+    needed = x.size() + y.size()
+    if needed >= bits:
+        return z3.Extract(bits - 1, 0, a) * z3.Extract(bits - 1, 0, b)
+    product = _extended(x, x_signed, needed) * _extended(y, y_signed, needed)
+    return _extended(product, x_signed or y_signed, bits)
+
+
+def _core(term: Term) -> tuple[Term, bool]:
+    """What a signed term is an extension of, and whether that has a sign."""
+    signed = True
+    while (kind := term.decl().kind()) in (z3.Z3_OP_SIGN_EXT, z3.Z3_OP_ZERO_EXT):
+        if not signed and kind == z3.Z3_OP_SIGN_EXT:
+            break
+        if term.size() > term.arg(0).size():
+            signed = signed and kind == z3.Z3_OP_SIGN_EXT
+        term = term.arg(0)
+    return term, signed
+
+
+def _extended(term: Term, signed: bool, bits: int) -> Term:
+    more = bits - term.size()
+    return z3.SignExt(more, term) if signed else z3.ZeroExt(more, term)
 
 
 def saturated(term: Term, kind: Type) -> Term:
@@ -114,6 +142,8 @@ def _lane(node: Expr, args: Lanes, kinds: list[Type], products: Products) -> Ter
     if op == "widening_mul" and kind.bits == 64:
         factors = [resized(arg, k, 64) for arg, k in zip(args, kinds, strict=True)]
         return products.of(factors[0], factors[1], (kinds[0], kinds[1]))
+    if op in ("mul", "widening_mul"):
+        return times(*wide, kind.bits)
     if op in WRAPPED:
         return z3.Extract(kind.bits - 1, 0, WRAPPED[op](wide))
     return saturated(SATURATED[op](wide), kind)
@@ -171,10 +201,8 @@ PLAIN: dict[str, Callable[[Lanes, Type], Term]] = {
     "select": lambda args, _: z3.If(args[0], args[1], args[2]),
 }
 WRAPPED: dict[str, Callable[[Lanes], Term]] = {
-    "mul": lambda args: args[0] * args[1],
     "widening_add": lambda args: args[0] + args[1],
     "widening_sub": lambda args: args[0] - args[1],
-    "widening_mul": lambda args: args[0] * args[1],
     "halving_add": lambda args: (args[0] + args[1]) >> 1,
     "rounding_halving_add": lambda args: (args[0] + args[1] + 1) >> 1,
     "halving_sub": lambda args: (args[0] - args[1]) >> 1,

@@ -1,0 +1,45 @@
+"""Verifies what a pass gives, in tests and under ``DOVETAIL_VERIFY=1``.
+
+@checked
+def unroll_loops(func: PrimFunc) -> PrimFunc: ...
+
+A pass that breaks a rule of the IR then fails at once, by name, and not where its code is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec
+
+from ..stmt import PrimFunc
+
+VARIABLE = "DOVETAIL_VERIFY"
+SLACK = 128  # bytes behind each buffer that the code may load: whole vectors run over its end
+
+P = ParamSpec("P")
+Pass = Callable[Concatenate[PrimFunc, P], PrimFunc]
+
+
+def checked(run: Pass[P]) -> Pass[P]:
+    """``run``, whose result must keep the rules of the IR where these are asked for."""
+
+    @wraps(run)
+    def passed(func: PrimFunc, *args: P.args, **kwargs: P.kwargs) -> PrimFunc:
+        return kept(run(func, *args, **kwargs), run.__name__)
+
+    return passed
+
+
+def kept(func: PrimFunc, maker: str) -> PrimFunc:
+    """``func`` itself; VerifyError where it breaks a rule and rules are asked for."""
+    if os.environ.get(VARIABLE, "0") in ("", "0"):
+        return func
+    from ..verify import VerifyError, verify  # which simplifies, by a pass
+
+    try:
+        return verify(func, SLACK)
+    except VerifyError as fault:
+        sentence = f"{maker}: its result must keep the rules of the IR, but {fault.sentence}"
+        raise VerifyError(sentence, fault.place) from None
