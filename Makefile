@@ -2,6 +2,7 @@
 # make test       lint, types and tests: what .ci/run calls
 # make demo       trains, quantizes and tunes a small net, and shows the cycles
 # make tutorials  executes the notebooks and stores what they print and plot
+# make prove      proves all rewrite rules from scratch, and writes their records (half a minute)
 # make exact      bit exactness over the whole zoo, at 50 random points a kernel (long)
 #
 # PYTHON=python3.12 make test   takes another interpreter.
@@ -10,7 +11,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
-.PHONY: .venv test demo exact tutorials
+.PHONY: .venv test demo exact prove tutorials
 
 .venv: .venv/installed
 
@@ -35,6 +36,9 @@ demo: .venv
 
 tutorials: .venv
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.notebooks
+
+prove: .venv
+	$(BIN)/python -m dovetail.tir.rewrite.prove --scratch
 
 exact: .venv
 	$(PYTEST) -m exact --exact

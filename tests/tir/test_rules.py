@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from dovetail.tir.passes.simplify import simplify
 from dovetail.tir.rewrite import proofs
 from dovetail.tir.rewrite.engine import Budget, Rewriter, bad_rewrite, explain
 from dovetail.tir.rewrite.match import apply, failure
-from dovetail.tir.rewrite.prove import Refuted, prove
+from dovetail.tir.rewrite.prove import Refuted, main, prove
 from dovetail.tir.rewrite.rule import Rule, number, weight, wild
 from dovetail.tir.rewrite.rule import exact as value_of
 from dovetail.tir.rewrite.smt import Products, meaning
@@ -44,6 +43,7 @@ NUMBERS = tuple(
 LEAVES = (var("x", vector(u8, 4)), var("y", vector(i16, 4)), var("z", vector(u8, 4)),
           interleaved("v", 4), repeated("w", 4))  # fmt: skip
 IDS = [rule.name for rule in RULES]
+PARTS = 8  # that processes prove at once
 CONDITIONAL = [rule for rule in RULES if rule.when is not None]
 
 
@@ -243,15 +243,44 @@ def test_wrong_rules_are_refuted() -> None:
             prove(rule)
 
 
-def test_a_slice_of_the_proofs_holds(
-    exact: bool, record_property: Callable[[str, object], None]
+@pytest.mark.parametrize("part", range(PARTS))
+def test_all_proofs_hold(part: int) -> None:
+    """From scratch, whatever the records say; a proof that takes too long fails, too."""
+    for rule in RULES[part::PARTS]:
+        prove(rule)
+
+
+def test_a_changed_prover_has_no_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {file.name for file in proofs.PROVER}
+    assert names == {"proofs.py", "prove.py", "smt.py", "match.py", "bounds.py"}
+    for at, file in enumerate(proofs.PROVER):
+        changed = tmp_path / file.name
+        changed.write_text(file.read_text() + "\n")
+        files = (*proofs.PROVER[:at], changed, *proofs.PROVER[at + 1 :])
+        with monkeypatch.context() as patch:
+            patch.setattr(proofs, "PROVER", files)
+            with pytest.raises(proofs.UnprovenRule, match="but its proof is stale"):
+                proofs.require_proofs(RULES[:1])
+
+
+def test_a_proof_that_takes_too_long_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dovetail.tir.rewrite.prove.SECONDS", 0.001)
+    slow = next(rule for rule in RULES if rule.name == "sat_rounding_mul_shr.i16")
+    with pytest.raises(Refuted, match=r"a proof must be found within 0.001 s, but got none"):
+        prove(slow)
+
+
+def test_all_rules_are_proven_from_scratch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All rules with --exact (about a minute), else some."""
-    some = RULES if exact else random.Random(0).sample(RULES, 60)
-    record_property("slice", f"proofs of {len(some)} of {len(RULES)} rules")
-    for rule in some:
-        if exact or not any(word in rule.name for word in ("mul_shr", "product")):
-            prove(rule)
+    proven: list[str] = []
+    monkeypatch.setattr("dovetail.tir.rewrite.prove.prove", lambda rule: proven.append(rule.name))
+    records = proofs.FILE.read_text()
+    monkeypatch.setattr(proofs, "FILE", tmp_path / "proofs.json")
+    main(["--scratch"])
+    assert proven == IDS
+    assert proofs.FILE.read_text() == records
+    assert capsys.readouterr().out == f"{len(RULES)} rules are proven\n"
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))

@@ -86,10 +86,9 @@ class Simplifier:
     def _fixed(self, node: Expr) -> Expr:
         """``node``, whose operands are simple, rewritten until nothing changes."""
         for _ in range(16):
-            fresh = self._step(node)
-            if fresh is node:
-                return node
-            node = fresh
+            before, node = node, self._step(node)
+            if node is before:
+                break
         return node
 
     def _step(self, node: Expr) -> Expr:

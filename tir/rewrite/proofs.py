@@ -1,8 +1,9 @@
 """Proof records: a committed file says of each rule which text, under which meanings, was proven.
 
 A record is a hash of the rule's two sides and condition, of what its operators compute on edge
-values, and of the prover's version. A changed rule or operator has no record until
-``python -m dovetail.tir.rewrite.prove`` has proven it again.
+values, and of the source of the prover, of matching with its conditions, and of the bounds that
+these ask. What is changed has no record until ``python -m dovetail.tir.rewrite.prove`` has proven
+it again.
 """
 
 from __future__ import annotations
@@ -21,7 +22,12 @@ from ..types import Type, boolean, i8, i16, i32, u8, u16, u32, vector
 from .rule import MOVES, Rule, Wild
 
 FILE = Path(__file__).parent / "proofs.json"
-VERSION = 1  # of the prover: raised when it asks for more
+# What a proof rests on, beside the rule and the meanings of its operators.
+_HERE = Path(__file__).parent
+PROVER = (
+    *(_HERE / name for name in ("proofs.py", "prove.py", "smt.py", "match.py")),
+    _HERE.parent / "bounds.py",
+)
 
 
 class UnprovenRule(Exception):
@@ -52,8 +58,15 @@ def record(rule: Rule) -> str:
     sides = [side for side in (rule.before, rule.after, rule.when) if side is not None]
     used = sorted({node.op for side in sides for node in walk(side) if node.args})
     kinds = sorted({f"{n}: {n.type}" for side in sides for n in walk(side) if n.op == "var"})
-    parts = [str(VERSION), str(rule), *kinds, *map(fingerprint, used)]
+    parts = [source(PROVER), str(rule), *kinds, *map(fingerprint, used)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+@cache
+def source(files: tuple[Path, ...]) -> str:
+    """A hash of what stands in ``files``."""
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
 def moves_lanes(rule: Rule) -> bool:

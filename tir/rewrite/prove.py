@@ -1,6 +1,9 @@
 """Proves rules: for all values and numbers under the condition, both sides are equal.
 
-    python -m dovetail.tir.rewrite.prove        # proves what has no valid record, writes the file
+    python -m dovetail.tir.rewrite.prove            # proves what has no valid record
+    python -m dovetail.tir.rewrite.prove --scratch  # make prove: proves all
+
+Both write the file of records.
 
 Bit-vector logic decides (z3); a product of 32-bit values is a free variable within its bounds, for
 equal factors the same one. A rule that moves lanes is proven for one and for two of its widths.
@@ -23,7 +26,7 @@ from .match import scaled
 from .rule import End, Rule, Wild
 from .smt import Lanes, Products, meaning, resized
 
-SECONDS = 60  # that one rule may take
+SECONDS = 60.0  # that one rule may take
 
 
 class Refuted(Exception):
@@ -53,21 +56,25 @@ def _try_all(rule: Rule) -> None:
 
 
 def _prove_at(rule: Rule, scale: int) -> None:
-    before, after = widened(rule.before, scale), widened(rule.after, scale)
-    env, facts = _environment((before, after), rule.when)
+    equal(rule.name, widened(rule.before, scale), widened(rule.after, scale), rule.when)
+
+
+def equal(name: str, before: Expr, after: Expr, when: Expr | None = None) -> None:
+    """Refuted unless both expressions over wildcards are equal wherever ``when`` holds."""
+    env, facts = _environment((before, after), when)
     products = Products()
     left, right = meaning(before, env, products), meaning(after, env, products)
     solver = z3.Solver()
-    solver.set("timeout", SECONDS * 1000)
-    if rule.when is not None:
-        solver.add(meaning(rule.when, env, products)[0])
+    solver.set("timeout", int(SECONDS * 1000))
+    if when is not None:
+        solver.add(meaning(when, env, products)[0])
     solver.add(*facts, *products.facts)
     solver.add(z3.Or([a != b for a, b in zip(left, right, strict=True)]))
     found = solver.check()
     if found == z3.sat:
-        raise Refuted(f"rule {rule.name}: both sides must be equal, but got {solver.model()}")
+        raise Refuted(f"rule {name}: both sides must be equal, but got {solver.model()}")
     if found != z3.unsat:
-        raise Refuted(f"rule {rule.name}: a proof must be found within {SECONDS} s, but got none")
+        raise Refuted(f"rule {name}: a proof must be found within {SECONDS:g} s, but got none")
 
 
 def widened(side: Expr, scale: int) -> Expr:
