@@ -6,7 +6,7 @@ VerifyError: load: axis 0 of x must be indexed within 0..127, but got 1..128
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from keyword import iskeyword
@@ -80,18 +80,18 @@ def _require(holds: bool, sentence: str, place: Stmt | None = None) -> None:
 
 
 def _names(func: PrimFunc) -> None:
-    seen: set[str] = set()
-    named: list[tuple[str, Stmt | None]] = [(param.name, None) for param in func.params]
-    for stmt in walk_stmt(func.body):
-        if isinstance(stmt, Alloc):
-            named.append((stmt.buffer.name, stmt))
-    for name, place in named:
-        _identifier(name, place)
-        _require(
-            name not in seen, f"buffer: each name must be given once, but got {name} twice", place
-        )
-        seen.add(name)
     _identifier(func.name, None)
+    seen: set[str] = set()
+    for param in func.params:
+        _buffer(param.name, seen, None)
+        seen.add(param.name)
+
+
+def _buffer(name: str, others: Container[str], place: Stmt | None) -> None:
+    """Scopes that are not within each other may use a name again."""
+    _identifier(name, place)
+    if name in others:
+        raise VerifyError(f"buffer: a name must not hide another, but got {name} again", place)
 
 
 def _identifier(name: str, place: Stmt | None) -> None:
@@ -141,6 +141,7 @@ def _check(stmt: Stmt, scope: _Scope) -> None:
             _condition("if", condition, scope, stmt)
             _check(then, replace(scope, facts=scope.facts.given(condition)))
         case Alloc(buffer, body):
+            _buffer(buffer.name, scope.buffers, stmt)
             fits = all(extent > 0 for extent in buffer.shape)
             _require(fits, f"alloc: extents must be above 0, but got {list(buffer.shape)}", stmt)
             _check(body, replace(scope, buffers={**scope.buffers, buffer.name: buffer}))

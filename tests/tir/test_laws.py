@@ -4,46 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache
-from itertools import product
 from random import Random
 
-import numpy as np
 import pytest
 
 from dovetail.tir.expr import Expr, const, make, walk
-from dovetail.tir.ops import OPS
 from dovetail.tir.rewrite import smt
 from dovetail.tir.rewrite.prove import equal
 from dovetail.tir.rewrite.rule import Law, wild
 from dovetail.tir.rules import LAWS
 from dovetail.tir.types import Type, i16, u16, vector
+from tests.tir.operands import CASTS, INTEGERS, KINDS, operand_types
 from tests.tir.reached import Reached
-from tests.tir.test_unproven import INTEGERS, KINDS, same
+from tests.tir.test_unproven import same
 
 ROOTS = {law.name: law.roots for law in LAWS}
-CASTS = {"cast", "sat_cast"}
 ALONE = {"abs", "rint"}  # of one operand
 NEVER = {"spread_copy": CASTS, "spread_join": CASTS | ALONE}  # their functions refuse these
-
-
-@cache
-def operand_types(op: str) -> list[tuple[Type, ...]]:
-    """Elements that ``op`` takes: those of which it can compute something."""
-    taken = ([k for k in product(KINDS, repeat=n) if takes(op, k)] for n in (1, 2, 3))
-    return next(filter(None, taken))
-
-
-def takes(op: str, kinds: tuple[Type, ...]) -> bool:
-    ones = [np.ones(4, kind.numpy) for kind in kinds]
-    try:
-        result = i16 if op in CASTS else OPS[op].type_of(kinds, None)
-        meaning = OPS[op].meaning
-        assert meaning is not None
-        meaning(result, None, *ones)
-    except (TypeError, ValueError, IndexError):
-        return False
-    return True
 
 
 class Lanes:
@@ -127,7 +104,7 @@ def proven(before: Expr, after: Expr) -> bool:
     """Whether the prover knows the operators, and then has proven that both sides are equal."""
     known = {*smt.PLAIN, *smt.WRAPPED, *smt.SATURATED, *smt.MOVES, "mul", "widening_mul", "cast"}
     nodes = [node for side in (before, after) for node in walk(side)]
-    if any(node.args and node.op not in known or node.type.kind == "f" for node in nodes):
+    if any((node.args and node.op not in known) or node.type.kind == "f" for node in nodes):
         return False
     if any(arg.type.kind == "b" for n in nodes if n.op != "select" for arg in n.args):
         return False  # an order of flags

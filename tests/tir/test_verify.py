@@ -62,8 +62,9 @@ BAD = {
     "copy(x[0:4], t[0:4])": "copy: both boxes must have one type, but got i32 and u8",
     'copy(x[0:4], y[0:4], token="a")':
         'copy: token "a" must have a copy and a wait, but got no wait',
+    "x[40] = 0": "store: axis 0 of x must be indexed within 0..31, but got 40..40",
     "x = alloc(i32, (4,)); x[0] = 1":
-        "buffer: each name must be given once, but got x twice",
+        "buffer: a name must not hide another, but got x again",
 }  # fmt: skip
 
 
@@ -86,6 +87,19 @@ def test_the_place_is_shown() -> None:
         "store: axis 0 of x must be indexed within 0..31, but got 0..32\n"
         "    x[i] = y[0]        <- here"
     )
+
+
+def test_loads_may_touch_the_slack_behind_a_buffer() -> None:
+    """32 words behind x, where 128 bytes of slack are given; stores may not."""
+    verify(parse(HEAD + "    x[0:32] = x[32:64]\n"), slack=128)
+    for body, got in (("x[0:32] = x[33:65]", "33..64"), ("x[1:33] = x[0:32]", "1..32")):
+        with pytest.raises(VerifyError, match=f"within 0..31, but got {got}"):
+            verify(parse(HEAD + f"    {body}\n"), slack=128)
+
+
+def test_scopes_apart_may_use_a_name_again() -> None:
+    local = "    for i in range(2):\n        z = alloc(i32, (4,), 'reg')\n        z[0] = 1\n"
+    verify(parse(HEAD + local + local))
 
 
 def test_a_convolution_passes() -> None:

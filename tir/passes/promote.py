@@ -12,7 +12,7 @@ these elements, at indices that do not depend on them. Runs after unrolling.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import count, pairwise
+from itertools import pairwise
 
 from ..expr import Expr, const, free_vars, transform, walk
 from ..linear import linear
@@ -43,9 +43,10 @@ class _Sums:
     buffer: Buffer
     places: tuple[Place, ...]
 
-    def register(self, name: str) -> Buffer:
+    @property
+    def register(self) -> Buffer:
         size = sum(lanes for _, lanes in self.places)
-        return Buffer(name, self.buffer.type, (size,), "reg")
+        return Buffer(f"{self.buffer.name}_kept", self.buffer.type, (size,), "reg")
 
     def index(self, place: Place) -> Expr:
         before = self.places[: self.places.index(place)]
@@ -55,19 +56,16 @@ class _Sums:
 @checked
 def promote_sums(func: PrimFunc) -> PrimFunc:
     """``func`` with memory accumulators of innermost loops in registers."""
-    taken = {p.name for p in func.params}
-    taken |= {s.buffer.name for s in walk_stmt(func.body) if isinstance(s, Alloc)}
-    return func.with_body(_visit(func.body, taken))
+    return func.with_body(_visit(func.body))
 
 
-def _visit(stmt: Stmt, taken: set[str]) -> Stmt:
-    """``taken`` are the names of buffers, to which new ones are added."""
+def _visit(stmt: Stmt) -> Stmt:
     if isinstance(stmt, For) and (nest := _nest(stmt)):
-        promoted = _promoted(stmt, nest, taken)
+        promoted = _promoted(stmt, nest)
         if promoted is not stmt:
             return promoted
     below = children(stmt)
-    return rebuild_stmt(stmt, tuple(_visit(child, taken) for child in below)) if below else stmt
+    return rebuild_stmt(stmt, tuple(_visit(child) for child in below)) if below else stmt
 
 
 def _nest(loop: For) -> list[For]:
@@ -82,7 +80,7 @@ def _nest(loop: For) -> list[For]:
     return found if serial and not inner else []
 
 
-def _promoted(loop: For, nest: list[For], taken: set[str]) -> Stmt:
+def _promoted(loop: For, nest: list[For]) -> Stmt:
     body = nest[-1].body
     stores = [s for s in walk_stmt(body) if isinstance(s, Store)]
     plain = isinstance(body, Seq | Store) and len(stores) == sum(
@@ -95,17 +93,8 @@ def _promoted(loop: For, nest: list[For], taken: set[str]) -> Stmt:
     for name in dict.fromkeys(s.buffer.name for s in stores if s.buffer.scope != "reg"):
         found = _sums(axes, [s for s in stores if s.buffer.name == name], stores)
         if found is not None:
-            name = _free(f"{name}_kept", taken)
-            kept = _kept(kept, found, found.register(name))
+            kept = _kept(kept, found)
     return kept
-
-
-def _free(name: str, taken: set[str]) -> str:
-    """``name``, with a number behind it where it is taken."""
-    numbered = (f"{name}_{n}" for n in count(1))
-    found = name if name not in taken else next(n for n in numbered if n not in taken)
-    taken.add(found)
-    return found
 
 
 def _sums(axes: set[Expr], mine: list[Store], stores: list[Store]) -> _Sums | None:
@@ -131,7 +120,8 @@ def _disjoint(places: tuple[Place, ...]) -> bool:
     return all(a + lanes <= b for (a, lanes), (b, _) in pairwise(runs))
 
 
-def _kept(loop: Stmt, sums: _Sums, register: Buffer) -> Stmt:
+def _kept(loop: Stmt, sums: _Sums) -> Stmt:
+    register = sums.register
     names = {place: sums.index(place) for place in sums.places}
 
     def node(expr: Expr) -> Expr | None:
