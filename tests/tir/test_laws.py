@@ -75,7 +75,7 @@ class Lanes:
     def lanewise(self, op: str, kinds: tuple[Type, ...]) -> Expr:
         """``op`` on operands whose lanes are moved, mostly alike."""
         lead = self.rng.choice(["interleave", "concat", "tile", "repeat"])
-        args = []
+        args: list[Expr] = []
         for kind in kinds:
             how = lead if self.rng.random() < 0.9 else "interleave"
             uniform = args and self.rng.random() < 0.2

@@ -26,7 +26,7 @@ def checked(run: Pass[P]) -> Pass[P]:
     """``run``, whose result must keep the rules of the IR where these are asked for."""
 
     @wraps(run)
-    def passed(func: PrimFunc, *args: P.args, **kwargs: P.kwargs) -> PrimFunc:
+    def passed(func: PrimFunc, /, *args: P.args, **kwargs: P.kwargs) -> PrimFunc:
         return kept(run(func, *args, **kwargs), run.__name__)
 
     return passed

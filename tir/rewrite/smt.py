@@ -143,7 +143,7 @@ def _lane(node: Expr, args: Lanes, kinds: list[Type], products: Products) -> Ter
         factors = [resized(arg, k, 64) for arg, k in zip(args, kinds, strict=True)]
         return products.of(factors[0], factors[1], (kinds[0], kinds[1]))
     if op in ("mul", "widening_mul"):
-        return times(*wide, kind.bits)
+        return times(wide[0], wide[1], kind.bits)
     if op in WRAPPED:
         return z3.Extract(kind.bits - 1, 0, WRAPPED[op](wide))
     return saturated(SATURATED[op](wide), kind)
