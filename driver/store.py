@@ -33,7 +33,7 @@ from .sealed import SealError, seal, unseal
 from .target import parse
 from .tuned import Tuned
 
-SCHEMA = 3
+SCHEMA = 4
 MODEL, CONSTANTS = "model.json", "constants.npz"
 
 

@@ -6,7 +6,7 @@ the time in which a stretch of code makes its accesses. Transfers come one after
 order in which they are started. That there is no cache before DDR, and who goes first, are
 assumptions.
 
-    channel.use(0, 100, 200, 1600)            # thread 0 moves 1,600 bytes from cycle 100 to 200
+    channel.use(0, 100, 200, 1600, 4)         # thread 0 of 4 moves 1,600 bytes from cycle 100 on
     channel.end(channel.start(0, copy, far))  # the cycle in which a transfer is done
 """
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
 from dovetail.driver.errors import InputError
 from dovetail.driver.target import parse
-from dovetail.target.dsp.machine import UNITS, MachineError, Unit, dsp
+from dovetail.target.dsp.machine import UNITS, Machine, MachineError, Unit, dsp
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,18 @@ def test_a_name_gives_its_machine(machine: object) -> None:
 def test_a_machine_is_itself() -> None:
     machine = replace(dsp(), threads=2)
     assert parse(machine) is machine
+
+
+def test_every_number_of_a_machine_may_be_swept() -> None:
+    """``parse`` takes what ``name`` spells, one more than the default where that may be."""
+    for field in fields(Machine):
+        if field.name in ("units", "slots", "vector_bytes"):
+            continue
+        low = field.name in ("version", "vectors", "predicates", "scalars", "conditions")
+        value = field.default + (-1 if low else 1)
+        machine = parse(f"dsp({field.name}={value})")
+        assert getattr(machine, field.name) == value
+        assert parse(machine.name) == machine != Machine()
 
 
 def test_sizes_may_be_computed() -> None:
