@@ -61,7 +61,7 @@ def physical(shape: Shape) -> Image:
 
 
 def pack(array: Array, shape: Shape, pad: int = 0) -> Array:
-    """The stored form of ``array``; ``pad`` stands in the pads."""
+    """The stored form of ``array``; its pads hold ``pad``."""
     images, channels, height, width = as_image(shape)
     stored = np.full(physical(shape), pad, array.dtype)
     if len(shape) == 4:

@@ -120,7 +120,7 @@ class State:
 
     @property
     def places(self) -> Places:
-        """Where everything stands in the function as it is."""
+        """The places of all loops and blocks in the present function."""
         if self._places is None or self._places.root is not self.func.body:
             self._places = Places(self.func.body, self._places)
         return self._places

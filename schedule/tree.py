@@ -58,7 +58,7 @@ class Table:
 
 
 class Places:
-    """Where each loop and block of a root stands. Nests that are in ``before``, the places of an
+    """The place of each loop and block of a root. Nests that are in ``before``, the places of an
     earlier root, are not looked at again."""
 
     __slots__ = ("_nests", "root")

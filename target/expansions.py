@@ -16,7 +16,7 @@ from ..tir.types import i32, i64
 @dataclass(frozen=True, slots=True)
 class Expansion:
     """A node of the integer contract written in smaller steps: ``rewrite`` gives None if it does
-    not apply. Which steps are equal, and why, stands at each function."""
+    not apply. Each function says which steps are equal, and why."""
 
     op: str
     rewrite: Callable[[Expr], Expr | None]

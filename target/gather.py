@@ -1,7 +1,7 @@
 """Vectors gathered from memory: pieces of less than a register that lie at one distance.
 
 concat(x[0:64], x[128:192])         two registers dealt by pieces of 64 bytes: the even ones
-concat(x[0:32], x[96:128], ...)     a register a piece, loaded so that it stands at its place
+concat(x[0:32], x[96:128], ...)     a register a piece, loaded so that each piece is at its place
 
 A piece is loaded from its own address less its place in the result, which is not before the first
 piece, because pieces lie at least as far apart as they are long.

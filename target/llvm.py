@@ -4,7 +4,7 @@
 
 A value of ``lanes`` lanes is an LLVM vector (one lane: a scalar), a bool an ``i1``. What depends on
 constants alone is computed here by the op table, so lane numbers of permutations are known and
-become shuffles. How each operator is lowered stands in ``llvm_ops.py`` (arithmetic),
+become shuffles. Each operator's lowering is in ``llvm_ops.py`` (arithmetic),
 ``llvm_lanes.py`` and ``llvm_lookup.py`` (lanes); all are held to the op table's meaning by tests.
 """
 

@@ -23,7 +23,7 @@ Held = str | int  # an LLVM value, or a number that a scalar is known to hold
 _TEXT = {Register.VECTOR: "<32 x i32>", Register.PAIR: "<32 x i32>",
          Register.PREDICATE: "<32 x i32>", Register.SCALAR: "i32", Register.DOUBLE: "i32",
          Register.CONDITION: "i1"}  # fmt: skip
-SMALL = 4  # instructions of a row that is inlined wherever it stands
+SMALL = 4  # instructions of a row that is inlined at each of its uses
 HOT = 1 << 14  # trips from which on any row is: code generation takes a millisecond for each place
 _LARGE = (Register.VECTOR, Register.PAIR, Register.PREDICATE)
 

@@ -82,7 +82,7 @@ def bind(func: PrimFunc, arrays: tuple[Value, ...]) -> list[tuple[Buffer, Value]
 
 @dataclass(slots=True)
 class _State:
-    """Where execution stands: the loops that run at once, values of axes, memory, and a mask."""
+    """The state of execution: the loops that run at once, values of axes, memory, and a mask."""
 
     steps: tuple[int, ...]
     env: dict[str, Value]

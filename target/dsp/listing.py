@@ -97,7 +97,7 @@ def words_of(nodes: list[Node], end: int = 1) -> int:
     total = 0
     for node in nodes:
         if isinstance(node, Trip):
-            # The end of loop 0 stands in bits of a packet's first word, of loop 1 of its second.
+            # Bits of a packet's first word mark the end of loop 0, of its second that of loop 1.
             total += words_of(node.body, node.level + 2 if node.level < 2 else 1)
             continue
         for packet in node.packets:

@@ -1,4 +1,4 @@
-"""Vector loads and stores. A store's first cycle of ``timing`` stands for no result."""
+"""Vector loads and stores. The first cycle of a store's ``timing`` is 0: it has no result."""
 
 from __future__ import annotations
 
