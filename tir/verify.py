@@ -6,14 +6,14 @@ VerifyError: load: axis 0 of x must be indexed within 0..127, but got 1..128
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from keyword import iskeyword
 
 import numpy as np
 
-from .bounds import Interval
+from .bounds import Interval, bounds, type_range
 from .evaluate import loads, mentions
 from .expr import Expr, walk
 from .facts import Facts
@@ -55,7 +55,8 @@ class _Scope:
     buffers: dict[str, Buffer]
     axes: frozenset[Expr]
     facts: Facts
-    slack: int = 0
+    slack: int
+    held: Callable[[Buffer], Interval]  # between which values the elements of a buffer are
 
 
 def verify(func: PrimFunc, slack: int = 0) -> PrimFunc:
@@ -65,10 +66,35 @@ def verify(func: PrimFunc, slack: int = 0) -> PrimFunc:
     """
     _names(func)
     _constants(func)
-    scope = _Scope({p.name: p for p in func.params}, frozenset(), Facts(), slack)
+    scope = _Scope({p.name: p for p in func.params}, frozenset(), Facts(), slack, _held(func))
     _check(func.body, scope)
     _tokens(func)
     return func
+
+
+def _held(func: PrimFunc) -> Callable[[Buffer], Interval]:
+    """What constants hold, and what all stores into a local buffer store, whenever they run."""
+    stmts = list(walk_stmt(func.body))
+    unknown = {p.name for p in func.params} | {
+        s.target.buffer.name for s in stmts if isinstance(s, Copy)
+    }
+
+    @cache
+    def found(buffer: Buffer) -> Interval:
+        data = func.constants.get(buffer.name)
+        if data is not None and data.size:
+            return int(data.min()), int(data.max())
+        if buffer.name in unknown:
+            return type_range(buffer.type)
+        ranges: dict[Expr, Interval] = {}
+        for loop in stmts:
+            if isinstance(loop, For):
+                ranges[loop.axis] = (0, max(loop.extent - 1, ranges.get(loop.axis, (0, 0))[1]))
+        values = [s.value for s in stmts if isinstance(s, Store) and s.buffer.name == buffer.name]
+        ends = [bounds(value, ranges) for value in values] or [type_range(buffer.type)]
+        return min(low for low, _ in ends), max(high for _, high in ends)
+
+    return found
 
 
 def _require(holds: bool, sentence: str, place: Stmt | None = None) -> None:
@@ -327,6 +353,9 @@ def _place(
     for d, (at, size) in enumerate(zip(index, extent, strict=True)):
         if at.type != i32:
             raise VerifyError(f"{word}: an index must be i32, but got {at.type}", place)
+        for node in walk(at) if loads(at) else ():
+            if node.op == "load" and node.type.is_int:
+                scope.facts.ranges.setdefault(node, scope.held(node.attr))
         got = scope.facts.reaches(at, 0, buffer.shape[d] + behind - size)
         if got is not None:
             shown = f"{word}: axis {d} of {buffer.name} must be indexed"

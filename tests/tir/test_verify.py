@@ -97,6 +97,23 @@ def test_loads_may_touch_the_slack_behind_a_buffer() -> None:
             verify(parse(HEAD + f"    {body}\n"), slack=128)
 
 
+TABLE = """def f(x: Buffer[i32, (32,)]):
+    near = alloc(i32, (4,), 'tcm')
+    for i in range(4):
+        near[i] = max(min(i * 16 - 8, LAST), 0)
+    for i in range(4):
+        x[near[i]] = 1
+"""
+
+
+def test_an_index_from_a_table_stays_within_what_was_stored() -> None:
+    verify(parse(TABLE.replace("LAST", "31")))
+    with pytest.raises(
+        VerifyError, match=r"axis 0 of x must be indexed within 0\.\.31, but got 0\.\.32"
+    ):
+        verify(parse(TABLE.replace("LAST", "32")))
+
+
 def test_scopes_apart_may_use_a_name_again() -> None:
     local = "    for i in range(2):\n        z = alloc(i32, (4,), 'reg')\n        z[0] = 1\n"
     verify(parse(HEAD + local + local))
