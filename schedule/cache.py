@@ -69,6 +69,10 @@ def cache_write(state: State, block: BlockName, buffer: str, scope: str) -> str:
     store = store_of(node)
     if store is None or store.buffer.name != buffer:
         raise refusal("cache_write", "the block's body must be a store to the buffer", buffer, node)
+    own = [a for a in state.accesses(node).reads if a.buffer.name == buffer]
+    if own and (node.init is None or any(a.index != store.index for a in own)):
+        raise refusal("cache_write", "the block must make all that it reads of the buffer itself",
+                      f"{buffer}, which holds values before it", node)  # fmt: skip
     check_whole("cache_write", node, state)
     others = [
         b.name

@@ -103,6 +103,16 @@ def _outside(state: State, block: Block, axes: dict[Expr, int]) -> list[Expr]:
     return loops[: last + 1]
 
 
+def check_lanes(state: State, block: Block, loop: For) -> None:
+    """ScheduleError unless the iterations of the spatial ``loop`` around ``block`` may run at the
+    same time: all lanes are loaded before any is stored."""
+    if is_map(block) or is_reduction(block):
+        return
+    if not _apart(state, [block], None, {loop.axis: loop.extent}):
+        raise refusal("vectorize", "a lane must not touch what another one stores",
+                      f"{block.name}, which does", loop)  # fmt: skip
+
+
 def check_parallel(state: State, path: Path) -> None:
     """ScheduleError unless the iterations of the loop at the end of ``path`` are independent."""
     loop = path[-1]

@@ -14,7 +14,7 @@ from ..tir.expr import Expr, const, var
 from ..tir.stmt import Alloc, Block, For, If, LoopKind, Seq, Stmt, rebuild_stmt, seq
 from ..tir.types import i32
 from .blocks import reduction_of
-from .depend import check_parallel, check_reorder, loop_roles
+from .depend import check_lanes, check_parallel, check_reorder, loop_roles
 from .errors import refusal
 from .index import bounds, substitute_axes
 from .state import Loop, State, conjoin, conjuncts, replace_axes
@@ -238,6 +238,7 @@ def _check_vectorized(state: State, loop: For) -> None:
                       loop, "Reorder the loop to the innermost place first.")  # fmt: skip
     spatial, reduce = loop_roles(inner, loop.axis)
     if not reduce:
+        check_lanes(state, inner, loop)
         return
     if spatial:
         raise refusal(

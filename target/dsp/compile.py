@@ -29,6 +29,7 @@ from .webs import split_webs
 
 _recent = Recent["_Compiled"](64)
 _ATTEMPTS = 60  # compilations of a phase, each with more registers in memory
+_SHORT = "compile: phase {} of {} needs too many registers"
 _SPARE = 6  # registers of a file left free before spilling because no assignment was found
 
 
@@ -85,7 +86,7 @@ def _phase(source: Source, machine: Machine) -> _Compiled:
 def _attempt(source: Source, table: Table, free: Liberties) -> _Compiled | CompileError:
     """Compiles again and again: first without pairs of scalars, where these are short, then with
     more and more registers in memory."""
-    spilled, spare, pipelined, more = set[int](), [0, 0], True, 1
+    spilled, spare, pipelined, more = set[int](), [0, 0, 0], True, 1
     known: dict[str, Schedules] = {}  # of this phase's loops, as long as their steps stay
     for _ in range(_ATTEMPTS):
         low = Lowering(source, table, free)
@@ -93,8 +94,9 @@ def _attempt(source: Source, table: Table, free: Liberties) -> _Compiled | Compi
         area = Area(low)
         area.spill(spilled)
         kept = frozenset({*low.registers.fixed, *area.fresh})
-        room = Room(table.machine, low.registers, (spare[0], spare[1]), costs(low.nodes), kept,
-                    low.link >> 2)  # fmt: skip
+        vectors, scalars, predicates = spare
+        room = Room(table.machine, low.registers, (vectors, scalars, predicates),
+                    costs(low.nodes), kept, low.link >> 2)  # fmt: skip
         loops = Pipeline(low, room, known)
         try:
             real = _pack(low, room, loops if pipelined else None)
@@ -114,8 +116,10 @@ def _attempt(source: Source, table: Table, free: Liberties) -> _Compiled | Compi
                 spilled, known, more = spilled | victims, {}, 2 * more
             elif pipelined:
                 pipelined = False
+            elif file == 2 and spare[2] < table.machine.predicates - 1:
+                spare[2] += 1
             else:
-                return CompileError(str(error))
+                return CompileError(_SHORT.format(source.number, source.program))
         except CompileError as error:
             if not pipelined:
                 return error
@@ -123,9 +127,7 @@ def _attempt(source: Source, table: Table, free: Liberties) -> _Compiled | Compi
         else:
             short = bool(area.steps or loops.crowded)
             return _Compiled(_function(source.phase, low, real), area.steps, area.bytes, short)
-    return CompileError(
-        f"compile: phase {source.number} of {source.program} needs too many registers"
-    )
+    return CompileError(_SHORT.format(source.number, source.program))
 
 
 def _function(phase: Phase, low: Lowering, real: dict[int, int]) -> Function:

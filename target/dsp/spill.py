@@ -190,7 +190,7 @@ class Room:
 
     machine: Machine
     registers: Registers
-    spare: tuple[int, int]  # vectors and scalars left free, so that all find a place
+    spare: tuple[int, int, int]  # vectors, scalars, predicates left free, so that all find a place
     cost: Mapping[int, int]
     kept: frozenset[int]  # registers that must not be spilled
     link: int  # the register of the return address, which no file counts
@@ -199,8 +199,9 @@ class Room:
     def limits(self) -> tuple[int, int, int, int]:
         """Registers of each file."""
         machine = self.machine
-        vectors, scalars = machine.vectors - self.spare[0], machine.scalars - self.spare[1]
-        return vectors, scalars, machine.predicates, machine.conditions
+        files = machine.vectors, machine.scalars, machine.predicates
+        vectors, scalars, predicates = (n - less for n, less in zip(files, self.spare, strict=True))
+        return vectors, scalars, predicates, machine.conditions
 
     def left(self, through: Iterable[int]) -> tuple[int, int, int]:
         """Vector, scalar and predicate registers that these atoms leave free."""

@@ -333,6 +333,39 @@ def window(draft: Draft) -> None:
     _finish(draft, axes, kept, "i32", "{} + {}", term, "0")
 
 
+def updated(draft: Draft) -> None:
+    """A buffer that is read and written in place, at the same element or at another one."""
+    rng = draft.rng
+    shape = rng.choice([s for s in SHAPES if len(s) < 3])
+    axes = axes_of(shape)
+    kind = rng.choice(("u8", "i16", "i32"))
+    far = [rng.choice((0, 0, 1, 2)) for _ in shape]
+    made = draft.param(kind, [n + more for n, more in zip(shape, far, strict=True)], "y")
+    here = [f"v{a}" for a, _, _ in axes]
+    there = [f"{at} + {more}" if more else at for at, more in zip(here, far, strict=True)]
+    if rng.random() < 0.5:
+        here, there = there, here
+    old = f"{made.name}[{', '.join(there)}]"
+    term = rng.choice(SAME).format(a=old, b=f"({value(draft, axes, kind, 1)})")
+    draft.nest(axes, f"{made.name}[{', '.join(here)}] = {term}")
+
+
+def paired(draft: Draft) -> None:
+    """A block of two stores, of which the second reads what the first one has stored."""
+    rng = draft.rng
+    shape = rng.choice(SHAPES)
+    axes = axes_of(shape)
+    kind = rng.choice(ELEMENTS)
+    where = ", ".join(f"v{a}" for a, _, _ in axes)
+    first, second = draft.param(kind, shape, "z"), draft.param(kind, shape, "y")
+    term = value(draft, axes, kind, 1)
+    other = rng.choice(SAME).format(a=f"z[{where}]", b=f"({value(draft, axes, kind, 1)})")
+    stores = (f"{first.name}[{where}] = {term}", f"{second.name}[{where}] = {other}")
+    pad = "    " * (len(axes) + 2)
+    draft.nest(axes, f"\n{pad}".join(stores))
+
+
 KINDS: tuple[Callable[[Draft], None], ...] = (
-    elementwise, elementwise, moved, reduction, contraction, contraction, window,
+    elementwise, elementwise, elementwise, moved, moved, reduction, reduction, contraction,
+    contraction, contraction, window, window, updated, paired,
 )  # fmt: skip

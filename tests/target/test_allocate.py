@@ -7,9 +7,11 @@ import pytest
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
 from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.pipeline import build
 from dovetail.target.dsp.steps import atoms, blocks
 from dovetail.target.instruction import Register
 from dovetail.target.program import Item, Loop, Program
+from dovetail.tir.script import parse
 from tests.target.nests import assembles, op, program
 
 MACHINE = dsp()
@@ -84,3 +86,22 @@ def test_no_register_is_written_twice_in_a_packet() -> None:
 
 def test_codes_and_atoms() -> None:
     assert atoms(4 * 3) == (6,) and atoms(4 * 3 + 1) == (7,) and atoms(4 * 3 + 2) == (6, 7)
+
+
+@pytest.mark.tool("llvm-mc-19")
+def test_predicates_in_memory_leave_room_for_each_other() -> None:
+    """Pieces put in their places by predicates, of which the loops keep more than there are."""
+    func = parse('''
+@prim_func
+def f(x: Buffer[u8, (2, 16, 96), "tcm"], w: Buffer[i8, (16, 96), "tcm"],
+      y: Buffer[i32, (16, 2, 96), "tcm"]):
+    for k in parallel(4):
+        for n in unrolled(3):
+            for m in serial(2):
+                for p in vectorized(4):
+                    for l in vectorized(32):
+                        y[k * 4 + p, m, n * 32 + l] = cast(i32, widening_mul(
+                            x[m, k * 4 + p, n * 32 + l], w[k * 4 + p, n * 32 + l]))
+''')  # fmt: skip
+    listing = compile_program(build(func, MACHINE), MACHINE)
+    assert listing.spills and not assembles(listing.text)
