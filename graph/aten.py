@@ -203,7 +203,7 @@ def batch_norm(
     return (b.emit("add", b.emit("mul", input, factor), term), None, None)
 
 
-@lowers("_native_batch_norm_legit", "_native_batch_norm_legit_functional", "instance_norm")
+@lowers("_native_batch_norm_legit", "_native_batch_norm_legit_functional")
 def batch_statistics(b: Builder, **_: object) -> Value:
     raise Unsupported("in training form, by the statistics of its input")
 

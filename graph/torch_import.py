@@ -130,10 +130,8 @@ def _enter_placeholders(
             )
         elif spec.kind is InputKind.USER_INPUT:
             values[node] = _enter_input(builder, node)
-        elif spec.target in program.state_dict:
-            values[node] = _known(builder, program.state_dict[spec.target], spec.target, node)
         else:
-            values[node] = _known(builder, program.constants[spec.target], spec.target, node)
+            values[node] = _known(builder, program, spec.target, node)
     return others
 
 
@@ -147,7 +145,13 @@ def _other_kind(node: FxNode) -> Any:
     return None if example.dtype == torch.float32 else example.dtype
 
 
-def _known(builder: Builder, tensor: Tensor, name: str, node: FxNode) -> Value:
+def _known(builder: Builder, program: ExportedProgram, name: str, node: FxNode) -> Value:
+    """A weight or constant; None for torch's tokens and objects, whose operators are refused."""
+    import torch
+
+    tensor = program.state_dict.get(name, program.constants.get(name))
+    if not isinstance(tensor, torch.Tensor):
+        return None
     check_values(name, tensor)
     if tensor.is_floating_point() and node.users and not tensor.isfinite().all():
         raise UnsupportedModel(not_finite(name, tensor.detach().cpu().float().numpy()))
@@ -180,10 +184,11 @@ def _enter_outputs(
     """The outputs that are tensors; gives those that cannot be, and what changes state."""
     from torch.export.graph_signature import ConstantArgument, OutputKind
 
+    passed = (OutputKind.USER_INPUT_MUTATION, OutputKind.TOKEN)
     refused = []
     (output,) = (node for node in program.graph.nodes if node.op == "output")
     for node, spec in zip(output.args[0], program.graph_signature.output_specs, strict=True):
-        if spec.kind is OutputKind.USER_INPUT_MUTATION or isinstance(spec.arg, ConstantArgument):
+        if spec.kind in passed or isinstance(spec.arg, ConstantArgument):
             continue  # the caller's tensor is left alone; a constant is part of the signature
         if spec.kind is not OutputKind.USER_OUTPUT:
             refused.append(_writes(str(spec.target)))
@@ -251,6 +256,8 @@ def _value_of(builder: Builder, node: FxNode, values: dict[FxNode, Value]) -> Va
     """Computed now where all is known; by its lowering otherwise."""
     import torch
 
+    if isinstance(node.target, torch._ops.HigherOrderOperator):
+        raise Unsupported
     if not isinstance(node.target, torch._ops.OpOverload):
         raise Unsupported("a number computed at run time")
     arguments = _bind(node, values)

@@ -437,6 +437,12 @@ def test_batch_norm_by_the_statistics_of_its_input_is_named() -> None:
     )
 
 
+def test_operators_that_take_others_are_named() -> None:
+    """A check of torch's inside an operator comes as one, with a token for an input."""
+    told = refusal(Call(torch.linalg.cholesky), torch.eye(3))
+    assert "with_effects x1" in told and "aten.linalg_cholesky_ex" in told
+
+
 def test_a_vector_times_a_matrix_of_run_time() -> None:
     same(Call(F.linear), noise(4), noise(3, 4), noise(3))
     same(Call(F.linear), noise(4), noise(3, 4))
