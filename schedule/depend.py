@@ -105,10 +105,15 @@ def _outside(state: State, block: Block, axes: dict[Expr, int]) -> list[Expr]:
 
 def check_lanes(state: State, block: Block, loop: For) -> None:
     """ScheduleError unless the iterations of the spatial ``loop`` around ``block`` may run at the
-    same time: all lanes are loaded before any is stored."""
+    same time, with those of the lanes below it: all are loaded before any is stored."""
     if is_map(block) or is_reduction(block):
         return
-    if not _apart(state, [block], None, {loop.axis: loop.extent}):
+    axes, inner = {loop.axis: loop.extent}, loop.body
+    while isinstance(inner, For):
+        if not loop_roles(block, inner.axis)[1]:
+            axes[inner.axis] = inner.extent
+        inner = inner.body
+    if not _apart(state, [block], None, axes):
         raise refusal("vectorize", "a lane must not touch what another one stores",
                       f"{block.name}, which does", loop)  # fmt: skip
 

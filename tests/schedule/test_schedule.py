@@ -300,3 +300,34 @@ def look(x: Buffer[u8, (6, 8)], t: Buffer[u8, (256,)], y: Buffer[u8, (6, 8)]):
     sch.compute_at(copy, "i")
     assert shape_of(sch, "t_tcm") == (256,)
     same(sch, func)
+
+
+def test_lanes_of_several_loops_are_apart_together() -> None:
+    """Lanes that lie in one another's gaps update different elements of a row's sums."""
+    func = parse("""
+@prim_func
+def total(x: Buffer[u8, (6, 32)], y: Buffer[i32, (6, 32)]):
+    s = alloc(i32, (32,))
+    for i in range(6):
+        for w in range(8):
+            for b in range(4):
+                with block("sum"):
+                    vi = spatial(6, i)
+                    vw = spatial(8, w)
+                    vb = spatial(4, b)
+                    with init():
+                        s[vb * 8 + vw] = 0
+                    s[vb * 8 + vw] = s[vb * 8 + vw] + cast(i32, x[vi, vw * 4 + vb])
+        for j in range(32):
+            with block("out"):
+                vi = spatial(6, i)
+                vj = spatial(32, j)
+                y[vi, vj] = s[vj]
+""")
+    sch = Schedule(func)
+    sch.vectorize("w", "b")
+    assert [loop.kind for loop in map(sch.get_loop, sch.loops("sum"))][1:] == [
+        LoopKind.VECTORIZED,
+        LoopKind.VECTORIZED,
+    ]
+    same(sch, func)
