@@ -241,9 +241,9 @@ def choose_default(task: KernelTask) -> Point:
 
 def _distinct(space: Space, rng: Random) -> list[Point]:
     """All points of a small space, or a sample."""
-    total, exact = space.count()
-    if exact and total <= _SAMPLED:
-        return list(space)
+    every = space.every(_SAMPLED)
+    if every is not None:
+        return every
     found: dict[str, Point] = {}
     for _ in range(_SAMPLED):
         point = space.sample(rng)

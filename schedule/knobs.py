@@ -318,6 +318,13 @@ class Space:
         hits = sum(self.valid(self.at(rng.randrange(self.size))) for _ in range(draws))
         return round(self.size * hits / draws), False
 
+    def every(self, most: int) -> list[Point] | None:
+        """All valid points, or None where there are more than ``most`` or too many to look at."""
+        if self.size > (_COUNTED if self.constraints else most):
+            return None
+        found = list(islice(self, most + 1))
+        return found if len(found) <= most else None
+
     def features(self, point: Point) -> list[float]:
         """Numbers that describe point to a cost model; as many for each point of the space."""
         return [number for knob in self.knobs for number in knob.features(point[knob.name])]

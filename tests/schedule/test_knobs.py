@@ -126,6 +126,19 @@ def test_a_survey_draws_no_more_than_it_may() -> None:
     assert len(small().survey(Random(0), 5, 100)) == 5
 
 
+def test_all_points_are_given_where_they_are_few() -> None:
+    assert small(narrow).every(12) == list(small(narrow))
+    assert small(narrow).every(11) is None
+    assert small().every(2160) == list(small())
+    seen: list[Point] = []
+
+    def counted(point: Point) -> bool:
+        seen.append(point)
+        return True
+
+    assert small(counted).every(20) is None and len(seen) == 21
+
+
 def test_a_walk_meets_every_valid_point_once() -> None:
     space = small(lambda point: point["unroll"] != 2)
     walked = [key(point) for point in space.walk(Random(3))]
