@@ -60,8 +60,10 @@ class Builder:
     memory: dict[str, _Memory] = field(default_factory=dict)
     registers: dict[str, Buffer] = field(default_factory=dict)
     vectors: set[str] = field(default_factory=set)
+    numbers: dict[str, int] = field(default_factory=dict)  # of the kernel's holes
 
     def build(self, func: PrimFunc) -> Program:
+        self.numbers = func.numbers
         for param in func.params:
             data = func.constants.get(param.name)
             raw = None if data is None else data.tobytes()
@@ -128,12 +130,13 @@ class Builder:
         return phases
 
     def _phase(self, stmts: tuple[Stmt, ...], parallel: tuple[str, int] | None) -> Phase:
-        """The code between two barriers: a function of the statements and of which registers are
-        vectors."""
+        """The code between two barriers: a function of the statements, of which registers are
+        vectors, and of the numbers that fill holes."""
         self._check_registers(stmts)
         stores = [n for stmt in stmts for n in walk_stmt(stmt) if isinstance(n, Store)]
         vectors = frozenset(store.buffer.name for store in stores) & self.vectors
-        key = self.selector, self.names, stmts, parallel, vectors
+        numbers = tuple(sorted(self.numbers.items()))
+        key = self.selector, self.names, stmts, parallel, vectors, numbers
         if self.selector.record is not None:
             self.selector.record.events.append(Started(parallel[0] if parallel else None))
             return self._selected(stmts, parallel)
@@ -179,7 +182,7 @@ class Body:
     def __init__(self, builder: Builder, loops: list[str]) -> None:
         self.builder, self.loops = builder, loops
         self.items: list[Item] = []
-        self.emitter = Emitter(builder.selector, builder.names)
+        self.emitter = Emitter(builder.selector, builder.names, builder.numbers)
         self.region = RegionBuilder(self)
 
     def run(self, stmt: Stmt) -> None:

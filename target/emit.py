@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..tir.expr import Expr, const
+from ..tir.expr import Expr, const, is_number
 from ..tir.linear import Linear, from_linear
 from ..tir.types import Type, i32, i64, u32
 from .coalesce import assign
 from .errors import SelectError
 from .instruction import Instruction, Register, register_class
+from .numbers import Numbers, halves, is_splat, splat_word
 from .program import Address, Half, Item, Op, Operand, Reg
 from .record import Begin, Emitted, End
 from .scalars import Promoter
@@ -57,8 +58,11 @@ class _Counter:
 class Emitter:
     """Emits the regions of one phase; ``prelude`` holds what is made once in front of it."""
 
-    def __init__(self, selector: Selector, rows: RowNames) -> None:
+    def __init__(
+        self, selector: Selector, rows: RowNames, numbers: Mapping[str, int] | None = None
+    ) -> None:
         self.selector, self.rows = selector, rows
+        self.numbers = Numbers(numbers or {})
         self.prelude: list[Item] = []
         self.constants: dict[Expr, Reg] = {}
         self.units: dict[Unit, Reg] = {}
@@ -166,7 +170,7 @@ class Emitter:
         return found
 
     def _make(self, node: Expr) -> Operand:
-        if node.op == "const":
+        if node.is_const or is_number(node) or is_splat(node):
             return self._constant(node)
         if node.op == "var":
             return self._variable(node)
@@ -211,14 +215,17 @@ class Emitter:
             self.selector.record.events.append(Emitted(row, node, operand, buffer))
 
     def _users(self, node: Expr) -> int:
-        """Users of a value; one that fits no register cannot be shared and counts none."""
+        """Users of a value; one that fits no register cannot be shared and counts none, and so do
+        numbers, which an instruction takes as they are."""
+        if is_number(node) or is_splat(node):
+            return 0
         return self.uses.get(node, 1) if _registered(node.type) else 0
 
     def _emit(self, cover: Cover) -> Reg:
         operands: list[Operand] = []
         for parameter, node in zip(cover.row.parameters, cover.operands, strict=True):
             if parameter.register is Register.IMMEDIATE:
-                operands.append(int(node.attr))
+                operands.append(self.numbers(node))
             else:
                 operands.append(self.operand(node))
         assert cover.row.result is not None
@@ -256,23 +263,20 @@ class Emitter:
         return result
 
     def _constant(self, node: Expr) -> Reg:
+        """A constant or a number in a register, made once in front of the phase."""
         if node in self.constants:
             return self.constants[node]
         kind = register_class(node.type)
         result = self.fresh(kind)
         if kind is Register.VECTOR:
-            word = self._constant(const(_word(int(node.attr), node.type.bits), i32))
+            word = self._constant(_word(node))
             self.prelude.append(Op(self.rows.splat(32), result, (word,)))
         elif kind is Register.DOUBLE:
-            words = _words(int(node.attr))
-            if node.type.lanes > 1:
-                words = (_word(int(node.attr), node.type.bits),) * 2
-            high, low = (self._constant(const(word, i32)) for word in words)
+            high, low = map(self._constant, _words(node))
             self.prelude.append(Op(self.rows.combine(), result, (high, low)))
         elif kind is Register.SCALAR:
-            lanes = node.type.lanes
-            value = _word(int(node.attr), node.type.bits) if lanes > 1 else int(node.attr)
-            self.prelude.append(Op(self.rows.constant(), result, (value,)))
+            whole = node if node.type.lanes == 1 else _word(node)
+            self.prelude.append(Op(self.rows.constant(), result, (self.numbers(whole),)))
         else:
             raise SelectError(f"select: a constant of type {node.type} has no register")
         self.constants[node] = result
@@ -312,15 +316,23 @@ def _aligned(where: Address) -> bool:
     return all(n % 128 == 0 for n in known) and (where.index is None or where.even % 128 == 0)
 
 
-def _words(value: int) -> tuple[int, int]:
+def _words(node: Expr) -> tuple[Expr, Expr]:
     """The high and the low word of 64 bits."""
-    return value >> 32, value & 0xFFFFFFFF
+    if node.type.lanes > 1:
+        return _word(node), _word(node)
+    if not node.is_const:
+        return halves(node)
+    value = int(node.attr)
+    return const(value >> 32, i32), const(value, i32)
 
 
-def _word(value: int, bits: int) -> int:
-    """A 32-bit word that holds ``value`` in each of its lanes, as a signed number."""
-    word = sum((value & ((1 << bits) - 1)) << shift for shift in range(0, 32, bits))
-    return word - (1 << 32) if word >> 31 else word
+def _word(node: Expr) -> Expr:
+    """A 32-bit word that holds a splat's value in each of its lanes."""
+    bits = node.type.bits
+    if not node.is_const:
+        return splat_word(node.args[0], bits)
+    value = int(node.attr) & ((1 << bits) - 1)
+    return const(sum(value << shift for shift in range(0, 32, bits)), i32)
 
 
 def _count(roots: list[Expr]) -> dict[Expr, int]:

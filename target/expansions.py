@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..tir.bounds import bounds
-from ..tir.expr import Expr, const, make
+from ..tir.expr import Expr, cast, const, make
+from ..tir.passes.simplify import simplify
 from ..tir.types import i32, i64
+from .numbers import count_of, spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +34,31 @@ def _requantize(node: Expr) -> Expr | None:
     by 31: floor((a*m + 2**(s-1)) / 2**s) = rounding_shr(floor(a*m / 2**31), s - 31). The product
     shifted by 31 is vmpye (low half of m, shifted by 16) then vmpyo (high half, by 15 more)."""
     a, m, s = node.args
-    fixed = s.is_const and 31 <= s.attr <= 62
-    if not fixed or node.type.lanes == 1 or (a.type.element, m.type.element) != (i32, i32):
+    known = count_of(s, 31, 62)
+    if known is None or node.type.lanes == 1 or (a.type.element, m.type.element) != (i32, i32):
         return None
+    count, least, most = known
     low = Expr("call", node.type, (a, m), "vmpyewuh")
-    if s.attr == 31:
+    if most == 31:
         return Expr("call", node.type, (low, a, m), "vmpyowh_rnd_sacc")
+    if least == 31:
+        return None
     high = Expr("call", node.type, (low, a, m), "vmpyowh_sacc")
-    return make("rounding_shr", high, const(s.attr - 31, s.type))
+    return make("rounding_shr", high, spread(_less(count, 31), s))
 
 
 def _left_first(node: Expr) -> Expr | None:
     """With s < 31 the accumulator goes left first, where its bounds leave room for it."""
     a, m, s = node.args
-    if not s.is_const or node.type.lanes == 1 or not 0 <= s.attr < 31:
+    known = count_of(s, 0, 30)
+    if known is None or node.type.lanes == 1:
         return None
-    by = 31 - int(s.attr)
+    count, least, _ = known
     low, high = bounds(a, {})
-    if low << by < a.type.low or high << by > a.type.high:
+    if low << (31 - least) < a.type.low or high << (31 - least) > a.type.high:
         return None
-    return make("rounding_mul_shr", a << const(by, a.type), m, const(31, s.type))
+    by = spread(_less(const(31, count.type), count), a)
+    return make("rounding_mul_shr", a << by, m, const(31, s.type))
 
 
 def _shift_first(node: Expr) -> Expr | None:
@@ -59,23 +66,26 @@ def _shift_first(node: Expr) -> Expr | None:
     one less than the narrow lane's bits."""
     x, s = node.args
     most = node.type.bits // 2 - 1
-    if not s.is_const or node.type.lanes == 1 or not most < s.attr < node.type.bits:
+    known = count_of(s, most + 1, node.type.bits - 1)
+    if known is None or node.type.lanes == 1:
         return None
-    return make("rounding_shr", x >> const(s.attr - most, x.type), const(most, s.type))
+    return make("rounding_shr", x >> spread(_less(known[0], most), x), const(most, s.type))
 
 
 def _round_alone(node: Expr) -> Expr | None:
-    """rounding_shr(x, s) = (floor(x / 2**(s-1)) + 1) >> 1, and of s = 1, where the sum could wrap,
-    (x >> 1) + (x & 1)."""
+    """rounding_shr(x, s) = (floor(x / 2**(s-1)) + 1) >> 1, and where s may be 1 and the sum could
+    wrap, (x >> s) + ((x >> (s-1)) & 1)."""
     x, s = node.args
-    if not s.is_const or not 0 <= s.attr <= x.type.bits:
+    known = count_of(s, 0, x.type.bits)
+    if known is None:
         return None
-    if s.attr == 0:
-        return x
-    one = const(1, x.type)
-    if s.attr == 1:
-        return (x >> one) + (x & one)
-    return ((x >> const(s.attr - 1, x.type)) + one) >> one
+    count, least, most = known
+    if least == 0:
+        return x if most == 0 else None
+    one, before = const(1, x.type), spread(_less(count, 1), x)
+    if least == 1:
+        return (x >> spread(count, x)) + ((x if most == 1 else x >> before) & one)
+    return ((x >> before) + one) >> one
 
 
 def _wide_scalar(node: Expr) -> Expr | None:
@@ -84,13 +94,22 @@ def _wide_scalar(node: Expr) -> Expr | None:
     if node.type != i32:
         return None
     a, m, s = node.args
-    if not s.is_const or not 0 <= s.attr <= 62:
+    known = count_of(s, 0, 62)
+    if known is None or known[1] == 0 < known[2]:
         return None
+    count, shortest, _ = known
     product = Expr("cast", i64, (a,)) * Expr("cast", i64, (m,))
-    rounded = product + const(1 << (int(s.attr) - 1), i64) if s.attr else product
+    count = const(count.attr, i64) if count.is_const else cast(i64, count)
+    half = simplify(const(1, i64) << _less(count, 1)) if shortest else const(0, i64)
     least = max(bounds(factor, {})[0] for factor in (a, m))
-    fits = s.attr > 31 or (s.attr == 31 and least > i32.low)
-    return Expr("cast" if fits else "sat_cast", i32, (rounded >> const(s.attr, i64),))
+    fits = shortest > 31 or (shortest == 31 and least > i32.low)
+    rounded = product + half if shortest else product
+    return Expr("cast" if fits else "sat_cast", i32, (rounded >> count,))
+
+
+def _less(count: Expr, by: int | Expr) -> Expr:
+    """``count - by``; a constant where both are."""
+    return simplify(count - by)
 
 
 EXPANSIONS = (

@@ -10,7 +10,8 @@ from functools import cache
 
 import numpy as np
 
-from ..tir.expr import Expr, const, free_vars
+from ..tir.bounds import bounds
+from ..tir.expr import Expr, const, free_vars, is_number
 from ..tir.ops import OPS, Value
 from ..tir.types import Type
 from .record import Notes
@@ -26,6 +27,14 @@ def _signless(pattern: Expr, node: Expr) -> bool:
     if pattern.op in LANE_OPS:
         return True
     return pattern.op == "cast" and node.args[0].type.kind == "u" and pattern.type.is_int
+
+
+def _within(node: Expr, mask: Expr) -> bool:
+    """Whether a number stays as it is under a mask: 0 <= x <= 2**n - 1 gives x & (2**n - 1) = x."""
+    if not (is_number(node) and mask.is_const and mask.attr & (mask.attr + 1) == 0):
+        return False
+    low, high = bounds(node, {})
+    return bool(0 <= low and high <= mask.attr)
 
 
 class Matcher:
@@ -44,6 +53,8 @@ class Matcher:
             return self._bind(pattern, node)
         if node.op == "const" and pattern.op != "const":
             return self._solve(pattern, node)
+        if pattern.op == "and_" and _within(node, pattern.args[1]):
+            return self.match(pattern.args[0], node)
         if pattern.op != node.op or not self._alike(pattern, node):
             return False
         if pattern.attr != node.attr or len(pattern.args) != len(node.args):

@@ -45,6 +45,29 @@ class Half:
         return f"{self.pair}.{'lo' if self.index == 0 else 'hi'}"
 
 
+class Late(int):
+    """An immediate that fills a hole: code is selected and packed by the interval from ``low`` to
+    ``high`` alone, so that it is the same for every number within."""
+
+    low: int
+    high: int
+
+    def __new__(cls, value: int, low: int, high: int) -> Late:
+        self = super().__new__(cls, value)
+        self.low, self.high = low, high
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Late, (int(self), self.low, self.high)
+
+    def __eq__(self, other: object) -> bool:
+        same = isinstance(other, Late) and (self.low, self.high) == (other.low, other.high)
+        return same and int(self) == int(other)
+
+    def __hash__(self) -> int:
+        return hash((int(self), self.low, self.high))
+
+
 Operand = Reg | Half | int
 
 

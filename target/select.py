@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass
 
-from ..tir.expr import Expr, const, walk
+from ..tir.bounds import bounds
+from ..tir.expr import Expr, const, is_number, walk
 from ..tir.ops import OPS
 from ..tir.types import Type
 from .expansions import Expansion
@@ -190,7 +191,8 @@ def _encodes(parameter: Parameter, bound: Expr | None) -> bool:
     if bound is None:
         return False
     if parameter.register is Register.IMMEDIATE:
-        return bound.is_const and bool(parameter.low <= bound.attr <= parameter.high)
+        known = bounds(bound, {}) if is_number(bound) or bound.is_const else None
+        return known is not None and parameter.low <= known[0] <= known[1] <= parameter.high
     return has_register(bound.type) and register_class(bound.type) is parameter.register
 
 

@@ -43,6 +43,8 @@ def _node(node: Expr, known: dict[Expr, Interval]) -> Interval:
     whole = type_range(node.type)
     if node.op == "const":
         return int(node.attr), int(node.attr)
+    if node.op == "hole":
+        return int(node.attr.low), int(node.attr.high)
     rule = RULES.get(node.op)
     if rule is None or any(arg.type.kind == "f" for arg in node.args):
         return whole

@@ -63,6 +63,8 @@ class Evaluator:
                 if node.attr not in self.env:
                     raise KeyError(f"{node.attr}: a variable must have a value, but got none")
                 return self.env[node.attr]
+            case "hole":
+                return self._hole(node)
             case "select":
                 return self._select(node, mask)
         if mask is not None and mask.shape[-1] > 1 and node.op in MOVES_LANES:
@@ -87,6 +89,12 @@ class Evaluator:
             found = self.any_lane[id(mask)] = mask, chosen
         return found[1]
 
+    def _hole(self, node: Expr) -> Value:
+        found = self.env.get(hole_key(node.attr.name))
+        if found is None:
+            raise KeyError(f"{node.attr}: a hole must have a number, but got none")
+        return found.astype(node.type.numpy)
+
     def _select(self, node: Expr, mask: Mask) -> Value:
         condition, yes, no = node.args
         chosen = self.value(condition, mask)
@@ -105,6 +113,11 @@ class Evaluator:
             raise KeyError(f"call: the body of {node.attr} must be given, but got none")
         names, body = self.calls[node.attr]
         return Evaluator(dict(zip(names, values, strict=True)), None, self.calls).value(body)
+
+
+def hole_key(name: str) -> str:
+    """The key of a hole's number among the variables: no Python name."""
+    return f"hole {name}"
 
 
 @cache

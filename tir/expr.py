@@ -12,6 +12,8 @@ an ``int`` operand takes the type of the other side.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from .types import Type, boolean, i32, vector
@@ -134,6 +136,34 @@ def const(value: int | float | bool, type: Type) -> Expr:
 def var(name: str, type: Type = i32) -> Expr:
     """A name bound outside: a loop's axis (i32), a Let, an instruction's operand, a wildcard."""
     return Expr("var", type, (), name)
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A number that a kernel's text leaves open: its name, and the interval in which it lies."""
+
+    name: str
+    low: int
+    high: int
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def hole(name: str, type: Type, low: int, high: int) -> Expr:
+    """A scalar number that code is made without: only its interval is known before the code is
+    filled with ``PrimFunc.numbers``."""
+    return Expr("hole", type, (), Hole(name, low, high))
+
+
+@cache
+def is_number(root: Expr) -> bool:
+    """Whether a scalar is a hole, or arithmetic on holes and constants."""
+    if root.type.lanes != 1 or root.op in ("const", "var", "load", "call"):
+        return False
+    return root.op == "hole" or (
+        bool(root.args) and all(arg.is_const or is_number(arg) for arg in root.args)
+    )
 
 
 def as_expr(value: Expr | int | float, type: Type) -> Expr:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .evaluate import Calls, Evaluator, Mask
+from .evaluate import Calls, Evaluator, Mask, hole_key
 from .expr import Expr
 from .independence import independent, merge_of
 from .memory import Memory, allocated, poison, spread
@@ -52,7 +52,8 @@ def interpret(func: PrimFunc, *arrays: Value, calls: Calls | None = None) -> Non
         flat = array.reshape(-1)
         flats.append((array, flat))
         memory[buffer.name] = Memory(buffer, flat, np.zeros(1, np.int64), 0)
-    run.stmt(func.body, _State((), {}, memory, None))
+    numbers = {hole_key(name): np.full(1, n, np.int64) for name, n in func.numbers.items()}
+    run.stmt(func.body, _State((), numbers, memory, None))
     for array, flat in flats:
         if not np.shares_memory(array, flat):
             array[...] = flat.reshape(array.shape)

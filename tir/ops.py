@@ -251,7 +251,9 @@ def _typed(types: Types, attr: Any) -> Type:
     raise TypeError("build constants, variables, casts and loads by their functions in tir/expr.py")
 
 
-for _name, _attr in (("const", "value"), ("var", "name"), ("load", "buffer")):
+for _name, _attr in (
+    ("const", "value"), ("var", "name"), ("hole", "name and interval"), ("load", "buffer"),
+):  # fmt: skip
     _row(_name, _typed, None, attr=_attr)
 _row("cast", _typed, _convert, doc="keep the low bits; floats round toward zero")
 _row("sat_cast", _typed, _saturating_cast, doc="the nearest value; floats round to even")

@@ -150,14 +150,16 @@ Stmt = Seq | For | Block | Store | If | Alloc | Copy | Wait
 
 @dataclass(frozen=True)
 class PrimFunc:
-    """One kernel. ``constants`` are the values of some of the params (packed weights, tables);
-    they are no part of the text; ``attrs`` are plain data (kind, macs, bounds of values, ...)."""
+    """One kernel. ``constants`` are the values of some of the params (packed weights, tables),
+    ``numbers`` those of the holes, by name; neither is part of the text. ``attrs`` are plain data
+    (kind, macs, shapes, ...)."""
 
     name: str
     params: tuple[Buffer, ...]
     body: Stmt
     constants: dict[str, NDArray[Any]] = field(default_factory=dict, compare=False)
     attrs: dict[str, Any] = field(default_factory=dict, compare=False)
+    numbers: dict[str, int] = field(default_factory=dict, compare=False)
 
     def with_body(self, body: Stmt) -> PrimFunc:
         return replace(self, body=body)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..instruction import Instruction, Kind, Register
+from ..program import Late
 from .machine import Machine
 from .scalar import SHORT
 
@@ -207,8 +208,10 @@ class Step:
         """Whether an immediate needs a constant extender."""
         if self.facts.short is None:
             return self.facts.row.name == "tfrlabel"
-        low, high = self.facts.short
-        return not low <= self.operands[-1] <= high
+        (low, high), given = self.facts.short, self.operands[-1]
+        if isinstance(given, Late):
+            return not low <= given.low <= given.high <= high
+        return not low <= given <= high
 
     def renamed(self, names: dict[int, int], imm: int, access: Access | None) -> Step:
         """A copy with registers renamed by number, another immediate, another access."""

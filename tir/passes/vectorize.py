@@ -104,7 +104,7 @@ class _Vectorizer:
         return found
 
     def _lanes(self, node: Expr) -> _Lanes:
-        if node.op == "const":
+        if node.op in ("const", "hole"):
             return _Lanes(node, self.none)
         if node.op == "var":
             if any(node is axis for axis, _ in self.axes):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..expr import Expr, binary, cast, const, load, make, sat_cast, select, var
+from ..expr import Expr, binary, cast, const, hole, load, make, sat_cast, select, var
 from ..ops import OPS
 from ..stmt import Buffer
 from ..types import Type, boolean, i32, parse_type
@@ -234,6 +234,9 @@ def _call(node: ast.Call, scope: Scope) -> Value:
         case ("call", [kind, ast.Constant(value=str() as callee), *rest]):
             operands = tuple(expression(arg, scope) for arg in rest)
             return Expr("call", type_of(kind, scope), operands, callee)
+        case ("hole", [ast.Constant(value=str() as label), kind, low, high]):
+            ends = [number(end, scope, "hole: an end of its interval") for end in (low, high)]
+            return hole(label, type_of(kind, scope), *ends)
         case (_, [ast.expr() as value]) if _is_type(name, scope):
             return _typed_number(node.func, value, scope)
     if name in OPS:

@@ -78,6 +78,9 @@ def _node(node: Expr, texts: dict[int, Text]) -> Text:
             return _const(node, None)
         case "var":
             return str(node.attr), ATOM
+        case "hole":
+            hole = node.attr
+            return f'hole("{hole.name}", {node.type}, {hole.low}, {hole.high})', ATOM
         case "load":
             at = [_operand(arg, texts, i32) for arg in node.args]
             return f"{node.attr.name}[{_boxed(at, (1,) * len(at), node.type.lanes)}]", ATOM
