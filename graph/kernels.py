@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ..tir.expr import Expr, transform
 from ..tir.script.show import show
@@ -18,7 +18,8 @@ from ..tir.stmt import Alloc, Buffer, Copy, PrimFunc, Region, Stmt, Store, map_e
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One node as a loop nest. ``weight_bytes`` are the logical bytes of its constants."""
+    """One node as a loop nest. ``weight_bytes`` are the logical bytes of its constants, ``bands``
+    the classes of all its numbers (``graph/forms.py``): what its text says of them."""
 
     name: str
     kind: str
@@ -28,6 +29,7 @@ class Kernel:
     macs: int
     weight_bytes: int
     origin: str
+    bands: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -35,7 +37,8 @@ class Kernel:
 
 
 def kernel_key(func: PrimFunc) -> str:
-    """Equal for kernels that run equally long: hashes text and attributes, not the constants."""
+    """Equal for kernels of one form, whose code is the same: hashes text and attributes, not the
+    constants and numbers."""
     facts = "\n".join(f"{name} = {func.attrs[name]!r}" for name in sorted(func.attrs))
     return hashlib.sha256(f"{show(func)}\n{facts}".encode()).hexdigest()[:16]
 

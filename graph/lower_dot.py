@@ -92,7 +92,7 @@ def _requant(site: Site, acc: Buffer, sums: Sums) -> None:
     output = site.output()
     (n, h, w, o), (images, height, width, deep) = _outputs(acc.shape), acc.shape
     loops = [Axis("n", images), Axis("oh", height), Axis("ow", width), Axis("o", deep)]
-    value = requantized(site.node, requant_of(site.node), acc[n, h, w, o], sums.mult[o], sums.bound)
+    value = requantized(site, requant_of(site.node), acc[n, h, w, o], sums.mult[o], sums.bound)
     site.nests.add("requant", loops, Store(output, (n, h, w, o), value))
 
 
@@ -127,7 +127,7 @@ def _dense(site: Site, x: Source, window: Window, weight: Array, kind: str) -> K
     groups = integer(site.node, "groups") if kind == "conv2d" else 1
     made, many = merge_groups(groups, weight.shape[1], weight.shape[0] // groups, stored)
     wanted = height, as_image(site.output_shape)[3]
-    zero = integer(site.node, "x_zero")
+    zero = site.zero("x_zero", u8)
     depth = made.count * made.inputs
     dense = made.count == 1
     source = windowed(site.nests, x, window, wanted, width, depth, zero, dense)
@@ -136,7 +136,6 @@ def _dense(site: Site, x: Source, window: Window, weight: Array, kind: str) -> K
     _dot(site, source, window, made, sums, acc)
     _requant(site, acc, sums)
     facts = {**window.facts, "groups": groups, "blocks": made.count, "images": images}
-    facts["zero"] = zero
     return site.kernel(kind, direct=source == x.buffer, **facts)
 
 
@@ -166,7 +165,7 @@ def _depthwise(site: Site, x: Source, window: Window) -> Kernel:
     output = site.output()
     images, height, width, stored = output.shape
     wanted = height, site.output_shape[3]
-    zero = integer(site.node, "x_zero")
+    zero = site.zero("x_zero", u8)
     source = windowed(site.nests, x, window, wanted, width, stored, zero)
     weight = site.value(1)
     packed = np.zeros((*window.kernel, stored), weight.dtype)
@@ -192,9 +191,9 @@ def _image_linear(site: Site, x: Buffer, shape: Shape, weight: Array) -> Kernel:
     xp_shape = (1, images * planes, rows, made.inputs)
     xp = site.nests.alloc(Buffer("xp", u8, xp_shape, "tcm"))
     whole = image_axes(xp.shape)
-    zero = integer(site.node, "x_zero")
+    zero = site.zero("x_zero", u8)
     if made.inputs != depth:
-        site.nests.add("fill", whole, Store(xp, variables(whole), const(zero, u8)))
+        site.nests.add("fill", whole, Store(xp, variables(whole), zero))
     loops = [Axis("n", images), Axis("ih", rows), Axis("iw", depth), Axis("c", planes)]
     n, h, w, c = variables(loops)
     at = (const(0, i32), n * planes + c, h, w)
@@ -204,9 +203,8 @@ def _image_linear(site: Site, x: Buffer, shape: Shape, weight: Array) -> Kernel:
     _dot(site, xp, Window(), made, sums, acc)
     out = [Axis("n", images), Axis("oh", rows), Axis("ow", outputs), Axis("o", planes)]
     n, h, w, c = variables(out)
-    value = requantized(
-        site.node, requant_of(site.node), acc[0, n * planes + c, h, w], sums.mult[w], sums.bound
-    )
+    total = acc[0, n * planes + c, h, w]
+    value = requantized(site, requant_of(site.node), total, sums.mult[w], sums.bound)
     site.nests.add("requant", out, Store(site.output(), (n, h, w, c), value))
     return site.kernel("matmul", direct=False, images=1, **Window().facts)
 
@@ -231,7 +229,8 @@ def matmul(site: Site) -> Kernel:
     requant = requant_of(site.node)
     zeros = integer(site.node, "a_zero"), integer(site.node, "b_zero")
     bound = depth.extent * max(zeros[0], 255 - zeros[0]) * max(zeros[1], 255 - zeros[1])
-    value = requantized(site.node, requant, acc[where], common_multiplier(requant), bound)
+    multiplier = common_multiplier(site, requant)
+    value = requantized(site, requant, acc[where], multiplier, bound)
     site.nests.add("requant", spatial, Store(output, where, value))
     return site.kernel("matmul", depth=depth.extent)
 
@@ -243,5 +242,5 @@ def _batch(shape: Shape, index: list[Expr]) -> list[Expr]:
 
 
 def _shifted(site: Site, value: Expr, zero: str) -> Expr:
-    amount = integer(site.node, zero)
-    return cast(i32, value) - amount if amount else cast(i32, value)
+    amount = site.zero(zero)
+    return cast(i32, value) - amount if integer(site.node, zero) else cast(i32, value)

@@ -11,10 +11,11 @@ from itertools import pairwise
 from math import prod
 from typing import cast
 
-from ..tir.expr import Expr, const
+from ..tir.expr import Expr
 from ..tir.linear import Linear, linear
 from ..tir.stmt import Buffer, Store
 from ..tir.types import u8
+from .forms import FILL
 from .integer_row import integer, integers
 from .kernels import Kernel
 from .lower_nest import Axis, box, grown, variables
@@ -45,9 +46,10 @@ def _held(axis: Axis) -> Axis:
 def pad(site: Site) -> Kernel:
     shape, output = site.shape(site.node.inputs[0]), site.output()
     x, value = site.input(0, "x"), integer(site.node, "value")
+    fill = site.number("value", value, FILL, u8)
     padding = cast(Sequence[tuple[int, int]], site.node.attrs["padding"])
     whole = box(output)
-    site.nests.add("fill", whole, Store(output, variables(whole), const(value, u8)))
+    site.nests.add("fill", whole, Store(output, variables(whole), fill))
     loops, index = logical(shape)
     moved = [at + before if before else at for at, (before, _) in zip(index, padding, strict=True)]
     grows = {index[d] for d, amounts in enumerate(padding) if not any(amounts)}

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..tir.expr import Expr, cast, clamp, const, make, maximum, minimum
+from ..tir.expr import Expr, cast, const, make, maximum, minimum
 from ..tir.stmt import Buffer, Store
 from ..tir.types import i16, i32, u8
+from .forms import FACTOR, OFFSET, SUM_SHIFT
 from .integer_row import integer, requant_of
 from .kernels import Kernel
 from .lower_nest import Axis, box, grown, variables
-from .lower_site import LIMIT, Site, common_multiplier, requantized
+from .lower_site import LIMIT, Site, common_multiplier, narrowed, requantized
 from .physical import Shape, axes, place_of
 
 Point = Callable[..., Expr]
@@ -30,16 +31,20 @@ def add(site: Site) -> Kernel:
     low, high = integer(site.node, "low"), integer(site.node, "high")
     sides = [(integer(site.node, f"{s}_zero"), integer(site.node, f"{s}_mult")) for s in "ab"]
     reach = sum(max(z, 255 - z) * abs(m) for z, m in sides) + (zero << shift)
-    inside = zero << shift if reach < LIMIT else 0
-    offset = inside - sum(z * m for z, m in sides)
+    inside = reach < LIMIT
+    offset = (zero << shift if inside else 0) - sum(z * m for z, m in sides)
+    factors = [
+        site.number(f"{s}_mult", m, FACTOR, i16) for s, (_, m) in zip("ab", sides, strict=True)
+    ]
+    by, more = site.number("shift", shift, SUM_SHIFT), site.number("offset", offset, OFFSET)
 
-    def term(value: Expr, side: tuple[int, int]) -> Expr:
-        return make("widening_mul", cast(i16, value), const(side[1], i16))
+    def term(value: Expr, factor: Expr) -> Expr:
+        return make("widening_mul", cast(i16, value), factor)
 
     def point(a: Expr, b: Expr) -> Expr:
-        total = term(a, sides[0]) + term(b, sides[1])
-        scaled = make("rounding_shr", total + offset if offset else total, const(shift, i32))
-        return cast(u8, clamp(scaled if inside or not zero else scaled + zero, low, high))
+        total = term(a, factors[0]) + term(b, factors[1])
+        scaled = make("rounding_shr", total + more if offset else total, by)
+        return narrowed(site, scaled, 0 if inside else zero, low, high)
 
     return _binary(site, point)
 
@@ -48,12 +53,12 @@ def mul(site: Site) -> Kernel:
     requant = requant_of(site.node)
     zeros = integer(site.node, "a_zero"), integer(site.node, "b_zero")
     bound = max(zeros[0], 255 - zeros[0]) * max(zeros[1], 255 - zeros[1])
+    amounts = [site.zero(f"{side}_zero", i16) for side in "ab"]
 
     def point(a: Expr, b: Expr) -> Expr:
-        product = make(
-            "widening_mul", *(cast(i16, x) - z for x, z in zip((a, b), zeros, strict=True))
-        )
-        return requantized(site.node, requant, product, common_multiplier(requant), bound)
+        factors = [cast(i16, x) - z for x, z in zip((a, b), amounts, strict=True)]
+        product = make("widening_mul", *factors)
+        return requantized(site, requant, product, common_multiplier(site, requant), bound)
 
     return _binary(site, point)
 

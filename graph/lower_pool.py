@@ -12,6 +12,7 @@ from math import prod
 from ..tir.expr import Expr, cast, const, maximum
 from ..tir.stmt import Buffer, Store
 from ..tir.types import Type, i32, u8
+from .forms import OFFSET
 from .integer_row import integer, integers, pair, requant_of
 from .kernels import Kernel
 from .lower_nest import Axis, grown, variables
@@ -23,16 +24,17 @@ Join = Callable[[Expr, Expr], Expr]
 
 
 def max_pool2d(site: Site) -> Kernel:
-    return _pool2d(site, "max", u8, 0, lambda acc, x: maximum(acc, x), 0)
+    least = const(0, u8)
+    return _pool2d(site, "max", u8, least, lambda acc, x: maximum(acc, x), least)
 
 
 def avg_pool2d(site: Site) -> Kernel:
     zero, count = integer(site.node, "x_zero"), prod(pair(site.node, "kernel"))
-    start = -count * zero
-    return _pool2d(site, "sum", i32, start, lambda acc, x: acc + cast(i32, x), zero)
+    start, fill = site.number("start", -count * zero, OFFSET), site.zero("x_zero", u8)
+    return _pool2d(site, "sum", i32, start, lambda acc, x: acc + cast(i32, x), fill)
 
 
-def _pool2d(site: Site, step: str, kind: Type, start: int, join: Join, fill: int) -> Kernel:
+def _pool2d(site: Site, step: str, kind: Type, start: Expr, join: Join, fill: Expr) -> Kernel:
     window = Window.of(site.node, pair(site.node, "kernel"))
     _, _, height, width = site.shape(site.node.inputs[0])
     x, output = Source(site.input(0, "x"), (height, width)), site.output()
@@ -49,7 +51,7 @@ def _pool2d(site: Site, step: str, kind: Type, start: int, join: Join, fill: int
     kh, kw = variables(window.taps)
     pixel = source[n, window.row(oh, kh), window.column(ow, kw), c]
     total = Store(acc, where, join(acc[where], pixel))
-    site.nests.add(step, [*loops, *window.taps], total, Store(acc, where, const(start, kind)))
+    site.nests.add(step, [*loops, *window.taps], total, Store(acc, where, start))
     value = acc[where] if kind == u8 else _mean_value(site, acc[where], prod(window.kernel))
     site.nests.add("out" if kind == u8 else "requant", loops, Store(output, where, value))
     return site.kernel("pool", direct=source == x.buffer, images=images, **window.facts)
@@ -58,7 +60,7 @@ def _pool2d(site: Site, step: str, kind: Type, start: int, join: Join, fill: int
 def _mean_value(site: Site, acc: Expr, count: int) -> Expr:
     zero, requant = integer(site.node, "x_zero"), requant_of(site.node)
     bound = count * max(zero, 255 - zero)
-    return requantized(site.node, requant, acc, common_multiplier(requant), bound)
+    return requantized(site, requant, acc, common_multiplier(site, requant), bound)
 
 
 def mean(site: Site) -> Kernel:
@@ -75,7 +77,8 @@ def mean(site: Site) -> Kernel:
     count = prod(shape[d] for d in reduced)
     total = Store(acc, where, acc[where] + cast(i32, x[place_of(shape, index)]))
     spatial = grown([a for _, a in found if not a.reduce], total)
-    start = Store(acc, where, const(-count * integer(site.node, "x_zero"), i32))
+    first = site.number("start", -count * integer(site.node, "x_zero"), OFFSET)
+    start = Store(acc, where, first)
     site.nests.add("sum", [*spatial, *(a for _, a in found if a.reduce)], total, start)
     value = _mean_value(site, acc[where], count)
     site.nests.add("requant", spatial, Store(output, where, value))

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..tir.expr import Expr, cast, clamp, const, make
+from ..tir.expr import Expr, make, maximum, minimum, sat_cast
 from ..tir.stmt import Buffer, PrimFunc
-from ..tir.types import i32, parse_type, u8
+from ..tir.types import Type, i16, i32, parse_type, u8
 from .errors import UnsupportedModel
+from .forms import HIGH, LOW, MULTIPLIER, SHIFT, ZERO, Classes, number
 from .graph import Array, Graph, Node, Requant
 from .integer import macs
 from .kernels import Kernel
@@ -31,6 +32,22 @@ class Site:
     fixed: dict[str, Buffer] = field(default_factory=dict)  # constant activations, by tensor
     constants: dict[Buffer, Array] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
+    bands: dict[str, tuple[int, int]] = field(default_factory=dict)  # of all numbers, by name
+
+    def number(self, name: str, value: int, classes: Classes, kind: Type = i32) -> Expr:
+        """A number of the kernel, known to its code by its class alone (``graph/forms.py``)."""
+        found = number(name, value, classes, kind)
+        self.bands[name] = classes.band(value)
+        if not found.is_const:
+            self.numbers[name] = value
+        return found
+
+    def zero(self, attr: str, kind: Type = i32) -> Expr:
+        """A zero point of the node."""
+        value = self.node.attrs[attr]
+        assert isinstance(value, int)
+        return self.number(attr, value, ZERO, kind)
 
     def shape(self, name: str) -> Shape:
         return self.graph.types[name].shape
@@ -80,11 +97,11 @@ class Site:
         params = (*self.tensors.values(), *self.constants, self.output())
         facts = {"kind": kind, "op": node.op, "macs": count, "shapes": dict(self.shapes), **attrs}
         values = {buffer.name: array for buffer, array in self.constants.items()}
-        func = PrimFunc(node.op, params, self.nests.body(), values, facts)
+        func = PrimFunc(node.op, params, self.nests.body(), values, facts, self.numbers)
         known = {n for n in node.inputs if n in self.graph.constants}
         weight_bytes = sum(self.graph.constants[n].nbytes for n in known)
         return Kernel(node.output, kind, func, tuple(self.tensors), node.output, count,
-                      weight_bytes, node.origin)  # fmt: skip
+                      weight_bytes, node.origin, self.bands)  # fmt: skip
 
 
 def require_single(node: Node) -> None:
@@ -97,29 +114,37 @@ def require_single(node: Node) -> None:
         )
 
 
-def requantized(node: Node, requant: Requant, acc: Expr, multiplier: Expr, bound: int) -> Expr:
+def requantized(site: Site, requant: Requant, acc: Expr, multiplier: Expr, bound: int) -> Expr:
     """The u8 value of an accumulator of magnitude up to ``bound``."""
+    node, left = site.node, requant.left
     if bound >= LIMIT:
         raise UnsupportedModel(
             f"{node.op} {node.output}: accumulators must fit i32, but they can reach {bound}; "
             "split the reduction into smaller ones"
         )
-    limit = (LIMIT - 1) >> requant.left
+    limit = (LIMIT - 1) >> left
     held = acc if bound <= limit else clamp(acc, -limit, limit)
-    reach = min(bound, limit) << requant.left
-    value = held << requant.left if requant.left else held
-    scaled = make("rounding_mul_shr", value, multiplier, const(requant.shift, i32))
-    zero, low, high = requant.zero_point, requant.low, requant.high
-    largest = (reach * max(requant.multiplier) >> requant.shift) + 1
-    if largest + 255 < LIMIT:
-        return cast(u8, clamp(scaled + zero, low, high) if zero else clamp(scaled, low, high))
-    # The scaled value may reach the ends of i32: clamp before the zero point is added.
-    return cast(u8, clamp(scaled, low - zero, high - zero) + zero)
+    shift = site.number("shift", requant.shift, SHIFT)
+    scaled = make("rounding_mul_shr", held << left if left else held, multiplier, shift)
+    site.bands["left"] = (left, left)
+    return narrowed(site, scaled, requant.zero_point, requant.low, requant.high)
 
 
-def common_multiplier(requant: Requant) -> Expr:
+def narrowed(site: Site, value: Expr, zero: int, low: int, high: int) -> Expr:
+    """``clamp(value + zero, low, high)`` as u8: the sum saturates in i16 first, beyond which
+    the zero point's 8 bits cannot bring a value back."""
+    if zero:
+        more = site.number("zero", zero, ZERO, i16)
+        value = make("sat_add", sat_cast(i16, value), more)
+    narrow = sat_cast(u8, value)
+    if high < 255:
+        narrow = minimum(narrow, site.number("high", high, HIGH, u8))
+    return maximum(narrow, site.number("low", low, LOW, u8)) if low else narrow
+
+
+def common_multiplier(site: Site, requant: Requant) -> Expr:
     """The one multiplier of the whole tensor."""
-    return const(requant.multiplier[0], i32)
+    return site.number("multiplier", requant.multiplier[0], MULTIPLIER)
 
 
 def per_channel(values: Sequence[int] | Array, channels: int, stored: int) -> Array:

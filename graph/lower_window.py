@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..tir.expr import Expr, const
+from ..tir.expr import Expr
 from ..tir.stmt import Buffer, Store
 from ..tir.types import u8
 from .graph import Node
@@ -87,7 +87,7 @@ def windowed(
     count: Size,
     columns: int,
     channels: int,
-    fill: int,
+    fill: Expr,
     dense: bool = False,
 ) -> Buffer:
     """The buffer that windows read at [n, row, column, channel]: the input, or a padded copy.
@@ -108,7 +108,7 @@ def windowed(
     depth = min(channels, deep)
     if (rows, cols, depth) != (height, width, stored):
         whole = image_axes(xp.shape)
-        nests.add("fill", whole, Store(xp, variables(whole), const(fill, u8)))
+        nests.add("fill", whole, Store(xp, variables(whole), fill))
     if rows > 0 and cols > 0:
         inner = image_axes((images, rows, cols, depth))
         n, h, w, c = variables(inner)

@@ -61,8 +61,7 @@ class Late(int):
         return Late, (int(self), self.low, self.high)
 
     def __eq__(self, other: object) -> bool:
-        same = isinstance(other, Late) and (self.low, self.high) == (other.low, other.high)
-        return same and int(self) == int(other)
+        return isinstance(other, Late) and self.__reduce__() == other.__reduce__()
 
     def __hash__(self) -> int:
         return hash((int(self), self.low, self.high))

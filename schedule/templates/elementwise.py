@@ -18,7 +18,14 @@ from .template import Estimate, Template
 
 LANES = 128
 UNROLLS = (1, 2, 3, 4, 6, 8)
-_FREE = {"load", "const", "var", "cast", "tile"}  # operators that take no multiplier or adder
+_FREE = {
+    "load",
+    "const",
+    "hole",
+    "var",
+    "cast",
+    "tile",
+}  # operators that take no multiplier or adder
 _COSTLY = {"widening_mul": 2.0, "rounding_mul_shr": 8.0}
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from ...tir.expr import Expr, cast, const, transform
 from ...tir.stmt import Alloc, Buffer, PrimFunc, Stmt, Store, seq
 from ...tir.types import i32, u8
-from .offset import find_block
+from .offset import fill_of, find_block
 from .padded import VECTOR, Padding, padded
 from .steps import Axes, around, axes, nested, plus
 
@@ -159,7 +159,7 @@ class _Writer:
         (top, _), (left, _) = facts["padding"]
         rows, columns = sizes.padding
         real = facts["shapes"]["x"][3]
-        padding = Padding(rows, columns, (top, left), real, facts["zero"])
+        padding = Padding(rows, columns, (top, left), real, fill_of(self.func))
         xp, steps = padded(self.params["x"], padding, sizes.sums * sizes.inputs)
         self.xp = self._local(xp)
         self.steps += steps

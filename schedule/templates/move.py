@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from math import gcd, prod
 
 from ...target.dsp.machine import Machine
-from ...tir.expr import Expr, const
+from ...tir.expr import Expr, const, is_number
 from ...tir.linear import Linear, linear
 from ...tir.stmt import Alloc, Block, Buffer, For, LoopKind, PrimFunc, Seq, Stmt, Store, seq
 from ...tir.types import i32
@@ -40,12 +40,12 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """``target[to + ...] = source[come + ...]``, or ``value`` where there is no source."""
+    """``target[to + ...] = source[come + ...]``, or a number, ``value``, without a source."""
 
     name: str
     target: Buffer
     source: Buffer | None
-    value: int
+    value: Expr | None
     axes: tuple[Axis, ...]
     to: int
     come: int
@@ -102,10 +102,11 @@ def copy_of(stmt: Stmt) -> Copy | None:
         return None
     store = stmt.body
     value = store.value
-    if value.type.bits != 8 or not (value.is_const or value.op == "load"):
+    fixed = value.is_const or is_number(value)
+    if value.type.bits != 8 or not (fixed or value.op == "load"):
         return None
     to = flat_form(store.buffer, store.index)
-    come = to if value.is_const else flat_form(value.attr, value.args)
+    come = to if fixed else flat_form(value.attr, value.args)
     axes = [
         Axis(str(it.binding.attr), it.extent, to.terms.get(it.axis, 0), come.terms.get(it.axis, 0))
         for it in stmt.iters
@@ -117,9 +118,8 @@ def copy_of(stmt: Stmt) -> Copy | None:
     if any(axis.to <= 0 or axis.come < 0 for axis in axes):
         return None
     run, outer = _run(axes)
-    source = None if value.is_const else value.attr
-    number = int(value.attr) if value.is_const else 0
-    return Copy(stmt.name, store.buffer, source, number, outer, to.constant, come.constant, run)
+    source, filled = (None, value) if fixed else (value.attr, None)
+    return Copy(stmt.name, store.buffer, source, filled, outer, to.constant, come.constant, run)
 
 
 def flat_form(buffer: Buffer, index: Sequence[Expr]) -> Linear:
@@ -190,9 +190,10 @@ def _piece(
         for axis, at in zip(outer, around, strict=True):
             to = times(at, axis.to) + to
             come = times(at, axis.come) + come if axis.come else come
-        value = const(copy.value, copy.target.type)
+        value = copy.value
         if copy.source is not None:
             value = copy.source[_index(copy.source, come, flat)]
+        assert value is not None
         return Store(copy.target, _index(copy.target, to, flat), value)
 
     axes = [("step", piece.count), ("lane", piece.width)]

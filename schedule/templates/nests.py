@@ -33,9 +33,10 @@ def times(expr: Expr, factor: int) -> Expr:
     return expr if factor == 1 else expr * factor
 
 
-def plus(expr: Expr, number: int) -> Expr:
+def plus(expr: Expr, number: int | Expr) -> Expr:
     """``expr + number``, and ``expr`` itself for 0."""
-    return expr + number if number else expr
+    known = number.attr if isinstance(number, Expr) and number.is_const else number
+    return expr if isinstance(known, int) and known == 0 else expr + number
 
 
 def loop_var(name: str) -> Expr:

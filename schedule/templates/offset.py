@@ -15,6 +15,7 @@ import numpy as np
 
 from ...tir.expr import Expr, cast, const, retyped, transform, var
 from ...tir.linear import linear
+from ...tir.passes.simplify import simplify
 from ...tir.stmt import (
     Alloc,
     Block,
@@ -55,7 +56,7 @@ def offset_weights(func: PrimFunc, pitch: int) -> PrimFunc:
     reduce_c = xp.shape[3]
     inputs = min(reduce_c, weights.shape[2])
     window = (stride, dilation, taps)
-    extra = 128 * taps[0] * taps[1] * (reduce_c - inputs) * func.attrs["zero"]
+    extra = _times(cast(i32, fill_of(func)), 128 * taps[0] * taps[1] * (reduce_c - inputs))
     window_sum = wsum[n, oh, _times(ow, stride[1])]
     init = _offset_init(dot, window_sum, extra)
     body = transform_stmt(func.body, lambda s: init if _is_dot(s) else None)
@@ -76,6 +77,14 @@ def find_block(stmt: Stmt, name: str) -> Block:
 
 def find_buffer(stmt: Stmt, name: str) -> Buffer:
     return next(s.buffer for s in walk_stmt(stmt) if isinstance(s, Alloc) and s.buffer.name == name)
+
+
+def fill_of(func: PrimFunc) -> Expr:
+    """What the lowered kernel fills its pads with: a zero point."""
+    for stmt in walk_stmt(func.body):
+        if isinstance(stmt, Block) and stmt.name == "fill" and isinstance(stmt.body, Store):
+            return stmt.body.value
+    return const(0, u8)
 
 
 def _buffers(images: int, xp: Buffer, height: int) -> tuple[Buffer, Buffer]:
@@ -121,10 +130,11 @@ def narrow(func: PrimFunc, pitch: int) -> PrimFunc:
     return func.with_body(resized(func.body, {xp: replace(xp, shape=shape)}, extent))
 
 
-def _offset_init(dot: Block, summed: Expr, extra: int) -> Block:
+def _offset_init(dot: Block, summed: Expr, extra: Expr) -> Block:
     store = dot.init
     assert isinstance(store, Store)
-    start = store.value + extra if extra else store.value
+    extra = simplify(extra)
+    start = store.value if extra.is_const and extra.attr == 0 else store.value + extra
     return replace(dot, init=replace(store, value=start - summed * 128))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from ...tir.expr import Expr, const
+from ...tir.expr import Expr
 from ...tir.stmt import Buffer, Stmt, Store, seq
 from ...tir.types import u8
 from ..schedule import Schedule
@@ -29,7 +29,7 @@ class Padding:
     columns: int
     pads: tuple[int, int]
     real: int
-    zero: int
+    zero: Expr
 
 
 def padded(x: Buffer, padding: Padding, least: int = 0) -> tuple[Buffer, list[Stmt]]:
@@ -44,7 +44,7 @@ def padded(x: Buffer, padding: Padding, least: int = 0) -> tuple[Buffer, list[St
     pitch = max(start + copied * VECTOR, end + right * VECTOR, least) + VECTOR - 1
     pitch = pitch // VECTOR * VECTOR
     xp = Buffer("xp", u8, (images, padding.rows, pitch), "tcm")
-    zero = const(padding.zero, u8)
+    zero = padding.zero
     n, h, v, q = axes("n", "h", "v", "q")
     at = v * VECTOR + q
 

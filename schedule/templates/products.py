@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from ...tir.expr import walk
+from ...tir.expr import Expr, const, walk
 from ...tir.stmt import PrimFunc, Store
+from ...tir.types import u8
 from .offset import find_block
 
 VECTOR = 128  # bytes of a register
@@ -29,7 +30,7 @@ class Product:
     heads: int  # stored ones, innermost; 1: columns are innermost
     real: int  # heads that mean something
     shared: tuple[bool, bool]  # whether a, b are the same for all images
-    zeros: tuple[int, int]
+    zeros: tuple[Expr, Expr]  # of a and b, as bytes
 
     @property
     def ways(self) -> int:
@@ -95,15 +96,15 @@ def product_of(func: PrimFunc) -> Product | None:
     return Product(images, y[-2], a[-1], stored["y"][3], 1, 1, (same[0], same[1]), zeros)
 
 
-def _zeros(func: PrimFunc) -> tuple[int, int] | None:
+def _zeros(func: PrimFunc) -> tuple[Expr, Expr] | None:
     """The zero points that the lowered kernel subtracts from its operands."""
     store = find_block(func.body, "dot").body
     assert isinstance(store, Store)
-    found = {"a": 0, "b": 0}
+    found = {"a": const(0, u8), "b": const(0, u8)}
     for node in walk(store.value):
-        if node.op in ("sub", "add") and node.args[1].is_const and node.args[0].op == "cast":
-            load, by = node.args[0].args[0], int(node.args[1].attr)
-            if load.op != "load" or load.attr.name not in found:
+        if node.op == "sub" and node.args[1].op == "hole" and node.args[0].op == "cast":
+            read = node.args[0].args[0]
+            if read.op != "load" or read.attr.name not in found:
                 return None
-            found[load.attr.name] = by if node.op == "sub" else -by
+            found[read.attr.name] = Expr("hole", u8, (), node.args[1].attr)
     return found["a"], found["b"]

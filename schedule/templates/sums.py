@@ -33,7 +33,7 @@ class Shape:
     deep: int  # channels stored
     source: Buffer
     target: Buffer
-    start: int  # what the sum begins with
+    start: Expr  # what the sum begins with
     offset: tuple[int, int]  # of the first byte: in the output, in the input
 
     @property
@@ -94,7 +94,7 @@ def shape_of(func: PrimFunc) -> Shape | None:
         return None
     rows.sort(key=lambda axis: -axis.come)
     columns = axes[row].extent if row is not None else 1
-    return Shape(tuple(kept), tuple(rows), columns, deep, x, y, int(init.value.attr),
+    return Shape(tuple(kept), tuple(rows), columns, deep, x, y, init.value,
                  (to.constant, come.constant))  # fmt: skip
 
 
@@ -227,7 +227,7 @@ def _parts(plan: Plan, x: Buffer, acc: Buffer, outer: list[tuple[str, int]]) -> 
 
     def init(*axes: Expr) -> Store:
         target = _acc(plan, acc, axes)
-        return Store(target.attr, target.args, const(shape.start if plan.fused else 0, i32))
+        return Store(target.attr, target.args, shape.start if plan.fused else const(0, i32))
 
     def whole(*axes: Expr) -> Store:
         groups = range(shape.groups) if plan.single else range(plan.step)

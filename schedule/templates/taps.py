@@ -21,16 +21,14 @@ from numpy.typing import NDArray
 from ...tir.expr import Expr, cast, transform
 from ...tir.stmt import (
     Alloc,
-    Block,
     Buffer,
     PrimFunc,
     Stmt,
     Store,
     seq,
-    walk_stmt,
 )
 from ...tir.types import i32, u8
-from .offset import find_block
+from .offset import fill_of, find_block
 from .padded import VECTOR, Padding, padded
 from .steps import around, axes, nested
 
@@ -51,7 +49,7 @@ class Window:
     stride: tuple[int, int]
     dilation: tuple[int, int]
     pads: tuple[int, int]  # above and left
-    zero: int  # what pads hold
+    zero: Expr  # what pads hold
 
     @property
     def block(self) -> int:
@@ -111,16 +109,8 @@ def window_of(func: PrimFunc) -> Window:
     shapes = facts["shapes"]
     return Window(
         images, (rows, columns), shapes["x"][3], (y.shape[1], y.shape[2]), shapes["y"][3],
-        depth, facts["kernel"], facts["stride"], facts["dilation"], (top, left), _zero(func),
+        depth, facts["kernel"], facts["stride"], facts["dilation"], (top, left), fill_of(func),
     )  # fmt: skip
-
-
-def _zero(func: PrimFunc) -> int:
-    """What the lowered kernel fills its pads with."""
-    for stmt in walk_stmt(func.body):
-        if isinstance(stmt, Block) and stmt.name == "fill" and isinstance(stmt.body, Store):
-            return int(stmt.body.value.attr)
-    return 0
 
 
 def by_taps(func: PrimFunc, step: int, fused: bool) -> PrimFunc:

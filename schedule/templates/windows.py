@@ -342,7 +342,7 @@ def _mean(func: PrimFunc) -> Callable[[list[Expr]], Expr]:
     start, value = total.init.value, last.body.value
 
     def join(taps: list[Expr]) -> Expr:
-        whole = plus(cast(i32, summed(taps)), int(start.attr))
+        whole = plus(cast(i32, summed(taps)), start)
         return transform(
             value, lambda e: whole if e.op == "load" and e.attr.name == "acc" else None
         )

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...tir.expr import Expr, cast, const, minimum, transform
+from ...tir.passes.simplify import simplify
 from ...tir.stmt import Alloc, Buffer, PrimFunc, Stmt, Store, seq
 from ...tir.types import Type, i32, u8
 from .offset import find_block
@@ -204,10 +205,10 @@ class _Writer:
     def _sums(self) -> None:
         """Each row of a times the zero of b, each column of b times the zero of a."""
         za, zb = self.product.zeros
-        self.asum = self._row_sums(zb) if zb else None
-        self.bsum = self._column_sums(za) if za else None
+        self.asum = None if zb.is_const else self._row_sums(zb)
+        self.bsum = None if za.is_const else self._column_sums(self.func.numbers[za.attr.name])
 
-    def _row_sums(self, zero: int) -> Buffer:
+    def _row_sums(self, zero: Expr) -> Buffer:
         product = self.product
         if product.heads > 1:
             images, rows, parts, heads, _ = self.a.shape
@@ -216,7 +217,7 @@ class _Writer:
             asum = self._local("asum", i32, (images, high, heads))
             n, r, e, c, v, k = axes("n", "r", "e", "c", "v", "k")
             row = r * each + e
-            term = cast(i32, self.a[n, row, v, c, k]) * const(zero, i32)
+            term = cast(i32, self.a[n, row, v, c, k]) * cast(i32, zero)
             where: Index = (n, row, c)
             outer: Axes = (("n", images), ("r", rows // each), ("e", each), ("c", heads))
             sizes: Axes = (*outer, ("v", parts), ("k", LANES))
@@ -226,7 +227,7 @@ class _Writer:
             asum = self._local("asum", i32, (images, rows))
             n, r, e, k = axes("n", "r", "e", "k")
             row = r * LANES + e
-            term = cast(i32, self.a[n, row, k]) * const(zero, i32)
+            term = cast(i32, self.a[n, row, k]) * cast(i32, zero)
             where = n, row
             sizes = (("n", images), ("r", rows // LANES), ("e", LANES), ("k", depth))
             reduced = 1
@@ -264,7 +265,8 @@ class _Writer:
         image, number = self._image(n, 1), v * product.words[1] + k
         value = cast(i32, self.bt[image, m, q, number, j, i, t])
         total = acc[where] + value * cast(i32, self.word(n, m, row, j, v, k, t))
-        start: Expr = const(product.depth * product.zeros[0] * product.zeros[1], i32)
+        za, zb = (cast(i32, zero) for zero in product.zeros)
+        start = simplify(za * zb * product.depth)
         if self.asum is not None:
             heads = self.product.heads > 1
             found = self.asum[n, row, m * WORD + j] if heads else self.asum[self._image(n, 0), row]
