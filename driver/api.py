@@ -24,10 +24,11 @@ from ..tuner import replay as logs
 from ..tuner.asked import Asked
 from ..tuner.log import Contents, LogError, read, require_writable
 from ..tuner.measure import Measurer
+from ..tuner.missing import missing
 from ..tuner.run import Best, Callback, Progress
 from ..tuner.task import OK
 from ..tuner.tune import search_tasks
-from .choose import Choice, Heard, choose
+from .choose import Choice, Heard, choose, differing
 from .errors import InputError
 from .given import Given
 from .prepare import Ready
@@ -188,10 +189,23 @@ def _replayed(found: Ready, path: Path, mode: str, hands: Executor, given: Given
         rows = logs.verify(path, found.tasks, target, hands, timeout=timeout)
         best |= {row.best.task.key: _true(row) for row in rows}
     tuned = _tuned(found, best, defaults, hands, timeout)
+    _hold(found, best, hands, given.timeout)
+    tuned.missing = missing(read(path), found.tasks, target)
     tuned.drift = tuple(
         Drift(row.best.task.name, row.status, row.best.cost, row.cost, row.message) for row in rows
     )
     return tuned
+
+
+def _hold(found: Ready, best: Mapping[str, Best], hands: Executor, timeout: float) -> None:
+    """Holds every kernel with a record to the evaluator's bytes, with the numbers that it has now."""
+    points = {key: row.point for key, row in best.items() if row.cost is not None}
+    with Measurer(hands, timeout=timeout) as measurer:
+        for task, where in differing(found.kernels, points, measurer):
+            raise LogError(
+                f"replay: a kernel must give the exact bytes at the point of its log, but "
+                f"{task.name!r} does not ({where}); tune into a new log"
+            )
 
 
 def _true(row: logs.Drift) -> Best:

@@ -57,6 +57,10 @@ class Chooser:
         return self.task.name
 
     @property
+    def form(self) -> Mapping[str, tuple[int, int]]:
+        return self.task.form
+
+    @property
     def kind(self) -> str:
         return self.task.kind
 
@@ -94,6 +98,18 @@ class Chooser:
 
     def features(self, point: Point) -> NDArray[np.float64]:
         return np.zeros(0)
+
+
+class Member(Chooser):
+    """One of the kernels that are of one form: equal in key and code, not in numbers and weights."""
+
+    def __init__(self, task: KernelTask, number: int) -> None:
+        super().__init__(task)
+        self.number = number
+
+    @property
+    def key(self) -> str:
+        return f"member {self.number} of {self.task.key}"
 
 
 def rebuild(payload: bytes) -> Chooser:
@@ -134,3 +150,17 @@ def _taken(task: KernelTask, answer: Measured) -> Choice:
         f"({task.kind}, {task.kernel.origin or 'made by the compiler'}) has none: "
         f"{answer.message}"
     )
+
+
+def differing(
+    kernels: Sequence[KernelTask], points: Mapping[str, Point], measurer: Measurer
+) -> list[tuple[KernelTask, str]]:
+    """The kernels whose code at their points in ``points``, by key, gives other bytes with their
+    own numbers and weights than the evaluator, and where."""
+    waiting = [
+        (task, measurer.start(Member(task, number), "check", [points[task.key]]))
+        for number, task in enumerate(kernels)
+        if task.key in points
+    ]
+    found = [(task, answers()[0]) for task, answers in waiting]
+    return [(task, answer.message) for task, answer in found if answer.status != OK]

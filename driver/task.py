@@ -6,6 +6,7 @@ The task is rebuilt in workers from its payload: the kernel, the node it came fr
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from random import Random
@@ -75,6 +76,10 @@ class KernelTask:
     @property
     def name(self) -> str:
         return self.kernel.name
+
+    @property
+    def form(self) -> Mapping[str, tuple[int, int]]:
+        return self.kernel.bands
 
     @property
     def kind(self) -> str:

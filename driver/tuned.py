@@ -20,6 +20,7 @@ from ..quant.affine import dequantize_outputs, quantize_inputs
 from ..schedule.knobs import Point
 from ..target.dsp.cycles import Cost
 from ..tuner.arguments import shown
+from ..tuner.missing import Missing
 from .bounds import model_bound
 from .choose import Choice
 from .errors import InputError
@@ -98,6 +99,7 @@ class Tuned:
     ) -> None:
         self.ready, self.choices, self.defaults = ready, dict(choices), dict(defaults)
         self.drift = tuple(drift)  # of a replay in the mode verify
+        self.missing: tuple[Missing, ...] = ()  # kernels that a replayed log has no record of
         self.target = ready.machine.name
 
     def __call__(self, *args: object, **kwargs: object) -> Any:

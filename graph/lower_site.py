@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..tir.expr import Expr, make, maximum, minimum, sat_cast
+from ..tir.expr import Expr, clamp, make, maximum, minimum, sat_cast
 from ..tir.stmt import Buffer, PrimFunc
 from ..tir.types import Type, i16, i32, parse_type, u8
 from .errors import UnsupportedModel

@@ -4,7 +4,7 @@ Each line is appended and flushed by itself under a lock on the file, so several
 nothing. A run is named by the hash of its header; the same header resumes the run. A last line
 without its newline was torn by a kill: readers pass over it and the next writer cuts it off.
 
-    {"schema":1,"run":"6f0c...","versions":{...},"target":"dsp","model":"9a1b...","seed":0,...}
+    {"schema":2,"run":"6f0c...","versions":{...},"target":"dsp","model":"9a1b...","seed":0,...}
     {"run":"6f0c...","index":0,"kernel":"51d2...","point":{"oc":[8,8]},"status":"ok","cycles":901,
      "checked":true,"message":"","time":{"measure":0.04}}
 """
@@ -27,7 +27,7 @@ from .task import OK, STATUSES
 
 SCHEMA = 1
 _HEADER = {"schema": int, "run": str, "versions": dict, "target": str, "model": str, "seed": int}
-_KERNEL = {"key": str, "name": str, "space": str, "default": dict}
+_KERNEL = {"key": str, "name": str, "form": dict, "space": str, "default": dict}
 _RECORD = {"run": str, "index": int, "kernel": str, "point": dict, "status": str}
 _OPTIONAL = {"checked": bool, "message": str, "time": dict}
 
@@ -134,7 +134,10 @@ class Contents:
 
     def _header(self, data: dict[str, Any]) -> None:
         if data["schema"] != SCHEMA:
-            raise self._bad(f"the schema must be {SCHEMA}, but got {data['schema']!r}")
+            raise self._bad(
+                f"the schema must be {SCHEMA}, but got {data['schema']!r}; "
+                "it names its kernels in another way, so tune into a new log"
+            )
         self._fields(data, _HEADER, "header")
         kernels = data.get("kernels", [])
         if not isinstance(kernels, list) or not all(map(_is_kernel, kernels)):

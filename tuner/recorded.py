@@ -6,7 +6,7 @@ search = Evolution(task, seed=1)          # proposes recorded points only
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -78,6 +78,10 @@ class Recorded:
     @property
     def name(self) -> str:
         return self.task.name
+
+    @property
+    def form(self) -> Mapping[str, tuple[int, int]]:
+        return self.task.form
 
     @property
     def kind(self) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from ..schedule.errors import ScheduleError
 from .log import Contents, LogError, Record, read
 from .measure import Measurer
+from .missing import why
 from .run import Best
 from .task import OK, Task
 from .tune import versions
@@ -116,12 +117,14 @@ def _misfit(run: Mapping[str, Any], tasks: Sequence[Task], target: str) -> tuple
     for package, wanted in versions().items():
         if run["versions"].get(package) != wanted:
             return f"{package} must be {wanted!r}", repr(run["versions"].get(package))
-    names = {task.key: task.name for task in tasks}
-    logged = {kernel["key"]: kernel["name"] for kernel in run.get("kernels", ())}
-    for key, name in logged.items():
-        if key not in names:
-            return "each kernel must be one of the model's", f"{name!r} ({key})"
-    for key, name in names.items():
-        if key not in logged:
-            return "each kernel must be in the run", f"no {name!r} ({key})"
+    logged = {row["key"]: row for row in run.get("kernels", ())}
+    by_name = {row["name"]: row for row in logged.values()}
+    for task in tasks:
+        if task.key not in logged:
+            reason = why(task, by_name.get(task.name))
+            return "each kernel must be in the run", f"no {task.name!r} ({task.key}): {reason}"
+    known = {task.key for task in tasks}
+    for key, row in logged.items():
+        if key not in known:
+            return "each kernel must be one of the model's", f"{row['name']!r} ({key})"
     return None

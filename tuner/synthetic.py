@@ -45,6 +45,10 @@ class Synthetic:
         return hashlib.sha256(self.spec.payload).hexdigest()[:16]
 
     @property
+    def form(self) -> dict[str, tuple[int, int]]:
+        return {}
+
+    @property
     def spec(self) -> Spec:
         return Spec(f"{__name__}:rebuild", json.dumps(asdict(self)).encode())
 

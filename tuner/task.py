@@ -66,7 +66,12 @@ class Task(Protocol):
 
     @property
     def key(self) -> str:
-        """Content hash of the canonical kernel script and the target."""
+        """Content hash of the kernel's form (its script with holes for numbers) and the target."""
+
+    @property
+    def form(self) -> Mapping[str, tuple[int, int]]:
+        """The classes of the kernel's numbers, least and greatest value by name: what the key
+        says of them, for people who ask why a key is another."""
 
     @property
     def name(self) -> str: ...

@@ -122,6 +122,7 @@ def run_header(
     """The header of a run: all that its trials depend on, except their number."""
     kernels = [
         {"key": task.key, "name": task.name, "kind": task.kind, "weight": task.weight}
+        | {"form": {name: list(band) for name, band in task.form.items()}}
         | {"bound": task.bound, "space": task.space.fingerprint, "default": task.default}
         for task in tasks
     ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import show
-from .models import check_output, compiled, saved_or_compiled, source_of, summary
+from .models import check_output, compiled, saved_or_compiled, source_of, summary, tell_missing
 from .options import Batches, Json, LogIn, Model, Output, Saved, Target, Workers, command
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def compile(
         show.print_json(summary(model, tuned))
         return
     show.kernel_table(tuned)
+    tell_missing(tuned)
     _memory(tuned)
 
 

@@ -68,6 +68,12 @@ def _examples(source: Source) -> object:
     return examples(source.model, source.inputs)
 
 
+def tell_missing(tuned: Tuned) -> None:
+    """A line for each kernel that runs its default because the log has no record of its form."""
+    for row in tuned.missing:
+        print(f"{row.name}: no record, so it runs its default: {row.why}")
+
+
 def summary(name: str, tuned: Tuned) -> dict[str, Any]:
     """What compile, replay and profile print as JSON."""
     from dataclasses import asdict
@@ -77,4 +83,5 @@ def summary(name: str, tuned: Tuned) -> dict[str, Any]:
         "model": name, "target": tuned.target, "cycles": tuned.cycles,
         "default_cycles": tuned.default_cycles, "bound": tuned.bound,
         "model_bound": tuned.model_bound, "memory": asdict(tuned.memory), "kernels": rows,
+        "missing": [asdict(row) for row in tuned.missing],
     }  # fmt: skip

@@ -11,7 +11,7 @@ import typer
 
 from .. import show
 from ..progress import watching
-from .models import check_output, source_of, summary
+from .models import check_output, source_of, summary, tell_missing
 from .options import Batches, Json, Model, Output, Target, Workers, command
 
 if TYPE_CHECKING:
@@ -135,6 +135,7 @@ def replay(
         show.print_json({**summary(model, tuned), "mode": mode, "drift": drift})
     else:
         show.kernel_table(tuned)
+        tell_missing(tuned)
         for row in drift:
             print(f"{row['name']}: {'repeats' if row['same'] else 'DRIFTED: ' + _why(row)}")
     if not all(row["same"] for row in drift):
