@@ -198,7 +198,7 @@ def _replayed(found: Ready, path: Path, mode: str, hands: Executor, given: Given
 
 
 def _hold(found: Ready, best: Mapping[str, Best], hands: Executor, timeout: float) -> None:
-    """Holds every kernel with a record to the evaluator's bytes, with the numbers that it has now."""
+    """Holds every kernel with a record to the evaluator's bytes, with its present numbers."""
     points = {key: row.point for key, row in best.items() if row.cost is not None}
     with Measurer(hands, timeout=timeout) as measurer:
         for task, where in differing(found.kernels, points, measurer):

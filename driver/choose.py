@@ -101,7 +101,7 @@ class Chooser:
 
 
 class Member(Chooser):
-    """One of the kernels that are of one form: equal in key and code, not in numbers and weights."""
+    """One of the kernels of one form: equal in key and code, not in numbers and weights."""
 
     def __init__(self, task: KernelTask, number: int) -> None:
         super().__init__(task)
