@@ -45,6 +45,8 @@ HIGH = Classes("upper end", ((0, 254), (255, 255)))
 SHIFT = Classes("shift", ((1, 30), (31, 31), (32, 32), (33, 46), (47, 62)))
 # The shift of a sum of two products: narrowing shifts count to 15.
 SUM_SHIFT = Classes("shift of a sum", ((1, 1), (2, 15), (16, 30)))
+# The shift of a softmax.
+SOFTMAX_SHIFT = Classes("shift of a softmax", ((15, 15), (16, 22)))
 # A multiplier that all channels share: nothing, or by its length in bits.
 MULTIPLIER = Classes("multiplier", ((0, 0), *((1 << n, (2 << n) - 1) for n in range(31))))
 # The 15-bit multipliers of a sum: nothing, or either sign.

@@ -127,7 +127,7 @@ def _dense(site: Site, x: Source, window: Window, weight: Array, kind: str) -> K
     groups = integer(site.node, "groups") if kind == "conv2d" else 1
     made, many = merge_groups(groups, weight.shape[1], weight.shape[0] // groups, stored)
     wanted = height, as_image(site.output_shape)[3]
-    zero = site.zero("x_zero", u8)
+    zero = site.fill("x_zero")
     depth = made.count * made.inputs
     dense = made.count == 1
     source = windowed(site.nests, x, window, wanted, width, depth, zero, dense)
@@ -165,7 +165,7 @@ def _depthwise(site: Site, x: Source, window: Window) -> Kernel:
     output = site.output()
     images, height, width, stored = output.shape
     wanted = height, site.output_shape[3]
-    zero = site.zero("x_zero", u8)
+    zero = site.fill("x_zero")
     source = windowed(site.nests, x, window, wanted, width, stored, zero)
     weight = site.value(1)
     packed = np.zeros((*window.kernel, stored), weight.dtype)
@@ -191,7 +191,7 @@ def _image_linear(site: Site, x: Buffer, shape: Shape, weight: Array) -> Kernel:
     xp_shape = (1, images * planes, rows, made.inputs)
     xp = site.nests.alloc(Buffer("xp", u8, xp_shape, "tcm"))
     whole = image_axes(xp.shape)
-    zero = site.zero("x_zero", u8)
+    zero = site.fill("x_zero")
     if made.inputs != depth:
         site.nests.add("fill", whole, Store(xp, variables(whole), zero))
     loops = [Axis("n", images), Axis("ih", rows), Axis("iw", depth), Axis("c", planes)]

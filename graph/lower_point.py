@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ..tir.expr import Expr, cast, const, make, maximum, minimum
 from ..tir.stmt import Buffer, Store
 from ..tir.types import i16, i32, u8
-from .forms import FACTOR, OFFSET, SUM_SHIFT
+from .forms import FACTOR, OFFSET, SOFTMAX_SHIFT, SUM_SHIFT
 from .integer_row import integer, requant_of
 from .kernels import Kernel
 from .lower_nest import Axis, box, grown, variables
@@ -125,11 +125,11 @@ def softmax(site: Site) -> Kernel:
     site.nests.add("exp", full, Store(e, at, exponent))
     site.nests.add("sum", over, Store(s, rows, s[rows] + e[at]), Store(s, rows, zero))
     site.nests.add("recip", others, Store(r, rows, reciprocal(s[rows])))
-    shift = integer(site.node, "shift")
-    value = minimum((e[at] * r[rows] + (1 << (shift - 1))) >> shift, 255)
+    shift = site.number("shift", integer(site.node, "shift"), SOFTMAX_SHIFT)
+    value = minimum(make("rounding_shr", e[at] * r[rows], shift), 255)
     store = Store(output, place_of(shape, index), cast(u8, value))
     site.nests.add("out", full, store)
-    return site.kernel("softmax", axis=dim, length=along.extent, shift=shift)
+    return site.kernel("softmax", axis=dim, length=along.extent)
 
 
 def _probe(output: Buffer, shape: Shape, index: list[Expr], pixel: Expr) -> Store:

@@ -30,7 +30,7 @@ def max_pool2d(site: Site) -> Kernel:
 
 def avg_pool2d(site: Site) -> Kernel:
     zero, count = integer(site.node, "x_zero"), prod(pair(site.node, "kernel"))
-    start, fill = site.number("start", -count * zero, OFFSET), site.zero("x_zero", u8)
+    start, fill = site.number("start", -count * zero, OFFSET), site.fill("x_zero")
     return _pool2d(site, "sum", i32, start, lambda acc, x: acc + cast(i32, x), fill)
 
 

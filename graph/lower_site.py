@@ -11,9 +11,10 @@ from ..tir.expr import Expr, clamp, make, maximum, minimum, sat_cast
 from ..tir.stmt import Buffer, PrimFunc
 from ..tir.types import Type, i16, i32, parse_type, u8
 from .errors import UnsupportedModel
-from .forms import HIGH, LOW, MULTIPLIER, SHIFT, ZERO, Classes, number
+from .forms import FILL, HIGH, LOW, MULTIPLIER, SHIFT, ZERO, Classes, number
 from .graph import Array, Graph, Node, Requant
 from .integer import macs
+from .integer_row import integer
 from .kernels import Kernel
 from .lower_nest import Nests
 from .physical import Shape, pack, physical
@@ -44,10 +45,12 @@ class Site:
         return found
 
     def zero(self, attr: str, kind: Type = i32) -> Expr:
-        """A zero point of the node."""
-        value = self.node.attrs[attr]
-        assert isinstance(value, int)
-        return self.number(attr, value, ZERO, kind)
+        """A zero point of the node that is subtracted."""
+        return self.number(attr, integer(self.node, attr), ZERO, kind)
+
+    def fill(self, attr: str) -> Expr:
+        """A zero point of the node that fills padding."""
+        return self.number(attr, integer(self.node, attr), FILL, u8)
 
     def shape(self, name: str) -> Shape:
         return self.graph.types[name].shape

@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 
 from ..tir.bounds import bounds
-from ..tir.expr import Expr, const, free_vars, is_number
+from ..tir.expr import Expr, cast, const, free_vars, is_number
 from ..tir.ops import OPS, Value
 from ..tir.types import Type
 from .record import Notes
@@ -53,8 +53,8 @@ class Matcher:
             return self._bind(pattern, node)
         if node.op == "const" and pattern.op != "const":
             return self._solve(pattern, node)
-        if pattern.op == "and_" and _within(node, pattern.args[1]):
-            return self.match(pattern.args[0], node)
+        if is_number(node) and self._number(pattern, node):
+            return True
         if pattern.op != node.op or not self._alike(pattern, node):
             return False
         if pattern.attr != node.attr or len(pattern.args) != len(node.args):
@@ -66,6 +66,15 @@ class Matcher:
             return True
         self.bindings, self.inside = saved
         return self._all(pattern.args[::-1], node)
+
+    def _number(self, pattern: Expr, node: Expr) -> bool:
+        """Whether a number is a pattern but for its type, or for bits that are 0 anyway."""
+        if pattern.op == "and_" and _within(node, pattern.args[1]):
+            return self.match(pattern.args[0], node)
+        if pattern.op != "cast" or pattern.type != node.type:
+            return False
+        source = pattern.args[0]
+        return source.type.bits >= node.type.bits and self.match(source, cast(source.type, node))
 
     def _all(self, patterns: tuple[Expr, ...], node: Expr) -> bool:
         for place, (pattern, arg) in enumerate(zip(patterns, node.args, strict=True)):

@@ -15,7 +15,6 @@ import numpy as np
 
 from ...tir.expr import Expr, cast, const, retyped, transform, var
 from ...tir.linear import linear
-from ...tir.passes.simplify import simplify
 from ...tir.stmt import (
     Alloc,
     Block,
@@ -56,9 +55,9 @@ def offset_weights(func: PrimFunc, pitch: int) -> PrimFunc:
     reduce_c = xp.shape[3]
     inputs = min(reduce_c, weights.shape[2])
     window = (stride, dilation, taps)
-    extra = _times(cast(i32, fill_of(func)), 128 * taps[0] * taps[1] * (reduce_c - inputs))
+    extra = 128 * taps[0] * taps[1] * (reduce_c - inputs) * _filled(func)
     window_sum = wsum[n, oh, _times(ow, stride[1])]
-    init = _offset_init(dot, window_sum, extra)
+    init = _offset_init(dot, window_sum)
     body = transform_stmt(func.body, lambda s: init if _is_dot(s) else None)
     sums, locals_ = _csum(csum, xp, summed.shape[1:3])
     totals, more = _wsum(wsum, csum, window)
@@ -67,8 +66,9 @@ def offset_weights(func: PrimFunc, pitch: int) -> PrimFunc:
         body = Alloc(buffer, body)
     params = tuple(moved if p is weights else p for p in func.params)
     data = func.constants["w"].astype(np.int16) + 128
-    constants = {**func.constants, "w": data.astype(np.uint8)}
-    return replace(func, params=params, body=body, constants=constants)
+    bias = func.constants["bias"].astype(np.int64) + extra  # modulo 2**32
+    constants = {"w": data.astype(np.uint8), "bias": bias.astype(np.int32)}
+    return replace(func, params=params, body=body, constants={**func.constants, **constants})
 
 
 def find_block(stmt: Stmt, name: str) -> Block:
@@ -85,6 +85,12 @@ def fill_of(func: PrimFunc) -> Expr:
         if isinstance(stmt, Block) and stmt.name == "fill" and isinstance(stmt.body, Store):
             return stmt.body.value
     return const(0, u8)
+
+
+def _filled(func: PrimFunc) -> int:
+    """The zero point that pads hold."""
+    value = fill_of(func)
+    return int(value.attr) if value.is_const else func.numbers[value.attr.name]
 
 
 def _buffers(images: int, xp: Buffer, height: int) -> tuple[Buffer, Buffer]:
@@ -130,12 +136,10 @@ def narrow(func: PrimFunc, pitch: int) -> PrimFunc:
     return func.with_body(resized(func.body, {xp: replace(xp, shape=shape)}, extent))
 
 
-def _offset_init(dot: Block, summed: Expr, extra: Expr) -> Block:
+def _offset_init(dot: Block, summed: Expr) -> Block:
     store = dot.init
     assert isinstance(store, Store)
-    extra = simplify(extra)
-    start = store.value if extra.is_const and extra.attr == 0 else store.value + extra
-    return replace(dot, init=replace(store, value=start - summed * 128))
+    return replace(dot, init=replace(store, value=store.value - summed * 128))
 
 
 def _retyped(body: Stmt, old: Buffer, new: Buffer) -> Stmt:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from ...tir.expr import Expr, const, walk
+from ...tir.expr import Expr, const, retyped, walk
 from ...tir.stmt import PrimFunc, Store
 from ...tir.types import u8
 from .offset import find_block
@@ -106,5 +106,5 @@ def _zeros(func: PrimFunc) -> tuple[Expr, Expr] | None:
             read = node.args[0].args[0]
             if read.op != "load" or read.attr.name not in found:
                 return None
-            found[read.attr.name] = Expr("hole", u8, (), node.args[1].attr)
+            found[read.attr.name] = retyped(node.args[1], u8)
     return found["a"], found["b"]

@@ -17,9 +17,11 @@ from ...tir.expr import (
     make,
     maximum,
     minimum,
+    retyped,
     sat_cast,
     select,
     transform,
+    walk,
 )
 from ...tir.stmt import Alloc, Block, Buffer, For, Iter, LoopKind, PrimFunc, Stmt, Store, seq
 from ...tir.types import i32, u8, u16, vector
@@ -70,7 +72,7 @@ class _Row:
     x: Buffer
     y: Buffer
     tables: tuple[Buffer, Buffer]
-    shift: int
+    shift: Expr
 
     m = Buffer("m", u8, (LANES,), "reg")
     acc = Buffer("acc", i32, (WAYS * WORDS,), "reg")
@@ -99,6 +101,13 @@ class _Row:
         return plus(at, self.shape.start[side])
 
 
+def _shift(func: PrimFunc) -> Expr:
+    """The shift that rounds the products of the lowered kernel."""
+    store = find_block(func.body, "out").body
+    assert isinstance(store, Store)
+    return next(node.args[1] for node in walk(store.value) if node.op == "rounding_shr")
+
+
 def restated(func: PrimFunc, shape: Shape, machine: Machine) -> PrimFunc:
     shared = shared_axis(shape, machine).name if shape.rows else ""
     rows = sorted(shape.rows, key=lambda axis: axis.name != shared)
@@ -107,7 +116,7 @@ def restated(func: PrimFunc, shape: Shape, machine: Machine) -> PrimFunc:
     table = next(p for p in func.params if p.name in func.constants)
     tables = tuple(Buffer(f"{table.name}_{n}", u8, (256,), table.scope) for n in ("low", "high"))
     outer = tuple((axis.name, axis.extent) for axis in rows)
-    row = _Row(shape, outer, x, y, (tables[0], tables[1]), func.attrs["shift"])
+    row = _Row(shape, outer, x, y, (tables[0], tables[1]), _shift(func))
     body = seq(*_row(row, _reciprocal(func)))
     for buffer in (row.m, row.acc, row.one, row.r, row.rotated, row.turned, *row.bytes):
         body = Alloc(buffer, body)
@@ -328,7 +337,7 @@ def _out(row: _Row) -> list[Stmt]:
         lane = _lane(word, byte)
         r = cast(u16, load(row.r, _dealt(word, byte)))
         product = make("widening_mul", _exponent(row, v, lane), r)
-        scaled = sat_cast(u16, make("rounding_shr", product, const(row.shift, product.type)))
+        scaled = sat_cast(u16, make("rounding_shr", product, retyped(row.shift, product.type)))
         return Store(row.y, row.target(outer, v, lane), cast(u8, minimum(scaled, 255)))
 
     return _parts(row, "out", store)

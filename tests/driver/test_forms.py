@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dovetail.driver.task import Compiled, KernelTask
-from dovetail.graph.forms import FACTOR, HIGH, LOW, SHIFT, SUM_SHIFT, ZERO, Classes
+from dovetail.graph.forms import FACTOR, HIGH, LOW, SHIFT, SOFTMAX_SHIFT, SUM_SHIFT, ZERO, Classes
 from dovetail.graph.graph import Array, Graph, Node, Requant, TensorType
 from dovetail.graph.integer import infer_shape, verify
 from dovetail.graph.lower import lower
@@ -61,7 +61,7 @@ class Draw:
 
 
 PLAIN = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
-Given = tuple[str, list[Array | tuple[int, ...]], dict[str, object]]
+Given = tuple[str, list[Any], dict[str, object]]
 
 
 def conv(draw: Draw) -> Given:
@@ -116,9 +116,15 @@ def pad(draw: Draw) -> Given:
     return "pad", [(1, 7, 5, 6)], {"padding": padding, "value": int(draw.rng.integers(256))}
 
 
+def softmax(draw: Draw) -> Given:
+    table = np.rint(np.exp(-0.05 * np.arange(256)) * (1 << 15)).astype(np.int32)
+    shift = draw("shift", SOFTMAX_SHIFT, 15, 17, 22)
+    return "q_softmax", [(3, 70), table], {"axis": 1, "shift": shift}
+
+
 FORMS: dict[str, Callable[[Draw], Given]] = {
     made.__name__: made
-    for made in (conv, depthwise, linear, matmul, add, mul, average, mean, pad)
+    for made in (conv, depthwise, linear, matmul, add, mul, average, mean, pad, softmax)
 }  # fmt: skip
 
 
@@ -200,27 +206,28 @@ def test_fifty_members_share_text_and_key(name: str) -> None:
 
 CHANGES: dict[str, dict[str, Any]] = {
     "a shift beyond one narrowing": {"shift": (46, 47)},
-    "a zero point": {"zero": (0, 1), "x": (0, 1)},
+    "a zero point": {"zero": (0, 1)},
     "ends of the clamp": {"low": (0, 1), "high": (255, 254)},
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_another_class_is_another_form(change: str) -> None:
-    for name, (one, two) in CHANGES[change].items():
-        base = {"shift": 40, "zero": 5, "low": 3, "high": 99, "x": 9}
+    fields = {"shift": "shift", "zero": "zero_point", "low": "low", "high": "high"}
+    for name, values in CHANGES[change].items():
         tasks = []
-        for value in (one, two):
-            rng = np.random.default_rng(1)
-            given = conv(Draw(rng, {**base}))
-            requant = given[2]["requant"]
-            assert isinstance(requant, Requant)
-            fields = {"shift": "shift", "zero": "zero_point", "low": "low", "high": "high"}
-            given[2]["x_zero" if name == "x" else "requant"] = (
-                value if name == "x" else Requant(**{
-                    "multiplier": requant.multiplier, "shift": 40, "zero_point": 5, "low": 3,
-                    "high": 99, fields[name]: value,
-                })
-            )  # fmt: skip
+        for value in values:
+            base = {"shift": 40, "zero": 5, "low": 3, "high": 99, "x": 9}
+            given = conv(Draw(np.random.default_rng(1), base))
+            requant = Requant((1 << 30,) * 33, 40, 5, 3, 99)
+            given[2]["requant"] = replace(requant, **{fields[name]: value})
             tasks.append(task_of(given))
         assert tasks[0].key != tasks[1].key and tasks[0].form != tasks[1].form
+
+
+def test_what_fills_padding_is_no_part_of_the_form() -> None:
+    tasks = []
+    for zero in (0, 9):
+        given = conv(Draw(np.random.default_rng(1), {}))
+        tasks.append(task_of((*given[:2], {**given[2], "x_zero": zero})))
+    assert tasks[0].key == tasks[1].key

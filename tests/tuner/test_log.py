@@ -95,7 +95,7 @@ def test_a_torn_last_line_is_passed_over_and_then_cut_off(tmp_path: Path, cut: i
 
 def test_a_torn_header_is_written_anew(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b'{"schema":1,"ru')
+    path.write_bytes(b'{"schema":2,"ru')
     assert list(read(path).records()) == []
     written(path, 1)
     assert len(list(read(path).records())) == 1
@@ -132,15 +132,19 @@ def test_of_two_writers_of_one_run_the_first_record_counts(tmp_path: Path) -> No
         ("\0\0\0", f"each line must be a JSON object, but this one has NUL bytes; {DELETE}"),
         ("\0{}", f"each line must be a JSON object, but this one has NUL bytes; {DELETE}"),
         ("[1]", "each line must be a JSON object, but got list"),
-        ('{"schema":9}', "the schema must be 1, but got 9"),
-        ('{"schema":1}', "a header needs 'run' of type str, but got None"),
         (
-            '{"schema":1,"run":"x","versions":{},"target":"dsp","model":"m","seed":0,'
+            '{"schema":1}',
+            "the schema must be 2, but got 1; "
+            "it names its kernels in another way, so tune into a new log",
+        ),
+        ('{"schema":2}', "a header needs 'run' of type str, but got None"),
+        (
+            '{"schema":2,"run":"x","versions":{},"target":"dsp","model":"m","seed":0,'
             '"kernels":[{"key":"k"}]}',
             "the kernels of a header need key, name, space, default each",
         ),
         (
-            '{"schema":1,"run":"x","versions":{},"target":"dsp","model":"m","seed":0,'
+            '{"schema":2,"run":"x","versions":{},"target":"dsp","model":"m","seed":0,'
             '"kernels":[{"key":[],"name":"n","space":"s","default":{}}]}',
             "the kernels of a header need key, name, space, default each",
         ),

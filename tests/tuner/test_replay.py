@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dovetail.tuner.log import LogError, read
+from dovetail.tuner.missing import Missing, missing
 from dovetail.tuner.recorded import recorded
 from dovetail.tuner.replay import apply, verify
 from dovetail.tuner.search import SEARCHES
@@ -116,15 +117,19 @@ def test_strict_refuses_what_differs(log: Path, tmp_path: Path) -> None:
     )
     other = Synthetic("new", 9)
     assert refusal(log, [*TASKS, other]) == (
-        f"{head}each kernel must be in the run, but run {run} has no 'new' ({other.key})"
+        f"{head}each kernel must be in the run, but run {run} has no 'new' ({other.key}): "
+        "the log has no kernel of this name"
     )
     path = edited(log, tmp_path / "a", 0, lambda line: line["versions"].update(dovetail="0"))
     assert refusal(path) == (
         f"log {path}: strict replay: dovetail must be {versions()['dovetail']!r}, "
         f"but run {run} has '0'"
     )
-    path = edited(log, tmp_path / "a", 0, lambda line: line.update(schema=2))
-    assert refusal(path) == f"log {path}, line 1: the schema must be 1, but got 2"
+    path = edited(log, tmp_path / "a", 0, lambda line: line.update(schema=1))
+    assert refusal(path) == (
+        f"log {path}, line 1: the schema must be 2, but got 1; "
+        "it names its kernels in another way, so tune into a new log"
+    )
     (tmp_path / "empty").write_text("")
     assert refusal(tmp_path / "empty") == (
         f"log {tmp_path / 'empty'}: strict replay: there must be a run, but the log is empty"
@@ -149,3 +154,32 @@ def test_nothing_recorded_is_an_error(log: Path) -> None:
     assert str(caught.value) == (
         "simulate: the log must have trials of the kernel, but has none of 'z'"
     )
+
+
+class Formed(Synthetic):
+    """A task whose key says of its numbers what ``FORMS`` says for its seed."""
+
+    @property
+    def form(self) -> dict[str, tuple[int, int]]:
+        return {
+            0: {"shift": (33, 46), "zero": (0, 0)},
+            5: {"shift": (47, 62), "zero": (1, 255)},
+            6: {"shift": (33, 46), "zero": (0, 0)},
+        }[self.seed]
+
+
+def test_what_has_no_record_is_told_with_the_reason(tmp_path: Path) -> None:
+    logged = [Formed("k0", 0), Synthetic("k1", 1)]
+    tune_tasks(logged, 9, log=tmp_path / "log", target="t", model_key="m", workers=0)
+    contents = read(tmp_path / "log")
+    assert missing(contents, logged, "t") == ()
+    tasks = [Formed("k0", 5), Formed("k0", 6), Synthetic("new", 9), logged[1]]
+    assert missing(contents, tasks, "t") == (
+        Missing("k0", "its shift is in 47..62 now, in the log in 33..46 and "
+                "its zero is in 1..255 now, in the log 0"),
+        Missing("k0", "its shape, its place in memory or its lowering is another"),
+        Missing("new", "the log has no kernel of this name"),
+    )  # fmt: skip
+    assert [row.why for row in missing(contents, logged, "u")] == [
+        "the log has no kernel of this name"
+    ] * 2
