@@ -25,7 +25,7 @@ from typing import Any
 from .files import open_regular, require_place
 from .task import OK, STATUSES
 
-SCHEMA = 1
+SCHEMA = 2
 _HEADER = {"schema": int, "run": str, "versions": dict, "target": str, "model": str, "seed": int}
 _KERNEL = {"key": str, "name": str, "form": dict, "space": str, "default": dict}
 _RECORD = {"run": str, "index": int, "kernel": str, "point": dict, "status": str}

@@ -23,7 +23,7 @@ from dovetail.tuner.log import (
     without_times,
 )
 
-KERNEL = {"key": "k", "name": "conv", "space": "s", "default": {}}
+KERNEL = {"key": "k", "name": "conv", "form": {}, "space": "s", "default": {}}
 HEAD = header({"dovetail": "1"}, "dsp", "m0", 0, kernels=[])
 DELETE = "delete the line, and the next tune makes its trial again"
 
@@ -141,12 +141,12 @@ def test_of_two_writers_of_one_run_the_first_record_counts(tmp_path: Path) -> No
         (
             '{"schema":2,"run":"x","versions":{},"target":"dsp","model":"m","seed":0,'
             '"kernels":[{"key":"k"}]}',
-            "the kernels of a header need key, name, space, default each",
+            "the kernels of a header need key, name, form, space, default each",
         ),
         (
             '{"schema":2,"run":"x","versions":{},"target":"dsp","model":"m","seed":0,'
             '"kernels":[{"key":[],"name":"n","space":"s","default":{}}]}',
-            "the kernels of a header need key, name, space, default each",
+            "the kernels of a header need key, name, form, space, default each",
         ),
         ('{"run":"RUN"}', "a record needs 'index' of type int, but got None"),
         ('{"run":"RUN","index":true}', "a record needs 'index' of type int, but got True"),
