@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..tir.expr import Expr, clamp, make, maximum, minimum, sat_cast
+from ..tir.expr import Expr, cast, clamp, make, maximum, minimum, sat_cast
 from ..tir.stmt import Buffer, PrimFunc
 from ..tir.types import Type, i16, i32, parse_type, u8
 from .errors import UnsupportedModel
@@ -130,19 +130,22 @@ def requantized(site: Site, requant: Requant, acc: Expr, multiplier: Expr, bound
     shift = site.number("shift", requant.shift, SHIFT)
     scaled = make("rounding_mul_shr", held << left if left else held, multiplier, shift)
     site.bands["left"] = (left, left)
-    return narrowed(site, scaled, requant.zero_point, requant.low, requant.high)
+    zero, ends = requant.zero_point, (requant.low, requant.high)
+    if requant.shift > 31 or not zero:
+        return narrowed(site, scaled, zero, *ends)
+    # The scaled value may reach the ends of i32: the sum with the zero point saturates in i16.
+    return narrowed(site, _with_zero(site, sat_cast(i16, scaled), "sat_add", zero), 0, *ends)
 
 
 def narrowed(site: Site, value: Expr, zero: int, low: int, high: int) -> Expr:
-    """``clamp(value + zero, low, high)`` as u8: the sum saturates in i16 first, beyond which
-    the zero point's 8 bits cannot bring a value back."""
-    if zero:
-        more = site.number("zero", zero, ZERO, i16)
-        value = make("sat_add", sat_cast(i16, value), more)
-    narrow = sat_cast(u8, value)
-    if high < 255:
-        narrow = minimum(narrow, site.number("high", high, HIGH, u8))
-    return maximum(narrow, site.number("low", low, LOW, u8)) if low else narrow
+    """``clamp(value + zero, low, high)`` as u8, where the sum cannot wrap."""
+    total, kind = _with_zero(site, value, "add", zero) if zero else value, value.type
+    ends = site.number("low", low, LOW, kind), site.number("high", high, HIGH, kind)
+    return cast(u8, maximum(minimum(total, ends[1]), ends[0]))
+
+
+def _with_zero(site: Site, value: Expr, op: str, zero: int) -> Expr:
+    return make(op, value, site.number("zero", zero, ZERO, value.type))
 
 
 def common_multiplier(site: Site, requant: Requant) -> Expr:

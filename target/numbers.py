@@ -68,4 +68,5 @@ def spread(scalar: Expr, like: Expr) -> Expr:
     """``scalar`` in every lane of the type of ``like``."""
     if scalar.is_const:
         return Expr("const", like.type, (), scalar.attr)
+    scalar = cast(like.type.element, scalar)
     return scalar if like.type.lanes == 1 else make("tile", scalar, attr=like.type.lanes)

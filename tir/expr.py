@@ -156,7 +156,7 @@ def hole(name: str, type: Type, low: int, high: int) -> Expr:
     return Expr("hole", type, (), Hole(name, low, high))
 
 
-def retyped(number: Expr, kind: Type) -> Expr:
+def as_type(number: Expr, kind: Type) -> Expr:
     """A constant or hole as a number of another type that holds its values."""
     return Expr(number.op, kind, (), number.attr)
 

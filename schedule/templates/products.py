@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from ...tir.expr import Expr, const, retyped, walk
+from ...tir.expr import Expr, as_type, const, is_number, walk
 from ...tir.stmt import PrimFunc, Store
 from ...tir.types import u8
 from .offset import find_block
@@ -102,9 +102,10 @@ def _zeros(func: PrimFunc) -> tuple[Expr, Expr] | None:
     assert isinstance(store, Store)
     found = {"a": const(0, u8), "b": const(0, u8)}
     for node in walk(store.value):
-        if node.op == "sub" and node.args[1].op == "hole" and node.args[0].op == "cast":
+        if node.op in ("sub", "add") and is_number(node.args[1]) and node.args[0].op == "cast":
             read = node.args[0].args[0]
             if read.op != "load" or read.attr.name not in found:
                 return None
-            found[read.attr.name] = retyped(node.args[1], u8)
+            zero = next(part for part in walk(node.args[1]) if part.op == "hole")
+            found[read.attr.name] = as_type(zero, u8)
     return found["a"], found["b"]

@@ -11,13 +11,13 @@ import numpy as np
 from ...target.dsp.machine import Machine
 from ...tir.expr import (
     Expr,
+    as_type,
     cast,
     const,
     load,
     make,
     maximum,
     minimum,
-    retyped,
     sat_cast,
     select,
     transform,
@@ -337,7 +337,7 @@ def _out(row: _Row) -> list[Stmt]:
         lane = _lane(word, byte)
         r = cast(u16, load(row.r, _dealt(word, byte)))
         product = make("widening_mul", _exponent(row, v, lane), r)
-        scaled = sat_cast(u16, make("rounding_shr", product, retyped(row.shift, product.type)))
+        scaled = sat_cast(u16, make("rounding_shr", product, as_type(row.shift, product.type)))
         return Store(row.y, row.target(outer, v, lane), cast(u8, minimum(scaled, 255)))
 
     return _parts(row, "out", store)

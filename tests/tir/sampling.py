@@ -62,7 +62,7 @@ def _holds(rule: Rule, numbers: dict[str, int], ends: dict[str, Interval]) -> bo
         return True
     bound = {name: const(value, i64) for name, value in numbers.items()}
     bound |= {name: var(name, i64) for name in ends}
-    return bool(decide(rule.when, bound, lambda value: ends[value.attr]))
+    return holds(rule.when, bound, lambda value: ends[value.attr])
 
 
 def _sample(

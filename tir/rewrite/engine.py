@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ..bounds import Interval, Ranges, bounds
-from ..expr import Expr, rebuild, walk
+from ..expr import Expr, is_number, rebuild, walk
 from .match import apply, failure
 from .rule import Law, Rule
 
@@ -106,7 +106,7 @@ class Rewriter:
         """``node``, whose operands no rule fits, until no rule fits it."""
         if node in self.done:
             return self.done[node]
-        fresh = self._step(node)
+        fresh = None if is_number(node) else self._step(node)
         result = node if fresh is None else self(fresh)
         self.done[node] = result
         return result

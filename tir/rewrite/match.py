@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 
 from ..bounds import Interval
-from ..expr import Expr
+from ..expr import Expr, is_number
 from ..ops import OPS
 from ..passes.simplify import fold
 from ..types import Type, vector
@@ -27,7 +27,7 @@ def apply(rule: Rule, node: Expr, bounds: Bounds) -> Expr | None:
     bound: Bindings = {}
     if not _match(rule.before, node, scale, bound, rule.ordered):
         return None
-    if rule.when is not None and not decide(rule.when, bound, bounds):
+    if rule.when is not None and not holds(rule.when, bound, bounds):
         return None
     return build(rule.after, bound, scale)
 
@@ -63,7 +63,9 @@ def _wild(pattern: Expr, node: Expr, scale: int, bound: Bindings) -> bool:
     already = bound.get(name.name)
     if already is not None:
         return already is node
-    if node.type != scaled(pattern.type, scale) or (name.constant and not node.is_const):
+    if node.type != scaled(pattern.type, scale):
+        return False
+    if name.constant and not (node.is_const or is_number(node)):
         return False
     bound[name.name] = node
     return True
@@ -81,18 +83,58 @@ def build(after: Expr, bound: Bindings, scale: int) -> Expr:
 
 # Conditions ---------------------------------------------------------------------------------
 
-DECIDED: dict[str, Callable[[int, int], int]] = {
-    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b,
-    "shl": lambda a, b: a << min(max(b, 0), 64), "shr": lambda a, b: a >> max(b, 0),
-    "min": min, "max": max, "and_": lambda a, b: a & b, "or_": lambda a, b: a | b,
-    "eq": lambda a, b: a == b, "lt": lambda a, b: a < b, "le": lambda a, b: a <= b,
+Exact = Callable[[Interval, Interval], Interval]
+
+
+def _corners(function: Callable[[int, int], int]) -> Exact:
+    """For functions that are monotone in each operand on its own."""
+
+    def reach(a: Interval, b: Interval) -> Interval:
+        values = [function(x, y) for x in a for y in b]
+        return min(values), max(values)
+
+    return reach
+
+
+def _and(a: Interval, b: Interval) -> Interval:
+    """Of conditions, and of numbers that are known."""
+    if a[0] == a[1] and b[0] == b[1]:
+        return a[0] & b[0], a[0] & b[0]
+    return (min(a[0], b[0]), min(a[1], b[1])) if min(*a, *b) >= 0 and max(*a, *b) <= 1 else (0, 1)
+
+
+def _either(a: Interval, b: Interval) -> Interval:
+    if a[0] == a[1] and b[0] == b[1]:
+        return a[0] | b[0], a[0] | b[0]
+    return (max(a[0], b[0]), max(a[1], b[1])) if min(*a, *b) >= 0 and max(*a, *b) <= 1 else (0, 1)
+
+
+def _equal(a: Interval, b: Interval) -> Interval:
+    return int(a[0] == a[1] == b[0] == b[1]), int(a[0] <= b[1] and b[0] <= a[1])
+
+
+DECIDED: dict[str, Exact] = {
+    "add": lambda a, b: (a[0] + b[0], a[1] + b[1]),
+    "sub": lambda a, b: (a[0] - b[1], a[1] - b[0]),
+    "mul": _corners(lambda a, b: a * b),
+    "shl": _corners(lambda a, b: a << min(max(b, 0), 64)),
+    "shr": _corners(lambda a, b: a >> max(b, 0)),
+    "min": _corners(min), "max": _corners(max), "and_": _and, "or_": _either, "eq": _equal,
+    "lt": lambda a, b: (int(a[1] < b[0]), int(a[0] < b[1])),
+    "le": lambda a, b: (int(a[1] <= b[0]), int(a[0] <= b[1])),
 }  # fmt: skip
 
 
-def decide(when: Expr, bound: Bindings, bounds: Bounds) -> int:
-    """The value of a condition, or of a part of it, in exact integers."""
+def holds(when: Expr, bound: Bindings, bounds: Bounds) -> bool:
+    """Whether a condition holds whatever numbers fill the holes."""
+    return decide(when, bound, bounds)[0] == 1
+
+
+def decide(when: Expr, bound: Bindings, bounds: Bounds) -> Interval:
+    """Between which values a condition, or a part of it, lies, in exact integers: one value, but
+    for numbers of which only their class is known."""
     if when.op == "const":
-        return int(when.attr)
+        return int(when.attr), int(when.attr)
     if when.op == "cast":
         return decide(when.args[0], bound, bounds)
     if when.op == "var":
@@ -101,11 +143,12 @@ def decide(when: Expr, bound: Bindings, bounds: Bounds) -> int:
     return DECIDED[when.op](a, b)
 
 
-def _number(name: Wild | End, bound: Bindings, bounds: Bounds) -> int:
-    value = bound[name.name]
+def _number(name: Wild | End, bound: Bindings, bounds: Bounds) -> Interval:
+    low, high = bounds(bound[name.name])
     if isinstance(name, Wild):
-        return int(value.attr)
-    return bounds(value)[name.high]
+        return low, high
+    end = high if name.high else low
+    return end, end
 
 
 # Explanation --------------------------------------------------------------------------------
@@ -118,7 +161,7 @@ def failure(rule: Rule, node: Expr, bounds: Bounds) -> str | None:
         return f"lanes: a multiple of {rule.before.type.lanes} is needed, but got {node.type}"
     bound: Bindings = {}
     reason = _failure(rule.before, node, scale, bound, rule.ordered)
-    if reason is None and rule.when is not None and not decide(rule.when, bound, bounds):
+    if reason is None and rule.when is not None and not holds(rule.when, bound, bounds):
         parts = _failing(rule.when, bound, bounds)
         return f"condition: {parts!r} does not hold" + _known(parts, bound, bounds)
     return reason
@@ -151,12 +194,16 @@ def _failure(pattern: Expr, node: Expr, scale: int, bound: Bindings, ordered: bo
 def _failing(when: Expr, bound: Bindings, bounds: Bounds) -> Expr:
     """The first conjunct that does not hold."""
     while when.op == "and_":
-        when = when.args[1] if decide(when.args[0], bound, bounds) else when.args[0]
+        when = when.args[1] if holds(when.args[0], bound, bounds) else when.args[0]
     return when
 
 
 def _known(when: Expr, bound: Bindings, bounds: Bounds) -> str:
     if when.op not in ("eq", "lt", "le"):
         return ""
-    left, right = (decide(arg, bound, bounds) for arg in when.args)
+    left, right = (_spell(decide(arg, bound, bounds)) for arg in when.args)
     return f": {left} and {right}"
+
+
+def _spell(known: Interval) -> str:
+    return str(known[0]) if known[0] == known[1] else f"{known[0]}..{known[1]}"

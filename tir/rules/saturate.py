@@ -24,10 +24,9 @@ def clamps(wide: Type, narrow: Type) -> tuple[Rule, ...]:
     """A clamp within the narrow type, then a cast, saturates."""
     x, low, high = wild("x", wide), number("low", wide), number("high", wide)
     name = f"{wide}.{narrow}"
-    inside = (narrow.low <= exact(low)) & (exact(low) <= exact(high))
-    inside = inside & (exact(high) <= narrow.high)
     top = (exact(high) <= narrow.high) & (narrow.low <= exact(high))
     bottom = (exact(low) <= narrow.high) & (narrow.low <= exact(low))
+    inside = top & bottom
     narrowed = sat_cast(narrow, x)
     rules = [
         # clamp(x, low, high) = clamp(clamp(x, type), low, high) where low..high is within the type.
