@@ -91,7 +91,7 @@ def test_the_key_knows_shapes_and_classes_but_not_weights_and_numbers(kit: Any) 
 def test_a_kernel_says_what_it_is(kit: Any) -> None:
     kernel = conv(kit, 1, x_zero=3)
     assert (kernel.name, kernel.kind, kernel.inputs, kernel.output) == ("y", "conv2d", ("t0",), "y")
-    assert kernel.macs == kernel.func.attrs["macs"] == 8 * 8 * 9 * 36
+    assert kernel.macs == kernel.func.attrs["macs"] == 8 * 8 * 16 * 16
     assert kernel.weight_bytes == 8 * 8 * 9 + 8 * 4
     assert kernel.origin == "model.py:1"
     assert [p.name for p in kernel.func.params] == ["x", "w", "bias", "mult", "y"]

@@ -14,8 +14,8 @@ from dovetail.target.errors import SelectError
 from dovetail.target.expansions import EXPANSIONS
 from dovetail.target.instruction import Instruction, Register
 from dovetail.target.jit import jit
-from dovetail.tir.evaluate import evaluate_expr
-from dovetail.tir.expr import Expr, cast, const, free_vars, make, substitute, var
+from dovetail.tir.evaluate import evaluate_expr, hole_key
+from dovetail.tir.expr import Expr, cast, const, free_vars, hole, make, substitute, var, walk
 from dovetail.tir.interpret import interpret
 from dovetail.tir.script import parse
 from dovetail.tir.types import i8, i16, i32, u8, u16, u32, vector
@@ -43,6 +43,10 @@ CALLS = {
 LANES = (1, 32)  # of the instructions that are called
 
 
+BANDS = ((0, 0), (0, 9), (1, 1), (1, 15), (2, 15), (16, 30), (1, 30), (31, 31), (31, 46), (32, 32),
+         (33, 46), (47, 62))  # fmt: skip
+
+
 def candidates(op: str) -> list[Expr]:
     """Nodes of ``op`` with all shifts, over whole and narrow values, of one lane and of many."""
     found = []
@@ -52,8 +56,11 @@ def candidates(op: str) -> list[Expr]:
             values = [x]
             if kind == i32:
                 values += [cast(i32, var(f"x{n.bits}", vector(n, lanes))) for n in (i8, u8, i16)]
-            for shift in (*range(34), 47, 61, 62, 63, 64, 69):
-                by = const(shift, vector(i32, lanes))
+            counts = [const(n, i32) for n in (*range(34), 47, 61, 62, 63, 64, 69)]
+            counts += [hole("n", i32, *band) for band in BANDS]
+            for count in counts:
+                by = make("tile", count, attr=lanes) if not count.is_const else (
+                    const(count.attr, vector(i32, lanes)))  # fmt: skip
                 if op == "rounding_shr":
                     found += [make(op, value, by) for value in values]
                 else:
@@ -72,6 +79,12 @@ def values(node: Expr, rng: np.random.Generator) -> Array:
     return np.concatenate([some, np.broadcast_to(grid[:, None], (49, node.type.lanes))])
 
 
+def ends(node: Expr) -> tuple[int, ...]:
+    """The ends of the class of the number that the shift is, or none that matters."""
+    found = [part.attr for part in walk(node) if part.op == "hole"]
+    return (found[0].low, found[0].high) if found else (0,)
+
+
 def test_expansions_are_equal_and_all_are_tried() -> None:
     rng = np.random.default_rng(0)
     reached, applied = Reached([e.rewrite for e in EXPANSIONS]), Counter[str]()
@@ -83,8 +96,10 @@ def test_expansions_are_equal_and_all_are_tried() -> None:
                 continue
             applied[expansion.name] += 1
             env = {str(leaf.attr): values(leaf, rng) for leaf in free_vars(node)}
-            want, got = evaluate_expr(node, env), evaluate_expr(smaller, env, calls=CALLS)
-            np.testing.assert_array_equal(got, want, err_msg=f"{expansion.name}: {node}")
+            for number in ends(node):
+                env[hole_key("n")] = np.full(1, number, np.int64)
+                want, got = evaluate_expr(node, env), evaluate_expr(smaller, env, calls=CALLS)
+                np.testing.assert_array_equal(got, want, err_msg=f"{expansion.name}: {node}")
     assert set(applied) == {e.name for e in EXPANSIONS}
     assert reached.missed() == []
 

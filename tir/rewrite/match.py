@@ -144,7 +144,8 @@ def decide(when: Expr, bound: Bindings, bounds: Bounds) -> Interval:
 
 
 def _number(name: Wild | End, bound: Bindings, bounds: Bounds) -> Interval:
-    low, high = bounds(bound[name.name])
+    value = bound[name.name]
+    low, high = (int(value.attr),) * 2 if value.is_const else bounds(value)
     if isinstance(name, Wild):
         return low, high
     end = high if name.high else low
