@@ -63,6 +63,9 @@ class Late(int):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Late) and self.__reduce__() == other.__reduce__()
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
     def __hash__(self) -> int:
         return hash((int(self), self.low, self.high))
 
