@@ -99,7 +99,7 @@ class Tuned:
     ) -> None:
         self.ready, self.choices, self.defaults = ready, dict(choices), dict(defaults)
         self.drift = tuple(drift)  # of a replay in the mode verify
-        self.missing: tuple[Missing, ...] = ()  # kernels that a replayed log has no record of
+        self.missing: tuple[Missing, ...] = ()  # kernels that a replayed log does not know
         self.target = ready.machine.name
 
     def __call__(self, *args: object, **kwargs: object) -> Any:

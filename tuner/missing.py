@@ -1,4 +1,4 @@
-"""Which kernels of a model a log has no record of, and why: another class of a number, or another
+"""Which kernels of a model a log does not know, and why: another class of a number, or another
 text.
 
     for row in missing(read("run.jsonl"), tasks, "dsp"): print(row.name, row.why)
@@ -17,23 +17,19 @@ from .task import Task
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A kernel that runs its default because the log has no record of its form."""
+    """A kernel that runs its default because the log does not know its form."""
 
     name: str
     why: str
 
 
 def missing(contents: Contents, tasks: Sequence[Task], target: str) -> tuple[Missing, ...]:
-    """The tasks without any record on ``target``, in order."""
+    """The tasks whose form no run on ``target`` had, in order."""
     heads = [head for head in contents.headers.values() if head["target"] == target]
-    rows = {row["name"]: row for head in heads for row in head.get("kernels", ())}
-    known = {
-        record.kernel
-        for head in heads
-        for record in contents.trials[head["run"]].values()
-    }  # fmt: skip
+    rows = [row for head in heads for row in head.get("kernels", ())]
+    known, by_name = {row["key"] for row in rows}, {row["name"]: row for row in rows}
     return tuple(
-        Missing(task.name, why(task, rows.get(task.name)))
+        Missing(task.name, why(task, by_name.get(task.name)))
         for task in tasks
         if task.key not in known
     )
@@ -43,8 +39,6 @@ def why(task: Task, row: Mapping[str, Any] | None) -> str:
     """Why ``task`` is not the logged kernel of its name, as a sentence without its subject."""
     if row is None:
         return "the log has no kernel of this name"
-    if row["key"] == task.key:
-        return "the log's run ended before a trial of it"
     found = list(_changes(task.form, row["form"]))
     return " and ".join(found) or "its shape, its place in memory or its lowering is another"
 

@@ -69,9 +69,9 @@ def _examples(source: Source) -> object:
 
 
 def tell_missing(tuned: Tuned) -> None:
-    """A line for each kernel that runs its default because the log has no record of its form."""
+    """A line for each kernel that runs its default because the log does not know its form."""
     for row in tuned.missing:
-        print(f"{row.name}: no record, so it runs its default: {row.why}")
+        print(f"{row.name}: not in the log, so it runs its default: {row.why}")
 
 
 def summary(name: str, tuned: Tuned) -> dict[str, Any]:
