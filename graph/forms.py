@@ -4,7 +4,7 @@ A retrained or recalibrated model has other zero points, clamp ends, shifts and 
 as none of them leaves its class, its kernels are of the same form: the same text, the same code,
 the same cycles. Below is what a class may be: the bands in which code is the same.
 
-    number("shift", 38, SHIFT)       # hole("shift", i32, 32, 46)
+    number("shift", 38, SHIFT)       # hole("shift", i32, 33, 46)
     number("zero", 0, ZERO)          # i32(0): a band of one value is a constant
 """
 

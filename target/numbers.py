@@ -11,9 +11,10 @@ import numpy as np
 
 from ..tir.bounds import bounds
 from ..tir.evaluate import evaluate_expr, hole_key
-from ..tir.expr import Expr, cast, is_number, make
+from ..tir.expr import Expr, cast, is_number, make, walk
 from ..tir.ops import Value
 from ..tir.types import i32
+from .errors import SelectError
 from .program import Late
 
 
@@ -29,6 +30,11 @@ class Numbers:
         """The value of a scalar constant, or of a number with the interval that is known of it."""
         if node.is_const:
             return int(node.attr)
+        for part in walk(node):
+            if part.op == "hole" and hole_key(part.attr.name) not in self.env:
+                raise SelectError(
+                    f"numbers: a hole must have one in PrimFunc.numbers, but {part.attr} has none"
+                )
         return Late(int(evaluate_expr(node, self.env)[0]), *bounds(node, {}))
 
 

@@ -11,6 +11,7 @@ import pytest
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.machine import dsp
 from dovetail.target.dsp.pipeline import build
+from dovetail.target.errors import SelectError
 from dovetail.target.jit import jit
 from dovetail.target.numbers import Numbers, count_of, spread
 from dovetail.target.program import Late
@@ -78,3 +79,11 @@ def test_an_immediate_is_long_where_its_class_is() -> None:
         for ends in ((0, 255), (0, 70000))
     )
     assert "#77)" in short and "##77)" not in short and "##77)" in long
+
+
+def test_a_hole_without_a_number_is_refused() -> None:
+    with pytest.raises(SelectError) as caught:
+        build(filled("vectorized", 0, 9, more=3), dsp())
+    assert str(caught.value) == (
+        "numbers: a hole must have one in PrimFunc.numbers, but by has none"
+    )
