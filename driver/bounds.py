@@ -27,7 +27,7 @@ _CONSTANTS = {"w": 1, "bias": 2, "table": 1}  # which input a kernel's constant 
 
 
 def work(kernel: Kernel, graph: Graph) -> Work:
-    """What the kernel of a graph of one node must do."""
+    """The least products and bytes of the kernel of a graph of one node."""
     needed = {param: compulsory(kernel, graph, param) for param in kernel.func.params}
     output = kernel.func.params[-1]
     return Work(

@@ -1,7 +1,7 @@
 """Tensors of calls and calibration as arrays, in the order of the graph's inputs.
 
 called(signature, (x,), {"mask": m})                  # [x as an array, m as an array]
-calibration_batches(signature, loader, examples)      # such a list for each batch
+calibration_batches(signature, loader, examples)      # a list of arrays for each batch
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def _module(path: Path, what: str) -> object:
 
 
 def guarded(batches: object, what: str) -> object:
-    """Batches that the user's code makes one by one; what is not iterable is left as it is."""
+    """Batches that the user's code makes one by one; an object that is no iterable stays."""
     if isinstance(batches, (str, bytes)) or not isinstance(batches, Iterable):
         return batches
     return _each(batches, what)

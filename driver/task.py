@@ -102,7 +102,7 @@ class KernelTask:
 
     @cached_property
     def work(self) -> Work:
-        """What every schedule must do."""
+        """The least products and bytes of every schedule."""
         return work(self.kernel, self.graph)
 
     @cached_property
@@ -201,7 +201,7 @@ def check(task: KernelTask, compiled: Compiled) -> tuple[bool, str]:
 
 
 def compare(task: KernelTask, program: Program) -> tuple[bool, str]:
-    """What ``check`` does, for code that is not packed."""
+    """Compares as ``check`` does, but code that is not packed."""
     from .run import run_program
 
     arrays, wanted = task.expected

@@ -217,7 +217,7 @@ def operand(b: Builder, value: Value | float) -> Value:
 
 
 def scaled(b: Builder, x: Value, factor: float) -> Value:
-    """``x * factor``; nothing where the factor is 1."""
+    """``x * factor``; ``x`` itself where the factor is 1."""
     return x if factor == 1 else b.emit("mul", x, b.scalar(factor))
 
 
@@ -243,7 +243,7 @@ def mul(b: Builder, self: Value, other: Value | float) -> Value:
 
 @lowers("div.Tensor", "div.Scalar")
 def div(b: Builder, self: Value, other: Value | float) -> Value:
-    """Only by what is known: a product with the reciprocal."""
+    """The divisor must be known: a product with its reciprocal."""
     divisor = known(operand(b, other), "a divisor")
     return b.emit("mul", operand(b, self), 1.0 / divisor.double())
 

@@ -1,4 +1,4 @@
-"""Lowerings of the ATen operators that only move data; what changes nothing disappears.
+"""Lowerings of the ATen operators that only move data; those that change nothing disappear.
 
 chunk(x, 2, dim=1)    ->    slice(x) axis=1 start=0 stop=4 step=1; slice(x) axis=1 start=4 ...
 """
@@ -14,7 +14,7 @@ from .build import Builder, Shape, Unsupported, Value
 
 @lowers("clone", "alias", "detach", "contiguous", "dropout", "lift_fresh_copy", "_to_copy", "to")
 def same(b: Builder, self: Value = None, **arguments: Any) -> Value:
-    """Types are checked by the importer, memory formats are not ours."""
+    """The tensor itself: the importer checks types, and a graph has no memory formats."""
     return arguments.get("input") if self is None else self
 
 
@@ -75,7 +75,7 @@ def pad(
 
 
 def cut(b: Builder, x: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
-    """A slice; nothing where it is the whole."""
+    """A slice; ``x`` itself where the slice is all of it."""
     if (start, stop, step) == (0, b.shape(x)[axis], 1):
         return x
     if start >= stop:

@@ -26,14 +26,14 @@ class Unsupported(Exception):
 
 
 class Builder:
-    """Appends operators to ``graph``; ``base``, ``origin``, ``result`` follow the call at hand."""
+    """Appends operators to ``graph``; ``base``, ``origin``, ``result`` are the current call's."""
 
     def __init__(self, name: str) -> None:
         self.graph = Graph(name)
         self.base = ""
         self.origin = ""
         self.result: Shape = ()
-        # By id; holding the tensor keeps its id its own.
+        # By id; each tensor is held, so that no other tensor gets its id.
         self._labels: dict[int, tuple[Tensor, str]] = {}
         self._entered: dict[int, tuple[Tensor, str]] = {}
 
@@ -99,7 +99,7 @@ class Builder:
         return torch.tensor(float(value), dtype=torch.float32)
 
     def reshape(self, x: Value, shape: Shape) -> Value:
-        """``x`` under another shape; nothing where it has it already."""
+        """``x`` under another shape; ``x`` itself where it has that shape."""
         return x if self.shape(x) == tuple(shape) else self.emit("reshape", x, shape=tuple(shape))
 
 

@@ -60,7 +60,7 @@ def fold_products(graph: Graph) -> None:
 
 @dataclass(slots=True)
 class Channels:
-    """What is done to the result of a convolution or linear: times ``scale``, plus ``shift``."""
+    """Takes the result of a convolution or linear times ``scale``, plus ``shift``."""
 
     scale: Floats
     shift: Floats
@@ -132,7 +132,7 @@ def _anchor(
 
 
 def _followed(graph: Graph, axis: int, moves: Sequence[Node]) -> int | None:
-    """Where the moves put an axis; None where one cuts it or joins it with another."""
+    """Where the moves put an axis; None where a move cuts it or joins it with another axis."""
     for node in moves:
         before, after = (graph.types[name].shape for name in (node.inputs[0], node.output))
         if node.op == "permute":

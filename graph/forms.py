@@ -34,7 +34,7 @@ class Classes:
 
 # A zero point of 0 is not added at all.
 ZERO = Classes("zero point", ((0, 0), (1, 255)))
-# What a padding holds: the code is the same for any byte.
+# The byte that fills padding: the code is the same for any byte.
 FILL = Classes("fill", ((0, 255),))
 # Clamps at the ends of u8 are what saturation does anyway.
 LOW = Classes("lower end", ((0, 0), (1, 255)))
@@ -47,15 +47,15 @@ SHIFT = Classes("shift", ((1, 30), (31, 31), (32, 32), (33, 46), (47, 62)))
 SUM_SHIFT = Classes("shift of a sum", ((1, 1), (2, 15), (16, 30)))
 # The shift of a softmax.
 SOFTMAX_SHIFT = Classes("shift of a softmax", ((15, 15), (16, 22)))
-# A multiplier that all channels share: nothing, or by its length in bits.
+# A multiplier that all channels share: zero, or by its length in bits.
 MULTIPLIER = Classes("multiplier", ((0, 0), *((1 << n, (2 << n) - 1) for n in range(31))))
-# The 15-bit multipliers of a sum: nothing, or either sign.
+# The 15-bit multipliers of a sum: zero, or any number of either sign.
 FACTOR = Classes("factor", ((0, 0), (-32767, 32767)))
-# Constants of sums, which may wrap: nothing, or any word.
+# Constants of sums, which may wrap: zero, or any word.
 OFFSET = Classes("offset", ((0, 0), (-(1 << 31), (1 << 31) - 1)))
 
 
 def number(name: str, value: int, classes: Classes, kind: Type = i32) -> Expr:
-    """A constant where the class of ``value`` holds just it, else the hole ``name``."""
+    """A constant where the band of ``value`` holds no other value, else the hole ``name``."""
     low, high = classes.band(value)
     return const(low, kind) if low == high else hole(name, kind, low, high)

@@ -37,7 +37,7 @@ class Groups:
 
 
 def merge_groups(groups: int, inputs: int, outputs: int, stored: int) -> tuple[Groups, int]:
-    """Merged groups that tile the ``stored`` output channels, and how many go into one."""
+    """Merged groups that tile the ``stored`` output channels, and how many groups make one."""
     for many in (m for m in range(1, groups) if groups % m == 0):
         made = Groups(stored // (many * outputs), many * inputs, many * outputs)
         tiles = made.outputs % 32 == 0 and stored % made.outputs == 0

@@ -143,7 +143,7 @@ def _number(buffer: Buffer, index: Sequence[Expr], loops: Sequence[Axis]) -> Lin
 
 
 def _through_scratch(site: Site) -> Kernel:
-    """By row-major order: all elements into a flat buffer, and out of it."""
+    """A reshape in row-major order: all elements into a flat buffer, and out of it."""
     shape, out_shape = site.shape(site.node.inputs[0]), site.output_shape
     scratch = site.nests.alloc(Buffer("t", u8, (prod(shape),), "tcm"))
     loops, index = logical(shape)

@@ -4,8 +4,8 @@
 
 A tensor of rank 4 is an image (N, C, H, W). Of any other rank, the last axis is C, the one before
 it W, the product of the rest H, and N is 1. Cp is 4, 32, 64 or a multiple of 128; Wp is the least
-that makes a row of Wp * Cp bytes whole vectors of 128, and even if it is more than one. What
-stands in the pads means nothing.
+that makes a row of Wp * Cp bytes whole vectors of 128, and even if it is more than one. The
+bytes in the pads mean nothing.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def _counted(count: int) -> str:
 
 
 def _first(ways: Sequence[Callable[[], list[Any]]]) -> list[Any]:
-    """What the first way gives that fits; else what the first said."""
+    """The result of the first way that fits; else the Misfit of the first way."""
     said = []
     for way in ways:
         try:
@@ -148,7 +148,7 @@ def readings(value: Any) -> list[Call]:
 
 
 def _is_both(value: Sequence[Any]) -> bool:
-    """(args, kwargs)"""
+    """Whether the object can be a pair of arguments and keywords."""
     plain = len(value) == 2 and isinstance(value[0], (tuple, list)) and isinstance(value[1], dict)
     return plain and all(isinstance(key, str) for key in value[1])
 
@@ -190,7 +190,7 @@ Leaf = Slot | Constant
 
 
 def _each(kinds: Sequence[Leaf]) -> Callable[[object], Leaf]:
-    """The leaves one after another."""
+    """A function whose calls give the leaves one after another."""
     rest: Iterator[Leaf] = iter(kinds)
     return lambda _: next(rest)
 

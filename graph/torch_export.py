@@ -149,7 +149,7 @@ def _evaluation(module: Module) -> Iterator[None]:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Nothing of what torch prints, logs and warns on its way."""
+    """Hides everything that torch prints, logs and warns in the meantime."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -166,7 +166,7 @@ def _silence() -> Iterator[None]:
 
 @contextmanager
 def _heard(name: str, causes: list[BaseException]) -> Iterator[None]:
-    """The errors that a logger is told of, which torch replaces by a hint at its log."""
+    """Gathers in ``causes`` the errors that torch only logs, and replaces by a hint at its log."""
 
     def hear(record: logging.LogRecord) -> bool:
         causes.extend(error for error in (record.exc_info or ())[1:2] if error is not None)

@@ -59,7 +59,7 @@ class Met:
     source: str
     supported: bool = True
     reason: str = ""
-    sentence: str = ""  # the whole refusal, of what is no operator
+    sentence: str = ""  # the whole refusal of an input, an output or a change of state
 
     def __str__(self) -> str:
         return f"{self.operator} ({self.reason})" if self.reason else self.operator
@@ -89,7 +89,7 @@ def import_model(model: object, inputs: object = None) -> Graph:
 
 
 def sentence(refused: Sequence[Met]) -> str:
-    """All that is unsupported, in one sentence: operator, count, first place; "" of nothing."""
+    """All that is unsupported, in one sentence: operator, count, first place; "" if nothing is."""
     if not refused:
         return ""
     counts = Counter(map(str, refused))
@@ -115,7 +115,7 @@ def lower(model: object, inputs: object = None) -> tuple[Graph, list[Met]]:
 def _enter_placeholders(
     builder: Builder, program: ExportedProgram, values: dict[FxNode, Value]
 ) -> list[Met]:
-    """Inputs and constants; gives the inputs that are no float32 tensors."""
+    """Enters inputs and constants; returns the inputs that are no float32 tensors."""
     from torch.export.graph_signature import ConstantArgument, InputKind
 
     others = []
@@ -181,7 +181,7 @@ def _extents(example: Tensor) -> tuple[int, ...]:
 def _enter_outputs(
     builder: Builder, program: ExportedProgram, values: dict[FxNode, Value]
 ) -> list[Met]:
-    """The outputs that are tensors; gives those that cannot be, and what changes state."""
+    """Enters the outputs that are tensors; returns the refused outputs and changes of state."""
     from torch.export.graph_signature import ConstantArgument, OutputKind
 
     passed = (OutputKind.USER_INPUT_MUTATION, OutputKind.TOKEN)
@@ -209,7 +209,7 @@ def _writes(target: str) -> Met:
 
 
 def _no_tensor(node: FxNode, value: Value) -> str:
-    """What an output is that is no float32 tensor; "" for one that is."""
+    """Says what an output is if it is no float32 tensor; "" for a float32 tensor."""
     import torch
 
     if isinstance(value, str):

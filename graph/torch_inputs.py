@@ -132,7 +132,7 @@ def _add_defaults(bound: inspect.BoundArguments) -> None:
 
 
 def _bare(signature: inspect.Signature) -> inspect.Signature:
-    """Without annotations."""
+    """The signature without annotations."""
     empty = inspect.Parameter.empty
     parameters = [p.replace(annotation=empty) for p in signature.parameters.values()]
     return signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty)

@@ -20,7 +20,7 @@ PLAINS: dict[str, type] = {"tuple": tuple, "list": list, "dict": dict}
 
 
 class Misfit(ValueError):
-    """A value that is not of a tree's form: what must be, and what came."""
+    """A value is not of a tree's form; the message gives the form and the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def slots(tree: Tree) -> Iterator[int]:
 
 
 def leaves(value: object, path: str) -> Iterator[tuple[str, object]]:
-    """What torch's pytree does not open any further, each with the path that leads to it."""
+    """The parts that torch's pytree does not open any further, each with the path to it."""
     found = opened(value)
     if found is None:
         yield path, value
@@ -242,7 +242,7 @@ def _bracketed(kind: type, parts: Sequence[str]) -> str:
 
 
 def _shown(value: object) -> str:
-    """What came, in the words of ``form``."""
+    """A value in the words of ``form``."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return repr(value)
     if opened(value) is None:

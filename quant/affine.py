@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..graph.graph import Affine, Array, Graph
 
-SMALLEST_SCALE = 2.0**-100  # Ranges below 255 of it count as zero everywhere.
+SMALLEST_SCALE = 2.0**-100  # A range below 255 steps of this scale holds zero only.
 
 
 def affine(low: float, high: float) -> Affine:

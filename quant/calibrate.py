@@ -29,7 +29,7 @@ def ranges(
     calibration: Iterable[Sequence[Array]],
     observer: str,
 ) -> dict[str, Range]:
-    """The range that each u8 tensor to be shows over all batches."""
+    """The range over all batches of each tensor that will be u8."""
     watched = _watched(graph, steps, observer)
 
     pools = {step.output for step in steps if step.op == "max_pool2d"}
@@ -62,7 +62,7 @@ def ranges(
 
 
 def _watched(graph: Graph, steps: Sequence[Step], observer: str) -> dict[str, Observer]:
-    """An observer for each tensor but those whose range follows from what they are moved from."""
+    """An observer for each tensor whose range does not follow from the inputs of a move."""
     read = [name for step in steps for name in activations(graph, step)]
     moved = {step.output for step in steps if step.op in MOVES and step.op != "max_pool2d"}
     names = dict.fromkeys([*graph.inputs, *read, *graph.outputs])
@@ -73,7 +73,7 @@ def _watched(graph: Graph, steps: Sequence[Step], observer: str) -> dict[str, Ob
 
 
 def _moved(step: Step, found: Mapping[str, Range]) -> Range:
-    """A pad's value is inside its tensor's range; an infinite one stands for the end."""
+    """The range of a move's inputs, and of a pad's value where that is finite."""
     value = step.attrs.get("value") if step.op == "pad" else None
     ranges = [found[name] for name in step.inputs]
     if isinstance(value, float) and math.isfinite(value):
@@ -104,7 +104,7 @@ def _cut(graph: Graph, index: int, batch: Sequence[Array]) -> Iterator[list[Arra
 
 
 def _times(shape: tuple[int, ...], wanted: tuple[int, ...]) -> int:
-    """How many arrays of the wanted shape ``shape`` holds along its first axis; 0: it does not."""
+    """How many arrays of the wanted shape ``shape`` holds along its first axis, 0 if none."""
     if shape == wanted:
         return 1
     fits = len(shape) == len(wanted) and shape[1:] == wanted[1:] and wanted[:1] != (0,)

@@ -1,7 +1,7 @@
 """A product by one constant a channel is a 1x1 depthwise convolution, which is exact per channel.
 
-What is left of a batch norm that no convolution could take is ``mul`` and ``add``. As u8 tensors
-both constants would be rounded to 256 steps, and the product between them once more.
+A batch norm that no convolution could take is left as ``mul`` and ``add``. As u8 tensors both
+constants would be rounded to 256 steps, and the product between them once more.
 
     mul(x, scale [C,1,1]), add(_, shift [C,1,1])  ->  conv2d(x, scale [C,1,1,1], shift [C])
 """
@@ -16,7 +16,10 @@ CONVOLUTION = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1)
 
 
 def channel_products(graph: Graph) -> Graph:
-    """``graph`` with such products on NCHW tensors as convolutions; names of tensors stay."""
+    """``graph`` with products of NCHW tensors by one constant a channel as convolutions.
+
+    Tensors keep their names.
+    """
     made = Graph(
         graph.name,
         graph.inputs,
@@ -41,7 +44,7 @@ def channel_products(graph: Graph) -> Graph:
 
 
 def _channels(graph: Graph, node: Node) -> tuple[str, Array] | None:
-    """The tensor and the values, one a channel, where the node joins a tensor with those."""
+    """The operands of a node: an NCHW tensor and one constant a channel; None for others."""
     shape = graph.types[node.output].shape
     for x, other in (node.inputs, node.inputs[::-1]):
         values = graph.constants.get(other)
@@ -54,7 +57,7 @@ def _channels(graph: Graph, node: Node) -> tuple[str, Array] | None:
 
 
 def _shift_after(graph: Graph, node: Node) -> tuple[Node, Array] | None:
-    """The only reader of ``node``, where it adds one value a channel, and the values."""
+    """The only reader of ``node`` and its constants, where it adds one constant a channel."""
     readers = list(graph.users(node.output))
     if len(readers) != 1 or readers[0].op != "add" or node.output in graph.outputs:
         return None

@@ -32,7 +32,7 @@ def _weighted(emit: Emitter, step: Step, op: str, weight: Array, bias: Array | N
 
 
 def _constants(emit: Emitter, step: Step) -> list[Array]:
-    """Weight and bias; they must be known."""
+    """The values of weight and bias, which must be constants."""
     for name in step.inputs[1:]:
         if name not in emit.source.constants:
             raise QuantizationError(
@@ -136,7 +136,7 @@ def _move(emit: Emitter, step: Step) -> None:
 
 
 def _as_output(emit: Emitter, step: Step, name: str) -> str:
-    """The input ``name`` under the output's affine map, by a table where it has another."""
+    """The input ``name`` under the output's affine map, by a table where its own map differs."""
     of, wanted = emit.affines[name], emit.affines[step.output]
     if of == wanted:
         return emit.tensor(name)

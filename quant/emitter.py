@@ -1,4 +1,4 @@
-"""The integer graph as it grows: names, types and affine maps of what is appended."""
+"""The integer graph as it grows: names, types and affine maps of appended nodes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Emitter:
     target: Graph
 
     def constant(self, name: str, values: Array) -> str:
-        """A weight, bias or table under ``name``, made longer where that is taken."""
+        """A weight, bias or table under ``name``, made longer where it is taken."""
         short = {"uint8": "u8", "int8": "i8", "int32": "i32"}[values.dtype.name]
         name = self.fresh(name)
         self.target.constants[name] = values

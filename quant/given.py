@@ -16,7 +16,7 @@ from .errors import CalibrationError, QuantizationError
 
 
 def require_graph(what: str, graph: object) -> None:
-    """QuantizationError for what is no graph, a torch module for example."""
+    """QuantizationError unless the argument is a Graph: a torch module, for example, is none."""
     if not isinstance(graph, Graph):
         raise QuantizationError(
             f"{what}: the graph must be one of import_model or quantize, "

@@ -24,7 +24,7 @@ LONGEST = INT32_MAX // 255  # elements of a sum of u8
 
 
 def short_sums(graph: Graph) -> Graph:
-    """``graph`` with such means and averages in parts; names of tensors stay."""
+    """``graph`` with means over more than ``LONGEST`` elements in parts; tensors keep names."""
     made = Graph(
         graph.name,
         graph.inputs,

@@ -1,10 +1,10 @@
-"""The part of each tensor's range that its readers tell apart: what lies outside may saturate.
+"""The part of each tensor's range that its readers tell apart: values outside may saturate.
 
     max_pool2d(pad(x, -1e9))  ->  nothing below the least result:  -1e9 is like any other low end
     clamp(cat(x, y), 0, 6)    ->  [0, 6]
 
-A model's inputs and outputs keep all of their range, so does what a softmax makes, and so does
-what would not win a bit: inputs that were not seen in calibration may need the rest.
+A model's inputs and outputs and the results of a softmax keep all of their range. So does a tensor
+whose map would not become finer by a bit: inputs that calibration did not see may need the rest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ALL = (-math.inf, math.inf)
 
 
 def needed(graph: Graph, steps: Sequence[Step], ranges: Mapping[str, Range]) -> dict[str, Range]:
-    """``ranges`` without what no reader needs."""
+    """``ranges`` without the parts that no reader needs."""
     kept = {*graph.inputs, *graph.outputs}
     found = {name: ranges[name] for name in kept}
     for step in reversed(steps):
@@ -40,7 +40,7 @@ def _worth(whole: Range, part: Range) -> Range:
 
 
 def _read(step: Step, name: str, found: Mapping[str, Range]) -> Range:
-    """What the step tells apart of ``name``; infinite ends are all."""
+    """The range in which the step tells values of ``name`` apart; ``ALL`` has infinite ends."""
     if step.op in MOVES:
         return found[step.output]
     clamps = [node for node in step.body if name in node.inputs]

@@ -24,7 +24,7 @@ def union(*ranges: Range) -> Range:
 
 
 def width(limits: Range) -> float:
-    """What a map of the range spans: zero is in every map."""
+    """The length that an affine map of the range covers: every map covers zero, too."""
     return max(limits[1], 0.0) - min(limits[0], 0.0)
 
 

@@ -49,7 +49,7 @@ class Probabilities:
         return 0.0, cover(self._exponent())
 
     def _exponent(self) -> int:
-        """Of the scale; a smaller one has the wider cover."""
+        """The scale is 2**-exponent; a smaller exponent has the wider cover."""
         wide = [e for e in EXPONENTS if cover(e) >= self.largest] or [EXPONENTS[0]]
         losses = {e: (_loss(self.seen, e), _loss(self.sharper, e)) for e in wide}
         even = min(wide, key=lambda e: max(losses[e]))
@@ -69,7 +69,7 @@ def _counts(array: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _loss(counts: NDArray[np.int64], exponent: int) -> float:
-    """Noise over signal: what is cut, what is rounded, and what rounds to nothing."""
+    """Noise over signal: noise of probabilities that are cut, rounded, or rounded to zero."""
     values = 2.0 ** (-(np.arange(BINS) + 0.5) / OCTAVE)
     step = 2.0**-exponent
     cut = np.maximum(values - cover(exponent), 0.0) ** 2

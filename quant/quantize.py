@@ -51,7 +51,7 @@ def choose(
     calibration: Iterable[Sequence[Array]],
     observer: str,
 ) -> dict[str, Affine]:
-    """The affine map of each u8 tensor to be."""
+    """The affine map of each tensor that will be u8."""
     found = ranges(graph, steps, calibration, observer)
     shared = share(graph, steps, needed(graph, steps, found))
     return {name: affine(*limits) for name, limits in shared.items()}

@@ -2,12 +2,13 @@
 
     reshape(a) -> b:  one map        cat(a, b) -> c:  one map, where nobody wants a finer one
 
-What has one input holds its input's values, under its map. ``cat``, and ``pad`` with a value that
-its input does not reach, need a wider range. An input takes it over where all that read the input
-are such wide ones, or where the range grows by ``WORTH`` at most; else it keeps its own map, and a
-table rescales it in front of the operator that joins.
+A move of one input holds that input's values, under its map. ``cat``, and ``pad`` with a value that
+its input does not reach, need a wider range. An input takes the wider range over where every
+reader of it needs a wider range, or where its range grows by ``WORTH`` at most; else it keeps its
+own map, and a table rescales it in front of the ``cat`` or ``pad``.
 
-A softmax has a map of its own kind (see ``observe_softmax``), shared with what only moves it.
+A softmax has a map of its own kind (see ``probabilities.py``), shared with operators that only move
+its result.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ WORTH = 1.25  # a map this much coarser costs 2 dB: less than a rescaling pays f
 
 
 def share(graph: Graph, steps: Sequence[Step], ranges: Mapping[str, Range]) -> dict[str, Range]:
-    """Each tensor of ``ranges`` -> the range of all that share its map."""
+    """Each tensor of ``ranges`` -> the range of all tensors that share its map."""
     groups = _Groups(ranges, demands(graph, steps, ranges))
     groups.own.update(step.output for step in steps if step.op == "softmax")
     for step in (step for step in steps if step.op in MOVES):
@@ -43,7 +44,7 @@ def _alike(step: Step, groups: _Groups) -> list[str]:
 
 
 def joins(step: Step, ranges: Mapping[str, Range]) -> bool:
-    """The move's output may hold values outside of an input's range."""
+    """Whether the move's output may hold values outside of an input's range."""
     if step.op == "pad":
         return not within(ranges[step.output], ranges[step.inputs[0]])
     return step.op == "cat"

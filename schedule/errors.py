@@ -11,7 +11,7 @@ from ..tir.stmt import Block, For, Stmt
 
 
 class ScheduleError(ValueError):
-    """A primitive that would change the function's values, or that names what is not there."""
+    """A primitive would change the function's values, or names a missing loop, block or buffer."""
 
 
 def refusal(

@@ -41,7 +41,7 @@ def _renamed(node: Stmt, values: dict[Expr, Expr], state: State) -> Stmt:
 
 
 def _check_blocks(root: Stmt) -> None:
-    """Every store stands in a block of its own name, and blocks speak of their iters alone."""
+    """Every store is in a block of its own name, and blocks mention only their own iters."""
     seen: set[str] = set()
     for block in blocks_below(root):
         if block.name in seen:

@@ -78,7 +78,7 @@ class Builder:
         if place.local and known is not None and known.place == place:
             return  # scratch of several phases, one after another
         if known is not None or buffer.name in self.registers:
-            raise SelectError(f"buffers: names must differ, but {buffer.name} stands twice")
+            raise SelectError(f"buffers: names must differ, but {buffer.name} occurs twice")
         self.memory[buffer.name] = _Memory(place, buffer.type)
 
     def _declare(self, stmt: Stmt, threaded: bool) -> None:
@@ -248,7 +248,7 @@ class Body:
         return [start] if copy.token else [start, WaitItem(token)]
 
     def address(self, buffer: str, form: Linear, size: int, extra: int = 0) -> Address:
-        """Bytes from a linear element index; what is no loop variable goes to a register."""
+        """Bytes from a linear element index; terms that are no loop variables go to a register."""
         terms: dict[str, int] = {}
         rest = Linear({}, 0)
         for atom, coefficient in form.terms.items():

@@ -110,7 +110,7 @@ class Emitter:
         early = self._early_loads({where.buffer for where, _, _ in stores})
         for where, value, version in stores:
             while early.get(where.buffer) and early[where.buffer][-1].attr[1] <= version:
-                self.operand(early[where.buffer].pop())  # what it is before this store
+                self.operand(early[where.buffer].pop())  # the value before this store
             self._store(where, value)
         for unit, value in finals.items():
             ends[unit] = self.operand(value)

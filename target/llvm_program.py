@@ -96,7 +96,7 @@ class _Emitter:
                     pass  # a Wait: the copy is done
 
     def loop(self, loop: Loop) -> None:
-        """At least one iteration: the exit test stands at the end."""
+        """A loop of at least one iteration: its exit test comes last."""
         facts, before = self.facts[id(loop)], self.block
         head, after = self.label(), self.label()
         moving = {s: k for s, k in facts.assigned.items() if s in self.held or s in facts.needed}

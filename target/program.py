@@ -81,7 +81,7 @@ class Address:
     offset: int = 0
     terms: tuple[tuple[str, int], ...] = ()  # (loop variable, bytes), sorted by name
     index: Reg | None = None  # a byte offset known only at run time (table look-ups)
-    even: int = 1  # what divides the index
+    even: int = 1  # a divisor of the index
 
     def __str__(self) -> str:
         parts = [f"{name}*{scale}" for name, scale in self.terms]

@@ -1,4 +1,4 @@
-"""The last results of a pure function: what the points of a kernel have in common is made once.
+"""The last results of a pure function: parts that points of a kernel have in common are made once.
 
 Points of one kernel mostly differ in one phase; the others (padding, sums of inputs) are equal
 statement by statement. Nothing is kept beyond the process, and nothing but memory and time depends
@@ -14,7 +14,7 @@ R = TypeVar("R")
 
 
 class Recent(Generic[R]):
-    """So many results, those that were asked for last."""
+    """The results that were asked for last, up to a number."""
 
     def __init__(self, most: int) -> None:
         self.most = most

@@ -1,6 +1,6 @@
 """A region: straight-line statements gathered as a DAG before they are selected.
 
-Register buffers become units with a value each, loads carry the version of what they read, stores
+Register buffers become units with a value each, loads carry the version of their buffer, stores
 stand in program order; a later load of the same bytes takes the stored value.
 """
 

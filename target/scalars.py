@@ -20,7 +20,7 @@ _FROM_BELOW = ("add", "sub", "mul", "and_", "or_", "xor")  # low bits come from 
 
 
 class Promoter:
-    """Promotes the expressions of a region; what they share is done once."""
+    """Promotes the expressions of a region, each shared expression once."""
 
     def __init__(self) -> None:
         self.done: dict[Expr, Expr] = {}
@@ -37,7 +37,7 @@ class Promoter:
         return found
 
     def low(self, root: Expr) -> Expr:
-        """The same, but of a narrow scalar only the bits of its type are right: no cuts."""
+        """As a call, but of a narrow scalar only the bits of its type are right: no cuts."""
         kind = root.type
         if root.op not in _FROM_BELOW or kind.lanes != 1 or kind.bits >= 32:
             return self(root)
@@ -86,7 +86,7 @@ def _computed(node: Expr, args: list[Expr]) -> Expr:
 
 
 def _masked(count: Expr, mask: int) -> Expr:
-    """A shift's count modulo the bits of what is shifted."""
+    """A shift's count modulo the bits of the shifted value: ``mask`` is the bits less one."""
     return const(int(count.attr) & mask, count.type) if count.is_const else count & mask
 
 

@@ -42,7 +42,7 @@ def has_register(kind: Type) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pattern:
-    """A row with what matching asks of it again and again."""
+    """A row with the facts that matching needs often."""
 
     row: Instruction
     body: Expr
@@ -187,7 +187,7 @@ class Selector:
 
 
 def _encodes(parameter: Parameter, bound: Expr | None) -> bool:
-    """Whether an operand can be what matching found: an immediate in range, or a register."""
+    """Whether an operand can hold the matched value: an immediate in range, or a register."""
     if bound is None:
         return False
     if parameter.register is Register.IMMEDIATE:

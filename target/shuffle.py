@@ -192,7 +192,7 @@ Move = tuple[Shuffle, int]  # with the digit that numbers registers, or 0
 
 @lru_cache(maxsize=1 << 10)
 def _path(wanted: Digits) -> tuple[tuple[Move, ...], Digits] | None:
-    """The cheapest moves after which place k < 7 holds digit wanted[k], and what places hold."""
+    """The cheapest moves after which place k < 7 holds digit wanted[k], and all places' digits."""
     start = tuple(range(len(wanted)))
     turned = _rotated(wanted)
     limit = sum(shuffle.cost for shuffle, _ in turned[0]) if turned else float("inf")

@@ -122,7 +122,7 @@ def lanes_of(tree: Tree) -> int:
 
 
 def sliced_tree(tree: Tree, start: int, lanes: int) -> Tree:
-    """So many consecutive lanes."""
+    """``lanes`` consecutive lanes from ``start`` on."""
     if lanes_of(tree) == lanes:
         return tree
     if isinstance(tree, Splat) and start % tree.period == lanes % tree.period == 0:
@@ -298,7 +298,7 @@ def _splits(tree: Tree, kind: str, count: int) -> bool:
 
 
 def _cut(tree: Splat | Parts, count: int) -> list[Tree]:
-    """So many equal parts of consecutive lanes."""
+    """``count`` equal parts of consecutive lanes."""
     if isinstance(tree, Splat):
         lanes = tree.type.lanes // count
         if lanes % tree.period or lanes * count != tree.type.lanes:

@@ -136,7 +136,7 @@ def const(value: int, kind: Any) -> Expr:
 
 
 def memory() -> Expr:
-    """What a load gives: a row of memory has no body."""
+    """The result of a load: a row of memory has no body."""
     raise AssertionError("bodies are parsed, not run")
 
 

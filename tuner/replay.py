@@ -24,7 +24,7 @@ from .tune import versions
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A kernel measured again: what the log says and what is true now."""
+    """A kernel measured again: the log's best record, and the status and cost of today."""
 
     best: Best
     status: str

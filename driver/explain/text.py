@@ -28,7 +28,7 @@ SHORT = 24  # characters that need no name
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """``lead`` stands at the margin, ``text`` behind it and below itself where it is wrapped."""
+    """``lead`` begins at the margin, ``text`` behind it; its wrapped lines begin below it."""
 
     indent: int
     lead: str

@@ -45,7 +45,7 @@ TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
 def template_for(
     func: PrimFunc, machine: Machine, lifting: Callable[[PrimFunc], PrimFunc] = lift
 ) -> Template:
-    """The first template that takes the kernel; where it needs more than TCM, all that do.
+    """The first template that takes the kernel; where it needs more than TCM, all that take it.
     ``lifting`` is the lift pass, with a budget, forbidden rules or a record if these are wanted."""
     return tight(lifting(func), machine, _taking)
 

@@ -235,7 +235,7 @@ def _estimate(func: PrimFunc, shape: Shape, machine: Machine, point: Point) -> E
     else:
         per_tile = inner * trips * starts + starts * 5 + requant + (steps == 1)
     words = shape.words * math.prod(shape.taps)
-    bodies = trips * starts  # those of a tile, in each of which what comes from DDR is waited for
+    bodies = trips * starts  # those of a tile; each waits for its operands from DDR
     if room.slabs < 1:  # each vector of weights comes from DDR each time that it is used
         per_tile += direct(machine, words * vectors, VECTOR, bodies)
     if not room.padded:

@@ -1,4 +1,4 @@
-"""Dense convolutions and products: their extents, and what of them TCM can hold."""
+"""Dense convolutions and products: their extents, and which of their buffers TCM can hold."""
 
 from __future__ import annotations
 
@@ -105,14 +105,14 @@ def scratch_of(shape: Shape) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What the TCM holds of a kernel: the padded input, and how many slabs of its weights."""
+    """The buffers of a kernel that TCM holds: the padded input, and slabs of its weights."""
 
     padded: bool
     slabs: float  # of all weights, in parts that take turns; infinite where all fit
 
 
 def room_of(func: PrimFunc, shape: Shape, machine: Machine, slabs: int) -> Room:
-    """What fits, as ``place.py`` places it; ``slabs`` is the number of the weights' slabs."""
+    """The buffers that fit, as ``place.py`` places them; weights have ``slabs`` slabs."""
     free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
     near: set[str] = set()
     far = {p.name: p.bytes for p in func.params if p.scope == "ddr"}

@@ -239,7 +239,7 @@ class _Costs:
         return last + (win.kernel[0] - 1) * win.dilation[0] + 1
 
     def scratch(self, threads: int) -> tuple[int, int, int]:
-        """Bytes of the padded copy, of all words, and of what threads have of their own."""
+        """Bytes of the padded copy, of all words, and of the threads' own buffers."""
         win = self.window
         row = win.groups(self.step) * win.block * QUAD
         xp = 0 if win.direct(self.step) else win.images * win.rows * win.columns(self.step)
@@ -249,8 +249,8 @@ class _Costs:
         return xp * win.depth, 0, (out + self.lines * row) * threads
 
     def traffic(self, func: PrimFunc, machine: Machine) -> float:
-        """Cycles of accesses to what does not fit into TCM, the smallest placed first; each vector
-        is waited for."""
+        """Cycles of accesses to buffers that do not fit into TCM, the smallest placed first; each
+        vector is waited for."""
         xp, xt, own = self.scratch(machine.threads)
         data = [p for p in func.params if p.name in ("x", "y")]
         free = machine.tcm - own - sum(p.bytes for p in data if p.scope == "tcm")

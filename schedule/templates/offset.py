@@ -80,7 +80,7 @@ def find_buffer(stmt: Stmt, name: str) -> Buffer:
 
 
 def fill_of(func: PrimFunc) -> Expr:
-    """What the lowered kernel fills its pads with: a zero point."""
+    """The zero point that fills the pads of the lowered kernel."""
     for stmt in walk_stmt(func.body):
         if isinstance(stmt, Block) and stmt.name == "fill" and isinstance(stmt.body, Store):
             return stmt.body.value

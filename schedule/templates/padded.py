@@ -22,8 +22,8 @@ VECTOR = 128  # bytes of a register
 
 @dataclass(frozen=True, slots=True)
 class Padding:
-    """What is read of an image: ``rows`` and ``columns`` with ``pads`` (above, left) of ``zero``;
-    ``real`` columns of the image mean something."""
+    """The part of an image that is read: ``rows`` and ``columns`` with ``pads`` (above, left) of
+    ``zero``; ``real`` columns of the image mean something."""
 
     rows: int
     columns: int

@@ -237,7 +237,7 @@ def _in_parts(sch: Schedule, cuts: int) -> None:
 
 
 def _depth(level: int, cuts: int) -> int:
-    """How many loops are phases in what is left when the step 0 of a level's loop is peeled."""
+    """How many loops are phases in the steps of a level's loop that are left without step 0."""
     return max(level + 1, min(cuts, 2))
 
 

@@ -214,7 +214,7 @@ class Run:
     needed: int  # one behind the last phase where none does
 
     def region(self, buffer: Buffer) -> Region:
-        """These slabs of a buffer of as many as the operand."""
+        """The run's slabs of ``buffer``, which has as many slabs as the operand."""
         start = (const(self.first, i32), *(const(0, i32) for _ in buffer.shape[1:]))
         return Region(buffer, start, (self.count, *buffer.shape[1:]))
 
@@ -224,7 +224,7 @@ def _runs(near: Buffer, parts: list[Stmt], wanted: bool) -> list[Run]:
     its first dimension are large, steps that different phases need first come apart."""
     count = near.shape[0]
     none = len(parts)
-    if count == 1 or not wanted or near.bytes // count < LARGE:  # what reads of it needs all
+    if count == 1 or not wanted or near.bytes // count < LARGE:  # its readers need all
         reading = (i for i, part in enumerate(parts) if near in _read(part))
         return [Run(0, count, next(reading, none))]
     touched = [_touched(near, _loads(part), _extents(part)) for part in parts]

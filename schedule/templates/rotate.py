@@ -4,7 +4,7 @@
     wait("w_turn_0");  copy(w_turn[1], w[1], token="w_turn_1");  <phase that reads w[0]>
     wait("w_turn_1");  copy(w_turn[0], w[2], token="w_turn_2");  <phase that reads w[1]>  ...
 
-A phase may read several steps of the operand's first dimension: then so many come together.
+A phase may read several steps of the operand's first dimension: then these slabs come together.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ...tir.types import i32
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """An operand, the buffers that take turns as one, and the slabs that each phase reads, if it
-    does; ``most`` is how many slabs a turn holds."""
+    """An operand, the buffers that take turns as one, and the slabs that each phase reads, if
+    any; ``most`` is how many slabs a turn holds."""
 
     operand: Buffer
     near: Buffer

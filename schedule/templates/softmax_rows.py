@@ -65,7 +65,7 @@ def shared_axis(shape: Shape, machine: Machine) -> Axis:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What the code of one row speaks of."""
+    """The rows' shape, the loops around, and the buffers and tables that a row's code names."""
 
     shape: Shape
     outer: tuple[tuple[str, int], ...]
@@ -314,7 +314,7 @@ def _all_ways(row: _Row, word: Expr) -> Store:
 
 
 def _reciprocals(row: _Row, reciprocal: Callable[[Expr], Expr]) -> list[Stmt]:
-    """r in all lanes: of four registers, or of one that then stands for all."""
+    """r in all lanes: of four registers, or of one that is then copied to all."""
     every: Axes = (("way", WAYS), ("word", WORDS))
 
     def apart(outer: Sequence[Expr], way: Expr, word: Expr) -> Store:

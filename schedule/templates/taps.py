@@ -7,8 +7,8 @@
     y    [n, oh, ow, channel]
 
 A block is 128 channels (or all, where fewer are stored); its channel ``lane * ways + way`` is
-lane ``lane`` of way ``way``, so that four bytes of a register are four ways. Weights stand by
-phase: where in its first group a window begins.
+lane ``lane`` of way ``way``, so that four bytes of a register are four ways. Weights are
+stored by phase: the pixel of its first group at which a window begins.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class _Writer:
         return replace(self.func, params=ordered, body=body, constants=constants)
 
     def _padded(self, x: Buffer) -> tuple[Buffer, list[Stmt]]:
-        """What groups are taken from (rows of bytes if it is a copy), and how it is made."""
+        """The buffer of the groups (rows of bytes if it is a copy), and the steps that make it."""
         win = self.window
         if win.direct(self.step):
             return x, []

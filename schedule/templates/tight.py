@@ -64,7 +64,7 @@ class Ways(Space):
         return found
 
     def _draws(self, key: Key, rng: Random, count: int, tries: int) -> list[Point]:
-        """Blind draws of one way; knobs that it has not stand at their first."""
+        """Blind draws of one way; knobs that it does not have take their first value."""
         least = {knob.name: knob.values[0] for knob in self.knobs}
         points = (
             {**least, **point, "strip": key[0], "way": key[1]}
@@ -112,8 +112,8 @@ def tight(func: PrimFunc, machine: Machine, taking: Taking) -> Template:
 
 
 def _at_once(func: PrimFunc, machine: Machine, estimate: Estimate) -> Estimate:
-    """With the time that images in DDR take to come and go, while nothing is computed; of those
-    that do not fit into TCM, each vector is waited for."""
+    """The estimate with the time that images in DDR take to come and go, while nothing is computed;
+    of images that do not fit into TCM, each vector is waited for."""
     images = [p.bytes for p in activations(func) if p.scope == "ddr"]
     free = machine.tcm - scratch(func, machine)
     free -= sum(p.bytes for p in func.params if p.scope == "tcm")
@@ -182,7 +182,7 @@ def _short(cuts: Mapping[Key, Cut]) -> Callable[[Point], bool]:
 
 
 def _constraint(knobs: tuple[Knob, ...], ways: Mapping[Key, Template]) -> Callable[[Point], bool]:
-    """A point of one of the ways, the knobs that it has not at their first."""
+    """A point of one of the ways; knobs that the way does not have take their first value."""
     least = {knob.name: knob.values[0] for knob in knobs[2:]}
     known = {
         key: {knob.name: frozenset(knob.values) for knob in template.space.knobs}

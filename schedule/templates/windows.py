@@ -288,7 +288,7 @@ def plus_row(h: Expr, i: Expr, tile: int) -> Expr:
 
 
 def near_rows(shape: Shape) -> Buffer:
-    """Which row stands for each that windows ask for: outside of the source, the nearest inside."""
+    """The row to read for each that windows ask for: outside of the source, the nearest inside."""
     asked = (shape.rows - 1) * shape.stride[0] + shape.kernel[0]
     return Buffer("near", i32, (asked,), "tcm")
 

@@ -6,8 +6,8 @@
     acc      sum a*b - asum - bsum + depth*za*zb  =  sum (a - za)*(b - zb)
     y        requantized by whole vectors
 
-Ways of a vector are neighbouring columns, or heads where these are innermost. What stands in the
-pads of ``a`` is cleared by a mask, so that pads of ``b`` do not matter.
+Ways of a vector are neighbouring columns, or heads where these are innermost. A mask
+clears the pads of ``a``, so that pads of ``b`` do not matter.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class _Writer:
         return const(0, i32) if self.product.shared[which] else n
 
     def _masked(self, a: Buffer) -> tuple[int, Buffer]:
-        """Rows of ``a`` without what stands in its pads; as many as sums are taken of."""
+        """Rows of ``a``, its pads cleared: as many rows as sums are taken of."""
         product = self.product
         _, images, stored, depth = a.shape
         rows = -(-max(product.quads * product.pixels, 1) // LANES) * LANES
@@ -134,7 +134,7 @@ class _Writer:
         images, rows, _, heads = x.shape
         source, columns = self._whole_rows(name, x)
         parts = columns // LANES
-        high = -(-rows // LANES) * LANES  # rows of k in blocks, or as many as sums are taken of
+        high = -(-rows // LANES) * LANES  # rows of k in blocks, or the rows that sums are taken of
         made = self._local(f"{name}h", u8, (images, high, parts, heads, LANES))
         n, r, v, c, i = axes("n", "r", "v", "c", "i")
         byte = (v * LANES + i) * heads + c

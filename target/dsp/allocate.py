@@ -1,8 +1,8 @@
 """Registers: liveness over the packed code, and an assignment to the real ones.
 
-Points of time are two a packet: what is read is live at the even point, what is written from the
-odd one. The life of an atom is the bit set of points where it is live, loops included; two atoms
-can share a register when their sets are disjoint.
+Points of time are two a packet: an atom that is read is live at the even point, a written one from
+the odd one. The life of an atom is the bit set of points where it is live, loops included; two
+atoms can share a register when their sets are disjoint.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def _last_base(use: Use) -> int:
 
 
 def _residues(uses: list[Use]) -> list[list[Use]]:
-    """Apart by what is left of the offsets by the largest step that immediates have."""
+    """Uses by the rest of their offsets modulo the largest step that immediates have."""
     unit = max(use.reach[2] for use in uses)
     classes: dict[int, list[Use]] = {}
     for use in uses:

@@ -1,8 +1,8 @@
 """What the back end schedules: machine instructions over numbered registers, in blocks and loops.
 
 A register is a number with a class. An operand is a *code*: four times the number, plus 0 for a
-single register or the low half of a pair, 1 for the high half, 2 for a whole pair. What is read and
-written are *atoms*: twice the number, plus 1 for a high half. A ``Step`` is one instruction whose
+single register or the low half of a pair, 1 for the high half, 2 for a whole pair. Reads and
+writes are of *atoms*: twice the number, plus 1 for a high half. A ``Step`` is one instruction whose
 address has become a pointer register and an immediate.
 """
 
@@ -173,7 +173,7 @@ class Step:
         self.link()
 
     def link(self) -> None:
-        """Sets what is read, with pipeline cycles, and what is written."""
+        """Sets the atoms that are read, with pipeline cycles, and those that are written."""
         reads: list[tuple[int, int]] = []
         for position, use in self.facts.operands:
             code = self.operands[position]

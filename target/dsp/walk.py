@@ -92,7 +92,7 @@ class Walker:
         return found
 
     def _loop(self, trip: Trip, state: State, count: int) -> tuple[Tally, State]:
-        """Iterations until a state repeats, then whole periods at once, then what is left."""
+        """Iterations until a state repeats, then whole periods at once, then the rest."""
         trips = times(trip, count)
         again = self.fetches.get(id(trip), 0) * max(trips - 1, 0)
         seen: dict[State, int] = {}
@@ -122,7 +122,7 @@ class Walker:
         return tuple(total), self.state(pending, now)
 
     def state(self, pending: Pending, now: int) -> State:
-        """What is still on its way, in a form that compares equal when it behaves equally."""
+        """The results still on their way, as a tuple that is equal where later cycles are equal."""
         return tuple(sorted(
             (atom, now - issued, number)
             for atom, (issued, number) in pending.items()

@@ -5,8 +5,8 @@
     v1 = vmem(x+1)   ->   v7 = vmem(x+1)
     vmem(y+1) = v1        vmem(y+1) = v7
 
-What is live before the block keeps its number up to its end, and so does what is live after it
-from its last definition on.
+A value that is live before the block keeps its number up to its end, and so does a value that is
+live after the block from its last definition on.
 """
 
 from __future__ import annotations

@@ -131,8 +131,8 @@ def test_an_instruction_is_its_returned_expression() -> None:
 FAULTS = {
     "x[i] = i + 1": "store: x takes u8 here, but got i32; write cast(u8, ...) or mend the span",
     "x[i, 0] = 1": "index: an index an axis of x[4] must be given, but got 2",
-    "x[j] = 1": "j: a name must be an axis or a value, but got a name that stands nowhere",
-    "x[i:i + j] = 1": "j: a name must be an axis or a value, but got a name that stands nowhere",
+    "x[j] = 1": "j: a name must be an axis or a value, but got an unknown name",
+    "x[i:i + j] = 1": "j: a name must be an axis or a value, but got an unknown name",
     "x[i] = x": "x: a name must be an axis or a value, but got a buffer without an index",
     "x[i] = foo(x[i])": "call: an operator must be called, but got foo",
     "x[i] = x[i] + i": "the operands must have one type, but got u8, i32",
@@ -164,7 +164,7 @@ def test_a_fault_shows_its_place() -> None:
     with pytest.raises(ParseError) as caught:
         parse("def f(x: Buffer[u8, (4,)]):\n    x[1] = y\n")
     assert str(caught.value) == (
-        "y: a name must be an axis or a value, but got a name that stands nowhere\n"
+        "y: a name must be an axis or a value, but got an unknown name\n"
         "  line 2:     x[1] = y\n"
         "                     ^"
     )

@@ -1,4 +1,4 @@
-"""Verifies what a pass gives, under ``DOVETAIL_VERIFY=1``.
+"""Verifies the function that a pass gives, under ``DOVETAIL_VERIFY=1``.
 
 @checked
 def unroll_loops(func: PrimFunc) -> PrimFunc: ...
@@ -23,7 +23,7 @@ Pass = Callable[Concatenate[PrimFunc, P], PrimFunc]
 
 
 def checked(run: Pass[P]) -> Pass[P]:
-    """``run``, whose result must keep the rules of the IR where these are asked for."""
+    """``run``, whose result must keep the rules of the IR where ``DOVETAIL_VERIFY`` is set."""
 
     @wraps(run)
     def passed(func: PrimFunc, /, *args: P.args, **kwargs: P.kwargs) -> PrimFunc:
@@ -33,7 +33,7 @@ def checked(run: Pass[P]) -> Pass[P]:
 
 
 def kept(func: PrimFunc, maker: str) -> PrimFunc:
-    """``func`` itself; VerifyError where it breaks a rule and rules are asked for."""
+    """``func`` itself; VerifyError where it breaks a rule and ``DOVETAIL_VERIFY`` is set."""
     if os.environ.get(VARIABLE, "0") in ("", "0"):
         return func
     from ..verify import VerifyError, verify  # which simplifies, by a pass

@@ -23,8 +23,8 @@ from .simplify import Simplifier
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A store before lifting, its value after it, and the attempts between, in order. What
-    several stores share is tried at the first."""
+    """A store before lifting, its value after it, and the attempts between, in order. An
+    expression that several stores share is tried at the first of them."""
 
     store: Store
     value: Expr

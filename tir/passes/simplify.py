@@ -142,7 +142,10 @@ class Simplifier:
         return i32.low <= low and high <= i32.high
 
     def _split(self, form: Affine, divisor: int) -> tuple[Affine, Affine]:
-        """quotient, rest with ``form == quotient * divisor + rest``: what divides goes left."""
+        """quotient, rest with ``form == quotient * divisor + rest``.
+
+        Terms whose coefficient the divisor divides go to the quotient.
+        """
         even = {a: c // divisor for a, c in form.terms.items() if c % divisor == 0}
         odd = {a: c for a, c in form.terms.items() if c % divisor}
         return Affine(even, form.const // divisor), Affine(odd, form.const % divisor)
@@ -376,7 +379,7 @@ def _block(block: Block, ranges: dict[Expr, Interval], simple: Simplifier) -> St
     inside = {**ranges, **{it.axis: _within(it, reach[it.axis]) for it in block.iters}}
     inner = Simplifier(inside)
     iters = tuple(type(it)(it.axis, it.extent, it.reduce, simple(it.binding)) for it in block.iters)
-    guard = Simplifier({**ranges, **reach})  # what runs is known only inside of the guard
+    guard = Simplifier({**ranges, **reach})  # not cut to extents: the guard does that
     where = None if block.where is None else guard(block.where)
     if where is not None and where.is_const and where.attr:
         where = None

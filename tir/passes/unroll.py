@@ -28,7 +28,7 @@ def _dissolves(loop: For) -> bool:
 
 
 class _Unroller:
-    """Replaces axes by numbers; what does not mention an axis that differs is done once."""
+    """Replaces axes by numbers; an expression is done once for equal numbers of its axes."""
 
     def __init__(self) -> None:
         self.done: dict[tuple[object, ...], Expr] = {}

@@ -28,7 +28,7 @@ class Budget:
     left: int | None = None
 
     def take(self) -> bool:
-        """Whether one more may happen, which it then does."""
+        """Whether one more rewrite may happen; it is counted as done."""
         if self.left is None:
             return True
         self.left -= 1
@@ -37,7 +37,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A rule tried at an expression: what came of it, or the first thing that failed."""
+    """A rule tried at an expression: the new expression, or the first reason against it."""
 
     rule: str
     site: Expr

@@ -125,7 +125,7 @@ def _named(node: ast.expr, name: str, scope: Scope) -> Value:
         return found
     if isinstance(found, np.integer | np.floating):
         return found.item()
-    got = "a buffer without an index" if isinstance(found, Buffer) else "a name that stands nowhere"
+    got = "a buffer without an index" if isinstance(found, Buffer) else "an unknown name"
     if found is not None and not isinstance(found, Buffer):
         got = f"a {type(found).__name__}"
     raise error_at(f"{name}: a name must be an axis or a value, but got {got}", node, scope.lines)
