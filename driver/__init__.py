@@ -1,6 +1,6 @@
 """The public face: tune, compile, replay, load, the command line and the model zoo.
 
-The functions stand in ``api.py``; they are handed out on first use, so that a worker process that
+The functions are in ``api.py``; they are handed out on first use, so that a worker process that
 needs one file of this folder does not import the others.
 """
 

@@ -144,7 +144,7 @@ def compile(
 
 
 def compile_ready(found: Ready, given: Given, log: Path | None = None) -> Tuned:
-    """What ``compile`` makes of a model, or of some of its kernels, once it is prepared."""
+    """Compiles a prepared model, or some of its kernels."""
     with given.hired() as hands:
         if log is not None:
             return _replayed(found, log, "apply", hands, given)

@@ -114,7 +114,7 @@ def as_array(value: object) -> Array:
 
 
 def _kind(value: object) -> str:
-    """What came, and for integers, what to give."""
+    """The type of a value, and for integers the mend."""
     import torch
 
     kind, integers = type(value).__name__, False

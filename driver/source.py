@@ -23,7 +23,7 @@ SAVED = ".dovetail"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model with what it is called, its example inputs and, if there are, calibration batches."""
+    """A model with its name, its example inputs and, if there are any, calibration batches."""
 
     name: str
     model: object
@@ -59,7 +59,7 @@ def _made(name: str, found: object) -> Source:
 
 
 def called(name: str, what: str) -> Any:
-    """What ``file.py:function`` returns."""
+    """The result of a call of ``file.py:function``."""
     file, _, function = name.rpartition(":")
     path = Path(file)
     if path.suffix != ".py" or not path.is_file():

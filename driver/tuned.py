@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a model takes of each memory, in bytes."""
+    """The bytes that a model takes of each memory."""
 
     ddr: int  # bytes of activations in DDR, at most at one time
     tcm: int  # bytes of TCM, at most at one time
@@ -144,7 +144,7 @@ class Tuned:
 
     @cached_property
     def memory(self) -> Memory:
-        """What the model takes."""
+        """The bytes that the model takes of each memory."""
         weights = sum(task.kernel.weight_bytes for task in self.ready.kernels)
         code = sum(choice.cost.code_bytes for choice in self.choices.values())
         tcm = max((row.tcm for row in self.kernels), default=0)

@@ -78,7 +78,7 @@ def decompose_reduction(state: State, block: BlockName, loop: Loop) -> str:
 
 
 def _check_init_ready(state: State, block: Block, at: Stmt) -> None:
-    """What the init reads must not be written below the loop that it goes before."""
+    """Buffers that the init reads must not be written below the loop that it goes before."""
     wanted = init_reads(block)
     for other in blocks_below(at):
         for access in state.accesses(other).writes:

@@ -54,7 +54,7 @@ def bindings_of(block: Block) -> dict[Expr, Expr]:
 
 
 def box_of(access: Access, block: Block, outer: Iterable[Expr], state: State) -> Box:
-    """What ``access`` touches while the ``outer`` axes stand still; None where not affine."""
+    """The box that ``access`` touches while ``outer`` axes stand still; None where not affine."""
     extents = {**state.extents, **state.accesses(block).inner}
     bindings, fixed = bindings_of(block), set(outer)
     return tuple(

@@ -93,7 +93,7 @@ def _parts(at: For) -> list[Stmt]:
 
 
 def _check_ready(state: State, producer: Block, at: For, consumers: set[str]) -> None:
-    """What the producer reads must be made before its first consumer's part of the loop."""
+    """Buffers that the producer reads must be made before its first consumer's part of the loop."""
     inputs = {a.buffer.name for a in state.accesses(producer).reads}
     inputs -= {a.buffer.name for a in state.accesses(producer).writes}
     reached = False
@@ -109,7 +109,7 @@ def _check_ready(state: State, producer: Block, at: For, consumers: set[str]) ->
 
 
 def _check_init(consumer: Block, buffer: str, loops: Sequence[For]) -> None:
-    """An init runs before the reduction's loops, so what it reads must be made outside them."""
+    """An init runs before the reduction's loops, so its inputs must be made outside them."""
     if buffer in init_reads(consumer):
         for it in consumer.iters:
             late = [loop for loop in loops if it.reduce and loop.axis in axes_in(it.binding)]
@@ -120,7 +120,7 @@ def _check_init(consumer: Block, buffer: str, loops: Sequence[For]) -> None:
 
 
 def check_inputs(operation: str, state: State, block: Block) -> None:
-    """All writers of what ``block`` reads must come before it."""
+    """All writers of buffers that ``block`` reads must come before it."""
     inputs = {a.buffer.name for a in state.accesses(block).reads}
     inputs -= {a.buffer.name for a in state.accesses(block).writes}
     before = True

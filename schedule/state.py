@@ -67,7 +67,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Accesses:
-    """What one block reads and writes; ``inner`` are the loops within the block. An access of
+    """The reads and writes of one block; ``inner`` are the loops within the block. An access of
     several lanes counts as an inner loop over them."""
 
     reads: tuple[Access, ...]
@@ -179,7 +179,7 @@ class State:
         return self.places.placed()
 
     def accesses(self, block: Block) -> Accesses:
-        """What ``block`` reads and writes, kept by the identity of its body."""
+        """The reads and writes of ``block``, kept by the identity of its body."""
         key = id(block.body)
         found = self._accesses.get(key)
         if found is None or found[0] is not block.body or found[1] is not block.init:

@@ -90,7 +90,7 @@ def _starts_here(use: Use, loop: For) -> bool:
 
 
 def _feeds(state: State, writer: Use, reader: Use, read: Access) -> bool:
-    """Whether ``writer`` stores, in each iteration of the loops that both share, what is read."""
+    """Whether ``writer`` stores all of ``read`` in each iteration of the loops that both share."""
     outer = [a.axis for a, b in zip(writer.loops, reader.loops, strict=False) if a is b]
     wanted = box_of(read, reader.block, outer, state)
     for access in state.accesses(writer.block).writes:

@@ -57,7 +57,7 @@ def tensorize(state: State, block: BlockName, instruction: Instruction | str) ->
 
 
 def _block_lanes(state: State, block: Block, path: Path) -> Lanes:
-    """What one execution of the innermost vectorized loops stores, lane by lane."""
+    """The values that one run of the innermost vectorized loops stores, lane by lane."""
     store = store_of(block)
     if store is None:
         raise refusal("tensorize", "the block's body must be one store", block.name, block)

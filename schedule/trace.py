@@ -81,7 +81,7 @@ def _shown(value: Any) -> str:
 
 
 def call_map(index_map: Callable[..., Any], axes: tuple[Expr, ...]) -> tuple[Expr, ...]:
-    """What ``index_map`` makes of ``axes``."""
+    """The indices that ``index_map`` makes of ``axes``."""
     result = index_map(*axes)
     return tuple(result) if isinstance(result, tuple | list) else (result,)
 

@@ -50,7 +50,7 @@ class VerifyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """What may be named at a place, and what is known there."""
+    """The names that may be used at a place, and the facts that hold there."""
 
     buffers: dict[str, Buffer]
     axes: frozenset[Expr]
@@ -226,7 +226,7 @@ def _reduction(block: Block) -> None:
 
 
 def _updates(store: Store) -> bool:
-    """The stored value depends on what stood there."""
+    """Whether the stored value depends on the value that it replaces."""
     reads = any(node.op == "load" and node.attr == store.buffer for node in walk(store.value))
     return reads or merge_of(store) is not None
 
@@ -289,7 +289,7 @@ def _expr(root: Expr, scope: _Scope, place: Stmt) -> None:
 
 @cache
 def _type_fault(node: Expr) -> str | None:
-    """What is wrong with the types of an expression, its operands first."""
+    """The fault in the types of an expression, its operands first; None if there is none."""
     for arg in node.args:
         if fault := _type_fault(arg):
             return fault

@@ -30,7 +30,7 @@ class Best:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a callback hears after each trial."""
+    """The report that a callback gets after each trial."""
 
     index: int
     trials: int
@@ -65,7 +65,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Points that are being measured, and what the log knows of them."""
+    """Points that are being measured, and their records in the log."""
 
     number: int  # of the kernel
     points: list[Point]

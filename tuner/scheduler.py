@@ -43,7 +43,7 @@ class _State:
 
 @dataclass(slots=True)
 class Scheduler:
-    """Picks tasks by number; a pure function of the seed and what it is told."""
+    """Picks tasks by number; a pure function of the seed and the calls of ``tell``."""
 
     tasks: Sequence[Task]
     seed: int

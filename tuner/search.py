@@ -40,7 +40,7 @@ class Search(Protocol):
 
 
 class _Base:
-    """What searches share: the batch sizes, and which points were asked."""
+    """The state of every search: the batch sizes, and which points were asked."""
 
     def __init__(self, task: Task, seed: int) -> None:
         self.task = task

@@ -31,7 +31,7 @@ class TuneError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one trial found: cycles on a simulated target, seconds on a measured one, if ok."""
+    """The result of one trial: cycles on a simulated target, seconds on a measured one, if ok."""
 
     status: str
     cycles: int | None = None
@@ -42,7 +42,7 @@ class Measured:
 
     @property
     def cost(self) -> float | None:
-        """What the search makes small; None unless the status is ok."""
+        """The number that the search makes small; None unless the status is ok."""
         if self.status != OK:
             return None
         return self.seconds if self.cycles is None else self.cycles
@@ -92,7 +92,7 @@ class Task(Protocol):
 
     @property
     def bound(self) -> float:
-        """What no point can beat, in the unit of the cost."""
+        """A cost that no point can beat, in the unit of the cost."""
 
     @property
     def simulated(self) -> bool:

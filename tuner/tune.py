@@ -70,7 +70,7 @@ def search_tasks(
     executor: Executor,
     timeout: float,
 ) -> dict[str, Best]:
-    """What ``tune_tasks`` does, of arguments that were checked."""
+    """As ``tune_tasks``, with arguments that were checked."""
     _require_own_keys(tasks)
     known = _warm_trials(asked.warm, target, tasks)
     head = run_header(tasks, target, model_key, asked.seed, asked.search, known)
@@ -135,7 +135,7 @@ def run_header(
 def _warm_trials(
     paths: Sequence[str | Path], target: str, tasks: Sequence[Task]
 ) -> dict[str, list[Trial]]:
-    """What earlier logs say about these kernels on this target, as far as the spaces agree."""
+    """The trials in earlier logs of these kernels on this target, as far as the spaces agree."""
     spaces = {task.key: task.space for task in tasks}
     found: dict[str, list[Trial]] = {}
     for path in paths:

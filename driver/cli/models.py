@@ -75,7 +75,7 @@ def tell_missing(tuned: Tuned) -> None:
 
 
 def summary(name: str, tuned: Tuned) -> dict[str, Any]:
-    """What compile, replay and profile print as JSON."""
+    """The JSON that compile, replay and profile print."""
     from dataclasses import asdict
 
     rows = [row.as_dict() for row in tuned.kernels]

@@ -16,7 +16,7 @@ __all__ = ["Work", "bound", "dsp"]
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a kernel must do, however it is scheduled; the rest are bytes."""
+    """The least work of a kernel under any schedule; ``ddr``, ``loaded``, ``stored`` are bytes."""
 
     products: int = 0  # that touch data
     ddr: int = 0  # moved to or from DDR

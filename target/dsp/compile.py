@@ -63,7 +63,7 @@ class _Compiled:
     crowded: bool  # slower than it would be with more registers
 
     def cycles(self, machine: Machine) -> int:
-        """What the thread with the most iterations spends."""
+        """Cycles of the thread with the most iterations."""
         count = max(count for _, count in calls(self.function, machine))
         return cycles(Walker(self.function, machine).run(count))
 

@@ -44,7 +44,7 @@ def share(extent: int, threads: int) -> list[tuple[int, int]]:
 
 
 def calls(function: Function, machine: Machine) -> list[tuple[int, int]]:
-    """What each thread is called with: its first iteration and count; count 0 means not at all."""
+    """The arguments of each thread's call: its first iteration and count; count 0 means none."""
     if function.parallel is None:
         return [(0, 1)]
     return share(function.parallel, machine.threads)
@@ -125,7 +125,7 @@ def _sharing(group: list[_Phase], machine: Machine) -> list[_Phase]:
 
 def _phase(phase: _Phase, listing: Listing, channel: Channel, copies: list[Copies],
            begin: list[int]) -> list[Tally]:  # fmt: skip
-    """What each thread spends on a phase that it begins in its own cycle."""
+    """The cycles that each thread spends on a phase that it begins in its own cycle."""
     counts = [count for _, count in calls(phase.function, listing.machine)]
     far = listing.far if phase.far else frozenset[str]()
     walker = Walker(phase.function, listing.machine, far, phase.sharing)

@@ -35,7 +35,7 @@ class Packer:
         self._next: list[dict[int, int]] = [{}]
 
     def unit(self, step: Step) -> int:
-        """What distinguishes steps for the automaton."""
+        """The key by which the automaton tells steps apart."""
         return step.facts.number + (self.units if step.places == 2 else 0)
 
     def fit(self, state: int, unit: int) -> int:
@@ -99,7 +99,7 @@ def packer(machine: Machine) -> Packer:
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """What list scheduling knows of registers: live atoms around the block, and the limits."""
+    """The registers as list scheduling sees them: live atoms around the block, and the limits."""
 
     live_in: int  # bit sets of atoms
     live_out: int

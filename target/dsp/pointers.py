@@ -37,7 +37,7 @@ class Pointer:
 
 
 def key_of(address: Address) -> Key:
-    """What addresses must share to share a pointer."""
+    """The key that all addresses of one pointer have in common."""
     return address.buffer, tuple(term for term in address.terms if term[1])
 
 

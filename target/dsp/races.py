@@ -15,7 +15,7 @@ Flying = dict[str, list[Dma]]  # by token, the oldest first
 
 
 def require_waits(program: Program) -> None:
-    """SelectError where a phase touches what a transfer before it still brings or takes.
+    """SelectError where a phase touches bytes that an earlier transfer still moves.
 
     Transfers that loops start are left to the loops that wait for them.
     """

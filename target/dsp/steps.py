@@ -71,7 +71,7 @@ class Registers:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What scheduling needs to know of a row on one machine."""
+    """The facts of a row on one machine that scheduling needs."""
 
     row: Instruction
     unit: str

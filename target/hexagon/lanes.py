@@ -43,7 +43,7 @@ def samples(row: Instruction, count: int = 24, seed: int = 0) -> list[list[Value
 
 
 def assembled_values(probes: Sequence[Probe], version: int = 66) -> list[list[Value]]:
-    """What each row's assembly text computes, for each probe and sample."""
+    """The results of each row's assembly text, for each probe and sample."""
 
     def build(groups: list[Group]) -> bytes:
         text = "".join(assembly_phase(number, group) for number, group in enumerate(groups))
@@ -53,7 +53,7 @@ def assembled_values(probes: Sequence[Probe], version: int = 66) -> list[list[Va
 
 
 def intrinsic_values(probes: Sequence[Probe]) -> list[list[Value]]:
-    """What LLVM's intrinsic of each row's ``hvx`` name computes, for each probe and sample."""
+    """The results of LLVM's intrinsic of each row's ``hvx`` name, for each probe and sample."""
 
     def build(groups: list[Group]) -> bytes:
         parts = [intrinsic_phase(number, group) for number, group in enumerate(groups)]

@@ -61,7 +61,7 @@ Counts = tuple[tuple[int, ...], ...]  # of each phase, of each thread
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What was executed. ``outputs``: place number to its bytes, the copies of threads in order."""
+    """The result of a run. ``outputs``: place number to its bytes, threads' copies in order."""
 
     outputs: dict[int, bytes]
     packets: Counts
@@ -133,7 +133,7 @@ def _message(
     threads: int,
     more: tuple[int, int, int],
 ) -> bytes:
-    """What harness.c reads."""
+    """The bytes that harness.c reads."""
     parts = [struct.pack("<6I", len(places), threads, len(phases), *more)]
     parts += [struct.pack("<2I", place.size, place.flags) for place in places]
     for phase in phases:
