@@ -1,11 +1,11 @@
-"""What a kernel and a whole model must do, however they are scheduled, and the bounds that follow.
+"""The least work of a kernel and of a whole model under any schedule, and the bounds that follow.
 
     work(kernel, graph)      # products, bytes of DDR, bytes that threads load and store
     model_bound(ready)       # whatever the memory plan: transfers may run ahead
 
 A kernel reads each element that its output depends on, and writes each element of its output.
 Padding of the stored form is no part of it. A value that is computed is stored by a thread, and
-what it is computed from is loaded by one; where values only move, transfers may move them.
+its operands are loaded by one; where values only move, transfers may move them.
 """
 
 from __future__ import annotations

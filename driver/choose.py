@@ -35,7 +35,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Chosen(Measured):
-    """A measurement that says what was chosen."""
+    """A measurement with the chosen point and its cost."""
 
     choice: Choice | None = None
 

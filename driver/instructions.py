@@ -36,7 +36,7 @@ sets of slots and one of its sets of pipes; a packet takes nothing twice.
 
 
 def rows(version: int) -> list[dict[str, Any]]:
-    """What ``dovetail instructions`` shows of each instruction of a version."""
+    """The rows of ``dovetail instructions``: one for each instruction of a version."""
     dsp(version=version)  # refuses a version that no machine has
     return [
         {"name": row.name, "hvx": row.hvx, "unit": row.unit_at(version),

@@ -23,7 +23,7 @@ from ..graph.physical import physical
 from ..target.dsp.machine import Machine
 from ..tir.stmt import Alloc, walk_stmt
 
-ALIGN = 128  # bytes; as many stand as slack behind each tensor
+ALIGN = 128  # bytes, also of the slack behind each tensor
 STREAMED = 2  # a kernel's weights and scratch count for at most TCM / this: larger ones stream
 STAGED = 4  # and an operand in DDR for at most TCM / this
 

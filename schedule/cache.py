@@ -1,4 +1,4 @@
-"""Local copies: what a block reads or writes goes through a buffer in a nearer memory.
+"""Local copies: data that a block reads or writes go through a buffer in a nearer memory.
 
 cache_read("conv", "w", "tcm")       for ...: w_tcm[...] = w[...]         block "w_tcm"
                                      conv reads w_tcm

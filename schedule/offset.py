@@ -43,8 +43,8 @@ RULE = "the block must be acc = acc + cast(i32, x[...]) * cast(i32, w[...]) with
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """How one dimension of x is read: ``base * step + channel``, channel a reduce iter that stands
-    nowhere else (None: no axis is), base what remains."""
+    """How one dimension of x is read: ``base * step + channel``, channel a reduce iter that no
+    other dimension has (None: there is none), base the rest."""
 
     base: Expr
     channel: Iter | None

@@ -166,7 +166,7 @@ def _spans(state: State, buffer: Buffer, uses: list[Use], outer: list[Expr]) -> 
 
 def shifted(index: Expr, span: Span, block: Block, outer: set[Expr], state: State) -> Expr | None:
     """``index - span.start`` over local iters: an iter's variable here stands for that part of
-    its binding that runs below ``outer``; None where the index does not fall apart so."""
+    its binding that runs below ``outer``; None where no such parts add up."""
     if not span.start.terms:
         return index - span.start.constant if span.start.constant else index
     extents = {**state.extents, **state.accesses(block).inner}

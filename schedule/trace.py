@@ -4,7 +4,7 @@
     sch.reorder("i_0", "k", "i_1")
     sch.vectorize("i_1")
 
-Loops and blocks stand as names, which a schedule gives the same way every time.
+Loops and blocks are written by their names, which a schedule gives the same way every time.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from .instruction import Kind
 from .llvm_program import program_ir
 from .program import Dma, Item, Loop, Op, Place, Program
 
-ALIGN = 128  # of every place; as many bytes of slack stand behind it
+ALIGN = 128  # of every place, in bytes; also the bytes of slack behind it
 Bytes = NDArray[np.uint8]
 
 

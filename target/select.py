@@ -237,7 +237,7 @@ def _why_worse(lost: Cover, won: Cover) -> str:
         return f"unit: {_unit(lost)} is dearer than {_unit(won)} of {won.row.name}"
     if more > less:
         return f"registers: {more} are read, {won.row.name} reads {less}"
-    return f"equal: {won.row.name} stands first in the table"
+    return f"equal: {won.row.name} comes first in the table"
 
 
 def _may_match(body: Expr, arms: tuple[str, ...]) -> bool:

@@ -1,8 +1,8 @@
 """Values of expressions in NumPy, by the meanings of the op table.
 
 A value's last axis is its lanes; the axes before are whole loops at once (shape 1 where the value
-does not depend on a loop). What a select does not choose is not loaded, so an index outside of
-a buffer is no fault there.
+does not depend on a loop). Loads in an operand that a select does not choose are not done, so an
+index outside of a buffer is no fault there.
 """
 
 from __future__ import annotations

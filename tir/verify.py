@@ -73,7 +73,7 @@ def verify(func: PrimFunc, slack: int = 0) -> PrimFunc:
 
 
 def _held(func: PrimFunc) -> Callable[[Buffer], Interval]:
-    """What constants hold, and what all stores into a local buffer store, whenever they run."""
+    """The range of each constant's data and of all values ever stored into a local buffer."""
     stmts = list(walk_stmt(func.body))
     unknown = {p.name for p in func.params} | {
         s.target.buffer.name for s in stmts if isinstance(s, Copy)

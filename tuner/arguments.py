@@ -26,7 +26,7 @@ class InputError(ValueError):
 
 
 def whole(what: str, value: object, least: int | None = None, most: int | None = None) -> int:
-    """A whole number: an int, or what says by ``__index__`` that it is one."""
+    """A whole number: an int, or an object that is one by ``__index__``."""
     try:
         number = None if _is_truth(value) else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
@@ -122,7 +122,7 @@ def shown(value: object) -> str:
 
 
 def _items(value: Any) -> tuple[Any, ...] | None:
-    """What an iterable has; None for any other value."""
+    """The items of an iterable; None for any other value."""
     try:
         return tuple(value)
     except TypeError:

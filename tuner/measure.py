@@ -75,7 +75,7 @@ class Measurer:
     def start(
         self, task: Task, action: str, points: Sequence[Point]
     ) -> Callable[[], list[Measured]]:
-        """Begins what ``run`` does; calling the result waits for the answers."""
+        """Begins to run points; calling the result waits for the answers."""
         submit = self._submitter(task, action)
         futures = [submit(point) for point in points]
         # Our pool times each job; of a foreign executor we know only how many jobs are in line.

@@ -161,7 +161,7 @@ class _Worker:
         self._answers = Connection(write[0], writable=False)
 
     def forget(self) -> None:
-        """Ends the process, if there is one, and closes what led to it."""
+        """Ends the process, if there is one, and closes its pipes."""
         if self._process is None:
             return
         self._process.kill()

@@ -3,9 +3,9 @@
     verdict = bisect(task, point, Limits())
     verdict.first, verdict.rewrite       # None, None where all of them keep the bytes
 
-Asked first is the interpreter, which runs the lifted kernel as it stands: it finds a rule that is
+The interpreter is asked first. It runs the lifted kernel as it stands: it finds a rule that is
 wrong. If it sees nothing, the compiled code is asked: it finds the rewrite that lays open a fault
-of what comes behind lifting. Both are held to the operator's evaluator, on inputs with extremes.
+of a pass behind lifting. Both are held to the operator's evaluator, on inputs with extremes.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class Variant(KernelTask):
             return self.default, True
 
     def outcome(self, point: Point) -> Outcome:
-        """What the kernel takes at ``point``, or at its default in another space."""
+        """The kernel's cycles and bytes at ``point``, or at its default in another space."""
         try:
             here, moved = self.near(point)
             cycles = self.compiled(here).cost.cycles

@@ -34,7 +34,7 @@ class Use:
 
 @dataclass(slots=True)
 class Channel:
-    """What moves when. Transfers have numbers in the order of their starts.
+    """The uses of the channel over time. Transfers have numbers in the order of their starts.
 
     Times of starts and waits come in order; ``horizon`` is the time before which nothing changes
     any more, so that no access may begin before it.

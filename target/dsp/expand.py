@@ -82,8 +82,8 @@ class Pipeline:
         return plan.flat(plan.first + plan.passes * plan.unroll, plan.blocks)
 
     def _search(self, label: str, body: Body, through: list[int]) -> Modulo | None:
-        """The schedule within the registers that are left by what lives through the loop, or, if
-        that is much slower than one without this limit, a call for some of those to make room."""
+        """The schedule within the registers that values which live through the loop leave free; if
+        it is much slower than one without this limit, a call to spill some of these values."""
         table, registers, room = self.low.table, self.low.registers, self.room
         if label not in self.known:
             edges = edges_of(body, self.low.extents, table.machine)

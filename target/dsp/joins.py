@@ -1,8 +1,8 @@
 """Which phases may begin without a barrier: those whose threads touch nothing that others touch.
 
-Each thread runs the same chunk of rows in phase after phase, so a phase that reads only what its
-own thread wrote needs not wait for the others. What a thread touches of a buffer is taken as one
-interval of bytes, from its addresses' affine terms; an index known only at run time is the whole
+Each thread runs the same chunk of rows in phase after phase, so a phase that reads only bytes
+that its own thread wrote needs not wait for the others. A thread is taken to touch one interval of
+bytes of a buffer, from its addresses' affine terms; an index known only at run time is the whole
 buffer. A transfer touches its target and source where it starts, and again where it is awaited.
 """
 
@@ -26,7 +26,7 @@ _WHOLE: Interval = (-inf, inf)
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """What a thread reads and writes of one buffer; None: nothing."""
+    """The bytes of one buffer that a thread reads and writes; None: no bytes."""
 
     read: Interval | None = None
     written: Interval | None = None
@@ -100,7 +100,7 @@ def touches_of(
     ranges: Ranges,
     copies: Copies = frozenset(),
 ) -> Touches:
-    """What items touch of each buffer, where the loops around them have these ranges."""
+    """The bytes of each buffer that items touch, where the loops around have these ranges."""
     found: dict[str, Touch] = {}
     for item, inside in _items(body, ranges):
         for buffer, touch in _touched(item, inside, copies):

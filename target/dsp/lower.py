@@ -1,8 +1,8 @@
 """Lowers a phase to blocks and loops of steps: pointers instead of addresses, loops set up.
 
-Every pointer runs: it is moved at the end of each loop level by what the address of the next
-iteration differs, less what inner loops have moved it already. Between, the lowering knows the
-pointer's displacement and puts it into the immediates.
+Every pointer runs: it is moved at the end of each loop level by the distance to the address of the
+next iteration, less the bytes that inner loops have moved it already. Between, the lowering knows
+the pointer's displacement and puts it into the immediates.
 """
 
 from __future__ import annotations

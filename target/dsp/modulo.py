@@ -169,8 +169,8 @@ class Schedules:
 
     def least(self, room: tuple[int, int, int],
               registers: Registers) -> tuple[Modulo, tuple[int, int, int]] | None:  # fmt: skip
-        """The first that needs no more vector, scalar and predicate registers than ``room`` for
-        what lives within iterations, and what it needs."""
+        """The first schedule that needs no more vector, scalar and predicate registers than
+        ``room`` for values that live within iterations, and the numbers that it needs."""
         for found, needs in self._found:
             if _fits(needs, room):
                 return found, needs

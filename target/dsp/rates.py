@@ -25,7 +25,7 @@ __all__ = ["Rates", "dsp", "rates"]
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Of a packet of one thread."""
+    """The most that a packet of one thread can do."""
 
     products: int
     loaded: int  # bytes

@@ -20,7 +20,7 @@ _SMALL = 128  # instructions up to which the odd iteration is written out again
 
 @dataclass(frozen=True, slots=True)
 class Liberties:
-    """What may be done to a phase that takes registers."""
+    """The changes that a phase may undergo although they take registers."""
 
     hoisting: bool = True  # invariants before their loops
     pairing: bool = True  # neighbouring words loaded as pairs

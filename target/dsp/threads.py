@@ -1,8 +1,8 @@
 """The threads of a phase that starts or awaits transfers, walked in order of time.
 
-Between calls a thread is walked as ever; calls are served for the thread that is behind first. A
-wait is served when every other thread is as far: what it accessed until then may have delayed the
-transfer, so the thread waits for the end that is known, and asks again.
+Between calls a thread is walked alone; calls are served for the thread that is behind first. A
+wait is served when every other thread is as far: accesses of the others until then may have delayed
+the transfer, so the thread waits for the end that is known, and asks again.
 """
 
 from __future__ import annotations

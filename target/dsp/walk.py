@@ -1,4 +1,4 @@
-"""The walk over a function's packets: what one thread spends, loops multiplied out exactly.
+"""The walk over a function's packets: the cycles of one thread, loops multiplied out exactly.
 
 A packet issues one cycle after the one before it, or later when an operand is not there yet: the
 difference is a stall. A loop is walked until the pending results at its head repeat, which takes
@@ -7,8 +7,8 @@ two or three iterations; the rest is multiplication.
 An access to DDR takes the thread's share of the channel for as long as its bursts need; the next
 one issues after that, and a loaded value is there ``ddr_latency`` cycles later. A function ends
 when its accesses are done. A loop whose code exceeds the instruction cache fetches it again in each
-iteration but the first: the cache is taken to drop what was used longest ago, and threads, which
-run the same code, to share what they fetch.
+iteration but the first: the cache is taken to drop code that was used longest ago, and threads,
+which run the same code, to share fetched code.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def stalled(tally: Tally, cause: int, count: int) -> Tally:
 
 
 class Walker:
-    """Walks one function; what a node costs from a state is remembered. ``far`` are the places in
+    """Walks one function; the cost of a node from a state is remembered. ``far`` are the places in
     DDR that it accesses directly, ``sharing`` the threads that share the channel with it."""
 
     def __init__(self, function: Function, machine: Machine, far: frozenset[str] = frozenset(),

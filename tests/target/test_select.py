@@ -91,7 +91,7 @@ def test_the_cheaper_unit_and_then_the_table_decide() -> None:
     found = reasons(A + B)
     assert found["cheap"] == ""
     assert found["dear"] == "unit: VX is dearer than VA of cheap"
-    assert found["twin"] == "equal: cheap stands first in the table"
+    assert found["twin"] == "equal: cheap comes first in the table"
     assert found["both"] == "operator: mul is needed, but got var"
 
 
