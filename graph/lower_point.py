@@ -15,7 +15,7 @@ from .forms import FACTOR, OFFSET, SOFTMAX_SHIFT, SUM_SHIFT
 from .integer_row import integer, requant_of
 from .kernels import Kernel
 from .lower_nest import Axis, box, grown, variables
-from .lower_site import LIMIT, Site, common_multiplier, narrowed, requantized
+from .lower_site import LIMIT, Site, common_multiplier, narrowed, requantized, with_zero
 from .physical import Shape, axes, place_of
 
 Point = Callable[..., Expr]
@@ -44,7 +44,8 @@ def add(site: Site) -> Kernel:
     def point(a: Expr, b: Expr) -> Expr:
         total = term(a, factors[0]) + term(b, factors[1])
         scaled = make("rounding_shr", total + more if offset else total, by)
-        return narrowed(site, scaled, 0 if inside else zero, low, high)
+        scaled = scaled if inside else with_zero(site, scaled, "add", zero)
+        return narrowed(site, scaled, low, high)
 
     return _binary(site, point)
 

@@ -130,22 +130,25 @@ def requantized(site: Site, requant: Requant, acc: Expr, multiplier: Expr, bound
     shift = site.number("shift", requant.shift, SHIFT)
     scaled = make("rounding_mul_shr", held << left if left else held, multiplier, shift)
     site.bands["left"] = (left, left)
-    zero, ends = requant.zero_point, (requant.low, requant.high)
+    zero = requant.zero_point
     if requant.shift > 31 or not zero:
-        return narrowed(site, scaled, zero, *ends)
-    # The scaled value may reach the ends of i32: the sum with the zero point saturates in i16.
-    return narrowed(site, _with_zero(site, sat_cast(i16, scaled), "sat_add", zero), 0, *ends)
+        total = with_zero(site, scaled, "add", zero)
+    else:  # the scaled value may reach the ends of i32: the sum saturates in i16
+        total = with_zero(site, sat_cast(i16, scaled), "sat_add", zero)
+    return narrowed(site, total, requant.low, requant.high)
 
 
-def narrowed(site: Site, value: Expr, zero: int, low: int, high: int) -> Expr:
-    """``clamp(value + zero, low, high)`` as u8, where the sum cannot wrap."""
-    total, kind = _with_zero(site, value, "add", zero) if zero else value, value.type
-    ends = site.number("low", low, LOW, kind), site.number("high", high, HIGH, kind)
-    return cast(u8, maximum(minimum(total, ends[1]), ends[0]))
+def with_zero(site: Site, value: Expr, op: str, zero: int) -> Expr:
+    """The output's zero point added to ``value`` by ``op``."""
+    amount = site.number("zero", zero, ZERO, value.type)
+    return make(op, value, amount) if zero else value
 
 
-def _with_zero(site: Site, value: Expr, op: str, zero: int) -> Expr:
-    return make(op, value, site.number("zero", zero, ZERO, value.type))
+def narrowed(site: Site, value: Expr, low: int, high: int) -> Expr:
+    """``clamp(value, low, high)`` as u8."""
+    kind = value.type
+    least, most = site.number("low", low, LOW, kind), site.number("high", high, HIGH, kind)
+    return cast(u8, maximum(minimum(value, most), least))
 
 
 def common_multiplier(site: Site, requant: Requant) -> Expr:
