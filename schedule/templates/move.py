@@ -18,7 +18,6 @@ from ...target.dsp.machine import Machine
 from ...tir.expr import Expr, const, is_number
 from ...tir.linear import Linear, linear
 from ...tir.stmt import Alloc, Block, Buffer, For, LoopKind, PrimFunc, Seq, Stmt, Store, seq
-from ...tir.types import i32
 from ..knobs import Point, Space, choice, number
 from ..schedule import Schedule
 from .nests import loop_var, nest, plus, times
@@ -141,6 +140,16 @@ def _run(axes: list[Axis]) -> tuple[int, tuple[Axis, ...]]:
         left.remove(inner)
 
 
+def flat_copy(copy: Copy) -> Copy:
+    """``copy`` between buffers that are one row of bytes."""
+
+    def row(buffer: Buffer) -> Buffer:
+        return replace(buffer, shape=(buffer.size,))
+
+    source = None if copy.source is None else row(copy.source)
+    return replace(copy, target=row(copy.target), source=source)
+
+
 # Copies written as nests ----------------------------------------------------------------------
 
 
@@ -169,20 +178,18 @@ def pieces_of(copy: Copy) -> list[Piece]:
     return found
 
 
-def written(copy: Copy, shared: str, flat: bool = True) -> Stmt:
-    """The copy as loops, the shared one outermost; buffers are indexed as one row of bytes."""
+def written(copy: Copy, shared: str) -> Stmt:
+    """The copy as loops, the shared one outermost; both buffers are one row of bytes."""
     outer = sorted(copy.axes, key=lambda axis: (axis.name != shared, -axis.to))
     names = [(f"{copy.name}_{axis.name}", axis.extent) for axis in outer]
-    parts = [_piece(copy, piece, outer, names, flat) for piece in pieces_of(copy)]
+    parts = [_piece(copy, piece, outer, names) for piece in pieces_of(copy)]
     body = seq(*parts)
     for name, extent in reversed(names):
         body = For(loop_var(name), extent, LoopKind.SERIAL, body)
     return body
 
 
-def _piece(
-    copy: Copy, piece: Piece, outer: list[Axis], names: list[tuple[str, int]], flat: bool
-) -> Stmt:
+def _piece(copy: Copy, piece: Piece, outer: list[Axis], names: list[tuple[str, int]]) -> Stmt:
     def store(*axes: Expr) -> Store:
         *around, step, lane = axes
         inner = plus(times(step, piece.width) + lane, piece.start)
@@ -192,17 +199,12 @@ def _piece(
             come = times(at, axis.come) + come if axis.come else come
         value = copy.value
         if copy.source is not None:
-            value = copy.source[_index(copy.source, come, flat)]
+            value = copy.source[come]
         assert value is not None
-        return Store(copy.target, _index(copy.target, to, flat), value)
+        return Store(copy.target, (to,), value)
 
     axes = [("step", piece.count), ("lane", piece.width)]
     return nest(f"{copy.name}_{piece.name}", axes, store, names)
-
-
-def _index(buffer: Buffer, at: Expr, flat: bool) -> tuple[Expr, ...]:
-    """A byte's number as an index; of a buffer that keeps its shape in its last dimension."""
-    return (at,) if flat else (*(const(0, i32) for _ in buffer.shape[1:]), at)
 
 
 def shared_axis(copy: Copy, machine: Machine, share: str) -> str:
@@ -234,10 +236,7 @@ def _schedule(func: PrimFunc, copies: list[Copy], machine: Machine, point: Point
         rows[body.buffer] = replace(body.buffer, shape=(body.buffer.size,))
         allocs.append(rows[body.buffer])
         body = body.body
-    flat = [
-        replace(c, target=rows[c.target], source=rows[c.source] if c.source else None)
-        for c in copies
-    ]
+    flat = [flat_copy(copy) for copy in copies]
     body = seq(*(written(copy, share) for copy, share in zip(flat, shares, strict=True)))
     for buffer in reversed(allocs):
         body = Alloc(buffer, body)

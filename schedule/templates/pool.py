@@ -78,7 +78,7 @@ def _schedule(
 ) -> Schedule:
     sch = Schedule(restated(func, shape, machine, point, largest))
     if shape.source.name != func.params[0].name:
-        for copy in prefix(func)[1]:
+        for copy in prefix(func):
             schedule_copy(sch, copy, shared_axis(copy, machine, "rows"), 1)
     if shape.near:
         sch.unroll(*sch.loops("near"))

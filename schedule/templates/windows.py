@@ -27,7 +27,7 @@ from ...tir.stmt import (
 )
 from ...tir.types import i32, u8
 from ..knobs import Point, number
-from .move import Copy, copy_of, shared_axis, written
+from .move import Copy, copy_of, flat_copy, shared_axis, written
 from .nests import loop_var, nest, plus, times
 from .sums import summed
 
@@ -65,8 +65,6 @@ class Shape:
         down = plus(times(row, self.stride[0]), tap * self.dilation[0])
         if self.near:
             start = load(near_rows(self), down) * self.pitch
-        elif len(self.source.shape) > 1:
-            return self.source[n, down, 0, at]
         else:
             start = times(down, self.pitch)
         image = times(n, self.lines * self.pitch)
@@ -110,7 +108,7 @@ def shape_of(func: PrimFunc, largest: bool) -> Shape:
     if padded and not (largest and near):
         source, height, width = copied, copied.shape[1], copied.shape[2]
         top, left, padded = 0, 0, False
-    flat = replace(source, shape=(source.size,)) if source.name == x.name else source
+    flat = replace(source, shape=(source.size,))
     deep, wanted = y.shape[3], facts["shapes"]["y"][3]
     together = max(LANES // deep, 1)
     return Shape(
@@ -121,15 +119,15 @@ def shape_of(func: PrimFunc, largest: bool) -> Shape:
     )  # fmt: skip
 
 
-def prefix(func: PrimFunc) -> tuple[list[Buffer], list[Copy]]:
-    """The padded copy that lowering writes first, and the steps that make it."""
-    allocs, body = [], func.body
+def prefix(func: PrimFunc) -> list[Copy]:
+    """The steps by which lowering makes the padded copy first; buffers are rows of bytes."""
+    made, body = [], func.body
     while isinstance(body, Alloc):
-        allocs += [body.buffer] if body.buffer.name == "xp" else []
+        made += [body.buffer] if body.buffer.name == "xp" else []
         body = body.body
     parts = body.stmts if isinstance(body, Seq) else (body,)
     copies = [copy_of(part) for part in parts]
-    return allocs, [copy for copy in copies if copy is not None and copy.target in allocs]
+    return [flat_copy(copy) for copy in copies if copy is not None and copy.target in made]
 
 
 def _loads(value: Expr) -> list[Expr]:
@@ -147,15 +145,14 @@ def restated(
     """``func`` as nests over tiles of rows."""
     x, y = func.params[0], func.params[-1]
     own = shape.source.name == x.name
-    allocs, copies = ([], []) if own else prefix(func)
-    first = [written(copy, shared_axis(copy, machine, "rows"), flat=False) for copy in copies]
+    copies = [] if own else prefix(func)
+    first = [written(copy, shared_axis(copy, machine, "rows")) for copy in copies]
     moved = {y: replace(y, shape=(*y.shape[:2], y.shape[2] * y.shape[3]))}
-    if own:
-        moved[x] = shape.source
+    moved[x] = replace(x, shape=(x.size,))
     body = _rows(func, shape, point, moved[y], largest)
     body = seq(*first, body)
-    for buffer in allocs:
-        body = Alloc(buffer, body)
+    if not own:
+        body = Alloc(shape.source, body)
     if shape.near:
         body = Alloc(near_rows(shape), seq(_near(shape), body))
     return replace(func, params=tuple(moved.get(p, p) for p in func.params), body=body)
