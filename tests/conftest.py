@@ -1,4 +1,4 @@
-"""What all tests share: outside tools, and how much of a long test runs.
+"""What all tests share: outside tools, how much of a long test runs, and verified passes.
 
 @pytest.mark.tool("qemu-hexagon")         # or require_tool("qemu-hexagon") inside the test
 def test_runs_under_qemu() -> None: ...
@@ -7,6 +7,9 @@ def test_runs_under_qemu() -> None: ...
 def test_points(exact: bool, record_property: Callable[[str, object], None]) -> None:
     points = sample(50 if exact else 3)
     record_property("slice", f"resnet8: points {points}")     # printed at the end
+
+What each pass gives is verified, in the processes that tests start too; DOVETAIL_VERIFY=0 asks
+for none of it.
 """
 
 import os
@@ -14,6 +17,8 @@ import shutil
 from collections.abc import Callable
 
 import pytest
+
+from dovetail.tir.passes.checked import VARIABLE
 
 PACKAGES = {
     "qemu-hexagon": "qemu-user",
@@ -52,7 +57,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The markers."""
+    """The markers, and that passes are verified."""
+    os.environ.setdefault(VARIABLE, "1")
     config.addinivalue_line("markers", "tool(name, ...): tools outside Python that the test needs")
     config.addinivalue_line("markers", "exact: compares bytes; `make exact` runs it in full")
 

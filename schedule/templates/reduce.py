@@ -64,8 +64,10 @@ def _schedule(func: PrimFunc, shape: Shape, machine: Machine, point: Point) -> S
     plan = planned(shape, point)
     sch = Schedule(restated(func, shape, plan))
     for ref in sch.blocks():
-        if ref.name == "requant" and not plan.fused:
+        if ref.name == "place" or (ref.name == "requant" and not plan.fused):
             sch.vectorize(sch.loops(ref)[-1])
+            if ref.name == "place":
+                sch.unroll(sch.loops(ref)[-2])
             continue
         *_, p, word, byte = sch.loops(ref)
         if shape.pixels == 1:

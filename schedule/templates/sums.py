@@ -11,7 +11,7 @@ from ...tir.expr import Expr, cast, const, load, make, select, transform
 from ...tir.stmt import Alloc, Block, Buffer, For, Iter, LoopKind, PrimFunc, Stmt, Store, seq
 from ...tir.types import i32, u8, u16
 from ..knobs import Point, number
-from .move import Axis, flat_form
+from .move import WORDS, Axis, flat_form
 from .nests import loop_var, plus, times
 from .offset import find_block
 
@@ -151,11 +151,8 @@ def restated(func: PrimFunc, shape: Shape, plan: Plan) -> PrimFunc:
     else:
         parts.append(_block("keep", outer, [*_lane_axes(shape)], [],
                             lambda *v: _kept(plan, sums, acc, v)))  # fmt: skip
-        second = [*outer[:-1]]
-        last = _block("requant", [(f"{n}_2", e) for n, e in second], [("lane", LANES)], [],
-                      lambda *v: _joined(plan, y, sums, finish, v))  # fmt: skip
-        body = seq(_loops(outer, seq(*parts)), _loops([(f"{n}_2", e) for n, e in second], last))
-        body = Alloc(sums, body)
+        second = _second(plan, y, sums, finish, [(f"{n}_2", e) for n, e in outer[:-1]])
+        body = Alloc(sums, seq(_loops(outer, seq(*parts)), second))
     params = tuple({"x": x, "y": y}.get(p.name, p) if p in (shape.source, shape.target) else p
                    for p in func.params)  # fmt: skip
     return replace(func, params=params, body=Alloc(acc, body))
@@ -333,7 +330,35 @@ def _kept(plan: Plan, sums: Buffer, acc: Buffer, axes: Sequence[Expr]) -> Store:
     return Store(sums, where, _acc(plan, acc, axes))
 
 
-def _joined(plan: Plan, y: Buffer, sums: Buffer, finish: Finish, axes: Sequence[Expr]) -> Store:
+def _second(plan: Plan, y: Buffer, sums: Buffer, finish: Finish, outer: Axes) -> Stmt:
+    """The sums requantized by whole vectors; where the output has no room behind its last pixel,
+    into rows of their own, from which words are moved."""
+    shape, lanes = plan.shape, [("lane", LANES)]
+    last = sum(axis.to * (axis.extent - 1) for axis in shape.kept) + (shape.vectors - 1) * LANES
+
+    def direct(*axes: Expr) -> Store:
+        *kept, cv, lane = axes
+        return Store(y, (_place(plan, kept, cv, lane),), _joined(plan, sums, finish, axes))
+
+    if shape.offset[0] + last + LANES <= y.size:
+        return _loops(outer, _block("requant", outer, lanes, [], direct))
+    rows = Buffer("rows", u8, (prod(axis.extent for axis in shape.kept), LANES), "tcm")
+
+    def apart(*axes: Expr) -> Store:
+        *kept, _, lane = axes
+        return Store(rows, (_number(plan, kept), lane), _joined(plan, sums, finish, axes))
+
+    def moved(*axes: Expr) -> Store:
+        *kept, cv, word, byte = axes
+        lane = word * WORDS[0] + byte
+        return Store(y, (_place(plan, kept, cv, lane),), load(rows, _number(plan, kept), lane))
+
+    requant = _block("requant", outer, lanes, [], apart)
+    words = [("word", shape.deep // WORDS[0]), ("byte", WORDS[0])]
+    return Alloc(rows, _loops(outer, seq(requant, _block("place", outer, words, [], moved))))
+
+
+def _joined(plan: Plan, sums: Buffer, finish: Finish, axes: Sequence[Expr]) -> Expr:
     """The sum of all blocks, and of the pixels that share a vector; lanes behind mean nothing."""
     shape = plan.shape
     *kept, cv, lane = axes
@@ -343,4 +368,4 @@ def _joined(plan: Plan, y: Buffer, sums: Buffer, finish: Finish, axes: Sequence[
         for p in range(shape.pixels)
     ]
     total = plus(fold(lambda a, b: a + b, terms), shape.start)
-    return Store(y, (_place(plan, kept, cv, lane),), finish(total))
+    return finish(total)

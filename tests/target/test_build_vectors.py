@@ -103,8 +103,8 @@ def test_eight_bytes_move_by_a_pair_of_scalars() -> None:
 
 def test_rows_found_in_a_table_are_aligned_where_their_pitch_is() -> None:
     for pitch, load in ((128, "vmem"), (96, "vmemu")):
-        names = same(HEAD + f'''r: Buffer[i32, (2,), "tcm"], x: Buffer[u8, (1024,), "tcm"],
-      y: Buffer[u8, (256,), "tcm"]):
+        names = same(HEAD + f'''x: Buffer[u8, (1024,), "tcm"], y: Buffer[u8, (256,), "tcm"]):
+    r = alloc(i32, (2,), "tcm")
     r[0] = 3
     r[1] = 5
     for i in serial(2):
