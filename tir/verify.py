@@ -7,7 +7,7 @@ VerifyError: load: axis 0 of x must be indexed within 0..127, but got 1..128
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from keyword import iskeyword
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from .bounds import Interval, bounds, type_range
 from .evaluate import loads, mentions
-from .expr import Expr, walk
+from .expr import Expr, Hole, walk
 from .facts import Facts
 from .independence import merge_of
 from .ops import OPS
@@ -57,6 +57,7 @@ class _Scope:
     facts: Facts
     slack: int
     held: Callable[[Buffer], Interval]  # between which values the elements of a buffer are
+    holes: dict[str, Hole] = field(default_factory=dict)  # of the whole function, as they are met
 
 
 def verify(func: PrimFunc, slack: int = 0) -> PrimFunc:
@@ -69,6 +70,7 @@ def verify(func: PrimFunc, slack: int = 0) -> PrimFunc:
     scope = _Scope({p.name: p for p in func.params}, frozenset(), Facts(), slack, _held(func))
     _check(func.body, scope)
     _tokens(func)
+    _numbers(func, scope.holes)
     return func
 
 
@@ -145,6 +147,16 @@ def _tokens(func: PrimFunc) -> None:
         both = token in copied and token in waited
         side = "no wait" if token in copied else "no copy"
         _require(both, f'copy: token "{token}" must have a copy and a wait, but got {side}', place)
+
+
+def _numbers(func: PrimFunc, holes: dict[str, Hole]) -> None:
+    """Numbers of holes that a pass has removed stay and harm none."""
+    for name, number in func.numbers.items():
+        gap = holes.get(name)
+        if gap is not None and not gap.low <= number <= gap.high:
+            raise VerifyError(
+                f"number: {name} must lie within {gap.low}..{gap.high}, but got {number}"
+            )
 
 
 # Statements ---------------------------------------------------------------------------------
@@ -283,8 +295,22 @@ def _expr(root: Expr, scope: _Scope, place: Stmt) -> None:
         raise VerifyError(fault, place)
     for node in mentions(root) - scope.axes:
         raise VerifyError(f"name: {node} must be an axis around it", place)
+    for gap in sorted(_holes(root), key=lambda gap: (gap.name, gap.low, gap.high)):
+        first = scope.holes.setdefault(gap.name, gap)
+        if first != gap:
+            raise VerifyError(
+                f"hole: {gap.name} must have one interval, but got {first.low}..{first.high} and "
+                f"{gap.low}..{gap.high}", place)  # fmt: skip
     if loads(root):
         _loads(root, scope, place, set())
+
+
+@cache
+def _holes(node: Expr) -> frozenset[Hole]:
+    """The holes of an expression, whatever types they have."""
+    if node.op == "hole":
+        return frozenset((node.attr,))
+    return frozenset().union(*map(_holes, node.args)) if node.args else frozenset()
 
 
 @cache
@@ -296,6 +322,8 @@ def _type_fault(node: Expr) -> str | None:
     row = OPS.get(node.op)
     if row is None:
         return f"op: it must be a row of the op table, but got {node.op}"
+    if node.op == "hole":
+        return _hole_fault(node)
     if node.op in ("const", "var", "load", "call", "cast", "sat_cast"):
         return None
     try:
@@ -305,6 +333,16 @@ def _type_fault(node: Expr) -> str | None:
     if node.type != want:
         return f"{node.op}: the result must be {want}, but got {node.type}"
     return None
+
+
+def _hole_fault(node: Expr) -> str | None:
+    gap, (least, most) = node.attr, type_range(node.type)
+    if node.type.lanes == 1 and least <= gap.low <= gap.high <= most:
+        return None
+    return (
+        f"hole: {gap.name} must be a scalar of an interval within its type, but got "
+        f"{gap.low}..{gap.high} of {node.type}"
+    )
 
 
 def _loads(root: Expr, scope: _Scope, place: Stmt, seen: set[Expr]) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from math import gcd, prod
 
 from ...target.dsp.machine import Machine
-from ...tir.expr import Expr, const, is_number
+from ...tir.expr import Expr, is_number
 from ...tir.linear import Linear, linear
 from ...tir.stmt import Alloc, Block, Buffer, For, LoopKind, PrimFunc, Seq, Stmt, Store, seq
 from ..knobs import Point, Space, choice, number

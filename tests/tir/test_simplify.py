@@ -11,7 +11,7 @@ from dovetail.tir.affine import affine, affine_over, from_affine
 from dovetail.tir.bounds import bounds
 from dovetail.tir.evaluate import evaluate_expr
 from dovetail.tir.expr import Expr, var
-from dovetail.tir.passes.simplify import simplify, simplify_func
+from dovetail.tir.passes.simplify import simplify, simplify_func, simplify_stmt
 from dovetail.tir.script import parse, show, show_expr
 from dovetail.tir.stmt import PrimFunc
 from dovetail.tir.types import i8, i16, i32, u8, vector

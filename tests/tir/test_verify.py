@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from dovetail.tir.expr import const, var
+from dovetail.tir.expr import const, hole, var
 from dovetail.tir.script import parse
 from dovetail.tir.stmt import Buffer, For, LoopKind, PrimFunc, Store
-from dovetail.tir.types import i16, u8
+from dovetail.tir.types import i16, i32, u8
 from dovetail.tir.verify import VerifyError, verify
 from tests.tir.test_interpret import CONV
 
@@ -117,6 +119,34 @@ def test_an_index_from_a_table_stays_within_what_was_stored() -> None:
 def test_scopes_apart_may_use_a_name_again() -> None:
     local = "    for i in range(2):\n        z = alloc(i32, (4,), 'reg')\n        z[0] = 1\n"
     verify(parse(HEAD + local + local))
+
+
+HOLES = """    x[0] = hole("zero", i32, 1, 255)
+    x[1] = cast(i32, hole("zero", u8, 1, HIGH)) + hole("one", i32, 0, 1)
+"""
+
+
+def test_a_hole_has_one_interval_in_which_its_number_lies() -> None:
+    func = parse(HEAD + HOLES.replace("HIGH", "255"))
+    for numbers in ({}, {"zero": 1, "one": 1}, {"zero": 255, "gone": 1000}):
+        verify(replace(func, numbers=numbers))
+    with pytest.raises(VerifyError) as caught:
+        verify(replace(func, numbers={"one": 0, "zero": 256}))
+    assert str(caught.value) == "number: zero must lie within 1..255, but got 256"
+    with pytest.raises(VerifyError) as caught:
+        verify(parse(HEAD + HOLES.replace("HIGH", "254")))
+    assert caught.value.sentence == ("hole: zero must have one interval, but got 1..255 and 1..254")
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1, 5), (0, 256), (3, 2)])
+def test_the_interval_of_a_hole_lies_within_its_type(low: int, high: int) -> None:
+    x = Buffer("x", u8, (4,))
+    func = PrimFunc("f", (x,), Store(x, (const(0, i32),), hole("zero", u8, low, high)))
+    with pytest.raises(VerifyError) as caught:
+        verify(func)
+    assert caught.value.sentence == (
+        f"hole: zero must be a scalar of an interval within its type, but got {low}..{high} of u8"
+    )
 
 
 def test_a_convolution_passes() -> None:
