@@ -20,7 +20,7 @@ from ..knobs import Point, Space, choice, number
 from ..schedule import Schedule
 from .elementwise import LANES, packets
 from .move import flat_form
-from .nests import loop_var, nest, times
+from .nests import loop_var, nest, reshaped, times
 from .offset import find_block
 from .template import Estimate, Template
 
@@ -190,7 +190,7 @@ def _restated(func: PrimFunc, shape: Shape, shared: str) -> PrimFunc:
     for operand in wide:
         assert operand.wide is not None
         body = Alloc(operand.wide.buffer, body)
-    return replace(func, params=tuple(rows[p] for p in func.params), body=body)
+    return reshaped(func, rows, body)
 
 
 def _sum(at: list[Expr], steps: tuple[int, ...], start: int) -> Expr:

@@ -13,6 +13,7 @@ from ...tir.expr import Expr, transform, var, walk
 from ...tir.stmt import Block, For, Iter, LoopKind, PrimFunc, Store
 from ..knobs import Point, Space, choice, number
 from ..schedule import Schedule
+from .nests import reshaped
 from .offset import find_block
 from .template import Estimate, Template
 
@@ -98,4 +99,4 @@ def flattened(func: PrimFunc) -> PrimFunc:
     nest: For | Block = body
     for name, _, extent in reversed(loops):
         nest = For(var(name), extent, LoopKind.SERIAL, nest)
-    return replace(func, params=tuple(moved.get(p, p) for p in func.params), body=nest)
+    return reshaped(func, moved, nest)

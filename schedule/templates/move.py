@@ -20,7 +20,7 @@ from ...tir.linear import Linear, linear
 from ...tir.stmt import Alloc, Block, Buffer, For, LoopKind, PrimFunc, Seq, Stmt, Store, seq
 from ..knobs import Point, Space, choice, number
 from ..schedule import Schedule
-from .nests import loop_var, nest, plus, times
+from .nests import loop_var, nest, plus, reshaped, times
 from .template import Estimate, Template
 
 LANES = 128
@@ -240,7 +240,7 @@ def _schedule(func: PrimFunc, copies: list[Copy], machine: Machine, point: Point
     body = seq(*(written(copy, share) for copy, share in zip(flat, shares, strict=True)))
     for buffer in reversed(allocs):
         body = Alloc(buffer, body)
-    sch = Schedule(replace(func, params=tuple(rows[p] for p in func.params), body=body))
+    sch = Schedule(reshaped(func, rows, body))
     for copy, share in zip(flat, shares, strict=True):
         schedule_copy(sch, copy, share, number(point, "unroll"))
     return sch

@@ -5,10 +5,11 @@ nest("out", [("j", 14), ("lane", 128)], lambda j, lane: Store(y, (j * 128 + lane
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from ...tir.expr import Expr, var
-from ...tir.stmt import Block, For, Iter, LoopKind, Stmt, Store
+from ...tir.stmt import Block, Buffer, For, Iter, LoopKind, PrimFunc, Stmt, Store
 
 Axes = Sequence[tuple[str, int]]
 
@@ -26,6 +27,16 @@ def nest(name: str, axes: Axes, store: Callable[..., Store], outer: Axes = ()) -
     for (_, extent), loop in reversed(list(zip(axes, loops[len(outer) :], strict=True))):
         stmt = For(loop, extent, LoopKind.SERIAL, stmt)
     return stmt
+
+
+def reshaped(func: PrimFunc, moved: Mapping[Buffer, Buffer], body: Stmt) -> PrimFunc:
+    """``func`` with another body, over parameters of other shapes: contents take these too."""
+    shapes = {p.name: moved[p].shape for p in func.params if p in moved}
+    constants = {
+        name: data.reshape(shapes.get(name, data.shape)) for name, data in func.constants.items()
+    }
+    params = tuple(moved.get(p, p) for p in func.params)
+    return replace(func, params=params, body=body, constants=constants)
 
 
 def times(expr: Expr, factor: int) -> Expr:

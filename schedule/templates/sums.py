@@ -12,7 +12,7 @@ from ...tir.stmt import Alloc, Block, Buffer, For, Iter, LoopKind, PrimFunc, Stm
 from ...tir.types import i32, u8, u16
 from ..knobs import Point, number
 from .move import WORDS, Axis, flat_form
-from .nests import loop_var, plus, times
+from .nests import loop_var, plus, reshaped, times
 from .offset import find_block
 
 Axes = Sequence[tuple[str, int]]  # loops: names and extents
@@ -153,9 +153,7 @@ def restated(func: PrimFunc, shape: Shape, plan: Plan) -> PrimFunc:
                             lambda *v: _kept(plan, sums, acc, v)))  # fmt: skip
         second = _second(plan, y, sums, finish, [(f"{n}_2", e) for n, e in outer[:-1]])
         body = Alloc(sums, seq(_loops(outer, seq(*parts)), second))
-    params = tuple({"x": x, "y": y}.get(p.name, p) if p in (shape.source, shape.target) else p
-                   for p in func.params)  # fmt: skip
-    return replace(func, params=params, body=Alloc(acc, body))
+    return reshaped(func, {shape.source: x, shape.target: y}, Alloc(acc, body))
 
 
 def _loops(axes: Axes, body: Stmt) -> Stmt:

@@ -28,7 +28,7 @@ from ...tir.stmt import (
 from ...tir.types import i32, u8
 from ..knobs import Point, number
 from .move import Copy, copy_of, flat_copy, shared_axis, written
-from .nests import loop_var, nest, plus, times
+from .nests import loop_var, nest, plus, reshaped, times
 from .sums import summed
 
 LANES = 128
@@ -155,7 +155,7 @@ def restated(
         body = Alloc(shape.source, body)
     if shape.near:
         body = Alloc(near_rows(shape), seq(_near(shape), body))
-    return replace(func, params=tuple(moved.get(p, p) for p in func.params), body=body)
+    return reshaped(func, moved, body)
 
 
 def _rows(func: PrimFunc, shape: Shape, point: Point, y: Buffer, largest: bool) -> Stmt:
