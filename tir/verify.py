@@ -302,7 +302,26 @@ def _expr(root: Expr, scope: _Scope, place: Stmt) -> None:
                 f"hole: {gap.name} must have one interval, but got {first.low}..{first.high} and "
                 f"{gap.low}..{gap.high}", place)  # fmt: skip
     if loads(root):
-        _loads(root, scope, place, set())
+        _loads(root, scope, place, _passed(root, scope))
+
+
+_WITHIN: dict[object, set[Expr]] = {}  # by what is known: expressions whose loads stay in bounds
+
+
+def _passed(root: Expr, scope: _Scope) -> set[Expr]:
+    """Where to note what of ``root`` stays in bounds, for all functions in which as much is known:
+    passes leave most as it is. What buffers hold is not told apart, so loaded indices are new."""
+    if _indirect(root):
+        return set()
+    facts, buffers = scope.facts, tuple(scope.buffers.values())
+    ranges, bindings = tuple(facts.ranges.items()), tuple(facts.bindings.items())
+    known = scope.slack, buffers, ranges, bindings, facts.holds
+    return _WITHIN.setdefault(known, set())
+
+
+@cache
+def _indirect(root: Expr) -> bool:
+    return any(node.op == "load" and any(map(loads, node.args)) for node in walk(root))
 
 
 @cache
@@ -345,21 +364,23 @@ def _hole_fault(node: Expr) -> str | None:
     )
 
 
-def _loads(root: Expr, scope: _Scope, place: Stmt, seen: set[Expr]) -> None:
-    if root in seen or not loads(root):
+def _loads(root: Expr, scope: _Scope, place: Stmt, passed: set[Expr]) -> None:
+    if root in passed or not loads(root):
         return
-    seen.add(root)
     if root.op == "select" and root.type.lanes == 1:
         condition, yes, no = root.args
-        _loads(condition, scope, place, seen)
-        _loads(yes, replace(scope, facts=scope.facts.given(condition)), place, set())
-        _loads(no, _negated(scope, condition), place, set())
-        return
-    for arg in root.args:
-        _loads(arg, scope, place, seen)
-    if root.op == "load":
-        extent = (*(1 for _ in root.args[:-1]), root.type.lanes)[: len(root.args)]
-        _place("load", root.attr, root.args, extent, scope, place)
+        _loads(condition, scope, place, passed)
+        given = replace(scope, facts=scope.facts.given(condition))
+        _loads(yes, given, place, _passed(root, given))
+        given = _negated(scope, condition)
+        _loads(no, given, place, _passed(root, given))
+    else:
+        for arg in root.args:
+            _loads(arg, scope, place, passed)
+        if root.op == "load":
+            extent = (*(1 for _ in root.args[:-1]), root.type.lanes)[: len(root.args)]
+            _place("load", root.attr, root.args, extent, scope, place)
+    passed.add(root)
 
 
 def _negated(scope: _Scope, condition: Expr) -> _Scope:

@@ -116,6 +116,22 @@ def test_an_index_from_a_table_stays_within_what_was_stored() -> None:
         verify(parse(TABLE.replace("LAST", "32")))
 
 
+def test_what_passed_is_looked_at_again_where_less_is_known() -> None:
+    """The same value, under other extents, conditions, declarations and slack."""
+    text = HEAD + "    for i in range(COUNT):\n        if i < LAST: y[0] = x[i] + y[0]\n"
+    good = text.replace("COUNT", "40").replace("LAST", "32")
+    for _ in range(2):
+        verify(parse(good))
+        verify(parse(good.replace("< 32", "< 33").replace("40", "32")))
+        verify(parse(good.replace("< 32", "< 33")), slack=4)
+        for bad in (
+            good.replace("< 32", "< 33"),
+            good.replace("x: Buffer[i32, (32,)", "x: Buffer[i32, (31,)"),
+        ):
+            with pytest.raises(VerifyError, match="load: axis 0 of x must be indexed within"):
+                verify(parse(bad))
+
+
 def test_scopes_apart_may_use_a_name_again() -> None:
     local = "    for i in range(2):\n        z = alloc(i32, (4,), 'reg')\n        z[0] = 1\n"
     verify(parse(HEAD + local + local))
