@@ -11,6 +11,7 @@ import typer
 
 from .. import show
 from ..progress import watching
+from .interrupt import interruptible
 from .models import check_output, source_of, summary, tell_missing
 from .options import Batches, Json, Model, Output, Target, Workers, command
 
@@ -42,12 +43,12 @@ def tune(
     check_output(output)
     source, report = source_of(model, calibration), api.Search()
     try:
-        with watching("default schedules") as watcher:
+        with interruptible() as stopped, watching("default schedules") as watcher:
             tuned = api.tune(
                 source.model, trials, source.inputs, watcher.batches(source.calibration), target,
                 log, seed,
                 append=append, search=search, workers=workers, timeout=timeout,
-                callbacks=(watcher.trial,), heard=watcher.heard, report=report,
+                callbacks=(watcher.trial, stopped), heard=watcher.heard, report=report,
             )  # fmt: skip
     except KeyboardInterrupt:
         show.warn(_interrupted(log, report))
