@@ -180,7 +180,8 @@ def replay(
 
 
 def _replayed(found: Ready, path: Path, mode: str, hands: Executor, given: Given) -> Tuned:
-    known = _logged_defaults(found, path)
+    contents = read(path)
+    known = _logged_defaults(found, contents)
     defaults = _defaults(found, hands, given, known)
     target, timeout = found.machine.name, given.timeout
     best = logs.apply(path, found.tasks, target, mode == "strict")
@@ -189,8 +190,8 @@ def _replayed(found: Ready, path: Path, mode: str, hands: Executor, given: Given
         rows = logs.verify(path, found.tasks, target, hands, timeout=timeout)
         best |= {row.best.task.key: _true(row) for row in rows}
     tuned = _tuned(found, best, defaults, hands, timeout)
-    _hold(found, best, hands, given.timeout)
-    tuned.missing = missing(read(path), found.tasks, target)
+    _hold(found, best, hands, timeout)
+    tuned.missing = missing(contents, found.tasks, target)
     tuned.drift = tuple(
         Drift(row.best.task.name, row.status, row.best.cost, row.cost, row.message) for row in rows
     )
@@ -244,11 +245,11 @@ def _tuned(found: Ready, best: Mapping[str, Best], defaults: Mapping[str, Choice
     return Tuned(found, choices, {key: choice.cost.cycles for key, choice in defaults.items()})
 
 
-def _logged_defaults(found: Ready, log: Path) -> dict[str, Point]:
+def _logged_defaults(found: Ready, contents: Contents) -> dict[str, Point]:
     """The default points that the log's runs began with."""
     spaces = {task.key: task.space for task in found.tasks}
     known: dict[str, Point] = {}
-    for head in read(log).headers.values():
+    for head in contents.headers.values():
         for row in head.get("kernels", ()) if head["target"] == found.machine.name else ():
             if row["key"] in spaces and row["space"] == spaces[row["key"]].fingerprint:
                 try:

@@ -82,6 +82,11 @@ class Graph:
     types: dict[str, TensorType] = field(default_factory=dict)
     constants: dict[str, Array] = field(default_factory=dict)
 
+    def without_nodes(self) -> Graph:
+        """A graph of the same inputs, outputs, types and constants, to which nodes are added."""
+        types, constants = dict(self.types), dict(self.constants)
+        return Graph(self.name, self.inputs, self.outputs, types=types, constants=constants)
+
     def users(self, tensor: str) -> Iterator[Node]:
         """The nodes that read ``tensor``."""
         return (node for node in self.nodes if tensor in node.inputs)

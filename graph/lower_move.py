@@ -15,7 +15,6 @@ from ..tir.expr import Expr
 from ..tir.linear import Linear, linear
 from ..tir.stmt import Buffer, Store
 from ..tir.types import u8
-from .forms import FILL
 from .integer_row import integer, integers
 from .kernels import Kernel
 from .lower_nest import Axis, box, grown, variables
@@ -45,8 +44,7 @@ def _held(axis: Axis) -> Axis:
 
 def pad(site: Site) -> Kernel:
     shape, output = site.shape(site.node.inputs[0]), site.output()
-    x, value = site.input(0, "x"), integer(site.node, "value")
-    fill = site.number("value", value, FILL, u8)
+    x, fill = site.input(0, "x"), site.fill("value")
     padding = cast(Sequence[tuple[int, int]], site.node.attrs["padding"])
     whole = box(output)
     site.nests.add("fill", whole, Store(output, variables(whole), fill))

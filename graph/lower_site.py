@@ -49,7 +49,7 @@ class Site:
         return self.number(attr, integer(self.node, attr), ZERO, kind)
 
     def fill(self, attr: str) -> Expr:
-        """A zero point of the node that fills padding."""
+        """A byte of the node that fills padding: a zero point, or the value of a pad."""
         return self.number(attr, integer(self.node, attr), FILL, u8)
 
     def shape(self, name: str) -> Shape:

@@ -20,13 +20,7 @@ def channel_products(graph: Graph) -> Graph:
 
     Tensors keep their names.
     """
-    made = Graph(
-        graph.name,
-        graph.inputs,
-        graph.outputs,
-        types=dict(graph.types),
-        constants=dict(graph.constants),
-    )
+    made = graph.without_nodes()
     joined: set[str] = set()
     for node in graph.nodes:
         if node.output in joined:

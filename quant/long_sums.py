@@ -25,13 +25,7 @@ LONGEST = INT32_MAX // 255  # elements of a sum of u8
 
 def short_sums(graph: Graph) -> Graph:
     """``graph`` with means over more than ``LONGEST`` elements in parts; tensors keep names."""
-    made = Graph(
-        graph.name,
-        graph.inputs,
-        graph.outputs,
-        types=dict(graph.types),
-        constants=dict(graph.constants),
-    )
+    made = graph.without_nodes()
     for node in graph.nodes:
         if node.op == "mean":
             _mean(made, node)
