@@ -20,9 +20,10 @@ from ..target.dsp.cycles import Cost
 from ..target.errors import SelectError
 from ..tuner.measure import Measurer
 from ..tuner.task import OK, Measured, Spec
-from .task import KernelTask
+from ..tuner.task import rebuild as rebuild_task
+from .task import CodeTask
 
-Heard = Callable[[KernelTask, "Choice", int], None]  # the number of all kernels
+Heard = Callable[[CodeTask, "Choice", int], None]  # the number of all kernels
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Chooser:
 
     simulated = True
 
-    def __init__(self, task: KernelTask) -> None:
+    def __init__(self, task: CodeTask) -> None:
         self.task = task
 
     @property
@@ -82,8 +83,7 @@ class Chooser:
 
     @property
     def spec(self) -> Spec:
-        inner = self.task.spec
-        return Spec("dovetail.driver.choose:rebuild", pickle.dumps(inner.payload))
+        return Spec("dovetail.driver.choose:rebuild", pickle.dumps(self.task.spec))
 
     def measure(self, point: Point) -> Measured:
         point = point or self.task.default
@@ -103,7 +103,7 @@ class Chooser:
 class Member(Chooser):
     """One of the kernels of one form: equal in key and code, not in numbers and weights."""
 
-    def __init__(self, task: KernelTask, number: int) -> None:
+    def __init__(self, task: CodeTask, number: int) -> None:
         super().__init__(task)
         self.number = number
 
@@ -114,13 +114,13 @@ class Member(Chooser):
 
 def rebuild(payload: bytes) -> Chooser:
     """A worker's copy of the chooser."""
-    from .task import rebuild as task
-
-    return Chooser(task(pickle.loads(payload)))
+    task = rebuild_task(pickle.loads(payload))
+    assert isinstance(task, CodeTask)
+    return Chooser(task)
 
 
 def choose(
-    tasks: Sequence[KernelTask],
+    tasks: Sequence[CodeTask],
     points: Mapping[str, Point],
     measurer: Measurer,
     heard: Heard | None = None,
@@ -129,7 +129,7 @@ def choose(
 
     SelectError names the kernel that has no code.
     """
-    large_first = sorted(tasks, key=lambda task: -task.kernel.macs)
+    large_first = sorted(tasks, key=lambda task: -task.size)
     waiting = [
         (task, measurer.start(Chooser(task), "measure", [points.get(task.key, {})]))
         for task in large_first
@@ -142,21 +142,20 @@ def choose(
     return found
 
 
-def _taken(task: KernelTask, answer: Measured) -> Choice:
+def _taken(task: CodeTask, answer: Measured) -> Choice:
     if isinstance(answer, Chosen) and answer.choice is not None:
         return answer.choice
     raise SelectError(
         f"compile: each kernel needs code for {task.machine.name}, but {task.name!r} "
-        f"({task.kind}, {task.kernel.origin or 'made by the compiler'}) has none: "
-        f"{answer.message}"
+        f"({task.kind}, {task.origin}) has none: {answer.message}"
     )
 
 
 def differing(
-    kernels: Sequence[KernelTask], points: Mapping[str, Point], measurer: Measurer
-) -> list[tuple[KernelTask, str]]:
+    kernels: Sequence[CodeTask], points: Mapping[str, Point], measurer: Measurer
+) -> list[tuple[CodeTask, str]]:
     """The kernels whose code at their points in ``points``, by key, gives other bytes with their
-    own numbers and weights than the evaluator, and where."""
+    own numbers and weights than it must, and where."""
     waiting = [
         (task, measurer.start(Member(task, number), "check", [points[task.key]]))
         for number, task in enumerate(kernels)

@@ -19,7 +19,7 @@ from .errors import user_errors
 if TYPE_CHECKING:
     from ..tuner.run import Progress
     from .choose import Choice
-    from .task import KernelTask
+    from .task import CodeTask
     from .tuned import Tuned
     from .zoo.digits import Trained
 
@@ -36,7 +36,7 @@ class Curve:
     tried: list[float] = field(default_factory=list)  # NaN for a trial that failed
     best: dict[str, float] = field(default_factory=dict)  # by kernel, all its occurrences
 
-    def heard(self, task: KernelTask, choice: Choice) -> None:
+    def heard(self, task: CodeTask, choice: Choice) -> None:
         """A default was chosen."""
         self.best[task.key] = task.weight * choice.cost.cycles
 
@@ -79,7 +79,7 @@ def _tune(trained: Trained, trials: int, log: Path) -> tuple[Tuned, Curve]:
     print(f"quantizing to int8 and tuning for the DSP, {trials} trials ...", flush=True)
     curve = Curve()
 
-    def heard(task: KernelTask, choice: Choice, total: int) -> None:
+    def heard(task: CodeTask, choice: Choice, total: int) -> None:
         watcher.heard(task, choice, total)
         curve.heard(task, choice)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..tuner.run import Progress
     from .choose import Choice
-    from .task import KernelTask
+    from .task import CodeTask
 
 EVERY = 15.0  # seconds from one line to the next, and a tenth of the time that went by at least
 Say = Callable[[str], None]
@@ -86,7 +86,7 @@ class Watcher:
             self.step("calibration batches", number, total, "")
             yield batch
 
-    def heard(self, task: KernelTask, choice: Choice, total: int) -> None:
+    def heard(self, task: CodeTask, choice: Choice, total: int) -> None:
         """A kernel's default schedule was chosen, or its cost at a log's point was counted."""
         stage = self.stage
         done = stage.done if stage is not None and stage.name == self.what else 0

@@ -1,6 +1,6 @@
-"""Runs one kernel's selected code on stored tensors, by the JIT.
+"""Runs selected code on arrays, by the JIT.
 
-stored = run_program(compiled.program, task.kernel, [pack(x, shape)])
+after = run_program(compiled.program, task.stored)
 """
 
 from __future__ import annotations
@@ -8,17 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..graph.graph import Array
-from ..graph.kernels import Kernel
 from ..target.jit import buffer, jit
 from ..target.program import Program
 
 
-def run_program(program: Program, kernel: Kernel, inputs: Sequence[Array]) -> Array:
-    """The stored output for stored ``inputs``, in the order of the kernel's operands."""
-    output = kernel.func.params[-1]
-    memory = [buffer(array.nbytes) for array in inputs]
-    for place, array in zip(memory, inputs, strict=True):
-        place[:] = array.reshape(-1)
-    result = buffer(output.bytes)
-    jit(program)(*memory, result)
-    return result.reshape(output.shape)
+def run_program(program: Program, arrays: Sequence[Array]) -> list[Array]:
+    """What a run leaves in the parameters that are not constant; it finds ``arrays`` there."""
+    memory = [_placed(array) for array in arrays]
+    jit(program)(*memory)
+    return memory
+
+
+def _placed(array: Array) -> Array:
+    """A copy that lies as the code wants it."""
+    place = buffer(array.nbytes).view(array.dtype).reshape(array.shape)
+    place[...] = array
+    return place

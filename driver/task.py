@@ -1,12 +1,14 @@
-"""A dsp kernel as a tuning task: measured by packing, checked against the operator's evaluator.
+"""A dsp kernel as a tuning task: measured by packing, checked against what it must compute.
 
-The task is rebuilt in workers from its payload: the kernel, the node it came from, the machine.
+``CodeTask`` is any kernel, ``KernelTask`` one of a model, held to the operator's evaluator. It is
+rebuilt in workers from its payload: the kernel, the node it came from, the machine.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from random import Random
@@ -16,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graph.evaluate import evaluate_node
-from ..graph.graph import Graph, Node
-from ..graph.kernels import Kernel
+from ..graph.graph import Array, Graph, Node
+from ..graph.kernels import Kernel, kernel_key
 from ..graph.physical import pack, unpack
 from ..schedule.errors import ScheduleError
 from ..schedule.knobs import Point, Space, key
@@ -32,13 +34,18 @@ from ..target.dsp.pipeline import build
 from ..target.errors import SelectError
 from ..target.program import Program
 from ..target.recent import Recent
+from ..tir.passes.lift import lift
 from ..tir.passes.vectorize import VectorizeError
+from ..tir.stmt import PrimFunc
 from ..tuner.task import COMPILE, INVALID, OK, Measured, Spec
 from .bounds import work
+from .run import run_program
 
 DEFAULT_PACKED = 8  # points that the choice of a default may pack
 _SAMPLED = 400  # points that the analytic model ranks for it
 _PATIENCE = 3  # points in a row that are no better
+
+Lifting = Callable[[PrimFunc], PrimFunc]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,70 +62,84 @@ class KernelError(RuntimeError):
     """A kernel whose code contradicts its own contracts."""
 
 
-@dataclass
-class KernelTask:
-    """One distinct kernel of a model on one machine; ``node`` with its types and constants."""
+class CodeTask(ABC):
+    """A kernel that a template schedules for a machine: what tasks of any origin have in common."""
 
-    kernel: Kernel
-    graph: Graph  # of one node: what ``kernel`` must compute
     machine: Machine
-    weight: int = 1
-    simulated: bool = True
+    weight: int
+    simulated: bool
 
     @property
-    def node(self) -> Node:
-        return self.graph.nodes[0]
+    @abstractmethod
+    def func(self) -> PrimFunc:
+        """The kernel before it is lifted."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def kind(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def form(self) -> Mapping[str, tuple[int, int]]: ...
+
+    @property
+    @abstractmethod
+    def origin(self) -> str:
+        """Where the kernel comes from, for messages."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """A measure of its work: large kernels begin first."""
+
+    @property
+    @abstractmethod
+    def bound(self) -> float: ...
+
+    @property
+    @abstractmethod
+    def spec(self) -> Spec: ...
+
+    @property
+    @abstractmethod
+    def stored(self) -> list[Array]:
+        """What a check finds in memory: an array for each parameter that is not constant."""
+
+    @abstractmethod
+    def difference(self, stored: Sequence[Array]) -> str:
+        """How arrays that a run left differ from what the kernel must compute; "" if they do not.
+        The run began with ``self.stored``."""
 
     @cached_property
     def key(self) -> str:
-        return f"{self.kernel.key}@{self.machine.name}"
-
-    @property
-    def name(self) -> str:
-        return self.kernel.name
-
-    @property
-    def form(self) -> Mapping[str, tuple[int, int]]:
-        return self.kernel.bands
-
-    @property
-    def kind(self) -> str:
-        return self.kernel.kind
+        return f"{kernel_key(self.func)}@{self.machine.name}"
 
     @cached_property
     def template(self) -> Template:
-        """The template for the TCM that other kernels' tensors leave."""
+        return self.template_of(lift)
+
+    def template_of(self, lifting: Lifting) -> Template:
+        """The template for the lifted kernel in the TCM that other kernels' tensors leave."""
         machine = replace(self.machine, tcm=self.machine.tcm - self.held)
-        return template_for(self.kernel.func, machine)
+        return template_for(self.func, machine, lifting)
 
     @property
     def held(self) -> int:
         """Bytes of TCM that tensors of other kernels hold while this one runs."""
-        return int(self.kernel.func.attrs.get("held", 0))
+        return int(self.func.attrs.get("held", 0))
 
     @property
     def space(self) -> Space:
         return self.template.space
 
     @cached_property
-    def work(self) -> Work:
-        """The least products and bytes of every schedule."""
-        return work(self.kernel, self.graph)
-
-    @cached_property
-    def bound(self) -> float:
-        """Cycles that no schedule can beat: multiplying, loading and storing, or moving."""
-        return float(bound(self.work, self.machine))
-
-    @cached_property
     def default(self) -> Point:
         """The best of a few points that the analytic model likes: what untuned users get."""
         return choose_default(self)
-
-    @property
-    def spec(self) -> Spec:
-        payload = pickle.dumps((self.kernel, self.graph, self.machine, self.weight))
-        return Spec("dovetail.driver.task:rebuild", payload)
 
     def program(self, point: Point) -> Program:
         """The selected code of a point; that of the last few is remembered for their check."""
@@ -154,13 +175,72 @@ class KernelTask:
 
     def check(self, point: Point) -> tuple[bool, str]:
         """Runs the point's code on fixed inputs, extremes among them, and compares the bytes."""
-        return compare(self, self.program(point))
+        return self.compare(self.program(point))
+
+    def compare(self, program: Program) -> tuple[bool, str]:
+        """Compares as ``check`` does, but code that need not be of a point."""
+        message = self.difference(run_program(program, self.stored))
+        return not message, message
 
     def prior(self, point: Point) -> float:
         return max(self.template.estimate(point).cycles, 1.0)
 
     def features(self, point: Point) -> NDArray[np.float64]:
         return np.array(self.template.features(point))
+
+
+@dataclass
+class KernelTask(CodeTask):
+    """One distinct kernel of a model on one machine; ``node`` with its types and constants."""
+
+    kernel: Kernel
+    graph: Graph  # of one node: what ``kernel`` must compute
+    machine: Machine
+    weight: int = 1
+    simulated: bool = True
+
+    @property
+    def node(self) -> Node:
+        return self.graph.nodes[0]
+
+    @property
+    def func(self) -> PrimFunc:
+        return self.kernel.func
+
+    @property
+    def name(self) -> str:
+        return self.kernel.name
+
+    @property
+    def kind(self) -> str:
+        return self.kernel.kind
+
+    @property
+    def form(self) -> Mapping[str, tuple[int, int]]:
+        return self.kernel.bands
+
+    @property
+    def origin(self) -> str:
+        return self.kernel.origin or "made by the compiler"
+
+    @property
+    def size(self) -> int:
+        return self.kernel.macs
+
+    @cached_property
+    def work(self) -> Work:
+        """The least products and bytes of every schedule."""
+        return work(self.kernel, self.graph)
+
+    @cached_property
+    def bound(self) -> float:
+        """Cycles that no schedule can beat: multiplying, loading and storing, or moving."""
+        return float(bound(self.work, self.machine))
+
+    @property
+    def spec(self) -> Spec:
+        payload = pickle.dumps((self.kernel, self.graph, self.machine, self.weight))
+        return Spec("dovetail.driver.task:rebuild", payload)
 
     @cached_property
     def expected(self) -> tuple[list[NDArray[np.uint8]], NDArray[np.uint8]]:
@@ -170,6 +250,33 @@ class KernelTask:
         values = dict(zip(self.kernel.inputs, arrays, strict=True))
         result = evaluate_node(self.graph, self.node, values)
         return arrays, np.asarray(result, np.uint8)
+
+    @property
+    def stored(self) -> list[Array]:
+        """The inputs as images in memory, whose pads hold a byte on which no result may depend."""
+        *inputs, output = [p for p in self.func.params if p.name not in self.func.constants]
+        names, arrays = self.kernel.inputs, self.expected[0]
+        images = [
+            pack(array, self.graph.types[name].shape, 77).reshape(param.shape)
+            for param, name, array in zip(inputs, names, arrays, strict=True)
+        ]
+        return [*images, np.zeros(output.shape, output.type.numpy)]
+
+    def difference(self, stored: Sequence[Array]) -> str:
+        shape = self.graph.types[self.kernel.output].shape
+        return differing(unpack(stored[-1], shape), self.expected[1])
+
+
+def differing(got: Array, wanted: Array) -> str:
+    """How many elements of two arrays differ, and the first of them; "" if none does."""
+    where = np.argwhere(got != wanted)
+    if not len(where):
+        return ""
+    first = tuple(int(i) for i in where[0])
+    return (
+        f"{len(where)} of {wanted.size} bytes differ, the first at {first}: "
+        f"{int(got[first])} instead of {int(wanted[first])}"
+    )
 
 
 def fixed_input(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -181,12 +288,12 @@ def fixed_input(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.
     return data
 
 
-def _program(task: KernelTask, point: Point) -> tuple[KernelTask, Program]:
+def _program(task: CodeTask, point: Point) -> tuple[CodeTask, Program]:
     return task, build(task.template.apply(point), task.machine)
 
 
 # By the task's identity, which is held: another one with the same key may have other constants.
-_recent = Recent[tuple[KernelTask, Program]](24)
+_recent = Recent[tuple[CodeTask, Program]](24)
 
 
 def rebuild(payload: bytes) -> KernelTask:
@@ -195,31 +302,12 @@ def rebuild(payload: bytes) -> KernelTask:
     return KernelTask(kernel, graph, machine, weight)
 
 
-def check(task: KernelTask, compiled: Compiled) -> tuple[bool, str]:
-    """Whether the code gives the evaluator's bytes, and where it does not."""
-    return compare(task, compiled.program)
+def check(task: CodeTask, compiled: Compiled) -> tuple[bool, str]:
+    """Whether the code computes what the kernel must, and where it does not."""
+    return task.compare(compiled.program)
 
 
-def compare(task: KernelTask, program: Program) -> tuple[bool, str]:
-    """Compares as ``check`` does, but code that is not packed."""
-    from .run import run_program
-
-    arrays, wanted = task.expected
-    shapes = [task.graph.types[name].shape for name in task.kernel.inputs]
-    stored = [pack(a, s, 77) for a, s in zip(arrays, shapes, strict=True)]
-    shape = task.graph.types[task.kernel.output].shape
-    got = unpack(run_program(program, task.kernel, stored), shape)
-    if np.array_equal(got, wanted):
-        return True, ""
-    where = np.argwhere(got != wanted)
-    first = tuple(int(i) for i in where[0])
-    return False, (
-        f"{len(where)} of {wanted.size} bytes differ, the first at {first}: "
-        f"{int(got[first])} instead of {int(wanted[first])}"
-    )
-
-
-def choose_default(task: KernelTask) -> Point:
+def choose_default(task: CodeTask) -> Point:
     """Ranks sampled points by the analytic model, packs the best few, and takes the cheapest.
 
     Of points that the model cannot tell apart one is packed. Only where none of the few has code

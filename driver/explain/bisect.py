@@ -14,15 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from ...graph.graph import Array
-from ...graph.physical import pack, unpack
 from ...schedule.knobs import Point
 from ...tir.interpret import interpret
 from ...tir.rewrite.engine import Attempt, Budget, bad_rewrite
-from ...tir.stmt import PrimFunc
-from ..task import KernelTask
+from ..task import CodeTask
 from .variant import REFUSALS, Limits, Variant
 
 INTERPRETER, CODE = "interpreter", "compiled code"
@@ -77,9 +72,9 @@ class Verdict:
         }  # fmt: skip
 
 
-def bisect(task: KernelTask, point: Point, limits: Limits) -> Verdict:
+def bisect(task: CodeTask, point: Point, limits: Limits) -> Verdict:
     """The verdict on one kernel at ``point``; limits hold besides."""
-    done = Variant.of(task, limits).rewrites()
+    done = Variant(task, limits).rewrites()
     for by, difference in ((INTERPRETER, _interpreted), (CODE, _compiled)):
         first = bad_rewrite(_judge(task, point, limits, difference), len(done))
         if first is not None:
@@ -93,7 +88,7 @@ Difference = Callable[[Variant, Point], str]
 
 
 def _judge(
-    task: KernelTask, point: Point, limits: Limits, difference: Difference
+    task: CodeTask, point: Point, limits: Limits, difference: Difference
 ) -> Callable[[Budget], bool]:
     def right(budget: Budget) -> bool:
         assert budget.left is not None
@@ -102,27 +97,15 @@ def _judge(
     return right
 
 
-def _at_most(task: KernelTask, limits: Limits, rewrites: int) -> Variant:
-    return Variant.of(task, Limits(limits.rules, limits.rows, rewrites))
+def _at_most(task: CodeTask, limits: Limits, rewrites: int) -> Variant:
+    return Variant(task, Limits(limits.rules, limits.rows, rewrites))
 
 
 def _interpreted(variant: Variant, _: Point) -> str:
-    """How the lifted kernel's bytes differ from the evaluator's; "" if they do not."""
-    arrays, wanted = variant.expected
-    func = variant.lifted
-    inputs = [variant.graph.types[name].shape for name in variant.kernel.inputs]
-    stored = [pack(a, shape, 77) for a, shape in zip(arrays, inputs, strict=True)]
-    shape = variant.graph.types[variant.kernel.output].shape
-    return _differ(unpack(_run(func, stored), shape), wanted)
-
-
-def _run(func: PrimFunc, stored: list[Array]) -> Array:
-    output = func.params[-1]
-    result = np.zeros(output.shape, output.type.numpy)
-    params = [p for p in func.params if p.name not in func.constants]
-    given = [a.reshape(p.shape) for a, p in zip(stored, params, strict=False)]
-    interpret(func, *given, result)
-    return result
+    """How the bytes of the lifted kernel differ from those that it must give; "" if they do not."""
+    stored = [array.copy() for array in variant.stored]
+    interpret(variant.lifted, *stored)
+    return variant.difference(stored)
 
 
 def _compiled(variant: Variant, point: Point) -> str:
@@ -133,8 +116,3 @@ def _compiled(variant: Variant, point: Point) -> str:
     except REFUSALS:
         return ""
     return message
-
-
-def _differ(got: Array, wanted: Array) -> str:
-    count = int((got != wanted).sum())
-    return f"{count} of {wanted.size} bytes differ" if count else ""

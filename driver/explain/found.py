@@ -17,7 +17,7 @@ from ...tir.rewrite.engine import Attempt
 from ...tir.script.show import show_expr
 from ..errors import InputError
 from ..prepare import Ready
-from ..task import KernelTask
+from ..task import CodeTask
 from ..tuned import Tuned
 from .code import Section, sections
 from .variant import Limits, Outcome, Variant, nearest
@@ -27,7 +27,7 @@ from .variant import Limits, Outcome, Variant, nearest
 class Explained:
     """One distinct kernel at its point; ``names`` are those of all kernels that are equal to it."""
 
-    task: KernelTask
+    task: CodeTask
     names: tuple[str, ...]
     template: str
     point: Point
@@ -58,9 +58,9 @@ def _attempt_dict(attempt: Attempt) -> dict[str, Any]:
             "reason": attempt.reason}  # fmt: skip
 
 
-def explained(task: KernelTask, tuned: Tuned) -> Explained:
+def explained(task: CodeTask, tuned: Tuned) -> Explained:
     """A kernel of a compiled model, compiled once more with a record."""
-    return _explained(Variant.of(task, Limits()), tuned.choices[task.key].point, tuned)
+    return _explained(Variant(task, Limits()), tuned.choices[task.key].point, tuned)
 
 
 def under(row: Compared, tuned: Tuned) -> Explained:
@@ -79,7 +79,7 @@ def _explained(variant: Variant, point: Point, tuned: Tuned) -> Explained:
 class Compared:
     """A kernel with and without limits."""
 
-    task: KernelTask
+    task: CodeTask
     cycles: int
     variant: Variant
     outcome: Outcome
@@ -108,7 +108,7 @@ def compared(tuned: Tuned, limits: Limits) -> list[Compared]:
     found = []
     for task in tuned.ready.tasks:
         choice = tuned.choices[task.key]
-        variant = Variant.of(task, limits)
+        variant = Variant(task, limits)
         found.append(Compared(task, choice.cost.cycles, variant, variant.outcome(choice.point)))
     return found
 

@@ -1,6 +1,6 @@
 """A kernel compiled with limits, and a record of how: what explain, --forbid and --bisect look at.
 
-    variant = Variant.of(task, Limits(rules=frozenset({"min_of_all.u8"})))
+    variant = Variant(task, Limits(rules=frozenset({"min_of_all.u8"})))
     variant.outcome(point)              # cycles, and whether the bytes are the evaluator's
     variant.sites, variant.record       # what lifting and selection did
 
@@ -10,14 +10,14 @@ must not use, and lists to write into.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 
+from ...graph.graph import Array
 from ...schedule.errors import ScheduleError
 from ...schedule.knobs import Point, key
-from ...schedule.templates import template_for
 from ...schedule.templates.template import Template
 from ...target.dsp.pipeline import build
 from ...target.dsp.rows import selector
@@ -29,8 +29,9 @@ from ...tir.passes.vectorize import VectorizeError
 from ...tir.rewrite.engine import Attempt, Budget
 from ...tir.rules import lifting_rules
 from ...tir.stmt import PrimFunc
+from ...tuner.task import Spec
 from ..errors import InputError
-from ..task import KernelTask
+from ..task import CodeTask, Lifting
 
 REFUSALS = (ScheduleError, VectorizeError, SelectError, ValueError)
 
@@ -68,29 +69,70 @@ class Outcome:
 
 
 @dataclass
-class Variant(KernelTask):
-    """A kernel under limits; ``sites`` and ``record`` fill while it is compiled."""
+class Variant(CodeTask):
+    """A task's kernel under limits; ``sites`` and ``record`` fill while it is compiled."""
 
+    task: CodeTask
     limits: Limits = Limits()
     sites: list[Site] = field(default_factory=list)
     record: Record = field(default_factory=Record)  # of the program that was asked for last
 
-    @staticmethod
-    def of(task: KernelTask, limits: Limits) -> Variant:
-        """``task`` under limits."""
-        return Variant(task.kernel, task.graph, task.machine, task.weight, limits=limits)
+    def __post_init__(self) -> None:
+        self.machine, self.weight = self.task.machine, self.task.weight
+        self.simulated = self.task.simulated
+
+    @property
+    def func(self) -> PrimFunc:
+        return self.task.func
+
+    @property
+    def name(self) -> str:
+        return self.task.name
+
+    @property
+    def kind(self) -> str:
+        return self.task.kind
+
+    @property
+    def form(self) -> Mapping[str, tuple[int, int]]:
+        return self.task.form
+
+    @property
+    def origin(self) -> str:
+        return self.task.origin
+
+    @property
+    def size(self) -> int:
+        return self.task.size
+
+    @property
+    def bound(self) -> float:
+        return self.task.bound
+
+    @property
+    def spec(self) -> Spec:
+        raise AssertionError("a variant is compiled where it is asked for")
+
+    @property
+    def stored(self) -> list[Array]:
+        return self.task.stored
+
+    def difference(self, stored: Sequence[Array]) -> str:
+        return self.task.difference(stored)
 
     @cached_property
     def lifted(self) -> PrimFunc:
         """The kernel as lifting leaves it under the limits."""
         budget = Budget(self.limits.rewrites)
-        return lift(self.kernel.func, budget=budget, forbidden=self.limits.rules, sites=self.sites)
+        return lift(self.func, budget=budget, forbidden=self.limits.rules, sites=self.sites)
+
+    def template_of(self, lifting: Lifting) -> Template:
+        return self.task.template_of(lifting)
 
     @cached_property
     def template(self) -> Template:
         """As the task's, for the lifted kernel."""
-        machine = replace(self.machine, tcm=self.machine.tcm - self.held)
-        return template_for(self.kernel.func, machine, lambda _: self.lifted)
+        return self.template_of(lambda _: self.lifted)
 
     @cached_property
     def programs(self) -> dict[str, tuple[Program, Record]]:

@@ -112,7 +112,7 @@ def test_equal_values_are_shown_once(tuned: Tuned, task: KernelTask) -> None:
     dot = next(value for value in values if value.row == "vrmpyub_acc")
     assert dot.chain and dot.count > 1 and dot.inside == 6
     assert dot.text.startswith("acc + group_sum(")
-    variant = Variant.of(task, Limits())
+    variant = Variant(task, Limits())
     variant.program(found.point)
     assert len(values) < len(variant.record.events) / 2
     assert sections(variant.record, 66) == found.sections
@@ -208,7 +208,7 @@ def test_a_forbidden_rule_costs_cycles_and_keeps_bytes(here: Path) -> None:
 
 
 def test_a_forbidden_row_is_replaced(task: KernelTask, point: Point) -> None:
-    limited = Variant.of(task, limits(("vasrw_acc",), None, 66))
+    limited = Variant(task, limits(("vasrw_acc",), None, 66))
     outcome = limited.outcome(point)
     assert outcome.exact and outcome.cycles is not None
     assert "vasrw_acc" not in {op.instruction.name for op in limited.program(point).ops()}
@@ -224,11 +224,11 @@ def test_a_row_that_nothing_replaces_is_told(tuned: Tuned) -> None:
 
 
 def test_rewrites_are_limited(task: KernelTask, point: Point) -> None:
-    whole = Variant.of(task, Limits()).rewrites()
+    whole = Variant(task, Limits()).rewrites()
     for most in (0, 2, len(whole)):
-        some = Variant.of(task, Limits(rewrites=most))
+        some = Variant(task, Limits(rewrites=most))
         assert some.rewrites() == whole[:most]
-    assert Variant.of(task, Limits(rewrites=2)).outcome(point).exact
+    assert Variant(task, Limits(rewrites=2)).outcome(point).exact
 
 
 # Bisection ----------------------------------------------------------------------------------
