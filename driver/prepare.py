@@ -62,6 +62,7 @@ def imported(
     model: object, inputs: object, calibration: object, observer: str
 ) -> tuple[Graph, Signature]:
     """The integer graph of a model, and the form of its inputs and outputs."""
+    from ..graph.settle import settle
     from ..graph.torch_export import export
     from ..graph.torch_import import import_model
     from ..quant.quantize import quantize
@@ -71,7 +72,7 @@ def imported(
     graph.name = getattr(type(model), "__name__", graph.name) if _is_module(model) else graph.name
     signature = signature_of(program)
     batches = calibration_batches(signature, calibration, examples(program, inputs))
-    return quantize(graph, batches, observer), signature
+    return settle(quantize(graph, batches, observer)), signature
 
 
 def _is_module(model: object) -> bool:

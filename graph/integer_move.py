@@ -1,18 +1,21 @@
 """Data movement on u8 tensors: no value changes, input and output share one affine map.
 
 cat(x...) axis; pad(x) padding per axis, value; slice(x) axis start stop step;
-reshape(x) shape; permute(x) axes; expand(x) shape (axes of size 1 repeat).
+reshape(x) shape; permute(x) axes; expand(x) shape (axes of size 1 repeat); move(x) shape extents
+strides offset: what a chain of these composes to, as ``graph/moves.py`` says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import cast
 
 import numpy as np
 
 from .graph import Array, Node
 from .integer_row import Row, Shape, broadcast, integer, integers, require
+from .moves import Move, merged
 
 
 def _cat(node: Node, inputs: Sequence[Array]) -> Array:
@@ -89,6 +92,23 @@ def _expand_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
     return shape
 
 
+def _move(node: Node, inputs: Sequence[Array]) -> Array:
+    made = Move.of(node, inputs[0].shape)
+    assert made is not None
+    return np.ascontiguousarray(made.apply(inputs[0])).reshape(integers(node, "shape"))
+
+
+def _move_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
+    extents, strides, shape = (integers(node, name) for name in ("extents", "strides", "shape"))
+    require(len(extents) == len(strides), node, "each digit has a stride", strides)
+    forward = min((*extents, 1)) > 0 and min((*strides, integer(node, "offset"))) >= 0
+    require(forward, node, "digits have values, and none steps back", (extents, strides))
+    require(prod(extents) == prod(shape), node, "the digits number the values", (extents, shape))
+    last = merged(zip(extents, strides, strict=True), integer(node, "offset")).last
+    require(last < prod(shapes[0]), node, "all elements read are there", last)
+    return shape
+
+
 ROWS = (
     Row("cat", ("u8", "*"), _cat, _cat_shape),
     Row("pad", ("u8",), _pad, _pad_shape),
@@ -96,4 +116,5 @@ ROWS = (
     Row("reshape", ("u8",), _reshape, _reshape_shape),
     Row("permute", ("u8",), _permute, _permute_shape),
     Row("expand", ("u8",), _expand, _expand_shape),
+    Row("move", ("u8",), _move, _move_shape),
 )

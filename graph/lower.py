@@ -30,10 +30,7 @@ LOWER: dict[str, Callable[[Site], Kernel]] = {
     "q_softmax": lower_point.softmax,
     "cat": lower_move.cat,
     "pad": lower_move.pad,
-    "slice": lower_move.slice_,
-    "reshape": lower_move.reshape,
-    "permute": lower_move.permute,
-    "expand": lower_move.expand,
+    **dict.fromkeys(("slice", "reshape", "permute", "expand", "move"), lower_move.move),
 }
 
 

@@ -1,26 +1,26 @@
 """Data movement as loop nests: copies whose indices are affine on both sides.
 
-A move that keeps every byte where it is has ``attrs["alias"]``: its output may be its input.
+A move that keeps every byte where it is has ``attrs["alias"]``: its output may be its input. A
+reshape whose axes cut across each other goes through a buffer in row-major order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from math import prod
 from typing import cast
 
-from ..tir.expr import Expr
-from ..tir.linear import Linear, linear
+from ..tir.expr import Expr, const
 from ..tir.stmt import Buffer, Store
-from ..tir.types import u8
-from .integer_row import integer, integers
+from ..tir.types import i32, u8
+from .copying import STORED, Copying, Digit, copied
+from .integer_row import integer
 from .kernels import Kernel
 from .lower_nest import Axis, box, grown, variables
-from .lower_point import logical, repeated
+from .lower_point import logical
 from .lower_site import Site
-from .physical import Shape, axes, flat, place_of
+from .moves import Move
+from .physical import flat, physical, place_of
 
 
 def cat(site: Site) -> Kernel:
@@ -57,87 +57,59 @@ def pad(site: Site) -> Kernel:
     return site.kernel("move", alias=False)
 
 
-def slice_(site: Site) -> Kernel:
-    axis, start, step = (integer(site.node, name) for name in ("axis", "start", "step"))
-    loops, index = logical(site.output_shape)
-    source = list(index)
-    scaled = index[axis] * step if step != 1 else index[axis]
-    source[axis] = scaled + start if start else scaled
-    return _copied(site, loops, index, source)
-
-
-def permute(site: Site) -> Kernel:
-    loops, index = logical(site.output_shape)
-    order = integers(site.node, "axes")
-    source = [index[order.index(d)] for d in range(len(order))]
-    return _copied(site, loops, index, source)
-
-
-def expand(site: Site) -> Kernel:
-    loops, index = logical(site.output_shape)
-    return _copied(site, loops, index, repeated(site.shape(site.node.inputs[0]), index))
-
-
-def reshape(site: Site) -> Kernel:
+def move(site: Site) -> Kernel:
+    """A reshape, permute, slice or expand, or what several of them compose to: one block."""
     shape, out_shape = site.shape(site.node.inputs[0]), site.output_shape
-    parts = refine(shape, out_shape)
-    if parts is None:
+    found = Move.of(site.node, shape)
+    assert found is not None
+    copying = copied(found, shape, out_shape)
+    if copying is None:
         return _through_scratch(site)
-    named = [Axis(f"i{number}", extent) for number, extent in enumerate(parts.extents)]
-    index, source = ([flat(*parts.of(named, group)) for group in groups] for groups in parts.groups)
-    order = [number for stored in axes(out_shape) for number in parts.groups[0][stored.dim]]
-    rest = [number for number in range(len(named)) if number not in order]
-    return _copied(site, [named[number] for number in (*rest, *order)], index, source)
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """Extents whose products are the axes of two shapes; which parts each axis is made of."""
-
-    extents: tuple[int, ...]
-    groups: tuple[list[list[int]], list[list[int]]]  # of the output's and the input's axes
-
-    def of(self, named: Sequence[Axis], group: Sequence[int]) -> tuple[Shape, tuple[Expr, ...]]:
-        return tuple(self.extents[n] for n in group), variables(named[n] for n in group)
-
-
-def refine(shape: Shape, out_shape: Shape) -> Parts | None:
-    """Parts of both shapes; None where an axis of one cuts across an axis of the other."""
-    ends = sorted({*_strides(shape), *_strides(out_shape), 1, prod(shape)}, reverse=True)
-    if any(outer % inner for outer, inner in pairwise(ends)):
-        return None
-    extents = tuple(outer // inner for outer, inner in pairwise(ends))
-    return Parts(extents, (_group(out_shape, ends), _group(shape, ends)))
-
-
-def _strides(shape: Shape) -> list[int]:
-    return [prod(shape[d + 1 :]) for d in range(len(shape))]
-
-
-def _group(shape: Shape, ends: list[int]) -> list[list[int]]:
-    """For each axis, the numbers of the parts between its own stride and the next greater one."""
-    return [
-        [n for n, inner in enumerate(ends[1:]) if stride <= inner < stride * extent]
-        for stride, extent in zip(_strides(shape), shape, strict=True)
-    ]
-
-
-def _copied(site: Site, loops: list[Axis], index: Sequence[Expr], source: Sequence[Expr]) -> Kernel:
-    """One block: the output at ``index`` is the input at ``source``."""
-    shape = site.shape(site.node.inputs[0])
-    x, output = site.input(0, "x"), site.output()
-    to, come = place_of(site.output_shape, index), place_of(shape, source)
-    store = Store(output, to, x[come])
+    loops, index, source = _nest(copying)
+    x = site.input(0, "x")
+    store = Store(site.output(), index, x[source])
     site.nests.add("copy", grown(loops, store), store)
-    same = output.size == x.size and _number(output, to, loops) == _number(x, come, loops)
-    return site.kernel("move", alias=same)
+    return site.kernel("move", alias=copying.alias)
 
 
-def _number(buffer: Buffer, index: Sequence[Expr], loops: Sequence[Axis]) -> Linear:
-    """The element's number in memory; axes that have one value only are left out."""
-    form = linear(flat(buffer.shape, index))
-    moving = {axis.var for axis in loops if axis.extent > 1}
-    return Linear({v: scale for v, scale in form.terms.items() if v in moving}, form.constant)
+def _nest(copying: Copying) -> tuple[list[Axis], tuple[Expr, ...], tuple[Expr, ...]]:
+    """The loops, the stored index of the output and that of the input."""
+    sizes = physical(copying.out_shape)
+    loops: list[Axis] = []
+    index: list[Expr] = []
+    source = [const(start, i32) for start in copying.start]
+    for place, (name, stored) in enumerate(zip(STORED, sizes, strict=True)):
+        digits = [digit for digit in copying.digits if digit.axis == name]
+        if not digits and _unit(copying, place):
+            digits = [Digit(name, 1, 1, _UNITS[place])]
+        total = const(0, i32)
+        for number, digit in enumerate(digits):
+            alone = len(digits) == 1
+            axis = Axis(name if alone else f"{name}{number}", digit.extent,
+                        stored=stored if alone else 0)  # fmt: skip
+            loops.append(axis)
+            total = _plus(total, axis.var, digit.to)
+            for d, step in enumerate(digit.come):
+                source[d] = _plus(source[d], axis.var, step)
+        index.append(total)
+    return loops, tuple(index), tuple(source)
+
+
+_UNITS = ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1))
+
+
+def _unit(copying: Copying, place: int) -> bool:
+    """Whether an axis has one element on both sides, and pads on both: they may go along."""
+    still = all(not digit.come[place] for digit in copying.digits) and not copying.start[place]
+    sizes = physical(copying.shape)[place], physical(copying.out_shape)[place]
+    return still and sizes[0] == sizes[1] > 1
+
+
+def _plus(total: Expr, loop: Expr, step: int) -> Expr:
+    if not step:
+        return total
+    term = loop if step == 1 else loop * step
+    return term if total.is_const and not total.attr else total + term
 
 
 def _through_scratch(site: Site) -> Kernel:

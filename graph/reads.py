@@ -14,16 +14,15 @@ from dataclasses import dataclass
 from math import prod
 
 from .graph import Node
-from .integer_row import Shape, integer, pads, pair
+from .integer_row import Shape, pads, pair
+from .moves import Move
 
 
 def reads(node: Node, shapes: Sequence[Shape], position: int) -> int:
     """Elements of the input at ``position`` that the node reads; ``shapes`` are the inputs'."""
     shape = shapes[position]
-    if node.op == "slice":
-        axis = integer(node, "axis")
-        kept = len(range(integer(node, "start"), integer(node, "stop"), integer(node, "step")))
-        return prod(shape[:axis]) * kept * prod(shape[axis + 1 :])
+    if move := Move.of(node, shape):
+        return move.reads
     if "stride" in node.attrs and position < 2:
         found = slides(node, shapes)
         counts = [len(s.touched()) if position == 0 else s.taps() for s in found]

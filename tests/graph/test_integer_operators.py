@@ -276,12 +276,15 @@ def test_data_movement() -> None:
     assert (run("reshape", [x], shape=(6, 4)) == x.reshape(6, 4)).all()
     assert (run("permute", [x], axes=(2, 0, 1)) == x.transpose(2, 0, 1)).all()
     assert (run("expand", [y], shape=(5, 2, 3, 4)) == np.broadcast_to(y, (5, 2, 3, 4))).all()
+    came = run("move", [x], shape=(4, 1, 6), extents=(4, 3, 2), strides=(0, 4, 2), offset=13)
+    assert (came == np.broadcast_to(x.reshape(-1)[13:][[0, 2, 4, 6, 8, 10]], (4, 1, 6))).all()
 
 
 def test_every_row_is_named_once() -> None:
     assert list(ROWS) == [
         "q_conv2d", "q_linear", "q_matmul", "q_avg_pool2d", "q_mean", "max_pool2d", "q_add",
         "q_mul", "lookup", "q_softmax", "cat", "pad", "slice", "reshape", "permute", "expand",
+        "move",
     ]  # fmt: skip
 
 

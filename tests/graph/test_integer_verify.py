@@ -51,6 +51,31 @@ def test_broken_attributes(changes: dict[str, Any], message: str) -> None:
     assert str(error.value) == message
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"strides": (4,)}, "move y: each digit has a stride, but got (4,)"),
+        (
+            {"strides": (-4, 1)},
+            "move y: digits have values, and none steps back, but got ((2, 3), (-4, 1))",
+        ),
+        ({"shape": (7,)}, "move y: the digits number the values, but got ((2, 3), (7,))"),
+        ({"offset": 2}, "move y: all elements read are there, but got 8"),
+    ],
+)
+def test_broken_moves(changes: dict[str, Any], message: str) -> None:
+    attrs = {"shape": (6,), "extents": (2, 3), "strides": (4, 1), "offset": 1}
+    for more, holds in (({}, True), (changes, False)):
+        node = Node("move", ("x",), "y", attrs | more)
+        types = {"x": TensorType((2, 4), "u8"), "y": TensorType((6,), "u8")}
+        if holds:
+            verify(Graph("g", ["x"], ["y"], [node], types))
+            continue
+        with pytest.raises(GraphError) as error:
+            verify(Graph("g", ["x"], ["y"], [node], types))
+        assert str(error.value) == message
+
+
 def test_wrong_elements() -> None:
     graph = mean_graph()
     graph.types["x"] = TensorType((2, 4), "i8")

@@ -1,0 +1,195 @@
+"""Moves compose before anything is lowered: of a chain only what others read is made, in one copy.
+
+    reshape, permute, reshape  ->  move          flatten, transpose  ->  move, of NHWC the identity
+
+A tensor that a move makes may come from any tensor up its chain that is kept: from the one that
+costs least. Kept are all that another operator reads or that the model gives, and one that several
+moves read where each of them is cheaper so in sum. A table between two moves is looked up before
+the first of them, where that has fewer elements or as many.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from .copying import copied
+from .graph import Graph, Node
+from .moves import Move
+
+KERNEL = 512  # what a kernel costs beside its bytes, in bytes
+SCRATCH = 3  # a copy through a buffer, for one that needs none
+SINGLE = 4  # a copy byte by byte, for one of vectors
+VECTOR = 32  # bytes that lie together in what counts as a copy of vectors
+
+
+def compose(graph: Graph) -> Graph:
+    """The integer graph with composed moves; the values of what is left are the same."""
+    made = graph.without_nodes()
+    made.nodes = list(graph.nodes)
+    while _sink_table(made):
+        pass
+    forest = _Forest.of(made)
+    forest.keep_shared()
+    made.nodes = list(forest.nodes())
+    made.outputs = [forest.names.get(name, name) for name in made.outputs]
+    live = {*made.inputs, *made.outputs}
+    live.update(name for node in made.nodes for name in (node.output, *node.inputs))
+    made.types = {name: kind for name, kind in made.types.items() if name in live}
+    return made
+
+
+def _sink_table(graph: Graph) -> bool:
+    """move, lookup, move -> lookup, move, move; whether there was one."""
+    reads = Counter([name for node in graph.nodes for name in node.inputs] + graph.outputs)
+    made = {node.output: node for node in graph.nodes}
+    moved = {name for name, node in made.items() if _is_move(graph, node)}
+    for place, node in enumerate(graph.nodes):
+        before = made.get(node.inputs[0])
+        if node.op != "lookup" or before is None or before.output not in moved:
+            continue
+        readers = list(graph.users(node.output))
+        if reads[before.output] > 1 or not readers or node.output in graph.outputs:
+            continue
+        x = before.inputs[0]
+        grows = graph.types[x].size > graph.types[before.output].size
+        if grows or any(reader.output not in moved for reader in readers):
+            continue
+        kind = graph.types[node.output]
+        graph.types[before.output] = replace(kind, shape=graph.types[x].shape)
+        first = replace(node, inputs=(x, *node.inputs[1:]), output=before.output)
+        graph.nodes[place] = replace(before, inputs=(before.output,), output=node.output)
+        graph.nodes[graph.nodes.index(before)] = first
+        return True
+    return False
+
+
+def _is_move(graph: Graph, node: Node) -> bool:
+    return Move.of(node, graph.types[node.inputs[0]].shape) is not None
+
+
+def cost(move: Move, shape: tuple[int, ...], out_shape: tuple[int, ...]) -> int:
+    """What a move costs, in bytes that are copied by vectors; 0 where nothing moves."""
+    copying = copied(move, shape, out_shape)
+    if copying is None:
+        return KERNEL + SCRATCH * SINGLE * move.size
+    if copying.alias:
+        return 0
+    return KERNEL + move.size * (1 if copying.run >= VECTOR else SINGLE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a tensor can be made: from ``source``, by ``move``, which does what ``nodes`` do."""
+
+    source: str
+    move: Move
+    nodes: tuple[Node, ...]
+    cost: int
+
+
+@dataclass(slots=True)
+class _Forest:
+    """The moves of a graph: the ways to make each result, and which of them are kept."""
+
+    graph: Graph
+    ways: dict[str, list[_Way]]
+    kept: set[str]
+    names: dict[str, str] = field(default_factory=dict)  # a tensor that is another -> that one
+
+    @staticmethod
+    def of(graph: Graph) -> _Forest:
+        ways: dict[str, list[_Way]] = {}
+        needed = set(graph.outputs)
+        for node in graph.nodes:
+            move = Move.of(node, graph.types[node.inputs[0]].shape)
+            if move is None:
+                needed.update(node.inputs)
+            else:
+                ways[node.output] = list(_ways(graph, node, move, ways))
+        found = _Forest(graph, ways, set())
+        found.kept = found.closed(needed)
+        return found
+
+    def closed(self, wanted: set[str]) -> set[str]:
+        """The wanted tensors, and those from which these must be made."""
+        kept = set(wanted)
+        for name in reversed(self.ways):
+            if name in kept and not any(self._is_there(way, kept) for way in self.ways[name]):
+                kept.add(self.ways[name][0].source)
+        return kept
+
+    def keep_shared(self) -> None:
+        """Keep what several moves read where that costs less."""
+        readers = Counter(ways[0].source for ways in self.ways.values())
+        least = self.total(self.kept)
+        for name in self.ways:
+            if name in self.kept or readers[name] < 2:
+                continue
+            more = self.closed({*self.kept, name})
+            if (total := self.total(more)) < least:
+                self.kept, least = more, total
+
+    def total(self, kept: set[str]) -> int:
+        return sum(self.way(name, kept).cost for name in self.ways if name in kept)
+
+    def way(self, name: str, kept: set[str]) -> _Way:
+        """The cheapest way from what is kept, of equal ones the longest."""
+        found = [way for way in self.ways[name] if self._is_there(way, kept)]
+        return min(reversed(found), key=lambda way: way.cost)
+
+    def _is_there(self, way: _Way, kept: set[str]) -> bool:
+        return way.source in kept or way.source not in self.ways
+
+    def nodes(self) -> Iterator[Node]:
+        """The nodes of the composed graph."""
+        for node in self.graph.nodes:
+            if node.output not in self.ways:
+                yield replace(node, inputs=self._renamed(node))
+            elif node.output in self.kept:
+                made = self._made(node)
+                if made is not None:
+                    yield made
+
+    def _renamed(self, node: Node) -> tuple[str, ...]:
+        return tuple(self.names.get(name, name) for name in node.inputs)
+
+    def _made(self, node: Node) -> Node | None:
+        """The node that makes a kept tensor; None where it is another tensor."""
+        way = self.way(node.output, self.kept)
+        source = self.names.get(way.source, way.source)
+        types = self.graph.types
+        if way.move.is_reshape and types[source].size == way.move.size:
+            same = types[source].shape == types[node.output].shape
+            if same and node.output not in self.graph.outputs:
+                self.names[node.output] = source
+                return None
+            return _node("reshape", source, way, types[node.output].shape, {})
+        if len(way.nodes) == 1:
+            return replace(node, inputs=(source,))
+        move = way.move
+        digits = {"extents": move.extents, "strides": move.strides, "offset": move.offset}
+        return _node("move", source, way, types[node.output].shape, digits)
+
+
+def _node(
+    op: str, source: str, way: _Way, shape: tuple[int, ...], digits: Mapping[str, object]
+) -> Node:
+    origin = ", ".join(dict.fromkeys(node.origin for node in way.nodes if node.origin))
+    return Node(op, (source,), way.nodes[-1].output, {"shape": shape, **digits}, origin)
+
+
+def _ways(graph: Graph, node: Node, move: Move, known: Mapping[str, list[_Way]]) -> Iterator[_Way]:
+    """From the node's own input, then from those further up, where one copy can do it."""
+    shape, (source,) = graph.types[node.output].shape, node.inputs
+    own = graph.types[source].shape
+    yield _Way(source, move, (node,), cost(move, own, shape))
+    for way in known.get(source, ()):
+        whole = move.after(way.move)
+        if whole is None:
+            continue
+        before = graph.types[way.source].shape
+        as_reshape = whole.is_reshape and graph.types[way.source].size == whole.size
+        if as_reshape or copied(whole, before, shape) is not None:
+            yield _Way(way.source, whole, (*way.nodes, node), cost(whole, before, shape))
