@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from random import Random
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,7 @@ from .run import run_program
 
 DEFAULT_PACKED = 8  # points that the choice of a default may pack
 _SAMPLED = 400  # points that the analytic model ranks for it
+_BYTE = np.dtype(np.uint8)
 _PATIENCE = 3  # points in a row that are no better
 
 Lifting = Callable[[PrimFunc], PrimFunc]
@@ -279,12 +281,21 @@ def differing(got: Array, wanted: Array) -> str:
     )
 
 
-def fixed_input(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Random bytes with runs of both extremes."""
-    data = rng.integers(0, 256, shape, np.uint8)
+def fixed_input(
+    rng: np.random.Generator, shape: tuple[int, ...], kind: np.dtype[Any] = _BYTE
+) -> Array:
+    """Random numbers with runs of both extremes; of wide integers, of all magnitudes."""
+    if kind.kind == "b":
+        return rng.random(shape) < 0.5
+    if kind.kind == "f":
+        return rng.normal(0, 8, shape).astype(kind)
+    limits = np.iinfo(kind)
+    data = rng.integers(limits.min, limits.max, shape, kind, endpoint=True)
+    if kind.itemsize > 1:
+        data >>= rng.integers(0, limits.bits, shape).astype(kind)
     mask = rng.random(shape)
-    data[mask < 0.05] = 0
-    data[mask > 0.95] = 255
+    data[mask < 0.05] = limits.min
+    data[mask > 0.95] = limits.max
     return data
 
 

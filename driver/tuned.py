@@ -25,6 +25,7 @@ from .bounds import model_bound
 from .choose import Choice
 from .errors import InputError
 from .inputs import called
+from .points import Drift
 from .prepare import Ready
 from .task import KernelError, KernelTask
 
@@ -72,21 +73,6 @@ class Row:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """A kernel of a log measured once more: the log's cycles, and the present ones."""
-
-    name: str  # of the kernel
-    status: str  # of the new measurement: "ok", "incorrect", ...
-    logged: float | None  # cycles that the log says
-    cycles: float | None  # cycles that were measured now; None unless it has code
-    message: str  # what is wrong; "" if nothing is
-
-    @property
-    def same(self) -> bool:
-        return self.status == "ok" and self.logged == self.cycles
-
-
 class Tuned:
     """A model at one point a kernel; ``choices`` and ``defaults`` go by the kernels' keys."""
 
@@ -95,11 +81,12 @@ class Tuned:
         ready: Ready,
         choices: Mapping[str, Choice],
         defaults: Mapping[str, int],
-        drift: Sequence[Drift] = (),
+        missing: tuple[Missing, ...] = (),
+        drift: tuple[Drift, ...] = (),
     ) -> None:
         self.ready, self.choices, self.defaults = ready, dict(choices), dict(defaults)
-        self.drift = tuple(drift)  # of a replay in the mode verify
-        self.missing: tuple[Missing, ...] = ()  # kernels that a replayed log does not know
+        self.missing = missing  # kernels that a replayed log does not know
+        self.drift = drift  # of a replay in the mode verify
         self.target = ready.machine.name
 
     def __call__(self, *args: object, **kwargs: object) -> Any:

@@ -16,7 +16,7 @@ from .models import check_output, source_of, summary, tell_missing
 from .options import Batches, Json, Model, Output, Target, Workers, command
 
 if TYPE_CHECKING:
-    from ..api import Search
+    from ..points import Search
     from ..tuned import Row, Tuned
 
 
@@ -39,9 +39,10 @@ def tune(
 ) -> None:
     """Search the schedules of a model's kernels. Shows what each costs at its best point."""
     from .. import api
+    from ..points import Search
 
     check_output(output)
-    source, report = source_of(model, calibration), api.Search()
+    source, report = source_of(model, calibration), Search()
     try:
         with interruptible() as stopped, watching("default schedules") as watcher:
             tuned = api.tune(

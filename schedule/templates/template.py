@@ -41,6 +41,11 @@ class Estimate:
     facts: Mapping[str, float]
 
 
+def unknown(_: Point) -> Estimate:
+    """The estimate of a template that has none: all points alike."""
+    return Estimate(1.0, {})
+
+
 @dataclass(frozen=True)
 class Template:
     """One kernel's open decisions. ``name`` is the template's."""
@@ -50,7 +55,7 @@ class Template:
     machine: Machine
     space: Space
     schedule: Callable[[Point], Schedule]
-    estimate: Callable[[Point], Estimate]
+    estimate: Callable[[Point], Estimate] = unknown
 
     def apply(self, point: Point) -> PrimFunc:
         """The scheduled kernel, its DDR operands staged: large ones slab by slab, unless the point

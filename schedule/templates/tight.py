@@ -36,8 +36,8 @@ PHASES = 160  # of all strips, one for each slab of weights
 class Tight(Template):
     """A template of several; ``cuts`` are those that compute strip by strip."""
 
-    ways: Mapping[Key, Template]
-    cuts: Mapping[Key, Cut]
+    ways: Mapping[Key, Template] = field(default_factory=dict)
+    cuts: Mapping[Key, Cut] = field(default_factory=dict)
 
     def apply(self, point: Point) -> PrimFunc:
         cut = self.cuts.get(key_of(point))

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 import dovetail
-from dovetail.driver.api import Search, compile, replay, tune
+from dovetail.driver.api import compile, replay, tune
 from dovetail.driver.errors import InputError
+from dovetail.driver.points import Search
 from dovetail.driver.tuned import Tuned
 from dovetail.graph.errors import UnsupportedModel
 from dovetail.quant.errors import CalibrationError

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dovetail.driver.api import Search
-from dovetail.driver.tuned import Drift, Memory, Row
+from dovetail.driver.points import Drift, Search
+from dovetail.driver.tuned import Memory, Row
 from dovetail.target.dsp.cycles import Cost
 
 UNITS = re.compile(

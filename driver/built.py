@@ -1,0 +1,109 @@
+"""Code for a kernel, made by hand or by a template: what it costs, its listing, and running it.
+
+code = build(schedule)              # or a PrimFunc, as it stands
+code.cycles, print(code.listing)
+y = code.run(x)
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from ..graph.graph import Array
+from ..schedule.errors import ScheduleError
+from ..schedule.schedule import Schedule
+from ..target.dsp import pipeline
+from ..target.dsp.compile import compile_program
+from ..target.dsp.cycles import Cost, cost
+from ..target.dsp.listing import Listing
+from ..target.dsp.machine import Machine
+from ..target.jit import Kernel, jit
+from ..target.program import Program
+from ..tir.interpret import interpret
+from ..tir.stmt import PrimFunc
+from ..tuner.arguments import shown
+from .errors import InputError
+from .operands import Operands
+from .target import parse
+
+
+class Built:
+    """A scheduled kernel's code on one machine, made when it is first asked for.
+
+    Arrays are the parameters that are not constant, in order. A run takes one for each that the
+    kernel reads, and gives one for each that it writes: the array itself where it writes one, or
+    else a tuple. An output begins as zeros, unless an array was given for every parameter.
+    """
+
+    def __init__(self, func: PrimFunc, machine: Machine) -> None:
+        self.func, self.machine = func, machine
+
+    def __call__(self, *arrays: object) -> Any:
+        """The same as ``run``."""
+        return self.run(*arrays)
+
+    def run(self, *arrays: object) -> Any:
+        """The outputs of the machine's code, which runs on this computer."""
+        memory = self._operands.memory(arrays)
+        self._native(*memory)
+        return self._given(memory)
+
+    def reference(self, *arrays: object) -> Any:
+        """The outputs by the interpreter: equal to those of ``run``, byte for byte."""
+        memory = self._operands.memory(arrays)
+        interpret(self.func, *memory)
+        return self._given(memory)
+
+    @property
+    def cycles(self) -> int:
+        return self.cost.cycles
+
+    @cached_property
+    def cost(self) -> Cost:
+        """Cycles with their causes, packets, bytes moved, memory."""
+        return cost(self.packed)
+
+    @property
+    def listing(self) -> str:
+        """The packed code, as the assembler takes it."""
+        return self.packed.text
+
+    @cached_property
+    def packed(self) -> Listing:
+        """The packed code as data."""
+        return compile_program(self.program, self.machine)
+
+    @cached_property
+    def program(self) -> Program:
+        """The selected instructions, before packing."""
+        return pipeline.build(self.func, self.machine)
+
+    @cached_property
+    def _native(self) -> Kernel:
+        return jit(self.program)
+
+    @cached_property
+    def _operands(self) -> Operands:
+        return Operands(self.func)
+
+    def _given(self, memory: list[Array]) -> Any:
+        found = self._operands.results(memory)
+        return found[0] if len(found) == 1 else tuple(found)
+
+    def __repr__(self) -> str:
+        return f"<{self.func.name}: {self.cycles:,} cycles on {self.machine.name}>"
+
+
+def build(kernel: Schedule | PrimFunc, target: str | Machine = "dsp") -> Built:
+    """The code of a kernel as it is scheduled: nothing is lifted, staged or chosen."""
+    machine = parse(target)
+    if not isinstance(kernel, Schedule | PrimFunc):
+        raise InputError(f"build: must be a Schedule or a prim_func, but got {shown(kernel)}")
+    made = Built(kernel.func if isinstance(kernel, Schedule) else kernel, machine)
+    if made.cost.tcm > machine.tcm:
+        raise ScheduleError(
+            f"build: a kernel's buffers must fit into TCM ({machine.tcm} bytes), "
+            f"but those of {made.func.name} take {made.cost.tcm}"
+        )
+    return made

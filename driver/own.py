@@ -1,0 +1,318 @@
+"""A person's own kernel, written as a ``prim_func``: compiled, tuned, replayed.
+
+    blur = compile(kernel)                # or tune(kernel, 60, log="run.jsonl")
+    y = blur(x)                           # equal to blur.reference(x), byte for byte
+    blur.cycles, blur.bound, blur.point, print(blur.trace), print(blur.listing)
+
+``api.py`` hands a kernel to these functions. It is lifted and scheduled by the template that takes
+it, or by one that is brought along, and every point that is taken is held to the interpreter.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from ..graph.graph import Array
+from ..graph.kernels import kernel_key
+from ..schedule.errors import ScheduleError
+from ..schedule.knobs import Point
+from ..schedule.prepare import prepare
+from ..schedule.templates.template import Template
+from ..schedule.trace import Trace
+from ..target.dsp.bound import bound
+from ..target.dsp.cycles import Cost
+from ..target.dsp.machine import Machine
+from ..tir.interpret import interpret
+from ..tir.passes.lift import lift
+from ..tir.stmt import PrimFunc
+from ..tir.verify import VerifyError, verify
+from ..tuner import arguments
+from ..tuner.asked import Asked
+from ..tuner.log import read
+from ..tuner.measure import Measurer
+from ..tuner.missing import Missing
+from ..tuner.run import Callback
+from ..tuner.task import Spec
+from .brought import Make, address, found, template_of, title
+from .built import Built
+from .choose import Heard, differing
+from .compulsory import least_work
+from .errors import InputError
+from .given import Given
+from .operands import Operands
+from .points import MODES, Drift, Points, Search, Sought, by_default, replayed, searched, target_of
+from .task import CodeTask, KernelError, Lifting
+from .task import differing as differences
+
+
+@dataclass
+class OwnTask(CodeTask):
+    """A person's kernel on one machine, scheduled by our templates or by ``make``."""
+
+    kernel: PrimFunc
+    machine: Machine
+    make: Make | None = None
+    weight: int = 1
+    simulated: bool = True
+
+    @property
+    def func(self) -> PrimFunc:
+        return self.kernel
+
+    @property
+    def name(self) -> str:
+        return self.kernel.name
+
+    @property
+    def kind(self) -> str:
+        return "kernel"
+
+    @property
+    def form(self) -> Mapping[str, tuple[int, int]]:
+        return {}
+
+    @property
+    def origin(self) -> str:
+        return "a prim_func"
+
+    @property
+    def size(self) -> int:
+        return sum(param.size for param in self.kernel.params)
+
+    @cached_property
+    def bound(self) -> float:
+        """Cycles that moving the compulsory bytes takes; products are not counted."""
+        return float(bound(least_work(lift(self.kernel)), self.machine))
+
+    def template_of(self, lifting: Lifting) -> Template:
+        if self.make is None:
+            return super().template_of(lifting)
+        return template_of(self.make, lifting(self.kernel), self.machine)
+
+    @property
+    def spec(self) -> Spec:
+        place = None if self.make is None else address(self.make)
+        assert place is not None or self.make is None
+        return Spec("dovetail.driver.own:rebuild", pickle.dumps((self.kernel, self.machine, place)))
+
+    @cached_property
+    def operands(self) -> Operands:
+        return Operands(self.kernel)
+
+    @cached_property
+    def stored(self) -> list[Array]:
+        return self.operands.fixed()
+
+    @cached_property
+    def expected(self) -> list[Array]:
+        """What the interpreter leaves in the outputs, if it begins with ``stored``."""
+        memory = [array.copy() for array in self.stored]
+        interpret(self.kernel, *memory)
+        return self.operands.results(memory)
+
+    def difference(self, stored: Sequence[Array]) -> str:
+        pairs = zip(
+            self.operands.outputs, self.operands.results(stored), self.expected, strict=True
+        )
+        found = {param.name: differences(got, wanted) for param, got, wanted in pairs}
+        return "; ".join(f"{name}: {text}" for name, text in found.items() if text)
+
+
+def rebuild(payload: bytes) -> OwnTask:
+    """A worker's copy of the task."""
+    kernel, machine, place = pickle.loads(payload)
+    return OwnTask(kernel, machine, None if place is None else found(place))
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The kernel as ``points.py`` takes kernels: one, alone."""
+
+    task: OwnTask
+
+    @property
+    def machine(self) -> Machine:
+        return self.task.machine
+
+    @property
+    def kernels(self) -> list[OwnTask]:
+        return [self.task]
+
+    @property
+    def tasks(self) -> list[OwnTask]:
+        return [self.task]
+
+    @property
+    def key(self) -> str:
+        return kernel_key(self.task.kernel)
+
+
+class CompiledKernel(Built):
+    """A person's kernel at one point of its template."""
+
+    def __init__(self, task: OwnTask, points: Points) -> None:
+        choice = points.choices[task.key]
+        super().__init__(task.template.apply(choice.point), task.machine)
+        self.task = task
+        self.point: Point = choice.point
+        self.cost: Cost = choice.cost
+        self.default_cycles = points.defaults[task.key]
+        self.missing: tuple[Missing, ...] = points.missing
+        self.drift: tuple[Drift, ...] = points.drift
+
+    @property
+    def bound(self) -> int:
+        """Cycles that no schedule beats: those of the bytes that it must load, store and move."""
+        return int(self.task.bound)
+
+    @property
+    def template(self) -> str:
+        """The name of the template that made the schedule."""
+        return self.task.template.name
+
+    @cached_property
+    def trace(self) -> Trace:
+        """The steps of the schedule, as Python."""
+        return self.task.template.schedule(self.point).trace
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, bound {self.bound:,}>"
+
+
+def tune(
+    model: PrimFunc,
+    trials: int,
+    target: str | Machine = "dsp",
+    log: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    *,
+    template: Make | None = None,
+    append: bool = False,
+    resume: bool = True,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    timeout: float = 120.0,
+    callbacks: Sequence[Callback] = (),
+    search: str = "evolution",
+    warm: str | Path | Sequence[str | Path] = (),
+    heard: Heard | None = None,
+    report: Search | None = None,
+) -> CompiledKernel:
+    """Searches the schedules of a kernel and gives the best one; arguments are as for a model.
+
+    ``template`` is a function ``(func, machine) -> Template | None`` that gets the lifted kernel.
+    Workers import it; one that they cannot import is measured in this process.
+    """
+    given = Given.of(target, executor, workers, timeout, "minmax", heard)
+    asked = Asked.of(trials, seed, search, append, resume, warm, callbacks)
+    sought = Sought.of(asked, log, report)
+    with _ready(model, template, given) as (own, given):
+        return _compiled(own, searched(own, sought, given), given)
+
+
+def compile(
+    model: PrimFunc,
+    target: str | Machine = "dsp",
+    log: str | os.PathLike[str] | None = None,
+    *,
+    template: Make | None = None,
+    executor: Executor | None = None,
+    workers: int | None = 0,
+    timeout: float = 600.0,
+    heard: Heard | None = None,
+) -> CompiledKernel:
+    """The kernel without a search: at its best point in ``log``, or at its default.
+
+    It is done in this process; ``workers`` asks for others, which a time-out can end.
+    """
+    given = Given.of(target, executor, workers, timeout, "minmax", heard)
+    path = None if log is None else arguments.path("log:", log)
+    if path is not None:
+        read(path)
+    with _ready(model, template, given) as (own, given):
+        points = by_default(own, given) if path is None else replayed(own, path, "apply", given)
+        return _compiled(own, points, given)
+
+
+def replay(
+    log: str | os.PathLike[str],
+    model: PrimFunc,
+    mode: str = "apply",
+    target: str | Machine | None = None,
+    *,
+    template: Make | None = None,
+    executor: Executor | None = None,
+    workers: int | None = 0,
+    timeout: float = 600.0,
+    heard: Heard | None = None,
+) -> CompiledKernel:
+    """The kernel as a log says; the modes are those for a model."""
+    mode = arguments.choice("replay: the mode", mode, MODES)
+    path = arguments.path("log:", log)
+    target = target_of(read(path)) if target is None else target
+    given = Given.of(target, executor, workers, timeout, "minmax", heard)
+    with _ready(model, template, given) as (own, given):
+        return _compiled(own, replayed(own, path, mode, given), given)
+
+
+@contextmanager
+def _ready(func: PrimFunc, template: object, given: Given) -> Iterator[tuple[Own, Given]]:
+    """The kernel, checked, and the arguments with the executor that measures it."""
+    make: Make | None = arguments.function("template:", template)
+    require_kernel(func)
+    if make is not None and address(make) is None:
+        given = _here(make, given)
+    task = OwnTask(func, given.machine, make)
+    if make is not None:
+        assert task.template  # before workers are hired
+    with given.hired() as hands:
+        yield Own(task), replace(given, executor=hands)
+
+
+def _here(make: Make, given: Given) -> Given:
+    """Measuring in this process, which is said where workers could have been used."""
+    where = f"{title(make)} of {getattr(make, '__module__', 'no module')}"
+    if given.executor is not None:
+        raise InputError(
+            f"template: an executor's workers must be able to import it, but {where} is defined "
+            "where only this process has it; put it into a module"
+        )
+    if given.workers != 0:
+        warnings.warn(
+            f"template: {where} is defined where worker processes cannot import it, so this "
+            "process measures alone; put it into a module to use workers",
+            stacklevel=6,
+        )
+    return replace(given, workers=0)
+
+
+def require_kernel(func: PrimFunc) -> None:
+    """InputError for a kernel that cannot be scheduled, run and checked as it is."""
+    try:
+        verify(func)
+        prepare(func)
+    except (VerifyError, ScheduleError) as refused:
+        text = " ".join(str(refused).split())
+        raise InputError(f"kernel: {func.name} cannot be compiled: {text}") from None
+    if not Operands(func).outputs:
+        raise InputError(f"kernel: {func.name} must write one of its parameters, but writes none")
+
+
+def _compiled(own: Own, points: Points, given: Given) -> CompiledKernel:
+    """The kernel at its point, once its bytes there are held to the interpreter's."""
+    choices = {key: choice.point for key, choice in points.choices.items()}
+    with Measurer(given.executor, timeout=given.timeout) as measurer:
+        for task, where in differing(own.kernels, choices, measurer):
+            raise KernelError(
+                f"compile: code must give the interpreter's bytes, but that of {task.name!r} at "
+                f"{dict(choices[task.key])} does not ({where}); please report this"
+            )
+    return CompiledKernel(own.task, points)

@@ -1,0 +1,239 @@
+"""The points at which kernels run: their defaults, those that a search finds, those of a log.
+
+    points = by_default(found, given)             # or searched(...), or replayed(...)
+    points.choices[task.key].cost.cycles
+
+All of it is the same for the kernels of a model and for one that a person wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Protocol
+
+from ..schedule.errors import ScheduleError
+from ..schedule.knobs import Point
+from ..target.dsp.machine import Machine
+from ..tuner import arguments
+from ..tuner import replay as logs
+from ..tuner.asked import Asked
+from ..tuner.log import Contents, LogError, read, require_writable
+from ..tuner.measure import Measurer
+from ..tuner.missing import Missing, missing
+from ..tuner.run import Best, Progress
+from ..tuner.task import OK
+from ..tuner.tune import search_tasks
+from .choose import Choice, choose, differing
+from .errors import InputError
+from .given import Given
+from .task import CodeTask
+
+MODES = ("apply", "verify", "strict")
+
+
+class Kernels(Protocol):
+    """Kernels on one machine: ``kernels`` has all, ``tasks`` one of each form; ``key`` names them
+    in logs."""
+
+    @property
+    def machine(self) -> Machine: ...
+
+    @property
+    def kernels(self) -> Sequence[CodeTask]: ...
+
+    @property
+    def tasks(self) -> Sequence[CodeTask]: ...
+
+    @property
+    def key(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A kernel of a log measured once more: the log's cycles, and the present ones."""
+
+    name: str  # of the kernel
+    status: str  # of the new measurement: "ok", "incorrect", ...
+    logged: float | None  # cycles that the log says
+    cycles: float | None  # cycles that were measured now; None unless it has code
+    message: str  # what is wrong; "" if nothing is
+
+    @property
+    def same(self) -> bool:
+        return self.status == "ok" and self.logged == self.cycles
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Each kernel's point with its cost, and its cycles by default; both by key."""
+
+    choices: Mapping[str, Choice]
+    defaults: Mapping[str, int]
+    missing: tuple[Missing, ...] = ()  # kernels that a replayed log does not know
+    drift: tuple[Drift, ...] = ()  # of a replay in the mode verify
+
+
+@dataclass(slots=True)
+class Search:
+    """What a call of ``tune`` did: its trials by kernel and status, and the seconds they took."""
+
+    trials: int = 0  # number of trials, those included that the log had before
+    fresh: int = 0  # number of trials that the log had not before
+    seconds: float = 0.0  # of the whole call
+    preparing: float = 0.0  # seconds before the first proposal
+    searching: float = 0.0  # seconds from the first proposal to the last record
+    statuses: dict[str, dict[str, int]] = field(default_factory=dict)  # number by kernel, status
+
+    @property
+    def trials_per_second(self) -> float:
+        return self.fresh / self.searching if self.searching else 0.0
+
+    def hear(self, progress: Progress) -> None:
+        """Counts a trial."""
+        self.trials += 1
+        self.fresh += not progress.resumed
+        counts = self.statuses.setdefault(progress.task.key, {})
+        counts[progress.record.status] = counts.get(progress.record.status, 0) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """The arguments of a search, checked, and where what happens is written."""
+
+    asked: Asked
+    path: Path | None
+    report: Search
+    start: float  # by ``perf_counter``
+
+    @staticmethod
+    def of(asked: Asked, log: object, report: object) -> Sought:
+        """LogError for a log that could not be written; writes nothing."""
+        start = perf_counter()
+        path = None if log is None else arguments.path("log:", log)
+        if path is not None:
+            require_writable(path)
+        if report is not None and not isinstance(report, Search):
+            raise InputError(f"tune: report must be a Search, but got {arguments.shown(report)}")
+        return Sought(asked, path, report if report is not None else Search(), start)
+
+
+def by_default(found: Kernels, given: Given) -> Points:
+    """Every kernel at its default."""
+    with given.hired() as hands:
+        defaults = _defaults(found, hands, given)
+    return Points(defaults, _cycles(defaults))
+
+
+def searched(found: Kernels, sought: Sought, given: Given) -> Points:
+    """The best points of a search; a kernel without a trial runs its default."""
+    report = sought.report
+    with given.hired() as hands:
+        defaults = _defaults(found, hands, given)
+        begin = perf_counter()
+        report.preparing = begin - sought.start
+        best = search_tasks(
+            found.tasks, sought.asked.heard_by(report.hear), target=found.machine.name,
+            model_key=found.key, log=sought.path, executor=hands, timeout=given.timeout,
+        )  # fmt: skip
+        report.searching = perf_counter() - begin
+        choices = _chosen(found, best, defaults, hands, given.timeout)
+    report.seconds = perf_counter() - sought.start
+    return Points(choices, _cycles(defaults))
+
+
+def replayed(found: Kernels, path: Path, mode: str, given: Given) -> Points:
+    """The best points of a log."""
+    contents, target, timeout = read(path), found.machine.name, given.timeout
+    with given.hired() as hands:
+        defaults = _defaults(found, hands, given, _logged_defaults(found, contents))
+        best = logs.apply(path, found.tasks, target, mode == "strict")
+        rows = []
+        if mode == "verify":
+            rows = logs.verify(path, found.tasks, target, hands, timeout=timeout)
+            best |= {row.best.task.key: _true(row) for row in rows}
+        choices = _chosen(found, best, defaults, hands, timeout)
+        _hold(found, best, hands, timeout)
+    drift = tuple(
+        Drift(row.best.task.name, row.status, row.best.cost, row.cost, row.message) for row in rows
+    )
+    return Points(choices, _cycles(defaults), missing(contents, found.tasks, target), drift)
+
+
+def target_of(log: Contents) -> str:
+    """The one target of a log's runs."""
+    targets = list(dict.fromkeys(head["target"] for head in log.headers.values()))
+    if len(targets) != 1:
+        raise InputError(
+            f"replay: log {log.path} must have runs of one target or target= must be given, "
+            f"but it has {', '.join(targets) or 'no run'}"
+        )
+    return str(targets[0])
+
+
+def _cycles(choices: Mapping[str, Choice]) -> dict[str, int]:
+    return {key: choice.cost.cycles for key, choice in choices.items()}
+
+
+def _hold(found: Kernels, best: Mapping[str, Best], hands: Executor, timeout: float) -> None:
+    """Holds every kernel with a record to its exact bytes, with its present numbers."""
+    points = {key: row.point for key, row in best.items() if row.cost is not None}
+    with Measurer(hands, timeout=timeout) as measurer:
+        for task, where in differing(found.kernels, points, measurer):
+            raise LogError(
+                f"replay: a kernel must give the exact bytes at the point of its log, but "
+                f"{task.name!r} does not ({where}); tune into a new log"
+            )
+
+
+def _true(row: logs.Drift) -> Best:
+    """A log's best point with its present cycles; the default where the point no longer works."""
+    task = row.best.task
+    return replace(row.best, cost=row.cost) if row.status == OK else Best(task, task.default)
+
+
+def _defaults(
+    found: Kernels, hands: Executor, given: Given, known: Mapping[str, Point] | None = None
+) -> dict[str, Choice]:
+    """The default of each distinct kernel, ``known`` or chosen now; its task takes it over."""
+    with Measurer(hands, timeout=given.timeout) as measurer:
+        defaults = choose(found.tasks, known or {}, measurer, given.heard)
+    for task in found.tasks:
+        task.default = defaults[task.key].point
+    return defaults
+
+
+def _chosen(found: Kernels, best: Mapping[str, Best], defaults: Mapping[str, Choice],
+            hands: Executor, timeout: float) -> dict[str, Choice]:  # fmt: skip
+    """The best points with their costs; the cycles that the search measured must come again."""
+    changed = [task for task in found.tasks if best[task.key].point != defaults[task.key].point]
+    points = {task.key: best[task.key].point for task in changed}
+    choices = dict(defaults)
+    if changed:
+        with Measurer(hands, timeout=timeout) as measurer:
+            choices.update(choose(changed, points, measurer))
+    for task in found.tasks:
+        logged, cycles = best[task.key].cost, choices[task.key].cost.cycles
+        if logged is not None and logged != cycles:
+            raise LogError(
+                f"replay: a kernel must take the cycles that its log says, but {task.name!r} takes "
+                f"{cycles} instead of {logged:.0f}; the log is of another version, tune again"
+            )
+    return choices
+
+
+def _logged_defaults(found: Kernels, contents: Contents) -> dict[str, Point]:
+    """The default points that the log's runs began with."""
+    spaces = {task.key: task.space for task in found.tasks}
+    known: dict[str, Point] = {}
+    for head in contents.headers.values():
+        for row in head.get("kernels", ()) if head["target"] == found.machine.name else ():
+            if row["key"] in spaces and row["space"] == spaces[row["key"]].fingerprint:
+                try:
+                    known[row["key"]] = spaces[row["key"]].point(row["default"])
+                except ScheduleError:
+                    continue
+    return known
