@@ -24,8 +24,15 @@ Make = Callable[[PrimFunc, Machine], Template | None]
 
 def template_of(make: Make, func: PrimFunc, machine: Machine) -> Template:
     """The template that the function makes for a kernel, which it must take."""
-    made: object = make(func, machine)
     name = title(make)
+    try:
+        made: object = make(func, machine)
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise InputError(
+            f"template: {name} must run for the kernel {func.name}, "
+            f"but raised {type(error).__name__}: {text}"
+        ) from error
     if made is None:
         raise InputError(f"template: {name} must take the kernel {func.name}, but gave None for it")
     if not isinstance(made, Template):

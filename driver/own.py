@@ -158,10 +158,12 @@ class Own:
 class CompiledKernel(Built):
     """A person's kernel at one point of its template."""
 
-    def __init__(self, task: OwnTask, points: Points) -> None:
+    def __init__(self, ready: Own, points: Points) -> None:
+        task = ready.task
         choice = points.choices[task.key]
         super().__init__(task.template.apply(choice.point), task.machine)
-        self.task = task
+        self.ready, self.task, self.choices = ready, task, points.choices
+        self.target = task.machine.name
         self.point: Point = choice.point
         self.cost: Cost = choice.cost
         self.default_cycles = points.defaults[task.key]
@@ -268,11 +270,10 @@ def _ready(func: PrimFunc, template: object, given: Given) -> Iterator[tuple[Own
     """The kernel, checked, and the arguments with the executor that measures it."""
     make: Make | None = arguments.function("template:", template)
     require_kernel(func)
-    if make is not None and address(make) is None:
-        given = _here(make, given)
     task = OwnTask(func, given.machine, make)
     if make is not None:
-        assert task.template  # before workers are hired
+        assert task.template  # refused before workers are hired
+        given = given if address(make) else _here(make, given)
     with given.hired() as hands:
         yield Own(task), replace(given, executor=hands)
 
@@ -315,4 +316,4 @@ def _compiled(own: Own, points: Points, given: Given) -> CompiledKernel:
                 f"compile: code must give the interpreter's bytes, but that of {task.name!r} at "
                 f"{dict(choices[task.key])} does not ({where}); please report this"
             )
-    return CompiledKernel(own.task, points)
+    return CompiledKernel(own, points)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import show
-from .models import source_of
+from .models import model_of, source_of
 from .options import Batches, Json, LogIn, Model, Saved, Target, Workers, command, zoo_app
 
 
@@ -17,7 +17,7 @@ def coverage(model: Model, json: Json = False) -> None:
     """List every operator of a model. Unsupported ones come first, each with its source line."""
     from ...graph.coverage import coverage as rows_of
 
-    source = source_of(model, None)
+    source = model_of(model, None)
     rows = rows_of(source.model, source.inputs)
     if json:
         listed = [
@@ -38,7 +38,8 @@ def coverage(model: Model, json: Json = False) -> None:
     "  dovetail explain resnet8 --kernel relu_1     # rules and instructions, and near misses\n"
     "  dovetail explain resnet8 --rule vrmpyubv_acc # where it was used or tried, and what failed\n"
     "  dovetail explain resnet8 --forbid vasrwhrndsat\n"
-    "  dovetail explain net.py:build --bisect"
+    "  dovetail explain net.py:build --bisect\n"
+    "  dovetail explain blur.py:blur                # a kernel that is a prim_func"
 )
 def explain(
     model: Saved,
@@ -71,7 +72,7 @@ def explain(
     workers: Workers = None,
     json: Json = False,
 ) -> None:
-    """Explain how a model's kernels became code. Shows rules, instructions, and near misses."""
+    """Explain how kernels became code. Shows rules, instructions, and near misses."""
     from ..explain import command
 
     question = command.Question(

@@ -8,33 +8,43 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import show
+from . import kernels
 from .models import check_output, compiled, saved_or_compiled, source_of, summary, tell_missing
-from .options import Batches, Json, LogIn, Model, Output, Saved, Target, Workers, command
+from .options import Batches, Brought, Json, LogIn, Model, Output, Saved, Target, Workers, command
 
 if TYPE_CHECKING:
     from ..tuned import Row, Tuned
 
 
-@command("Example: dovetail compile resnet18 --log run.jsonl --output resnet18.dovetail")
+@command(
+    "\b\nExamples:\n"
+    "  dovetail compile resnet18 --log run.jsonl --output resnet18.dovetail\n"
+    "  dovetail compile blur.py:blur                # a kernel that is a prim_func"
+)
 def compile(
     model: Model,
     log: LogIn = None,
     target: Target = "dsp",
     calibration: Batches = None,
     workers: Workers = None,
+    template: Brought = None,
     output: Output = None,
     json: Json = False,
 ) -> None:
-    """Compile a model without a search. A kernel takes the best point of --log, or its default."""
+    """Compile a model or kernel. It takes the best points of --log, or its defaults."""
     check_output(output)
-    tuned = compiled(source_of(model, calibration), log, target, workers)
+    source = source_of(model, calibration)
+    if kernels.takes(source, template, output):
+        kernels.compile(source, log, target, template, workers, json)
+        return
+    tuned = compiled(source, log, target, workers)
     if output:
         tuned.save(output)
     if json:
         show.print_json(summary(model, tuned))
         return
     show.kernel_table(tuned)
-    tell_missing(tuned)
+    tell_missing(tuned.missing)
     _memory(tuned)
 
 

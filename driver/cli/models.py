@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ from ..errors import InputError
 from ..progress import watching
 
 if TYPE_CHECKING:
+    from ...tuner.missing import Missing
+    from ..points import Drift
     from ..source import Source
     from ..tuned import Tuned
 
@@ -30,8 +33,21 @@ def source_of(model: str, calibration: str | None) -> Source:
     source = find(model)
     if calibration is None:
         return source
+    if source.kernel is not None:
+        raise InputError(f"calibration: {model} is a kernel, which takes none, but it was given")
     what = f"calibration: {calibration}"
     return replace(source, calibration=guarded(called(calibration, "calibration"), what))
+
+
+def model_of(model: str, calibration: str | None) -> Source:
+    """As ``source_of``, for commands that take models only."""
+    source = source_of(model, calibration)
+    if source.kernel is not None:
+        raise InputError(
+            f"model: {model} must be a model, but is a kernel, which compile, tune, replay and "
+            "explain take"
+        )
+    return source
 
 
 def compiled(source: Source, log: Path | None, target: str, workers: int | None) -> Tuned:
@@ -52,7 +68,7 @@ def saved_or_compiled(
     from ..source import SAVED
 
     if not model.endswith(SAVED):
-        source = source_of(model, calibration)
+        source = model_of(model, calibration)
         return compiled(source, log, target, workers), _examples(source)
     if log is not None:
         raise InputError("log: a saved model has its points already, but --log was given")
@@ -68,10 +84,25 @@ def _examples(source: Source) -> object:
     return examples(source.model, source.inputs)
 
 
-def tell_missing(tuned: Tuned) -> None:
+def tell_missing(missing: Iterable[Missing]) -> None:
     """A line for each kernel that runs its default because the log does not know its form."""
-    for row in tuned.missing:
+    for row in missing:
         print(f"{row.name}: not in the log, so it runs its default: {row.why}")
+
+
+def drifted(drift: Iterable[Drift]) -> list[dict[str, Any]]:
+    """The JSON of a verified replay."""
+    return [
+        {"name": d.name, "status": d.status, "logged": d.logged, "cycles": d.cycles,
+         "same": d.same, "message": d.message} for d in drift
+    ]  # fmt: skip
+
+
+def tell_drift(drift: Iterable[Drift]) -> None:
+    """A line for each kernel that was measured again."""
+    for row in drift:
+        why = f"{row.logged} -> {row.cycles} cycles, {row.status} {row.message}".strip()
+        print(f"{row.name}: {'repeats' if row.same else 'DRIFTED: ' + why}")
 
 
 def summary(name: str, tuned: Tuned) -> dict[str, Any]:

@@ -33,7 +33,8 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A zoo name, a .pt2 path, or file.py:function, whose function returns "
+        help="A zoo name, a .pt2 path, file.py:kernel for a prim_func, or file.py:function, which "
+        "returns "
         "(module, inputs) or (module, inputs, calibration); inputs: a tuple of arguments, one "
         "tensor, or a dict of keywords.",
     ),
@@ -57,6 +58,14 @@ Batches = Annotated[
 ]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Save the compiled model to this file.")
+]
+Brought = Annotated[
+    str | None,
+    typer.Option(
+        "--template",
+        metavar="FILE.py:FUNCTION",
+        help="For a kernel: its function (func, machine) returns the Template to use.",
+    ),
 ]
 Workers = Annotated[
     int | None,

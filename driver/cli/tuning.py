@@ -11,16 +11,21 @@ import typer
 
 from .. import show
 from ..progress import watching
+from . import kernels
 from .interrupt import interruptible
-from .models import check_output, source_of, summary, tell_missing
-from .options import Batches, Json, Model, Output, Target, Workers, command
+from .models import check_output, drifted, source_of, summary, tell_drift, tell_missing
+from .options import Batches, Brought, Json, Model, Output, Target, Workers, command
 
 if TYPE_CHECKING:
     from ..points import Search
     from ..tuned import Row, Tuned
 
 
-@command("Example: dovetail tune resnet18 --trials 512 --log run.jsonl --json")
+@command(
+    "\b\nExamples:\n"
+    "  dovetail tune resnet18 --trials 512 --log run.jsonl --json\n"
+    "  dovetail tune blur.py:blur --trials 60       # a kernel that is a prim_func"
+)
 def tune(
     model: Model,
     trials: Annotated[int, typer.Option(help="How many trials, over all kernels together.")] = 256,
@@ -34,23 +39,29 @@ def tune(
     search: Annotated[str, typer.Option(help="evolution, random or exhaustive.")] = "evolution",
     workers: Workers = None,
     timeout: Annotated[float, typer.Option(help="Seconds that a trial may take.")] = 120.0,
+    template: Brought = None,
     output: Output = None,
     json: Json = False,
 ) -> None:
-    """Search the schedules of a model's kernels. Shows what each costs at its best point."""
+    """Search the schedules of kernels. Shows what each costs at its best point."""
     from .. import api
     from ..points import Search
 
     check_output(output)
     source, report = source_of(model, calibration), Search()
+    own = kernels.takes(source, template, output)
     try:
         with interruptible() as stopped, watching("default schedules") as watcher:
-            tuned = api.tune(
-                source.model, trials, source.inputs, watcher.batches(source.calibration), target,
-                log, seed,
-                append=append, search=search, workers=workers, timeout=timeout,
-                callbacks=(watcher.trial, stopped), heard=watcher.heard, report=report,
-            )  # fmt: skip
+            how: dict[str, Any] = {
+                "target": target, "log": log, "seed": seed, "append": append, "search": search,
+                "workers": workers, "timeout": timeout, "callbacks": (watcher.trial, stopped),
+                "heard": watcher.heard, "report": report,
+            }  # fmt: skip
+            if own:
+                kernels.tune(source, trials, template, how, json)
+                return
+            batches = watcher.batches(source.calibration)
+            tuned = api.tune(source.model, trials, source.inputs, batches, **how)
     except KeyboardInterrupt:
         show.warn(_interrupted(log, report))
         raise typer.Exit(130) from None
@@ -114,14 +125,19 @@ def replay(
     target: Annotated[str | None, typer.Option(help="Default: the log's.")] = None,
     calibration: Batches = None,
     workers: Workers = None,
+    template: Brought = None,
     output: Output = None,
     json: Json = False,
 ) -> None:
-    """Compile a model as a log says. Nothing is searched; points come from the log."""
+    """Compile a model or kernel as a log says. Nothing is searched; points come from the log."""
     from .. import api
 
     check_output(output)
     source = source_of(model, calibration)
+    if kernels.takes(source, template, output):
+        if not kernels.replay(log, source, mode, target, template, workers, json):
+            raise typer.Exit(1)
+        return
     with watching("kernels") as watcher:
         tuned = api.replay(
             log, source.model, mode, source.inputs, watcher.batches(source.calibration), target,
@@ -129,20 +145,11 @@ def replay(
         )  # fmt: skip
     if output:
         tuned.save(output)
-    drift = [
-        {"name": d.name, "status": d.status, "logged": d.logged, "cycles": d.cycles,
-         "same": d.same, "message": d.message} for d in tuned.drift
-    ]  # fmt: skip
     if json:
-        show.print_json({**summary(model, tuned), "mode": mode, "drift": drift})
+        show.print_json({**summary(model, tuned), "mode": mode, "drift": drifted(tuned.drift)})
     else:
         show.kernel_table(tuned)
-        tell_missing(tuned)
-        for row in drift:
-            print(f"{row['name']}: {'repeats' if row['same'] else 'DRIFTED: ' + _why(row)}")
-    if not all(row["same"] for row in drift):
+        tell_missing(tuned.missing)
+        tell_drift(tuned.drift)
+    if not all(row.same for row in tuned.drift):
         raise typer.Exit(1)
-
-
-def _why(row: dict[str, Any]) -> str:
-    return f"{row['logged']} -> {row['cycles']} cycles, {row['status']} {row['message']}".strip()

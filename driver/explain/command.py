@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import show
+from .. import own, show
 from ..api import compile_ready, load
 from ..errors import InputError
 from ..given import Given
@@ -19,7 +19,18 @@ from ..source import SAVED, Source
 from ..target import parse
 from ..tuned import Tuned
 from .bisect import bisect
-from .found import Compared, Explained, compared, explained, narrow, narrowed, total, under
+from .found import (
+    Coded,
+    Compared,
+    Explained,
+    compared,
+    explained,
+    narrow,
+    narrowed,
+    require_named,
+    total,
+    under,
+)  # fmt: skip
 from .text import Wanted, kernel_lines
 from .variant import Limits, limits, row_named, rules_named
 
@@ -46,7 +57,9 @@ def answer(
     workers: int | None,
 ) -> bool:
     """Prints the answer; False where bytes are wrong."""
-    tuned = _saved(model, log, question.kernel) if model.endswith(SAVED) else None
+    tuned: Coded | None = None
+    if model.endswith(SAVED):
+        tuned = _saved(model, log, question.kernel)
     version = (parse(target) if tuned is None else tuned.ready.machine).version
     bounds = limits(question.forbidden, question.rewrites, version)
     shown = _wanted(question, version)
@@ -73,8 +86,11 @@ def _wanted(question: Question, version: int) -> Wanted:
 
 def _compiled(
     source: Source, log: Path | None, target: str, kernel: str | None, workers: int | None
-) -> Tuned:
+) -> Coded:
     """The model at its points; without a log, only the kernels that were asked for."""
+    if source.kernel is not None:
+        require_named([source.kernel.name], kernel)
+        return own.compile(source.kernel, target, log, workers=workers or 0)
     with watching("kernels") as watcher:
         given = Given.of(target, None, workers, 600.0, "minmax", watcher.heard)
         found = given.ready(source.model, source.inputs, watcher.batches(source.calibration))
@@ -90,7 +106,7 @@ def _saved(path: str, log: Path | None, kernel: str | None) -> Tuned:
     return narrow(load(path), kernel)
 
 
-def dump(found: list[Explained], tuned: Tuned, shown: Wanted, json: bool) -> None:
+def dump(found: list[Explained], tuned: Coded, shown: Wanted, json: bool) -> None:
     """Prints for each kernel what lifting and selection did, and why other rows were refused."""
     if json:
         kernels = [kernel.as_dict(shown.all) for kernel in found]
@@ -100,7 +116,7 @@ def dump(found: list[Explained], tuned: Tuned, shown: Wanted, json: bool) -> Non
         show.lines((line.wrapped, line.style) for line in kernel_lines(kernel, shown))
 
 
-def compare(rows: list[Compared], tuned: Tuned, bounds: Limits, json: bool) -> bool:
+def compare(rows: list[Compared], tuned: Coded, bounds: Limits, json: bool) -> bool:
     """Prints cycles and bytes with and without the limits; True if all bytes are right."""
     exact = all(row.outcome.exact for row in rows if row.outcome.cycles is not None)
     before, after = total(rows)
@@ -128,7 +144,7 @@ def _row(row: Compared) -> tuple[str | int, ...]:
     return row.task.name, row.task.weight, cycles, f"{found.cycles:,}", change, same, row.note
 
 
-def search(tuned: Tuned, bounds: Limits, json: bool) -> bool:
+def search(tuned: Coded, bounds: Limits, json: bool) -> bool:
     """Prints the first bad rewrite of each kernel; True if no kernel has one."""
     found = [bisect(task, tuned.choices[task.key].point, bounds) for task in tuned.ready.tasks]
     good = all(verdict.first is None for verdict in found)

@@ -7,20 +7,35 @@ compared(tuned, Limits(rules=...))           # cycles and bytes without some of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from ...schedule.knobs import Point
 from ...tir.passes.lift import Site
 from ...tir.rewrite.engine import Attempt
 from ...tir.script.show import show_expr
+from ..choose import Choice
 from ..errors import InputError
+from ..points import Kernels
 from ..prepare import Ready
 from ..task import CodeTask
 from ..tuned import Tuned
 from .code import Section, sections
 from .variant import Limits, Outcome, Variant, nearest
+
+
+class Coded(Protocol):
+    """A compiled model, or a kernel that a person wrote: ``choices`` are points by key."""
+
+    @property
+    def ready(self) -> Kernels: ...
+
+    @property
+    def choices(self) -> Mapping[str, Choice]: ...
+
+    @property
+    def target(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +73,17 @@ def _attempt_dict(attempt: Attempt) -> dict[str, Any]:
             "reason": attempt.reason}  # fmt: skip
 
 
-def explained(task: CodeTask, tuned: Tuned) -> Explained:
+def explained(task: CodeTask, tuned: Coded) -> Explained:
     """A kernel of a compiled model, compiled once more with a record."""
     return _explained(Variant(task, Limits()), tuned.choices[task.key].point, tuned)
 
 
-def under(row: Compared, tuned: Tuned) -> Explained:
+def under(row: Compared, tuned: Coded) -> Explained:
     """A kernel explained under the limits of a comparison."""
     return _explained(row.variant, row.outcome.point, tuned)
 
 
-def _explained(variant: Variant, point: Point, tuned: Tuned) -> Explained:
+def _explained(variant: Variant, point: Point, tuned: Coded) -> Explained:
     cycles = variant.compiled(point).cost.cycles
     names = tuple(other.name for other in tuned.ready.kernels if other.key == variant.key)
     found = sections(variant.record, variant.machine.version)
@@ -103,7 +118,7 @@ class Compared:
         return "at another point: lifting leaves a kernel of another space" if found.moved else ""
 
 
-def compared(tuned: Tuned, limits: Limits) -> list[Compared]:
+def compared(tuned: Coded, limits: Limits) -> list[Compared]:
     """Each distinct kernel's cycles as it is and under ``limits``, its bytes checked."""
     found = []
     for task in tuned.ready.tasks:
@@ -117,17 +132,21 @@ def narrowed(found: Ready, kernel: str | None) -> Ready:
     """The model with only those kernels whose name has ``kernel`` in it."""
     if kernel is None:
         return found
+    require_named([task.name for task in found.kernels], kernel)
     exact = [task for task in found.kernels if task.name == kernel]
     some = exact or [task for task in found.kernels if kernel in task.name]
-    if not some:
-        names = [task.name for task in found.kernels]
+    keys = {task.key for task in some}
+    tasks = [task for task in found.tasks if task.key in keys]
+    return replace(found, kernels=some, tasks=tasks)
+
+
+def require_named(names: Sequence[str], kernel: str | None) -> None:
+    """InputError unless ``kernel`` is a part of one of the names."""
+    if kernel is not None and not any(kernel in name for name in names):
         raise InputError(
             f"kernel: must be a part of the name of one of {', '.join(names)}, "
             f"but got {kernel!r}{nearest(kernel, names)}"
         )
-    keys = {task.key for task in some}
-    tasks = [task for task in found.tasks if task.key in keys]
-    return replace(found, kernels=some, tasks=tasks)
 
 
 def narrow(tuned: Tuned, kernel: str | None) -> Tuned:

@@ -1,0 +1,114 @@
+"""A person's own kernel on the command line: what compile, tune and replay do with one.
+
+dovetail tune blur.py:blur --trials 60 --template blur.py:tiles
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import show
+from ..errors import InputError
+from ..progress import watching
+from .models import drifted, tell_drift, tell_missing
+
+if TYPE_CHECKING:
+    from ..brought import Make
+    from ..own import CompiledKernel
+    from ..source import Source
+
+
+def takes(source: Source, template: str | None, output: Path | None) -> bool:
+    """Whether a source is a kernel; an option that is of no use for it is refused."""
+    if source.kernel is None:
+        if template is not None:
+            raise InputError(f"template: {source.name} must be a kernel, but is a model")
+        return False
+    if output is not None:
+        raise InputError(f"output: {source.name} is a kernel, which is not saved; --json prints it")
+    return True
+
+
+def compile(source: Source, log: Path | None, target: str, template: str | None,
+            workers: int | None, json: bool) -> None:  # fmt: skip
+    """Compiles and prints a kernel."""
+    from .. import own
+
+    assert source.kernel is not None
+    with watching("kernels") as watcher:
+        code = own.compile(
+            source.kernel, target, log, template=_make(template), workers=workers or 0,
+            heard=watcher.heard,
+        )  # fmt: skip
+    _print(source, code, json, {})
+
+
+def tune(source: Source, trials: int, template: str | None, how: dict[str, Any],
+         json: bool) -> None:  # fmt: skip
+    """Tunes a kernel with the arguments ``how`` and prints it."""
+    from .. import own
+
+    assert source.kernel is not None
+    code = own.tune(source.kernel, trials, template=_make(template), **how)
+    report, log = how["report"], how["log"]
+    _print(source, code, json, {
+        "trials": report.trials, "seconds": round(report.seconds, 3),
+        "trials_per_second": round(report.trials_per_second, 3),
+        "status_counts": report.statuses.get(code.task.key, {}), "log": str(log) if log else None,
+    })  # fmt: skip
+    if not json:
+        print(
+            f"{code.default_cycles:,} cycles by default; {report.trials} trials in "
+            f"{report.seconds:.1f} s ({report.trials_per_second:.1f} trials/s)"
+        )
+
+
+def replay(log: Path, source: Source, mode: str, target: str | None, template: str | None,
+           workers: int | None, json: bool) -> bool:  # fmt: skip
+    """Replays and prints a kernel; False where a verified one has drifted."""
+    from .. import own
+
+    assert source.kernel is not None
+    with watching("kernels") as watcher:
+        code = own.replay(
+            log, source.kernel, mode, target, template=_make(template), workers=workers or 0,
+            heard=watcher.heard,
+        )  # fmt: skip
+    _print(source, code, json, {"mode": mode, "drift": drifted(code.drift)})
+    if not json:
+        tell_drift(code.drift)
+    return all(row.same for row in code.drift)
+
+
+def _make(template: str | None) -> Make | None:
+    """The function that --template names."""
+    from ...tir.stmt import PrimFunc
+    from ..source import named
+
+    if template is None:
+        return None
+    make: Make = named(template, "template")
+    if isinstance(make, PrimFunc):
+        raise InputError(f"template: {template} must be a function, but is a prim_func")
+    return make
+
+
+def _print(source: Source, code: CompiledKernel, json: bool, more: Mapping[str, Any]) -> None:
+    if json:
+        show.print_json({
+            "model": source.name, "target": code.machine.name, "cycles": code.cycles,
+            "default_cycles": code.default_cycles, "bound": code.bound,
+            "template": code.template, "point": code.point,
+            "trace": str(code.trace).splitlines(), "cost": asdict(code.cost),
+            "listing": code.listing, "missing": [asdict(row) for row in code.missing], **more,
+        })  # fmt: skip
+        return
+    point = ", ".join(f"{name}={value}" for name, value in code.point.items())
+    print(f"{code.func.name}: {code.cycles:,} cycles on {code.machine.name}, bound {code.bound:,}")
+    print(f"template {code.template}: {point}")
+    for line in str(code.trace).splitlines():
+        print(f"    {line}")
+    tell_missing(code.missing)
