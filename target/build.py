@@ -9,7 +9,9 @@ Register buffers (scope ``reg``) become virtual registers that loops carry.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from math import gcd
 
 from ..tir.expr import Expr
@@ -26,7 +28,7 @@ from ..tir.stmt import (
     Stmt,
     Store,
     Wait,
-    children,
+    top,
     walk_stmt,
 )
 from ..tir.types import Type
@@ -39,7 +41,8 @@ from .record import Started
 from .region import RegionBuilder
 from .select import Selector
 
-_recent = Recent[Phase](64)
+_recent = Recent[Phase](1024)
+_recent_parts = Recent["_Part"](1024)
 
 
 @dataclass(slots=True)
@@ -51,6 +54,43 @@ class _Memory:
     version: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The statements of one phase: what they allocate, and their registers of whole vectors."""
+
+    own: tuple[Buffer, ...]
+    vectors: frozenset[str]
+
+    @staticmethod
+    def of(stmts: tuple[Stmt, ...]) -> _Part:
+        """SelectError where they read a register that only another phase writes."""
+        nodes = [node for stmt in stmts for node in walk_stmt(stmt)]
+        stores = [node for node in nodes if isinstance(node, Store)]
+        made = {store.buffer.name for store in stores}
+        vectors = {store.buffer.name for store in stores if store.value.type.lanes > 1}
+        seen: set[Expr] = set()
+        stack = [expr for store in stores for expr in (*store.index, store.value)]
+        while stack:
+            part = stack.pop()
+            if part.op == "load":
+                _require_made(part.attr, made)
+                if part.type.lanes > 1:
+                    vectors.add(part.attr.name)
+            fresh = [arg for arg in part.args if arg not in seen]
+            seen.update(fresh)
+            stack.extend(fresh)
+        own = tuple(node.buffer for node in nodes if isinstance(node, Alloc))
+        return _Part(own, frozenset(vectors))
+
+
+def _require_made(buffer: Buffer, made: set[str]) -> None:
+    if buffer.scope == "reg" and buffer.name not in made:
+        raise SelectError(
+            "registers: a value must be made in the phase that reads it, but got "
+            f"{buffer.name}, which another one makes; set its scope to tcm"
+        )
+
+
 @dataclass(slots=True)
 class Builder:
     """Builds one program; ``selector`` and ``names`` belong to the target."""
@@ -59,7 +99,7 @@ class Builder:
     names: RowNames
     memory: dict[str, _Memory] = field(default_factory=dict)
     registers: dict[str, Buffer] = field(default_factory=dict)
-    vectors: set[str] = field(default_factory=set)
+    vectors: frozenset[str] = frozenset()  # registers of the phase that hold whole vectors
     numbers: dict[str, int] = field(default_factory=dict)  # of the kernel's holes
 
     def build(self, func: PrimFunc) -> Program:
@@ -68,9 +108,15 @@ class Builder:
             data = func.constants.get(param.name)
             raw = None if data is None else data.tobytes()
             self._place(param, Place(param.name, param.bytes, param.scope, data=raw))
-        self._declare(func.body, False)
-        self._find_vectors(func.body)
-        phases = self._phases(func.body)
+        buffers, parts = top(func.body)
+        for buffer in buffers:
+            self._declare(buffer, False)
+        groups = [(stmts, loop, _recent_parts(stmts, partial(_Part.of, stmts)))
+                  for stmts, loop in _phases(parts)]  # fmt: skip
+        for _, loop, part in groups:
+            for buffer in part.own:
+                self._declare(buffer, loop is not None)
+        phases = [self._phase(*group) for group in groups]
         return Program(func.name, [m.place for m in self.memory.values()], phases)
 
     def _place(self, buffer: Buffer, place: Place) -> None:
@@ -81,65 +127,23 @@ class Builder:
             raise SelectError(f"buffers: names must differ, but {buffer.name} occurs twice")
         self.memory[buffer.name] = _Memory(place, buffer.type)
 
-    def _declare(self, stmt: Stmt, threaded: bool) -> None:
-        """Gives every local buffer its place; below a parallel loop each thread has its own."""
-        if isinstance(stmt, Alloc):
-            buffer = stmt.buffer
-            if buffer.scope == "reg":
-                self.registers[buffer.name] = buffer
-            else:
-                local = Place(buffer.name, buffer.bytes, buffer.scope, True, threaded)
-                self._place(buffer, local)
-        threaded |= isinstance(stmt, For) and stmt.kind is LoopKind.PARALLEL
-        for child in children(stmt):
-            self._declare(child, threaded)
+    def _declare(self, buffer: Buffer, threaded: bool) -> None:
+        """Gives a local buffer its place; below a parallel loop each thread has its own."""
+        if buffer.scope == "reg":
+            self.registers[buffer.name] = buffer
+        else:
+            self._place(buffer, Place(buffer.name, buffer.bytes, buffer.scope, True, threaded))
 
-    def _find_vectors(self, stmt: Stmt) -> None:
-        """Register buffers that any access reads or writes by whole vectors."""
-        stack: list[Expr] = []
-        for node in walk_stmt(stmt):
-            if isinstance(node, Store):
-                if node.value.type.lanes > 1:
-                    self.vectors.add(node.buffer.name)
-                stack.append(node.value)
-        seen: set[Expr] = set()
-        while stack:
-            part = stack.pop()
-            if part.op == "load" and part.type.lanes > 1:
-                self.vectors.add(part.attr.name)
-            fresh = [arg for arg in part.args if arg not in seen]
-            seen.update(fresh)
-            stack.extend(fresh)
-
-    def _phases(self, stmt: Stmt) -> list[Phase]:
-        phases: list[Phase] = []
-        serial: list[Stmt] = []
-
-        def close() -> None:
-            if serial:
-                phases.append(self._phase(tuple(serial), None))
-                serial.clear()
-
-        for part in _flat(stmt):
-            if isinstance(part, For) and part.kind is LoopKind.PARALLEL:
-                close()
-                phases.append(self._phase((part.body,), (str(part.axis.attr), part.extent)))
-            else:
-                serial.append(part)
-        close()
-        return phases
-
-    def _phase(self, stmts: tuple[Stmt, ...], parallel: tuple[str, int] | None) -> Phase:
-        """The code between two barriers: a function of the statements, of which registers are
-        vectors, and of the numbers that fill holes."""
-        self._check_registers(stmts)
-        stores = [n for stmt in stmts for n in walk_stmt(stmt) if isinstance(n, Store)]
-        vectors = frozenset(store.buffer.name for store in stores) & self.vectors
-        numbers = tuple(sorted(self.numbers.items()))
-        key = self.selector, self.names, stmts, parallel, vectors, numbers
+    def _phase(self, stmts: tuple[Stmt, ...], loop: For | None, part: _Part) -> Phase:
+        """The code between two barriers: a function of the statements, and of the numbers that fill
+        holes."""
+        parallel = (str(loop.axis.attr), loop.extent) if loop else None
+        self.vectors = part.vectors
         if self.selector.record is not None:
             self.selector.record.events.append(Started(parallel[0] if parallel else None))
             return self._selected(stmts, parallel)
+        numbers = tuple(sorted(self.numbers.items()))
+        key = self.selector, self.names, stmts, parallel, numbers
         return _recent(key, lambda: self._selected(stmts, parallel))
 
     def _selected(self, stmts: tuple[Stmt, ...], parallel: tuple[str, int] | None) -> Phase:
@@ -151,29 +155,20 @@ class Builder:
         items = body.finish()  # may add to the prelude
         return Phase([*body.emitter.prelude, *items], parallel)
 
-    def _check_registers(self, stmts: tuple[Stmt, ...]) -> None:
-        """SelectError where a phase reads a register that only another one writes."""
-        stores = [n for stmt in stmts for n in walk_stmt(stmt) if isinstance(n, Store)]
-        made = {store.buffer.name for store in stores}
-        seen: set[Expr] = set()
-        stack = [expr for store in stores for expr in (*store.index, store.value)]
-        while stack:
-            part = stack.pop()
-            if part.op == "load" and part.attr.scope == "reg" and part.attr.name not in made:
-                raise SelectError(
-                    "registers: a value must be made in the phase that reads it, but got "
-                    f"{part.attr.name}, which another one makes; set its scope to tcm"
-                )
-            fresh = [arg for arg in part.args if arg not in seen]
-            seen.update(fresh)
-            stack.extend(fresh)
 
-
-def _flat(stmt: Stmt) -> list[Stmt]:
-    """Top-level statements in order, without the allocations around them."""
-    if isinstance(stmt, Seq):
-        return [part for child in stmt.stmts for part in _flat(child)]
-    return _flat(stmt.body) if isinstance(stmt, Alloc) else [stmt]
+def _phases(parts: list[Stmt]) -> Iterator[tuple[tuple[Stmt, ...], For | None]]:
+    """The statements of each phase, and the parallel loop around them."""
+    serial: list[Stmt] = []
+    for part in parts:
+        if isinstance(part, For) and part.kind is LoopKind.PARALLEL:
+            if serial:
+                yield tuple(serial), None
+                serial = []
+            yield (part.body,), part
+        else:
+            serial.append(part)
+    if serial:
+        yield tuple(serial), None
 
 
 class Body:

@@ -205,6 +205,17 @@ def rebuild_stmt(node: Stmt, below: tuple[Stmt, ...]) -> Stmt:
             return node
 
 
+def top(stmt: Stmt) -> tuple[list[Buffer], list[Stmt]]:
+    """The buffers allocated around whole statements, and these statements in order."""
+    if isinstance(stmt, Alloc):
+        buffers, parts = top(stmt.body)
+        return [stmt.buffer, *buffers], parts
+    if not isinstance(stmt, Seq):
+        return [], [stmt]
+    found = [top(part) for part in stmt.stmts]
+    return [b for buffers, _ in found for b in buffers], [p for _, parts in found for p in parts]
+
+
 def walk_stmt(node: Stmt) -> Iterator[Stmt]:
     """``node`` and all statements below it, outer before inner, in program order."""
     yield node

@@ -15,8 +15,8 @@ from .cycles import calls
 from .depend import block_edges
 from .expand import Pipeline
 from .joins import free_phases
-from .listing import Function, Listing
-from .lower import Lowering, Source, Table, move
+from .listing import SPILL, Function, Listing
+from .lower import Lowering, Table, move
 from .machine import Machine
 from .modulo import Schedules
 from .pack import Pressure, list_schedule, packer
@@ -27,21 +27,29 @@ from .steps import Block, Node, Step, Trip, blocks
 from .walk import Walker, cycles
 from .webs import split_webs
 
-_recent = Recent["_Compiled"](64)
+_recent = Recent["_Compiled"](1024)
 _ATTEMPTS = 60  # compilations of a phase, each with more registers in memory
-_SHORT = "compile: phase {} of {} needs too many registers"
 _SPARE = 6  # registers of a file left free before spilling because no assignment was found
 
 
 def compile_program(program: Program, machine: Machine) -> Listing:
     """The listing of ``program`` for ``machine``; CompileError when its registers do not do."""
-    places = tuple(place.name for place in program.places)
+    offsets = {place.name: 4 * i for i, place in enumerate(program.places)}
+    offsets[SPILL] = 4 * len(offsets)
     found: dict[Phase, _Compiled] = {}  # a phase that comes again is the same function
+    linked: dict[Phase, Function] = {}
     for number, phase in enumerate(program.phases):
-        if phase not in found:
-            source = Source(phase, number, places, program.name)
-            found[phase] = _recent((source, machine), partial(_phase, source, machine))
-    phases = [found[phase] for phase in program.phases]
+        if phase in found:
+            continue
+        try:
+            made = _recent((phase, machine), partial(_phase, phase, machine))
+        except _Short:
+            raise CompileError(
+                f"compile: phase {number} of {program.name} needs too many registers"
+            ) from None
+        found[phase], places = made, tuple(offsets[name] for name in made.places)
+        linked[phase] = replace(made.function, symbol=f"phase_{number}", places=places)
+    functions = [linked[phase] for phase in program.phases]
     tcm = sum(
         place.size * (machine.threads if place.per_thread else 1)
         for place in program.places
@@ -51,13 +59,19 @@ def compile_program(program: Program, machine: Machine) -> Listing:
     most = max((made.spill_bytes for made in found.values()), default=0)
     far = frozenset(place.name for place in program.places if place.scope == "ddr")
     free = free_phases(program, machine)
-    functions = [made.function for made in phases]
     return Listing(program.name, machine, functions, spills, most, tcm, far, free)
+
+
+class _Short(CompileError):
+    """A phase needs more registers than there are."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
+    """The code of a phase, in any program; ``places`` are those that it uses, in its order."""
+
     function: Function
+    places: tuple[str, ...]
     spills: int
     spill_bytes: int
     crowded: bool  # slower than it would be with more registers
@@ -68,14 +82,14 @@ class _Compiled:
         return cycles(Walker(self.function, machine).run(count))
 
 
-def _phase(source: Source, machine: Machine) -> _Compiled:
+def _phase(phase: Phase, machine: Machine) -> _Compiled:
     """With invariants before their loops; where that takes too many registers, also without."""
-    table, phase = Table(machine), source.phase
-    first = _attempt(source, table, Liberties())
+    table = Table(machine)
+    first = _attempt(phase, table, Liberties())
     loops = phase.parallel or any(isinstance(item, Loop) for item in phase.body)
     if isinstance(first, _Compiled) and not (first.crowded and loops):
         return first
-    second = _attempt(source, table, Liberties(hoisting=False))
+    second = _attempt(phase, table, Liberties(hoisting=False))
     found = [made for made in (first, second) if isinstance(made, _Compiled)]
     if not found:
         assert isinstance(second, CompileError)
@@ -83,13 +97,13 @@ def _phase(source: Source, machine: Machine) -> _Compiled:
     return min(found, key=lambda made: made.cycles(table.machine))
 
 
-def _attempt(source: Source, table: Table, free: Liberties) -> _Compiled | CompileError:
+def _attempt(phase: Phase, table: Table, free: Liberties) -> _Compiled | CompileError:
     """Compiles again and again: first without pairs of scalars, where these are short, then with
     more and more registers in memory."""
     spilled, spare, pipelined, more = set[int](), [0, 0, 0], True, 1
     known: dict[str, Schedules] = {}  # of this phase's loops, as long as their steps stay
     for _ in range(_ATTEMPTS):
-        low = Lowering(source, table, free)
+        low = Lowering(phase, table, free)
         split_webs(low.nodes, live_around(low.nodes), low.registers)
         area = Area(low)
         area.spill(spilled)
@@ -119,20 +133,21 @@ def _attempt(source: Source, table: Table, free: Liberties) -> _Compiled | Compi
             elif file == 2 and spare[2] < table.machine.predicates - 1:
                 spare[2] += 1
             else:
-                return CompileError(_SHORT.format(source.number, source.program))
+                return _Short()
         except CompileError as error:
             if not pipelined:
                 return error
             pipelined = False
         else:
             short = bool(area.steps or loops.crowded)
-            return _Compiled(_function(source.phase, low, real), area.steps, area.bytes, short)
-    return CompileError(_SHORT.format(source.number, source.program))
+            made = _function(phase, low, real)
+            return _Compiled(made, tuple(low.places), area.steps, area.bytes, short)
+    return _Short()
 
 
 def _function(phase: Phase, low: Lowering, real: dict[int, int]) -> Function:
     extent = phase.parallel[1] if phase.parallel else None
-    return Function(low.prefix, extent, low.nodes, low.registers, real, low.records, phase.name)
+    return Function("", extent, low.nodes, low.registers, real, low.records, phase.name)
 
 
 def _pack(low: Lowering, room: Room, loops: Pipeline | None) -> dict[int, int]:

@@ -123,12 +123,21 @@ def _sharing(group: list[_Phase], machine: Machine) -> list[_Phase]:
     return [_Phase(p.function, p.calls, p.far, len(threads)) for p in group]
 
 
+def _walker(function: Function, machine: Machine, far: frozenset[str], sharing: int) -> Walker:
+    """The walker of a function; those that share their code share what walks of it found."""
+    key = machine, far, sharing
+    if key not in function.walkers:
+        function.walkers[key] = Walker(function, machine, far, sharing)
+    found: Walker = function.walkers[key]
+    return found
+
+
 def _phase(phase: _Phase, listing: Listing, channel: Channel, copies: list[Copies],
            begin: list[int]) -> list[Tally]:  # fmt: skip
     """The cycles that each thread spends on a phase that it begins in its own cycle."""
     counts = [count for _, count in calls(phase.function, listing.machine)]
     far = listing.far if phase.far else frozenset[str]()
-    walker = Walker(phase.function, listing.machine, far, phase.sharing)
+    walker = _walker(phase.function, listing.machine, far, phase.sharing)
     # What moved before a wait is settled: no access may come before it.
     late = [max(channel.horizon - at, 0) if phase.far else 0 for at in begin[: len(counts)]]
     starts = [at + more for at, more in zip(begin, late, strict=False)]

@@ -81,7 +81,7 @@ def _copies(program: Program) -> Copies:
     )
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=1024)
 def _touches(phase: Phase, threads: int, copies: Copies) -> tuple[Touches, ...]:
     """By thread."""
     if phase.parallel is None:

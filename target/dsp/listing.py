@@ -15,13 +15,18 @@ phase_0:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from ..instruction import Instruction, Kind, Register
 from ..program import Dma
 from .machine import Machine
 from .steps import OPTIONAL, WHOLE, Block, Node, Registers, Step, Trip, blocks
+
+LOOP, RECORD = ".L", ".D"  # labels within a function: of loops, and of its transfers' records
+PLACES = ".table"  # of the places' addresses, which a function finds by number
+SPILL = ".spill"  # the place behind all others
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Function:
-    """One phase: ``nodes`` are its blocks and loops, ``real`` the register of each virtual one."""
+    """One phase: ``nodes`` are its blocks and loops, ``real`` the register of each virtual one.
+
+    Phases that are equal share all but the symbol and the offsets of their places.
+    """
 
     symbol: str
     parallel: int | None  # iterations that threads share; None: thread 0 runs it once
@@ -45,6 +53,13 @@ class Function:
     real: dict[int, int]
     records: list[Dma]
     name: str = ""
+    places: tuple[int, ...] = ()  # bytes into the table of places, of those that it uses
+    walkers: dict[object, Any] = field(default_factory=dict)  # what ``cycles`` knows of it
+
+    def label(self, local: str) -> str:
+        """A label of the function as the assembler must know it; others are global."""
+        kind = local[: len(LOOP)]
+        return f"{kind}{self.symbol}_{local[len(LOOP) :]}" if kind in (LOOP, RECORD) else local
 
     def packets(self) -> Iterator[tuple[Block, list[Step]]]:
         for block in blocks(self.nodes):
@@ -121,11 +136,11 @@ def _nodes_text(function: Function, nodes: list[Node], end: str, lines: list[str
         if isinstance(node, Trip):
             if node.level == OPTIONAL:
                 _nodes_text(function, node.body, "", lines)
-                lines.append(f"{node.label}:\n")
+                lines.append(f"{function.label(node.label)}:\n")
                 continue
             times = node.trips if node.trips is not None else "the given number of"
             kernel = ", pipelined" if any(b.kind == "kernel" for b in blocks(node.body)) else ""
-            lines.append(f"{node.label}: // {times} times{kernel}\n")
+            lines.append(f"{function.label(node.label)}: // {times} times{kernel}\n")
             closing = f" :endloop{node.level}" if node.level < 2 else ""
             _nodes_text(function, node.body, closing, lines)
             continue
@@ -138,7 +153,7 @@ def _nodes_text(function: Function, nodes: list[Node], end: str, lines: list[str
 def text(step: Step, packet: list[Step], function: Function) -> str:
     """One instruction. A condition made in the same packet is read as new."""
     row = step.facts.row
-    values = {"target": step.target}
+    values = {"target": function.label(step.target)}
     if step.result >= 0:
         values["d"] = name(step.result, function)
     for parameter, code in zip(row.parameters, step.operands, strict=True):
@@ -166,6 +181,8 @@ def _address(step: Step, function: Function) -> dict[str, str]:
         return {"addr": f"{base}+{name(step.index, function)}<<#0"}
     if step.bump:
         return {"addr": f"{base}++#{step.bump // unit}"}
+    if step.access is not None and step.access.buffer == PLACES:
+        return {"addr": f"{base}+#{function.places[step.imm // 4]}"}
     return {"addr": f"{base}+#{step.imm // unit}"}
 
 
@@ -183,5 +200,5 @@ def _record_text(function: Function) -> str:
     rows = []
     for i, dma in enumerate(function.records):
         words = (dma.rows, dma.row_bytes, dma.target_stride, dma.source_stride)
-        rows.append(f".D{function.symbol}_{i}: .word {', '.join(map(str, words))}\n")
+        rows.append(f"{function.label(f'{RECORD}{i}')}: .word {', '.join(map(str, words))}\n")
     return "".join(rows)

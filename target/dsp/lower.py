@@ -8,18 +8,17 @@ the pointer's displacement and puts it into the immediates.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ..instruction import Instruction, Kind, Register
 from ..program import Address, Dma, Half, Item, Loop, Op, Operand, Phase, Wait
 from . import scalar
+from .listing import LOOP, PLACES, RECORD, SPILL
 from .machine import Machine
 from .pointers import Pointer, Pointers, Use
 from .shares import Liberties, Shares, share_out
 from .steps import OPTIONAL, WHOLE, Access, Block, Facts, Node, Registers, Step, Trip, facts
 
 TABLE, FIRST, COUNT, DMA_TARGET, DMA_SOURCE, DMA_RECORD, LINK = 0, 1, 2, 26, 27, 28, 31
-SPILL = ".spill"
 
 
 class Table:
@@ -36,29 +35,20 @@ class Table:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A phase in its program: all that its code depends on, beside the machine."""
-
-    phase: Phase
-    number: int
-    places: tuple[str, ...]
-    program: str
-
-
 class Lowering:
-    """One phase. ``nodes`` is the function, ``records`` the transfers it starts."""
+    """One phase, wherever it stands in its program: labels are numbered within it, and so are the
+    ``places`` that it uses; ``nodes`` is the function, ``records`` the transfers it starts."""
 
-    def __init__(self, source: Source, table: Table, free: Liberties) -> None:
-        self.table, self.prefix, self.free = table, f"phase_{source.number}", free
-        self.places = {name: i for i, name in enumerate((*source.places, SPILL))}
+    def __init__(self, phase: Phase, table: Table, free: Liberties) -> None:
+        self.table, self.free = table, free
+        self.places: dict[str, int] = {}
         self.registers = Registers()
         self.codes: dict[int, int] = {}
         self.arguments: dict[int, int] = {}
         self.records: list[Dma] = []
         self.labels = 0
         self.extents: dict[str, int] = {}
-        self.nodes = self._function(source.phase)
+        self.nodes = self._function(phase)
 
     def _function(self, phase: Phase) -> list[Node]:
         plan = share_out(phase, self.table.machine, self.free)
@@ -100,7 +90,7 @@ class Lowering:
 
     def _label(self) -> str:
         self.labels += 1
-        return f".L{self.prefix}_{self.labels - 1}"
+        return f"{LOOP}{self.labels - 1}"
 
     # Registers and steps
 
@@ -159,8 +149,8 @@ class Lowering:
 
     def _place(self, register: int, buffer: str) -> Step:
         """Loads a place's address from the table."""
-        place = 4 * self.places[buffer]
-        access = Access(".table", place, (), 4, False)
+        place = 4 * self.places.setdefault(buffer, len(self.places))
+        access = Access(PLACES, place, (), 4, False)
         row = scalar.INSTRUCTIONS["loadri"]
         return self._step(row, register, pointer=self.base, imm=place, access=access)
 
@@ -320,7 +310,7 @@ class Lowering:
     # Transfers
 
     def _dma(self, dma: Dma) -> None:
-        label = f".D{self.prefix}_{len(self.records)}"
+        label = f"{RECORD}{len(self.records)}"
         self.records.append(dma)
         for address, fixed in ((dma.target, DMA_TARGET), (dma.source, DMA_SOURCE)):
             row = self.table(scalar.POINT)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from ..instruction import Register
 from . import scalar
 from .instructions import TABLE
-from .lower import SPILL, Lowering
+from .listing import SPILL
+from .lower import Lowering
 from .machine import Machine
 from .steps import FILES, Access, Block, Node, Registers, Step, Trip, bits
 

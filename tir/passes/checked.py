@@ -32,9 +32,14 @@ def checked(run: Pass[P]) -> Pass[P]:
     return passed
 
 
+def verifying() -> bool:
+    """Whether functions are verified between passes."""
+    return os.environ.get(VARIABLE, "0") not in ("", "0")
+
+
 def kept(func: PrimFunc, maker: str) -> PrimFunc:
     """``func`` itself; VerifyError where it breaks a rule and ``DOVETAIL_VERIFY`` is set."""
-    if os.environ.get(VARIABLE, "0") in ("", "0"):
+    if not verifying():
         return func
     from ..verify import VerifyError, verify  # which simplifies, by a pass
 
