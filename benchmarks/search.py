@@ -30,8 +30,8 @@ from dovetail.driver.prepare import prepare
 from dovetail.driver.target import parse
 from dovetail.driver.zoo import build, calibration
 from dovetail.schedule.knobs import Point
-from dovetail.tuner.log import read
 from dovetail.tuner.measure import default_workers
+from dovetail.tuner.records import read
 from dovetail.tuner.search import Evolution, RandomSearch, Search
 from dovetail.tuner.synthetic import Synthetic
 from dovetail.tuner.task import Spec, Task, rebuild

@@ -30,8 +30,8 @@ from dovetail.driver.choose import Choice, choose
 from dovetail.driver.prepare import Ready, prepare
 from dovetail.driver.target import parse
 from dovetail.driver.zoo import build, calibration
-from dovetail.tuner.log import read
 from dovetail.tuner.measure import Measurer, default_workers, hired
+from dovetail.tuner.records import read
 from dovetail.tuner.run import Best
 from dovetail.tuner.tune import tune_tasks
 

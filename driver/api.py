@@ -18,7 +18,7 @@ from pathlib import Path
 from ..target.dsp.machine import Machine
 from ..tuner import arguments
 from ..tuner.asked import Asked
-from ..tuner.log import read
+from ..tuner.records import read
 from ..tuner.run import Callback
 from . import own
 from .choose import Heard

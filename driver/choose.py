@@ -85,6 +85,9 @@ class Chooser:
     def spec(self) -> Spec:
         return Spec("dovetail.driver.choose:rebuild", pickle.dumps(self.task.spec))
 
+    def nest(self, point: Point) -> str:
+        return ""
+
     def measure(self, point: Point) -> Measured:
         point = point or self.task.default
         cost = self.task.compiled(point).cost

@@ -13,7 +13,7 @@ def user_errors() -> tuple[type[Exception], ...]:
     from ..quant.errors import CalibrationError, QuantizationError
     from ..target.dsp.machine import MachineError
     from ..target.errors import SelectError
-    from ..tuner.log import LogError
+    from ..tuner.records import LogError
     from ..tuner.task import TuneError
     from .zoo import UnknownModel
 

@@ -36,9 +36,9 @@ from ..tir.stmt import PrimFunc
 from ..tir.verify import VerifyError, verify
 from ..tuner import arguments
 from ..tuner.asked import Asked
-from ..tuner.log import read
 from ..tuner.measure import Measurer
 from ..tuner.missing import Missing
+from ..tuner.records import read
 from ..tuner.run import Callback
 from ..tuner.task import Spec
 from .brought import Make, address, found, template_of, title

@@ -21,9 +21,10 @@ from ..target.dsp.machine import Machine
 from ..tuner import arguments
 from ..tuner import replay as logs
 from ..tuner.asked import Asked
-from ..tuner.log import Contents, LogError, read, require_writable
+from ..tuner.log import require_writable
 from ..tuner.measure import Measurer
 from ..tuner.missing import Missing, missing
+from ..tuner.records import Contents, LogError, read
 from ..tuner.run import Best, Progress
 from ..tuner.task import OK
 from ..tuner.tune import search_tasks

@@ -40,6 +40,7 @@ from ..tir.passes.vectorize import VectorizeError
 from ..tir.stmt import PrimFunc
 from ..tuner.task import COMPILE, INVALID, OK, Measured, Spec
 from .bounds import work
+from .nest import nest
 from .run import run_program
 
 DEFAULT_PACKED = 8  # points that the choice of a default may pack
@@ -142,6 +143,16 @@ class CodeTask(ABC):
     def default(self) -> Point:
         """The best of a few points that the analytic model likes: what untuned users get."""
         return choose_default(self)
+
+    def scheduled(self, point: Point) -> PrimFunc:
+        """The scheduled kernel of a point; the last one is remembered for its program."""
+        return _scheduled((id(self), key(point)), lambda: (self, self.template.apply(point)))[1]
+
+    def nest(self, point: Point) -> str:
+        try:
+            return nest(self.scheduled(point))
+        except (ScheduleError, VectorizeError, ValueError):
+            return ""
 
     def program(self, point: Point) -> Program:
         """The selected code of a point; that of the last few is remembered for their check."""
@@ -300,10 +311,11 @@ def fixed_input(
 
 
 def _program(task: CodeTask, point: Point) -> tuple[CodeTask, Program]:
-    return task, build(task.template.apply(point), task.machine)
+    return task, build(task.scheduled(point), task.machine)
 
 
 # By the task's identity, which is held: another one with the same key may have other constants.
+_scheduled = Recent[tuple[CodeTask, PrimFunc]](2)
 _recent = Recent[tuple[CodeTask, Program]](24)
 
 

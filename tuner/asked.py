@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import arguments
-from .log import read
+from .records import read
 from .run import Callback
 from .search import SEARCHES
 

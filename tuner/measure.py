@@ -73,10 +73,12 @@ class Measurer:
         return self.start(task, action, points)()
 
     def start(
-        self, task: Task, action: str, points: Sequence[Point]
-    ) -> Callable[[], list[Measured]]:
-        """Begins to run points; calling the result waits for the answers."""
-        submit = self._submitter(task, action)
+        self, task: Task, action: str, points: Sequence[Point],
+        known: frozenset[str] = frozenset(),
+    ) -> Callable[[], list[Measured]]:  # fmt: skip
+        """Begins to run points; calling the result waits for the answers. Points whose nest is
+        ``known`` are not measured."""
+        submit = self._submitter(task, action, known)
         futures = [submit(point) for point in points]
         # Our pool times each job; of a foreign executor we know only how many jobs are in line.
         self._waiting += len(points)
@@ -91,14 +93,16 @@ class Measurer:
 
         return answers
 
-    def _submitter(self, task: Task, action: str) -> Callable[[Point], Future[Measured]]:
+    def _submitter(
+        self, task: Task, action: str, known: frozenset[str]
+    ) -> Callable[[Point], Future[Measured]]:
         if isinstance(self._executor, Inline):
-            return lambda point: self._submit(perform, task, action, point)
+            return lambda point: self._submit(perform, task, action, point, known)
         if task.key not in self._specs:
             spec = task.spec
             self._specs[task.key] = spec.digest, spec
         digest, spec = self._specs[task.key]
-        return lambda point: self._submit(execute, Job(action, digest, spec, point))
+        return lambda point: self._submit(execute, Job(action, digest, spec, point, known))
 
     def _submit(self, run: Callable[..., Measured], *given: object) -> Future[Measured]:
         """A job under way; an executor that was closed takes none."""

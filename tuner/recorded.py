@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schedule.knobs import Point, Space, key
-from .log import LogError, Record
+from .records import LogError, Record
 from .task import OK, Measured, Spec, Task
 
 
@@ -102,6 +102,9 @@ class Recorded:
     @property
     def spec(self) -> Spec:
         return self.task.spec
+
+    def nest(self, point: Point) -> str:
+        return self.records[key(point)].nest
 
     def measure(self, point: Point) -> Measured:
         record = self.records[key(point)]

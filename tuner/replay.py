@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ..schedule.errors import ScheduleError
-from .log import Contents, LogError, Record, read
 from .measure import Measurer
 from .missing import why
+from .records import Contents, LogError, Record, read
 from .run import Best
 from .task import OK, Task
 from .tune import versions

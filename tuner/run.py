@@ -1,8 +1,9 @@
 """One tuning run: batch after batch of measuring, checking and writing records.
 
-A batch is measured whole; then its cheapest candidates are checked, the cheapest first, until one
-is right or none beats the best; then its records are written in order. A trial that the log knows
-is answered from there, after a look that the search proposes the same point again.
+A batch is measured whole; points that make the nest of an earlier trial are replaced by further
+proposals; then its cheapest candidates are checked, the cheapest first, until one is right or none
+beats the best; then its records are written in order. A point that the log knows is answered from
+there, after a look that it has the same number again.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..schedule.knobs import Point, key
-from .log import Log, LogError, Record
+from .log import Log
 from .measure import Measurer
+from .records import LogError, Record
 from .scheduler import Scheduler
 from .search import Search
-from .task import OK, Measured, Task, TuneError
+from .task import DUPLICATE, OK, Measured, Task, TuneError
+
+_ROUNDS = 4  # proposals that replace the duplicates of a batch, and again those of the replacements
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,13 @@ Callback = Callable[[Progress], None]
 
 @dataclass(slots=True)
 class State:
-    """A kernel in a run: its search and its best checked point."""
+    """A kernel in a run: its search, its best checked point, and the trial of each nest."""
 
     task: Task
     search: Search
     best: Best = field(init=False)
     guess: float = field(init=False)
+    nests: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.best = Best(self.task, self.task.default)
@@ -64,13 +69,20 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
+class _Asked:
     """Points that are being measured, and their records in the log."""
 
-    number: int  # of the kernel
     points: list[Point]
     known: list[Record | None]
     answers: Callable[[], list[Measured]]  # for the points that are not known
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """The points of a kernel that one call of its search proposed."""
+
+    number: int  # of the kernel
+    asked: _Asked
 
 
 @dataclass(slots=True)
@@ -107,45 +119,85 @@ class Run:
         if under_way is not None:
             if not self.states[under_way.number].task.simulated:
                 return None
-            busy, first = under_way.number, self.index + len(under_way.points)
+            busy, first = under_way.number, self.index + len(under_way.asked.points)
         while first < self.trials and (number := self.scheduler.pick(busy)) is not None:
-            if points := self.states[number].search.ask()[: self.trials - first]:
-                return self._measure(number, first, points)
+            state = self.states[number]
+            if points := state.search.ask()[: self.trials - first]:
+                return _Batch(number, self._measure(state, points))
             self.scheduler.close(number)
         return None
 
-    def _measure(self, number: int, first: int, points: list[Point]) -> _Batch:
-        task = self.states[number].task
-        known = [self._known(task, first + i, point) for i, point in enumerate(points)]
+    def _measure(self, state: State, points: list[Point]) -> _Asked:
+        known = [self.log.of(state.task.key, point) for point in points]
         new = [point for point, record in zip(points, known, strict=True) if record is None]
-        return _Batch(number, points, known, self.measurer.start(task, "measure", new))
+        nests = frozenset(state.nests)
+        return _Asked(points, known, self.measurer.start(state.task, "measure", new, nests))
 
     def _finish(self, batch: _Batch) -> None:
         """Waits for a batch, checks and writes its records, and tells search and scheduler."""
-        state, known = self.states[batch.number], batch.known
-        answers = iter(batch.answers())
-        trials = [
-            record or self._record(state.task, self.index + i, point, next(answers))
-            for i, (point, record) in enumerate(zip(batch.points, known, strict=True))
-        ]
-        new = [i for i, record in enumerate(known) if record is None]
+        state = self.states[batch.number]
+        answered = self._answered(state, batch.asked)
+        trials = [record for _, record in answered if record.status != DUPLICATE]
+        new = [i for i, trial in enumerate(trials) if self.log.known(trial) is None]
         if state.task.simulated:
             self._check_cheapest(state, trials, new)
         else:
             self._check(state.task, trials, [i for i in new if trials[i].status == OK])
-        records = [self._commit(state, trial, i not in new) for i, trial in enumerate(trials)]
-        state.search.tell(batch.points, [record.cost for record in records])
+        checked = {trial.index: trial for trial in trials}
+        told = []
+        for point, record in answered:
+            if record.status == DUPLICATE:
+                self.log.append(record)
+            else:
+                told.append((point, self._commit(state, checked[record.index]).cost))
+        state.search.tell([point for point, _ in told], [cost for _, cost in told])
         self.scheduler.tell(batch.number, state.best.cost)
+        if not told:
+            self.scheduler.close(batch.number)
 
-    def _known(self, task: Task, index: int, point: Point) -> Record | None:
-        record = self.log.known(index)
-        if record and (record.kernel != task.key or key(record.point) != key(point)):
+    def _answered(self, state: State, asked: _Asked) -> list[tuple[Point, Record]]:
+        """The points of a batch with their records, trials numbered, duplicates replaced as long
+        as the search has other points."""
+        records: list[tuple[Point, Record]] = []
+        index, wanted = self.index, len(asked.points)
+        for turn in range(_ROUNDS + 1):
+            answers = iter(asked.answers())
+            for point, known in zip(asked.points, asked.known, strict=True):
+                found = self._numbered(state, index, point, known or next(answers))
+                index += found.status != DUPLICATE
+                records.append((point, found))
+            missing = wanted - (index - self.index)
+            more = state.search.more(missing) if missing and turn < _ROUNDS else []
+            if not more:
+                break
+            asked = self._measure(state, more)
+        return records
+
+    def _numbered(self, state: State, index: int, point: Point, found: Record | Measured) -> Record:
+        """The record of a point: the trial ``index``, or the note of the trial that it repeats."""
+        twin = state.nests.get(found.nest)
+        if twin is not None:
+            return Record(self.log.run, twin, state.task.key, point, DUPLICATE, nest=found.nest,
+                          time=found.time)  # fmt: skip
+        if found.nest:
+            state.nests[found.nest] = index
+        record = (
+            found if isinstance(found, Record) else self._record(state.task, index, point, found)
+        )
+        self._require_place(record, index)
+        return record
+
+    def _require_place(self, record: Record, index: int) -> None:
+        """LogError where the log has another point as this trial."""
+        logged = self.log.contents.trials[self.log.run].get(index, record)
+        same = logged.kernel == record.kernel and key(logged.point) == key(record.point)
+        if not same or record.index != index:
             raise LogError(
                 f"log {self.log.contents.path}: trial {index} of run {self.log.run} must be the "
-                f"point that the search proposes again, {key(point)} of kernel {task.key}, but is "
-                f"{key(record.point)} of kernel {record.kernel}; start a new log"
+                f"point that the search proposes again, {key(record.point)} of kernel "
+                f"{record.kernel}, but is {key(logged.point)} of kernel {logged.kernel}; "
+                "start a new log"
             )
-        return record
 
     def _record(self, task: Task, index: int, point: Point, found: Measured) -> Record:
         if found.cost is not None and found.cost < task.bound:
@@ -162,6 +214,7 @@ class Run:
             cycles=found.cycles,
             seconds=found.seconds,
             message=found.message,
+            nest=found.nest,
             time=found.time,
         )
 
@@ -186,11 +239,11 @@ class Run:
                 trials[i], status=found.status, checked=right, message=message, time=time
             )
 
-    def _commit(self, state: State, trial: Record, known: bool) -> Record:
+    def _commit(self, state: State, trial: Record) -> Record:
         """Writes a record, takes it as best if it is, and tells the callbacks."""
-        if not known:  # another writer of the same run may have been faster: its record counts
-            self.log.append(trial)
-        record = self._known(state.task, trial.index, dict(trial.point)) or trial
+        known = self.log.known(trial) is not None
+        record = self.log.append(trial)  # of several writers of the same run the first one counts
+        self._require_place(record, trial.index)
         cost = record.cost
         if cost is not None and record.checked and _less(cost, state.best.cost):
             point = state.task.space.point(record.point)

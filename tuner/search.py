@@ -35,6 +35,9 @@ class Search(Protocol):
     def ask(self) -> list[Point]:
         """The next batch; empty when every point was asked."""
 
+    def more(self, count: int) -> list[Point]:
+        """Further points of the last batch, instead of some that turned out to be no trials."""
+
     def tell(self, points: Sequence[Point], costs: Sequence[float | None]) -> None:
         """The costs of points that were asked, None for a failed one."""
 
@@ -49,12 +52,16 @@ class _Base:
         self._asked: set[Spelled] = set()
         self._batches = iter(BATCHES)
         self._rest: Iterator[Point] | None = None
+        self._proposed: Iterator[Point] = iter(())
 
     def ask(self) -> list[Point]:
         count = next(self._batches, BATCHES[-1])
-        first = [] if self._asked else [self.task.default]
-        batch = self._fresh(first, count)
-        return batch + self._fresh(self._propose(count - len(batch)), count - len(batch))
+        first = self._fresh([] if self._asked else [self.task.default], count)
+        self._proposed = iter(self._propose(count - len(first)))
+        return first + self.more(count - len(first))
+
+    def more(self, count: int) -> list[Point]:
+        return self._fresh(self._proposed, count)
 
     def tell(self, points: Sequence[Point], costs: Sequence[float | None]) -> None:
         """Nothing to learn."""

@@ -37,6 +37,7 @@ class Synthetic:
     weight: int = 1
     fault: str = ""  # "exit", "hang", "raise", "wrong" at one point in eight, "slow" at all
     blind: bool = False  # a prior that knows nothing
+    twins: bool = False  # unrolling by 8 makes the nest of 4
     simulated: bool = True
     kind: str = "synthetic"
 
@@ -114,10 +115,11 @@ class Synthetic:
 
     def cost(self, point: Point) -> int:
         """The cycles of a point, never below the bound."""
+        point = self._made(point)
         work = self._work(point) + self._spills(point)
         traffic = self._traffic(point)
         both = max(work, traffic) + 0.1 * min(work, traffic) if point["overlap"] else work + traffic
-        digest = hashlib.sha256(f"{self.seed}{key(point)}".encode()).digest()
+        digest = hashlib.sha256(f"{self.seed}{self.nest(point)}".encode()).digest()
         rugged = 1 + 0.06 * digest[0] / 255
         return max(self.bound, round((both + self._overhead(point)) * rugged))
 
@@ -136,6 +138,12 @@ class Synthetic:
     def _faulty(self, point: Point) -> bool:
         odd = hashlib.sha256(key(point).encode()).digest()[1] % 8 == 0
         return odd and point != self.default
+
+    def _made(self, point: Point) -> Point:
+        return {**point, "unroll": 4} if self.twins and point["unroll"] == 8 else point
+
+    def nest(self, point: Point) -> str:
+        return key(self._made(point))
 
     def measure(self, point: Point) -> Measured:
         if self.fault == "slow":

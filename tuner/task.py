@@ -22,7 +22,8 @@ from ..schedule.knobs import Point, Space
 
 OK, INVALID, COMPILE, TIMEOUT = "ok", "invalid", "compile", "timeout"
 CRASH, INCORRECT = "crash", "incorrect"
-STATUSES = (OK, INVALID, COMPILE, TIMEOUT, CRASH, INCORRECT)
+DUPLICATE = "duplicate"  # no trial: its nest is that of an earlier one
+STATUSES = (OK, INVALID, COMPILE, TIMEOUT, CRASH, INCORRECT, DUPLICATE)
 
 
 class TuneError(RuntimeError):
@@ -39,6 +40,7 @@ class Measured:
     features: list[float] | None = None
     time: Mapping[str, float] = field(default_factory=dict)
     seconds: float | None = None
+    nest: str = ""
 
     @property
     def cost(self) -> float | None:
@@ -100,6 +102,10 @@ class Task(Protocol):
 
     @property
     def spec(self) -> Spec: ...
+
+    def nest(self, point: Point) -> str:
+        """Names the code of a point before it is measured: points of one name are one trial. Empty
+        where there is none."""
 
     def measure(self, point: Point) -> Measured:
         """The cost of a point, or why it has none; on simulated targets without a clock."""

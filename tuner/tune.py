@@ -21,8 +21,9 @@ from typing import Any
 
 from ..schedule.errors import ScheduleError
 from .asked import Asked
-from .log import Log, header, read
+from .log import Log
 from .measure import Measurer, hired
+from .records import header, read
 from .run import Best, Callback, Run, State
 from .scheduler import Scheduler
 from .search import SEARCHES, Trial

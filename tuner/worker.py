@@ -14,7 +14,7 @@ from itertools import count
 from multiprocessing.connection import Connection
 
 from ..schedule.knobs import Point
-from .task import COMPILE, CRASH, INCORRECT, OK, Measured, Spec, Task, rebuild
+from .task import COMPILE, CRASH, DUPLICATE, INCORRECT, OK, Measured, Spec, Task, rebuild
 
 COMMAND = "from dovetail.tuner.worker import main; main()"
 _tasks: dict[str, Task] = {}
@@ -23,12 +23,13 @@ _COLLECTED = 16  # jobs between two looks for cyclic garbage
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One thing to do with a point: ``measure`` or ``check``."""
+    """One thing to do with a point: ``measure``, unless its nest is ``known``, or ``check``."""
 
     action: str
     digest: str  # of the spec
     spec: Spec | None  # None where the worker has it already
     point: Point
+    known: frozenset[str] = frozenset()
 
 
 def execute(job: Job) -> Measured:
@@ -36,19 +37,26 @@ def execute(job: Job) -> Measured:
     if job.digest not in _tasks:
         assert job.spec is not None
         _tasks[job.digest] = rebuild(job.spec)
-    return perform(_tasks[job.digest], job.action, job.point)
+    return perform(_tasks[job.digest], job.action, job.point, job.known)
 
 
-def perform(task: Task, action: str, point: Point) -> Measured:
+def perform(task: Task, action: str, point: Point, known: frozenset[str] = frozenset()) -> Measured:
     """Measures or checks a point; an exception of the compiler is a status, not an end."""
     begin = time.perf_counter()
     try:
-        found = task.measure(point) if action == "measure" else _checked(task, point)
+        found = _measured(task, point, known) if action == "measure" else _checked(task, point)
     except Exception as error:
         status = COMPILE if action == "measure" else CRASH
         text = " ".join(str(error).split())
         found = Measured(status, message=f"{type(error).__name__}: {text}"[:400])
     return replace(found, time={**found.time, action: round(time.perf_counter() - begin, 6)})
+
+
+def _measured(task: Task, point: Point, known: frozenset[str]) -> Measured:
+    nest = task.nest(point)
+    if nest in known:
+        return Measured(DUPLICATE, nest=nest)
+    return replace(task.measure(point), nest=nest)
 
 
 def _checked(task: Task, point: Point) -> Measured:

@@ -20,7 +20,8 @@ from dovetail.driver.tuned import Tuned
 from dovetail.graph.errors import UnsupportedModel
 from dovetail.quant.errors import CalibrationError
 from dovetail.target.errors import SelectError
-from dovetail.tuner.log import LogError, read, without_times
+from dovetail.tuner.log import without_times
+from dovetail.tuner.records import LogError, read
 
 Refused = Callable[[type[Exception], Callable[[], object]], str]
 Batches = list[tuple[Tensor, ...]]

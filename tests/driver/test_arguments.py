@@ -29,7 +29,8 @@ from dovetail.graph.torch_import import import_model
 from dovetail.quant.analyze import analyze
 from dovetail.quant.quantize import quantize
 from dovetail.target.dsp.machine import Machine
-from dovetail.tuner.log import Log, header
+from dovetail.tuner.log import Log
+from dovetail.tuner.records import header
 
 
 class Taken(Exception):

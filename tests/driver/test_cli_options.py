@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from dovetail.driver.cli import app
 from dovetail.driver.errors import InputError
 from dovetail.driver.given import Given
-from dovetail.tuner.log import Log, header
+from dovetail.tuner.log import Log
+from dovetail.tuner.records import header
 
 NET = """
 import torch

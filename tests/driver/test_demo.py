@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dovetail.driver.demo import main
-from dovetail.tuner.log import read
+from dovetail.tuner.records import read
 
 
 def test_the_demo_shows_what_it_promises(

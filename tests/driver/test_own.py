@@ -32,7 +32,8 @@ from dovetail.target.dsp.machine import Machine, dsp
 from dovetail.target.errors import SelectError
 from dovetail.tir.script import parse, show
 from dovetail.tir.stmt import PrimFunc
-from dovetail.tuner.log import LogError, read, without_times
+from dovetail.tuner.log import without_times
+from dovetail.tuner.records import LogError, read
 from tests.driver import own_kernels
 from tests.driver.own_kernels import (
     ADD,

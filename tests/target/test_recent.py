@@ -9,10 +9,13 @@ import pytest
 from dovetail.target import build as selecting
 from dovetail.target.dsp import compile as packing
 from dovetail.target.dsp.compile import compile_program
+from dovetail.target.dsp.listing import Listing
 from dovetail.target.dsp.machine import dsp
-from dovetail.target.dsp.pipeline import build
+from dovetail.target.dsp.pipeline import build, lower
 from dovetail.target.recent import Recent
+from dovetail.tir.passes.checked import VARIABLE
 from dovetail.tir.script import parse
+from dovetail.tir.stmt import top
 from tests.target.test_build import HEAD
 
 
@@ -50,6 +53,31 @@ def test_common_phases_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert alone[0] == alone[2] != alone[1]
     phases = [build(parse(kernel(added)), dsp()).phases for added in (5, 9)]
     assert phases[0][0] is phases[1][0] and phases[0][1] is not phases[1][1]
+
+
+def test_statements_are_lowered_one_by_one_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    verified = [lower(parse(kernel(added))) for added in (5, 9)]
+    monkeypatch.setenv(VARIABLE, "0")
+    again = [lower(parse(kernel(added))) for added in (5, 9, 5)]
+    assert again == [*verified, verified[0]]
+    assert top(again[0].body)[1][0] is top(again[1].body)[1][0]
+
+
+def test_a_function_does_not_know_its_place_in_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = """    for o in parallel(4):
+        for l in vectorized(128):
+            y[o * 128 + l] = min(x[o * 128 + l], 3)
+    t = alloc"""
+    later = kernel(5).replace("    t = alloc", first)
+
+    def listing(text: str) -> Listing:
+        return compile_program(build(parse(text), dsp()), dsp())
+
+    one, other = listing(kernel(5)), listing(later)
+    assert one.functions[1].nodes is other.functions[2].nodes
+    assert [function.symbol for function in other.functions] == ["phase_0", "phase_1", "phase_2"]
+    monkeypatch.setattr(packing, "_recent", Recent(8))
+    assert listing(later).text == other.text
 
 
 def test_the_oldest_result_goes_first() -> None:

@@ -12,16 +12,8 @@ from typing import Any
 
 import pytest
 
-from dovetail.tuner.log import (
-    Log,
-    LogError,
-    Record,
-    header,
-    read,
-    require_writable,
-    spell,
-    without_times,
-)
+from dovetail.tuner.log import Log, require_writable, without_times
+from dovetail.tuner.records import LogError, Record, header, read, spell
 
 KERNEL = {"key": "k", "name": "conv", "form": {}, "space": "s", "default": {}}
 HEAD = header({"dovetail": "1"}, "dsp", "m0", 0, kernels=[])
@@ -60,7 +52,7 @@ def test_a_log_is_a_header_and_a_line_a_trial(tmp_path: Path) -> None:
     assert json.loads(lines[0]) == HEAD and len(run) == 16
     assert lines[1] == (
         f'{{"run":"{run}","index":0,"kernel":"k0","point":{{"u":0}},"status":"ok","cycles":7,'
-        f'"checked":true,"message":"","time":{{"measure":0.5}}}}'
+        f'"checked":true,"message":"","nest":"","time":{{"measure":0.5}}}}'
     )
     assert [record.index for record in read(tmp_path / "a.jsonl").records()] == [0, 1]
 
@@ -95,7 +87,7 @@ def test_a_torn_last_line_is_passed_over_and_then_cut_off(tmp_path: Path, cut: i
 
 def test_a_torn_header_is_written_anew(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b'{"schema":2,"ru')
+    path.write_bytes(b'{"schema":3,"ru')
     assert list(read(path).records()) == []
     written(path, 1)
     assert len(list(read(path).records())) == 1
@@ -134,17 +126,16 @@ def test_of_two_writers_of_one_run_the_first_record_counts(tmp_path: Path) -> No
         ("[1]", "each line must be a JSON object, but got list"),
         (
             '{"schema":1}',
-            "the schema must be 2, but got 1; "
-            "it names its kernels in another way, so tune into a new log",
+            "the schema must be 3, but got 1; it is of another version, so tune into a new log",
         ),
-        ('{"schema":2}', "a header needs 'run' of type str, but got None"),
+        ('{"schema":3}', "a header needs 'run' of type str, but got None"),
         (
-            '{"schema":2,"run":"x","versions":{},"target":"dsp","model":"m","seed":0,'
+            '{"schema":3,"run":"x","versions":{},"target":"dsp","model":"m","seed":0,'
             '"kernels":[{"key":"k"}]}',
             "the kernels of a header need key, name, form, space, default each",
         ),
         (
-            '{"schema":2,"run":"x","versions":{},"target":"dsp","model":"m","seed":0,'
+            '{"schema":3,"run":"x","versions":{},"target":"dsp","model":"m","seed":0,'
             '"kernels":[{"key":[],"name":"n","space":"s","default":{}}]}',
             "the kernels of a header need key, name, form, space, default each",
         ),
@@ -157,7 +148,7 @@ def test_of_two_writers_of_one_run_the_first_record_counts(tmp_path: Path) -> No
         (
             '{"run":"RUN","index":1,"kernel":"k","point":{},"status":"fine","cycles":3}',
             "the status must be one of ok, invalid, compile, timeout, crash, incorrect, "
-            "but got 'fine'",
+            "duplicate, but got 'fine'",
         ),
         (
             '{"run":"RUN","index":1,"kernel":"k","point":{},"status":"ok"}',
@@ -283,12 +274,13 @@ def test_a_damaged_line_can_be_deleted(tmp_path: Path) -> None:
 def test_without_a_path_the_log_is_in_memory() -> None:
     with Log(None, HEAD) as log:
         log.append(trial(0))
-        assert log.known(0) is not None and log.known(1) is None
+        assert log.known(trial(0)) is not None and log.known(trial(1)) is None
 
 
 WRITER = """
 import sys
-from dovetail.tuner.log import Log, Record, header
+from dovetail.tuner.log import Log
+from dovetail.tuner.records import Record, header
 head = header({"dovetail": "1"}, "dsp", "m0", int(sys.argv[2]), kernels=[])
 with Log(sys.argv[1], head, append=True) as log:
     for index in range(150):

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from dovetail.tuner.log import LogError, read
 from dovetail.tuner.missing import Missing, missing
 from dovetail.tuner.recorded import recorded
+from dovetail.tuner.records import LogError, read
 from dovetail.tuner.replay import apply, verify
 from dovetail.tuner.search import SEARCHES
 from dovetail.tuner.synthetic import Synthetic
@@ -127,8 +127,8 @@ def test_strict_refuses_what_differs(log: Path, tmp_path: Path) -> None:
     )
     path = edited(log, tmp_path / "a", 0, lambda line: line.update(schema=1))
     assert refusal(path) == (
-        f"log {path}, line 1: the schema must be 2, but got 1; "
-        "it names its kernels in another way, so tune into a new log"
+        f"log {path}, line 1: the schema must be 3, but got 1; "
+        "it is of another version, so tune into a new log"
     )
     (tmp_path / "empty").write_text("")
     assert refusal(tmp_path / "empty") == (

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from dovetail.tuner.arguments import InputError
-from dovetail.tuner.log import LogError, read, without_times
+from dovetail.tuner.log import without_times
+from dovetail.tuner.records import LogError, read
 from dovetail.tuner.run import Best, Progress
 from dovetail.tuner.synthetic import Synthetic
 from dovetail.tuner.task import TuneError
@@ -237,3 +238,66 @@ def test_a_cost_below_the_bound_is_an_error() -> None:
 
     with pytest.raises(TuneError, match="a cost must not be below the bound of its kernel, but"):
         tune(None, [Lucky("k", 1)])
+
+
+TWINS = [Synthetic(f"k{i}", i, weight=1 + i, twins=True) for i in range(3)]
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The log of a run in whose space points come in pairs."""
+    path = tmp_path_factory.mktemp("twins") / "run.jsonl"
+    tune(path, TWINS, trials=90)
+    return path
+
+
+class TestDuplicates:
+    """Points that make the nest of an earlier trial are no trials."""
+
+    def test_a_trial_is_a_distinct_nest(self, twins: Path) -> None:
+        contents = read(twins)
+        records, duplicates = list(contents.records()), list(contents.duplicates())
+        assert [record.index for record in records] == list(range(90))
+        nests = [(record.kernel, record.nest) for record in records]
+        assert len(set(nests)) == 90 and duplicates
+        for note in duplicates:
+            assert (note.kernel, note.nest) == nests[note.index] and note.cost is None
+
+    @pytest.mark.parametrize("workers", [1, 3])
+    def test_workers_change_nothing(self, twins: Path, tmp_path: Path, workers: int) -> None:
+        tune(tmp_path / "run.jsonl", TWINS, trials=90, workers=workers)
+        assert without_times(tmp_path / "run.jsonl") == without_times(twins)
+
+    @pytest.mark.parametrize("lines", [1, 9, 20, 41, 66, 90])
+    def test_a_run_resumes_after_any_line(self, twins: Path, tmp_path: Path, lines: int) -> None:
+        path = tmp_path / "run.jsonl"
+        path.write_bytes(b"".join(twins.read_bytes().splitlines(keepends=True)[:lines]))
+        tune(path, TWINS, trials=90)
+        assert without_times(path) == without_times(twins)
+
+    def test_a_finished_run_makes_no_nest(self, twins: Path) -> None:
+        class Finished(Synthetic):
+            def nest(self, point: object) -> str:
+                raise AssertionError("the log knows all points")
+
+        again: list[Synthetic] = [Finished(f"k{i}", i, weight=1 + i, twins=True) for i in range(3)]
+        before = twins.read_bytes()
+        tune(twins, again, trials=90)
+        assert twins.read_bytes() == before
+
+    def test_a_space_of_few_nests_ends(self, tmp_path: Path) -> None:
+        class Same(Synthetic):
+            def nest(self, point: object) -> str:
+                return "the only one"
+
+        tune(tmp_path / "run.jsonl", [Same("k", 1)])
+        contents = read(tmp_path / "run.jsonl")
+        assert len(list(contents.records())) == 1
+        assert {note.index for note in contents.duplicates()} == {0}
+
+    def test_two_writers_of_one_run_agree(self, twins: Path, tmp_path: Path) -> None:
+        path = tmp_path / "run.jsonl"
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(lambda _: tune(path, TWINS, trials=90), range(2)))
+        assert without_times(path) == without_times(twins)
+        assert read(path).lines == twins.read_bytes().count(b"\n")
