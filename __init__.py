@@ -1,4 +1,8 @@
-"""Dovetail: this directory is the import package ``dovetail``, so ./tir is ``dovetail.tir``."""
+"""Dovetail: this directory is the import package ``dovetail``, so ./tir is ``dovetail.tir``.
+
+Besides the public functions it hands out the words of the script: ``from dovetail import Buffer,
+block, cast, prim_func, spatial, u8``.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -9,6 +13,7 @@ if TYPE_CHECKING:
     from .driver import replay as replay
     from .driver import tune as tune
     from .schedule.errors import ScheduleError as ScheduleError
+    from .schedule.knobs import Point as Point
     from .schedule.knobs import Space as Space
     from .schedule.knobs import choice as choice
     from .schedule.knobs import flag as flag
@@ -17,36 +22,54 @@ if TYPE_CHECKING:
     from .schedule.schedule import Schedule as Schedule
     from .schedule.templates.template import Estimate as Estimate
     from .schedule.templates.template import Template as Template
+    from .target.dsp.machine import Machine as Machine
     from .target.dsp.machine import dsp as dsp
     from .tir.interpret import interpret as interpret
     from .tir.passes.lift import lift as lift
+    from .tir.script import *  # noqa: F403
     from .tir.script import prim_func as prim_func
     from .tir.script import show as show
-
-__all__ = [
-    "Estimate", "Schedule", "ScheduleError", "Space", "Template", "build", "choice", "compile",
-    "dsp", "flag", "interpret", "lift", "load", "order", "prim_func", "replay", "show", "split",
-    "tune",
-]  # fmt: skip
+    from .tir.stmt import PrimFunc as PrimFunc
 
 _OWNERS = {
     ".driver": ("build", "compile", "load", "replay", "tune"),
     ".schedule.errors": ("ScheduleError",),
-    ".schedule.knobs": ("Space", "choice", "flag", "order", "split"),
+    ".schedule.knobs": ("Point", "Space", "choice", "flag", "order", "split"),
     ".schedule.schedule": ("Schedule",),
     ".schedule.templates.template": ("Estimate", "Template"),
-    ".target.dsp.machine": ("dsp",),
+    ".target.dsp.machine": ("Machine", "dsp"),
     ".tir.interpret": ("interpret",),
     ".tir.passes.lift": ("lift",),
     ".tir.script": ("prim_func", "show"),
+    ".tir.stmt": ("PrimFunc",),
 }
+WORDS = (
+    "Buffer", "abs_diff", "alloc", "block", "call", "cast", "concat", "copy", "deinterleave",
+    "f32", "group_sum", "halving_add", "halving_sub", "i16", "i32", "i64", "i8", "init",
+    "interleave", "lookup", "mul_shr", "parallel", "reduce", "reinterpret", "repeat", "rint",
+    "rounding_halving_add", "rounding_mul_shr", "rounding_shr", "sat_add", "sat_cast", "sat_sub",
+    "select", "serial", "slice", "spatial", "tile", "u16", "u32", "u64", "u8", "unrolled",
+    "vectorized", "wait", "where", "widening_add", "widening_mul", "widening_sub",
+)  # fmt: skip
 HOMES = {name: home for home, names in _OWNERS.items() for name in names}
+
+__all__ = [
+    "Estimate", "Machine", "Point", "PrimFunc", "Schedule", "ScheduleError", "Space", "Template",
+    "build", "choice", "compile", "dsp", "flag", "interpret", "lift", "load", "order", "prim_func",
+    "replay", "show", "split", "tune",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
     """Hand out the public names on first use, so that importing the package loads nothing."""
-    if name in __all__:
-        from importlib import import_module
+    home = ".tir.script" if name in WORDS else HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return getattr(import_module(HOMES[name], __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(home, __name__), name)
+
+
+def __dir__() -> list[str]:
+    """Names for completion."""
+    return sorted({*globals(), *HOMES, *WORDS})

@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from inspect import signature
+from types import FunctionType
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
+from ..schedule.schedule import Schedule
 from ..tir.stmt import PrimFunc
+from .errors import InputError
 
 K = ParamSpec("K")
 M = ParamSpec("M")
@@ -42,8 +45,19 @@ def or_kernel(
         @wraps(of_model)
         def either(*args: Any, **kwargs: Any) -> Any:
             model = args[place] if len(args) > place else kwargs.get("model")
-            return (of_kernel if isinstance(model, PrimFunc) else of_model)(*args, **kwargs)
+            return (of_kernel if _is_kernel(model) else of_model)(*args, **kwargs)
 
         return either
 
     return enter
+
+
+def _is_kernel(model: object) -> bool:
+    if isinstance(model, FunctionType):
+        raise InputError(
+            f"model: {model.__name__} must be a prim_func to be a kernel, but is a function; "
+            "decorate it with @dovetail.prim_func"
+        )
+    if isinstance(model, Schedule):
+        raise InputError("model: must be without a schedule; dovetail.build takes a Schedule")
+    return isinstance(model, PrimFunc)

@@ -55,13 +55,19 @@ from .task import differing as differences
 
 @dataclass
 class OwnTask(CodeTask):
-    """A person's kernel on one machine, scheduled by our templates or by ``make``."""
+    """A person's kernel on one machine, scheduled by our templates or by ``make``, once it is
+    lifted; or as it is written."""
 
     kernel: PrimFunc
     machine: Machine
     make: Make | None = None
+    lifted: bool = True
     weight: int = 1
     simulated: bool = True
+
+    @cached_property
+    def key(self) -> str:
+        return f"{kernel_key(self.kernel)}{'' if self.lifted else '-plain'}@{self.machine.name}"
 
     @property
     def func(self) -> PrimFunc:
@@ -93,6 +99,7 @@ class OwnTask(CodeTask):
         return float(bound(least_work(lift(self.kernel)), self.machine))
 
     def template_of(self, lifting: Lifting) -> Template:
+        lifting = lifting if self.lifted else lambda func: func
         if self.make is None:
             return super().template_of(lifting)
         return template_of(self.make, lifting(self.kernel), self.machine)
@@ -101,7 +108,8 @@ class OwnTask(CodeTask):
     def spec(self) -> Spec:
         place = None if self.make is None else address(self.make)
         assert place is not None or self.make is None
-        return Spec("dovetail.driver.own:rebuild", pickle.dumps((self.kernel, self.machine, place)))
+        payload = pickle.dumps((self.kernel, self.machine, place, self.lifted))
+        return Spec("dovetail.driver.own:rebuild", payload)
 
     @cached_property
     def operands(self) -> Operands:
@@ -128,8 +136,8 @@ class OwnTask(CodeTask):
 
 def rebuild(payload: bytes) -> OwnTask:
     """A worker's copy of the task."""
-    kernel, machine, place = pickle.loads(payload)
-    return OwnTask(kernel, machine, None if place is None else found(place))
+    kernel, machine, place, lifted = pickle.loads(payload)
+    return OwnTask(kernel, machine, None if place is None else found(place), lifted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +160,7 @@ class Own:
 
     @property
     def key(self) -> str:
-        return kernel_key(self.task.kernel)
+        return self.task.key.partition("@")[0]
 
 
 class CompiledKernel(Built):
@@ -197,6 +205,7 @@ def tune(
     seed: int = 0,
     *,
     template: Make | None = None,
+    lifted: bool = True,
     append: bool = False,
     resume: bool = True,
     executor: Executor | None = None,
@@ -210,13 +219,14 @@ def tune(
 ) -> CompiledKernel:
     """Searches the schedules of a kernel and gives the best one; arguments are as for a model.
 
-    ``template`` is a function ``(func, machine) -> Template | None`` that gets the lifted kernel.
-    Workers import it; one that they cannot import is measured in this process.
+    ``template`` is a function ``(func, machine) -> Template | None`` that gets the lifted kernel,
+    or with ``lifted=False`` the kernel as it is written. Workers import it; one that they cannot
+    import is measured in this process.
     """
     given = Given.of(target, executor, workers, timeout, "minmax", heard)
     asked = Asked.of(trials, seed, search, append, resume, warm, callbacks)
     sought = Sought.of(asked, log, report)
-    with _ready(model, template, given) as (own, given):
+    with _ready(model, template, lifted, given) as (own, given):
         return _compiled(own, searched(own, sought, given), given)
 
 
@@ -226,6 +236,7 @@ def compile(
     log: str | os.PathLike[str] | None = None,
     *,
     template: Make | None = None,
+    lifted: bool = True,
     executor: Executor | None = None,
     workers: int | None = 0,
     timeout: float = 600.0,
@@ -239,7 +250,7 @@ def compile(
     path = None if log is None else arguments.path("log:", log)
     if path is not None:
         read(path)
-    with _ready(model, template, given) as (own, given):
+    with _ready(model, template, lifted, given) as (own, given):
         points = by_default(own, given) if path is None else replayed(own, path, "apply", given)
         return _compiled(own, points, given)
 
@@ -251,6 +262,7 @@ def replay(
     target: str | Machine | None = None,
     *,
     template: Make | None = None,
+    lifted: bool = True,
     executor: Executor | None = None,
     workers: int | None = 0,
     timeout: float = 600.0,
@@ -261,16 +273,18 @@ def replay(
     path = arguments.path("log:", log)
     target = target_of(read(path)) if target is None else target
     given = Given.of(target, executor, workers, timeout, "minmax", heard)
-    with _ready(model, template, given) as (own, given):
+    with _ready(model, template, lifted, given) as (own, given):
         return _compiled(own, replayed(own, path, mode, given), given)
 
 
 @contextmanager
-def _ready(func: PrimFunc, template: object, given: Given) -> Iterator[tuple[Own, Given]]:
+def _ready(
+    func: PrimFunc, template: object, lifted: object, given: Given
+) -> Iterator[tuple[Own, Given]]:
     """The kernel, checked, and the arguments with the executor that measures it."""
     make: Make | None = arguments.function("template:", template)
     require_kernel(func)
-    task = OwnTask(func, given.machine, make)
+    task = OwnTask(func, given.machine, make, arguments.flag("kernel: lifted", lifted))
     if make is not None:
         assert task.template  # refused before workers are hired
         given = given if address(make) else _here(make, given)

@@ -7,6 +7,8 @@ import tomllib
 from pathlib import Path
 
 import dovetail
+from dovetail.tir import script
+from dovetail.tir.types import Type
 
 ROOT = Path(__file__).parent.parent
 PARTS = sorted(p.parent for p in ROOT.glob("*/__init__.py"))
@@ -53,6 +55,14 @@ def test_the_root_holds_no_other_module() -> None:
 def test_every_public_name_is_handed_out() -> None:
     for name in dovetail.__all__:
         assert callable(getattr(dovetail, name)), name
+    assert sorted(dovetail.HOMES) == sorted(dovetail.__all__)
+
+
+def test_every_word_of_the_script_is_handed_out() -> None:
+    types = [name for name in script.__all__ if isinstance(getattr(script, name), Type)]
+    assert sorted([*script.WORDS, *types]) == sorted(dovetail.WORDS)
+    for name in dovetail.WORDS:
+        assert getattr(dovetail, name) is getattr(script, name)
 
 
 def test_importing_loads_nothing_heavy() -> None:

@@ -10,7 +10,19 @@ import typer
 from .. import show
 from . import kernels
 from .models import check_output, compiled, saved_or_compiled, source_of, summary, tell_missing
-from .options import Batches, Brought, Json, LogIn, Model, Output, Saved, Target, Workers, command
+from .options import (
+    Batches,
+    Brought,
+    Json,
+    Lifted,
+    LogIn,
+    Model,
+    Output,
+    Saved,
+    Target,
+    Workers,
+    command,
+)
 
 if TYPE_CHECKING:
     from ..tuned import Row, Tuned
@@ -28,14 +40,15 @@ def compile(
     calibration: Batches = None,
     workers: Workers = None,
     template: Brought = None,
+    lift: Lifted = True,
     output: Output = None,
     json: Json = False,
 ) -> None:
     """Compile a model or kernel. It takes the best points of --log, or its defaults."""
     check_output(output)
-    source = source_of(model, calibration)
-    if kernels.takes(source, template, output):
-        kernels.compile(source, log, target, template, workers, json)
+    source, form = source_of(model, calibration), kernels.Form(template, lift)
+    if kernels.takes(source, form, output):
+        kernels.compile(source, log, target, form, workers, json)
         return
     tuned = compiled(source, log, target, workers)
     if output:

@@ -6,7 +6,7 @@ dovetail tune blur.py:blur --trials 60 --template blur.py:tiles
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,18 +21,31 @@ if TYPE_CHECKING:
     from ..source import Source
 
 
-def takes(source: Source, template: str | None, output: Path | None) -> bool:
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The options that only kernels have."""
+
+    template: str | None
+    lifted: bool
+
+    def given(self) -> dict[str, Any]:
+        """As arguments of the functions."""
+        return {"template": _make(self.template), "lifted": self.lifted}
+
+
+def takes(source: Source, form: Form, output: Path | None) -> bool:
     """Whether a source is a kernel; an option that is of no use for it is refused."""
     if source.kernel is None:
-        if template is not None:
-            raise InputError(f"template: {source.name} must be a kernel, but is a model")
+        if form.template is not None or not form.lifted:
+            what = "template" if form.template is not None else "no-lift"
+            raise InputError(f"{what}: {source.name} must be a kernel, but is a model")
         return False
     if output is not None:
         raise InputError(f"output: {source.name} is a kernel, which is not saved; --json prints it")
     return True
 
 
-def compile(source: Source, log: Path | None, target: str, template: str | None,
+def compile(source: Source, log: Path | None, target: str, form: Form,
             workers: int | None, json: bool) -> None:  # fmt: skip
     """Compiles and prints a kernel."""
     from .. import own
@@ -40,19 +53,19 @@ def compile(source: Source, log: Path | None, target: str, template: str | None,
     assert source.kernel is not None
     with watching("kernels") as watcher:
         code = own.compile(
-            source.kernel, target, log, template=_make(template), workers=workers or 0,
+            source.kernel, target, log, **form.given(), workers=workers or 0,
             heard=watcher.heard,
         )  # fmt: skip
     _print(source, code, json, {})
 
 
-def tune(source: Source, trials: int, template: str | None, how: dict[str, Any],
+def tune(source: Source, trials: int, form: Form, how: dict[str, Any],
          json: bool) -> None:  # fmt: skip
     """Tunes a kernel with the arguments ``how`` and prints it."""
     from .. import own
 
     assert source.kernel is not None
-    code = own.tune(source.kernel, trials, template=_make(template), **how)
+    code = own.tune(source.kernel, trials, **form.given(), **how)
     report, log = how["report"], how["log"]
     _print(source, code, json, {
         "trials": report.trials, "seconds": round(report.seconds, 3),
@@ -66,7 +79,7 @@ def tune(source: Source, trials: int, template: str | None, how: dict[str, Any],
         )
 
 
-def replay(log: Path, source: Source, mode: str, target: str | None, template: str | None,
+def replay(log: Path, source: Source, mode: str, target: str | None, form: Form,
            workers: int | None, json: bool) -> bool:  # fmt: skip
     """Replays and prints a kernel; False where a verified one has drifted."""
     from .. import own
@@ -74,7 +87,7 @@ def replay(log: Path, source: Source, mode: str, target: str | None, template: s
     assert source.kernel is not None
     with watching("kernels") as watcher:
         code = own.replay(
-            log, source.kernel, mode, target, template=_make(template), workers=workers or 0,
+            log, source.kernel, mode, target, **form.given(), workers=workers or 0,
             heard=watcher.heard,
         )  # fmt: skip
     _print(source, code, json, {"mode": mode, "drift": drifted(code.drift)})

@@ -67,6 +67,9 @@ Brought = Annotated[
         help="For a kernel: its function (func, machine) returns the Template to use.",
     ),
 ]
+Lifted = Annotated[
+    bool, typer.Option("--lift/--no-lift", help="Whether a kernel is lifted before its schedule.")
+]
 Workers = Annotated[
     int | None,
     typer.Option(help="How many worker processes; 0: none but this one. Default: one a core."),

@@ -14,7 +14,7 @@ from ..progress import watching
 from . import kernels
 from .interrupt import interruptible
 from .models import check_output, drifted, source_of, summary, tell_drift, tell_missing
-from .options import Batches, Brought, Json, Model, Output, Target, Workers, command
+from .options import Batches, Brought, Json, Lifted, Model, Output, Target, Workers, command
 
 if TYPE_CHECKING:
     from ..points import Search
@@ -40,6 +40,7 @@ def tune(
     workers: Workers = None,
     timeout: Annotated[float, typer.Option(help="Seconds that a trial may take.")] = 120.0,
     template: Brought = None,
+    lift: Lifted = True,
     output: Output = None,
     json: Json = False,
 ) -> None:
@@ -49,7 +50,8 @@ def tune(
 
     check_output(output)
     source, report = source_of(model, calibration), Search()
-    own = kernels.takes(source, template, output)
+    form = kernels.Form(template, lift)
+    own = kernels.takes(source, form, output)
     try:
         with interruptible() as stopped, watching("default schedules") as watcher:
             how: dict[str, Any] = {
@@ -58,7 +60,7 @@ def tune(
                 "heard": watcher.heard, "report": report,
             }  # fmt: skip
             if own:
-                kernels.tune(source, trials, template, how, json)
+                kernels.tune(source, trials, form, how, json)
                 return
             batches = watcher.batches(source.calibration)
             tuned = api.tune(source.model, trials, source.inputs, batches, **how)
@@ -126,6 +128,7 @@ def replay(
     calibration: Batches = None,
     workers: Workers = None,
     template: Brought = None,
+    lift: Lifted = True,
     output: Output = None,
     json: Json = False,
 ) -> None:
@@ -133,9 +136,9 @@ def replay(
     from .. import api
 
     check_output(output)
-    source = source_of(model, calibration)
-    if kernels.takes(source, template, output):
-        if not kernels.replay(log, source, mode, target, template, workers, json):
+    source, form = source_of(model, calibration), kernels.Form(template, lift)
+    if kernels.takes(source, form, output):
+        if not kernels.replay(log, source, mode, target, form, workers, json):
             raise typer.Exit(1)
         return
     with watching("kernels") as watcher:

@@ -118,6 +118,16 @@ def test_a_written_parameter_may_be_given_too() -> None:
     assert (total == 1).all() and (low == 9).all()  # a run changes copies
 
 
+def test_a_kernel_is_lifted_unless_it_must_not_be() -> None:
+    lifted = dovetail.compile(BLEND, template=strides)
+    written = dovetail.compile(BLEND, template=strides, lifted=False)
+    assert "vavg" in lifted.listing and "vavg" not in written.listing
+    assert lifted.task.key != written.task.key and lifted.cycles < written.cycles
+    task = OwnTask(BLEND, dsp(), None, False)
+    assert rebuild(task.spec.payload) == task
+    same(written(image(1), image(2)), interpreted(BLEND, [image(1), image(2)]))
+
+
 def test_constants_are_part_of_the_code() -> None:
     weights = np.random.default_rng(1).integers(-128, 128, (16, 32), np.int8)
     code = dovetail.compile(replace(PRODUCT, constants={"w": weights}))
@@ -477,6 +487,19 @@ def test_wrong_arrays_are_one_sentence(
     code = dovetail.build(BLEND)
     assert refused(InputError, lambda: code.run(*arrays)) == wanted
     assert refused(InputError, lambda: code.reference(*arrays)) == wanted
+
+
+def test_what_is_no_kernel_is_told(refused: Refused) -> None:
+    def bare(x: object, y: object) -> None:
+        """Is not decorated."""
+
+    assert refused(InputError, lambda: dovetail.compile(bare)) == (
+        "model: bare must be a prim_func to be a kernel, but is a function; decorate it with "
+        "@dovetail.prim_func"
+    )
+    assert refused(InputError, lambda: dovetail.compile(Schedule(BLEND))) == (
+        "model: must be without a schedule; dovetail.build takes a Schedule"
+    )
 
 
 def test_arguments_of_models_are_not_taken() -> None:

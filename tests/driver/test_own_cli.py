@@ -86,7 +86,7 @@ def test_plain_text_is_for_people(here: Path) -> None:
     assert "cycles by default; 4 trials in " in text[-1]
     again = ok("replay", "run.jsonl", BLEND, "--mode", "verify", "--template", "mine.py:strides")
     assert again.endswith("blend: repeats\n")
-    assert "bound 200\ntemplate " in ok("compile", "mine.py:ROWS")
+    assert "bound 200\ntemplate " in ok("compile", "mine.py:ROWS", "--no-lift")
 
 
 def test_a_kernel_is_explained(here: Path) -> None:
@@ -118,6 +118,7 @@ WRONG = [
      "template: strides must take the kernel rows, but gave None for it"),
     (("compile", "resnet8", "--template", "mine.py:strides"),
      "template: resnet8 must be a kernel, but is a model"),
+    (("compile", "resnet8", "--no-lift"), "no-lift: resnet8 must be a kernel, but is a model"),
     (("explain", BLEND, "--kernel", "conv"),
      "kernel: must be a part of the name of one of blend, but got 'conv'"),
     *(
