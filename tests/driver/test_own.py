@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -138,6 +140,24 @@ def test_constants_are_part_of_the_code() -> None:
 def test_a_kernel_is_told_from_a_model_by_name_too(compiled: Tuned) -> None:
     assert isinstance(dovetail.compile(model=BLEND, template=strides), CompiledKernel)
     assert not isinstance(compiled, CompiledKernel)
+
+
+def test_the_readme_runs(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    code = re.search(r"## A kernel of your own\n\n((?:    .*\n|\n)+)", text)
+    assert code is not None
+    script = textwrap.dedent(code[1]) + "\nassert (y == 9).all()\n"
+    (tmp_path / "readme.py").write_text(script)
+    done = run_script(tmp_path / "readme.py")
+    assert 'sch.parallel("' in done.stdout and ".text" in done.stdout, done.stderr
+
+
+def run_script(path: Path) -> subprocess.CompletedProcess[str]:
+    root = Path(__file__).parents[2]
+    return subprocess.run(
+        [sys.executable, path], cwd=path.parent, capture_output=True, text=True, timeout=300,
+        env={"PYTHONPATH": f"{root}:{':'.join(sys.path)}"},
+    )  # fmt: skip
 
 
 # Bounds and checks --------------------------------------------------------------------------
@@ -376,11 +396,7 @@ print(dovetail.tune(BLEND, 3, template=mine).template)
 
 def test_a_template_of_a_script_works(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300,
-        env={"PYTHONPATH": f"{root}:{':'.join(sys.path)}"},
-    )  # fmt: skip
+    done = run_script(tmp_path / "script.py")
     assert done.stdout == "strides\n", done.stderr
     assert "mine of __main__ is defined where worker processes cannot import it" in done.stderr
 
