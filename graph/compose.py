@@ -4,8 +4,8 @@
 
 A tensor that a move makes may come from any tensor up its chain that is kept: from the one that
 costs least. Kept are all that another operator reads or that the model gives, and one that several
-moves read where each of them is cheaper so in sum. A table between two moves is looked up before
-the first of them, where that has fewer elements or as many.
+moves read where each of them is cheaper so in sum; what is the same is made once. A table between
+two moves is looked up before the first of them, where that has fewer elements or as many.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from .copying import copied
 from .graph import Graph, Node
-from .moves import Move
+from .integer_row import Shape
+from .moves import MOVES, Move
 
 KERNEL = 512  # what a kernel costs beside its bytes, in bytes
 SCRATCH = 3  # a copy through a buffer, for one that needs none
@@ -44,7 +46,7 @@ def _sink_table(graph: Graph) -> bool:
     """move, lookup, move -> lookup, move, move; whether there was one."""
     reads = Counter([name for node in graph.nodes for name in node.inputs] + graph.outputs)
     made = {node.output: node for node in graph.nodes}
-    moved = {name for name, node in made.items() if _is_move(graph, node)}
+    moved = {name for name, node in made.items() if node.op in MOVES}
     for place, node in enumerate(graph.nodes):
         before = made.get(node.inputs[0])
         if node.op != "lookup" or before is None or before.output not in moved:
@@ -65,11 +67,15 @@ def _sink_table(graph: Graph) -> bool:
     return False
 
 
-def _is_move(graph: Graph, node: Node) -> bool:
-    return Move.of(node, graph.types[node.inputs[0]].shape) is not None
+def move_cost(graph: Graph, node: Node) -> int | None:
+    """What a node costs that only moves; None for another."""
+    shape = graph.types[node.inputs[0]].shape
+    move = Move.of(node, shape)
+    return None if move is None else cost(move, shape, graph.types[node.output].shape)
 
 
-def cost(move: Move, shape: tuple[int, ...], out_shape: tuple[int, ...]) -> int:
+@cache
+def cost(move: Move, shape: Shape, out_shape: Shape) -> int:
     """What a move costs, in bytes that are copied by vectors; 0 where nothing moves."""
     copying = copied(move, shape, out_shape)
     if copying is None:
@@ -97,14 +103,14 @@ class _Forest:
     ways: dict[str, list[_Way]]
     kept: set[str]
     names: dict[str, str] = field(default_factory=dict)  # a tensor that is another -> that one
+    made: dict[tuple[str, Move, Shape], str] = field(default_factory=dict)
 
     @staticmethod
     def of(graph: Graph) -> _Forest:
         ways: dict[str, list[_Way]] = {}
         needed = set(graph.outputs)
         for node in graph.nodes:
-            move = Move.of(node, graph.types[node.inputs[0]].shape)
-            if move is None:
+            if (move := Move.of(node, graph.types[node.inputs[0]].shape)) is None:
                 needed.update(node.inputs)
             else:
                 ways[node.output] = list(_ways(graph, node, move, ways))
@@ -159,23 +165,23 @@ class _Forest:
         """The node that makes a kept tensor; None where it is another tensor."""
         way = self.way(node.output, self.kept)
         source = self.names.get(way.source, way.source)
-        types = self.graph.types
-        if way.move.is_reshape and types[source].size == way.move.size:
-            same = types[source].shape == types[node.output].shape
-            if same and node.output not in self.graph.outputs:
-                self.names[node.output] = source
-                return None
-            return _node("reshape", source, way, types[node.output].shape, {})
+        types, move = self.graph.types, way.move
+        shape = types[node.output].shape
+        as_reshape = move.is_reshape and types[source].size == move.size
+        same = source if as_reshape and types[source].shape == shape else None
+        same = self.made.setdefault((source, move, shape), same or node.output)
+        if same != node.output and node.output not in self.graph.outputs:
+            self.names[node.output] = same
+            return None
+        if as_reshape:
+            return _node("reshape", source, way, shape, {})
         if len(way.nodes) == 1:
             return replace(node, inputs=(source,))
-        move = way.move
         digits = {"extents": move.extents, "strides": move.strides, "offset": move.offset}
-        return _node("move", source, way, types[node.output].shape, digits)
+        return _node("move", source, way, shape, digits)
 
 
-def _node(
-    op: str, source: str, way: _Way, shape: tuple[int, ...], digits: Mapping[str, object]
-) -> Node:
+def _node(op: str, source: str, way: _Way, shape: Shape, digits: Mapping[str, object]) -> Node:
     origin = ", ".join(dict.fromkeys(node.origin for node in way.nodes if node.origin))
     return Node(op, (source,), way.nodes[-1].output, {"shape": shape, **digits}, origin)
 
@@ -191,5 +197,10 @@ def _ways(graph: Graph, node: Node, move: Move, known: Mapping[str, list[_Way]])
             continue
         before = graph.types[way.source].shape
         as_reshape = whole.is_reshape and graph.types[way.source].size == whole.size
-        if as_reshape or copied(whole, before, shape) is not None:
+        if as_reshape or _is_one_copy(whole, before, shape):
             yield _Way(way.source, whole, (*way.nodes, node), cost(whole, before, shape))
+
+
+@cache
+def _is_one_copy(move: Move, shape: Shape, out_shape: Shape) -> bool:
+    return copied(move, shape, out_shape) is not None

@@ -25,20 +25,24 @@ def fold_pads(graph: Graph) -> None:
     """A convolution reads what a spatial padding with zeros reads, and pads by itself."""
     made = {node.output: node for node in graph.nodes}
     for place, node in enumerate(graph.nodes):
-        before = made.get(node.inputs[0]) if node.op == "conv2d" else None
-        if before is not None and before.op == "pad" and before.attrs["value"] == 0.0:
-            batch, channels, *spatial = cast(tuple[Pair, ...], before.attrs["pads"])
-            if batch == channels == (0, 0):
-                own = cast(Padding, node.attrs["padding"])
-                both = tuple(
-                    (first + a, last + b)
-                    for (first, last), (a, b) in zip(own, spatial, strict=True)
-                )
-                inputs = (before.inputs[0], *node.inputs[1:])
-                made[node.output] = replace(
-                    node, inputs=inputs, attrs={**node.attrs, "padding": both}
-                )
-                graph.nodes[place] = made[node.output]
+        before = made.get(node.inputs[0]) if node.op in ("conv2d", "q_conv2d") else None
+        if before is None or before.op != "pad" or not _pads_zeros(before, node):
+            continue
+        name = "pads" if "pads" in before.attrs else "padding"
+        batch, channels, *spatial = cast(tuple[Pair, ...], before.attrs[name])
+        if batch == channels == (0, 0):
+            own = cast(Padding, node.attrs["padding"])
+            both = tuple(
+                (first + a, last + b) for (first, last), (a, b) in zip(own, spatial, strict=True)
+            )
+            inputs = (before.inputs[0], *node.inputs[1:])
+            made[node.output] = replace(node, inputs=inputs, attrs={**node.attrs, "padding": both})
+            graph.nodes[place] = made[node.output]
+
+
+def _pads_zeros(pad: Node, node: Node) -> bool:
+    """Whether a pad holds what the convolution's own padding would: in integers, its zero point."""
+    return pad.attrs["value"] == node.attrs.get("x_zero", 0.0)
 
 
 def sink_reshapes(graph: Graph) -> None:

@@ -16,6 +16,7 @@ from .graph import Graph, Node
 from .integer import row_of
 from .kernels import Kernel
 from .lower_site import Site, require_single
+from .moves import MOVES
 
 LOWER: dict[str, Callable[[Site], Kernel]] = {
     "q_conv2d": lower_dot.conv2d,
@@ -30,7 +31,7 @@ LOWER: dict[str, Callable[[Site], Kernel]] = {
     "q_softmax": lower_point.softmax,
     "cat": lower_move.cat,
     "pad": lower_move.pad,
-    **dict.fromkeys(("slice", "reshape", "permute", "expand", "move"), lower_move.move),
+    **dict.fromkeys(MOVES, lower_move.move),
 }
 
 

@@ -21,6 +21,8 @@ import numpy as np
 from .graph import Array, Node
 from .integer_row import Shape, integer, integers
 
+MOVES = frozenset({"reshape", "permute", "slice", "expand", "move"})  # the operators
+
 
 @dataclass(frozen=True, slots=True)
 class Move:

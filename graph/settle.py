@@ -6,12 +6,18 @@ kernels = lower_graph(settle(quantize(graph, batches)))
 from __future__ import annotations
 
 from .compose import compose
+from .fold import remove_dead
+from .fold_moves import fold_pads
 from .graph import Graph
 from .integer import verify
+from .ranks import arrange
+from .spread import spread
 
 
 def settle(graph: Graph) -> Graph:
     """A graph of the same inputs and outputs, and of the same bytes in all of them."""
-    made = compose(graph)
+    made = compose(spread(arrange(graph)))
+    fold_pads(made)
+    remove_dead(made)
     verify(made)
     return made

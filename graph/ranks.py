@@ -1,0 +1,257 @@
+"""Rank is free: operators run in the rank in which their data lies best for those beside them.
+
+A tensor of rank 4 has its channels innermost in memory, any other its last axis. What works the
+same in both ranks follows its neighbours: between convolutions of a sequence, images of height 1;
+in attention, whose products sum over the last axis, matrices of rank 3.
+
+    (2, 64, 117)     as an image          (2, 64, 1, 117)
+    (1, 4, 64, 32)   as matrices          (4, 64, 32)
+
+Operators that read each other's results are turned together, where that costs less: the moves that
+are left then, composed, and the bytes that the operators work on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import cast
+
+from .compose import compose, move_cost
+from .graph import Graph, Node
+from .integer_row import Shape, integer, integers
+from .moves import MOVES
+from .physical import VECTOR, physical
+
+POINTWISE = ("lookup", "q_add", "q_mul")
+OPERANDS = {"q_add": 2, "q_mul": 2, "q_matmul": 2}  # inputs that are activations; else the first
+
+
+def arrange(graph: Graph) -> Graph:
+    """The integer graph with operators in the rank that costs least."""
+    groups, changed = _groups(graph), True
+    while changed:
+        changed = False
+        for members in groups:
+            near = _surroundings(graph, members)
+            if _cost(_turned(near, members)) < _cost(near):
+                graph, changed = _turned(graph, members), True
+    return graph
+
+
+def _surroundings(graph: Graph, members: set[str]) -> Graph:
+    """The part of a graph whose cost depends on the rank of ``members``: their nodes, and the moves
+    that are connected to them by moves alone."""
+    moves = {node.output: node for node in graph.nodes if node.op in MOVES}
+    beside: dict[str, list[Node]] = {}
+    for node in moves.values():
+        for name in (node.output, *node.inputs):
+            beside.setdefault(name, []).append(node)
+    inside = {node.output for node in graph.nodes if node.output in members}
+    left = {name for n in graph.nodes if n.output in inside for name in (n.output, *n.inputs)}
+    seen: set[str] = set()
+    while left:
+        name = left.pop()
+        seen.add(name)
+        for node in beside.get(name, ()):
+            inside.add(node.output)
+            left |= {node.output, *node.inputs} - seen
+    part = graph.without_nodes()
+    part.nodes = [n for n in graph.nodes if n.output in inside or inside & set(n.inputs)]
+    part.outputs = [name for name in graph.outputs if name in inside]
+    return part
+
+
+def _groups(graph: Graph) -> list[set[str]]:
+    """Results that are turned together: those that read each other, with a move beside them."""
+    made = {node.output: node for node in graph.nodes}
+    free = [node for node in graph.nodes if turn(graph, node) is not None]
+    group = {node.output: {node.output} for node in free}
+    for node in free:
+        for name in _activations(node):
+            if name in group and _rank(graph, made[name]) == _rank(graph, node):
+                both = group[node.output] | group[name]
+                group.update(dict.fromkeys(both, both))
+    near = set()
+    for node in graph.nodes:
+        if node.op in MOVES:
+            near |= {node.output, *node.inputs}
+    distinct = {id(members): members for members in group.values()}.values()
+    return [
+        members
+        for members in distinct
+        if near & {name for member in members for name in (member, *made[member].inputs)}
+    ]
+
+
+def _rank(graph: Graph, node: Node) -> int:
+    """The rank in which a node works."""
+    return len(graph.types[node.inputs[0] if node.op == "q_mean" else node.output].shape)
+
+
+def _activations(node: Node) -> tuple[str, ...]:
+    return node.inputs if node.op == "cat" else node.inputs[: OPERANDS.get(node.op, 1)]
+
+
+# One operator in the other rank -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """An operator in the other rank: its attributes, and the shapes of its activations."""
+
+    attrs: Mapping[str, object]
+    inputs: tuple[Shape, ...]
+    output: Shape
+
+
+def turn(graph: Graph, node: Node) -> Turn | None:
+    """``node`` in the other rank; None where it has no such form."""
+    rank = _rank(graph, node)
+    shapes = [graph.types[name].shape for name in _activations(node)]
+    output = graph.types[node.output].shape
+    if rank not in (3, 4):
+        return None
+    whole = shapes[0] if node.op == "q_mean" else output
+    heads = {_aligned(shape, rank)[:2] for shape in shapes}
+    if rank == 4 and whole[0] != 1 and node.op != "cat" and heads - {(1, 1)} - {whole[:2]}:
+        return None
+    attrs = _attrs(node, rank, whole)
+    if attrs is None:
+        return None
+    if node.op == "q_mean":
+        axes = integers(node, "axes")
+        output = tuple(1 if axis in axes else n for axis, n in enumerate(whole))
+    return Turn(attrs, tuple(other(_aligned(s, rank)) for s in shapes), other(output))
+
+
+def _aligned(shape: Shape, rank: int) -> Shape:
+    return (*(1,) * (rank - len(shape)), *shape)
+
+
+def other(shape: Shape) -> Shape:
+    """The shape in the other rank; elements keep their row-major order."""
+    if len(shape) == 4:
+        return (shape[0] * shape[1], *shape[2:])
+    return (*shape[:2], 1, shape[2])
+
+
+def _attrs(node: Node, rank: int, shape: Shape) -> Mapping[str, object] | None:
+    """The attributes of a node in the other rank."""
+    places = {0: 0, 1: 1, 2: 3} if rank == 3 else {1: 0, 2: 1, 3: 2}
+    if rank == 4 and shape[0] != 1:
+        del places[1]  # batch and channels are one axis, along which nothing may be done
+    match node.op:
+        case "lookup" | "q_add" | "q_mul":
+            return node.attrs
+        case "q_matmul" if rank == 4:
+            return node.attrs
+        case "q_softmax" | "cat" if integer(node, "axis") in places:
+            return {**node.attrs, "axis": places[integer(node, "axis")]}
+        case "q_mean" if rank == 3:
+            axes = tuple(places[axis] for axis in integers(node, "axes"))
+            return {**node.attrs, "axes": axes, "keepdim": True}
+        case "pad":
+            padding = cast(Sequence[tuple[int, int]], node.attrs["padding"])
+            if any(any(pair) for axis, pair in enumerate(padding) if axis not in places):
+                return None
+            turned = [(0, 0)] * (7 - rank)
+            for axis, place in places.items():
+                turned[place] = padding[axis]
+            return {**node.attrs, "padding": tuple(turned)}
+    return None
+
+
+# A graph with some operators turned ---------------------------------------------------------------
+
+
+def _turned(graph: Graph, members: set[str]) -> Graph:
+    """The graph with the nodes that make ``members`` in the other rank, reshapes around them."""
+    made = _Turning(graph, graph.without_nodes())
+    for node in graph.nodes:
+        found = turn(graph, node) if node.output in members else None
+        if found is None:
+            inputs = tuple(made.back.get(name, name) for name in node.inputs)
+            made.target.nodes.append(replace(node, inputs=inputs))
+        else:
+            made.add(node, found)
+    return made.target
+
+
+@dataclass(slots=True)
+class _Turning:
+    """``there`` is each tensor in the other rank, ``back`` its old form where that has a new name:
+    the operator's result keeps the name, unless the model gives it."""
+
+    source: Graph
+    target: Graph
+    there: dict[tuple[str, Shape], str] = field(default_factory=dict)
+    back: dict[str, str] = field(default_factory=dict)
+
+    def add(self, node: Node, found: Turn) -> None:
+        wanted = zip(_activations(node), found.inputs, strict=True)
+        inputs = [self._input(name, shape, node.origin) for name, shape in wanted]
+        kind = self.source.types[node.output]
+        given = node.output in self.source.outputs
+        name = self._fresh(node.output) if given else node.output
+        old = node.output if given else self._fresh(node.output)
+        self.target.types[name] = replace(kind, shape=found.output)
+        self.target.types[old] = kind
+        rest = node.inputs[len(inputs) :]
+        self.target.nodes += [
+            Node(node.op, (*inputs, *rest), name, found.attrs, node.origin),
+            Node("reshape", (name,), old, {"shape": kind.shape}, node.origin),
+        ]
+        self.there[node.output, found.output] = name
+        if not given:
+            self.back[node.output] = old
+
+    def _input(self, name: str, shape: Shape, origin: str) -> str:
+        """``name`` under ``shape``."""
+        if self.source.types[name].shape == shape and name not in self.back:
+            return name
+        if (name, shape) not in self.there:
+            made = self.there[name, shape] = self._fresh(name)
+            self.target.types[made] = replace(self.source.types[name], shape=shape)
+            if name in self.source.constants:
+                self.target.constants[made] = self.source.constants[name].reshape(shape)
+            else:
+                old = self.back.get(name, name)
+                self.target.nodes.append(Node("reshape", (old,), made, {"shape": shape}, origin))
+        return self.there[name, shape]
+
+    def _fresh(self, name: str) -> str:
+        while name in self.target.types:
+            name += "_"
+        return name
+
+
+# What a graph costs -------------------------------------------------------------------------------
+
+
+def _cost(graph: Graph) -> int:
+    """Of what ranks change: the composed moves, and the operators that could be turned."""
+    made = compose(graph)
+    return sum(_node_cost(made, node) for node in made.nodes)
+
+
+def _node_cost(graph: Graph, node: Node) -> int:
+    """In bytes that are copied by vectors."""
+    if (moved := move_cost(graph, node)) is not None:
+        return moved
+    shape = graph.types[node.output].shape
+    stored = prod(physical(shape))
+    if node.op == "q_softmax":
+        return stored * _softmax_cost(shape, integer(node, "axis"))
+    if node.op == "q_matmul":  # sums over an axis that lies apart
+        return stored * (4 if len(shape) == 4 else 2)
+    return stored * 2 if node.op in (*POINTWISE, "cat", "pad", "q_mean") else 0
+
+
+def _softmax_cost(shape: Shape, axis: int) -> int:
+    """Of a byte: along lanes, whole vectors of them or fewer, or along another axis."""
+    innermost = 1 if len(shape) == 4 else len(shape) - 1
+    if axis != innermost:
+        return 10
+    return 5 if shape[axis] >= VECTOR else 36
