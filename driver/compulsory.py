@@ -26,12 +26,11 @@ Marks = dict[str, Array]  # by parameter: which elements are touched
 
 def least_work(func: PrimFunc) -> Work:
     """Bytes only: how many products a kernel needs depends on how it is written."""
-    blocks, stored = _certain(func), _marks(func)
+    blocks = _certain(func)
+    stored = _stored(func, blocks)
     loaded = {name: marks for name, marks in _marks(func).items() if name not in _written(func)}
     for block in blocks:
-        extents: Extents = {it.axis: it.extent for it in block.iters}
-        for store, inside in _stores(block, extents):
-            _mark(stored, store.buffer, store.index, inside)
+        for store, inside in _stores(block, _extents(block)):
             for node in (n for e in (store.value, *store.index) for n in _loads(e)):
                 _mark(loaded, node.attr, node.args, inside)
     params = [p for p in func.params if p.name in stored]
@@ -41,6 +40,23 @@ def least_work(func: PrimFunc) -> Work:
         stored=sum(_bytes(p, stored) for p in params),
         moves=any(store.value.op in ("load", "const") for b in blocks for store, _ in _stores(b)),
     )
+
+
+def overwritten(func: PrimFunc) -> set[str]:
+    """The parameters of which certainly every element is stored."""
+    return {name for name, marks in _stored(func, _certain(func)).items() if marks.all()}
+
+
+def _stored(func: PrimFunc, blocks: list[Block]) -> Marks:
+    found = _marks(func)
+    for block in blocks:
+        for store, inside in _stores(block, _extents(block)):
+            _mark(found, store.buffer, store.index, inside)
+    return found
+
+
+def _extents(block: Block) -> Extents:
+    return {it.axis: it.extent for it in block.iters}
 
 
 def _marks(func: PrimFunc) -> Marks:

@@ -81,16 +81,31 @@ class Operands:
             )
         return found
 
-    def fixed(self) -> list[Array]:
-        """Memory for a check: fixed random numbers of all magnitudes, extremes among them; what
-        the kernel indexes with stays within what it indexes."""
+    def trial(self) -> tuple[list[Array], list[Array]]:
+        """Memory for a check, and what the interpreter makes of it: fixed random numbers of all
+        magnitudes, extremes among them; what the kernel indexes with is brought within."""
         rng = np.random.default_rng(0)
         memory = [fixed_input(rng, p.shape, p.type.numpy) for p in self.free]
         try:
-            interpret(self.func, *(array.copy() for array in memory))
+            return memory, self._interpreted(memory)
         except IndexError:
             self._within(memory)
-        return memory
+        return memory, self.interpreted(memory, "kernel")
+
+    def interpreted(self, memory: Sequence[Array], what: str) -> list[Array]:
+        """The memory after the interpreter ran the kernel; InputError where an index is outside."""
+        try:
+            return self._interpreted(memory)
+        except IndexError as error:
+            raise InputError(
+                f"{what}: {self.func.name} must keep what it indexes within its buffers, but "
+                f"{error}; clamp the index with min and max"
+            ) from None
+
+    def _interpreted(self, memory: Sequence[Array]) -> list[Array]:
+        after = [array.copy() for array in memory]
+        interpret(self.func, *after)
+        return after
 
     def _within(self, memory: Sequence[Array]) -> None:
         """Brings numbers that are used as indices below the least extent that they index."""
@@ -111,7 +126,7 @@ def accesses(body: Stmt) -> Iterator[tuple[Buffer, tuple[Expr, ...]]]:
     for stmt in walk_stmt(body):
         if isinstance(stmt, Store):
             yield stmt.buffer, stmt.index
-        for node in _nodes(stmt):
+        for node in nodes(stmt):
             if node.op == "load":
                 yield node.attr, node.args
 
@@ -125,7 +140,7 @@ def _written(body: Stmt) -> Iterator[str]:
 
 def _read_first(stmt: Stmt, written: set[str]) -> Iterator[str]:
     """The buffers that are read before anything was written to them, in program order."""
-    for node in _nodes(stmt):
+    for node in nodes(stmt):
         if node.op == "load" and node.attr.name not in written:
             yield node.attr.name
     match stmt:
@@ -139,7 +154,7 @@ def _read_first(stmt: Stmt, written: set[str]) -> Iterator[str]:
         yield from _read_first(child, written)
 
 
-def _nodes(stmt: Stmt) -> Iterator[Expr]:
+def nodes(stmt: Stmt) -> Iterator[Expr]:
     """The nodes of the expressions that a statement holds itself."""
     for expr in _exprs(stmt):
         yield from walk(expr)

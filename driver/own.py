@@ -25,15 +25,15 @@ from ..graph.kernels import kernel_key
 from ..schedule.errors import ScheduleError
 from ..schedule.knobs import Point
 from ..schedule.prepare import prepare
+from ..schedule.templates.place import KEPT
 from ..schedule.templates.template import Template
 from ..schedule.trace import Trace
 from ..target.dsp.bound import bound
 from ..target.dsp.cycles import Cost
 from ..target.dsp.machine import Machine
-from ..tir.interpret import interpret
 from ..tir.passes.lift import lift
-from ..tir.stmt import PrimFunc
-from ..tir.verify import VerifyError, verify
+from ..tir.stmt import PrimFunc, walk_stmt
+from ..tir.verify import TRUSTING, VerifyError, verify
 from ..tuner import arguments
 from ..tuner.asked import Asked
 from ..tuner.measure import Measurer
@@ -44,10 +44,10 @@ from ..tuner.task import Spec
 from .brought import Make, address, found, template_of, title
 from .built import Built
 from .choose import Heard, differing
-from .compulsory import least_work
+from .compulsory import least_work, overwritten
 from .errors import InputError
 from .given import Given
-from .operands import Operands
+from .operands import Operands, nodes
 from .points import MODES, Drift, Points, Search, Sought, by_default, replayed, searched, target_of
 from .task import CodeTask, KernelError, Lifting
 from .task import differing as differences
@@ -69,9 +69,14 @@ class OwnTask(CodeTask):
     def key(self) -> str:
         return f"{kernel_key(self.kernel)}{'' if self.lifted else '-plain'}@{self.machine.name}"
 
-    @property
+    @cached_property
     def func(self) -> PrimFunc:
-        return self.kernel
+        """The kernel, which says of which outputs something stays as it was, and that we trust its
+        author where data decide what is indexed."""
+        early, whole = {p.name for p in self.operands.inputs}, overwritten(self.kernel)
+        kept = [p.name for p in self.operands.outputs if p.name in early or p.name not in whole]
+        facts = {KEPT: tuple(kept), TRUSTING: True}
+        return replace(self.kernel, attrs={**self.kernel.attrs, **facts})
 
     @property
     def name(self) -> str:
@@ -96,13 +101,13 @@ class OwnTask(CodeTask):
     @cached_property
     def bound(self) -> float:
         """Cycles that moving the compulsory bytes takes; products are not counted."""
-        return float(bound(least_work(lift(self.kernel)), self.machine))
+        return float(bound(least_work(lift(self.func)), self.machine))
 
     def template_of(self, lifting: Lifting) -> Template:
         lifting = lifting if self.lifted else lambda func: func
         if self.make is None:
             return super().template_of(lifting)
-        return template_of(self.make, lifting(self.kernel), self.machine)
+        return template_of(self.make, lifting(self.func), self.machine)
 
     @property
     def spec(self) -> Spec:
@@ -116,15 +121,18 @@ class OwnTask(CodeTask):
         return Operands(self.kernel)
 
     @cached_property
-    def stored(self) -> list[Array]:
-        return self.operands.fixed()
+    def trial(self) -> tuple[list[Array], list[Array]]:
+        """Fixed numbers in memory, and what the interpreter leaves there."""
+        return self.operands.trial()
 
-    @cached_property
+    @property
+    def stored(self) -> list[Array]:
+        return self.trial[0]
+
+    @property
     def expected(self) -> list[Array]:
         """What the interpreter leaves in the outputs, if it begins with ``stored``."""
-        memory = [array.copy() for array in self.stored]
-        interpret(self.kernel, *memory)
-        return self.operands.results(memory)
+        return self.operands.results(self.trial[1])
 
     def difference(self, stored: Sequence[Array]) -> str:
         pairs = zip(
@@ -169,7 +177,7 @@ class CompiledKernel(Built):
     def __init__(self, ready: Own, points: Points) -> None:
         task = ready.task
         choice = points.choices[task.key]
-        super().__init__(task.template.apply(choice.point), task.machine)
+        super().__init__(task.template.apply(choice.point), task.machine, task.kernel)
         self.ready, self.task, self.choices = ready, task, points.choices
         self.target = task.machine.name
         self.point: Point = choice.point
@@ -285,8 +293,9 @@ def _ready(
     make: Make | None = arguments.function("template:", template)
     require_kernel(func)
     task = OwnTask(func, given.machine, make, arguments.flag("kernel: lifted", lifted))
+    assert task.trial  # faults of the kernel or the template are told before workers are hired
     if make is not None:
-        assert task.template  # refused before workers are hired
+        assert task.template
         given = given if address(make) else _here(make, given)
     with given.hired() as hands:
         yield Own(task), replace(given, executor=hands)
@@ -311,8 +320,14 @@ def _here(make: Make, given: Given) -> Given:
 
 def require_kernel(func: PrimFunc) -> None:
     """InputError for a kernel that cannot be scheduled, run and checked as it is."""
+    holes = {n.attr.name for s in walk_stmt(func.body) for n in nodes(s) if n.op == "hole"}
+    if open_holes := sorted(holes - func.numbers.keys()):
+        raise InputError(
+            f"kernel: {func.name} must have a number for each hole in PrimFunc.numbers, "
+            f"but {', '.join(open_holes)} {'has' if len(open_holes) == 1 else 'have'} none"
+        )
     try:
-        verify(func)
+        verify(replace(func, attrs={**func.attrs, TRUSTING: True}))
         prepare(func)
     except (VerifyError, ScheduleError) as refused:
         text = " ".join(str(refused).split())

@@ -38,6 +38,8 @@ from .stmt import (
 )
 from .types import boolean, i32, vector
 
+TRUSTING = "trusting"  # the attribute of kernels whose authors answer for indices that data decide
+
 
 class VerifyError(Exception):
     """A rule of the IR that a function breaks, and the place in its text."""
@@ -56,6 +58,7 @@ class _Scope:
     axes: frozenset[Expr]
     facts: Facts
     slack: int
+    trusting: bool  # whether indices that data decide are taken to stay within their buffers
     held: Callable[[Buffer], Interval]  # between which values the elements of a buffer are
     holes: dict[str, Hole] = field(default_factory=dict)  # of the whole function, as they are met
 
@@ -64,10 +67,12 @@ def verify(func: PrimFunc, slack: int = 0) -> PrimFunc:
     """``func`` itself, when it keeps all rules; VerifyError otherwise.
 
     ``slack``: bytes behind each buffer of one dimension that may be loaded, whatever they hold.
+    Where ``attrs["trusting"]`` is set, an index that loads decide may exceed what is known of it.
     """
     _names(func)
     _constants(func)
-    scope = _Scope({p.name: p for p in func.params}, frozenset(), Facts(), slack, _held(func))
+    params, trusting = {p.name: p for p in func.params}, bool(func.attrs.get(TRUSTING))
+    scope = _Scope(params, frozenset(), Facts(), slack, trusting, _held(func))
     _check(func.body, scope)
     _tokens(func)
     _numbers(func, scope.holes)
@@ -416,7 +421,7 @@ def _place(
             if node.op == "load" and node.type.is_int:
                 scope.facts.ranges.setdefault(node, scope.held(node.attr))
         got = scope.facts.reaches(at, 0, buffer.shape[d] + behind - size)
-        if got is not None:
+        if got is not None and not (scope.trusting and loads(at)):
             shown = f"{word}: axis {d} of {buffer.name} must be indexed"
             _outside((got[0], got[1] + size - 1), shown, 0, buffer.shape[d] - 1, place)
 

@@ -42,10 +42,12 @@ from .merge import merged
 from .rotate import turns, with_copies
 
 LARGE = 4096  # bytes of a slab that may come alone
+KEPT = "kept"  # the attribute that names outputs of which something must stay as it was
 
 
 def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> PrimFunc:
-    """``func`` without blocks, and every DDR operand copied to TCM first, or from it at the end.
+    """``func`` without blocks, and every DDR operand copied to TCM first, or from it at the end;
+    outputs that ``attrs["kept"]`` names are copied both ways.
 
     What does not fit into the machine's TCM stays in DDR, scratch too, and is accessed there.
     """
@@ -73,6 +75,9 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
     for param, near in sorted(moved.items(), key=lambda pair: pair[0].bytes):  # small ones first
         if any(near in _written(part) for part in parts):
             ends.append(Copy(_whole(param), _whole(near)))
+            if param.name in func.attrs.get(KEPT, ()):
+                runs[near] = [_before(near, parts)]
+                starts.extend(_starts(param, near, runs[near]))
         elif any(near in _read(part) for part in parts):
             runs[near] = _runs(near, parts, slabs)
             starts.extend(_starts(param, near, runs[near]))
@@ -238,6 +243,12 @@ def _runs(near: Buffer, parts: list[Stmt], wanted: bool) -> list[Run]:
         else:
             runs.append(Run(slab, 1, phase))
     return sorted(runs, key=lambda run: run.needed)
+
+
+def _before(near: Buffer, parts: list[Stmt]) -> Run:
+    """All of an output, before the first phase that touches it."""
+    first = next(i for i, part in enumerate(parts) if near in _written(part) | _read(part))
+    return Run(0, near.shape[0], first)
 
 
 def _token(near: Buffer, run: Run) -> str:

@@ -84,7 +84,24 @@ def wide(a: Buffer[i32, (64,), "tcm"], b: Buffer[i16, (64,), "tcm"], c: Buffer[u
             z[vi] = max(b[vi], -7) >> 1
 """)
 
-KERNELS = (BLEND, ROWS, PRODUCT, ADD, LOOKUP, WIDE)
+# Something of each output stays as it was: every second row, and what ``sums`` adds to.
+EVEN = parse("""
+def even(x: Buffer[u8, (16, 128)], y: Buffer[u8, (32, 128)], sums: Buffer[i16, (16, 128)]):
+    for i in range(16):
+        for j in range(128):
+            with block("even"):
+                vi = spatial(16, i)
+                vj = spatial(128, j)
+                y[vi * 2, vj] = x[vi, vj] + 1
+    for i in range(16):
+        for j in range(128):
+            with block("sums"):
+                vi = spatial(16, i)
+                vj = spatial(128, j)
+                sums[vi, vj] = sums[vi, vj] + cast(i16, x[vi, vj])
+""")
+
+KERNELS = (BLEND, ROWS, PRODUCT, ADD, LOOKUP, WIDE, EVEN)
 
 
 def strides(func: PrimFunc, machine: Machine) -> Template | None:

@@ -40,6 +40,7 @@ from tests.driver import own_kernels
 from tests.driver.own_kernels import (
     ADD,
     BLEND,
+    EVEN,
     KERNELS,
     LOOKUP,
     PRODUCT,
@@ -84,6 +85,10 @@ def interpreted(kernel: PrimFunc, arrays: list[Any]) -> tuple[Any, ...]:
             return (t[x].astype(np.uint8),)
         case "wide", [a, b, c]:
             return (np.minimum(a, 1000) + c).astype(np.int32), (np.maximum(b, -7) >> 1).astype("h")
+        case "even", [x, sums]:
+            y = np.zeros((32, 128), np.uint8)
+            y[::2] = (x + 1).astype(np.uint8)
+            return y, (sums + x).astype(np.int16)
     raise AssertionError(kernel.name)
 
 
@@ -118,6 +123,15 @@ def test_a_written_parameter_may_be_given_too() -> None:
     _, found = code(x, total, low)
     assert np.array_equal(found[64:], low[64:]) and np.array_equal(found[:64], x + 1)
     assert (total == 1).all() and (low == 9).all()  # a run changes copies
+
+
+def test_what_is_not_written_stays() -> None:
+    code = dovetail.compile(EVEN)
+    before = image(1, (32, 128))
+    y, _ = code(image(2, (16, 128)), before, np.zeros((16, 128), np.int16))
+    assert np.array_equal(y[1::2], before[1::2])
+    assert OwnTask(EVEN, dsp()).func.attrs == {"kept": ("y", "sums"), "trusting": True}
+    assert OwnTask(ROWS, dsp()).func.attrs == {"kept": (), "trusting": True}
 
 
 def test_a_kernel_is_lifted_unless_it_must_not_be() -> None:
@@ -223,9 +237,20 @@ def test_inputs_have_extremes_and_all_magnitudes() -> None:
 
 def test_what_indexes_stays_within() -> None:
     small = parse(show(LOOKUP).replace("(256,)", "(10,)"))
-    assert Operands(LOOKUP).fixed()[0].max() == 255
-    x, *_ = Operands(small).fixed()
+    assert Operands(LOOKUP).trial()[0][0].max() == 255
+    (x, *_), _ = Operands(small).trial()
     assert x.max() == 9 and len(np.unique(x)) == 10
+
+
+def test_a_kernel_may_index_by_what_only_its_author_knows(refused: Refused) -> None:
+    far = parse(show(LOOKUP).replace("(256,)", "(10,)"))
+    x, table = image(3, (512,)) % 10, image(4, (10,))
+    code = dovetail.compile(far)
+    assert np.array_equal(code(x, table), table[x])
+    assert refused(InputError, lambda: code(x + 1, table)) == (
+        "run: lookup must keep what it indexes within its buffers, but t: axis 0 must be indexed "
+        "within 0..9, but got 10; clamp the index with min and max"
+    )
 
 
 def test_wrong_bytes_are_never_given(monkeypatch: pytest.MonkeyPatch, refused: Refused) -> None:
@@ -474,6 +499,11 @@ KERNEL_ERRORS = [
      "kernel: product cannot be compiled: constant: it must be a parameter, but got v"),
     (replace(PRODUCT, constants={"w": np.zeros((16, 32), np.int16)}),
      "kernel: product cannot be compiled: constant: w must be i8[16, 32], but got int16[16, 32]"),
+    (parse(BLOCK.format("y[vi] = y[cast(i32, x[vi]) * 9]")),
+     "kernel: f must keep what it indexes within its buffers, but y: axis 0 must be indexed within "
+     "0..7, but got 63; clamp the index with min and max"),
+    (parse(BLOCK.format('y[vi] = x[vi] + hole("n", u8, 1, 9) + hole("m", u8, 1, 9)')),
+     "kernel: f must have a number for each hole in PrimFunc.numbers, but m, n have none"),
     (parse(BLOCK.format("z[vi] = x[vi]").replace("    for", "    z = alloc(u8, (8,))\n    for")),
      "kernel: f must write one of its parameters, but writes none"),
 ]  # fmt: skip

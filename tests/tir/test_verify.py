@@ -182,3 +182,12 @@ def test_nodes_that_no_script_can_write() -> None:
         verify(
             PrimFunc("f", (x,), For(var("i"), 4, LoopKind.SERIAL, stray), {"x": np.zeros(3, int)})
         )
+
+
+def test_an_author_may_answer_for_what_data_index() -> None:
+    func = parse(HEAD + "    for i in range(32): x[i] = cast(i32, t[x[i]])")
+    trusted = replace(func, attrs={"trusting": True})
+    assert verify(trusted) is trusted
+    plain = parse(HEAD + "    for i in range(32): x[i] = x[i + 1]")
+    with pytest.raises(VerifyError, match="axis 0 of x"):
+        verify(replace(plain, attrs={"trusting": True}))
