@@ -4,8 +4,7 @@
 
 A tensor that a move makes may come from any tensor up its chain that is kept: from the one that
 costs least. Kept are all that another operator reads or that the model gives, and one that several
-moves read where each of them is cheaper so in sum; what is the same is made once. A table between
-two moves is looked up before the first of them, where that has fewer elements or as many.
+moves read where each of them is cheaper so in sum; what is the same is made once.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from functools import cache
 from .copying import copied
 from .graph import Graph, Node
 from .integer_row import Shape
-from .moves import MOVES, Move
+from .moves import Move
 
 KERNEL = 512  # what a kernel costs beside its bytes, in bytes
 SCRATCH = 3  # a copy through a buffer, for one that needs none
@@ -29,42 +28,14 @@ VECTOR = 32  # bytes that lie together in what counts as a copy of vectors
 def compose(graph: Graph) -> Graph:
     """The integer graph with composed moves; the values of what is left are the same."""
     made = graph.without_nodes()
-    made.nodes = list(graph.nodes)
-    while _sink_table(made):
-        pass
-    forest = _Forest.of(made)
+    forest = _Forest.of(graph)
     forest.keep_shared()
     made.nodes = list(forest.nodes())
-    made.outputs = [forest.names.get(name, name) for name in made.outputs]
+    made.outputs = [forest.names.get(name, name) for name in graph.outputs]
     live = {*made.inputs, *made.outputs}
     live.update(name for node in made.nodes for name in (node.output, *node.inputs))
     made.types = {name: kind for name, kind in made.types.items() if name in live}
     return made
-
-
-def _sink_table(graph: Graph) -> bool:
-    """move, lookup, move -> lookup, move, move; whether there was one."""
-    reads = Counter([name for node in graph.nodes for name in node.inputs] + graph.outputs)
-    made = {node.output: node for node in graph.nodes}
-    moved = {name for name, node in made.items() if node.op in MOVES}
-    for place, node in enumerate(graph.nodes):
-        before = made.get(node.inputs[0])
-        if node.op != "lookup" or before is None or before.output not in moved:
-            continue
-        readers = list(graph.users(node.output))
-        if reads[before.output] > 1 or not readers or node.output in graph.outputs:
-            continue
-        x = before.inputs[0]
-        grows = graph.types[x].size > graph.types[before.output].size
-        if grows or any(reader.output not in moved for reader in readers):
-            continue
-        kind = graph.types[node.output]
-        graph.types[before.output] = replace(kind, shape=graph.types[x].shape)
-        first = replace(node, inputs=(x, *node.inputs[1:]), output=before.output)
-        graph.nodes[place] = replace(before, inputs=(before.output,), output=node.output)
-        graph.nodes[graph.nodes.index(before)] = first
-        return True
-    return False
 
 
 def move_cost(graph: Graph, node: Node) -> int | None:

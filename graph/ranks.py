@@ -7,63 +7,23 @@ in attention, whose products sum over the last axis, matrices of rank 3.
     (2, 64, 117)     as an image          (2, 64, 1, 117)
     (1, 4, 64, 32)   as matrices          (4, 64, 32)
 
-Operators that read each other's results are turned together, where that costs less: the moves that
-are left then, composed, and the bytes that the operators work on.
+Operators that read each other's results are turned together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
 from typing import cast
 
-from .compose import compose, move_cost
 from .graph import Graph, Node
 from .integer_row import Shape, integer, integers
 from .moves import MOVES
-from .physical import VECTOR, physical
 
-POINTWISE = ("lookup", "q_add", "q_mul")
 OPERANDS = {"q_add": 2, "q_mul": 2, "q_matmul": 2}  # inputs that are activations; else the first
 
 
-def arrange(graph: Graph) -> Graph:
-    """The integer graph with operators in the rank that costs least."""
-    groups, changed = _groups(graph), True
-    while changed:
-        changed = False
-        for members in groups:
-            near = _surroundings(graph, members)
-            if _cost(_turned(near, members)) < _cost(near):
-                graph, changed = _turned(graph, members), True
-    return graph
-
-
-def _surroundings(graph: Graph, members: set[str]) -> Graph:
-    """The part of a graph whose cost depends on the rank of ``members``: their nodes, and the moves
-    that are connected to them by moves alone."""
-    moves = {node.output: node for node in graph.nodes if node.op in MOVES}
-    beside: dict[str, list[Node]] = {}
-    for node in moves.values():
-        for name in (node.output, *node.inputs):
-            beside.setdefault(name, []).append(node)
-    inside = {node.output for node in graph.nodes if node.output in members}
-    left = {name for n in graph.nodes if n.output in inside for name in (n.output, *n.inputs)}
-    seen: set[str] = set()
-    while left:
-        name = left.pop()
-        seen.add(name)
-        for node in beside.get(name, ()):
-            inside.add(node.output)
-            left |= {node.output, *node.inputs} - seen
-    part = graph.without_nodes()
-    part.nodes = [n for n in graph.nodes if n.output in inside or inside & set(n.inputs)]
-    part.outputs = [name for name in graph.outputs if name in inside]
-    return part
-
-
-def _groups(graph: Graph) -> list[set[str]]:
+def groups(graph: Graph) -> list[set[str]]:
     """Results that are turned together: those that read each other, with a move beside them."""
     made = {node.output: node for node in graph.nodes}
     free = [node for node in graph.nodes if turn(graph, node) is not None]
@@ -156,17 +116,17 @@ def _attrs(node: Node, rank: int, shape: Shape) -> Mapping[str, object] | None:
             padding = cast(Sequence[tuple[int, int]], node.attrs["padding"])
             if any(any(pair) for axis, pair in enumerate(padding) if axis not in places):
                 return None
-            turned = [(0, 0)] * (7 - rank)
+            moved = [(0, 0)] * (7 - rank)
             for axis, place in places.items():
-                turned[place] = padding[axis]
-            return {**node.attrs, "padding": tuple(turned)}
+                moved[place] = padding[axis]
+            return {**node.attrs, "padding": tuple(moved)}
     return None
 
 
 # A graph with some operators turned ---------------------------------------------------------------
 
 
-def _turned(graph: Graph, members: set[str]) -> Graph:
+def turned(graph: Graph, members: set[str]) -> Graph:
     """The graph with the nodes that make ``members`` in the other rank, reshapes around them."""
     made = _Turning(graph, graph.without_nodes())
     for node in graph.nodes:
@@ -225,33 +185,3 @@ class _Turning:
         while name in self.target.types:
             name += "_"
         return name
-
-
-# What a graph costs -------------------------------------------------------------------------------
-
-
-def _cost(graph: Graph) -> int:
-    """Of what ranks change: the composed moves, and the operators that could be turned."""
-    made = compose(graph)
-    return sum(_node_cost(made, node) for node in made.nodes)
-
-
-def _node_cost(graph: Graph, node: Node) -> int:
-    """In bytes that are copied by vectors."""
-    if (moved := move_cost(graph, node)) is not None:
-        return moved
-    shape = graph.types[node.output].shape
-    stored = prod(physical(shape))
-    if node.op == "q_softmax":
-        return stored * _softmax_cost(shape, integer(node, "axis"))
-    if node.op == "q_matmul":  # sums over an axis that lies apart
-        return stored * (4 if len(shape) == 4 else 2)
-    return stored * 2 if node.op in (*POINTWISE, "cat", "pad", "q_mean") else 0
-
-
-def _softmax_cost(shape: Shape, axis: int) -> int:
-    """Of a byte: along lanes, whole vectors of them or fewer, or along another axis."""
-    innermost = 1 if len(shape) == 4 else len(shape) - 1
-    if axis != innermost:
-        return 10
-    return 5 if shape[axis] >= VECTOR else 36

@@ -5,12 +5,12 @@ kernels = lower_graph(settle(quantize(graph, batches)))
 
 from __future__ import annotations
 
+from .arrange import arrange
 from .compose import compose
 from .fold import remove_dead
 from .fold_moves import fold_pads
 from .graph import Graph
 from .integer import verify
-from .ranks import arrange
 from .spread import spread
 
 

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dovetail.graph.arrange import arrange
 from dovetail.graph.compose import compose
 from dovetail.graph.evaluate import evaluate
 from dovetail.graph.graph import Array, Graph, Node, TensorType
@@ -168,8 +169,17 @@ def test_tokens_move_nothing() -> None:
 
 def test_what_is_undone_goes() -> None:
     steps = [("permute", {"axes": (2, 0, 1)}), ("lookup", {}), ("permute", {"axes": (1, 2, 0)})]
-    made = holds(chain((3, 4, 5), *steps))
+    made = holds(arrange(chain((3, 4, 5), *steps)))
     assert [node.op for node in made.nodes] == ["lookup", "reshape"]
+
+
+def test_a_table_goes_before_a_move_only_where_moves_meet() -> None:
+    turn = "permute", {"axes": (2, 0, 1)}
+    graph = chain((3, 4, 5), turn, ("lookup", {}), turn)
+    assert [node.op for node in arrange(graph).nodes] == ["lookup", "permute", "permute"]
+    first = ("slice", {"axis": 0, "start": 0, "stop": 2, "step": 1})
+    graph = chain((8, 128), first, ("lookup", {}), ("reshape", {"shape": (2, 1, 128)}))
+    assert arrange(graph).nodes == graph.nodes
 
 
 def test_axes_that_cut_across_stay_two_moves() -> None:

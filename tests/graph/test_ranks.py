@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from dovetail.graph.arrange import arrange
 from dovetail.graph.evaluate import evaluate
 from dovetail.graph.graph import Graph, Node, Requant, TensorType
 from dovetail.graph.integer import infer_shape, verify
 from dovetail.graph.lower import lower_graph
-from dovetail.graph.ranks import _turned, arrange, turn
+from dovetail.graph.ranks import turn, turned
 from dovetail.graph.settle import settle
 from dovetail.graph.torch_import import import_model
 from dovetail.quant.quantize import quantize
@@ -105,9 +106,9 @@ def _operator(draw: st.DrawFn, graph: Graph, x: str, shape: tuple[int, ...]) -> 
 def test_operators_in_the_other_rank(graph: Graph) -> None:
     verify(graph)
     free = {node.output for node in graph.nodes if turn(graph, node) is not None}
-    holds(graph, _turned(graph, free))
+    holds(graph, turned(graph, free))
     for name in free:
-        holds(graph, _turned(graph, {name}))
+        holds(graph, turned(graph, {name}))
     holds(graph, arrange(graph))
     holds(graph, settle(graph))
 
