@@ -8,7 +8,7 @@ Inputs and outputs of the model are in DDR. Another activation is in TCM if, at 
 life, it fits there beside the others and what the kernel itself needs; those go first that are used
 most in the shortest life. Offsets are first fit, in the order that leaves kernels most of what they
 need; where gaps leave one too little, the tensor that is used least moves to DDR. A kernel that
-moves no byte has no code: its output lies where its input does.
+moves no byte has no code: its output lies where its input does, or inside of it.
 """
 
 from __future__ import annotations
@@ -56,16 +56,23 @@ class Plan:
 class _Life:
     """A stored tensor: the names it has, and the kernels from its definition to its last use."""
 
-    names: list[str]
+    names: dict[str, int]  # with the bytes from the stored tensor's start on
     size: int
     first: int
     last: int
     outside: bool  # an input or output of the model
     uses: list[int] = field(default_factory=list)  # the kernels whose operand it is
+    own: dict[int, int] = field(default_factory=dict)  # a kernel -> the bytes that it counts
 
     @property
     def steps(self) -> range:
         return range(max(self.first, 0), self.last + 1)
+
+    def use(self, number: int, size: int) -> None:
+        """Kernel ``number`` has ``size`` bytes of it as an operand."""
+        if number not in self.own:
+            self.uses.append(number)
+        self.own[number] = self.own.get(number, 0) + size
 
 
 def room(size: int) -> int:
@@ -88,7 +95,8 @@ def plan(graph: Graph, kernels: Sequence[Kernel], machine: Machine) -> Plan:
     spots: dict[str, Spot] = {}
     for scope, arena in (("tcm", near), ("ddr", far)):
         for life, offset in zip(arena.lives, arena.offsets, strict=True):
-            spots.update((name, Spot(scope, offset, life.size)) for name in life.names)
+            for name, start in life.names.items():
+                spots[name] = Spot(scope, offset + start, stored_bytes(graph, name))
     held = tuple(map(near.held, range(len(kernels))))
     return Plan(spots, code, held, near.size, far.size)
 
@@ -103,19 +111,20 @@ def _moves_nothing(graph: Graph, kernel: Kernel) -> bool:
 def _lives(graph: Graph, kernels: Sequence[Kernel], code: Sequence[bool]) -> list[_Life]:
     found: dict[str, _Life] = {}
     for name in graph.inputs:
-        found[name] = _Life([name], stored_bytes(graph, name), -1, -1, True)
+        found[name] = _Life({name: 0}, stored_bytes(graph, name), -1, -1, True)
     for number, kernel in enumerate(kernels):
         for name in kernel.inputs:
             found[name].last = number
         if code[number]:
             size = stored_bytes(graph, kernel.output)
-            life = _Life([kernel.output], size, number, number, False)
-            for used in {id(found[name]): found[name] for name in kernel.inputs}.values():
-                used.uses.append(number)
-            life.uses.append(number)
+            life = _Life({kernel.output: 0}, size, number, number, False)
+            life.use(number, size)
+            for name in dict.fromkeys(kernel.inputs):
+                found[name].use(number, stored_bytes(graph, name))
         else:
             life = found[kernel.inputs[0]]
-            life.names.append(kernel.output)
+            start = life.names[kernel.inputs[0]] + kernel.func.attrs.get("start", 0)
+            life.names[kernel.output] = start
         found[kernel.output] = life
     for name in graph.outputs:
         if name in found:
@@ -194,7 +203,7 @@ class _Arena:
 
     def held(self, number: int) -> int:
         """Bytes up to the top, without the kernel's own operands, which it counts itself."""
-        own = sum(life.size for life in self.alive(number) if number in life.uses)
+        own = sum(min(life.own.get(number, 0), life.size) for life in self.alive(number))
         return max(self.top(number) - own, 0)
 
 

@@ -51,7 +51,7 @@ def cost(move: Move, shape: Shape, out_shape: Shape) -> int:
     copying = copied(move, shape, out_shape)
     if copying is None:
         return KERNEL + SCRATCH * SINGLE * move.size
-    if copying.alias:
+    if copying.view is not None:
         return 0
     return KERNEL + move.size * (1 if copying.run >= VECTOR else SINGLE)
 

@@ -15,7 +15,7 @@ from math import prod
 
 from .integer_row import Shape
 from .moves import Move, Term, follow, weights_of
-from .physical import as_image, physical
+from .physical import VECTOR, as_image, physical
 
 STORED = "nhwc"  # the axes of an image as they lie in memory
 
@@ -50,10 +50,13 @@ class Copying:
         ]
 
     @property
-    def alias(self) -> bool:
-        """Whether every byte stays where it is."""
-        same = prod(physical(self.shape)) == prod(physical(self.out_shape))
-        return same and not any(self.start) and all(to == come for _, to, come in self.steps)
+    def view(self) -> int | None:
+        """The byte of the stored input at which the stored output lies; None where bytes move."""
+        size, out_size = prod(physical(self.shape)), prod(physical(self.out_shape))
+        weights = weights_of(physical(self.shape))
+        start = sum(a * b for a, b in zip(self.start, weights, strict=True))
+        inside = start % VECTOR == 0 and start + out_size <= size
+        return start if inside and all(to == come for _, to, come in self.steps) else None
 
     @property
     def run(self) -> int:

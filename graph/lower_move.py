@@ -1,7 +1,8 @@
 """Data movement as loop nests: copies whose indices are affine on both sides.
 
-A move that keeps every byte where it is has ``attrs["alias"]``: its output may be its input. A
-reshape whose axes cut across each other goes through a buffer in row-major order.
+A move that keeps every byte where it is has ``attrs["alias"]``: its output may be its input, or a
+part of it, from byte ``attrs["start"]`` on. A reshape whose axes cut across each other goes through
+a buffer in row-major order.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ def move(site: Site) -> Kernel:
     x = site.input(0, "x")
     store = Store(site.output(), index, x[source])
     site.nests.add("copy", grown(loops, store), store)
-    return site.kernel("move", alias=copying.alias)
+    if (start := copying.view) is None:
+        return site.kernel("move", alias=False)
+    return site.kernel("move", alias=True, start=start)
 
 
 def _nest(copying: Copying) -> tuple[list[Axis], tuple[Expr, ...], tuple[Expr, ...]]:

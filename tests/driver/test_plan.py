@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dovetail.driver.plan import Plan, plan, room
+from dovetail.driver.plan import Plan, Spot, plan, room, stored_bytes
 from dovetail.driver.prepare import quantized, ready
 from dovetail.graph.graph import Graph
 from dovetail.graph.kernels import Kernel
@@ -125,6 +125,30 @@ def test_a_reshape_that_moves_nothing_has_no_code() -> None:
     assert found.spots[kernels[1].output] == found.spots[kernels[0].output]
     assert found.spots[kernels[1].output].scope == "ddr"
     assert [task.name for task in ready(graph, dsp()).kernels] == [kernels[0].output]
+
+
+class Halves(nn.Module):
+    """Two readers of the rows of one image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(4, 32, 1), nn.Conv2d(32, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, other = torch.relu(self.first(x)).chunk(2, 2)
+        return torch.as_tensor(self.last(one) + self.last(torch.tanh(other)))
+
+
+def test_rows_of_an_image_are_where_the_image_is() -> None:
+    graph, kernels, found = planned(Halves(), torch.randn(1, 4, 8, 8), dsp())
+    whole, one, other = (kernel.output for kernel in kernels[:3])
+    assert found.code[:3] == (True, False, False)
+    size = stored_bytes(graph, whole)
+    start = found.spots[whole].offset
+    assert found.spots[one] == Spot("tcm", start, size // 2)
+    assert found.spots[other] == Spot("tcm", start + size // 2, size // 2)
+    near = [i for i, kernel in enumerate(kernels) if found.code[i] and one in kernel.inputs]
+    assert all(found.held[i] >= size // 2 for i in near)  # the other half stays
 
 
 def test_a_model_that_only_reshapes_still_copies() -> None:
