@@ -76,20 +76,26 @@ def move(site: Site) -> Kernel:
 
 
 def _nest(copying: Copying) -> tuple[list[Axis], tuple[Expr, ...], tuple[Expr, ...]]:
-    """The loops, the stored index of the output and that of the input."""
+    """The loops, the stored index of the output and that of the input.
+
+    An axis may run on into the pads where it walks over both sides alike: runs of bytes join.
+    """
     sizes = physical(copying.out_shape)
     loops: list[Axis] = []
     index: list[Expr] = []
     source = [const(start, i32) for start in copying.start]
+    alike = {digit for digit, (_, to, come) in zip(copying.digits, copying.steps, strict=True)
+             if to == come}  # fmt: skip
     for place, (name, stored) in enumerate(zip(STORED, sizes, strict=True)):
         digits = [digit for digit in copying.digits if digit.axis == name]
         if not digits and _unit(copying, place):
             digits = [Digit(name, 1, 1, _UNITS[place])]
+            alike |= set(digits)
         total = const(0, i32)
         for number, digit in enumerate(digits):
             alone = len(digits) == 1
             axis = Axis(name if alone else f"{name}{number}", digit.extent,
-                        stored=stored if alone else 0)  # fmt: skip
+                        stored=stored if alone and digit in alike else 0)  # fmt: skip
             loops.append(axis)
             total = _plus(total, axis.var, digit.to)
             for d, step in enumerate(digit.come):
