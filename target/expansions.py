@@ -12,6 +12,7 @@ from ..tir.bounds import bounds
 from ..tir.expr import Expr, cast, const, make
 from ..tir.passes.simplify import simplify
 from ..tir.types import i32, i64
+from .division import divide, mask_down, remain, shift_down
 from .numbers import count_of, spread
 
 
@@ -118,4 +119,8 @@ EXPANSIONS = (
     Expansion("rounding_shr", _shift_first, early=True),
     Expansion("rounding_mul_shr", _wide_scalar),
     Expansion("rounding_shr", _round_alone),
+    Expansion("floordiv", shift_down),
+    Expansion("mod", mask_down),
+    Expansion("floordiv", divide),
+    Expansion("mod", remain),
 )

@@ -244,6 +244,12 @@ def _floor_divide(a: Value, b: Value) -> Value:
         return np.floor_divide(a, b)
 
 
+def _floor_rest(a: Value, b: Value) -> Value:
+    with np.errstate(divide="ignore"):
+        rest: Value = np.mod(a, b)
+        return rest
+
+
 # Rows: leaves and memory --------------------------------------------------------------------
 
 
@@ -264,7 +270,7 @@ _row("add", _same, _plain(np.add), symbol="+", commutes=True)
 _row("sub", _same, _plain(np.subtract), symbol="-")
 _row("mul", _same, _plain(np.multiply), symbol="*", commutes=True)
 _row("floordiv", _same_int, _plain(_floor_divide), symbol="//")
-_row("mod", _same_int, _plain(np.mod), symbol="%")
+_row("mod", _same_int, _plain(_floor_rest), symbol="%")
 _row("min", _same, _plain(np.minimum), commutes=True)
 _row("max", _same, _plain(np.maximum), commutes=True)
 _row("and_", _bits, _plain(np.bitwise_and), symbol="&", commutes=True)

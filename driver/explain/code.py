@@ -10,7 +10,7 @@ only, so they are one value with a count; so is a chain in which each value take
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -292,12 +292,24 @@ def text_of(root: Expr, names: Names) -> str:
     return text
 
 
-def _named(node: Expr, names: Names) -> Expr:
+def _named(root: Expr, names: Names) -> Expr:
+    """``root`` with variables for what has a name; parts that come again are looked at once."""
+    known: dict[Expr, Expr] = {}
+
+    def named(node: Expr) -> Expr:
+        if node not in known:
+            known[node] = _one_named(node, names, named)
+        return known[node]
+
+    return named(root)
+
+
+def _one_named(node: Expr, names: Names, named: Callable[[Expr], Expr]) -> Expr:
     if node in names:
         return var(names[node], node.type)
     if not node.args:
         return node
-    args = tuple(_named(arg, names) for arg in node.args)
+    args = tuple(named(arg) for arg in node.args)
     if node.op != "call":
         return rebuild(node, args)
     return var(f"{node.attr}({', '.join(show_expr(arg) for arg in args)})", node.type)

@@ -101,7 +101,20 @@ def even(x: Buffer[u8, (16, 128)], y: Buffer[u8, (32, 128)], sums: Buffer[i16, (
                 sums[vi, vj] = sums[vi, vj] + cast(i16, x[vi, vj])
 """)
 
-KERNELS = (BLEND, ROWS, PRODUCT, ADD, LOOKUP, WIDE, EVEN)
+DIVIDE = parse("""
+def divide(a: Buffer[i32, (64,), "tcm"], b: Buffer[i32, (64,), "tcm"],
+           y: Buffer[i32, (64,), "tcm"], z: Buffer[i32, (64,), "tcm"]):
+    for i in range(64):
+        with block("y"):
+            vi = spatial(64, i)
+            y[vi] = a[vi] // b[vi]
+    for i in range(64):
+        with block("z"):
+            vi = spatial(64, i)
+            z[vi] = a[vi] % 12
+""")
+
+KERNELS = (BLEND, ROWS, PRODUCT, ADD, LOOKUP, WIDE, EVEN, DIVIDE)
 
 
 def strides(func: PrimFunc, machine: Machine) -> Template | None:

@@ -97,6 +97,10 @@ def test_a_kernel_is_explained(here: Path) -> None:
     assert "rewrites interpreter and compiled code give the" in ok("explain", BLEND, "--bisect")
 
 
+def test_a_long_expansion_is_explained(here: Path) -> None:
+    assert "1 x divide (as no row has it): a // b -> " in ok("explain", "mine.py:DIVIDE")
+
+
 WRONG = [
     (("compile", "mine.py:none"), "model: mine.py must have a function 'none', but it has none"),
     (("compile", "mine.py:number"),

@@ -47,8 +47,23 @@ BANDS = ((0, 0), (0, 9), (1, 1), (1, 15), (2, 15), (16, 30), (1, 30), (31, 31), 
          (33, 46), (47, 62))  # fmt: skip
 
 
+def quotients(op: str) -> list[Expr]:
+    """Nodes of ``op`` over words and narrower values, by variables and numbers."""
+    found = []
+    for lanes in LANES:
+        x, m = (var(name, vector(i32, lanes)) for name in "xm")
+        narrow = [cast(i32, var(f"x_{n}", vector(n, lanes))) for n in (i8, u8, u16)]
+        least = make("max", m, const(1, m.type))
+        by = [const(n, x.type) for n in (-(1 << 31), -8, -3, -1, 0, 1, 2, 3, 64, 99, 1 << 30)]
+        found += [make(op, a, b) for a in (x, *narrow) for b in (m, least, *narrow, *by)]
+        found += [make(op, const(1 << 30, x.type), b) for b in (m, least)]
+    return [*found, make(op, var("x", u8), var("m", u8))]
+
+
 def candidates(op: str) -> list[Expr]:
     """Nodes of ``op`` with all shifts, over whole and narrow values, of one lane and of many."""
+    if op in ("floordiv", "mod"):
+        return quotients(op)
     found = []
     for kind in (u8, i8, u16, i16, u32, i32):
         for lanes in LANES:
@@ -124,6 +139,29 @@ def test_a_product_shifted_by_any_number_is_right_or_refused(kind: str, shift: i
     x, m = (random_array(i32, (32,), rng) for _ in "xm")
     x[:2], m[:2] = i32.low, (i32.low, i32.high)
     want, got = np.zeros(32, np.int32), np.zeros(32, np.int32)
+    interpret(func, x, m, want)
+    jit(build(func, Machine()))(x, m, got)
+    np.testing.assert_array_equal(got, want)
+
+
+QUOTIENT = """
+def f(x: Buffer[i32, (64,)], m: Buffer[i32, (64,)], y: Buffer[i32, (64,)]):
+    for i in KIND(64):
+        y[i] = VALUE
+"""
+
+
+@pytest.mark.parametrize("value", ["x[i] // m[i]", "x[i] % m[i]", "1073741824 // m[i]", "x[i] // 7",
+                                   "x[i] % -64", "x[i] // 64 + x[i] % 64"])  # fmt: skip
+@pytest.mark.parametrize("kind", ["vectorized", "serial"])
+def test_words_are_divided(kind: str, value: str) -> None:
+    func = parse(QUOTIENT.replace("KIND", kind).replace("VALUE", value))
+    rng = np.random.default_rng(0)
+    x, m = (random_array(i32, (64,), rng) for _ in "xm")
+    m[8:24] = rng.integers(-9, 9, 16)
+    x[:6] = m[4:8] = i32.low
+    m[:4] = (-1, 0, 1, 7)
+    want, got = np.zeros(64, np.int32), np.zeros(64, np.int32)
     interpret(func, x, m, want)
     jit(build(func, Machine()))(x, m, got)
     np.testing.assert_array_equal(got, want)

@@ -1,0 +1,102 @@
+"""Division of words, which the machine has not: bit by bit, as on paper.
+
+r = 0; q = 0; from the highest bit of |a| down:  r = r << 1 | bit; if |b| <= r: r -= |b|, q |= 1
+"""
+
+from __future__ import annotations
+
+from ..tir.bounds import bounds
+from ..tir.expr import Expr, const, make
+from ..tir.passes.simplify import simplify
+from ..tir.types import i32
+
+
+def shift_down(node: Expr) -> Expr | None:
+    """x // 2**n = x >> n, for both round down."""
+    a, b = node.args
+    if node.type.element != i32 or not b.is_const or not _is_power(int(b.attr)):
+        return None
+    return a >> const(int(b.attr).bit_length() - 1, a.type)
+
+
+def mask_down(node: Expr) -> Expr | None:
+    """x % 2**n = x & 2**n - 1, for what is left over is positive."""
+    a, b = node.args
+    if node.type.element != i32 or not b.is_const or not _is_power(int(b.attr)):
+        return None
+    return a & const(int(b.attr) - 1, a.type)
+
+
+def _is_power(number: int) -> bool:
+    return number > 0 and number & (number - 1) == 0
+
+
+def divide(node: Expr) -> Expr | None:
+    """By lengths; where the signs differ, -q rounds down to -q - 1 = ~q unless r is 0. What is
+    divided by 0 is 0, and the lowest number by -1 is its own negative, which wraps to it."""
+    a, b = node.args
+    if node.type.element != i32:
+        return None
+    ends = bounds(a, {}), bounds(b, {})
+    quotient, rest = _by_lengths(a, b, ends[0], ends[1])
+    if min(ends[0][0], ends[1][0]) < 0:
+        zero, ones = _like(a, 0), _like(a, -1)
+        down = make("select", make("eq", rest, zero), zero - quotient, quotient ^ ones)
+        quotient = make("select", make("lt", a ^ b, zero), down, quotient)
+    return _unless_zero(b, ends[1], quotient)
+
+
+def remain(node: Expr) -> Expr | None:
+    """The rest of the lengths, which |b| less it is where the signs differ; with the sign of b."""
+    a, b = node.args
+    if node.type.element != i32:
+        return None
+    ends = bounds(a, {}), bounds(b, {})
+    rest = _by_lengths(a, b, ends[0], ends[1])[1]
+    zero = _like(a, 0)
+    if min(ends[0][0], ends[1][0]) < 0:
+        other = make("select", make("eq", rest, zero), zero, _length(b, ends[1]) - rest)
+        rest = make("select", make("lt", a ^ b, zero), other, rest)
+    if ends[1][1] < 0:
+        rest = zero - rest
+    elif ends[1][0] < 0:
+        rest = make("select", make("lt", b, zero), zero - rest, rest)
+    return _unless_zero(b, ends[1], rest)
+
+
+def _unless_zero(b: Expr, ends: tuple[int, int], value: Expr) -> Expr:
+    if not ends[0] <= 0 <= ends[1]:
+        return value
+    return make("select", make("eq", b, _like(b, 0)), _like(b, 0), value)
+
+
+def _by_lengths(
+    a: Expr, b: Expr, of_a: tuple[int, int], of_b: tuple[int, int]
+) -> tuple[Expr, Expr]:
+    """Quotient and rest of |a| and |b| as numbers without sign; of a ``b`` of 0 they mean nothing.
+
+    No rest exceeds |a|, so words are compared as they are unless a length may be 2**31.
+    """
+    top, divisor = _length(a, of_a), _length(b, of_b)
+    bits = max(-of_a[0], of_a[1], 0).bit_length()
+    turned = i32.low in (of_a[0], of_b[0])
+    most = _like(b, i32.low)
+    limit = simplify(divisor ^ most) if turned else divisor
+    quotient = rest = _like(a, 0)
+    for place in reversed(range(bits)):
+        bit = (top >> _like(a, place)) & _like(a, 1)
+        first = place == bits - 1
+        rest = bit if first else (rest << _like(a, 1)) | bit
+        short = make("lt", rest ^ most if turned else rest, limit)
+        take = make("select", short, _like(a, 0), _like(a, -1))  # predicates are few: one use each
+        rest = rest - (divisor & take)
+        quotient = (quotient if first else quotient << _like(a, 1)) - take
+    return quotient, rest
+
+
+def _length(value: Expr, ends: tuple[int, int]) -> Expr:
+    return value if ends[0] >= 0 else simplify(make("abs", value))
+
+
+def _like(value: Expr, number: int) -> Expr:
+    return const(number, value.type)
