@@ -3,24 +3,27 @@
     found = choose(tasks, {}, measurer)             # the default of each
     found[task.key].point, found[task.key].cost.cycles
 
-Workers run these jobs as they run the tuner's; the job of an empty point is to choose the default.
+Workers run these jobs as they run the tuner's; the job of an empty point is to rank the points
+among which the default is chosen. Those of one kernel are spread over the workers.
 """
 
 from __future__ import annotations
 
 import pickle
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..schedule.knobs import Point, Space
+from ..schedule.knobs import Point, Space, key
 from ..target.dsp.cycles import Cost
 from ..target.errors import SelectError
 from ..tuner.measure import Measurer
 from ..tuner.task import OK, Measured, Spec
 from ..tuner.task import rebuild as rebuild_task
+from .defaults import Pick, ranked
 from .task import CodeTask
 
 Heard = Callable[[CodeTask, "Choice", int], None]  # the number of all kernels
@@ -41,8 +44,15 @@ class Chosen(Measured):
     choice: Choice | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Ranked(Measured):
+    """The points of a kernel in the order in which they should be packed."""
+
+    points: tuple[Point, ...] = ()
+
+
 class Chooser:
-    """A kernel for workers: an empty point means "choose the default"; others are costed."""
+    """A kernel for workers: an empty point means "rank the points"; others are costed."""
 
     simulated = True
 
@@ -86,15 +96,16 @@ class Chooser:
         return Spec("dovetail.driver.choose:rebuild", pickle.dumps(self.task.spec))
 
     def nest(self, point: Point) -> str:
-        return ""
+        return self.task.nest(point) if point else ""
 
     def measure(self, point: Point) -> Measured:
-        point = point or self.task.default
+        if not point:
+            return Ranked(OK, points=tuple(ranked(self.task)))
         cost = self.task.compiled(point).cost
         return Chosen(OK, cost.cycles, choice=Choice(point, cost))
 
     def check(self, point: Point) -> tuple[bool, str]:
-        return self.task.check(point or self.task.default)
+        return self.task.check(point)
 
     def prior(self, point: Point) -> float:
         return 1.0
@@ -133,25 +144,60 @@ def choose(
     SelectError names the kernel that has no code.
     """
     large_first = sorted(tasks, key=lambda task: -task.size)
-    waiting = [
-        (task, measurer.start(Chooser(task), "measure", [points.get(task.key, {})]))
-        for task in large_first
-    ]
+    waiting = deque(_Choosing(task, measurer, points.get(task.key)) for task in large_first)
     found: dict[str, Choice] = {}
-    for task, answers in waiting:
-        found[task.key] = _taken(task, answers()[0])
+    while waiting:
+        one = waiting.popleft()
+        choice = one.step()
+        if choice is None:
+            waiting.append(one)
+            continue
+        found[one.task.key] = choice
         if heard:
-            heard(task, found[task.key], len(tasks))
+            heard(one.task, choice, len(tasks))
     return found
 
 
-def _taken(task: CodeTask, answer: Measured) -> Choice:
-    if isinstance(answer, Chosen) and answer.choice is not None:
-        return answer.choice
-    raise SelectError(
-        f"compile: each kernel needs code for {task.machine.name}, but {task.name!r} "
-        f"({task.kind}, {task.origin}) has none: {answer.message}"
-    )
+class _Choosing:
+    """A kernel whose cost is under way: at its point, or at points among which its default is."""
+
+    def __init__(self, task: CodeTask, measurer: Measurer, point: Point | None) -> None:
+        self.task, self.chooser, self.measurer = task, Chooser(task), measurer
+        self.pick = None if point is None else Pick(task.bound, [point])
+        self.choices: dict[str, Choice] = {}
+        self._start([{}] if self.pick is None else self.pick.wave())
+
+    def _start(self, points: list[Point]) -> None:
+        known = frozenset[str]() if self.pick is None else self.pick.nests
+        self.points = points
+        self.answers = self.measurer.start(self.chooser, "measure", points, known)
+
+    def step(self) -> Choice | None:
+        """Waits for what is under way; the choice if it is made, and else the next wave begins."""
+        answers = self.answers()
+        if self.pick is None:
+            if not isinstance(answers[0], Ranked):
+                raise self._without_code(answers[0].message)
+            self.pick = Pick(self.task.bound, answers[0].points)
+        else:
+            for point, answer in zip(self.points, answers, strict=True):
+                if isinstance(answer, Chosen) and answer.choice is not None:
+                    self.choices[key(point)] = answer.choice
+            self.pick.tell(self.points, answers)
+        try:
+            wave = self.pick.wave()
+        except SelectError as error:
+            raise self._without_code(str(error)) from None
+        if not wave:
+            return self.choices[key(self.pick.point)]
+        self._start(wave)
+        return None
+
+    def _without_code(self, message: str) -> SelectError:
+        return SelectError(
+            f"compile: each kernel needs code for {self.task.machine.name}, but "
+            f"{self.task.name!r} ({self.task.kind}, {self.task.origin}) has none: {message}"
+        )
 
 
 def differing(

@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from random import Random
 from time import perf_counter
 from typing import Any
 
@@ -39,7 +38,9 @@ from ..tir.passes.lift import lift
 from ..tir.passes.vectorize import VectorizeError
 from ..tir.stmt import PrimFunc
 from ..tuner.task import COMPILE, INVALID, OK, Measured, Spec
+from ..tuner.worker import perform
 from .bounds import work
+from .defaults import Pick, ranked
 from .nest import nest
 from .run import run_program
 
@@ -142,7 +143,10 @@ class CodeTask(ABC):
     @cached_property
     def default(self) -> Point:
         """The best of a few points that the analytic model likes: what untuned users get."""
-        return choose_default(self)
+        pick = Pick(self.bound, ranked(self))
+        while wave := pick.wave():
+            pick.tell(wave, [perform(self, "measure", point, pick.nests) for point in wave])
+        return pick.point
 
     def scheduled(self, point: Point) -> PrimFunc:
         """The scheduled kernel of a point; the last one is remembered for its program."""
@@ -328,43 +332,6 @@ def rebuild(payload: bytes) -> KernelTask:
 def check(task: CodeTask, compiled: Compiled) -> tuple[bool, str]:
     """Whether the code computes what the kernel must, and where it does not."""
     return task.compare(compiled.program)
-
-
-def choose_default(task: CodeTask) -> Point:
-    """Ranks sampled points by the analytic model, packs the best few, and takes the cheapest.
-
-    Of points that the model cannot tell apart one is packed. Only where none of the few has code
-    are more of them tried.
-    """
-    rng = Random(0)
-    points = sorted(_distinct(task.space, rng), key=task.prior)
-    leaders = list({task.prior(point): point for point in reversed(points)}.values())[::-1]
-    best: tuple[float, Point] | None = None
-    refusal, idle = "its space is empty", 0
-    for number, point in enumerate([*leaders, *points]):
-        if best is not None and (number >= DEFAULT_PACKED or idle >= _PATIENCE):
-            break
-        found = task.measure(point)
-        if found.cycles is None:
-            refusal = found.message
-            continue
-        better = best is None or found.cycles < best[0]
-        best, idle = (found.cycles, point) if better else best, 0 if better else idle + 1
-    if best is None:
-        raise SelectError(f"no schedule of its {len(points)} that were tried works: {refusal}")
-    return best[1]
-
-
-def _distinct(space: Space, rng: Random) -> list[Point]:
-    """All points of a small space, or a sample."""
-    every = space.every(_SAMPLED)
-    if every is not None:
-        return every
-    found: dict[str, Point] = {}
-    for _ in range(_SAMPLED):
-        point = space.sample(rng)
-        found.setdefault(key(point), point)
-    return list(found.values())
 
 
 def _first_line(error: Exception) -> str:

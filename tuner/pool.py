@@ -8,7 +8,6 @@ the user's main module (and torch) is not imported again.
 from __future__ import annotations
 
 import os
-import queue
 import subprocess
 import sys
 import tempfile
@@ -16,10 +15,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import replace
-from itertools import count
 from multiprocessing.connection import Connection
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
+from .line import Line
 from .worker import COMMAND, Job, execute
 
 P = ParamSpec("P")
@@ -54,9 +53,7 @@ class WorkerPool(Executor):
 
     def __init__(self, workers: int, timeout: float) -> None:
         self._timeout = timeout
-        self._queue: queue.PriorityQueue[tuple[int, int, Future[Any] | None, Job | None]]
-        self._queue = queue.PriorityQueue()
-        self._submitted = count()
+        self._line = Line()
         self._workers = [_Worker() for _ in range(workers)]
         self._threads = [
             threading.Thread(target=self._serve, args=(worker,), daemon=True)
@@ -66,33 +63,28 @@ class WorkerPool(Executor):
             thread.start()
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """Queues ``execute`` with its job, checks before measurements: a batch waits for them."""
+        """Queues ``execute`` with its job."""
         if fn is not execute:
             raise TypeError(f"submit: workers run execute(job) only, but got {fn!r}")
         job = args[0]
         assert isinstance(job, Job)
         future: Future[R] = Future()
-        self._put(job.action != "check", future, job)
+        self._line.put(job, future)
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Ends the workers, after their jobs if wait, at once otherwise."""
-        for _ in self._threads:
-            self._put(2, None, None)
+        self._line.close()
         if not wait or cancel_futures:
             for worker in self._workers:
                 worker.close()
         for thread in self._threads:
             thread.join()
 
-    def _put(self, rank: int, future: Future[Any] | None, job: Job | None) -> None:
-        self._queue.put((rank, next(self._submitted), future, job))
-
     def _serve(self, worker: _Worker) -> None:
-        while True:
-            _, _, future, job = self._queue.get()
-            if future is None or job is None:
-                break
+        while entry := self._line.take(worker.last, [w.last for w in self._workers]):
+            job, future = entry
+            worker.last = job.digest
             if not future.set_running_or_notify_cancel():
                 continue
             try:
@@ -109,6 +101,7 @@ class _Worker:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._closed = False
+        self.last = ""  # the kernel of its last job
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, job: Job, timeout: float) -> object:

@@ -479,7 +479,7 @@ def test_a_wrong_template_is_one_sentence(
 def test_a_fault_in_a_template_is_told(refused: Refused) -> None:
     assert refused(SelectError, lambda: dovetail.compile(ROWS, template=faulty)) == (
         "compile: each kernel needs code for dsp, but 'rows' (kernel, a prim_func) has none: "
-        "KeyError: 'lanes'"
+        "no schedule of its 2 that were tried works: KeyError: 'lanes'"
     )
 
 

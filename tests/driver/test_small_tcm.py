@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dovetail.driver import task
+from dovetail.driver import defaults
 from dovetail.driver.api import compile_ready
 from dovetail.driver.given import Given
 from dovetail.driver.prepare import quantized, ready
@@ -59,7 +59,7 @@ MODELS: dict[str, tuple[nn.Module, tuple[int, ...], tuple[Machine, ...]]] = {
 def test_every_machine_has_code_for_every_kernel(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(task, "DEFAULT_PACKED", 1)  # the first schedule that works will do
+    monkeypatch.setattr(defaults, "PACKED", 1)  # the first schedule that works will do
     torch.manual_seed(0)
     model, shape, machines = MODELS[name]
     x = torch.randn(*shape)

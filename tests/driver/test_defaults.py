@@ -1,0 +1,104 @@
+"""Defaults: ranked by the estimate, packed in waves, the same on any number of workers."""
+
+from random import Random
+
+import pytest
+
+from dovetail.driver.choose import choose
+from dovetail.driver.defaults import PACKED, Pick, ranked
+from dovetail.driver.prepare import Ready, prepare
+from dovetail.driver.target import parse
+from dovetail.driver.zoo import build, calibration
+from dovetail.schedule.knobs import Point
+from dovetail.target.errors import SelectError
+from dovetail.tuner.measure import Measurer
+from dovetail.tuner.synthetic import Synthetic
+from dovetail.tuner.task import Measured
+
+POINTS: list[Point] = [{"n": n} for n in range(100)]
+
+
+def told(pick: Pick, costs: list[int | None], nests: list[str] | None = None) -> list[Point]:
+    """Packs waves at these costs, by the number of the point, to the end."""
+    packed: list[Point] = []
+    while wave := pick.wave():
+        numbers = [POINTS.index(point) for point in wave]
+        pick.tell(wave, [_answer(costs[n], nests[n] if nests else "") for n in numbers])
+        packed += wave
+    return packed
+
+
+def _answer(cost: int | None, nest: str) -> Measured:
+    return Measured("ok", cost, nest=nest) if cost else Measured("invalid", message="no")
+
+
+def test_a_wave_that_brings_nothing_better_is_the_last() -> None:
+    pick = Pick(1, POINTS)
+    assert len(told(pick, [50, 40, *[60] * 98])) == 12
+    assert (pick.cost, pick.point) == (40, {"n": 1})
+
+
+def test_no_more_are_packed_than_allowed() -> None:
+    pick = Pick(1, POINTS)
+    assert len(told(pick, list(range(200, 100, -1)))) == pick.packed == PACKED
+    assert pick.point == {"n": PACKED - 1}
+
+
+def test_a_cost_at_the_bound_ends_the_choice() -> None:
+    assert len(told(Pick(30, POINTS), [30] * 100)) == 6
+
+
+def test_duplicates_are_not_counted() -> None:
+    pick = Pick(1, POINTS)
+    nests = [f"{n // 2}" for n in range(100)]
+    assert len(told(pick, list(range(200, 100, -1)), nests)) == 2 * PACKED - 1
+    assert pick.packed == PACKED
+
+
+def test_more_are_tried_only_where_none_has_code() -> None:
+    pick = Pick(1, POINTS)
+    assert len(told(pick, [None] * 60 + [5] * 40)) == 72
+    assert pick.point == {"n": 60}
+
+
+def test_a_kernel_without_code_says_why() -> None:
+    with pytest.raises(SelectError) as caught:
+        told(Pick(1, POINTS), [None] * 100)
+    assert str(caught.value) == "no schedule of its 100 that were tried works: no"
+
+
+def test_the_first_points_differ_in_their_estimate() -> None:
+    class Rough(Synthetic):
+        def prior(self, point: Point) -> float:
+            return round(super().prior(point), -4)
+
+    task = Rough("a")
+    guesses = [task.prior(point) for point in ranked(task)]
+    leaders = len(set(guesses))
+    assert guesses[:leaders] == sorted(set(guesses)) and guesses[leaders:] == sorted(
+        guesses[leaders:]
+    )
+    assert ranked(task) == ranked(Rough("a"))
+
+
+def test_ranking_looks_around_what_it_likes() -> None:
+    task, rng = Synthetic("a"), Random(0)
+    sample = [task.prior(task.space.sample(rng)) for _ in range(400)]
+    assert task.prior(ranked(task)[0]) < min(sample)
+
+
+@pytest.fixture(scope="module")
+def kernels() -> Ready:
+    module, inputs = build("resnet8")
+    return prepare(module, inputs, calibration("resnet8"), parse("dsp"))
+
+
+def test_the_choice_is_the_same_on_any_number_of_workers(kernels: Ready) -> None:
+    tasks = kernels.tasks[:4]
+    found = []
+    for workers in (0, 1, 3):
+        with Measurer(workers=workers) as measurer:
+            chosen = choose(tasks, {}, measurer)
+        found.append({key: (choice.point, choice.cost.cycles) for key, choice in chosen.items()})
+    assert found[0] == found[1] == found[2]
+    assert [found[0][task.key][0] for task in tasks] == [task.default for task in tasks]
