@@ -107,6 +107,10 @@ class Chooser:
     def check(self, point: Point) -> tuple[bool, str]:
         return self.task.check(point)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return ()
+
     def prior(self, point: Point) -> float:
         return 1.0
 

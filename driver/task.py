@@ -24,7 +24,7 @@ from ..graph.physical import pack, unpack
 from ..schedule.errors import ScheduleError
 from ..schedule.knobs import Point, Space, key
 from ..schedule.templates import template_for
-from ..schedule.templates.template import Template
+from ..schedule.templates.template import FEATURES, Template
 from ..target.dsp.bound import Work, bound
 from ..target.dsp.compile import compile_program
 from ..target.dsp.cycles import Cost, cost
@@ -199,11 +199,15 @@ class CodeTask(ABC):
         message = self.difference(run_program(program, self.stored))
         return not message, message
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return FEATURES
+
     def prior(self, point: Point) -> float:
         return max(self.template.estimate(point).cycles, 1.0)
 
     def features(self, point: Point) -> NDArray[np.float64]:
-        return np.array(self.template.features(point))
+        return np.array(self.template.features(point, self.bound))
 
 
 @dataclass

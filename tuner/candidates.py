@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..schedule.knobs import Point, Space, Value
 from .model import Rows
@@ -37,6 +38,7 @@ class Candidates:
     kinds: list[bytes] = field(default_factory=list)
     priors: list[float] = field(default_factory=list)
     _rows: list[list[float]] = field(default_factory=list)
+    _facts: list[NDArray[np.float64]] = field(default_factory=list)
     _numbers: dict[Spelled, int] = field(default_factory=dict)
 
     def add(self, points: Iterable[Point]) -> list[int]:
@@ -53,8 +55,13 @@ class Candidates:
             self.spelled.append(spelled)
             self.kinds.append(features.tobytes())
             self.priors.append(self.task.prior(point))
+            self._facts.append(features)
             self._rows.append([*self.task.space.features(point), *features.tolist()])
         return found
+
+    def facts(self, numbers: Sequence[int]) -> Rows:
+        """The task's features, a row a number."""
+        return np.array([self._facts[number] for number in numbers])
 
     def described(self, numbers: Sequence[int]) -> tuple[Rows, Rows]:
         """Features and priors, a row a number."""

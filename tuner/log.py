@@ -6,7 +6,7 @@ without its newline was torn by a kill: readers pass over it and the next writer
 
     {"schema":3,"run":"6f0c...","versions":{...},"target":"dsp","model":"9a1b...","seed":0,...}
     {"run":"6f0c...","index":0,"kernel":"51d2...","point":{"oc":[8,8]},"status":"ok","cycles":901,
-     "checked":true,"message":"","nest":"77d0...","time":{"measure":0.04}}
+     "checked":true,"message":"","nest":"77d0...","features":[0.31,...],"time":{"measure":0.04}}
 
 A line with the status "duplicate" is no trial: its point makes the nest of the trial ``index``.
 """

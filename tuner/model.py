@@ -1,11 +1,13 @@
-"""The cost model: XGBoost learns to rank the points of one kernel from the trials so far.
+"""The cost model: XGBoost learns to rank the points of kernels from their trials.
 
-It starts from the analytic prior (as base margin) and learns what the prior gets wrong, so that it
-is useful as soon as there are a few trials. Same rows, same trees: one thread, a fixed seed.
+It starts from a guess of each row (as base margin) and learns what the guess gets wrong, so that it
+is useful as soon as there are a few trials. Each kernel is a group of its own: rows are compared
+with rows of their group alone. Same rows, same trees: one thread, a fixed seed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,8 +26,8 @@ _PARAMETERS = {
     "lambdarank_num_pair_per_sample": 8,
     "tree_method": "hist",
     "max_bin": 32,
-    "max_depth": 4,
-    "eta": 0.12,
+    "max_depth": 2,
+    "eta": 0.05,
     "lambda": 1.0,
     "min_child_weight": 0.1,
     "nthread": 1,
@@ -35,29 +37,44 @@ _PARAMETERS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """Trials of one kernel: features, guesses (higher is better), costs (inf for a failed one)."""
+
+    rows: Rows
+    guesses: Rows
+    costs: Rows
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A fitted ranking; ``scores`` are higher for points expected to be cheaper."""
 
     booster: xgboost.Booster
 
-    def scores(self, rows: Rows, priors: Rows) -> Rows:
+    def scores(self, rows: Rows, guesses: Rows) -> Rows:
         """One number a row; only their order means something."""
         import xgboost
 
-        data = xgboost.DMatrix(rows, base_margin=_margin(priors), nthread=1)
+        data = xgboost.DMatrix(rows, base_margin=guesses, nthread=1)
         return np.asarray(self.booster.predict(data, output_margin=True), dtype=np.float64)
 
 
-def fit(rows: Rows, priors: Rows, costs: Rows) -> Model:
-    """A model of trials with these features, priors and costs (inf for a failed one)."""
+def fit(groups: Sequence[Group], rounds: int = _ROUNDS) -> Model:
+    """A model of these trials."""
     import xgboost
 
-    data = xgboost.DMatrix(rows, label=_relevance(costs), base_margin=_margin(priors), nthread=1)
-    data.set_info(qid=np.zeros(len(rows), dtype=np.uint32))
-    return Model(xgboost.train(_PARAMETERS, data, num_boost_round=_ROUNDS))
+    rows, guesses, labels = (
+        np.concatenate(parts)
+        for parts in zip(*((g.rows, g.guesses, _relevance(g.costs)) for g in groups), strict=True)
+    )
+    data = xgboost.DMatrix(rows, label=labels, base_margin=guesses, nthread=1)
+    sizes = [len(group.rows) for group in groups]
+    data.set_info(qid=np.repeat(np.arange(len(groups), dtype=np.uint32), sizes))
+    return Model(xgboost.train(_PARAMETERS, data, num_boost_round=rounds))
 
 
-def _margin(priors: Rows) -> Rows:
+def guess_of(priors: Rows) -> Rows:
+    """The guess that an estimate makes: lower costs are better, by their ratios."""
     return -np.log(np.maximum(priors, 1e-30))
 
 

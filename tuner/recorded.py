@@ -116,6 +116,10 @@ class Recorded:
         record = self.records[key(point)]
         return record.status == OK, record.message
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.task.columns
+
     def prior(self, point: Point) -> float:
         return self.task.prior(point)
 

@@ -24,7 +24,7 @@ SCHEMA = 3
 HEADER = {"schema": int, "run": str, "versions": dict, "target": str, "model": str, "seed": int}
 _KERNEL = {"key": str, "name": str, "form": dict, "space": str, "default": dict}
 _RECORD = {"run": str, "index": int, "kernel": str, "point": dict, "status": str}
-_OPTIONAL = {"checked": bool, "message": str, "nest": str, "time": dict}
+_OPTIONAL = {"checked": bool, "message": str, "nest": str, "features": list, "time": dict}
 
 
 class LogError(RuntimeError):
@@ -46,6 +46,7 @@ class Record:
     checked: bool = False
     message: str = ""
     nest: str = ""
+    features: list[float] = field(default_factory=list)
     time: Mapping[str, float] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -78,6 +79,7 @@ def spell(record: Record) -> str:
     data = {"run": record.run, "index": record.index, "kernel": record.kernel}
     data |= {"point": dict(record.point), "status": record.status, **cost}
     data |= {"checked": record.checked, "message": record.message, "nest": record.nest}
+    data |= {"features": record.features}
     data |= {"time": dict(record.time)}
     return line(data | dict(record.extra))
 

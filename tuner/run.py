@@ -215,6 +215,7 @@ class Run:
             seconds=found.seconds,
             message=found.message,
             nest=found.nest,
+            features=[round(float(value), 4) for value in task.features(point)],
             time=found.time,
         )
 

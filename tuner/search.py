@@ -13,15 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, cycle
-from math import inf
 from random import Random
 from typing import Protocol
 
-import numpy as np
-
 from ..schedule.knobs import Point
 from .candidates import Candidates, Spelled, spell
-from .model import fit
+from .ranker import Ranker
+from .ranking import Ranking, chosen
 from .task import Task
 
 Trial = tuple[Point, float | None]  # a point and its cost, None if it failed
@@ -109,7 +107,7 @@ class Exhaustive(_Base):
 
 
 class Evolution(_Base):
-    """Mutations and crossings of good points, ranked by the cost model, of many kinds.
+    """Mutations and crossings of good points, ranked by who does it best, of many kinds.
 
     A batch has no two points of one kind (see ``candidates.py``) as long as there are others, and
     every other one is, if possible, of a kind that was not measured yet.
@@ -124,9 +122,11 @@ class Evolution(_Base):
     kept = 1024  # candidates that stay for the next batch
     chance = 0.12  # of a point of a batch to be random
 
-    def __init__(self, task: Task, seed: int, warm: Sequence[Trial] = ()) -> None:
+    def __init__(
+        self, task: Task, seed: int, warm: Sequence[Trial] = (), ranker: Ranker | None = None
+    ) -> None:
         super().__init__(task, seed)
-        self._known = Candidates(task)
+        self._known, self._ranker = Candidates(task), ranker
         self._live: list[int] = []  # candidates, the best of the batch before first
         self._trials: list[tuple[int, float | None]] = []
         for point, cost in warm:
@@ -138,7 +138,7 @@ class Evolution(_Base):
 
     def _propose(self, count: int) -> Iterable[Point]:
         good = sorted((cost, number) for number, cost in self._trials if cost is not None)
-        rank = self._by_model() if len({cost for cost, _ in good}) >= 3 else self._by_prior
+        rank = self.ranking().order
         best = [number for _, number in good[: self.parents]]
         wanted = self.newcomers if self._live else self.survey
         new = self._known.add(self.space.survey(self.rng, wanted, wanted * self.tries))
@@ -163,19 +163,9 @@ class Evolution(_Base):
             else:
                 yield self.space.mutate(one, self.rng)
 
-    def _by_prior(self, numbers: list[int]) -> list[int]:
-        return sorted(numbers, key=lambda number: self._known.priors[number])
-
-    def _by_model(self) -> Callable[[list[int]], list[int]]:
-        """Ranks by a model that was fitted to the trials."""
-        costs = np.array([inf if cost is None else cost for _, cost in self._trials])
-        model = fit(*self._known.described([number for number, _ in self._trials]), costs)
-
-        def rank(numbers: list[int]) -> list[int]:
-            scores = model.scores(*self._known.described(numbers))
-            return [numbers[i] for i in np.argsort(-scores, kind="stable")]
-
-        return rank
+    def ranking(self) -> Ranking:
+        """Who ranks the next batch."""
+        return chosen(self._known, self._trials, self._ranker)
 
     def _spread(self, ranked: list[int]) -> Iterator[Point]:
         """Ranked candidates of different kinds with some random points, then whatever is left."""
@@ -202,8 +192,8 @@ class Evolution(_Base):
         return self._known.add(p for p in drawn if spell(self.space, p) not in self._asked)
 
 
-SEARCHES: dict[str, Callable[[Task, int, Sequence[Trial]], Search]] = {
+SEARCHES: dict[str, Callable[[Task, int, Sequence[Trial], Ranker | None], Search]] = {
     "evolution": Evolution,
-    "random": lambda task, seed, warm: RandomSearch(task, seed),
-    "exhaustive": lambda task, seed, warm: Exhaustive(task, seed),
+    "random": lambda task, seed, warm, ranker: RandomSearch(task, seed),
+    "exhaustive": lambda task, seed, warm, ranker: Exhaustive(task, seed),
 }

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schedule.knobs import Point, Space, choice, flag, key, order, split
-from .task import INVALID, OK, Measured, Spec
+from .task import ESTIMATE, INVALID, OK, Measured, Spec
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,10 @@ class Synthetic:
             return float(self.bound)
         chains = max(min(1.0, self._inner(point) / 12), 0.05)
         return self.bound / chains + self._traffic(point) / float(self._machine[2])
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return "m", "n", "k", "inner", "traffic", ESTIMATE
 
     def features(self, point: Point) -> NDArray[np.float64]:
         """Logarithms of tiles, inner sizes, traffic and prior."""

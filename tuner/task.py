@@ -23,6 +23,7 @@ from ..schedule.knobs import Point, Space
 OK, INVALID, COMPILE, TIMEOUT = "ok", "invalid", "compile", "timeout"
 CRASH, INCORRECT = "crash", "incorrect"
 DUPLICATE = "duplicate"  # no trial: its nest is that of an earlier one
+ESTIMATE = "cycles"  # the feature that is the estimate's logarithm to 2, but for a constant
 STATUSES = (OK, INVALID, COMPILE, TIMEOUT, CRASH, INCORRECT, DUPLICATE)
 
 
@@ -37,7 +38,6 @@ class Measured:
     status: str
     cycles: int | None = None
     message: str = ""
-    features: list[float] | None = None
     time: Mapping[str, float] = field(default_factory=dict)
     seconds: float | None = None
     nest: str = ""
@@ -116,8 +116,13 @@ class Task(Protocol):
     def prior(self, point: Point) -> float:
         """An analytic guess of the cost, positive and cheap; lower is better."""
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the features, ``ESTIMATE`` among them: what is learned of one task holds for
+        those of equal names."""
+
     def features(self, point: Point) -> NDArray[np.float64]:
-        """Numbers for the cost model, of a fixed length for all tasks of one version."""
+        """Numbers for the cost model, which mean the same for all tasks of these columns."""
 
 
 def rebuild(spec: Spec) -> Task:

@@ -10,24 +10,23 @@ repeats them from the records, and goes on where it ended.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..schedule.errors import ScheduleError
 from .asked import Asked
 from .log import Log
 from .measure import Measurer, hired
-from .records import header, read
+from .ranker import shipped
+from .records import header
 from .run import Best, Callback, Run, State
 from .scheduler import Scheduler
-from .search import SEARCHES, Trial
+from .search import SEARCHES
 from .task import Task, TuneError
+from .warm import Warm
 
 
 def tune_tasks(
@@ -51,7 +50,8 @@ def tune_tasks(
 
     The same call on the same log resumes (``resume=False`` refuses that); any other is refused
     unless ``append``. ``workers=0`` measures in this process, without time-out or isolation.
-    ``warm`` names logs whose trials of these kernels the search may know.
+    ``warm`` names logs whose trials the search may know: those of these kernels, and of others to
+    rank points by.
     """
     asked = Asked.of(trials, seed, search, append, resume, warm, callbacks)
     with hired(executor, workers, timeout) as hands:
@@ -73,13 +73,15 @@ def search_tasks(
 ) -> dict[str, Best]:
     """As ``tune_tasks``, with arguments that were checked."""
     _require_own_keys(tasks)
-    known = _warm_trials(asked.warm, target, tasks)
-    head = run_header(tasks, target, model_key, asked.seed, asked.search, known)
+    warm = Warm.of(asked.warm, target, tasks)
+    ranker = warm.ranker(shipped())
+    head = run_header(tasks, target, model_key, asked.seed, asked.search, warm.digest, ranker.name)
+    search = SEARCHES[asked.search]
     with ExitStack() as stack:
         held = stack.enter_context(Log(log, head, asked.append, asked.resume))
         measurer = stack.enter_context(Measurer(executor, timeout=timeout))
         states = [
-            State(task, SEARCHES[asked.search](task, asked.seed, known.get(task.key, ())))
+            State(task, search(task, asked.seed, warm.trials.get(task.key, ()), ranker))
             for task in tasks
         ]
         scheduler = Scheduler(tasks, asked.seed)
@@ -118,35 +120,18 @@ def run_header(
     model_key: str,
     seed: int,
     search: str = "evolution",
-    known: Mapping[str, Sequence[Trial]] | None = None,
+    warm: str = "",
+    ranker: str = "",
 ) -> dict[str, Any]:
-    """The header of a run: all that its trials depend on, except their number."""
+    """The header of a run: all that its trials depend on, except their number. ``warm`` and
+    ``ranker`` name what the search knew before, ``columns`` the features of its records."""
     kernels = [
         {"key": task.key, "name": task.name, "kind": task.kind, "weight": task.weight}
         | {"form": {name: list(band) for name, band in task.form.items()}}
         | {"bound": task.bound, "space": task.space.fingerprint, "default": task.default}
         for task in tasks
     ]
-    text = json.dumps(known, sort_keys=True) if known else ""
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16] if text else ""
-    more: dict[str, Any] = {"search": search, "warm": digest, "kernels": kernels}
+    columns = list(tasks[0].columns) if tasks else []
+    more: dict[str, Any] = {"search": search, "warm": warm, "ranker": ranker}
+    more |= {"columns": columns, "kernels": kernels}
     return header(versions(), target, model_key, seed, **more)
-
-
-def _warm_trials(
-    paths: Sequence[str | Path], target: str, tasks: Sequence[Task]
-) -> dict[str, list[Trial]]:
-    """The trials in earlier logs of these kernels on this target, as far as the spaces agree."""
-    spaces = {task.key: task.space for task in tasks}
-    found: dict[str, list[Trial]] = {}
-    for path in paths:
-        contents = read(path)
-        for record in contents.records():
-            if contents.headers[record.run]["target"] != target or record.kernel not in spaces:
-                continue
-            try:
-                point = spaces[record.kernel].point(record.point)
-            except ScheduleError:
-                continue
-            found.setdefault(record.kernel, []).append((point, record.cost))
-    return found

@@ -7,6 +7,7 @@ analytic guess of the cycles and the facts that the cost model learns from.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -15,22 +16,24 @@ from ...tir.stmt import PrimFunc
 from ..knobs import Point, Space
 from ..schedule import Schedule
 
-FEATURES = (
-    "cycles",
+COUNTS = (
     "inner_packets",
     "dots_per_packet",
     "loop_trips",
     "loop_starts",
     "tiles",
     "registers",
-    "requant_packets",
-    "extra_packets",
     "phases",
     "unbalance",
+    "code",
+)  # facts that are features by their logarithm
+SHARES = (
+    "requant_packets",
+    "extra_packets",
     "dma_cycles",
     "first_wait",
-    "code",
-)  # the facts of ``Estimate.facts``, in the order of the cost model's columns
+)  # facts that are features as a share of the estimated cycles
+FEATURES = ("cycles", *COUNTS, *SHARES)  # the columns of the cost model, the same for all kernels
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,11 @@ class Template:
         slabs = not point.get("whole", False)
         return place_operands(self.schedule(point).func, self.machine, slabs)
 
-    def features(self, point: Point) -> list[float]:
-        """The facts of the estimate as numbers of a fixed order."""
+    def features(self, point: Point, bound: float) -> list[float]:
+        """The facts of the estimate as ``FEATURES``, which mean the same for kernels of any size:
+        the cycles stand over the ``bound`` that no schedule beats."""
         estimate = self.estimate(point)
-        facts = {"cycles": estimate.cycles, **estimate.facts}
-        return [float(facts.get(name, 0.0)) for name in FEATURES]
+        cycles, facts = max(estimate.cycles, 1.0), estimate.facts
+        over = math.log2(cycles / max(bound, 1.0))
+        counts = [math.log2(1 + max(facts.get(name, 0.0), 0.0)) for name in COUNTS]
+        return [over, *counts, *(facts.get(name, 0.0) / cycles for name in SHARES)]

@@ -52,7 +52,7 @@ def test_a_log_is_a_header_and_a_line_a_trial(tmp_path: Path) -> None:
     assert json.loads(lines[0]) == HEAD and len(run) == 16
     assert lines[1] == (
         f'{{"run":"{run}","index":0,"kernel":"k0","point":{{"u":0}},"status":"ok","cycles":7,'
-        f'"checked":true,"message":"","nest":"","time":{{"measure":0.5}}}}'
+        f'"checked":true,"message":"","nest":"","features":[],"time":{{"measure":0.5}}}}'
     )
     assert [record.index for record in read(tmp_path / "a.jsonl").records()] == [0, 1]
 

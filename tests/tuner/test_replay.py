@@ -139,7 +139,7 @@ def test_strict_refuses_what_differs(log: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", SEARCHES)
 def test_searches_run_on_recorded_trials(log: Path, name: str) -> None:
     task = recorded(TASKS[0], read(log).records())
-    search, costs = SEARCHES[name](task, 4, ()), []
+    search, costs = SEARCHES[name](task, 4, (), None), []
     while points := search.ask():
         found = [task.measure(point).cost for point in points]
         search.tell(points, found)

@@ -64,11 +64,11 @@ def best(search: Search, task: Synthetic, trials: int) -> float:
 class TestEverySearch:
     def test_starts_with_the_default(self, name: str) -> None:
         task = Synthetic("a")
-        assert SEARCHES[name](task, 0, ()).ask()[0] == task.default
+        assert SEARCHES[name](task, 0, (), None).ask()[0] == task.default
 
     def test_asks_in_batches_of_its_own(self, name: str) -> None:
         task = Synthetic("a")
-        search = SEARCHES[name](task, 0, ())
+        search = SEARCHES[name](task, 0, (), None)
         for size in (*BATCHES, BATCHES[-1]):
             points = search.ask()
             assert len(points) == size
@@ -76,24 +76,24 @@ class TestEverySearch:
 
     def test_asks_for_valid_points_and_none_twice(self, name: str) -> None:
         task = Synthetic("a", fault="invalid")
-        points = [text for text, _ in play(SEARCHES[name](task, 3, ()), task, 120)]
+        points = [text for text, _ in play(SEARCHES[name](task, 3, (), None), task, 120)]
         assert len(set(points)) == len(points) == 120
 
     def test_reaches_every_point_of_a_small_space_and_ends(self, name: str) -> None:
         task = Tiny("tiny")
-        search = SEARCHES[name](task, 0, ())
+        search = SEARCHES[name](task, 0, (), None)
         points = [text for text, _ in play(search, task, 1000)]
         assert sorted(points) == sorted(key(point) for point in task.space)
         assert search.ask() == []
 
     def test_is_a_function_of_task_seed_and_costs(self, name: str) -> None:
         task = Synthetic("a")
-        runs = [play(SEARCHES[name](task, seed, ()), task, 60) for seed in (1, 1, 2)]
+        runs = [play(SEARCHES[name](task, seed, (), None), task, 60) for seed in (1, 1, 2)]
         assert runs[0] == runs[1]
         assert name == "exhaustive" or runs[0] != runs[2]
 
     def test_lives_with_nothing_but_failures(self, name: str) -> None:
-        search = SEARCHES[name](Synthetic("a"), 0, ())
+        search = SEARCHES[name](Synthetic("a"), 0, (), None)
         for size in BATCHES:
             points = search.ask()
             assert len(points) == size
