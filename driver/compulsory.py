@@ -18,6 +18,7 @@ from ..schedule.prepare import prepare
 from ..target.dsp.bound import Work
 from ..tir.expr import Expr
 from ..tir.linear import linear
+from ..tir.passes.simplify import simplify
 from ..tir.stmt import Block, Buffer, For, If, PrimFunc, Stmt, Store, children, walk_stmt
 
 Extents = dict[Expr, int]
@@ -31,7 +32,7 @@ def least_work(func: PrimFunc) -> Work:
     loaded = {name: marks for name, marks in _marks(func).items() if name not in _written(func)}
     for block in blocks:
         for store, inside in _stores(block, _extents(block)):
-            for node in (n for e in (store.value, *store.index) for n in _loads(e)):
+            for node in (n for e in (simplify(store.value), *store.index) for n in _loads(e)):
                 _mark(loaded, node.attr, node.args, inside)
     params = [p for p in func.params if p.name in stored]
     return Work(

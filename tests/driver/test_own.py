@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 
 import dovetail
 from dovetail import Schedule, Space, Template, choice
+from dovetail.driver import own
 from dovetail.driver.brought import address
 from dovetail.driver.compulsory import least_work
 from dovetail.driver.errors import InputError
@@ -36,7 +38,7 @@ from dovetail.tir.script import parse, show
 from dovetail.tir.stmt import PrimFunc
 from dovetail.tuner.log import without_times
 from dovetail.tuner.records import LogError, read
-from tests.driver import own_kernels
+from tests.driver import own_kernels, test_arguments
 from tests.driver.own_kernels import (
     ADD,
     BLEND,
@@ -50,7 +52,9 @@ from tests.driver.own_kernels import (
     plain,
     strides,
 )
+from tests.driver.test_arguments import Taken, refusals
 
+folder = test_arguments.folder  # a fixture
 Refused = Callable[[type[Exception], Callable[[], object]], str]
 TRIALS = 6
 
@@ -411,7 +415,7 @@ def test_a_template_for_this_process_alone_needs_no_warning() -> None:
 
 SCRIPT = """
 import dovetail
-from tests.driver import own_kernels
+from tests.driver import own_kernels, test_arguments
 from tests.driver.own_kernels import BLEND, strides
 
 
@@ -537,6 +541,31 @@ def test_wrong_arrays_are_one_sentence(
     code = dovetail.build(BLEND)
     assert refused(InputError, lambda: code.run(*arrays)) == wanted
     assert refused(InputError, lambda: code.reference(*arrays)) == wanted
+
+
+GIVEN: dict[str, Any] = {"model": BLEND, "log": "log.jsonl", "trials": 1}
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (function, name)
+        for function in (own.tune, own.compile, own.replay)
+        for name in signature(function).parameters
+        if name != "model"
+    ],
+    ids=lambda one: getattr(one, "__name__", one),
+)
+def test_a_wrong_argument_is_one_sentence(
+    function: Callable[..., object], name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken(*_: object) -> None:
+        raise Taken
+
+    monkeypatch.setattr(own, "OwnTask", taken)
+    known = {key: GIVEN[key] for key in GIVEN if key in signature(function).parameters}
+    found = list(refusals(lambda value: function(**known | {name: value})))
+    assert len(found) > 20
 
 
 def test_what_is_no_kernel_is_told(refused: Refused) -> None:
