@@ -17,7 +17,7 @@ from .integer import macs
 from .integer_row import integer
 from .kernels import Kernel
 from .lower_nest import Nests
-from .physical import Shape, pack, physical
+from .physical import Shape, meant, pack, physical
 
 LIMIT = 1 << 31
 
@@ -98,7 +98,9 @@ class Site:
         node, count = self.node, macs(self.graph, self.node)
         self.shapes["y"] = self.output_shape
         params = (*self.tensors.values(), *self.constants, self.output())
-        facts = {"kind": kind, "op": node.op, "macs": count, "shapes": dict(self.shapes), **attrs}
+        real = {name: meant(shape) for name, shape in self.shapes.items()}
+        facts = {"kind": kind, "op": node.op, "macs": count, "shapes": dict(self.shapes),
+                 "meant": real, **attrs}  # fmt: skip
         values = {buffer.name: array for buffer, array in self.constants.items()}
         func = PrimFunc(node.op, params, self.nests.body(), values, facts, self.numbers)
         known = {n for n in node.inputs if n in self.graph.constants}

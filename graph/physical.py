@@ -60,6 +60,12 @@ def physical(shape: Shape) -> Image:
     return images, height, round_up(width, max(VECTOR // gcd(deep, VECTOR), 1 + (width > 1))), deep
 
 
+def meant(shape: Shape) -> Image:
+    """How many of the stored (N, H, Wp, Cp) mean something."""
+    images, channels, height, width = as_image(shape)
+    return images, height, width, channels
+
+
 def pack(array: Array, shape: Shape, pad: int = 0) -> Array:
     """The stored form of ``array``; its pads hold ``pad``."""
     images, channels, height, width = as_image(shape)

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..tir.expr import Expr, walk
-from ..tir.stmt import Block, Buffer, Store
-from .index import Digit, digits_of
+from ..tir.linear import Linear, from_linear, linear
+from ..tir.stmt import Block, Buffer, Store, walk_stmt
+from .index import Digit, digits_of, form_bounds
 
 ASSOCIATIVE = ("add", "min", "max", "and_", "or_", "xor")
 
@@ -70,6 +71,12 @@ def reads(expr: Expr, buffer: str) -> bool:
     return False
 
 
+def touches(block: Block, buffer: str) -> bool:
+    """Whether a block loads from ``buffer``."""
+    stores = [s for s in walk_stmt(block) if isinstance(s, Store)]
+    return any(reads(e, buffer) for s in stores for e in (*s.index, s.value))
+
+
 def init_reads(block: Block) -> set[str]:
     """The buffers that a block's init loads from."""
     if not isinstance(block.init, Store):
@@ -123,7 +130,7 @@ def mixed_radix(digits: list[Digit]) -> bool:
 def covers(digits: list[Digit], axes: Mapping[Expr, int]) -> bool:
     """Whether the digits determine each axis: from 1 up to its extent without a gap."""
     ranges: dict[Expr, list[Digit]] = {}
-    for digit in digits:
+    for digit in _of_sums(digits, axes):
         ranges.setdefault(digit.base, []).append(digit)
     known: dict[Expr, int] = {}
     for base, parts in ranges.items():
@@ -144,3 +151,37 @@ def covers(digits: list[Digit], axes: Mapping[Expr, int]) -> bool:
     for digit in inner:
         known[digit.base] = max(known.get(digit.base, 1), digit.high)
     return all(extent == 1 or known.get(axis, 1) >= extent for axis, extent in axes.items())
+
+
+def _of_sums(digits: list[Digit], axes: Mapping[Expr, int]) -> list[Digit]:
+    """Digits of x as those of c*x + r, where other digits are of that sum and r is below c."""
+    found = [_unwrapped(digit, axes) for digit in digits]
+    for base in dict.fromkeys(digit.base for digit in found if digit.base.op != "var"):
+        x, c, _ = _leading(base, axes)
+        if c:
+            found = [
+                Digit(d.coefficient, base, d.low * c, d.high * c) if d.base is x else d
+                for d in found
+            ]
+    return found
+
+
+def _leading(base: Expr, axes: Mapping[Expr, int]) -> tuple[Expr, int, Linear]:
+    """x, c and r of a sum c*x + r with 0 <= r < c; c is 0 where it is none."""
+    form = linear(base)
+    x, c = max(form.terms.items(), key=lambda term: term[1])
+    rest = Linear({v: n for v, n in form.terms.items() if v is not x}, form.constant)
+    low, high = form_bounds(rest, axes)
+    inside = low is not None and high is not None and 0 <= low and high < c
+    return x, c if inside else 0, rest
+
+
+def _unwrapped(digit: Digit, axes: Mapping[Expr, int]) -> Digit:
+    """A digit of c*(x % m) + r, which is (c*x + r) % (c*m), as one of c*x + r."""
+    if digit.base.op == "var":
+        return digit
+    x, c, rest = _leading(digit.base, axes)
+    if not c or x.op != "mod" or not x.args[1].is_const or digit.high > c * int(x.args[1].attr):
+        return digit
+    whole = from_linear(rest.plus(linear(x.args[0]), c))
+    return Digit(digit.coefficient, whole, digit.low, digit.high)

@@ -2,10 +2,13 @@
 
 cache_read("conv", "w", "tcm")       for ...: w_tcm[...] = w[...]         block "w_tcm"
                                      conv reads w_tcm
+stage("copy", "tcm", (8, 256))       for ...: copy_tcm[i, k] = <what copy stores at i, k>
+                                     copy stores copy_tcm[i, k]
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..tir.expr import load
@@ -22,6 +25,7 @@ from .build import (
     top_of,
 )
 from .errors import refusal
+from .grow import clamped, plain_map
 from .layout import SCOPES
 from .region import check_whole, runs_whole
 from .state import BlockName, State
@@ -58,6 +62,24 @@ def cache_read(state: State, block: BlockName, buffer: str, scope: str) -> str:
     copying = Block(name, iters, Store(copy, index, load(old, *index)))
     state.swap(path, redirect(node, buffer, copy))
     put_before(state, top_of(state.block("cache_read", block)[1]), nest_of(copying))
+    allocate(state, copy)
+    return name
+
+
+def stage(state: State, block: BlockName, scope: str, extents: Sequence[int]) -> str:
+    """Computes a map's values into a buffer over its iters first, each as far as ``extents`` says;
+    gives the new block. What is read beyond its buffer is the last element instead."""
+    node, path = state.block("stage", block)
+    store = plain_map("stage", node, path, extents)
+    grown = {it.axis: n for it, n in zip(node.iters, extents, strict=True)}
+    wanted = Buffer(node.name, store.value.type, tuple(extents))
+    copy = _local_copy("stage", state, wanted, scope)
+    name = state.fresh(copy.name)
+    iters = iters_of(state, name, [(str(it.axis.attr), grown[it.axis], False) for it in node.iters])
+    index = tuple(it.axis for it in iters)
+    first = Block(name, iters, Store(copy, index, clamped(store.value, grown)))
+    state.swap(path, replace(node, body=replace(store, value=load(copy, *index))))
+    put_before(state, top_of(state.block("stage", block)[1]), nest_of(first))
     allocate(state, copy)
     return name
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 from math import gcd
 
 from ..tir.expr import Expr, const, rebuild
-from ..tir.linear import Linear, from_linear, linear
+from ..tir.linear import Linear, from_linear, joined, linear
 from ..tir.types import i32
 
 Extents = Mapping[Expr, int]
@@ -58,7 +58,7 @@ def simplify_form(form: Linear, extents: Extents) -> Linear:
     total = Linear({}, form.constant)
     for atom, coefficient in form.terms.items():
         total = total.plus(_simplify_atom(atom, extents), coefficient)
-    return _join_digits(total)
+    return joined(total)
 
 
 def _simplify_atom(atom: Expr, extents: Extents) -> Linear:
@@ -123,19 +123,6 @@ def _divide_rest(rest: Linear, n: int, op: str, extents: Extents) -> Linear:
             if atom.args[1].is_const:  # (x // a) // n = x // (a*n)
                 return divide(linear(atom.args[0]), int(atom.args[1].attr) * n, op, extents)
     return Linear({Expr(op, i32, (from_linear(rest), const(n, i32))): 1}, 0)
-
-
-def _join_digits(form: Linear) -> Linear:
-    """(x // n) * c*n + (x % n) * c = c * x."""
-    for atom, coefficient in form.terms.items():
-        if atom.op != "mod" or not atom.args[1].is_const:
-            continue
-        upper = Expr("floordiv", i32, atom.args)
-        if form.terms.get(upper) == coefficient * int(atom.args[1].attr):
-            terms = {a: c for a, c in form.terms.items() if a is not atom and a is not upper}
-            joined = Linear(terms, form.constant).plus(linear(atom.args[0]), coefficient)
-            return _join_digits(joined)
-    return form
 
 
 Bounds = tuple[int | None, int | None]

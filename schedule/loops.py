@@ -11,16 +11,28 @@ from itertools import pairwise
 from math import prod
 
 from ..tir.expr import Expr, const, var
-from ..tir.stmt import Alloc, Block, For, If, LoopKind, Seq, Stmt, rebuild_stmt, seq
+from ..tir.stmt import (
+    Alloc,
+    Block,
+    For,
+    If,
+    LoopKind,
+    Seq,
+    Stmt,
+    Store,
+    rebuild_stmt,
+    seq,
+    walk_stmt,
+)
 from ..tir.types import i32
-from .blocks import reduction_of
+from .blocks import is_map, is_reduction, reduction_of, touches
 from .depend import check_lanes, check_parallel, check_reorder, loop_roles
 from .errors import refusal
 from .index import bounds, substitute_axes
 from .state import Loop, State, conjoin, conjuncts, replace_axes
 from .tree import Path, blocks_below, loops_of
 
-TAILS = ("exact", "guard", "peel")
+TAILS = ("exact", "guard", "peel", "overlap")
 
 
 def _last(path: Path) -> For:
@@ -32,7 +44,8 @@ def _last(path: Path) -> For:
 def split(
     state: State, loop: Loop, factors: tuple[int | None, ...], tail: str = "exact"
 ) -> list[str]:
-    """Replaces a loop by nested ones; with ``peel`` the loop of the rest comes last."""
+    """Replaces a loop by nested ones; with ``peel`` the loop of the rest comes last, with
+    ``overlap`` one more step that begins early enough to be whole."""
     path = state.loop("split", loop)
     old = _last(path)
     sizes = _sizes(old, factors, tail)
@@ -46,7 +59,8 @@ def split(
     for axis, size in reversed(list(zip(axes, sizes, strict=True))):
         new = For(axis, size, old.kind, new, old.annotations)
     if total < old.extent:
-        rest = _copied(old, total, state)
+        last = total if tail == "peel" else old.extent - prod(sizes[1:])
+        rest = _copied(old, last, state)
         axes.append(rest.axis)
         new = seq(new, rest)
     state.swap(path, new)
@@ -57,13 +71,15 @@ def split(
 def _sizes(loop: For, factors: tuple[int | None, ...], tail: str) -> list[int]:
     came = f"factors={tuple(factors)}, extent={loop.extent}"
     if tail not in TAILS:
-        raise refusal("split", 'tail must be "exact", "guard" or "peel"', repr(tail), loop)
+        raise refusal("split", 'tail must be "exact", "guard", "peel" or "overlap"', repr(tail),
+                      loop)  # fmt: skip
     known = [f for f in factors if f is not None]
     if not factors or len(known) < len(factors) - 1 or any(f < 1 for f in known):
         raise refusal("split", "the factors must be positive, at most one of them None", came, loop)
     inner = prod(known)
     if len(known) < len(factors):
-        open_ = loop.extent // inner if tail == "peel" else -(-loop.extent // inner)
+        down = tail in ("peel", "overlap")
+        open_ = loop.extent // inner if down else -(-loop.extent // inner)
         known = [max(open_, 1) if f is None else f for f in factors]
     total = prod(known)
     if tail == "exact" and total != loop.extent:
@@ -72,10 +88,31 @@ def _sizes(loop: For, factors: tuple[int | None, ...], tail: str) -> list[int]:
                       "for a loop of the rest.")  # fmt: skip
     if tail == "guard" and total < loop.extent:
         raise refusal("split", "guarded factors must cover the extent", came, loop)
-    if tail == "peel" and total > loop.extent:
+    if tail in ("peel", "overlap") and total > loop.extent:
         raise refusal("split", "peeled factors must not exceed the extent", came, loop,
                       'Give tail="guard" to keep a guarded last step.')  # fmt: skip
+    if tail == "overlap" and total < loop.extent:
+        _check_overlap(loop, known, came)
     return known
+
+
+def _check_overlap(loop: For, sizes: list[int], came: str) -> None:
+    """Steps may be computed twice: blocks store what follows from their iters, and read nothing
+    that is written after them; the steps that are left are fewer than one of the outermost."""
+    if loop.extent - prod(sizes) >= prod(sizes[1:]):
+        raise refusal("split", "overlapping factors must leave less than a step", came, loop)
+    written: set[str] = set()
+    for block in reversed(list(blocks_below(loop.body))):
+        whole = is_map(block) or (is_reduction(block) and block.init is not None)
+        if not whole or loop_roles(block, loop.axis)[1]:
+            raise refusal("split", "steps that overlap must be of blocks that may run again",
+                          block.name, loop, 'Give tail="peel".')  # fmt: skip
+        late = next((name for name in sorted(written) if touches(block, name)), None)
+        if late is not None:
+            raise refusal("split", "steps that overlap must not change what they read",
+                          f"{late}, which {block.name} reads", loop,
+                          'Give tail="peel".')  # fmt: skip
+        written |= {s.buffer.name for s in walk_stmt(block) if isinstance(s, Store)}
 
 
 def _joined(axes: list[Expr], sizes: list[int]) -> Expr:

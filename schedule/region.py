@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ..tir.expr import Expr, rebuild
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block
+from .blocks import injective
 from .errors import refusal
 from .index import Extents, axes_in, bounds, simplify
 from .state import Access, State
@@ -164,7 +165,19 @@ def separated(boxes: Sequence[Box], axes: Mapping[Expr, int]) -> bool:
     open_ = {axis for axis, extent in axes.items() if extent > 1}
     for spans in zip(*boxes, strict=True):
         open_ -= _told_apart(spans, axes)
-    return not open_
+    return not open_ or injective(_common(boxes, open_), {axis: axes[axis] for axis in open_})
+
+
+def _common(boxes: Sequence[Box], axes: set[Expr]) -> tuple[Expr, ...]:
+    """The places, one element wide and the same in all boxes, that follow from ``axes`` alone."""
+    found: list[Expr] = []
+    for first, *rest in zip(*boxes, strict=True):
+        if first is None or any(span != first for span in rest) or first.extent > 1:
+            continue
+        start = start_of(first)
+        if axes_in(start) and axes_in(start) <= axes:
+            found.append(start)
+    return tuple(found)
 
 
 def _told_apart(spans: Sequence[Span | None], axes: Mapping[Expr, int]) -> set[Expr]:

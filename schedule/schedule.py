@@ -19,7 +19,19 @@ from typing import Any
 
 from ..target.instruction import Instruction
 from ..tir.stmt import Block, Buffer, For, LoopKind, PrimFunc
-from . import buffering, cache, inline, layout, loops, offset, pad, reduction, stages, tensorize
+from . import (
+    buffering,
+    cache,
+    grow,
+    inline,
+    layout,
+    loops,
+    offset,
+    pad,
+    reduction,
+    stages,
+    tensorize,
+)
 from .annotate import annotate
 from .finish import finished
 from .prepare import prepare
@@ -107,7 +119,8 @@ class Schedule:
         """Nested loops of these extents, one of which may be None: whatever is left.
 
         ``tail``: ``exact`` wants factors that divide; ``guard`` guards the last step; ``peel``
-        returns a further loop for the rest, if there is any, whose blocks are named ``*_tail``.
+        returns a further loop for the rest, if there is any, whose blocks are named ``*_tail``;
+        ``overlap`` returns one for a whole last step, of which part was computed before.
         """
         sizes, note = tuple(factors), None if tail == "exact" else tail
         names = self._apply(
@@ -198,6 +211,19 @@ class Schedule:
         return BlockRef(self._apply(
             "cache_write", lambda s: cache.cache_write(s, block, buffer, scope),
             block, buffer, scope))  # fmt: skip
+
+    def stage(self, block: BlockName, scope: str, extents: Sequence[int]) -> BlockRef:
+        """A map's values are computed into a local buffer of ``extents`` elements an iter first;
+        gives the block that does, the old one copies."""
+        sizes = tuple(extents)
+        return BlockRef(self._apply(
+            "stage", lambda s: cache.stage(s, block, scope, sizes),
+            block, scope, sizes))  # fmt: skip
+
+    def grow(self, block: BlockName, extents: Sequence[int]) -> None:
+        """Runs a map's iters on into bytes of its result that mean nothing."""
+        sizes = tuple(extents)
+        self._apply("grow", lambda s: grow.grow(s, block, sizes), block, sizes)
 
     def set_scope(self, buffer: str, scope: str) -> None:
         """Puts a local buffer into ``ddr``, ``tcm`` or ``reg``."""

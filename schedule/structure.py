@@ -115,6 +115,41 @@ def structure(block: Block) -> Structure | None:
     return Structure(block.name, form, axes, out, reads, tables, value, init)
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Neighbouring axes that move every buffer as one would, outermost first: ``extent`` steps of
+    ``to`` elements in the result, of ``come`` elements in each operand."""
+
+    axes: tuple[Expr, ...]
+    extent: int
+    to: int
+    come: tuple[int, ...]
+
+
+def runs_of(found: Structure, reduce: bool = False) -> list[Run]:
+    """The spatial axes (or the summed ones) of more than one step, joined where they can be, in
+    the order in which the result (or the first operand) lies in memory."""
+    runs: list[Run] = []
+    for axis in found.axes:
+        if axis.extent > 1 and axis.reduce == reduce:
+            come = tuple(use.step(axis) for use in found.reads)
+            runs.append(Run((axis.var,), axis.extent, found.out.step(axis), come))
+    runs.sort(key=lambda run: tuple(-abs(step) for step in (run.to, *run.come)))
+    joined: list[Run] = []
+    for run in runs:
+        if joined and _follows(joined[-1], run):
+            outer = joined.pop()
+            run = Run((*outer.axes, *run.axes), outer.extent * run.extent, run.to, run.come)
+        joined.append(run)
+    return joined
+
+
+def _follows(outer: Run, inner: Run) -> bool:
+    """Whether a step of ``outer`` is as far as all steps of ``inner``, in every buffer."""
+    steps = zip((outer.to, *outer.come), (inner.to, *inner.come), strict=True)
+    return all(a == b * inner.extent for a, b in steps)
+
+
 def flat_form(buffer: Buffer, index: Sequence[Expr]) -> Linear:
     """The number of an element in memory as a linear form."""
     form, stride = Linear({}, 0), 1

@@ -10,12 +10,12 @@ Loops and blocks are written by their names, which a schedule gives the same way
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..target.instruction import Instruction
-from ..tir.expr import Expr, var
+from ..tir.expr import Expr, substitute, var
 from ..tir.script.show import show_expr
 from .state import BlockRef, LoopRef
 
@@ -84,6 +84,19 @@ def call_map(index_map: Callable[..., Any], axes: tuple[Expr, ...]) -> tuple[Exp
     """The indices that ``index_map`` makes of ``axes``."""
     result = index_map(*axes)
     return tuple(result) if isinstance(result, tuple | list) else (result,)
+
+
+def index_map(axes: Sequence[Expr], results: Sequence[Expr]) -> Callable[..., tuple[Expr, ...]]:
+    """A map as a function of as many indices as there are axes, made of what they become."""
+
+    def mapped(*given: Expr) -> tuple[Expr, ...]:
+        values = dict(zip(axes, given, strict=True))
+        return tuple(substitute(e, values) for e in results)
+
+    kind = inspect.Parameter.POSITIONAL_ONLY
+    names = [inspect.Parameter(str(axis.attr), kind) for axis in axes]
+    mapped.__signature__ = inspect.Signature(names)  # type: ignore[attr-defined]
+    return mapped
 
 
 def show_map(index_map: Callable[..., Any]) -> str:

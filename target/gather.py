@@ -56,6 +56,19 @@ def gathered(node: Expr, fetch: Fetch) -> Expr | None:
     return _placed(first, forms, node.type, fetch) if len(loads) <= 4 else None
 
 
+def filled(load: Expr, fetch: Fetch) -> Expr:
+    """A register that holds a piece of 32 or 64 bytes in all its places: the even pieces of the
+    register that begins with it, dealt until none but the first is left."""
+    size = load.type.lanes * load.type.bytes
+    kind = vector(load.type, VECTOR // load.type.bytes)
+    whole, count = fetch(Expr("load", kind, load.args, load.attr), 0, kind), VECTOR // size
+    while count > 1:
+        pair = vector(kind, 2 * kind.lanes)
+        dealt = Expr("call", pair, (whole, whole, const(-size, i32)), DEALT[size])
+        whole, count = make("slice", dealt, attr=(0, kind.lanes)), count // 2
+    return whole
+
+
 def _distance(a: Linear, b: Linear) -> int | None:
     return b.constant - a.constant if a.terms == b.terms else None
 

@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..tir.expr import Expr, cast, const, make
-from ..tir.types import Type, i32, vector
+from ..tir.types import Type, boolean, i32, vector
 from .errors import SelectError
-from .gather import first_lanes, gathered
-from .shuffle import is_shuffle, shuffled
+from .gather import filled, first_lanes, gathered
+from .shuffle import by_ends, is_shuffle, shuffled
 from .sums import group_sum
 from .trees import (
     VECTOR,
@@ -76,6 +76,8 @@ class Legalizer:
             moved = shuffled(node, lambda part: self._whole(part))
             if moved is not None:
                 return halved("concat", list(moved))
+        if node.op == "transpose":
+            return self.tree(by_ends(node))
         if node.op == "concat":
             found = gathered(node, self.fetch) or first_lanes(node)
             if found is not None:
@@ -131,8 +133,13 @@ class Legalizer:
         return None if has_interleaved(tree) else registers_of(tree)
 
     def _broadcast(self, node: Expr) -> Tree:
-        inner = self.tree(node.args[0])
         value = node.args[0].type
+        if node.op == "tile" and node.args[0].op == "load" and size_of(value) in (32, 64):
+            whole = filled(node.args[0], self.fetch)
+            return halved("concat", [whole] * (size_of(node.type) // VECTOR))
+        if node.op == "repeat" and value.bits == 8 and 1 < value.lanes <= 8 and node.attr >= 32:
+            return self._repeated(node)
+        inner = self.tree(node.args[0])
         if isinstance(inner, Splat) and (node.op == "tile" or inner.period == 1):
             return inner.resized(node.type.lanes)
         if (
@@ -148,6 +155,29 @@ class Legalizer:
         raise SelectError(
             f"lanes: a broadcast repeats a scalar or registers, but got {node.type} of {value}"
         )
+
+    def _repeated(self, node: Expr) -> Tree:
+        """Few bytes, each as often."""
+        few, times = self._single(node.args[0]), int(node.attr)
+        if few is None or node.type.lanes % VECTOR:
+            raise SelectError(
+                "lanes: bytes that are repeated must be loaded, but got "
+                f"{node.type} of {node.args[0].type}"
+            )
+        each = max(VECTOR // times, 1)  # bytes of a register
+        return halved("concat", [
+            _spread(few[start : start + each], min(times, VECTOR))
+            for start in range(0, len(few), each)
+            for _ in range(max(times // VECTOR, 1))
+        ])  # fmt: skip
+
+    def _single(self, node: Expr) -> list[Expr] | None:
+        """The lanes of a loaded value, one by one."""
+        if node.op == "load":
+            return [self.fetch(node, at, node.type.element) for at in range(node.type.lanes)]
+        if node.op == "concat" and all(e.op == "load" and e.type.lanes == 1 for e in node.args):
+            return [self._scalar(e) for e in node.args]
+        return None
 
     def _load(self, node: Expr) -> Tree:
         total = size_of(node.type)
@@ -205,6 +235,15 @@ def _shuffled(half: Expr) -> Expr:
     return make(
         "interleave", make("slice", half, attr=(0, lanes)), make("slice", half, attr=(lanes, lanes))
     )
+
+
+def _spread(few: list[Expr], times: int) -> Expr:
+    """A register of bytes, ``times`` each: splats, chosen by predicates of the first lanes."""
+    mask, total = vector(boolean, VECTOR), make("tile", few[-1], attr=VECTOR)
+    for place in reversed(range(len(few) - 1)):
+        first = Expr("call", mask, (const((place + 1) * times, i32),), "pred_scalar2")
+        total = make("select", first, make("tile", few[place], attr=VECTOR), total)
+    return total
 
 
 def _halves_of_pairs(leaves: tuple[Expr, ...]) -> bool:

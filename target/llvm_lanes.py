@@ -127,6 +127,13 @@ def _repeat(low: Lowering, node: Expr) -> Any:
     return shuffled(low, low.value(inner), inner.type, np.repeat(range(inner.type.lanes), n))
 
 
+@rule("transpose")
+def _transpose(low: Lowering, node: Expr) -> Any:
+    inner, (sizes, order) = node.args[0], node.attr
+    lanes = np.arange(inner.type.lanes).reshape(sizes).transpose(order).reshape(-1)
+    return shuffled(low, low.value(inner), inner.type, lanes)
+
+
 @rule("reinterpret")
 def _reinterpret(low: Lowering, node: Expr) -> Any:
     return as_lanes(low, low.value(node.args[0]), node.args[0].type, node.type)

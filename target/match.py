@@ -19,7 +19,7 @@ from .record import Notes
 Bindings = dict[str, Expr]
 
 
-LANE_OPS = ("concat", "interleave", "deinterleave", "slice")  # they only move lanes
+LANE_OPS = ("concat", "interleave", "deinterleave", "transpose", "slice")  # they only move lanes
 
 
 def _signless(pattern: Expr, node: Expr) -> bool:

@@ -22,11 +22,12 @@ from ..tir.expr import Expr, const, make
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.ops import OPS
 from ..tir.types import Type, i32, vector
+from .errors import SelectError
 
 BYTES = 128  # of a register
 LANE_DIGITS = 7
-LANE_OPS = ("concat", "interleave", "deinterleave", "slice")
-MOST = 8  # registers of one permutation
+LANE_OPS = ("concat", "interleave", "deinterleave", "transpose", "slice")
+MOST = 16  # registers of one permutation
 TRIED = 1000  # arrangements that the search for a path looks at
 
 Digits = tuple[int, ...]
@@ -58,6 +59,8 @@ def _rotations() -> Iterator[Shuffle]:
         if size != "w":
             yield Shuffle(f"vshuff{size}", up[1:], 1.3)
             yield Shuffle(f"vdeal{size}", up[:0:-1], 1.3)
+    for place in range(LANE_DIGITS):
+        yield Shuffle(f"vshuffvdd_x{1 << place}", (-1, place), 1.2, 1 << place)
 
 
 SHUFFLES = tuple(_rotations())
@@ -75,7 +78,7 @@ def _least(node: Expr) -> int:
     """The fewest lanes of a piece in a tree of lane operators; those dealt come one by one."""
     if node.op not in LANE_OPS:
         return node.type.lanes
-    if node.op == "deinterleave":
+    if node.op in ("deinterleave", "transpose"):
         return 1
     return min(node.type.lanes, *(_least(arg) for arg in node.args))
 
@@ -85,20 +88,41 @@ def shuffled(node: Expr, registers: Registers) -> list[Expr] | None:
 
     ``registers`` gives those of a part that is no lane operator.
     """
+    found = _of_leaves(node, registers) or _of_operand(node, registers)
+    if found is None:
+        return None
+    values, where = found
+    digits = _digits(where)
+    return None if digits is None else _applied(digits, values)
+
+
+Permuted = tuple[list[Expr], NDArray[np.int64]]  # registers, and the byte of them that lanes are
+
+
+def _of_leaves(node: Expr, registers: Registers) -> Permuted | None:
+    """``node`` as a permutation of what its lane operators take."""
     sources = _sources(node)
     if sources is None:
         return None
-    wholes, places = sources
     values: list[Expr] = []
-    for whole in wholes:
+    for whole in sources[0]:
         found = registers(whole)
         if found is None:
             return None
         values.extend(found)
     if len(values) > MOST or len(values) * BYTES != node.type.lanes:
         return None
-    digits = _digits(_evaluated(node, places))
-    return None if digits is None else _applied(digits, values)
+    return values, _evaluated(node, sources[1])
+
+
+def _of_operand(node: Expr, registers: Registers) -> Permuted | None:
+    """A transposed value as a permutation of its registers, some of which may be the same."""
+    if node.op != "transpose":
+        return None
+    values = registers(node.args[0])
+    if values is None or len(values) > MOST:
+        return None
+    return values, _evaluated(node, {node.args[0]: 0})
 
 
 def _sources(node: Expr) -> tuple[list[Expr], dict[Expr, int]] | None:
@@ -194,8 +218,8 @@ Move = tuple[Shuffle, int]  # with the digit that numbers registers, or 0
 def _path(wanted: Digits) -> tuple[tuple[Move, ...], Digits] | None:
     """The cheapest moves after which place k < 7 holds digit wanted[k], and all places' digits."""
     start = tuple(range(len(wanted)))
-    turned = _rotated(wanted)
-    limit = sum(shuffle.cost for shuffle, _ in turned[0]) if turned else float("inf")
+    turned = min(filter(None, (_rotated(wanted), _exchanged(wanted))), key=_cost, default=None)
+    limit = _cost(turned) if turned else float("inf")
     queue: list[tuple[float, int, Digits, tuple[Move, ...]]] = [(0, 0, start, ())]
     seen: set[Digits] = set()
     number = 0
@@ -214,6 +238,31 @@ def _path(wanted: Digits) -> tuple[tuple[Move, ...], Digits] | None:
                     entry = cost + shuffle.cost, number, fresh, (*path, (shuffle, digit))
                     heapq.heappush(queue, entry)
     return turned
+
+
+def _cost(found: tuple[tuple[Move, ...], Digits]) -> float:
+    return sum(shuffle.cost for shuffle, _ in found[0])
+
+
+def _exchanged(wanted: Digits) -> tuple[tuple[Move, ...], Digits] | None:
+    """Lane digits exchanged one by one with those that number registers; one that is needed in
+    another place of the lanes goes by way of a register's number."""
+    if len(wanted) == LANE_DIGITS:
+        return None
+    swaps = [shuffle for shuffle in SHUFFLES if shuffle.places in [(-1, k) for k in range(7)]]
+    swap = {shuffle.places[1]: shuffle for shuffle in reversed(swaps)}
+    state, moves = tuple(range(len(wanted))), list[Move]()
+    for place in range(LANE_DIGITS):
+        at = state.index(wanted[place])
+        if at == place:
+            continue
+        if at < LANE_DIGITS:
+            moves.append((swap[at], LANE_DIGITS))
+            state = _turned(state, swap[at], LANE_DIGITS)
+            at = LANE_DIGITS
+        moves.append((swap[place], at))
+        state = _turned(state, swap[place], at)
+    return tuple(moves), state
 
 
 def _rotated(wanted: Digits) -> tuple[tuple[Move, ...], Digits] | None:
@@ -281,3 +330,29 @@ def _moved(values: list[Expr], shuffle: Shuffle, digit: int) -> list[Expr]:
 def _call(shuffle: Shuffle, kind: Type, operands: tuple[Expr, ...]) -> Expr:
     by = (const(shuffle.scalar, i32),) if shuffle.scalar else ()
     return Expr("call", kind, (*operands, *by), shuffle.row)
+
+
+def by_ends(node: Expr) -> Expr:
+    """A transposed value by joining what is cut or dealt, one digit at an end after the other."""
+    sizes, order = node.attr
+    return _by_ends(node.args[0], list(range(len(sizes))), sizes, [*order])
+
+
+def _by_ends(value: Expr, have: list[int], sizes: tuple[int, ...], want: list[int]) -> Expr:
+    """``value`` with its digits, which stand in the order ``have``, in the order ``want``."""
+    if have == want:
+        return value
+    joins = ("concat", want[0]), ("interleave", want[-1])
+    ends = [(sizes[d], op, d) for op, d in joins if d in (have[0], have[-1])]
+    if not ends:
+        raise SelectError(f"lanes: no shuffles put the digits {have} in the order {want}")
+    extent, op, digit = min(ends)
+    lanes = value.type.lanes // extent
+    parts = [
+        make("slice", value, attr=(k * lanes, lanes))
+        if have[0] == digit
+        else make("deinterleave", value, attr=(k, extent))
+        for k in range(extent)
+    ]
+    rest, wanted = ([d for d in digits if d != digit] for digits in (have, want))
+    return make(op, *(_by_ends(part, rest, sizes, wanted) for part in parts))

@@ -74,6 +74,7 @@ Q: TypeAlias = Expr
 E: TypeAlias = Expr
 R: TypeAlias = Expr  # a scalar register with a constant
 K: int = 0  # stand for the numbers that each row of a family gives
+S: int = 0
 B: int = 0
 
 
@@ -170,6 +171,13 @@ def low(value: Expr) -> Expr:
 def high(value: Expr) -> Expr:
     """The high half: the second register of a pair."""
     return slice(value, value.type.lanes // 2, value.type.lanes // 2)
+
+
+def exchange(a: Expr, b: Expr, size: int) -> Expr:
+    """Of the pieces of ``size`` lanes, the even ones of ``b`` and ``a`` in turns in the low
+    register, the odd ones in the high one."""
+    pieces = b.type.lanes // (2 * size)
+    return make("transpose", concat(b, a), attr=((2, pieces, 2, size), (2, 1, 0, 3)))
 
 
 def widen(value: Expr) -> Expr:

@@ -206,6 +206,6 @@ RULES: dict[str, Rule] = {
     "abs_diff": _abs_diff,
     "group_sum": lambda node, g: (g[0][0] * node.attr, g[0][1] * node.attr),
     "interleave": _union, "deinterleave": _first, "concat": _union, "slice": _first,
-    "tile": _first, "repeat": _first, "lookup": _first,
+    "transpose": _first, "tile": _first, "repeat": _first, "lookup": _first,
 }  # fmt: skip
 SATURATING = {"sat_cast", "sat_add", "sat_sub", "rounding_shr", "mul_shr", "rounding_mul_shr"}

@@ -18,8 +18,8 @@ from .ops import OPS, Value
 Mask = Value | None  # which of the loops' points run; None: all
 Loader = Callable[[Expr, list[Value], Mask], Value]
 Calls = Mapping[str, tuple[tuple[str, ...], Expr]]
-MOVES_LANES = ("group_sum", "interleave", "deinterleave", "concat", "slice", "tile", "repeat",
-               "reinterpret", "lookup")  # fmt: skip
+MOVES_LANES = ("group_sum", "interleave", "deinterleave", "transpose", "concat", "slice", "tile",
+               "repeat", "reinterpret", "lookup")  # fmt: skip
 
 
 def evaluate_expr(

@@ -100,23 +100,30 @@ def _fold_division(expr: Expr) -> Linear | None:
 
 
 def joined(form: Linear) -> Linear:
-    """Digits put together again: c*n*(x // n) + c*(x % n) is c*x."""
-    changed = True
-    while changed:
-        changed = False
-        for atom, coefficient in form.terms.items():
-            if atom.op != "mod" or not atom.args[1].is_const:
-                continue
-            value, n = atom.args[0], int(atom.args[1].attr)
-            for upper in _quotients(value, n):
-                if form.terms.get(upper) == coefficient * n:
-                    rest = Linear({a: c for a, c in form.terms.items() if a not in (atom, upper)},
-                                  form.constant)  # fmt: skip
-                    form, changed = rest.plus(linear(value), coefficient), True
-                    break
-            if changed:
-                break
+    """Digits put together again: c*n*(x // n) + c*(x % n) is c*x, and c*n*(x % m // n) + c*(x % n)
+    is c*(x % m) where n divides m."""
+    for atom, coefficient in form.terms.items():
+        if atom.op != "mod" or not atom.args[1].is_const:
+            continue
+        n = int(atom.args[1].attr)
+        for upper, scale in form.terms.items():
+            whole = _whole_of(atom.args[0], upper, n) if scale == coefficient * n else None
+            if whole is not None:
+                terms = {a: c for a, c in form.terms.items() if a not in (atom, upper)}
+                return joined(Linear(terms, form.constant).plus(linear(whole), coefficient))
     return form
+
+
+def _whole_of(value: Expr, upper: Expr, n: int) -> Expr | None:
+    """What ``upper * n + value % n`` is, where ``upper`` is a digit above: value, or value % m."""
+    if upper in _quotients(value, n):
+        return value
+    if upper.op != "floordiv" or upper.args[1] is not const(n, i32):
+        return None
+    inner = upper.args[0]
+    if inner.op == "mod" and inner.args[0] is value and inner.args[1].is_const:
+        return inner if int(inner.args[1].attr) % n == 0 else None
+    return None
 
 
 def _quotients(value: Expr, n: int) -> list[Expr]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,21 @@ def _many(types: Types, n: int) -> Type:
 
 def _joined(types: Types, attr: Any) -> Type:
     return vector(_same(types, attr), sum(kind.lanes for kind in types))
+
+
+def _turned(types: Types, attr: tuple[tuple[int, ...], tuple[int, ...]]) -> Type:
+    sizes, order = attr
+    if prod(sizes) != types[0].lanes or sorted(order) != list(range(len(sizes))):
+        raise _fail(f"transpose: sizes must multiply to the lanes, but got {sizes}", types)
+    return types[0]
+
+
+def _transposed(_: Type, attr: tuple[tuple[int, ...], tuple[int, ...]], a: Value) -> Value:
+    sizes, order = attr
+    first = a.ndim - 1
+    whole = a.reshape(*a.shape[:-1], *sizes)
+    axes = (*range(first), *(first + digit for digit in order))
+    return whole.transpose(axes).reshape(a.shape)
 
 
 def _part(types: Types, attr: tuple[int, int]) -> Type:
@@ -320,6 +336,7 @@ _row(
     lambda kind, attr, a: a[..., attr[0] : attr[0] + attr[1]],
     attr="(start, lanes)",
 )
+_row("transpose", _turned, _transposed, attr="(sizes, order): digits of lanes, in another order")
 _row("tile", _many, lambda kind, n, a: np.tile(a, n), attr="n: the whole value n times")
 _row("repeat", _many, lambda kind, n, a: np.repeat(a, n, axis=-1), attr="n: each lane n times")
 _row("lookup", _lookup, _gathered, doc="lookup(table, index): lane i is table[index[i]]")

@@ -7,20 +7,17 @@ from collections.abc import Callable, Iterator
 from ...target.dsp.machine import Machine
 from ...tir.passes.lift import lift
 from ...tir.stmt import PrimFunc
-from .broadcast import broadcast
 from .conv2d import conv2d
 from .depthwise import depthwise
-from .elementwise import elementwise
 from .grouped import grouped
+from .lanes import lanes
 from .matmul import matmul
-from .move import move
 from .parted import parted
 from .pool import pool
 from .reduce import reduce
 from .scalar import scalar
 from .softmax import softmax
 from .streamed import streamed
-from .table import table
 from .template import Estimate, Template
 from .tight import tight
 
@@ -31,12 +28,9 @@ TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
     depthwise,
     grouped,
     matmul,
-    elementwise,
-    broadcast,
-    table,
+    lanes,
     reduce,
     pool,
-    move,
     softmax,
     scalar,
 )

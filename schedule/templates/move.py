@@ -10,18 +10,15 @@ A kernel is a list of copies and fills, done one after another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import gcd, prod
 
 from ...target.dsp.machine import Machine
 from ...tir.expr import Expr, is_number
-from ...tir.linear import Linear, linear
-from ...tir.stmt import Alloc, Block, Buffer, For, LoopKind, PrimFunc, Seq, Stmt, Store, seq
-from ..knobs import Point, Space, choice, number
+from ...tir.stmt import Block, Buffer, For, LoopKind, Stmt, Store, seq
 from ..schedule import Schedule
-from .nests import loop_var, nest, plus, reshaped, times
-from .template import Estimate, Template
+from ..structure import flat_form
+from .nests import loop_var, nest, plus, times
 
 LANES = 128
 WORDS = (8, 4, 1)  # bytes that a scalar register moves
@@ -61,38 +58,6 @@ class Copy:
         return gcd(*numbers)
 
 
-def move(func: PrimFunc, machine: Machine) -> Template | None:
-    """The template of copies and fills of bytes."""
-    if func.attrs.get("kind") != "move":
-        return None
-    copies = copies_of(func)
-    if copies is None:
-        return None
-    space = Space((choice("unroll", (1, 2, 4, 8)), choice("share", ("rows", "vectors"))))
-
-    def schedule(point: Point) -> Schedule:
-        return _schedule(func, copies, machine, point)
-
-    def estimate(point: Point) -> Estimate:
-        cycles = sum(_cycles(copy, machine, point) for copy in copies)
-        return Estimate(cycles, {"code": number(point, "unroll"), "phases": len(copies)})
-
-    return Template("move", func, machine, space, schedule, estimate)
-
-
-# Copies read from nests -----------------------------------------------------------------------
-
-
-def copies_of(func: PrimFunc) -> list[Copy] | None:
-    """The copies that a kernel is; None where it does more, or by indices that are not linear."""
-    body = func.body
-    while isinstance(body, Alloc):
-        body = body.body
-    found = [copy_of(part) for part in (body.stmts if isinstance(body, Seq) else (body,))]
-    copies = [copy for copy in found if copy is not None]
-    return copies if len(copies) == len(found) else None
-
-
 def copy_of(stmt: Stmt) -> Copy | None:
     """The copy that a nest of loops around one block is."""
     while isinstance(stmt, For):
@@ -119,14 +84,6 @@ def copy_of(stmt: Stmt) -> Copy | None:
     run, outer = _run(axes)
     source, filled = (None, value) if fixed else (value.attr, None)
     return Copy(stmt.name, store.buffer, source, filled, outer, to.constant, come.constant, run)
-
-
-def flat_form(buffer: Buffer, index: Sequence[Expr]) -> Linear:
-    form, stride = Linear({}, 0), 1
-    for extent, part in zip(reversed(buffer.shape), reversed(index), strict=True):
-        form = form.plus(linear(part), stride)
-        stride *= extent
-    return form
 
 
 def _run(axes: list[Axis]) -> tuple[int, tuple[Axis, ...]]:
@@ -228,24 +185,6 @@ def _balance(extent: int, threads: int) -> float:
 # Schedules --------------------------------------------------------------------------------------
 
 
-def _schedule(func: PrimFunc, copies: list[Copy], machine: Machine, point: Point) -> Schedule:
-    shares = [shared_axis(copy, machine, str(point["share"])) for copy in copies]
-    rows = {p: replace(p, shape=(p.size,)) for p in func.params}
-    body, allocs = func.body, []
-    while isinstance(body, Alloc):
-        rows[body.buffer] = replace(body.buffer, shape=(body.buffer.size,))
-        allocs.append(rows[body.buffer])
-        body = body.body
-    flat = [flat_copy(copy) for copy in copies]
-    body = seq(*(written(copy, share) for copy, share in zip(flat, shares, strict=True)))
-    for buffer in reversed(allocs):
-        body = Alloc(buffer, body)
-    sch = Schedule(reshaped(func, rows, body))
-    for copy, share in zip(flat, shares, strict=True):
-        schedule_copy(sch, copy, share, number(point, "unroll"))
-    return sch
-
-
 def schedule_copy(sch: Schedule, copy: Copy, shared: str, unroll: int) -> None:
     """Vectors, unrolled words, threads: for the loops that ``written`` gives."""
     for piece in pieces_of(copy):
@@ -265,13 +204,3 @@ def schedule_copy(sch: Schedule, copy: Copy, shared: str, unroll: int) -> None:
     if shared:
         outer = sch.loops(f"{copy.name}_{pieces_of(copy)[0].name}")
         sch.parallel(outer[0])
-
-
-def _cycles(copy: Copy, machine: Machine, point: Point) -> float:
-    """Packets of the slowest thread: a load and a store each, two where they are not aligned."""
-    each = sum(p.count * (1.0 if p.width < LANES or copy.word == 8 else 2.0)
-               for p in pieces_of(copy))  # fmt: skip
-    shared = shared_axis(copy, machine, str(point["share"]))
-    extent = next((a.extent for a in copy.axes if a.name == shared), copy.run // LANES or 1)
-    turns = -(-extent // machine.threads)
-    return copy.steps * (each + 2.0) * turns / extent + 60

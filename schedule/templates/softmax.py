@@ -20,7 +20,8 @@ from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc, Store
 from ..knobs import Point, Space, choice, number
 from ..schedule import Schedule
-from .move import Axis, flat_form
+from ..structure import flat_form
+from .move import Axis
 from .offset import find_block
 from .softmax_rows import Shape, restated, shared_axis
 from .template import Estimate, Template

@@ -133,11 +133,13 @@ def _resized(func: PrimFunc, buffer: Buffer, strip: Strip, span: int) -> Buffer:
 
 
 def _facts(func: PrimFunc, strip: Strip) -> dict[str, object]:
-    shapes = dict(func.attrs["shapes"])
+    shapes, meant = dict(func.attrs["shapes"]), dict(func.attrs["meant"])
     for name, (_, channels, _, width) in shapes.items():
         own = name == "x" and func.attrs["kind"] not in POINTWISE
-        shapes[name] = (1, channels, strip.count if own else strip.rows, width)
-    facts: dict[str, object] = {"shapes": shapes}
+        rows = strip.count if own else strip.rows
+        shapes[name] = (1, channels, rows, width)
+        meant[name] = (1, rows, width, channels)
+    facts: dict[str, object] = {"shapes": shapes, "meant": meant}
     if "images" in func.attrs:
         facts["images"] = 1
     if "padding" in func.attrs:

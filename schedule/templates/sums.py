@@ -11,7 +11,8 @@ from ...tir.expr import Expr, cast, const, load, make, select, transform
 from ...tir.stmt import Alloc, Block, Buffer, For, Iter, LoopKind, PrimFunc, Stmt, Store, seq
 from ...tir.types import i32, u8, u16
 from ..knobs import Point, number
-from .move import WORDS, Axis, flat_form
+from ..structure import flat_form
+from .move import WORDS, Axis
 from .nests import loop_var, plus, reshaped, times
 from .offset import find_block
 

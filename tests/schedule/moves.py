@@ -32,7 +32,7 @@ def any_buffer(sch: Schedule, rng: Random) -> str:
 
 def split(sch: Schedule, rng: Random) -> None:
     factors = rng.choice([(None, 2), (None, 3), (2, None), (None, 4), (None, 2, 2), (None, 8)])
-    sch.split(any_loop(sch, rng), factors, tail=rng.choice(["exact", "guard", "peel"]))
+    sch.split(any_loop(sch, rng), factors, tail=rng.choice(["exact", "guard", "peel", "overlap"]))
 
 
 def reorder(sch: Schedule, rng: Random) -> None:

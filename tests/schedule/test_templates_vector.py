@@ -27,18 +27,18 @@ def mean(shape: tuple[int, ...], *axes: int) -> Case:
 
 
 def joined(axis: int, *shapes: tuple[int, ...]) -> Case:
-    return Case("move", lambda *x: torch.cat(x, axis), shapes, "cat")
+    return Case("lanes", lambda *x: torch.cat(x, axis), shapes, "cat")
 
 
 def moved(function: Callable[..., torch.Tensor], *shape: int) -> Case:
-    return Case("move", function, (shape,))
+    return Case("lanes", function, (shape,))
 
 
-def added(*shapes: tuple[int, ...], template: str = "elementwise") -> Case:
+def added(*shapes: tuple[int, ...], template: str = "lanes") -> Case:
     return Case(template, lambda a, b: a + b, shapes, "q_add")
 
 
-def multiplied(*shapes: tuple[int, ...], template: str = "elementwise") -> Case:
+def multiplied(*shapes: tuple[int, ...], template: str = "lanes") -> Case:
     return Case(template, lambda a, b: a * b, shapes, "q_mul")
 
 
@@ -65,17 +65,17 @@ CASES = {
     "mean_of_prime_tokens": mean((1, 331, 128), 1),
     "add": added((1, 29, 7, 11), (1, 29, 7, 11)),
     "add_vector": added((13,), (13,)),
-    "add_clamped": Case("elementwise", lambda a, b: F.relu6(a + b), ((2, 64, 5, 5),) * 2, "q_add"),
-    "subtract": Case("elementwise", lambda a, b: a - b, ((2, 5, 200),) * 2, "q_add"),
+    "add_clamped": Case("lanes", lambda a, b: F.relu6(a + b), ((2, 64, 5, 5),) * 2, "q_add"),
+    "subtract": Case("lanes", lambda a, b: a - b, ((2, 5, 200),) * 2, "q_add"),
     "multiply": multiplied((1, 128, 6, 5), (1, 128, 6, 5)),
-    "add_channels": added((2, 13, 5, 7), (2, 13, 1, 1), template="broadcast"),
-    "add_row": added((2, 5, 140), (140,), template="broadcast"),
-    "add_number": added((1, 64, 9, 9), (1,), template="broadcast"),
-    "multiply_channels": multiplied((1, 64, 8, 9), (1, 64, 1, 1), template="broadcast"),
-    "multiply_pixels": multiplied((1, 128, 9, 9), (1, 1, 9, 9), template="broadcast"),
-    "multiply_outer": multiplied((1, 32, 7, 1), (1, 32, 1, 9), template="broadcast"),
-    "sigmoid": Case("table", torch.sigmoid, ((1, 29, 7, 11),)),
-    "gelu": Case("table", F.gelu, ((2, 5, 200),)),
+    "add_channels": added((2, 13, 5, 7), (2, 13, 1, 1), template="lanes"),
+    "add_row": added((2, 5, 140), (140,), template="lanes"),
+    "add_number": added((1, 64, 9, 9), (1,), template="lanes"),
+    "multiply_channels": multiplied((1, 64, 8, 9), (1, 64, 1, 1), template="lanes"),
+    "multiply_pixels": multiplied((1, 128, 9, 9), (1, 1, 9, 9), template="lanes"),
+    "multiply_outer": multiplied((1, 32, 7, 1), (1, 32, 1, 9), template="lanes"),
+    "sigmoid": Case("lanes", torch.sigmoid, ((1, 29, 7, 11),)),
+    "gelu": Case("lanes", F.gelu, ((2, 5, 200),)),
     "cat_channels": joined(1, (1, 13, 5, 7), (1, 29, 5, 7)),
     "cat_wide": joined(1, (1, 128, 5, 7), (1, 64, 5, 7)),
     "cat_rows": joined(2, (1, 64, 5, 7), (1, 64, 3, 7)),
@@ -127,7 +127,7 @@ BOUNDS = {
     # 22 pipe slots a vector of 128 sums: 5.5 packets; HVX.md section 9 has 7,075 for Halide
     "add": (added((1, 128, 28, 28), (1, 128, 28, 28)), 784 * 5.6),
     # 8 look-ups a vector
-    "table": (Case("table", torch.sigmoid, ((1, 128, 28, 28),)), 784 * 8.3),
+    "table": (Case("lanes", torch.sigmoid, ((1, 128, 28, 28),)), 784 * 8.3),
     # 4,216 for Halide
     "max_pool": (pooled("max", (1, 64, 56, 56), 3, 2, 1), 4_250),
     # 343 for Halide

@@ -106,6 +106,7 @@ def _init_nest(loop: For, block: Block) -> Stmt:
 def _guard_init(nest: Stmt, block: Block, values: dict[Expr, Expr]) -> Stmt:
     """The block's guard, as far as it does not speak of reductions (those only skip terms)."""
     reduces = {it.axis for it in block.iters if it.reduce}
+    reduces |= {v for it in block.iters if it.reduce for v in free_vars(it.binding)}
     parts = [e for e in _conjuncts(block.where) if not free_vars(e) & reduces]
     for part in parts:
         nest = If(substitute(part, values), nest)

@@ -9,7 +9,8 @@ becomes (a vectorized reduction is a group sum)
 
 A load whose lanes are consecutive stays one load; lanes in another order are written out as
 ``concat`` (outer axes) and ``interleave`` (inner axes) of consecutive loads; lanes that an index
-does not mention are ``tile`` and ``repeat``. Runs on flattened buffers.
+does not mention are ``tile`` and ``repeat``; a load at a loaded byte is a ``lookup``. Runs on
+flattened buffers.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ from math import gcd, prod
 
 import numpy as np
 
-from ..evaluate import evaluate_expr, loads
-from ..expr import Expr, const, free_vars, make
+from ..bounds import Interval, Ranges
+from ..evaluate import MOVES_LANES, evaluate_expr, loads
+from ..expr import Expr, const, free_vars, make, substitute, walk
 from ..linear import Linear, from_linear, linear
 from ..stmt import Block, For, If, LoopKind, PrimFunc, Seq, Stmt, Store, children, rebuild_stmt
-from ..types import Type, vector
+from ..types import Type, i32, u8, vector
 from .checked import checked
+from .simplify import simplify
 
 WHOLE = 1024  # bits: pieces below this are cut out of larger loads, or put together for a store
+_ENTRIES = 256  # of a table
 Axis = tuple[Expr, int]  # a loop variable and its extent
 
 
@@ -37,15 +41,15 @@ class VectorizeError(ValueError):
 @checked
 def vectorize_loops(func: PrimFunc) -> PrimFunc:
     """``func`` without vectorized loops."""
-    return func.with_body(_stmt(func.body, ()))
+    return func.with_body(_stmt(func.body, (), {}))
 
 
-def _stmt(stmt: Stmt, axes: tuple[Axis, ...]) -> Stmt:
+def _stmt(stmt: Stmt, axes: tuple[Axis, ...], ranges: dict[Expr, Interval]) -> Stmt:
     match stmt:
         case For(kind=LoopKind.VECTORIZED):
-            return _stmt(stmt.body, (*axes, (stmt.axis, stmt.extent)))
+            return _stmt(stmt.body, (*axes, (stmt.axis, stmt.extent)), ranges)
         case Store() if axes:
-            return _store(stmt, axes)
+            return _store(stmt, axes, ranges)
         case For() if axes:
             raise VectorizeError(
                 f"vectorize: only stores may stand in a vectorized loop, but {stmt.axis.attr} does"
@@ -54,7 +58,10 @@ def _stmt(stmt: Stmt, axes: tuple[Axis, ...]) -> Stmt:
             raise VectorizeError("vectorize: a vectorized loop must not hold a condition")
         case Seq() | For() | If() | _:
             below = children(stmt)
-            return rebuild_stmt(stmt, tuple(_stmt(c, axes) for c in below)) if below else stmt
+            if isinstance(stmt, For):
+                ranges = {**ranges, stmt.axis: (0, stmt.extent - 1)}
+            parts = tuple(_stmt(c, axes, ranges) for c in below)
+            return rebuild_stmt(stmt, parts) if below else stmt
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +72,12 @@ class _Lanes:
     used: tuple[bool, ...]
 
 
-def _store(stmt: Store, axes: tuple[Axis, ...]) -> Stmt:
+def _store(stmt: Store, axes: tuple[Axis, ...], ranges: Ranges) -> Stmt:
     if stmt.value.type.lanes > 1:
         raise VectorizeError(_several(stmt.value.type, stmt.buffer.name))
     form = linear(stmt.index[0])
     spatial = tuple(axis in form.terms for axis, _ in axes)
-    vec = _Vectorizer(axes)
+    vec = _Vectorizer(axes, ranges)
     vec.check_atoms(form)
     value = stmt.value
     reduces = [i for i, used in enumerate(spatial) if not used]
@@ -86,8 +93,10 @@ def _several(kind: Type, buffer: str) -> str:
 
 
 class _Vectorizer:
-    def __init__(self, axes: tuple[Axis, ...]) -> None:
-        self.axes = axes
+    """``ranges`` are those of the loops around the lanes."""
+
+    def __init__(self, axes: tuple[Axis, ...], ranges: Ranges) -> None:
+        self.axes, self.ranges = axes, ranges
         self.none = (False,) * len(axes)
         self.memo: dict[Expr, _Lanes] = {}
 
@@ -113,7 +122,7 @@ class _Vectorizer:
                 )
             return _Lanes(node, self.none)
         if node.op == "load":
-            return self._load(node)
+            return self._looked_up(node) if self._by_data(node) else self._load(node)
         axes = {axis for axis, _ in self.axes}
         if node.type.kind == "b" and free_vars(node) & axes and not loads(node):
             return self._mask(node)
@@ -166,12 +175,52 @@ class _Vectorizer:
         if node.type.lanes > 1:
             raise VectorizeError(_several(node.type, node.attr.name))
         form = linear(node.args[0])
+        bent = next((at for at, (axis, _) in enumerate(self.axes) if _bends(form, axis)), None)
+        if bent is not None:
+            return self._step_by_step(node, bent)
         strides = [form.terms.get(axis, 0) for axis, _ in self.axes]
-        self.check_atoms(form)
         used = tuple(stride != 0 for stride in strides)
         rest = Linear({a: c for a, c in form.terms.items() if not self._is_axis(a)}, form.constant)
         digits = [(e, s) for (_, e), s in zip(self.axes, strides, strict=True) if s and e > 1]
         return _Lanes(_gather(node, rest, digits), used)
+
+    def _step_by_step(self, node: Expr, at: int) -> _Lanes:
+        """A load whose index is not linear in an axis: a part for each of its steps."""
+        axis, extent = self.axes[at]
+        inner = _Vectorizer((*self.axes[:at], *self.axes[at + 1 :]), self.ranges)
+        ranges = {**self.ranges, **{other: (0, n - 1) for other, n in inner.axes}}
+        indices = [
+            simplify(substitute(node.args[0], {axis: const(step, i32)}), ranges)
+            for step in range(extent)
+        ]
+        parts = [inner.lanes(Expr("load", node.type, (e,), node.attr)) for e in indices]
+        used = tuple(any(column) for column in zip(*(p.used for p in parts), strict=True))
+        values = [inner.expand(part, used) for part in parts]
+        before, after = inner.count((*used[:at], *self.none[at + 1 :])), values[0].type.lanes
+        if before == after > 1:
+            whole = make("interleave", *values)
+        else:
+            sizes = extent, before, after // before
+            whole = make("concat", *values)
+            whole = whole if before == 1 else make("transpose", whole, attr=(sizes, (1, 0, 2)))
+        return _Lanes(whole, (*used[:at], True, *used[at:]))
+
+    def _by_data(self, node: Expr) -> bool:
+        """Whether an index is loaded, for each lane another one."""
+        atoms = [atom for atom in linear(node.args[0]).terms if loads(atom)]
+        return any(axis in free_vars(atom) for atom in atoms for axis, _ in self.axes)
+
+    def _looked_up(self, node: Expr) -> _Lanes:
+        """A load that a byte indexes: one look-up in the whole table."""
+        index = node.args[0]
+        narrow = index.args[0] if index.op == "cast" else index
+        if node.attr.shape != (_ENTRIES,) or narrow.type.element != u8 or node.type.lanes > 1:
+            raise VectorizeError(
+                f"vectorize: a table has {_ENTRIES} entries and is indexed by bytes, but got {node}"
+            )
+        whole = Expr("load", vector(node.type, _ENTRIES), (const(0, i32),), node.attr)
+        at = self.lanes(narrow)
+        return _Lanes(make("lookup", whole, at.value), at.used)
 
     def _is_axis(self, atom: Expr) -> bool:
         return any(atom is axis for axis, _ in self.axes)
@@ -211,12 +260,21 @@ class _Vectorizer:
         return stores[0] if len(stores) == 1 else Seq(tuple(stores))
 
 
+def _bends(form: Linear, axis: Expr) -> bool:
+    """Whether an index follows from ``axis`` in another way than linearly."""
+    return any(atom is not axis and axis in free_vars(atom) for atom in form.terms)
+
+
 def _insert(value: Expr, inner: int, extent: int) -> Expr:
-    """A new axis of ``extent`` just outside the ``inner`` innermost lanes; narrow before wide."""
+    """A new axis of ``extent`` just outside the ``inner`` innermost lanes; narrow before wide, and
+    before operators that would not fill a register."""
     total = value.type.lanes
-    if value.op in ("cast", "sat_cast"):
-        narrow = _insert(value.args[0], inner, extent)
-        return Expr(value.op, vector(value.type, narrow.type.lanes), (narrow,))
+    if value.is_const:
+        return Expr("const", vector(value.type, total * extent), (), value.attr)
+    narrow = value.op in ("cast", "sat_cast")
+    if narrow or (value.op not in (*MOVES_LANES, "load") and _is_small(value)):
+        args = tuple([_insert(arg, inner, extent) for arg in value.args])
+        return Expr(value.op, vector(value.type, total * extent), args, value.attr)
     if inner == total:
         return make("tile", value, attr=extent)
     if inner == 1:
@@ -226,6 +284,11 @@ def _insert(value: Expr, inner: int, extent: int) -> Expr:
         for start in range(0, total, inner)
     ]
     return make("concat", *parts)
+
+
+def _is_small(value: Expr) -> bool:
+    """Whether anything that a value is made of does not fill a register."""
+    return any(1 < n.type.lanes and n.type.lanes * n.type.bits < WHOLE for n in walk(value))
 
 
 def _consecutive(digits: list[tuple[int, int]]) -> bool:
@@ -257,24 +320,11 @@ def _run(digits: list[tuple[int, int]]) -> int:
 
 def _moved(value: Expr, have: list[int], digits: list[tuple[int, int]]) -> Expr:
     """``value``, whose axes stand in the order ``have``, with its axes in the order 0, 1, ..."""
-    want = sorted(have)
-    if have == want:
+    if have == sorted(have):
         return value
-    ends = [(digits[at][0], op, at) for op, at in (("concat", want[0]), ("interleave", want[-1]))
-            if at in (have[0], have[-1])]  # fmt: skip
-    if not ends:
-        raise VectorizeError(f"vectorize: axes in the order {have} cannot be put in order")
-    extent, op, at = min(ends)
-    lanes = value.type.lanes // extent
-    first = have[0] == at
-    parts = [
-        make("slice", value, attr=(k * lanes, lanes))
-        if first
-        else make("deinterleave", value, attr=(k, extent))
-        for k in range(extent)
-    ]
-    rest = [axis for axis in have if axis != at]
-    return make(op, *(_moved(part, rest, digits) for part in parts))
+    sizes = tuple(digits[axis][0] for axis in have)
+    order = tuple(have.index(axis) for axis in sorted(have))
+    return make("transpose", value, attr=(sizes, order))
 
 
 def _from_inside(digits: list[tuple[int, int]]) -> bool:

@@ -99,7 +99,8 @@ class Law:
     doc: str = ""
 
 
-MOVES = {"interleave", "deinterleave", "concat", "slice", "tile", "repeat", "reinterpret"}
+MOVES = {"interleave", "deinterleave", "transpose", "concat", "slice", "tile", "repeat",
+         "reinterpret"}  # fmt: skip
 
 
 def weight(expr: Expr) -> tuple[int, int, int]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import z3
 
 from ..expr import Expr, walk
+from ..ops import OPS
 from ..types import Type
 
 Term = Any  # z3 is untyped
@@ -114,11 +116,18 @@ def _group_sum(node: Expr, args: list[Lanes]) -> Lanes:
     return [sum(lanes[i + 1 : i + n], lanes[i]) for i in range(0, len(lanes), n)]
 
 
+def _order(node: Expr) -> list[int]:
+    meaning = OPS["transpose"].meaning
+    assert meaning is not None
+    return [int(lane) for lane in meaning(node.type, node.attr, np.arange(node.type.lanes))]
+
+
 MOVES: dict[str, Callable[[Expr, list[Lanes]], Lanes]] = {
     "group_sum": _group_sum,
     "interleave": lambda node, args: [lane for row in zip(*args, strict=True) for lane in row],
     "concat": lambda node, args: [lane for part in args for lane in part],
     "deinterleave": lambda node, args: args[0][node.attr[0] :: node.attr[1]],
+    "transpose": lambda node, args: [args[0][lane] for lane in _order(node)],
     "slice": lambda node, args: args[0][node.attr[0] : node.attr[0] + node.attr[1]],
     "tile": lambda node, args: args[0] * node.attr,
     "repeat": lambda node, args: [lane for lane in args[0] for _ in range(node.attr)],

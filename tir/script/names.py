@@ -64,6 +64,7 @@ abs_diff: Any = _Word("abs_diff")
 group_sum: Any = _Word("group_sum")
 interleave: Any = _Word("interleave")
 deinterleave: Any = _Word("deinterleave")
+transpose: Any = _Word("transpose")
 concat: Any = _Word("concat")
 slice: Any = _Word("slice")  # in scripts, part of a vector
 tile: Any = _Word("tile")

@@ -10,6 +10,7 @@ from ...vocabulary import (
     K,
     N,
     R,
+    S,
     T,
     W,
     cast,
@@ -17,6 +18,7 @@ from ...vocabulary import (
     const,
     equal,
     even,
+    exchange,
     high,
     i8x128,
     i8x256,
@@ -163,6 +165,14 @@ def vdealvdd_quarters(a: i8x128, b: i8x128, r: R) -> i8x256:
     evens = concat(low(low(b)), low(high(b)), low(low(a)), low(high(a)))
     odds = concat(high(low(b)), high(high(b)), high(low(a)), high(high(a)))
     return concat(evens, odds)
+
+
+@family({f"vshuffvdd_x{size}": dict(R=size, S=size) for size in (1, 2, 4, 8, 16, 32, 64)},
+        timing=(9, 5, 5, 2), unit="VP_VS", hvx="V6.vshuffvdd.128B", tags="rt8 bits",
+        asm="{d} = vshuff({a},{b},{r})")  # fmt: skip
+def vshuffvdd_exchange(a: i8x128, b: i8x128, r: R) -> i8x256:
+    """Exchanges the odd pieces of ``b`` with the even ones of ``a``, ``S`` bytes each."""
+    return exchange(a, b, S)
 
 
 @family({"vdealb": dict(T="i8x128", t="b"), "vdealh": dict(T="i16x64", t="h")},

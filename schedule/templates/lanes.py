@@ -1,0 +1,263 @@
+"""Blocks that compute, move or fill elements, whatever they are called: axes become lanes.
+
+    parallel the loop that threads share best
+      the other loops
+        vectors, some of them unrolled        lanes lie together in the result
+
+Neighbouring axes that move every operand alike are one loop. The innermost of them fills vectors;
+its last vector begins early enough to be whole. Where it is shorter than a vector, the next one
+out fills the rest; where bytes do not lie together so, words move.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import gcd, prod
+
+from ...target.dsp.machine import Machine
+from ...tir.stmt import Block, PrimFunc, walk_stmt
+from ..knobs import Point, Space, choice, number
+from ..schedule import Schedule
+from ..state import LoopRef
+from ..structure import Form, Run, Structure, runs_of, structure
+from .fusing import even, joined
+from .packets import Body, body_of
+from .template import Estimate, Template
+from .turns import Turn, bodies, schedule_turn, turn_of
+
+VECTOR = 128  # bytes of a register
+WORDS = (8, 4, 2)  # bytes that a scalar register moves
+UNROLLS = (1, 2, 3, 4, 6, 8)
+FORMS = (Form.FILL, Form.COPY, Form.MAP)
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """A block's loops: ``runs`` outermost first, of which the last ``filled`` are lanes, as many
+    of the outermost of these as ``part``."""
+
+    found: Structure
+    runs: tuple[Run, ...]
+    filled: int
+    part: int
+
+    @property
+    def lanes(self) -> int:
+        return prod(run.extent for run in self.runs[len(self.runs) - self.filled + 1 :]) * self.part
+
+    @property
+    def outer(self) -> tuple[Run, ...]:
+        """The runs that are loops and nothing else."""
+        return self.runs[: len(self.runs) - self.filled]
+
+    @property
+    def split(self) -> Run | None:
+        """The run that is cut into vectors."""
+        return self.runs[-self.filled] if self.filled else None
+
+    @property
+    def vectors(self) -> int:
+        """Steps of the loop over vectors, the overlapping one included."""
+        return 1 if self.split is None else -(-self.split.extent // self.part)
+
+    @property
+    def whole(self) -> bool:
+        """Whether vectors do not overlap."""
+        return self.split is None or self.split.extent % self.part == 0
+
+    @property
+    def last(self) -> int:
+        """Steps of the innermost loop."""
+        if self.split is None:
+            return self.runs[-1].extent if self.runs else 1
+        return self.split.extent // self.part
+
+    def together(self, unroll: int, share: int | None) -> int:
+        """How many steps of the innermost loop are unrolled, at most ``unroll``: they begin and end
+        with the axes, and leave none over where a thread's share, or a vector, would be cut."""
+        loops = len(self.outer) + (self.split is not None)
+        exact = share == loops - 1 or not self.whole
+        return max(
+            d
+            for d in range(1, min(unroll, self.last) + 1)
+            if self._aligned(self.part * d) and (self.last % d == 0 or not exact)
+        )
+
+    def _aligned(self, together: int) -> bool:
+        run = self.split or (self.runs[-1] if self.runs else None)
+        extents = {axis.var: axis.extent for axis in self.found.axes}
+        total = 1
+        for axis in reversed(run.axes if run and together > self.part else ()):
+            total *= extents[axis]
+            if total % together and together % total:
+                return False
+        return True
+
+    def shares(self, machine: Machine) -> list[int]:
+        """The loops that threads may share, the best first: numbers of outer runs, and one more
+        for the loop over vectors."""
+        ways = {number: run.extent for number, run in enumerate(self.outer)}
+        if self.vectors > 1 and (self.whole or not self.outer):
+            ways[len(self.outer)] = self.vectors
+        found = [number for number, extent in ways.items() if extent > 1]
+        return sorted(found, key=lambda at: (-even(ways[at], machine), at))
+
+    def steps(self) -> int:
+        """Vectors in all."""
+        return prod(run.extent for run in self.outer) * self.vectors
+
+    def extent(self, share: int) -> int:
+        return self.vectors if share == len(self.outer) else self.outer[share].extent
+
+
+def lanes(func: PrimFunc, machine: Machine) -> Template | None:
+    """The template of kernels whose blocks each store elements that follow from their axes."""
+    blocks = [s for s in walk_stmt(func.body) if isinstance(s, Block)]
+    nests: list[Nest] = []
+    turns: dict[int, Turn] = {}
+    for block in blocks:
+        found = structure(block)
+        if found is None or found.form not in FORMS or block.where is not None:
+            return None
+        nest = nest_of(found)
+        turn = turn_of(Schedule(func), found, nest.runs) if found.form is Form.COPY else None
+        if turn is not None:
+            turns[len(nests)] = turn
+        nests.append(nest)
+    space = Space((choice("unroll", UNROLLS), choice("share", (0, 1)), choice("lanes", (1, 0))))
+
+    def schedule(point: Point) -> Schedule:
+        sch = Schedule(func)
+        for number_, nest in enumerate(nests):
+            if point["lanes"] and number_ in turns:
+                schedule_turn(sch, turns[number_], machine)
+            else:
+                _schedule(sch, nest if point["lanes"] else scalar(nest), machine, point)
+        return sch
+
+    def estimate(point: Point) -> Estimate:
+        plans: list[Plan] = []
+        for number_, nest in enumerate(nests):
+            if point["lanes"] and number_ in turns:
+                plans += [Plan(n, n, body, 1) for n, body in bodies(turns[number_], machine)]
+            else:
+                plans.append(_plan(nest if point["lanes"] else scalar(nest), machine, point))
+        return _estimate(plans, machine)
+
+    return Template("lanes", func, machine, space, schedule, estimate)
+
+
+def scalar(nest: Nest) -> Nest:
+    return Nest(nest.found, nest.runs, 0, 1)
+
+
+def nest_of(found: Structure) -> Nest:
+    """The loops of a block, and which of them fill a vector."""
+    runs = tuple(runs_of(found))
+    widths = [use.buffer.type.bytes for use in (found.out, *found.reads)]
+    wanted = VECTOR // min(widths)
+    filled, lanes = 0, 1
+    for run in reversed(runs):
+        if lanes >= wanted or run.to != lanes:
+            break
+        filled, lanes = filled + 1, lanes * run.extent
+    inner = prod(run.extent for run in runs[len(runs) - filled + 1 :]) if filled else 1
+    if filled and lanes >= wanted and wanted % inner == 0:
+        return Nest(found, runs, filled, wanted // inner)
+    return _by_words(found, runs)
+
+
+def _by_words(found: Structure, runs: tuple[Run, ...]) -> Nest:
+    """Bytes that lie together as words; other blocks element by element."""
+    near = runs and runs[-1].to == 1 and all(step in (0, 1) for step in runs[-1].come)
+    if found.form is Form.MAP or not near:
+        return Nest(found, runs, 0, 1)
+    size = found.out.buffer.type.bytes
+    apart = [found.out.start, *(use.start for use in found.reads), runs[-1].extent]
+    apart += [step for run in runs[:-1] for step in (run.to, *run.come)]
+    together = gcd(*apart)
+    part = next((word // size for word in WORDS if together % (word // size or 1) == 0
+                 and word // size > 1), 1)  # fmt: skip
+    return Nest(found, runs, 1, part) if part > 1 else Nest(found, runs, 0, 1)
+
+
+# Schedules --------------------------------------------------------------------------------------
+
+
+def _share(nest: Nest, machine: Machine, point: Point) -> int | None:
+    found = nest.shares(machine)
+    return found[min(number(point, "share"), len(found) - 1)] if found else None
+
+
+def _schedule(sch: Schedule, nest: Nest, machine: Machine, point: Point) -> None:
+    share = _share(nest, machine, point)
+    loops = joined(sch, nest.found.block, nest.runs)
+    outer, inner = loops[: len(nest.outer)], loops[len(nest.outer) :]
+    tails: list[str] = []
+    if nest.split is None:
+        steps = list(outer)
+    else:
+        known = {ref.name for ref in sch.blocks()}
+        vector, part, *_ = sch.split(inner[0], (None, nest.part), tail="overlap")
+        tails = [ref.name for ref in sch.blocks() if ref.name not in known]
+        sch.vectorize(part, *inner[1:])
+        steps = [*outer, vector]
+    for name in tails:
+        sch.vectorize(*sch.loops(name)[-nest.filled :])
+    if share is not None:
+        before = sch.loops(nest.found.block)
+        ahead = before[: before.index(steps[share])]
+        sch.reorder(steps[share], *ahead)
+    _unroll(sch, nest, steps, share, number(point, "unroll"))
+
+
+def _unroll(
+    sch: Schedule, nest: Nest, steps: list[LoopRef], share: int | None, unroll: int
+) -> None:
+    """Unrolls the innermost loop, and puts one on all threads: first of all loops."""
+    factor = nest.together(unroll, share)
+    alone = share == len(steps) - 1
+    if steps and factor > 1 and not (alone and nest.last == factor):
+        outer, inner, *_ = sch.split(steps[-1], (None, factor), tail="peel")
+        sch.unroll(inner)
+        steps = [*steps[:-1], outer]
+    if share is not None:
+        sch.parallel(steps[share])
+
+
+# Plans --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A block's turns of its innermost loop for the busiest thread, and what one turn takes."""
+
+    turns: float
+    starts: float  # how often the loop begins
+    body: Body
+    unroll: int
+
+
+def _plan(nest: Nest, machine: Machine, point: Point) -> Plan:
+    share = _share(nest, machine, point)
+    total, unroll = nest.steps(), nest.together(number(point, "unroll"), share)
+    busy = 1.0
+    if share is not None:
+        extent = nest.extent(share)
+        busy = -(-extent // machine.threads) / extent
+    body = body_of(nest.found, nest.lanes, unroll)
+    return Plan(total * busy / unroll, total * busy / nest.last, body, unroll)
+
+
+def _estimate(plans: list[Plan], machine: Machine) -> Estimate:
+    """Each phase as long as its turns take at the least, and its loops to begin."""
+    cycles = 0.0
+    for plan in plans:
+        cycles += plan.turns * plan.body.packets + plan.starts * plan.body.depth + machine.barrier
+    inner = max(plans, key=lambda plan: plan.turns * plan.body.packets)
+    facts = {
+        "inner_packets": inner.body.packets, "loop_trips": inner.turns, "loop_starts": inner.starts,
+        "phases": len(plans), "code": sum(plan.body.slots for plan in plans),
+        "registers": inner.body.registers,
+    }  # fmt: skip
+    return Estimate(cycles, facts)

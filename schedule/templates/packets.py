@@ -1,0 +1,83 @@
+"""What the body of a loop takes at the least: instructions by the pipes that they need.
+
+    body_of(found, lanes=128, unroll=2).packets      of two vectors
+
+A value of n bytes is n / 128 registers. Operators take an instruction a register, those in
+``COUNTS`` others; the table of instructions says on which pipes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...tir.expr import Expr, walk
+from ..structure import Structure
+
+VECTOR = 128  # bytes of a register
+PIPES = 4  # any of which takes a plain operator
+SLOTS = 4  # instructions of a packet
+DEPTH = 10  # cycles from a load to the store of what follows from it, about two latencies
+
+# Instructions of a register, and how many of them only a multiplier, or only the permuter, takes.
+COUNTS: dict[str, tuple[float, float, float]] = {
+    "load": (0, 0, 0),
+    "const": (0, 0, 0),
+    "hole": (0, 0, 0),
+    "var": (0, 0, 0),
+    "tile": (0, 0, 0),
+    "mul": (2, 1, 0),
+    "widening_mul": (2, 1, 0),
+    "rounding_mul_shr": (4, 4, 0),
+    "mul_shr": (4, 4, 0),
+    "rounding_shr": (1, 0, 0),
+    "lookup": (8, 0, 8),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Least packets of a body, instructions, registers that live at once, and its depth."""
+
+    packets: float
+    slots: float
+    registers: float
+    depth: float
+
+
+def body_of(found: Structure, lanes: int, unroll: int) -> Body:
+    """What ``unroll`` vectors of ``lanes`` lanes take; one lane is a scalar."""
+    if lanes == 1:
+        return _scalars(found, unroll)
+    loads = sum(_registers(use.buffer.type.bytes, lanes) for use in found.reads if use.steps)
+    stores = _registers(found.out.buffer.type.bytes, lanes)
+    plain = multiply = permute = 0.0
+    for node in walk(found.value):
+        count, products, moves = COUNTS.get(node.op, (1, 0, 0))
+        size = _registers(max((node.type.bytes, *(a.type.bytes for a in node.args))), lanes)
+        if node.op == "load" and node.attr in found.tables:
+            count, moves = 8, 8
+        if node.type.lanes == 1 and _varies(node):
+            plain, multiply, permute = (
+                plain + count * size, multiply + products * size, permute + moves * size,
+            )  # fmt: skip
+    pipes = (plain + loads + stores) / PIPES
+    least = max(loads, stores, multiply / 2, permute, pipes, (loads + stores) / 2) * unroll
+    slots = (plain + loads + stores) * unroll + 2
+    packets = max(least, slots / SLOTS, 1.0)
+    return Body(packets, slots, (loads + stores + plain / 4) * unroll, DEPTH)
+
+
+def _varies(node: Expr) -> bool:
+    """Whether lanes of a value differ: it follows from a load."""
+    return any(part.op == "load" for part in walk(node))
+
+
+def _registers(size: int, lanes: int) -> float:
+    return max(size * lanes / VECTOR, 1.0)
+
+
+def _scalars(found: Structure, unroll: int) -> Body:
+    """Element by element: two memory accesses a packet, the result an operator at a time."""
+    loads, nodes = len(found.reads), sum(1 for node in walk(found.value) if node.args)
+    slots = (loads + nodes + 1) * unroll + 2
+    return Body(max(slots / 2, nodes), slots, loads + 1, DEPTH)

@@ -1,0 +1,194 @@
+"""Copies that turn: what lies together in the result lies apart in the operand.
+
+    t[k/8, i, k%8] = x[k, i]        registers of 8 rows become words of 8, by 3 shuffles a pair
+    y[i, k] = t[k/8, i, k%8]        16 registers of words become 16 rows, by 4
+
+Seven digits of the byte's place must change with the register's number; more than four at once
+would need more registers than there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import log2, prod
+
+from ...target.dsp.machine import Machine
+from ...tir.expr import Expr
+from ..errors import ScheduleError
+from ..schedule import Schedule
+from ..state import LoopRef
+from ..structure import Run, Structure
+from ..trace import index_map
+from .fusing import even, joined
+from .packets import DEPTH, Body
+
+VECTOR = 128  # bytes of a register
+GROUP = 8  # rows of the operand that are dealt together
+LEAST = 16  # steps of both axes
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A copy's runs: ``near`` lies together in the operand, ``far`` in the result, whose steps are
+    ``wide`` with those that mean nothing; ``deep`` are those of ``near`` in the staged form."""
+
+    found: Structure
+    outer: tuple[Run, ...]
+    near: Run
+    far: Run
+    wide: int
+    deep: int
+
+    @property
+    def groups(self) -> int:
+        return -(-self.far.extent // GROUP)
+
+    @property
+    def whole(self) -> int:
+        """Groups of rows that are all there."""
+        return self.far.extent // GROUP
+
+    @property
+    def words(self) -> int:
+        """Groups that a register of the result takes."""
+        return min(self.wide, VECTOR) // GROUP
+
+    @property
+    def extents(self) -> tuple[int, ...]:
+        """The result's extents, with the steps that mean nothing."""
+        return self._sizes({self.far.axes[-1]: self.wide - self.far.extent})
+
+    @property
+    def staged(self) -> tuple[int, ...]:
+        """The extents of the staged form."""
+        more = {self.far.axes[-1]: self.groups * GROUP - self.far.extent}
+        return self._sizes(more | {self.near.axes[-1]: self.deep - self.near.extent})
+
+    def _sizes(self, more: dict[Expr, int]) -> tuple[int, ...]:
+        return tuple(axis.extent + more.get(axis.var, 0) for axis in self.found.axes)
+
+    @property
+    def layout(self) -> Callable[..., tuple[Expr, ...]]:
+        """The place of an element in the staged form: outer axes, group, near, row of the group."""
+        axes = [axis.var for axis in self.found.axes]
+        rest = [v for v in axes if v not in (*self.near.axes, *self.far.axes)]
+        extents = dict(zip(axes, self.staged, strict=True))
+        near, far = (_number(run, extents) for run in (self.near, self.far))
+        return index_map(axes, (*rest, far // GROUP, near, far % GROUP))
+
+
+def _number(run: Run, extents: dict[Expr, int]) -> Expr:
+    total = run.axes[0]
+    for axis in run.axes[1:]:
+        total = total * extents[axis] + axis
+    return total
+
+
+def turn_of(sch: Schedule, found: Structure, runs: tuple[Run, ...]) -> Turn | None:
+    """How a copy turns; None where it does not, or its rows are too short."""
+    if len(found.reads) != 1 or found.out.buffer.type.bytes > 1 or not runs:
+        return None
+    far = runs[-1]
+    near = next((run for run in runs if run.come == (1,) and run is not far), None)
+    if near is None or far.to != 1 or min(near.extent, far.extent) < LEAST:
+        return None
+    outer = tuple(run for run in runs if run is not near and run is not far)
+    pitch = min((run.to for run in (*outer, near)), default=0)
+    if pitch < VECTOR and (near.to != pitch or VECTOR % pitch):
+        return None
+    wide = pitch if pitch < VECTOR else -(-far.extent // VECTOR) * VECTOR
+    deep = near.extent if near.extent >= VECTOR else 1 << (near.extent - 1).bit_length()
+    turn = Turn(found, outer, near, far, wide, deep)
+    several = (wide > far.extent and len(far.axes) > 1) or (
+        deep > near.extent and len(near.axes) > 1
+    )
+    return turn if not several and _grows(sch, turn) else None
+
+
+def _grows(sch: Schedule, turn: Turn) -> bool:
+    """Whether the result may run on as far as whole vectors take."""
+    if turn.wide == turn.far.extent:
+        return True
+    try:
+        sch.grow(turn.found.block, turn.extents)
+    except ScheduleError:
+        return False
+    return True
+
+
+def schedule_turn(sch: Schedule, turn: Turn, machine: Machine) -> None:
+    """The two blocks, each with a loop on all threads."""
+    staged = sch.stage(turn.found.block, "tcm", turn.staged)
+    store = sch.get_block(staged).body
+    sch.transform_layout(store.buffer.name, turn.layout)  # type: ignore[union-attr]
+    if turn.wide > turn.far.extent:
+        sch.grow(turn.found.block, turn.extents)
+    _deal(sch, turn, staged.name, machine)
+    _write(sch, turn, machine)
+
+
+def _deal(sch: Schedule, turn: Turn, block: str, machine: Machine) -> None:
+    """Groups of rows into words of a group."""
+    *outer, far, near = joined(sch, block, [*turn.outer, turn.far, turn.near])
+    group, row = sch.split(far, (None, GROUP))
+    sch.reorder(*outer, group, near, row)
+    known = {ref.name for ref in sch.blocks()}
+    if turn.deep > VECTOR:
+        sch.split(near, (None, VECTOR), tail="overlap")
+    for name in [block, *(ref.name for ref in sch.blocks() if ref.name not in known)]:
+        sch.vectorize(*sch.loops(name)[-2:])
+    shared = _share(sch, block, [*outer, group], machine)
+    if turn.whole < turn.groups:
+        first, *_ = sch.split(group, (turn.whole,), tail="peel")
+        shared = first if shared == group else shared
+    sch.parallel(shared)
+
+
+def _write(sch: Schedule, turn: Turn, machine: Machine) -> None:
+    """Words of groups into rows of the result."""
+    block = turn.found.block
+    *outer, near, far = joined(sch, block, [*turn.outer, turn.near, turn.far])
+    part, words, row = sch.split(far, (None, turn.words, GROUP))
+    sch.reorder(*outer, part, near, words, row)
+    known = {ref.name for ref in sch.blocks()}
+    steps, *_ = sch.split(near, (None, VECTOR // GROUP), tail="overlap")
+    for name in [block, *(ref.name for ref in sch.blocks() if ref.name not in known)]:
+        sch.vectorize(*sch.loops(name)[-3:])
+    inside = turn.groups // turn.words
+    cut = inside * turn.words < turn.groups
+    alone = turn.near.extent % (VECTOR // GROUP) == 0
+    ways = [*outer, *([] if cut else [part]), *([steps] if alone or (cut and not outer) else [])]
+    shared = _share(sch, block, ways, machine)
+    if cut and inside:
+        sch.split(part, (inside,), tail="peel")
+    elif cut:
+        sch.unroll(part)
+    sch.parallel(shared)
+
+
+def _share(sch: Schedule, block: str, loops: list[LoopRef], machine: Machine) -> LoopRef:
+    """The loop that threads share best, put before all others."""
+    best = max(loops, key=lambda loop: even(sch.get_loop(loop).extent, machine))
+    around = sch.loops(block)
+    sch.reorder(best, *around[: around.index(best)])
+    return best
+
+
+def bodies(turn: Turn, machine: Machine) -> list[tuple[float, Body]]:
+    """Turns of each block's innermost loop for the busiest thread, and what one takes."""
+    outer = prod(run.extent for run in turn.outer)
+    near = -(-turn.deep // VECTOR)
+    dealt = max(min(turn.deep, VECTOR) * GROUP // VECTOR, 1)
+    rows = -(-turn.near.extent // (VECTOR // GROUP)) * -(-turn.wide // VECTOR)
+    written = max(turn.words * GROUP * (VECTOR // GROUP) // VECTOR, 1)
+    return [
+        (outer * turn.groups * near / machine.threads, _body(dealt, log2(GROUP))),
+        (outer * rows / machine.threads, _body(written, log2(turn.words))),
+    ]
+
+
+def _body(registers: int, digits: float) -> Body:
+    """Each digit exchanges registers in pairs: an instruction a pair, one a packet."""
+    packets = registers * max(digits / 2, 1.0)
+    return Body(packets, registers * (digits / 2 + 2), registers, DEPTH)
