@@ -76,6 +76,12 @@ def cache(sch: Schedule, rng: Random) -> None:
     method(any_block(sch, rng), any_buffer(sch, rng), rng.choice(["tcm", "reg"]))
 
 
+def stage(sch: Schedule, rng: Random) -> None:
+    block = any_block(sch, rng)
+    extents = [it.extent + rng.choice([0, 0, 0, 1, 3]) for it in sch.get_block(block).iters]
+    sch.stage(block, "tcm", extents)
+
+
 def layout(sch: Schedule, rng: Random) -> None:
     name = any_buffer(sch, rng)
     n = rng.choice([2, 3, 4, 8, 32])
@@ -118,7 +124,7 @@ def note(sch: Schedule, rng: Random) -> None:
 
 MOVES: tuple[Move, ...] = (
     split, split, split, reorder, reorder, reorder, fuse, kind, kind, compute_at, compute_at,
-    reverse_compute_at, reverse_compute_at, inline, cache, layout, reduction,
+    reverse_compute_at, reverse_compute_at, inline, cache, stage, layout, reduction,
     offset, pad, copy_ahead, copy_ahead, note,
 )  # fmt: skip
 
@@ -241,7 +247,8 @@ def attempt(move: Callable[..., object], *given: object) -> None:
 
 CODE_MOVES: tuple[Move, ...] = (
     lanes, lanes, lanes, dot, dot, split, reorder, fuse, kind, compute_at, compute_at, compute_at,
-    reverse_compute_at, reverse_compute_at, inline, inline, inline, cache, cache, layout, layout,
+    reverse_compute_at, reverse_compute_at, inline, inline, inline, cache, cache, stage, layout,
+    layout,
     scope, scope, reduction, reduction, offset, offset, pad, copy_ahead, copy_ahead, note,
 )  # fmt: skip
 

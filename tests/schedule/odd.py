@@ -36,6 +36,26 @@ ODD = {
                 vj = spatial(8, j)
                 y[vi, vj] = a[0]
 """,
+    "behind": HEAD + LOCAL + """\
+    for i in range(8):
+        for j in range(8):
+            with block("first"):
+                vi = spatial(8, i)
+                vj = spatial(8, j)
+                a[vi, vj] = y[vi, vj]
+            with block("second"):
+                vi = spatial(8, i)
+                vj = spatial(8, j)
+                y[vi, vj] = x[vi, vj]
+""",
+    "narrow": HEAD + """\
+    for i in range(8):
+        for j in range(4):
+            with block("part"):
+                vi = spatial(8, i)
+                vj = spatial(4, j)
+                y[vi, vj] = x[vi, vj]
+""",
     "scan": HEAD + LOCAL
     + nest("scan", "a[vi, vj] = a[max(vi - 1, 0), min(vj + 1, 7)] + x[vi, vj]")
     + nest("out", "y[vi, vj] = a[vi, vj]"),

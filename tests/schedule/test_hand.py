@@ -51,7 +51,8 @@ MACHINES = (dsp(), dsp(), dsp(threads=1), dsp(threads=3), dsp(version=62), dsp(v
 PRIMITIVES = {
     "split", "fuse", "reorder", "unroll", "parallel", "vectorize", "serial", "compute_at",
     "reverse_compute_at", "compute_inline", "reverse_compute_inline", "decompose_reduction",
-    "rfactor", "cache_read", "cache_write", "set_scope", "transform_layout", "offset_operand",
+    "rfactor", "cache_read", "cache_write", "stage", "set_scope", "transform_layout",
+    "offset_operand",
     "pad_einsum", "double_buffer", "tensorize", "annotate",
 }  # fmt: skip
 

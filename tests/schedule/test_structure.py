@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dovetail.schedule.structure import Form, Role, Structure, structure
+from dovetail.schedule.structure import Form, Role, Structure, runs_of, structure
 from dovetail.tir.script import parse
 from dovetail.tir.stmt import Block, walk_stmt
 
@@ -69,3 +69,23 @@ def test_forms_of_maps() -> None:
 
 def test_an_index_that_is_not_affine_has_no_structure() -> None:
     assert point("a[vp, vq // 2]") is None
+
+
+def test_runs_join_axes_that_move_alike() -> None:
+    found = point("a[vp, vq]")
+    assert found is not None
+    assert [(run.extent, run.to, run.come) for run in runs_of(found)] == [
+        (8, 4, (1,)), (4, 1, (8,)),
+    ]  # fmt: skip
+    (plain,) = of("""
+def k(a: Buffer[u8, (4, 8)], y: Buffer[u8, (4, 8)]):
+    for p in range(4):
+        for q in range(8):
+            with block("any"):
+                vp = spatial(4, p)
+                vq = spatial(8, q)
+                y[vp, vq] = a[vp, vq]
+""")
+    assert plain is not None
+    (run,) = runs_of(plain)
+    assert (run.extent, run.to, run.come) == (32, 1, (1,))

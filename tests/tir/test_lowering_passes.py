@@ -93,8 +93,8 @@ def test_a_vectorized_reduction_is_a_group_sum() -> None:
     assert "group_sum(" in show(func)
 
 
-def test_lanes_in_another_order_are_interleaved() -> None:
-    assert "interleave(" in show(vectorize_loops(flatten_buffers(parse(STRIDED))))
+def test_lanes_in_another_order_are_transposed() -> None:
+    assert "transpose(" in show(vectorize_loops(flatten_buffers(parse(STRIDED))))
 
 
 def test_an_axis_as_a_value_cannot_be_vectorized() -> None:
