@@ -48,8 +48,8 @@ WORDS = (
     "f32", "group_sum", "halving_add", "halving_sub", "i16", "i32", "i64", "i8", "init",
     "interleave", "lookup", "mul_shr", "parallel", "reduce", "reinterpret", "repeat", "rint",
     "rounding_halving_add", "rounding_mul_shr", "rounding_shr", "sat_add", "sat_cast", "sat_sub",
-    "select", "serial", "slice", "spatial", "tile", "u16", "u32", "u64", "u8", "unrolled",
-    "vectorized", "wait", "where", "widening_add", "widening_mul", "widening_sub",
+    "select", "serial", "slice", "spatial", "tile", "transpose", "u16", "u32", "u64", "u8",
+    "unrolled", "vectorized", "wait", "where", "widening_add", "widening_mul", "widening_sub",
 )  # fmt: skip
 HOMES = {name: home for home, names in _OWNERS.items() for name in names}
 

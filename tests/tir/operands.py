@@ -8,12 +8,13 @@ from itertools import product
 import numpy as np
 
 from dovetail.tir.ops import OPS
-from dovetail.tir.rewrite.proofs import ATTRS
+from dovetail.tir.rewrite import proofs
 from dovetail.tir.types import Type, boolean, f32, i8, i16, i32, u8, u16, u32, vector
 
 INTEGERS = (u8, i8, u16, i16, u32, i32)
 KINDS = (*INTEGERS, boolean, f32)
 CASTS = {"cast", "sat_cast"}
+ATTRS = {**proofs.ATTRS, "transpose": ((2, 2), (1, 0))}  # of four lanes
 
 
 @cache

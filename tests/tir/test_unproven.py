@@ -19,10 +19,9 @@ from dovetail.tir.bounds import Interval, bounds, type_range
 from dovetail.tir.evaluate import evaluate_expr
 from dovetail.tir.expr import Expr, cast, const, free_vars, make, sat_cast, select, var
 from dovetail.tir.passes.simplify import COMPARED, LOCAL, SUMS, Simplifier
-from dovetail.tir.rewrite.proofs import ATTRS
 from dovetail.tir.types import Type, boolean, f32, i16, i32, u8, vector
 from tests.tir.helpers import Array, random_array
-from tests.tir.operands import CASTS, INTEGERS, KINDS, operand_types
+from tests.tir.operands import ATTRS, CASTS, INTEGERS, KINDS, operand_types
 from tests.tir.reached import Reached
 
 ON_FLAGS = ("and_", "or_", "xor", "select", "cast")

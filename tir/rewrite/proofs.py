@@ -100,7 +100,7 @@ def how_proven(rule: Rule) -> str:
 
 KINDS = (boolean, u8, i8, u16, i16, u32, i32)
 ATTRS = {
-    "group_sum": 2, "deinterleave": (1, 2), "transpose": ((1, 1), (1, 0)), "slice": (1, 2),
+    "group_sum": 2, "deinterleave": (1, 2), "transpose": ((2, 32), (1, 0)), "slice": (1, 2),
     "tile": 2, "repeat": 2,
 }  # fmt: skip
 
