@@ -20,7 +20,7 @@ from .ranks import groups, turned
 from .tables import between_moves, sunk
 
 Change = Callable[[Graph], Graph]
-BYTEWISE = frozenset({"lookup", "q_add", "q_mul", "cat", "pad", "q_mean"})
+BYTEWISE = {"lookup": 1, "q_add": 2, "q_mul": 2, "cat": 2, "pad": 2, "q_mean": 2}
 
 
 def arrange(graph: Graph) -> Graph:
@@ -72,21 +72,21 @@ def cost(graph: Graph) -> int:
 
 
 def _node_cost(graph: Graph, node: Node) -> int:
-    """In bytes that are copied by vectors."""
     if (moved := move_cost(graph, node)) is not None:
         return moved
     shape = graph.types[node.output].shape
     stored = prod(physical(shape))
-    if node.op == "q_softmax":
-        return stored * _softmax_cost(shape, integer(node, "axis"))
-    if node.op == "q_matmul":  # sums over an axis that lies apart
-        return stored * (4 if len(shape) == 4 else 2)
-    return stored * 2 if node.op in BYTEWISE else 0
+    match node.op:
+        case "q_softmax":
+            return stored * _softmax_cost(shape, integer(node, "axis"))
+        case "q_matmul":  # sums over an axis that lies apart, or beside the innermost one
+            return stored * (9 if len(shape) == 4 else 4)
+    return stored * BYTEWISE.get(node.op, 0)
 
 
 def _softmax_cost(shape: Shape, axis: int) -> int:
     """Of a byte: along lanes, whole vectors of them or fewer, or along another axis."""
     innermost = 1 if len(shape) == 4 else len(shape) - 1
     if axis != innermost:
-        return 10
-    return 5 if shape[axis] >= VECTOR else 36
+        return 24
+    return 10 if shape[axis] >= VECTOR else 80

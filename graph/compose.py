@@ -19,9 +19,10 @@ from .graph import Graph, Node
 from .integer_row import Shape
 from .moves import Move
 
-KERNEL = 512  # what a kernel costs beside its bytes, in bytes
+# Costs are in bytes that are copied by vectors.
+KERNEL = 4096  # what a kernel costs beside its bytes
 SCRATCH = 3  # a copy through a buffer, for one that needs none
-SINGLE = 4  # a copy byte by byte, for one of vectors
+SINGLE = 12  # a copy byte by byte, for one of vectors
 VECTOR = 32  # bytes that lie together in what counts as a copy of vectors
 
 
@@ -47,7 +48,7 @@ def move_cost(graph: Graph, node: Node) -> int | None:
 
 @cache
 def cost(move: Move, shape: Shape, out_shape: Shape) -> int:
-    """What a move costs, in bytes that are copied by vectors; 0 where nothing moves."""
+    """What a move costs; 0 where nothing moves."""
     copying = copied(move, shape, out_shape)
     if copying is None:
         return KERNEL + SCRATCH * SINGLE * move.size
