@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..tir.bounds import bounds
 from ..tir.expr import Expr, const, make
 from ..tir.passes.simplify import simplify
-from ..tir.types import i32
+from ..tir.types import i32, u32
 
 
 def shift_down(node: Expr) -> Expr | None:
@@ -35,10 +35,12 @@ def divide(node: Expr) -> Expr | None:
     """By lengths; where the signs differ, -q rounds down to -q - 1 = ~q unless r is 0. What is
     divided by 0 is 0, and the lowest number by -1 is its own negative, which wraps to it."""
     a, b = node.args
+    if node.type == u32:
+        return _unsigned(node, 0)
     if node.type.element != i32:
         return None
     ends = bounds(a, {}), bounds(b, {})
-    quotient, rest = _by_lengths(a, b, ends[0], ends[1])
+    quotient, rest = _by_lengths(_length(a, ends[0]), _length(b, ends[1]), *_size(*ends))
     if min(ends[0][0], ends[1][0]) < 0:
         zero, ones = _like(a, 0), _like(a, -1)
         down = make("select", make("eq", rest, zero), zero - quotient, quotient ^ ones)
@@ -49,10 +51,12 @@ def divide(node: Expr) -> Expr | None:
 def remain(node: Expr) -> Expr | None:
     """The rest of the lengths, which |b| less it is where the signs differ; with the sign of b."""
     a, b = node.args
+    if node.type == u32:
+        return _unsigned(node, 1)
     if node.type.element != i32:
         return None
     ends = bounds(a, {}), bounds(b, {})
-    rest = _by_lengths(a, b, ends[0], ends[1])[1]
+    rest = _by_lengths(_length(a, ends[0]), _length(b, ends[1]), *_size(*ends))[1]
     zero = _like(a, 0)
     if min(ends[0][0], ends[1][0]) < 0:
         other = make("select", make("eq", rest, zero), zero, _length(b, ends[1]) - rest)
@@ -70,26 +74,33 @@ def _unless_zero(b: Expr, ends: tuple[int, int], value: Expr) -> Expr:
     return make("select", make("eq", b, _like(b, 0)), _like(b, 0), value)
 
 
-def _by_lengths(
-    a: Expr, b: Expr, of_a: tuple[int, int], of_b: tuple[int, int]
-) -> tuple[Expr, Expr]:
-    """Quotient and rest of |a| and |b| as numbers without sign; of a ``b`` of 0 they mean nothing.
+def _unsigned(node: Expr, part: int) -> Expr:
+    """Quotient (0) or rest (1) of scalars without sign."""
+    a, b = (Expr("cast", i32, (arg,)) for arg in node.args)
+    found = _by_lengths(a, b, 32, True)[part]
+    ends = bounds(node.args[1], {})
+    return Expr("cast", u32, (_unless_zero(b, ends, found),))
 
-    No rest exceeds |a|, so words are compared as they are unless a length may be 2**31.
-    """
-    top, divisor = _length(a, of_a), _length(b, of_b)
-    bits = max(-of_a[0], of_a[1], 0).bit_length()
-    turned = i32.low in (of_a[0], of_b[0])
+
+def _size(of_a: tuple[int, int], of_b: tuple[int, int]) -> tuple[int, bool]:
+    """The bits of |a|, and whether |a| or |b| may be 2**31."""
+    return max(-of_a[0], of_a[1], 0).bit_length(), i32.low in (of_a[0], of_b[0])
+
+
+def _by_lengths(a: Expr, b: Expr, bits: int, turned: bool) -> tuple[Expr, Expr]:
+    """Quotient and rest of words without sign, of which ``a`` has some bits; of a ``b`` of 0 they
+    mean nothing. No rest exceeds ``a``, so the highest bits are ``turned`` to compare words only
+    where one may have it."""
     most = _like(b, i32.low)
-    limit = simplify(divisor ^ most) if turned else divisor
+    limit = simplify(b ^ most) if turned else b
     quotient = rest = _like(a, 0)
     for place in reversed(range(bits)):
-        bit = (top >> _like(a, place)) & _like(a, 1)
+        bit = (a >> _like(a, place)) & _like(a, 1)
         first = place == bits - 1
         rest = bit if first else (rest << _like(a, 1)) | bit
         short = make("lt", rest ^ most if turned else rest, limit)
         take = make("select", short, _like(a, 0), _like(a, -1))  # predicates are few: one use each
-        rest = rest - (divisor & take)
+        rest = rest - (b & take)
         quotient = (quotient if first else quotient << _like(a, 1)) - take
     return quotient, rest
 

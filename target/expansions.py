@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..tir.bounds import bounds
 from ..tir.expr import Expr, cast, const, make
 from ..tir.passes.simplify import simplify
-from ..tir.types import i32, i64
+from ..tir.types import i32, i64, u32
 from .division import divide, mask_down, remain, shift_down
 from .numbers import count_of, spread
 
@@ -108,6 +108,18 @@ def _wide_scalar(node: Expr) -> Expr | None:
     return Expr("cast" if fits else "sat_cast", i32, (rounded >> count,))
 
 
+def _shift_by_bits(node: Expr) -> Expr | None:
+    """A scalar shifted by a number that is not known: by each of its bits that is set."""
+    x, count = node.args
+    if node.type not in (i32, u32) or count.is_const:
+        return None
+    for bit in range(5):
+        by = const(1 << bit, count.type)
+        shifted = make(node.op, x, const(1 << bit, x.type))
+        x = make("select", make("eq", count & by, const(0, count.type)), x, shifted)
+    return x
+
+
 def _less(count: Expr, by: int | Expr) -> Expr:
     """``count - by``; a constant where both are."""
     return simplify(count - by)
@@ -119,6 +131,8 @@ EXPANSIONS = (
     Expansion("rounding_shr", _shift_first, early=True),
     Expansion("rounding_mul_shr", _wide_scalar),
     Expansion("rounding_shr", _round_alone),
+    Expansion("shr", _shift_by_bits),
+    Expansion("shl", _shift_by_bits),
     Expansion("floordiv", shift_down),
     Expansion("mod", mask_down),
     Expansion("floordiv", divide),

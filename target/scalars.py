@@ -8,7 +8,7 @@ sat_cast(u8, x)                          becomes clamp(x, 0, 255)
 from __future__ import annotations
 
 from ..tir.expr import Expr, clamp, const, make, rebuild
-from ..tir.types import Type, i32, i64
+from ..tir.types import Type, i32, i64, u32
 
 _SATURATING = {"sat_add": "add", "sat_sub": "sub"}
 _WIDENING = {"widening_add": "add", "widening_sub": "sub", "widening_mul": "mul"}
@@ -16,6 +16,7 @@ _HALVING = {"halving_add": "add", "rounding_halving_add": "add", "halving_sub": 
 _LONG = (*_SATURATING, *_WIDENING, *_HALVING)  # on words they are done in 64 bits
 _NARROW = ("mul_shr", "rounding_mul_shr")  # saturate to their type
 _WRAPPING = ("add", "sub", "mul", "shl", "abs")  # may leave the range of a narrow type
+_SIGNLESS = ("add", "sub", "mul", "shl", "and_", "or_", "xor", "select")  # the same for all words
 _FROM_BELOW = ("add", "sub", "mul", "and_", "or_", "xor")  # low bits come from low bits alone
 
 
@@ -54,6 +55,8 @@ def _promoted(node: Expr) -> Expr | None:
         return _leaf(node)
     if node.op in ("call", "stored") or any(arg.type.lanes != 1 for arg in node.args):
         return None
+    if u32 in (kind, *(arg.type for arg in node.args)) and (word := _unsigned(node)) is not None:
+        return word
     if node.op == "cast":
         return _cut(_wide(node.args[0]), kind)
     if node.op == "sat_cast":
@@ -62,11 +65,42 @@ def _promoted(node: Expr) -> Expr | None:
     return _cut(value, kind) if node.op in _WRAPPING and kind.is_int else value
 
 
+def _unsigned(node: Expr) -> Expr | None:
+    """Operations on words without sign by those on words with one, where they are the same."""
+    args = [_signed(arg) if arg.type == u32 else arg for arg in node.args]
+    if node.op in _SIGNLESS and node.type == u32:
+        return Expr("cast", u32, (make(node.op, *args),))
+    if node.op == "eq":
+        return make("eq", *args)
+    if node.op == "abs":
+        return node.args[0]
+    return _long(node.args[0]) if node.op == "cast" and node.type == i64 else None
+
+
+def _long(word: Expr) -> Expr:
+    """A word in 64 bits; one without sign is the one with sign and 2**32 times its highest bit."""
+    if word.type != u32:
+        return Expr("cast", i64, (word,))
+    high = _signed(word >> const(31, u32))
+    low = Expr("cast", i64, (_signed(word),))
+    return low + (Expr("cast", i64, (high,)) << const(32, i64))
+
+
+def _signed(word: Expr) -> Expr:
+    """The bits of a word as one with sign."""
+    if word.is_const:
+        return const(int(word.attr) - ((int(word.attr) > i32.high) << 32), i32)
+    inner = word.args[0] if word.op == "cast" else word
+    return inner if inner.type == i32 else Expr("cast", i32, (word,))
+
+
 def _computed(node: Expr, args: list[Expr]) -> Expr:
     """The operation on registers; where a narrow one would wrap, the bits above are not right."""
     kind, op = node.type, node.op
+    if kind.bits == 64 and op in (*_SATURATING, *_HALVING):
+        return node  # which no row computes
     if op in _LONG and kind.bits == (64 if op in _WIDENING else 32):
-        args = [Expr("cast", i64, (arg,)) for arg in args]
+        args = [_long(arg) for arg in args]
     if op in _SATURATING:
         return _saturated(make(_SATURATING[op], *args), kind)
     if op in _WIDENING:

@@ -57,12 +57,13 @@ def quotients(op: str) -> list[Expr]:
         by = [const(n, x.type) for n in (-(1 << 31), -8, -3, -1, 0, 1, 2, 3, 64, 99, 1 << 30)]
         found += [make(op, a, b) for a in (x, *narrow) for b in (m, least, *narrow, *by)]
         found += [make(op, const(1 << 30, x.type), b) for b in (m, least)]
-    return [*found, make(op, var("x", u8), var("m", u8))]
+    words = var("x", u32), var("m", u32)
+    return [*found, make(op, var("x", u8), var("m", u8)), make(op, *words)]
 
 
 def candidates(op: str) -> list[Expr]:
     """Nodes of ``op`` with all shifts, over whole and narrow values, of one lane and of many."""
-    if op in ("floordiv", "mod"):
+    if op in ("floordiv", "mod", "shr", "shl"):
         return quotients(op)
     found = []
     for kind in (u8, i8, u16, i16, u32, i32):

@@ -9,6 +9,7 @@ import pytest
 
 from dovetail.target.dsp.machine import dsp
 from dovetail.target.dsp.pipeline import build
+from dovetail.target.errors import SelectError
 from dovetail.target.jit import jit
 from dovetail.tir.interpret import interpret
 from dovetail.tir.script import parse
@@ -79,3 +80,29 @@ def test_a_word_is_widened_by_its_sign() -> None:
 def test_narrow_requantization_saturates(shift: int) -> None:
     same("i32", "i32", f"rounding_mul_shr(x, 1518500250, {shift})")
     same("i16", "i16", "rounding_mul_shr(x, z, 3)")
+
+
+@pytest.mark.parametrize("value", [
+    "x + z", "x - z", "x * z", "x << 3", "x & z", "x | z", "x ^ z", "abs(x)", "min(x + 1, z)",
+    "select(x == z, x, z + 1)", "select(x - z < z, x, 4000000000)", "sat_add(x, z)",
+    "sat_sub(x, z)", "halving_add(x, z)", "x // z", "x % z", "x // 7", "x >> z", "x << z",
+])  # fmt: skip
+def test_words_without_sign(value: str) -> None:
+    same("u32", "u32", value)
+
+
+def test_words_without_sign_are_widened() -> None:
+    same("u32", "i64", "cast(i64, x) + cast(i64, z)")
+    same("u32", "u32", "cast(u32, (cast(i64, x) + cast(i64, z)) >> 1)")
+
+
+@pytest.mark.parametrize("kind", ["u8", "i8", "u16", "i16", "i32"])
+@pytest.mark.parametrize("op", ["<<", ">>", "//", "%"])
+def test_shifts_and_quotients_of_what_is_not_known(kind: str, op: str) -> None:
+    same(kind, kind, f"x {op} z")
+
+
+@pytest.mark.parametrize("value", ["sat_add(x, z)", "halving_add(x, z)"])
+def test_what_no_row_computes_of_long_numbers_is_refused(value: str) -> None:
+    with pytest.raises(SelectError, match="no instruction computes"):
+        same("i64", "i64", value)
