@@ -1,8 +1,9 @@
 """Data movement on u8 tensors: no value changes, input and output share one affine map.
 
-cat(x...) axis; pad(x) padding per axis, value; slice(x) axis start stop step;
-reshape(x) shape; permute(x) axes; expand(x) shape (axes of size 1 repeat); move(x) shape extents
-strides offset: what a chain of these composes to, as ``graph/moves.py`` says.
+cat(x...) axis, and perhaps moves: one of each input or none, done before they are joined;
+pad(x) padding per axis, value; slice(x) axis start stop step; reshape(x) shape; permute(x) axes;
+expand(x) shape (axes of size 1 repeat); move(x) shape extents strides offset: what a chain of these
+composes to, as ``graph/moves.py`` says.
 """
 
 from __future__ import annotations
@@ -19,11 +20,29 @@ from .moves import Move, merged
 
 
 def _cat(node: Node, inputs: Sequence[Array]) -> Array:
-    return np.concatenate(list(inputs), axis=integer(node, "axis"))
+    parts = [
+        array if way is None else _moved(way, array)
+        for way, array in zip(ways(node), inputs, strict=True)
+    ]
+    return np.concatenate(parts, axis=integer(node, "axis"))
+
+
+def ways(node: Node) -> list[Node | None]:
+    """What a ``cat`` does to each input before it joins them, as a node; None for nothing."""
+    names = "shape", "extents", "strides", "offset"
+    moves = cast(Sequence[Sequence[object]], node.attrs.get("moves", [()] * len(node.inputs)))
+    return [
+        Node("move", (x,), node.output, dict(zip(names, move, strict=True))) if move else None
+        for x, move in zip(node.inputs, moves, strict=True)
+    ]
 
 
 def _cat_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
     axis = integer(node, "axis")
+    shapes = [
+        shape if way is None else _move_shape(way, [shape])
+        for way, shape in zip(ways(node), shapes, strict=True)
+    ]
     rest = {shape[:axis] + shape[axis + 1 :] for shape in shapes}
     require(len(rest) == 1, node, "all axes but the joined one must agree", tuple(shapes))
     joined = sum(shape[axis] for shape in shapes)
@@ -93,9 +112,13 @@ def _expand_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
 
 
 def _move(node: Node, inputs: Sequence[Array]) -> Array:
-    made = Move.of(node, inputs[0].shape)
+    return _moved(node, inputs[0])
+
+
+def _moved(node: Node, array: Array) -> Array:
+    made = Move.of(node, array.shape)
     assert made is not None
-    return np.ascontiguousarray(made.apply(inputs[0])).reshape(integers(node, "shape"))
+    return np.ascontiguousarray(made.apply(array)).reshape(integers(node, "shape"))
 
 
 def _move_shape(node: Node, shapes: Sequence[Shape]) -> Shape:

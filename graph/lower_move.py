@@ -15,7 +15,9 @@ from ..tir.expr import Expr, const
 from ..tir.stmt import Buffer, Store
 from ..tir.types import i32, u8
 from .copying import STORED, Copying, Digit, copied
-from .integer_row import integer
+from .graph import Node
+from .integer_move import ways
+from .integer_row import integer, integers
 from .kernels import Kernel
 from .lower_nest import Axis, box, grown, variables
 from .lower_point import logical
@@ -27,16 +29,33 @@ from .physical import flat, physical, place_of
 def cat(site: Site) -> Kernel:
     """A block an input; along the joined axis none runs into its pads."""
     joined, offset = integer(site.node, "axis"), 0
-    for number, name in enumerate(site.node.inputs):
-        shape = site.shape(name)
-        loops, index = logical(shape)
-        x = site.input(number, f"x{number}")
-        to = [at + offset if d == joined and offset else at for d, at in enumerate(index)]
-        store = Store(site.output(), place_of(site.output_shape, to), x[place_of(shape, index)])
-        fixed = [_held(axis) if axis.var is index[joined] else axis for axis in loops]
+    for number, (name, way) in enumerate(zip(site.node.inputs, ways(site.node), strict=True)):
+        x, shape = site.input(number, f"x{number}"), site.shape(name)
+        if way is None:
+            loops, index = logical(shape)
+            to = [at + offset if d == joined and offset else at for d, at in enumerate(index)]
+            store = Store(site.output(), place_of(site.output_shape, to), x[place_of(shape, index)])
+            fixed = [_held(axis) if axis.var is index[joined] else axis for axis in loops]
+        else:
+            fixed, store = _joined(site, x, way, offset)
+            shape = integers(way, "shape")
         site.nests.add(f"copy{number}", grown(fixed, store), store)
         offset += shape[joined]
     return site.kernel("move", axis=joined, alias=False)
+
+
+def _joined(site: Site, x: Buffer, way: Node, offset: int) -> tuple[list[Axis], Store]:
+    """The loops that move an input to its part of the output, from ``offset`` on."""
+    shape, part = site.shape(way.inputs[0]), integers(way, "shape")
+    move = Move.of(way, shape)
+    copying = copied(move, shape, part) if move else None
+    assert copying is not None
+    loops, index, source = _nest(copying)
+    zero = const(0, i32)
+    start = place_of(part, [const(offset, i32) if d == integer(site.node, "axis") else zero
+                            for d in range(len(part))])  # fmt: skip
+    to = [at + first if first is not zero else at for at, first in zip(index, start, strict=True)]
+    return [_held(axis) for axis in loops], Store(site.output(), tuple(to), x[source])
 
 
 def _held(axis: Axis) -> Axis:

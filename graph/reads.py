@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import prod
 
 from .graph import Node
+from .integer_move import ways
 from .integer_row import Shape, pads, pair
 from .moves import Move
 
@@ -21,7 +22,8 @@ from .moves import Move
 def reads(node: Node, shapes: Sequence[Shape], position: int) -> int:
     """Elements of the input at ``position`` that the node reads; ``shapes`` are the inputs'."""
     shape = shapes[position]
-    if move := Move.of(node, shape):
+    way = ways(node)[position] if node.op == "cat" else node
+    if way and (move := Move.of(way, shape)):
         return move.reads
     if "stride" in node.attrs and position < 2:
         found = slides(node, shapes)

@@ -11,12 +11,14 @@ from .fold import remove_dead
 from .fold_moves import fold_pads
 from .graph import Graph
 from .integer import verify
+from .joins import join_moves
 from .spread import spread
 
 
 def settle(graph: Graph) -> Graph:
     """A graph of the same inputs and outputs, and of the same bytes in all of them."""
     made = compose(spread(arrange(graph)))
+    join_moves(made)
     fold_pads(made)
     remove_dead(made)
     verify(made)
