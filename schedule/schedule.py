@@ -19,9 +19,11 @@ from typing import Any
 
 from ..target.instruction import Instruction
 from ..tir.stmt import Block, Buffer, For, LoopKind, PrimFunc
+from . import border as borders
 from . import (
     buffering,
     cache,
+    extents,
     grow,
     inline,
     layout,
@@ -136,6 +138,17 @@ class Schedule:
         """Puts nested loops into this order, in the places that they take now."""
         self._apply("reorder", lambda s: loops.reorder(s, loop), *loop)
 
+    def resize(self, loop: Loop, extent: int) -> LoopRef:
+        """Lets a spatial loop run longer, for elements that nobody reads, or less long, where what
+        it leaves out lies in the pads of a result; gives the new loop."""
+        return LoopRef(self._apply(
+            "resize", lambda s: extents.resize(s, loop, extent), loop, extent))  # fmt: skip
+
+    def divide(self, loop: Loop, size: int) -> list[LoopRef]:
+        """Makes two loops of one and two iters of its iter: steps of ``size``, and within them."""
+        names = self._apply("divide", lambda s: extents.divide(s, loop, size), loop, size)
+        return [LoopRef(name) for name in names]
+
     def serial(self, loop: Loop) -> None:
         """Makes a loop serial again."""
         self._kind("serial", loop, LoopKind.SERIAL)
@@ -187,6 +200,16 @@ class Schedule:
         self._apply("reverse_compute_inline", lambda s: inline.reverse_compute_inline(s, block),
                     block)  # fmt: skip
 
+    def drop(self, block: BlockName) -> None:
+        """Takes a block away of which another one overwrites all that is read."""
+        self._apply("drop", lambda s: borders.drop(s, block), block)
+
+    def border(self, block: BlockName) -> list[BlockRef]:
+        """Cuts a fill down to the border around what a copy overwrites; gives its parts, those
+        before the copy first."""
+        names = self._apply("border", lambda s: borders.border(s, block), block)
+        return [BlockRef(name) for name in names]
+
     def decompose_reduction(self, block: BlockName, loop: Loop) -> BlockRef:
         """Makes the init of a reduction a block of its own before ``loop``: ``*_init``."""
         return BlockRef(self._apply(
@@ -233,6 +256,10 @@ class Schedule:
         """Stores element (i, j, ...) of a local buffer or constant at ``index_map(i, j, ...)``."""
         self._apply("transform_layout", lambda s: layout.transform_layout(s, buffer, index_map),
                     buffer, index_map)  # fmt: skip
+
+    def trim(self, buffer: str) -> None:
+        """Cuts a local buffer or constant, and what is written to it, down to what is read."""
+        self._apply("trim", lambda s: extents.trim(s, buffer), buffer)
 
     def offset_operand(self, block: BlockName, buffer: str, lanes: int = 1) -> list[BlockRef]:
         """Stores the i8 constant of a dot product as u8 (plus 128); returns the summing blocks:

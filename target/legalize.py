@@ -133,6 +133,8 @@ class Legalizer:
         return None if has_interleaved(tree) else registers_of(tree)
 
     def _broadcast(self, node: Expr) -> Tree:
+        if node.op == "tile" and _few_words(node.args[0]):
+            return self._in_turns(node)
         value = node.args[0].type
         if node.op == "tile" and node.args[0].op == "load" and size_of(value) in (32, 64):
             whole = filled(node.args[0], self.fetch)
@@ -179,6 +181,13 @@ class Legalizer:
             return [self._scalar(e) for e in node.args]
         return None
 
+    def _in_turns(self, node: Expr) -> Tree:
+        """A few loaded elements again and again: a broadcast of each, whose lanes alternate."""
+        load, count = node.args[0], int(node.attr)
+        kind, size = load.type.element, load.type.bytes
+        lanes = [self.fetch(load, at * size, kind) for at in range(load.type.lanes)]
+        return interleaved_parts([Splat(lane, vector(kind, count)) for lane in lanes])
+
     def _load(self, node: Expr) -> Tree:
         total = size_of(node.type)
         if total in (1, 2, 4, 8, VECTOR):
@@ -217,6 +226,11 @@ class Legalizer:
                 total = Expr("call", kind, (total, index, source, number), "vlutvvb_oracci")
         assert total is not None
         return total
+
+
+def _few_words(node: Expr) -> bool:
+    """Whether a load takes more than a scalar's bytes, but less than a register's."""
+    return node.op == "load" and 4 < size_of(node.type) <= 16 and node.type.bytes == 4
 
 
 def _entry(table: Expr, index: Expr) -> Expr:

@@ -27,7 +27,7 @@ from .errors import SelectError
 BYTES = 128  # of a register
 LANE_DIGITS = 7
 LANE_OPS = ("concat", "interleave", "deinterleave", "transpose", "slice")
-MOST = 16  # registers of one permutation
+MOST = 32  # registers of one permutation
 TRIED = 1000  # arrangements that the search for a path looks at
 
 Digits = tuple[int, ...]
@@ -92,8 +92,14 @@ def shuffled(node: Expr, registers: Registers) -> list[Expr] | None:
     if found is None:
         return None
     values, where = found
-    digits = _digits(where)
-    return None if digits is None else _applied(digits, values)
+    values = values + [values[-1]] * ((1 << (len(values) - 1).bit_length()) - len(values))
+    wanted = _digits(where, len(values))
+    if wanted is None:
+        return None
+    digits, part = wanted
+    made = _applied(digits, values)
+    count = node.type.lanes // BYTES
+    return None if made is None else made[part * count : (part + 1) * count]
 
 
 Permuted = tuple[list[Expr], NDArray[np.int64]]  # registers, and the byte of them that lanes are
@@ -110,7 +116,7 @@ def _of_leaves(node: Expr, registers: Registers) -> Permuted | None:
         if found is None:
             return None
         values.extend(found)
-    if len(values) > MOST or len(values) * BYTES != node.type.lanes:
+    if len(values) > MOST or len(values) * BYTES < node.type.lanes:
         return None
     return values, _evaluated(node, sources[1])
 
@@ -142,16 +148,35 @@ def _sources(node: Expr) -> tuple[list[Expr], dict[Expr, int]] | None:
             places[leaf] = total
             total += leaf.type.lanes
     for members in runs.values():
-        for run in _runs(members):
-            first, size = run[0], _end(run[-1]) - _start(run[0])
-            if size % BYTES:
-                return None
-            form = linear(first.args[0])
-            index = from_linear(Linear(form.terms, _start(first)))
-            wholes.append(Expr("load", vector(first.type, size), (index,), first.attr))
-            places.update({leaf: total + _start(leaf) - _start(first) for leaf in run})
-            total += size
+        spans = _spans(members)
+        if spans is None:
+            return None
+        form, buffer = linear(members[0].args[0]), members[0].attr
+        for start, end in spans:
+            index = from_linear(Linear(form.terms, start))
+            wholes.append(Expr("load", vector(members[0].type, end - start), (index,), buffer))
+            inside = (leaf for leaf in members if start <= _start(leaf) < end)
+            places.update({leaf: total + _start(leaf) - start for leaf in inside})
+            total += end - start
     return wholes, places
+
+
+def _spans(loads: list[Expr]) -> list[tuple[int, int]] | None:
+    """The bytes to load, from first to last: where ``loads`` lie side by side, if these are whole
+    registers, or else the registers around them; None where these may end outside of the buffer."""
+    runs = [(_start(run[0]), _end(run[-1])) for run in _runs(loads)]
+    if all((end - start) % BYTES == 0 for start, end in runs):
+        return runs
+    steps = linear(loads[0].args[0]).terms.values()
+    if loads[0].attr.size % BYTES or any(step % BYTES for step in steps):
+        return None
+    spans: list[tuple[int, int]] = []
+    for start, end in runs:
+        low, high = start // BYTES * BYTES, -(-end // BYTES) * BYTES
+        if spans and spans[-1][1] >= low:
+            low = spans.pop()[0]
+        spans.append((low, high))
+    return spans
 
 
 @lru_cache(maxsize=1 << 8)
@@ -198,17 +223,23 @@ def _evaluated(node: Expr, places: dict[Expr, int]) -> NDArray[np.int64]:
     return value(node)
 
 
-def _digits(where: NDArray[np.int64]) -> Digits | None:
-    """The source digit that each digit of the result is, where that says all."""
-    count = len(where).bit_length() - 1
+def _digits(where: NDArray[np.int64], registers: int) -> tuple[Digits, int] | None:
+    """The source digit that each digit of the result is, where that says all, and behind them
+    those of the source that number several such results; and the number of this one."""
+    count, total = len(where).bit_length() - 1, (registers * BYTES).bit_length() - 1
     if len(where) != 1 << count:
         return None
-    digits = [int(where[1 << k]) for k in range(count)]
-    if any(d.bit_count() != 1 for d in digits) or len({*digits}) < count:
+    first = int(where[0])
+    digits = [int(where[1 << k]) ^ first for k in range(count)]
+    if any(d.bit_count() != 1 or d & first for d in digits) or len({*digits}) < count:
         return None
     lanes = np.arange(len(where))
-    total = sum(((lanes >> k) & 1) * digit for k, digit in enumerate(digits))
-    return tuple(d.bit_length() - 1 for d in digits) if np.array_equal(total, where) else None
+    value = first + sum(((lanes >> k) & 1) * digit for k, digit in enumerate(digits))
+    if not np.array_equal(value, where):
+        return None
+    own = tuple(d.bit_length() - 1 for d in digits)
+    rest = tuple(k for k in range(total) if k not in own)
+    return (*own, *rest), sum((first >> k & 1) << i for i, k in enumerate(rest))
 
 
 Move = tuple[Shuffle, int]  # with the digit that numbers registers, or 0

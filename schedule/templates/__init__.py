@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from ...target.dsp.machine import Machine
 from ...tir.passes.lift import lift
 from ...tir.stmt import PrimFunc
+from .contraction_pixels import pixels
 from .conv2d import conv2d
 from .depthwise import depthwise
 from .grouped import grouped
@@ -28,6 +29,7 @@ TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
     depthwise,
     grouped,
     matmul,
+    pixels,
     lanes,
     reduce,
     pool,

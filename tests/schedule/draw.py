@@ -92,7 +92,7 @@ def _tuple(sizes: Sequence[int]) -> str:
 def text(seed: int) -> str:
     """The script of the kernel of this seed."""
     draft = Draft(Random(seed))
-    draft.rng.choice(KINDS)(draft)
+    (padded if seed % 16 == 11 else draft.rng.choice(KINDS))(draft)
     return draft.text
 
 
@@ -363,6 +363,25 @@ def paired(draft: Draft) -> None:
     stores = (f"{first.name}[{where}] = {term}", f"{second.name}[{where}] = {other}")
     pad = "    " * (len(axes) + 2)
     draft.nest(axes, f"\n{pad}".join(stores))
+
+
+def padded(draft: Draft) -> None:
+    """A copy amid a border of one value, or over all of it, and what reads both."""
+    rng = draft.rng
+    rows, columns = rng.choice(((4, 64), (3, 40), (8, 32), (5, 128)))
+    sides = [rng.choice((0, 0, 1, 2)) for _ in range(4)]
+    if rng.random() < 0.3:
+        sides = [0] * 4
+    above, left, below, right = sides
+    shape = rows + above + below, columns + left + right
+    local, x = draft.local("u8", shape), draft.param("u8", (rows, columns))
+    draft.nest(axes_of(shape), f"{local.name}[vi, vj] = u8({rng.randrange(256)})")
+    at = [f"v{a} + {n}" if n else f"v{a}" for a, n in (("i", above), ("j", left))]
+    draft.nest(axes_of((rows, columns)), f"{local.name}[{', '.join(at)}] = {x.name}[vi, vj]")
+    inside = rows + above + below - 1, columns + left + right - rng.choice((0, 2))
+    y = draft.param("u8", inside, "y")
+    draft.nest(axes_of(inside), f"y[vi, vj] = max({local.name}[vi, vj], {local.name}[vi + 1, vj])")
+    assert y.shape == inside
 
 
 KINDS: tuple[Callable[[Draft], None], ...] = (

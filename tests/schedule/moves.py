@@ -118,6 +118,22 @@ def copy_ahead(sch: Schedule, rng: Random) -> None:
     sch.double_buffer(any_block(sch, rng), copies=rng.choice([1, 2, 2]))
 
 
+def extents(sch: Schedule, rng: Random) -> None:
+    """A loop runs on or becomes two, or a buffer is cut down."""
+    loop = any_loop(sch, rng)
+    match rng.randrange(3):
+        case 0:
+            sch.resize(loop, sch.get_loop(loop).extent + rng.choice((1, 4, 32)))
+        case 1:
+            sch.divide(loop, rng.choice((2, 3, 4, 8)))
+        case _:
+            sch.trim(any_buffer(sch, rng))
+
+
+def fills(sch: Schedule, rng: Random) -> None:
+    rng.choice((sch.drop, sch.border))(any_block(sch, rng))
+
+
 def note(sch: Schedule, rng: Random) -> None:
     sch.annotate(any_loop(sch, rng), "pipeline", rng.choice([None, 2, "yes"]))
 
@@ -125,7 +141,7 @@ def note(sch: Schedule, rng: Random) -> None:
 MOVES: tuple[Move, ...] = (
     split, split, split, reorder, reorder, reorder, fuse, kind, kind, compute_at, compute_at,
     reverse_compute_at, reverse_compute_at, inline, cache, stage, layout, reduction,
-    offset, pad, copy_ahead, copy_ahead, note,
+    offset, pad, copy_ahead, copy_ahead, note, extents, extents, fills,
 )  # fmt: skip
 
 
@@ -250,6 +266,7 @@ CODE_MOVES: tuple[Move, ...] = (
     reverse_compute_at, reverse_compute_at, inline, inline, inline, cache, cache, stage, layout,
     layout,
     scope, scope, reduction, reduction, offset, offset, pad, copy_ahead, copy_ahead, note,
+    extents, extents, fills, fills,
 )  # fmt: skip
 
 

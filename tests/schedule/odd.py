@@ -219,4 +219,19 @@ def odd(x: Buffer[i32, (8, 8)], y: Buffer[i32, (8, 8)]):
     "turned": HEAD + "    t = alloc(i32, (8, 8), \"tcm\")\n"
     + nest("copy", "t[vj, vi] = x[vi, vj]")
     + nest("last", "y[vi, vj] = t[vi, vj]"),
+    "reversed": HEAD + LOCAL
+    + nest("first", "a[vi, 7 - vj] = x[vi, vj]")
+    + nest("last", "y[vi, 0] = a[vi, 3]", axes="i"),
+    "looked": HEAD + "    a = alloc(i32, (8,))\n"
+    + nest("first", "a[vi] = x[vi, x[vi, 0]]", axes="i")
+    + nest("last", "y[vi, vj] = a[vi]"),
+    "filled": HEAD + LOCAL
+    + nest("fill", "a[vi, vj] = 5")
+    + nest("first", "a[vi + 2, vj] = x[vi, vj]")
+    .replace("8, i", "4, i").replace("range(8)", "range(4)", 1)
+    + nest("last", "y[vi, vj] = a[vi, vj]"),
+    "veiled": HEAD + LOCAL
+    + nest("fill", "a[vi, vj] = 5")
+    + nest("first", "a[vi, vj] = x[vi, vj]", "where(vi < 5)")
+    + nest("last", "y[vi, vj] = a[vi, vj]"),
 }  # fmt: skip

@@ -53,7 +53,8 @@ PRIMITIVES = {
     "reverse_compute_at", "compute_inline", "reverse_compute_inline", "decompose_reduction",
     "rfactor", "cache_read", "cache_write", "stage", "set_scope", "transform_layout",
     "offset_operand",
-    "pad_einsum", "double_buffer", "tensorize", "annotate",
+    "pad_einsum", "double_buffer", "tensorize", "annotate", "resize", "divide", "trim", "drop",
+    "border",
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from dovetail.schedule.errors import ScheduleError
 from dovetail.schedule.index import bounds, digits_of, simplify
 from dovetail.schedule.schedule import Schedule
 from dovetail.tir.expr import Expr, var
@@ -228,6 +229,79 @@ def test_padding_to_whole_tiles() -> None:
     assert [b.name for b in sch.pad_einsum("matmul", (8, 32, 3))] == ["x_pad"]
     assert sch.func.constants["w"].shape == (18, 64)
     assert sch.get_buffer("acc").shape == (16, 64)
+    same(sch, func)
+
+
+PADDED = """
+@prim_func
+def padded(x: Buffer[u8, (1, 6, 16, 4)], w: Buffer[i8, (8, 8)], y: Buffer[u8, (1, 6, 32, 4)]):
+    a = alloc(u8, (1, 8, 40, 4))
+    for n in range(1):
+        for h in range(8):
+            for v in range(40):
+                for c in range(4):
+                    with block("fill"):
+                        vn = spatial(1, n)
+                        vh = spatial(8, h)
+                        vv = spatial(40, v)
+                        vc = spatial(4, c)
+                        a[vn, vh, vv, vc] = u8(7)
+    for n in range(1):
+        for h in range(6):
+            for v in range(16):
+                for c in range(4):
+                    with block("copy"):
+                        vn = spatial(1, n)
+                        vh = spatial(6, h)
+                        vv = spatial(16, v)
+                        vc = spatial(4, c)
+                        a[vn, vh + 1, vv + 2, vc] = x[vn, vh, vv, vc]
+    for n in range(1):
+        for h in range(6):
+            for v in range(32):
+                for c in range(4):
+                    with block("last"):
+                        vn = spatial(1, n)
+                        vh = spatial(6, h)
+                        vv = spatial(32, v)
+                        vc = spatial(4, c)
+                        y[vn, vh, vv, vc] = max(a[vn, vh + 2, vv, vc], a[vn, vh, vv + 1, vc])
+"""
+
+
+def test_a_fill_is_cut_down_to_the_border() -> None:
+    func = parse(PADDED)
+    sch = Schedule(func)
+    sch.trim("a")
+    assert sch.get_buffer("a").shape == (1, 8, 33, 4)
+    names = [ref.name for ref in sch.border("fill")]
+    assert names == ["fill_low", "fill_low_2", "fill_high", "fill_high_2"]
+    assert [ref.name for ref in sch.blocks()] == [*names[:2], "copy", *names[2:], "last"]
+    same(sch, func)
+
+
+def test_what_means_nothing_is_not_made() -> None:
+    """Of 32 stored columns of y 20 mean something: the others may hold anything."""
+    func = parse(PADDED)
+    func.attrs["meant"] = {"y": (1, 6, 20, 4)}
+    sch = Schedule(func)
+    made = sch.cache_write("last", "y", "tcm")
+    _, _, v, _ = sch.loops("last")
+    assert sch.get_loop(sch.resize(v, 20)).extent == 20
+    assert sch.get_loop(sch.loops(made)[2]).extent == 32
+    with pytest.raises(ScheduleError, match="must lie in pads of a result"):
+        sch.resize(sch.loops("last")[2], 19)
+
+
+def test_a_loop_becomes_tiles_that_run_on() -> None:
+    func = parse(PADDED)
+    sch = Schedule(func)
+    made = sch.cache_write("last", "y", "tcm")
+    sch.transform_layout(made.name, lambda n, h, v, c: (n, h, v // 16, v % 16, c))
+    _, inner = sch.divide(sch.loops("last")[2], 16)
+    sch.resize(inner, 24)
+    assert sch.get_buffer(made.name).shape == (1, 6, 2, 24, 4)
+    assert sch.get_buffer("a").shape == (1, 8, 41, 4)
     same(sch, func)
 
 

@@ -130,5 +130,27 @@ def test_pieces_that_lie_anywhere_are_left_alone() -> None:
     assert shuffled(make("concat", *pieces), lambda whole: None) is None
 
 
+def pixel(k: int) -> Expr:
+    """Four bytes of each of eight registers, of four of the 32 words that these hold."""
+    pieces = [make("slice", load(128 * group, 128), attr=(16 * k, 16)) for group in range(8)]
+    words = [make("slice", p, attr=(4 * w, 4)) for w in range(4) for p in pieces]
+    return make("concat", *words)
+
+
+def test_a_part_of_a_permutation_is_a_part_of_its_registers() -> None:
+    """One register out of eight: all parts share the network."""
+    memory = np.random.default_rng(1).integers(0, 256, 4096, np.uint8)
+    wanted = memory[:1024].reshape(8, 32, 4).transpose(1, 0, 2).reshape(8, 128)
+    parts = []
+    for k in range(8):
+        found = shuffled(pixel(k), lambda whole: [load(n, 128)
+                         for n in range(0, whole.type.lanes, 128)])  # fmt: skip
+        assert found is not None
+        (part,) = found
+        assert np.array_equal(value(part, memory), wanted[k])
+        parts.append(part)
+    assert len(calls(parts)) == 12
+
+
 def test_whole_registers_are_no_shuffle() -> None:
     assert not is_shuffle(make("concat", load(0, 128), load(256, 128)))

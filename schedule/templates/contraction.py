@@ -1,0 +1,136 @@
+"""What a kernel around one contraction is, read from the accesses of its blocks.
+
+    [fill xp]  [copy xp = x]                the input with its pads, where it needs any
+    acc += xp * w                           the contraction
+    y = f(acc)                              what is made of its sums, element by element
+
+``Kernel`` names these blocks and the axes of the contraction; templates decide what lies in lanes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...tir.stmt import Buffer, PrimFunc
+from ...tir.types import i8, u8
+from ..extents import meant
+from ..index import axes_in
+from ..structure import Axis, Form, Role, Structure, structure
+from ..tree import blocks_below
+
+VECTOR, WORD, LANES = 128, 4, 32  # bytes of a register and of a word, words of a register
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A contraction of activations by constant weights over images [n, h, w, c].
+
+    ``pixel`` and ``row`` are the axes of the result's columns and rows, ``output`` that of its
+    channels; ``depth`` is the summed axis along which the input lies, ``taps`` are the others.
+    """
+
+    dot: Structure
+    last: Structure
+    copy: Structure | None
+    fill: Structure | None
+    image: Axis
+    row: Axis
+    pixel: Axis
+    output: Axis
+    taps: tuple[Axis, ...]
+    depth: Axis
+
+    @property
+    def input(self) -> Buffer:
+        return self.dot.reads[0].buffer
+
+    @property
+    def weights(self) -> Buffer:
+        return self.dot.reads[1].buffer
+
+    @property
+    def result(self) -> Buffer:
+        return self.last.out.buffer
+
+    @property
+    def stride(self) -> int:
+        """Columns of the input between neighbouring columns of the result."""
+        return self.dot.reads[0].step(self.pixel) // self.input.shape[3]
+
+    @property
+    def down(self) -> int:
+        """Rows of the input between neighbouring rows of the result."""
+        return self.dot.reads[0].step(self.row) // (self.input.shape[3] * self.input.shape[2])
+
+    def real(self, func: PrimFunc) -> tuple[int, ...]:
+        """The extents of the result that mean something."""
+        return meant(func, self.result)
+
+
+def kernel_of(func: PrimFunc) -> Kernel | None:
+    """``func`` as a kernel around one contraction; None where it is another one."""
+    found = [structure(block) for block in blocks_below(func.body)]
+    parts = [part for part in found if part is not None]
+    dots = [part for part in parts if part.form is Form.CONTRACTION]
+    if len(parts) < len(found) or len(dots) != 1 or not 2 <= len(parts) <= 4:
+        return None
+    (dot,) = dots
+    made = [part for part in parts if part.out.buffer == dot.reads[0].buffer]
+    after = [part for part in parts if any(use.buffer == dot.out.buffer for use in part.reads)]
+    if [*made, dot, *after] != parts or len(after) != 1 or after[0].form is not Form.MAP:
+        return None
+    fills = [part for part in made if part.form is Form.FILL]
+    copies = [part for part in made if part.form is Form.COPY]
+    if made not in ([*fills, *copies], copies) or len(fills) > 1 or len(copies) > 1:
+        return None
+    if bool(made) != bool(copies):
+        return None
+    (last,), copy, fill = after, next(iter(copies), None), next(iter(fills), None)
+    axes = _axes(func, dot, last)
+    return None if axes is None else Kernel(dot, last, copy, fill, *axes)
+
+
+def _axes(
+    func: PrimFunc, dot: Structure, last: Structure
+) -> tuple[Axis, Axis, Axis, Axis, tuple[Axis, ...], Axis] | None:
+    """The axes of a contraction over images with weights [taps..., depth, output]."""
+    first, second = dot.reads
+    constant = second.buffer.name in func.constants
+    if first.buffer.type != u8 or second.buffer.type != i8 or not constant:
+        return None
+    if len(first.index) != 4 or len(dot.out.index) != 4 or len(last.out.index) != 4:
+        return None
+    by_var = {axis.var: axis for axis in dot.axes}
+    if any(e not in by_var for e in dot.out.index):
+        return None
+    image, row, pixel, output = (by_var[e] for e in dot.out.index)
+    summed = [by_var.get(e) for e in second.index]
+    if any(axis is None for axis in summed) or summed[-1] is not output:
+        return None
+    *taps, depth = [axis for axis in summed[:-1] if axis is not None]
+    places = [(image, 0), (row, 1), (pixel, 2), (depth, 3)]
+    if any({axis.var} - axes_in(first.index[dim]) for axis, dim in places):
+        return None
+    known = {axis.var for axis in dot.summed}
+    if first.index[3] is not depth.var or known != {axis.var for axis in (*taps, depth)}:
+        return None
+    roles = [dot.role(axis) for axis in (image, row, pixel, output) if axis.extent > 1]
+    wanted = [
+        role
+        for axis, role in (
+            (image, Role.ROW),
+            (row, Role.ROW),
+            (pixel, Role.ROW),
+            (output, Role.COLUMN),
+        )
+        if axis.extent > 1
+    ]
+    if roles != wanted or first.step(depth) != 1 or not _same_order(dot, last):
+        return None
+    return image, row, pixel, output, tuple(taps), depth
+
+
+def _same_order(dot: Structure, last: Structure) -> bool:
+    """Whether the last block makes each element of the result of the sum at the same place."""
+    sums = [use for use in last.reads if use.buffer == dot.out.buffer]
+    return len(sums) == 1 and sums[0].index == last.out.index == tuple(a.var for a in last.axes)
