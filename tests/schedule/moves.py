@@ -131,7 +131,8 @@ def extents(sch: Schedule, rng: Random) -> None:
 
 
 def fills(sch: Schedule, rng: Random) -> None:
-    rng.choice((sch.drop, sch.border))(any_block(sch, rng))
+    """What is filled and then copied over is filled no more than it has to be."""
+    rng.choice((sch.drop, sch.border, sch.border))(sch.blocks()[0])
 
 
 def note(sch: Schedule, rng: Random) -> None:
@@ -266,7 +267,7 @@ CODE_MOVES: tuple[Move, ...] = (
     reverse_compute_at, reverse_compute_at, inline, inline, inline, cache, cache, stage, layout,
     layout,
     scope, scope, reduction, reduction, offset, offset, pad, copy_ahead, copy_ahead, note,
-    extents, extents, fills, fills,
+    extents, extents, fills, fills, fills,
 )  # fmt: skip
 
 

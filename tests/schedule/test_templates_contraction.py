@@ -26,7 +26,7 @@ def layer(rng: Random) -> tuple[torch.nn.Module, tuple[int, ...]]:
     kernel = rng.choice(((1, 1), (3, 3), (3, 1), (1, 5), (5, 5), (2, 2)))
     stride = rng.choice(((1, 1), (1, 1), (2, 2), (1, 2), (2, 1), (3, 3)))
     dilation = rng.choice((1, 1, 1, 2))
-    padding = tuple(rng.randrange(k * dilation) for k in kernel)
+    padding = rng.randrange(kernel[0] * dilation), rng.randrange(kernel[1] * dilation)
     made = torch.nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation)
     size = rng.choice((9, 12, 20, 32, 36)), rng.choice((9, 13, 28, 32, 48, 60, 64, 70))
     return made, (rng.choice((1, 1, 2)), inputs, *size)
