@@ -161,7 +161,7 @@ def _check_pads(state: State, block: Block, store: Store, dim: int, extent: int)
 
 
 def _ends(state: State, buffer: Buffer, dim: int) -> list[tuple[Buffer, int]]:
-    """The results, and their dimension, to which maps carry ``dim`` of a buffer; a local buffer
+    """The results, and their dimension, to which blocks carry ``dim`` of a buffer; a local buffer
     where something else reads it."""
     if not state.is_local(buffer.name):
         return [(buffer, dim)]
@@ -170,7 +170,8 @@ def _ends(state: State, buffer: Buffer, dim: int) -> list[tuple[Buffer, int]]:
         store = store_of(reader)
         reads = {a.index[dim] for a in state.accesses(reader).reads if a.buffer == buffer}
         dims = [] if store is None else [d for d, e in enumerate(store.index) if e in reads]
-        if store is None or not is_map(reader) or len(reads) != 1 or len(dims) != 1:
+        whole = is_map(reader) or is_reduction(reader)
+        if store is None or not whole or len(reads) != 1 or len(dims) != 1:
             return [(buffer, dim)]
         if any(
             axes_in(store.index[dims[0]]) & axes_in(e)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from ...target.dsp.machine import Machine
 from ...tir.passes.lift import lift
 from ...tir.stmt import PrimFunc
+from .contraction_folded import folded
 from .contraction_pixels import pixels
 from .conv2d import conv2d
 from .depthwise import depthwise
@@ -30,6 +31,7 @@ TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
     grouped,
     matmul,
     pixels,
+    folded,
     lanes,
     reduce,
     pool,

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...tir.stmt import Buffer, PrimFunc
+from ...tir.linear import linear
+from ...tir.stmt import Buffer, PrimFunc, Store
 from ...tir.types import i8, u8
 from ..extents import meant
 from ..index import axes_in
+from ..schedule import Schedule
 from ..structure import Axis, Form, Role, Structure, structure
 from ..tree import blocks_below
 
@@ -61,6 +63,24 @@ class Kernel:
     def down(self) -> int:
         """Rows of the input between neighbouring rows of the result."""
         return self.dot.reads[0].step(self.row) // (self.input.shape[3] * self.input.shape[2])
+
+    def source(self, rows: int, columns: int) -> tuple[int, int]:
+        """Rows and columns of the input that so many of the result read, by two axes of taps."""
+        dims = [linear(e) for e in self.dot.reads[0].index[1:3]]
+        last = (rows - 1) * self.down, (columns - 1) * self.stride
+        tall, wide = (
+            at + (tap.extent - 1) * form.terms.get(tap.var, 1) + 1
+            for at, form, tap in zip(last, dims, self.taps, strict=True)
+        )
+        return tall, wide
+
+    def unpadded(self, rows: int, columns: int) -> bool:
+        """Whether so many rows and columns of the result read nothing but what is copied."""
+        assert self.copy is not None
+        starts = [linear(e).constant for e in self.copy.out.index[1:3]]
+        sizes = [axis.extent for axis in self.copy.axes[1:3]]
+        wanted = self.source(rows, columns)
+        return starts == [0, 0] and all(s >= n for s, n in zip(sizes, wanted, strict=True))
 
     def real(self, func: PrimFunc) -> tuple[int, ...]:
         """The extents of the result that mean something."""
@@ -134,3 +154,10 @@ def _same_order(dot: Structure, last: Structure) -> bool:
     """Whether the last block makes each element of the result of the sum at the same place."""
     sums = [use for use in last.reads if use.buffer == dot.out.buffer]
     return len(sums) == 1 and sums[0].index == last.out.index == tuple(a.var for a in last.axes)
+
+
+def made_by(sch: Schedule, block: str) -> str:
+    """The buffer that a block stores to."""
+    body = sch.get_block(block).body
+    assert isinstance(body, Store)
+    return body.buffer.name

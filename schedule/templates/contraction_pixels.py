@@ -46,7 +46,6 @@ class Plan:
     deep: int  # stored channels of the input
     taps: tuple[int, int]
     stride: tuple[int, int]
-    dilation: int  # of columns
     source: tuple[int, int]  # rows and columns of the padded input that are read
     width: int  # columns of a tile
     real: int  # outputs that mean something
@@ -115,15 +114,8 @@ def plan_of(func: PrimFunc, kernel: Kernel) -> Plan | None:
     outputs = min(-(-real[3] // WORD) * WORD, stored)
     if not width or columns % width or outputs > 32 or stored > VECTOR:
         return None
-    first = kernel.dot.reads[0]
-    dims = [linear(e) for e in first.index[1:3]]
-    tall, wide = (form.terms.get(tap.var, 1) for form, tap in zip(dims, kernel.taps, strict=True))
     high, across = (axis.extent for axis in kernel.taps)
     down, along = kernel.down, kernel.stride
-    source = (
-        (rows - 1) * down + (high - 1) * tall + 1,
-        (columns - 1) * along + (across - 1) * wide + 1,
-    )
     copied = kernel.copy
     x = copied.reads[0].buffer
     block = LANES * along
@@ -131,16 +123,8 @@ def plan_of(func: PrimFunc, kernel: Kernel) -> Plan | None:
     if along & (along - 1) or x.shape[3] & (x.shape[3] - 1):
         return None  # words would not be dealt by digits of their number
     return Plan(images, rows, columns, outputs, stored, kernel.depth.extent // WORD, x.shape[3],
-                (high, across), (down, along), wide, source, width, real[3], early,
-                not _covers(kernel, source))  # fmt: skip
-
-
-def _covers(kernel: Kernel, source: tuple[int, int]) -> bool:
-    """Whether the copied part of the input is all that is read."""
-    assert kernel.copy is not None
-    starts = [linear(e).constant for e in kernel.copy.out.index[1:3]]
-    sizes = [axis.extent for axis in kernel.copy.axes[1:3]]
-    return starts == [0, 0] and all(s >= n for s, n in zip(sizes, source, strict=True))
+                (high, across), (down, along), kernel.source(rows, columns), width, real[3],
+                early, not kernel.unpadded(rows, columns))  # fmt: skip
 
 
 def divisors(extent: int) -> tuple[int, ...]:

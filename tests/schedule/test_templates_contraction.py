@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dovetail.driver.task import KernelTask
+from dovetail.schedule.templates.contraction_folded import folded
 from dovetail.schedule.templates.contraction_pixels import pixels
 from dovetail.target.dsp.machine import Machine, dsp
 from dovetail.tir.passes.lift import lift
@@ -53,3 +54,25 @@ def test_pixels_in_lanes(part: int, exact: bool, record_property: Note) -> None:
         taken += 1
     record_property("slice", f"pixels in lanes: {taken} kernels from {part} on")
     assert taken > (60 if exact else 2)
+
+
+FEW: tuple[tuple[torch.nn.Module, tuple[int, ...]], ...] = (
+    (torch.nn.Linear(1280, 2), (1, 1280)),
+    (torch.nn.Linear(256, 10), (3, 256)),
+    (torch.nn.Linear(128, 40), (1, 128)),
+    (torch.nn.Linear(384, 70), (2, 384)),
+    (torch.nn.Linear(128, 150), (1, 128)),
+    (torch.nn.Conv2d(128, 3, 3, padding=1), (1, 128, 3, 3)),
+    (torch.nn.Conv2d(256, 5, 2, stride=2), (2, 256, 4, 5)),
+)
+
+
+@pytest.mark.parametrize("number", range(len(FEW)))
+def test_summed_channels_in_lanes(number: int, exact: bool) -> None:
+    rng = Random(number)
+    module, shape = FEW[number]
+    task = Case("folded", module, (shape,)).task(dsp(), rng.choice(("tcm", "ddr")))
+    made = folded(lift(task.kernel.func), task.machine)
+    assert made is not None
+    task.__dict__["template"] = made
+    hold(task, [made.space.sample(rng) for _ in range(20 if exact else 2)])
