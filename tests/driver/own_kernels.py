@@ -102,16 +102,12 @@ def even(x: Buffer[u8, (16, 128)], y: Buffer[u8, (32, 128)], sums: Buffer[i16, (
 """)
 
 DIVIDE = parse("""
-def divide(a: Buffer[i32, (64,), "tcm"], b: Buffer[i32, (64,), "tcm"],
-           y: Buffer[i32, (64,), "tcm"], z: Buffer[i32, (64,), "tcm"]):
+def divide(a: Buffer[i8, (64,), "tcm"], b: Buffer[u8, (64,), "tcm"],
+           y: Buffer[i32, (64,), "tcm"]):
     for i in range(64):
         with block("y"):
             vi = spatial(64, i)
-            y[vi] = a[vi] // b[vi]
-    for i in range(64):
-        with block("z"):
-            vi = spatial(64, i)
-            z[vi] = a[vi] % 12
+            y[vi] = cast(i32, a[vi]) // cast(i32, b[vi])
 """)
 
 KERNELS = (BLEND, ROWS, PRODUCT, ADD, LOOKUP, WIDE, EVEN, DIVIDE)
