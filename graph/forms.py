@@ -45,8 +45,9 @@ HIGH = Classes("upper end", ((0, 254), (255, 255)))
 SHIFT = Classes("shift", ((1, 30), (31, 31), (32, 32), (33, 46), (47, 62)))
 # The shift of a sum of two products: narrowing shifts count to 15.
 SUM_SHIFT = Classes("shift of a sum", ((1, 1), (2, 15), (16, 30)))
-# The shift of a softmax.
-SOFTMAX_SHIFT = Classes("shift of a softmax", ((15, 15), (16, 22)))
+# The shift of a softmax: from 17 on, high halves are shifted by the rest.
+SOFTMAX_SHIFT = Classes("shift of a softmax", ((15, 15), (16, 16), (17, 22)))
+SOFTMAX_REST = Classes("shift of high halves", ((1, 6),))
 # A multiplier that all channels share: zero, or by its length in bits.
 MULTIPLIER = Classes("multiplier", ((0, 0), *((1 << n, (2 << n) - 1) for n in range(31))))
 # The 15-bit multipliers of a sum: zero, or any number of either sign.

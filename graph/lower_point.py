@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..tir.expr import Expr, cast, const, make, maximum, minimum
+import numpy as np
+
+from ..tir.expr import Expr, cast, const, make, maximum, minimum, sat_cast, select
 from ..tir.stmt import Buffer, Store
-from ..tir.types import i16, i32, u8
-from .forms import FACTOR, OFFSET, SOFTMAX_SHIFT, SUM_SHIFT
+from ..tir.types import i16, i32, u8, u16
+from .forms import FACTOR, OFFSET, SOFTMAX_REST, SOFTMAX_SHIFT, SUM_SHIFT
 from .integer_row import integer, requant_of
 from .kernels import Kernel
 from .lower_nest import Axis, box, grown, variables
@@ -104,31 +106,36 @@ def lookup(site: Site) -> Kernel:
 
 
 def softmax(site: Site) -> Kernel:
-    """max, exp, sum, recip and out, along the logical axis only: pads take no part."""
+    """max, exp, sum, recip and out, along the logical axis only: pads take no part.
+
+    Exponents and reciprocals are at most 2**15: they fit u16, and so do their scaled products."""
     shape, dim = site.output_shape, integer(site.node, "axis")
-    x, table = site.input(0, "x"), site.constant("table", site.value(1))
+    if len(shape) == 1:  # one row, stored alike
+        shape, dim = (1, *shape), 1
+    x, table = site.input(0, "x"), site.constant("table", site.value(1).astype(np.uint16))
     loops, index = logical(shape)
+    if len(shape) < 3:  # rows have an axis, though there is one of them
+        loops = [Axis("h", 1), *loops]
     along = next(axis for axis in loops if axis.var is index[dim])
     inner = Axis(along.name, along.extent, True)
     pixel, output = x[place_of(shape, index)], site.output()
-    others = grown([a for a in loops if a is not along], _probe(output, shape, index, pixel))
-    rows = variables(others)
+    full = grown(loops, _probe(output, shape, index, pixel))
+    others = [axis for axis in full if axis.name != along.name]
+    rows, at = variables(others), variables(full)
     sizes = tuple(a.extent for a in others)
-    full = [next((o for o in others if o.name == a.name), along) for a in loops]
-    at = variables(full)
     m = site.nests.alloc(Buffer("m", u8, sizes, "reg"))
-    e = site.nests.alloc(Buffer("e", i32, tuple(a.extent for a in full), "tcm"))
+    e = site.nests.alloc(Buffer("e", u16, tuple(a.extent for a in full), "tcm"))
     s, r = (site.nests.alloc(Buffer(name, i32, sizes, "reg")) for name in "sr")
     over, zero = [*others, inner], const(0, i32)
     first = Store(m, rows, const(0, u8))
     site.nests.add("max", over, Store(m, rows, maximum(m[rows], pixel)), first)
     exponent = table[cast(i32, m[rows] - pixel)]  # in u8: none is above the maximum
     site.nests.add("exp", full, Store(e, at, exponent))
-    site.nests.add("sum", over, Store(s, rows, s[rows] + e[at]), Store(s, rows, zero))
+    total = s[rows] + cast(i32, e[at])
+    site.nests.add("sum", over, Store(s, rows, total), Store(s, rows, zero))
     site.nests.add("recip", others, Store(r, rows, reciprocal(s[rows])))
-    shift = site.number("shift", integer(site.node, "shift"), SOFTMAX_SHIFT)
-    value = minimum(make("rounding_shr", e[at] * r[rows], shift), 255)
-    store = Store(output, place_of(shape, index), cast(u8, value))
+    product = make("widening_mul", e[at], cast(u16, r[rows]))
+    store = Store(output, place_of(shape, index), _scaled(site, product))
     site.nests.add("out", full, store)
     return site.kernel("softmax", axis=dim, length=along.extent)
 
@@ -137,16 +144,28 @@ def _probe(output: Buffer, shape: Shape, index: list[Expr], pixel: Expr) -> Stor
     return Store(output, place_of(shape, index), pixel)
 
 
+def _scaled(site: Site, product: Expr) -> Expr:
+    """The product rounded and shifted into a byte: from 17 bits on, its high half rounded and
+    shifted by the rest, for floors compose."""
+    shift = integer(site.node, "shift")
+    if SOFTMAX_SHIFT.band(shift)[0] > 16:
+        rest = site.number("shift", shift - 16, SOFTMAX_REST, u16)
+        return sat_cast(u8, make("rounding_shr", cast(u16, product >> 16), rest))
+    scaled = sat_cast(u16, make("rounding_shr", product, const(shift, product.type)))
+    return cast(u8, minimum(scaled, 255))
+
+
 def reciprocal(total: Expr) -> Expr:
     """floor(2**30 / total) for 2**15 <= total < 2**31, bit by bit: no target divides vectors.
 
-    With rest the remainder, keep = (total - 1 - (rest >> k)) >> 31 is -1 where total << k fits into
-    rest, else 0: it masks what is subtracted, and the quotient takes 1 or 0 in from the right.
+    Bit k is set where total << k fits into what is left. A total that is too large for the shift
+    is taken as the largest one that is not, which does not fit either.
     """
-    rest, quotient, below = const(1 << 30, i32), const(0, i32), total - 1
+    zero = const(0, i32)
+    rest, quotient = const(1 << 30, i32), zero
     for k in range(15, -1, -1):
-        high = const((1 << 30) >> k, i32) if k == 15 else rest >> k if k else rest
-        keep = (below - high) >> 31
-        rest = rest - ((total << k if k else total) & keep)
-        quotient = (quotient << 1) - keep if k < 15 else 0 - keep
+        part = minimum(total, i32.high >> k) << k if k else total
+        above = rest < part
+        rest = rest - select(above, zero, part) if k else rest
+        quotient = quotient + select(above, zero, const(1 << k, i32))
     return quotient

@@ -38,8 +38,11 @@ def _local_copy(operation: str, state: State, buffer: Buffer, scope: str) -> Buf
     return replace(buffer, name=buffer_name(state, f"{buffer.name}_{scope}"), scope=scope)
 
 
-def cache_read(state: State, block: BlockName, buffer: str, scope: str) -> str:
-    """Copies a buffer before the block's loops; the block reads the copy. Gives the new block."""
+def cache_read(
+    state: State, block: BlockName, buffer: str, scope: str, also: Sequence[BlockName] = ()
+) -> str:
+    """Copies a buffer before the block's loops; the block reads the copy, and so do the later ones
+    of ``also``. Gives the new block."""
     node, path = state.block("cache_read", block)
     old = state.buffer("cache_read", buffer)
     accesses = state.accesses(node)
@@ -54,13 +57,21 @@ def cache_read(state: State, block: BlockName, buffer: str, scope: str) -> str:
         raise refusal("cache_read", "the buffer must be complete before the block's loops",
                       f"{inside[0]}, which writes it inside", node,
                       "Use cache_read before compute_at.")  # fmt: skip
+    later = [b.name for b, _ in state.placed()]
+    later = later[later.index(node.name) + 1 :]
+    for other in also:
+        if str(other) not in later or state.writers(buffer):
+            rule = "further readers must come later, of a buffer that no block writes"
+            raise refusal("cache_read", rule, str(other), node)
     copy = _local_copy("cache_read", state, old, scope)
     name = state.fresh(copy.name)
     axes = [(f"v{k}", extent, False) for k, extent in enumerate(old.shape)]
     iters = iters_of(state, name, axes)
     index = tuple(it.axis for it in iters)
     copying = Block(name, iters, Store(copy, index, load(old, *index)))
-    state.swap(path, redirect(node, buffer, copy))
+    for reader in (block, *also):
+        node, path = state.block("cache_read", reader)
+        state.swap(path, redirect(node, buffer, copy))
     put_before(state, top_of(state.block("cache_read", block)[1]), nest_of(copying))
     allocate(state, copy)
     return name

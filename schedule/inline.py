@@ -40,12 +40,29 @@ def compute_inline(state: State, block: BlockName) -> None:
         if by_lanes(reader, name):
             raise refusal(operation, "the buffer must be accessed element by element",
                           f"several lanes of {name} at once", reader)  # fmt: skip
+        if _reads_beyond(state, reader, name, axes, producer):
+            raise refusal(operation, "the block must store all that is read", reader.name, producer)
         _, at = state.block(operation, reader.name)
         state.swap(at, _inlined(state, reader, name, axes, store.value))
     _, path = state.block(operation, block)
     state.swap(path, None)
     drop_buffer(state, name)
     state.gone[producer.name] = operation
+
+
+def _reads_beyond(
+    state: State, reader: Block, name: str, axes: list[Expr | None], producer: Block
+) -> bool:
+    """Whether the reader takes in elements that nobody stores."""
+    known = {it.axis: it.extent for it in reader.iters} | state.accesses(reader).inner
+    extents = {it.axis: it.extent for it in producer.iters}
+    for access in state.accesses(reader).reads:
+        for axis, expr in zip(axes, access.index, strict=False):
+            _, high = bounds(expr, known)
+            if access.buffer.name == name and axis is not None and high is not None:
+                if high >= extents[axis]:
+                    return True
+    return False
 
 
 def _map_store(operation: str, state: State, block: Block) -> Store:

@@ -33,6 +33,7 @@ from .state import Loop, State, conjoin, conjuncts, replace_axes
 from .tree import Path, blocks_below, loops_of
 
 TAILS = ("exact", "guard", "peel", "overlap")
+LANE_FOLDS = ("add", "min", "max")  # what lanes may be joined by
 
 
 def _last(path: Path) -> For:
@@ -282,9 +283,10 @@ def _check_vectorized(state: State, loop: For) -> None:
             "vectorize", "a loop must be spatial or a reduction", "one that is both", loop
         )
     found = reduction_of(inner)
-    if found is None or found.op != "add" or not found.value.type.is_int:
+    if found is None or found.op not in LANE_FOLDS or not found.value.type.is_int:
         op = "no reduction" if found is None else f"{found.op} of {found.value.type}"
-        raise refusal("vectorize", "a vectorized reduction must be an integer sum", op, inner)
+        raise refusal("vectorize", "a vectorized reduction must be a sum, min or max of integers",
+                      op, inner)  # fmt: skip
     if isinstance(loop.body, For) and not loop_roles(inner, loop.body.axis)[1]:
         raise refusal("vectorize", "a vectorized reduction must be innermost",
                       f"{loop.body.axis.attr} below it", loop)  # fmt: skip

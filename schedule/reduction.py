@@ -171,35 +171,41 @@ def _partial_block(
     for old in block.iters:
         if old.axis is not it.axis:
             iters.append(old)
-        elif not rest.is_const:
-            step, inner, extent = _dense(rest, loop, state)
-            iters.append(replace(old, extent=extent, binding=inner))
-            value = value + old.axis * step
+        else:
+            for step, inner, extent in _rests(rest, loop, state):
+                name_ = old.axis if not any(i.reduce for i in iters) else None
+                new = Iter(name_ or var(f"{old.axis.attr}_{len(iters)}"), extent, True, inner)
+                iters.append(new)
+                value = value + new.axis * step
     term = substitute(found.value, {it.axis: value})
     index = (part, *found.index)
     if not any(new.reduce for new in iters):
         return replace(block, name=name, iters=tuple(iters), init=None,
                        body=Store(partial, index, term))  # fmt: skip
-    first = const(_neutral(found.op, found.buffer.type), found.buffer.type)
+    first = const(neutral(found.op, found.buffer.type), found.buffer.type)
     body = make(found.op, load(partial, *index), term)
     return replace(block, name=name, iters=tuple(iters), init=Store(partial, index, first),
                    body=Store(partial, index, body))  # fmt: skip
 
 
-def _dense(rest: Expr, loop: For, state: State) -> tuple[int, Expr, int]:
-    """``rest`` as step * inner where inner takes each of its values 0 .. extent-1."""
+def _rests(rest: Expr, loop: For, state: State) -> list[tuple[int, Expr, int]]:
+    """``rest`` as a sum of step * inner where each inner takes all its values 0 .. extent-1."""
     form = linear(rest)
+    if not form.terms:
+        return []
     step = gcd(*form.terms.values())
     inner = from_linear(Linear({a: c // step for a, c in form.terms.items()}, 0))
     span = span_of(inner, set(), state.extents)
-    if span is None or not span.dense:
-        raise refusal("rfactor", "the loop must be the outermost or the innermost part of its iter",
-                      f"{loop.axis.attr} between those of {show_expr(rest)}", loop,
-                      "Split the iter once, into this loop and the rest.")  # fmt: skip
-    return step, inner, span.extent
+    if span is not None and span.dense:
+        return [(step, inner, span.extent)]
+    parts = [(c, a, state.extents.get(a, 0)) for a, c in form.terms.items()]
+    if not all(extent and step > 0 for step, _, extent in parts):
+        raise refusal("rfactor", "the parts of the loop's iter must be loops",
+                      f"{loop.axis.attr} among {show_expr(rest)}", loop)  # fmt: skip
+    return parts
 
 
-def _neutral(op: str, kind: Type) -> int:
+def neutral(op: str, kind: Type) -> int:
     """The value that changes nothing."""
     return {"min": kind.high, "max": kind.low, "and_": -1}.get(op, 0)
 

@@ -19,10 +19,12 @@ from typing import Any
 
 from ..target.instruction import Instruction
 from ..tir.stmt import Block, Buffer, For, LoopKind, PrimFunc
+from ..tir.types import Type, parse_type
 from . import border as borders
 from . import (
     buffering,
     cache,
+    extend,
     extents,
     grow,
     inline,
@@ -30,6 +32,7 @@ from . import (
     loops,
     offset,
     pad,
+    planes,
     reduction,
     stages,
     tensorize,
@@ -134,6 +137,11 @@ class Schedule:
         """One loop for several directly nested ones, outermost first."""
         return LoopRef(self._apply("fuse", lambda s: loops.fuse(s, loop), *loop))
 
+    def extend(self, loop: Loop, extent: int) -> LoopRef:
+        """Lets a loop run on: more elements of a local result, or a reduction's neutral ones."""
+        return LoopRef(self._apply(
+            "extend", lambda s: extend.extend(s, loop, extent), loop, extent))  # fmt: skip
+
     def reorder(self, *loop: Loop) -> None:
         """Puts nested loops into this order, in the places that they take now."""
         self._apply("reorder", lambda s: loops.reorder(s, loop), *loop)
@@ -223,11 +231,14 @@ class Schedule:
 
     # Buffers ----------------------------------------------------------------------------------
 
-    def cache_read(self, block: BlockName, buffer: str, scope: str) -> BlockRef:
-        """The block reads a local copy of a buffer; gives the block that copies."""
+    def cache_read(
+        self, block: BlockName, buffer: str, scope: str, also: Sequence[BlockName] = ()
+    ) -> BlockRef:
+        """The block reads a local copy of a buffer, and so do later blocks of ``also``; gives the
+        block that copies."""
         return BlockRef(self._apply(
-            "cache_read", lambda s: cache.cache_read(s, block, buffer, scope),
-            block, buffer, scope))  # fmt: skip
+            "cache_read", lambda s: cache.cache_read(s, block, buffer, scope, also),
+            block, buffer, scope, also=tuple(map(str, also)) or None))  # fmt: skip
 
     def cache_write(self, block: BlockName, buffer: str, scope: str) -> BlockRef:
         """The block writes a local buffer, copied afterwards; gives the block that copies."""
@@ -268,6 +279,17 @@ class Schedule:
                             lambda s: offset.offset_operand(s, block, buffer, lanes),
                             block, buffer, lanes=None if lanes == 1 else lanes)  # fmt: skip
         return [BlockRef(name) for name in names]
+
+    def split_bytes(self, buffer: str) -> list[BlockRef]:
+        """Stores an unsigned buffer, local or constant, as planes of bytes (``*_0`` and so on);
+        gives the blocks that write them, one a plane."""
+        names = self._apply("split_bytes", lambda s: planes.split_bytes(s, buffer), buffer)
+        return [BlockRef(name) for name in names]
+
+    def widen(self, buffer: str, kind: Type | str) -> None:
+        """Stores a local buffer of integers in a wider type."""
+        wide = kind if isinstance(kind, Type) else parse_type(kind)
+        self._apply("widen", lambda s: planes.widen(s, buffer, wide), buffer, str(wide))
 
     def pad_einsum(self, block: BlockName, multiples: Sequence[int]) -> list[BlockRef]:
         """Grows the extents of a sum's iters to multiples, with zeros; gives the copying blocks."""

@@ -93,18 +93,33 @@ def _feeds(state: State, writer: Use, reader: Use, read: Access) -> bool:
     """Whether ``writer`` stores all of ``read`` in each iteration of the loops that both share."""
     outer = [a.axis for a, b in zip(writer.loops, reader.loops, strict=False) if a is b]
     wanted = box_of(read, reader.block, outer, state)
-    for access in state.accesses(writer.block).writes:
-        if access.buffer.name == read.buffer.name and _covers(
-            box_of(access, writer.block, outer, state), wanted, read.buffer
-        ):
-            return True
-    return False
+    name = read.buffer.name
+    shape = _ever_written(state, read.buffer)
+    return any(
+        _covers(box_of(access, writer.block, outer, state), wanted, shape)
+        for access in state.accesses(writer.block).writes
+        if access.buffer.name == name
+    )
 
 
-def _covers(written: Box, read: Box, buffer: Buffer) -> bool:
+def _ever_written(state: State, buffer: Buffer) -> tuple[int, ...]:
+    """The part of a buffer that holds values: what lies beyond has none to keep."""
+    boxes = [
+        box_of(access, block, (), state)
+        for block, _ in state.writers(buffer.name)
+        for access in state.accesses(block).writes
+        if access.buffer.name == buffer.name
+    ]
+    return tuple(
+        max(inside(span, size).start.constant + inside(span, size).extent for span in spans)
+        for spans, size in zip(zip(*boxes, strict=True), buffer.shape, strict=True)
+    )
+
+
+def _covers(written: Box, read: Box, shape: tuple[int, ...]) -> bool:
     return all(
         w is not None and inside(w, size).covers(inside(r, size))
-        for w, r, size in zip(written, read, buffer.shape, strict=True)
+        for w, r, size in zip(written, read, shape, strict=True)
     )
 
 

@@ -89,6 +89,28 @@ def _round_alone(node: Expr) -> Expr | None:
     return ((x >> before) + one) >> one
 
 
+def _where_it_holds(node: Expr) -> Expr | None:
+    """x + select(c, 0, y) = select(c, x, x + y), which adds where a predicate does not hold; so
+    with x - y."""
+    x, chosen = node.args
+    if chosen.op != "select" or not chosen.args[1].is_const or chosen.args[1].attr != 0:
+        return None
+    return make("select", chosen.args[0], x, make(node.op, x, chosen.args[2]))
+
+
+def _least_first(node: Expr) -> Expr | None:
+    """Unsigned lanes saturate to half their bits as the least of them and the highest value there,
+    of which the low halves are kept."""
+    parts = []
+    for arg in node.args:
+        narrow = arg.op == "sat_cast" and arg.type.kind == arg.args[0].type.kind == "u"
+        if not narrow or arg.args[0].type.bits != 2 * arg.type.bits:
+            return None
+        wide = arg.args[0]
+        parts.append(cast(arg.type.element, make("min", wide, const(arg.type.high, wide.type))))
+    return make(node.op, *parts)
+
+
 def _wide_scalar(node: Expr) -> Expr | None:
     """The scalar product in 64 bits, rounded and shifted there. Of s = 31 only the square of the
     lowest value saturates, from 32 on nothing does."""
@@ -129,6 +151,8 @@ EXPANSIONS = (
     Expansion("rounding_mul_shr", _requantize, early=True),
     Expansion("rounding_mul_shr", _left_first, early=True),
     Expansion("rounding_shr", _shift_first, early=True),
+    Expansion("add", _where_it_holds, early=True),
+    Expansion("sub", _where_it_holds, early=True),
     Expansion("rounding_mul_shr", _wide_scalar),
     Expansion("rounding_shr", _round_alone),
     Expansion("shr", _shift_by_bits),
@@ -137,4 +161,5 @@ EXPANSIONS = (
     Expansion("mod", mask_down),
     Expansion("floordiv", divide),
     Expansion("mod", remain),
+    Expansion("interleave", _least_first),
 )

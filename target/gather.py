@@ -22,21 +22,6 @@ DEALT = {4: "vdealvdd_w", 32: "vdealvdd_32", 64: "vdealvdd_64"}  # by the bytes 
 Fetch = Callable[[Expr, int, Type], Expr]
 
 
-def first_lanes(node: Expr) -> Expr | None:
-    """A predicate of a register whose first lanes hold and whose others do not; None for other
-    values."""
-    lanes = node.type.lanes
-    fills = node.type.kind == "b" and lanes in (VECTOR, VECTOR // 2, VECTOR // 4)
-    if not fills or not all(e.is_const for e in node.args):
-        return None
-    held = [bool(e.attr) for e in node.args]
-    count = sum(held)
-    if not all(held[:count]):
-        return None
-    first = const(count * node.args[0].type.lanes * (VECTOR // lanes), i32)
-    return Expr("call", node.type, (first,), "pred_scalar2")
-
-
 def gathered(node: Expr, fetch: Fetch) -> Expr | None:
     """A ``concat`` of loads as one register; None where they do not make one."""
     loads = node.args

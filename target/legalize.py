@@ -16,13 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..tir.expr import Expr, cast, const, make
-from ..tir.types import Type, boolean, i32, vector
+from ..tir.types import Type, i32, vector
 from .errors import SelectError
-from .gather import filled, first_lanes, gathered
+from .gather import filled, gathered
+from .masks import known_lanes, predicates
 from .shuffle import by_ends, is_shuffle, shuffled
 from .sums import group_sum
 from .trees import (
     VECTOR,
+    Parts,
     Splat,
     Tree,
     alternate_lanes,
@@ -35,9 +37,10 @@ from .trees import (
     size_of,
     sliced_tree,
 )
-from .widths import converted, doubled
+from .widths import converted, doubled, joined_bytes, paired_bytes
 
 CAST_OPS = ("cast", "sat_cast", "reinterpret")
+MOST_RUNS = 8  # scalars that share a value
 WIDENING_OPS = ("widening_add", "widening_sub", "widening_mul")
 
 
@@ -79,7 +82,7 @@ class Legalizer:
         if node.op == "transpose":
             return self.tree(by_ends(node))
         if node.op == "concat":
-            found = gathered(node, self.fetch) or first_lanes(node)
+            found = gathered(node, self.fetch) or self._known(node)
             if found is not None:
                 return found
             return halved("concat", [self.tree(arg) for arg in node.args])
@@ -98,8 +101,32 @@ class Legalizer:
         if node.op in WIDENING_OPS:
             narrow = vector(node.args[0].type, kind.lanes)
             return map_trees(lambda *x: doubled(node.op, x), [*map(self.tree, node.args)], narrow)
+        planes = joined_bytes(node)
+        if planes is not None:
+            return map_trees(paired_bytes, [*map(self.tree, planes)], planes[0].type)
+        if node.op == "select":
+            return self._chosen(node)
         trees = [self.tree(arg) for arg in node.args]
         return map_trees(lambda *leaves: self._apply(node, leaves), trees, kind)
+
+    def _known(self, node: Expr) -> Tree | None:
+        """A known condition of one register."""
+        holds = known_lanes(node)
+        return None if holds is None else predicates(holds, node.type.lanes)
+
+    def _chosen(self, node: Expr) -> Tree:
+        """A choice; where a known condition decides a register, it is left out."""
+        holds = known_lanes(node.args[0])
+        lanes = VECTOR // node.type.bytes
+        mask = predicates(holds, lanes) if holds and len(holds) > lanes else None
+        trees = [mask or self.tree(node.args[0]), *map(self.tree, node.args[1:])]
+
+        def choose(condition: Expr, yes: Expr, no: Expr) -> Expr:
+            if condition.is_const:
+                return yes if condition.attr else no
+            return self._apply(node, (condition, yes, no))
+
+        return map_trees(choose, trees, node.type)
 
     def _apply(self, node: Expr, leaves: tuple[Expr, ...]) -> Expr:
         if node.op == "add" and _halves_of_pairs(leaves):
@@ -139,8 +166,9 @@ class Legalizer:
         if node.op == "tile" and node.args[0].op == "load" and size_of(value) in (32, 64):
             whole = filled(node.args[0], self.fetch)
             return halved("concat", [whole] * (size_of(node.type) // VECTOR))
-        if node.op == "repeat" and value.bits == 8 and 1 < value.lanes <= 8 and node.attr >= 32:
-            return self._repeated(node)
+        runs = self._runs(node) if node.op == "repeat" and 1 < value.lanes <= MOST_RUNS else None
+        if runs is not None:
+            return runs
         inner = self.tree(node.args[0])
         if isinstance(inner, Splat) and (node.op == "tile" or inner.period == 1):
             return inner.resized(node.type.lanes)
@@ -158,28 +186,30 @@ class Legalizer:
             f"lanes: a broadcast repeats a scalar or registers, but got {node.type} of {value}"
         )
 
-    def _repeated(self, node: Expr) -> Tree:
-        """Few bytes, each as often."""
+    def _runs(self, node: Expr) -> Tree | None:
+        """A few scalars, each in several lanes side by side."""
         few, times = self._single(node.args[0]), int(node.attr)
-        if few is None or node.type.lanes % VECTOR:
-            raise SelectError(
-                "lanes: bytes that are repeated must be loaded, but got "
-                f"{node.type} of {node.args[0].type}"
-            )
-        each = max(VECTOR // times, 1)  # bytes of a register
-        return halved("concat", [
-            _spread(few[start : start + each], min(times, VECTOR))
-            for start in range(0, len(few), each)
-            for _ in range(max(times // VECTOR, 1))
-        ])  # fmt: skip
+        lanes = VECTOR // node.type.bytes
+        if few is None or node.type.lanes % lanes or (times < lanes and lanes % times):
+            return None
+        if times < lanes < node.type.lanes and node.type.bits > 8:  # may be dealt before
+            return Parts("concat", tuple(Splat(one, vector(node.type, times)) for one in few))
+        run, each = vector(node.type, min(times, lanes)), max(lanes // times, 1)
+        groups = [few[start : start + each] for start in range(0, len(few), each)]
+        registers = [halved("concat", [Splat(one, run) for one in group]) for group in groups]
+        return halved("concat", [one for one in registers for _ in range(max(times // lanes, 1))])
 
     def _single(self, node: Expr) -> list[Expr] | None:
         """The lanes of a loaded value, one by one."""
         if node.op == "load":
-            return [self.fetch(node, at, node.type.element) for at in range(node.type.lanes)]
+            return [self.fetch(node, at * node.type.bytes, node.type.element)
+                    for at in range(node.type.lanes)]  # fmt: skip
         if node.op == "concat" and all(e.op == "load" and e.type.lanes == 1 for e in node.args):
             return [self._scalar(e) for e in node.args]
-        return None
+        if node.op not in ("cast", "sat_cast"):
+            return None
+        inner = self._single(node.args[0])
+        return inner and [Expr(node.op, node.type.element, (one,)) for one in inner]
 
     def _in_turns(self, node: Expr) -> Tree:
         """A few loaded elements again and again: a broadcast of each, whose lanes alternate."""
@@ -249,15 +279,6 @@ def _shuffled(half: Expr) -> Expr:
     return make(
         "interleave", make("slice", half, attr=(0, lanes)), make("slice", half, attr=(lanes, lanes))
     )
-
-
-def _spread(few: list[Expr], times: int) -> Expr:
-    """A register of bytes, ``times`` each: splats, chosen by predicates of the first lanes."""
-    mask, total = vector(boolean, VECTOR), make("tile", few[-1], attr=VECTOR)
-    for place in reversed(range(len(few) - 1)):
-        first = Expr("call", mask, (const((place + 1) * times, i32),), "pred_scalar2")
-        total = make("select", first, make("tile", few[place], attr=VECTOR), total)
-    return total
 
 
 def _halves_of_pairs(leaves: tuple[Expr, ...]) -> bool:

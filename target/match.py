@@ -71,9 +71,13 @@ class Matcher:
         """Whether a number is a pattern but for its type, or for bits that are 0 anyway."""
         if pattern.op == "and_" and _within(node, pattern.args[1]):
             return self.match(pattern.args[0], node)
-        if pattern.op != "cast" or pattern.type != node.type:
+        if pattern.op != "cast":
             return False
         source = pattern.args[0]
+        if pattern.type != node.type:  # a register holds narrow numbers as words
+            least, most = bounds(node, {})
+            within = pattern.type.low <= least and most <= pattern.type.high
+            return node.type == source.type and within and self.match(source, node)
         return source.type.bits >= node.type.bits and self.match(source, cast(source.type, node))
 
     def _all(self, patterns: tuple[Expr, ...], node: Expr) -> bool:

@@ -33,6 +33,13 @@ def group_sum(node: Expr, tree_of: Trees) -> Tree:
     """A sum of products of register-size operands stays whole: one dot-product leaf a part.
     Neighbouring lanes must then be neighbours in registers, so operands come in order."""
     inner, n = node.args[0], int(node.attr)
+    if inner.op == "shl" and _narrow(inner):
+        total = make("group_sum", inner.args[0], attr=n)
+        return tree_of(total << const(inner.args[1].attr, total.type))
+    terms = _narrow_terms(inner)
+    if terms is not None:
+        trees = [tree_of(make("group_sum", term, attr=n)) for term in terms]
+        return map_trees(lambda *x: make(inner.op, *x), trees, node.type)
     sources = _factors(inner)
     if sources is None and inner.type.bits < 32:
         raise SelectError("lanes: a grouped sum must be of products of narrow operands")
@@ -52,6 +59,17 @@ def group_sum(node: Expr, tree_of: Trees) -> Tree:
         return _reduced(halved("concat", [*sums]), n // few)
     lone = inner.op == "cast" and inner.args[0] is sources[0]
     return _reduced(tree_of(inner) if lone else _products(sources, inner.type, tree_of), n)
+
+
+def _narrow_terms(inner: Expr) -> tuple[Expr, ...] | None:
+    """The operands of a sum of narrow lanes, some of them shifted: each is summed by itself."""
+    return inner.args if inner.op == "add" and all(map(_narrow, inner.args)) else None
+
+
+def _narrow(term: Expr) -> bool:
+    if term.op == "shl" and term.args[1].is_const:
+        return _narrow(term.args[0])
+    return term.op == "cast" and term.args[0].type.bits == 8
 
 
 def _products(sources: tuple[Expr, Expr], kind: Type, tree_of: Trees) -> Tree:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..tir.expr import Expr, const, make
-from ..tir.types import Type, vector
+from ..tir.types import Type, boolean, i32, vector
 from .errors import SelectError
 
 VECTOR = 128  # bytes of a vector register
@@ -99,10 +99,31 @@ def halved(kind: str, parts: list[Tree]) -> Tree:
         return first.resized(first.type.lanes * len(parts))
     if len(parts) == 1:
         return parts[0]
+    if kind == "concat" and sum(_splat_bytes(part) for part in parts) == VECTOR:
+        return blended([part for part in parts if isinstance(part, Splat)])
     if len(parts) % 2 == 0 and len(parts) > 2:
         half = len(parts) // 2
         return Parts(kind, (halved(kind, parts[:half]), halved(kind, parts[half:])))
     return Parts(kind, tuple(parts))
+
+
+def _splat_bytes(tree: Tree) -> int:
+    """The bytes of one value in all lanes; of other trees, more than a register has."""
+    alone = isinstance(tree, Splat) and tree.period == 1 and tree.type.kind != "b"
+    return size_of(tree.type) if alone and isinstance(tree, Splat) else VECTOR + 1
+
+
+def blended(splats: list[Splat]) -> Expr:
+    """One register of several values, each in lanes side by side."""
+    lanes = sum(splat.type.lanes for splat in splats)
+    *before, last = (register(splat.resized(lanes)) for splat in splats)
+    end = lanes - splats[-1].type.lanes
+    for value, splat in zip(reversed(before), reversed(splats[:-1]), strict=True):
+        size = const(end * splat.type.bytes, i32)
+        mask = Expr("call", vector(boolean, lanes), (size,), "pred_scalar2")
+        last = make("select", mask, value, last)
+        end -= splat.type.lanes
+    return last
 
 
 def interleaved_parts(parts: list[Tree]) -> Tree:

@@ -6,8 +6,9 @@ cast(i16, x) of a register of bytes    interleave of the two halves of a pair
 
 from __future__ import annotations
 
+from ..tir.bounds import bounds
 from ..tir.expr import Expr, cast, make
-from ..tir.types import Type, i16, vector
+from ..tir.types import Type, i16, u8, u16, vector
 from .errors import SelectError
 from .trees import (
     VECTOR,
@@ -52,9 +53,17 @@ def _narrowed(node: Expr, tree: Tree) -> Tree:
     if all(isinstance(part, Expr) or isinstance(part, Splat) for part in tree.parts):
         leaves = [register(part) for part in tree.parts]
         if sum(leaf.type.lanes for leaf in leaves) * target.bytes == VECTOR:
-            parts = [Expr(node.op, vector(target, leaf.type.lanes), (leaf,)) for leaf in leaves]
-            return make(tree.kind, *parts)
+            return make(tree.kind, *(_narrow(node.op, target, leaf) for leaf in leaves))
     return Parts(tree.kind, tuple(_narrowed_part(node, part) for part in tree.parts))
+
+
+def _narrow(op: str, target: Type, leaf: Expr) -> Expr:
+    """A register narrowed. What a rounding shift gives within the narrow type may saturate as well:
+    shifts that narrow do."""
+    if op == "cast" and leaf.op == "rounding_shr":
+        low, high = bounds(leaf, {})
+        op = "sat_cast" if target.low <= low and high <= target.high else op
+    return Expr(op, vector(target, leaf.type.lanes), (leaf,))
 
 
 def _narrowed_part(node: Expr, part: Tree) -> Tree:
@@ -84,6 +93,28 @@ def _widened(tree: Tree, target: Type) -> Tree:
         return Parts("interleave", tuple(halves))
     inner = vector(target, leaf.type.lanes // 2)
     return Parts("interleave", tuple(_widened(half, inner) for half in halves))
+
+
+def joined_bytes(node: Expr) -> tuple[Expr, Expr] | None:
+    """The low and the high bytes of ``cast(u16, low) + (cast(u16, high) << 8)``."""
+    if node.op != "add" or node.type.bits != 16 or node.args[1].op != "shl":
+        return None
+    low, (high, by) = node.args[0], node.args[1].args
+    bytes_ = [part.args[0] for part in (low, high) if part.op == "cast"]
+    if len(bytes_) < 2 or not by.is_const or by.attr != 8:
+        return None
+    return (bytes_[0], bytes_[1]) if all(b.type.element == u8 for b in bytes_) else None
+
+
+def paired_bytes(low: Expr, high: Expr) -> Tree:
+    """Even and odd halfwords of two registers of bytes: both are interleaved within pairs."""
+    kind = vector(u16, low.type.lanes)
+    if kind.lanes == 1:
+        return cast(u16, low) + (cast(u16, high) << 8)
+    pair = Expr("call", vector(u8, 2 * kind.lanes), (high, low), "vshufoeb")
+    halves = [make("slice", pair, attr=(at, kind.lanes)) for at in (0, kind.lanes)]
+    half = vector(u16, kind.lanes // 2)
+    return Parts("interleave", tuple(Expr("reinterpret", half, (part,)) for part in halves))
 
 
 def doubled(op: str, leaves: tuple[Expr, ...]) -> Tree:

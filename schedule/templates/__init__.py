@@ -17,8 +17,8 @@ from .matmul import matmul
 from .parted import parted
 from .pool import pool
 from .reduce import reduce
+from .rows import rows
 from .scalar import scalar
-from .softmax import softmax
 from .streamed import streamed
 from .template import Estimate, Template
 from .tight import tight
@@ -35,7 +35,7 @@ TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
     lanes,
     reduce,
     pool,
-    softmax,
+    rows,
     scalar,
 )
 

@@ -67,7 +67,8 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
     wanted = {p: p.bytes for p in func.params if p.scope == "ddr" and p not in copied}
     outside, free = _fitting(wanted, free)
     parts, turning = _in_turns(func, parts, outside, free)
-    moved = {p: Buffer(f"{p.name}_tcm", p.type, p.shape, "tcm") for p in outside}
+    taken = {buffer.name for buffer in (*func.params, *own, *wraps)}
+    moved = {p: Buffer(_near(p.name, taken), p.type, p.shape, "tcm") for p in outside}
     parts = [_moved(part, moved) for part in parts]
     starts: list[Stmt] = []
     ends: list[Stmt] = []
@@ -85,6 +86,14 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
     for buffer in [*wraps, *moved.values(), *turning][::-1]:
         body = Alloc(buffer, body)
     return func.with_body(body)
+
+
+def _near(name: str, taken: set[str]) -> str:
+    """The name of an operand's copy."""
+    found = f"{name}_tcm"
+    while found in taken:
+        found = f"{found}_2"
+    return found
 
 
 def _copied(stmt: Stmt) -> set[Buffer]:

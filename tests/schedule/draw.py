@@ -338,7 +338,7 @@ def updated(draft: Draft) -> None:
     rng = draft.rng
     shape = rng.choice([s for s in SHAPES if len(s) < 3])
     axes = axes_of(shape)
-    kind = rng.choice(("u8", "i16", "i32"))
+    kind = rng.choice(("u8", "u16", "i16", "i32"))
     far = [rng.choice((0, 0, 1, 2)) for _ in shape]
     made = draft.param(kind, [n + more for n, more in zip(shape, far, strict=True)], "y")
     here = [f"v{a}" for a, _, _ in axes]

@@ -150,7 +150,43 @@ def pool(x: Buffer[u8, (9, 11, 16)], y: Buffer[u8, (4, 5, 16)], s: Buffer[i32, (
                     s[vc] = s[vc] + cast(i32, best[vh, vw, vc])
 """
 
-TEXTS = {"matmul": MATMUL, "conv": CONV, "chain": CHAIN, "pool": POOL}
+ROWS = """
+@prim_func
+def rows(x: Buffer[u8, (6, 12)], t: Buffer[u16, (256,)], y: Buffer[u8, (6, 12)]):
+    m = alloc(u8, (6,))
+    e = alloc(u16, (6, 12))
+    s = alloc(i32, (6,))
+    for i in range(6):
+        for j in range(12):
+            with block("most"):
+                vi = spatial(6, i)
+                vj = reduce(12, j)
+                with init():
+                    m[vi] = u8(0)
+                m[vi] = max(m[vi], x[vi, vj])
+    for i in range(6):
+        for j in range(12):
+            with block("look"):
+                vi = spatial(6, i)
+                vj = spatial(12, j)
+                e[vi, vj] = t[cast(i32, m[vi] - x[vi, vj])]
+    for i in range(6):
+        for j in range(12):
+            with block("sum"):
+                vi = spatial(6, i)
+                vj = reduce(12, j)
+                with init():
+                    s[vi] = 0
+                s[vi] = s[vi] + cast(i32, e[vi, vj])
+    for i in range(6):
+        for j in range(12):
+            with block("part"):
+                vi = spatial(6, i)
+                vj = spatial(12, j)
+                y[vi, vj] = cast(u8, s[vi] - cast(i32, e[vi, vj]) >> 4)
+"""
+
+TEXTS = {"matmul": MATMUL, "conv": CONV, "chain": CHAIN, "pool": POOL, "rows": ROWS}
 OUTPUTS = ("y", "s")
 Array = NDArray[Any]
 
@@ -164,6 +200,8 @@ def kernel(name: str) -> PrimFunc:
             low, high = (-127, 127) if param.name == "w" else (-9999, 9999)
             values = rng.integers(low, high, param.shape, param.type.numpy, endpoint=True)
             func.constants[param.name] = values
+        if param.name == "t":
+            func.constants["t"] = rng.integers(0, 1 << 16, param.shape, np.uint16)
     return func
 
 

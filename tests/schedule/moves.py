@@ -14,6 +14,7 @@ from dovetail.schedule.schedule import Schedule
 from dovetail.schedule.state import LoopRef
 from dovetail.tir.expr import free_vars, walk
 from dovetail.tir.stmt import For, PrimFunc, Store, walk_stmt
+from dovetail.tir.types import u16
 
 Move = Callable[[Schedule, Random], None]
 
@@ -114,6 +115,22 @@ def pad(sch: Schedule, rng: Random) -> None:
     sch.pad_einsum(block, [rng.choice([1, 1, 3, 4]) for _ in sch.get_block(block).iters])
 
 
+def planes(sch: Schedule, rng: Random) -> None:
+    """Bytes of a buffer of halfwords, or words of one of narrower elements."""
+    params = {p.name for p in sch.logical.params} - sch.logical.constants.keys()
+    inner = [b for b in sch._state.buffers() if b.name not in params and b.type.bits < 32]
+    for buffer in inner:
+        if buffer.type == u16 and rng.random() < 0.7:
+            attempt(sch.split_bytes, buffer.name)
+        else:
+            attempt(sch.widen, buffer.name, rng.choice(["i32", "u16"]))
+
+
+def extend(sch: Schedule, rng: Random) -> None:
+    loop = any_loop(sch, rng)
+    sch.extend(loop, sch.get_loop(loop).extent + rng.choice([0, 1, 3, 8]))
+
+
 def copy_ahead(sch: Schedule, rng: Random) -> None:
     sch.double_buffer(any_block(sch, rng), copies=rng.choice([1, 2, 2]))
 
@@ -142,7 +159,7 @@ def note(sch: Schedule, rng: Random) -> None:
 MOVES: tuple[Move, ...] = (
     split, split, split, reorder, reorder, reorder, fuse, kind, kind, compute_at, compute_at,
     reverse_compute_at, reverse_compute_at, inline, cache, stage, layout, reduction,
-    offset, pad, copy_ahead, copy_ahead, note, extents, extents, fills,
+    offset, pad, planes, extend, copy_ahead, copy_ahead, note, extents, extents, fills,
 )  # fmt: skip
 
 
@@ -265,9 +282,8 @@ def attempt(move: Callable[..., object], *given: object) -> None:
 CODE_MOVES: tuple[Move, ...] = (
     lanes, lanes, lanes, dot, dot, split, reorder, fuse, kind, compute_at, compute_at, compute_at,
     reverse_compute_at, reverse_compute_at, inline, inline, inline, cache, cache, stage, layout,
-    layout,
-    scope, scope, reduction, reduction, offset, offset, pad, copy_ahead, copy_ahead, note,
-    extents, extents, fills, fills, fills,
+    layout, scope, scope, reduction, reduction, offset, offset, pad, planes, extend, copy_ahead,
+    copy_ahead, note, extents, extents, fills, fills, fills,
 )  # fmt: skip
 
 

@@ -234,4 +234,45 @@ def odd(x: Buffer[i32, (8, 8)], y: Buffer[i32, (8, 8)]):
     + nest("fill", "a[vi, vj] = 5")
     + nest("first", "a[vi, vj] = x[vi, vj]", "where(vi < 5)")
     + nest("last", "y[vi, vj] = a[vi, vj]"),
+    "words": """\
+@prim_func
+def odd(x: Buffer[u16, (8,)], y: Buffer[u16, (8,)]):
+    for i in range(8):
+        with block("copy"):
+            vi = spatial(8, i)
+            y[vi] = x[vi]
+""",
+    "quads": """\
+@prim_func
+def odd(x: Buffer[u16, (8,)], y: Buffer[u16, (8,)]):
+    a = alloc(u16, (8,))
+    for i in range(2):
+        with block("first"):
+            vi = spatial(2, i)
+            a[vi * 4:vi * 4 + 4] = x[vi * 4:vi * 4 + 4]
+    for i in range(2):
+        with block("last"):
+            vi = spatial(2, i)
+            y[vi * 4:vi * 4 + 4] = a[vi * 4:vi * 4 + 4]
+""",
+    "halves": """\
+@prim_func
+def odd(x: Buffer[u16, (8, 8)], y: Buffer[u16, (8,)]):
+    a = alloc(u16, (8,))
+    for i in range(8):
+        for k in range(8):
+            with block("sum"):
+                vi = spatial(8, i)
+                vk = reduce(8, k)
+                with init():
+                    a[vi] = u16(0)
+                a[vi] = a[vi] + x[vi, vk]
+    for i in range(8):
+        with block("last"):
+            vi = spatial(8, i)
+            y[vi] = a[vi]
+""",
+    "masked": HEAD + LOCAL
+    + nest("first", "a[vi, vj] = x[vi & 3, vj]")
+    + nest("last", "y[vi, vj] = a[vi, vj]"),
 }  # fmt: skip

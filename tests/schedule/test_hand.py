@@ -52,9 +52,8 @@ PRIMITIVES = {
     "split", "fuse", "reorder", "unroll", "parallel", "vectorize", "serial", "compute_at",
     "reverse_compute_at", "compute_inline", "reverse_compute_inline", "decompose_reduction",
     "rfactor", "cache_read", "cache_write", "stage", "set_scope", "transform_layout",
-    "offset_operand",
-    "pad_einsum", "double_buffer", "tensorize", "annotate", "resize", "divide", "trim", "drop",
-    "border",
+    "offset_operand", "pad_einsum", "split_bytes", "widen", "extend", "double_buffer", "tensorize",
+    "annotate", "resize", "divide", "trim", "drop", "border",
 }  # fmt: skip
 
 

@@ -83,13 +83,56 @@ def test_a_condition_on_lanes_is_a_predicate() -> None:
     assert names.count("pred_scalar2") == 1 and "vandvqv" in names
 
 
-def test_a_condition_must_hold_for_the_first_lanes() -> None:
-    func = parse(HEAD + '''x: Buffer[u8, (128,), "tcm"], y: Buffer[u8, (128,), "tcm"]):
+@pytest.mark.parametrize(
+    ("condition", "rows"),
+    [("3 < l", {"pred_scalar2": 1, "pred_not": 1}), ("l % 64 < 49", {"pred_scalar2": 3}),
+     ("l % 4 < 3", {"vandvrt": 1}), ("l < 128", {"vmux": 0, "vandvqv": 0})],
+)  # fmt: skip
+def test_runs_of_lanes_are_a_predicate(condition: str, rows: dict[str, int]) -> None:
+    names = same(HEAD + f'''x: Buffer[u8, (128,), "tcm"], y: Buffer[u8, (128,), "tcm"]):
     for l in vectorized(128):
-        y[l] = select(3 < l, x[l], 0)
+        y[l] = select({condition}, x[l], 0)
 ''')  # fmt: skip
-    with pytest.raises(VectorizeError, match="a condition must hold for the first lanes"):
-        build(func, dsp())
+    assert {name: names.count(name) for name in rows} == rows
+
+
+def test_several_scalars_share_a_register() -> None:
+    names = same(HEAD + '''x: Buffer[u8, (128,), "tcm"], m: Buffer[i32, (4,), "tcm"],
+    y: Buffer[u8, (128,), "tcm"]):
+    for r in vectorized(4):
+        for c in vectorized(32):
+            y[r * 32 + c] = cast(u8, m[r]) - x[r * 32 + c]
+''')  # fmt: skip
+    assert names.count("vmux") == 3 and "lvsplatb" in names
+
+
+@pytest.mark.parametrize("op", ["max", "min"])
+def test_lanes_are_joined_in_pairs(op: str) -> None:
+    names = same(HEAD + f'''x: Buffer[u8, (1024,), "tcm"], y: Buffer[i32, (32,), "tcm"]):
+    for r in vectorized(32):
+        for c in vectorized(32):
+            y[r] = {op}(y[r], cast(i32, x[r * 32 + c]))
+''')  # fmt: skip
+    assert names.count("vdealvdd_b") == 7 and names.count(f"v{op}ub") == 7
+
+
+def test_sums_of_bytes_of_two_planes_are_dot_products() -> None:
+    names = same(HEAD + '''a: Buffer[u8, (128,), "tcm"], b: Buffer[u8, (128,), "tcm"],
+    y: Buffer[i32, (32,), "tcm"]):
+    for r in vectorized(32):
+        for c in vectorized(4):
+            y[r] = y[r] + (cast(i32, a[r * 4 + c]) + (cast(i32, b[r * 4 + c]) << 8))
+''')  # fmt: skip
+    assert sum(name.startswith("vrmpyub") for name in names) == 2
+
+
+def test_bytes_of_two_planes_are_interleaved() -> None:
+    names = same(HEAD + '''a: Buffer[u8, (128,), "tcm"], b: Buffer[u8, (128,), "tcm"],
+    y: Buffer[u8, (128,), "tcm"]):
+    for l in vectorized(128):
+        y[l] = cast(u8, cast(u16, a[l]) + (cast(u16, b[l]) << 8) >> 3)
+''')  # fmt: skip
+    assert "vshufoeb" in names
 
 
 def test_eight_bytes_move_by_a_pair_of_scalars() -> None:

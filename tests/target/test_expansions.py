@@ -15,7 +15,18 @@ from dovetail.target.expansions import EXPANSIONS
 from dovetail.target.instruction import Instruction, Register
 from dovetail.target.jit import jit
 from dovetail.tir.evaluate import evaluate_expr, hole_key
-from dovetail.tir.expr import Expr, cast, const, free_vars, hole, make, substitute, var, walk
+from dovetail.tir.expr import (
+    Expr,
+    cast,
+    const,
+    free_vars,
+    hole,
+    make,
+    select,
+    substitute,
+    var,
+    walk,
+)
 from dovetail.tir.interpret import interpret
 from dovetail.tir.script import parse
 from dovetail.tir.types import i8, i16, i32, u8, u16, u32, vector
@@ -61,10 +72,32 @@ def quotients(op: str) -> list[Expr]:
     return [*found, make(op, var("x", u8), var("m", u8)), make(op, *words)]
 
 
+def chosen(op: str) -> list[Expr]:
+    """Sums and differences of words, of which some are added or taken only where it is chosen."""
+    x, m = (var(name, WORDS) for name in "xm")
+    zero, one = const(0, WORDS), const(1, WORDS)
+    return [make(op, x, value) for value in (
+        m, select(x < m, zero, m), select(x < m, m, zero), select(x < m, one, m))]  # fmt: skip
+
+
+def narrowed() -> list[Expr]:
+    """Bytes and halfwords of two registers in turn, saturated or not."""
+    pairs = [(u8, u16, "sat_cast"), (u8, i16, "sat_cast"), (u16, u32, "sat_cast"),
+             (u8, u32, "sat_cast"), (u8, u16, "cast")]  # fmt: skip
+    return [
+        make("interleave", *(Expr(op, vector(to, 32), (var(n, vector(kind, 32)),)) for n in "xm"))
+        for to, kind, op in pairs
+    ]
+
+
 def candidates(op: str) -> list[Expr]:
     """Nodes of ``op`` with all shifts, over whole and narrow values, of one lane and of many."""
     if op in ("floordiv", "mod", "shr", "shl"):
         return quotients(op)
+    if op in ("add", "sub"):
+        return chosen(op)
+    if op == "interleave":
+        return narrowed()
     found = []
     for kind in (u8, i8, u16, i16, u32, i32):
         for lanes in LANES:

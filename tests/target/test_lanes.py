@@ -166,9 +166,6 @@ def test_lanes_are_chosen_by_data() -> None:
      "y[0] = lookup(t[0:256] + 1, x[0])", "lookup: a table must be in memory, but got add"),
     ("x: Buffer[u8, (256,)], y: Buffer[u8, (1,)]", "y[0] = slice(x[0:256], 3, 1)",
      "lanes: a scalar must be made of scalars, but got slice of u8x256"),
-    ("x: Buffer[u8, (1,)], y: Buffer[u8, (128,)]",
-     "y[0:128] = deinterleave(concat(tile(x[0], 128), u8x128(3)), 0, 2)",
-     "lanes: parts must fill vector registers, but got u8x64"),
     ("x: Buffer[u8, (1,)], y: Buffer[u8, (4,)]", "y[0:4] = tile(x[0], 4)",
      "select: no instruction computes tile of type u8x4 from i32"),
 ])  # fmt: skip

@@ -3,7 +3,7 @@
     for j in vectorized(32):  for k in vectorized(4):
         acc[j] = acc[j] + cast(i32, x[k]) * cast(i32, w[j * 4 + k])
 
-becomes (a vectorized reduction is a group sum)
+becomes (a vectorized reduction is a group sum; of min and max, pairs of lanes)
 
     acc[0:32] = acc[0:32] + group_sum(cast(i32, tile(x[0:4], 32)) * cast(i32, w[0:128]), 4)
 
@@ -16,6 +16,7 @@ flattened buffers.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce as chain
 from math import gcd, prod
 
 import numpy as np
@@ -24,7 +25,19 @@ from ..bounds import Interval, Ranges
 from ..evaluate import MOVES_LANES, evaluate_expr, loads
 from ..expr import Expr, const, free_vars, make, substitute, walk
 from ..linear import Linear, from_linear, linear
-from ..stmt import Block, For, If, LoopKind, PrimFunc, Seq, Stmt, Store, children, rebuild_stmt
+from ..stmt import (
+    Block,
+    For,
+    If,
+    LoopKind,
+    PrimFunc,
+    Seq,
+    Stmt,
+    Store,
+    children,
+    map_exprs,
+    rebuild_stmt,
+)
 from ..types import Type, i32, u8, vector
 from .checked import checked
 from .simplify import simplify
@@ -54,6 +67,9 @@ def _stmt(stmt: Stmt, axes: tuple[Axis, ...], ranges: dict[Expr, Interval]) -> S
             raise VectorizeError(
                 f"vectorize: only stores may stand in a vectorized loop, but {stmt.axis.attr} does"
             )
+        case For(axis=axis, extent=1):
+            once = map_exprs(stmt.body, lambda e: substitute(e, {axis: const(0, i32)}))
+            return replace(stmt, body=_stmt(once, axes, ranges))
         case If() | Block() if axes:
             raise VectorizeError("vectorize: a vectorized loop must not hold a condition")
         case Seq() | For() | If() | _:
@@ -141,20 +157,18 @@ class _Vectorizer:
         return _Lanes(make(node.op, *args, attr=node.attr), used)
 
     def _mask(self, node: Expr) -> _Lanes:
-        """A condition on the axes alone: lanes that hold, then lanes that do not."""
+        """A condition on the axes alone: runs of lanes that hold, and of lanes that do not."""
         extents = [extent for _, extent in self.axes]
         if not free_vars(node) <= {axis for axis, _ in self.axes}:
             raise VectorizeError(f"vectorize: a condition must speak of axes only, but got {node}")
         grid = np.indices(extents, np.int32).reshape(len(extents), -1, 1)
         env = {str(axis.attr): at for (axis, _), at in zip(self.axes, grid, strict=True)}
         holds = np.broadcast_to(evaluate_expr(node, env), (grid.shape[1], 1))[:, 0]
-        count = int(holds.sum())
-        if not holds[:count].all():
-            raise VectorizeError(
-                f"vectorize: a condition must hold for the first lanes, not {node}"
-            )
-        size = gcd(count, len(holds))
-        parts = [const(at < count, vector(node.type, size)) for at in range(0, len(holds), size)]
+        ends = [0, *(np.flatnonzero(np.diff(holds)) + 1).tolist(), len(holds)]
+        size = gcd(*ends)
+        parts = [
+            const(bool(holds[at]), vector(node.type, size)) for at in range(0, len(holds), size)
+        ]
         value = parts[0] if len(parts) == 1 else make("concat", *parts)
         return _Lanes(value, (True,) * len(self.axes))
 
@@ -238,16 +252,19 @@ class _Vectorizer:
         if any(not used for used in spatial[: first + 1]):
             raise VectorizeError("vectorize: a vectorized reduction must be the innermost axis")
         value = stmt.value
-        here = value.args[0] if value.op == "add" else None
+        here = value.args[0] if value.op in ("add", "min", "max") else None
         if here is None or here.op != "load" or here.attr != stmt.buffer or here.args != stmt.index:
             raise VectorizeError(
-                "vectorize: a vectorized reduction must have the form a[i] = a[i] + term"
+                "vectorize: a vectorized reduction must have the form a[i] = a[i] + term, or min "
+                "or max of both"
             )
         everything = (True,) * len(self.axes)
         term = self.expand(self.lanes(value.args[1]), everything)
         n = self.count(tuple(not used for used in spatial))
         start = self.expand(self.lanes(here), spatial)
-        return start + make("group_sum", term, attr=n)
+        if value.op == "add":
+            return start + make("group_sum", term, attr=n)
+        return make(value.op, start, _group(value.op, term, n))
 
     def scatter(self, stmt: Store, form: Linear, value: Expr, used: tuple[bool, ...]) -> Stmt:
         """The store, in pieces where the lanes are not consecutive in memory."""
@@ -265,14 +282,37 @@ def _bends(form: Linear, axis: Expr) -> bool:
     return any(atom is not axis and axis in free_vars(atom) for atom in form.terms)
 
 
+def _group(op: str, term: Expr, n: int) -> Expr:
+    """The least or the largest of each ``n`` neighbouring lanes, by halves: narrow lanes as long as
+    these fill registers."""
+    if term.op == "cast" and term.args[0].type.is_int and _keeps(term.args[0].type, term.type):
+        narrow = term.args[0]
+        while n % 2 == 0 and narrow.type.lanes * narrow.type.bits >= 2 * WHOLE:
+            narrow, n = _paired(op, narrow, 2), n // 2
+        term = Expr("cast", vector(term.type, narrow.type.lanes), (narrow,))
+    while n > 1:
+        ways = 2 if n % 2 == 0 else n
+        term, n = _paired(op, term, ways), n // ways
+    return term
+
+
+def _keeps(narrow: Type, wide: Type) -> bool:
+    """Whether a cast keeps values, and so their order."""
+    return wide.low <= narrow.low and narrow.high <= wide.high
+
+
+def _paired(op: str, value: Expr, ways: int) -> Expr:
+    parts = [make("deinterleave", value, attr=(k, ways)) for k in range(ways)]
+    return chain(lambda a, b: make(op, a, b), parts)
+
+
 def _insert(value: Expr, inner: int, extent: int) -> Expr:
     """A new axis of ``extent`` just outside the ``inner`` innermost lanes; narrow before wide, and
     before operators that would not fill a register."""
     total = value.type.lanes
     if value.is_const:
         return Expr("const", vector(value.type, total * extent), (), value.attr)
-    narrow = value.op in ("cast", "sat_cast")
-    if narrow or (value.op not in (*MOVES_LANES, "load") and _is_small(value)):
+    if _inside(value):
         args = tuple([_insert(arg, inner, extent) for arg in value.args])
         return Expr(value.op, vector(value.type, total * extent), args, value.attr)
     if inner == total:
@@ -284,6 +324,15 @@ def _insert(value: Expr, inner: int, extent: int) -> Expr:
         for start in range(0, total, inner)
     ]
     return make("concat", *parts)
+
+
+def _inside(value: Expr) -> bool:
+    """Whether lanes are repeated before an operator: narrow ones before a cast, and where it would
+    not fill a register otherwise."""
+    if value.op in ("cast", "sat_cast"):
+        source = value.args[0].type
+        return source.bits <= value.type.bits or source.lanes * source.bits >= WHOLE
+    return value.op not in (*MOVES_LANES, "load") and _is_small(value)
 
 
 def _is_small(value: Expr) -> bool:

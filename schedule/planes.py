@@ -1,0 +1,223 @@
+"""How the elements of a buffer are stored: as planes of bytes, or in a wider type.
+
+    split_bytes("e")     e[i] of u16 becomes  cast(u16, e_0[i]) + (cast(u16, e_1[i]) << 8)
+    widen("m", i32)      m[i] of u8 becomes   cast(u8, m[i]) of a buffer of i32
+
+The bytes of a constant are split where they lie; a block that writes a buffer of several planes
+becomes one block a plane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..tir.expr import Expr, cast, const, load, make, transform
+from ..tir.stmt import (
+    Alloc,
+    Block,
+    Buffer,
+    For,
+    If,
+    Seq,
+    Stmt,
+    Store,
+    children,
+    map_exprs,
+    rebuild_stmt,
+    transform_stmt,
+)
+from ..tir.types import Type, u8
+from .blocks import Reduction, is_map, reduction_of, store_of
+from .build import buffer_name, iters_of, nest_of, replace_buffer, top_of
+from .errors import refusal
+from .inline import map_block
+from .state import State, by_lanes
+from .tree import Path, blocks_below, loops_of
+
+Planes = tuple[Buffer, ...]
+ORDERED = ("min", "max", "and_", "or_", "xor")  # they give the same in a wider type
+
+
+def split_bytes(state: State, buffer: str) -> list[str]:
+    """Stores an unsigned buffer as planes of bytes; the blocks that write them, plane by plane."""
+    old = state.buffer("split_bytes", buffer)
+    fixed = buffer in state.func.constants
+    if old.type.kind != "u" or old.type.bits == 8:
+        raise refusal("split_bytes", "the elements must be unsigned and of several bytes",
+                      f"{buffer}: {old.type}")  # fmt: skip
+    if not fixed and not state.is_local(buffer):
+        raise refusal("split_bytes", "the buffer must be local or a constant", buffer)
+    for block, _ in state.placed():
+        if by_lanes(block, buffer):
+            raise refusal("split_bytes", "the buffer must be accessed element by element",
+                          f"several lanes of {buffer} at once", block)  # fmt: skip
+    writers = state.writers(buffer)
+    for block, path in writers:
+        _check_writer(state, block, path, buffer)
+    planes = tuple(
+        replace(old, name=buffer_name(state, f"{buffer}_{k}"), type=u8)
+        for k in range(old.type.bytes)
+    )
+    names = [name for block, _ in writers for name in _write_planes(state, block, planes)]
+    _replace(state, old, planes)
+    if fixed:
+        data = state.func.constants[buffer].astype(np.int64)
+        kept = {n: v for n, v in state.func.constants.items() if n != buffer}
+        bytes_ = {p.name: (data >> 8 * k & 255).astype(np.uint8) for k, p in enumerate(planes)}
+        state.func = replace(state.func, constants={**kept, **bytes_})
+    state.gone[buffer] = "split_bytes"
+    return names
+
+
+def _check_writer(state: State, block: Block, path: Path, buffer: str) -> None:
+    if not is_map(block) or block.name in state.partial:
+        raise refusal("split_bytes", "a block that writes must store each element once",
+                      f"{block.name}, which does not", block)  # fmt: skip
+    plain = [loop.axis for loop in loops_of(path)] == [it.binding for it in block.iters]
+    alone = len(list(blocks_below(top_of(path)[-1]))) == 1 and block.where is None
+    if not plain or not alone:
+        raise refusal("split_bytes", "a block that writes must stand alone under one loop an iter",
+                      "other loops", block, "Use split_bytes first.")  # fmt: skip
+
+
+def _write_planes(state: State, block: Block, planes: Planes) -> list[str]:
+    """A block for each plane in the place of one."""
+    store = store_of(block)
+    assert store is not None
+    _, path = state.block("split_bytes", block.name)
+    place, made = top_of(path), list[Stmt]()
+    names = []
+    axes = [(str(it.axis.attr), it.extent, False) for it in block.iters]
+    for k, plane in enumerate(planes):
+        names.append(state.fresh(f"{block.name}_{k}"))
+        iters = iters_of(state, names[-1], axes)
+        value = _byte(store.value, k)
+        made.append(nest_of(Block(names[-1], iters, Store(plane, store.index, value))))
+    state.swap(place, Seq(tuple(made)))
+    state.gone[block.name] = "split_bytes"
+    return names
+
+
+def _byte(value: Expr, plane: int) -> Expr:
+    """Byte ``plane`` of a value; that of a sum of bytes that are shifted apart is one of them."""
+    terms = _terms(value)
+    if terms is not None:
+        return terms.get(plane, const(0, u8))
+    return cast(u8, value >> 8 * plane if plane else value)
+
+
+def _terms(value: Expr) -> dict[int, Expr] | None:
+    """The bytes of ``cast(u16, a) + (cast(u16, b) << 8)``, by their planes; None for others."""
+    if value.op == "add":
+        first, second = map(_terms, value.args)
+        if first is None or second is None or first.keys() & second.keys():
+            return None
+        return {**first, **second}
+    shift = 0
+    if value.op == "shl" and value.args[1].is_const:
+        value, shift = value.args[0], int(value.args[1].attr)
+    if shift % 8 or value.op != "cast" or value.args[0].type != u8:
+        return None
+    return {shift // 8: value.args[0]}
+
+
+def _joined(parts: Sequence[Expr], kind: Type) -> Expr:
+    """The element of which ``parts`` are the bytes, in ``kind``, which has room for it."""
+    total = cast(kind, parts[0])
+    for k, part in enumerate(parts[1:], 1):
+        total = total + (cast(kind, part) << 8 * k)
+    return total
+
+
+def _replace(state: State, old: Buffer, planes: Planes) -> None:
+    """The planes in the place of ``old``: declaration and loads."""
+
+    def element(node: Expr) -> Expr | None:
+        if node.op == "load" and node.attr.name == old.name:
+            return _joined([load(plane, *node.args) for plane in planes], old.type)
+        if node.op == "cast" and node.type.is_int and node.type.bits > old.type.bits:
+            terms = _terms(node.args[0])
+            if terms is not None and [*terms] == [*range(len(planes))]:
+                return _joined([*terms.values()], node.type)
+        return None
+
+    def change(expr: Expr) -> Expr:
+        return transform(expr, element)
+
+    def visit(node: Stmt) -> Stmt:
+        match node:
+            case Alloc(buffer, body) if buffer.name == old.name:
+                fresh = visit(body)
+                for plane in reversed(planes):
+                    fresh = Alloc(plane, fresh)
+                return fresh
+            case Block():
+                return map_block(node, change) if state.accesses(node).of(old.name) else node
+            case Alloc() | For() | Seq() | If():
+                return rebuild_stmt(node, tuple(visit(child) for child in children(node)))
+            case _:
+                return node
+
+    params = [planes if p.name == old.name else (p,) for p in state.func.params]
+    flat = tuple(p for group in params for p in group)
+    state.func = replace(state.func, params=flat, body=visit(state.body))
+
+
+# Wider elements ---------------------------------------------------------------------------------
+
+
+def widen(state: State, buffer: str, kind: Type) -> None:
+    """Stores the elements of a local buffer in a wider type of integers."""
+    old = state.buffer("widen", buffer)
+    if not state.is_local(buffer):
+        raise refusal("widen", "the buffer must be local, for the caller gives parameters", buffer)
+    holds = kind.is_int and old.type.is_int and kind.bits > old.type.bits
+    if not holds or kind.low > old.type.low or kind.high < old.type.high:
+        raise refusal("widen", "the type must be wider and hold all values of the elements",
+                      f"{kind} for {old.type}")  # fmt: skip
+    for block, _ in state.placed():
+        if by_lanes(block, buffer):
+            raise refusal("widen", "the buffer must be accessed element by element",
+                          f"several lanes of {buffer} at once", block)  # fmt: skip
+    for block, _ in state.writers(buffer):
+        found = reduction_of(block)
+        if not is_map(block) and (found is None or found.op not in ORDERED):
+            rule = "a block that writes must be a map, or a reduction that keeps wider values"
+            raise refusal("widen", rule, f"{block.name}, which is neither", block)
+    new = replace(old, type=kind)
+    writers = {block.name for block, _ in state.writers(buffer)}
+    state.body = transform_stmt(state.body, lambda s: _widened(s, old, new, writers))
+    replace_buffer(state, buffer, new)
+
+
+def _widened(node: Stmt, old: Buffer, new: Buffer, writers: set[str]) -> Stmt | None:
+    if not isinstance(node, Block):
+        return None
+    found = reduction_of(node) if node.name in writers and not is_map(node) else None
+
+    def element(expr: Expr) -> Expr | None:
+        if expr.op == "load" and expr.attr.name == old.name:
+            return cast(old.type, load(new, *expr.args))
+        return None
+
+    def store(stmt: Stmt) -> Stmt | None:
+        if not isinstance(stmt, Store) or stmt.buffer.name != old.name:
+            return None
+        value = _folding(found, new) if found and stmt is node.body else cast(new.type, stmt.value)
+        return replace(stmt, buffer=new, value=value)
+
+    def whole(stmt: Stmt) -> Stmt:
+        stored = transform_stmt(stmt, store)
+        if found and stmt is node.body:
+            return stored
+        return map_exprs(stored, lambda e: transform(e, element))
+
+    init = None if node.init is None else whole(node.init)
+    return replace(node, body=whole(node.body), init=init)
+
+
+def _folding(found: Reduction, new: Buffer) -> Expr:
+    return make(found.op, load(new, *found.index), cast(new.type, found.value))

@@ -1,0 +1,544 @@
+"""Rows at once: maxima and sums along an axis that lies in lanes, and what follows from them.
+
+    for each tile of rows, on threads:
+        m = max over a row's registers, then over its lanes      a tree over the tile's rows
+        e = table[m - x], a plane for each byte
+        s = sum of e, likewise                                   a lane a row from here on
+        r = f(s)                                                 for 32 rows a register
+        y = g(e, r)
+
+Which lanes of a register belong to one row follows from how far apart the axis' elements lie:
+
+    1 byte, channels in whole registers       all 128 lanes; a row is one or more registers
+    1 byte, 4, 32 or 64 channels              as many lanes as channels, several rows side by side
+    as many bytes as there are channels       a copy puts the columns of a channel side by side
+    whole registers                           none: each lane has a row of its own
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import lcm, prod
+
+from ...target.dsp.machine import Machine
+from ...tir.expr import Expr, free_vars, var, walk
+from ...tir.stmt import Block, Buffer, PrimFunc, Store, walk_stmt
+from ...tir.types import i32
+from ..blocks import reduction_of
+from ..knobs import Point, Space, choice, number
+from ..schedule import Schedule
+from ..state import LoopRef
+from ..structure import Form, Structure, structure
+from ..trace import index_map
+from .template import Estimate, Template
+
+LANES = 128  # bytes of a register
+WORDS = 32  # rows that a register holds once there is one number a row
+MOST = 128  # rows of a tile
+PACKETS = 28.0  # that a register takes, from the maximum to the result
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """One block of the chain: its iters for the rows, in one order for all blocks, and for the axis
+    along which rows are reduced (None: it has one element a row)."""
+
+    name: str
+    form: Form
+    rows: tuple[str, ...]
+    along: str | None
+    out: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The blocks in order, and how rows and the axis lie in the operand's memory."""
+
+    steps: tuple[Steps, ...]
+    x: Buffer
+    y: Buffer
+    extents: tuple[int, ...]  # of the row axes
+    strides: tuple[int, ...]
+    length: int  # elements of a row
+    stride: int  # bytes between them
+
+    @property
+    def deep(self) -> int:
+        """Channels as they are stored."""
+        return self.x.shape[-1]
+
+    @property
+    def dealt(self) -> bool:
+        """Whether a copy puts a row's elements side by side."""
+        return 1 < self.stride == self.deep < LANES
+
+    @property
+    def lanes(self) -> int:
+        """Lanes of a register that belong to one row; 1 where registers lie across rows."""
+        if self.dealt:
+            return LANES // self.deep
+        return min(self.deep, LANES) if self.stride == 1 else 1
+
+    @property
+    def beside(self) -> int:
+        """Rows that share a register."""
+        return LANES // self.lanes
+
+    @property
+    def registers(self) -> int:
+        """Steps of a register along a row."""
+        return -(-self.length // self.lanes)
+
+    @property
+    def tiled(self) -> int:
+        """The row axis of which tiles are made: the innermost one that is more than a lane."""
+        open_ = range(len(self.extents) - self.dealt)
+        return max((k for k in open_ if self.extents[k] > 1), default=max(open_))
+
+    @property
+    def unit(self) -> int:
+        """Rows that one step of the tiled axis brings."""
+        return self.deep if self.dealt else 1
+
+
+def rows(func: PrimFunc, machine: Machine) -> Template | None:
+    """The template of chains of reductions along one axis and of maps of their results."""
+    chain = chain_of(func)
+    if chain is None:
+        return None
+    knobs = (choice("rows", _tiles(chain, machine)),)
+    space = Space(knobs)
+
+    def schedule(point: Point) -> Schedule:
+        return _across(func, chain, machine) if chain.lanes == 1 else _along(
+            func, chain, machine, number(point, "rows")
+        )  # fmt: skip
+
+    def estimate(point: Point) -> Estimate:
+        return _estimate(chain, machine, number(point, "rows"))
+
+    return Template("rows", func, machine, space, schedule, estimate)
+
+
+# What the kernel is -----------------------------------------------------------------------------
+
+
+def chain_of(func: PrimFunc) -> Chain | None:
+    """The chain that ``func`` is; None for other kernels."""
+    found = [structure(block) for block in walk_stmt(func.body) if isinstance(block, Block)]
+    blocks = [block for block in found if block is not None]
+    if len(blocks) != len(found) or len(blocks) < 3:
+        return None
+    params = [p for p in func.params if p.name not in func.constants]
+    if len(params) != 2 or params[0].shape != params[1].shape or len(params[0].shape) != 4:
+        return None
+    narrow = _results(blocks)
+    steps = [_steps(block, narrow) for block in blocks]
+    first, last = blocks[0], blocks[-1]
+    if None in steps or first.form is not Form.REDUCTION or last.form is not Form.MAP:
+        return None
+    x, y = params
+    read = next((use for use in first.reads if use.buffer == x), None)
+    if read is None or last.out.buffer != y or read.start or last.out.start:
+        return None
+    known = {str(axis.var.attr): axis for axis in first.axes}
+    ways = [step for step in steps if step is not None]
+    kept = [known[name] for name in ways[0].rows]
+    along = known[ways[0].along or ""]
+    chain = Chain(tuple(ways), x, y, tuple(axis.extent for axis in kept),
+                  tuple(read.step(axis) for axis in kept), along.extent,
+                  read.step(along))  # fmt: skip
+    return chain if _suits(chain) else None
+
+
+def _results(blocks: Sequence[Structure]) -> set[str]:
+    """The buffers that hold a number a row: those of reductions, and what is made of them alone."""
+    narrow: set[str] = set()
+    for block in blocks:
+        reads = {use.buffer.name for use in block.reads}
+        if block.form is Form.REDUCTION or (block.form is Form.MAP and reads and reads <= narrow):
+            narrow.add(block.out.buffer.name)
+    return narrow
+
+
+def _steps(block: Structure, narrow: set[str]) -> Steps | None:
+    uses = [use for use in (block.out, *block.reads) if use.buffer.name in narrow]
+    names = {str(axis.var.attr) for axis in block.axes}
+    rows_ = {tuple(str(e.attr) if e.op == "var" else "" for e in use.index) for use in uses}
+    if len(rows_) != 1 or block.form not in (Form.REDUCTION, Form.MAP):
+        return None
+    (order,) = rows_
+    rest = sorted(names - {*order})
+    if not {*order} <= names or len(rest) > 1 or not order:
+        return None
+    return Steps(block.block, block.form, order, rest[0] if rest else None, block.out.buffer)
+
+
+def _suits(chain: Chain) -> bool:
+    wide = [step for step in chain.steps if step.along]
+    if len(wide) < 3 or chain.steps[0].along is None or chain.x.type.bits != 8:
+        return False
+    if chain.lanes > 1:
+        return len(chain.extents) > chain.dealt
+    if chain.extents[-1] != chain.deep or chain.strides[-1] != 1:
+        return False
+    pixels = max(LANES // chain.deep, 1)
+    return pixels == 1 or (
+        chain.strides[-2:-1] == (chain.deep,) and chain.extents[-2] % pixels == 0
+    )
+
+
+# Tiles ------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def _tiles(chain: Chain, machine: Machine) -> tuple[int, ...]:
+    """Steps of the tiled axis that a tile may take, the likeliest first."""
+    if chain.lanes == 1:
+        return (1,)
+    extent, least = chain.extents[chain.tiled], _least(chain)
+    room = machine.tcm // (4 * machine.threads)
+    sizes = [
+        size
+        for size in range(least, extent + 1, least)
+        if extent % size == 0 and (1 < size or extent == 1 or _grown(chain, size) == size)
+    ]
+    fitting = [
+        size for size in sizes if size * chain.unit <= MOST and _scratch(chain, size) <= room
+    ]
+    found = fitting or sizes[:1]
+    return tuple(sorted(found, key=lambda size: _estimate(chain, machine, size).cycles))
+
+
+def _least(chain: Chain) -> int:
+    """Steps that fill a register."""
+    return 1 if chain.dealt else chain.beside
+
+
+def _scratch(chain: Chain, size: int) -> int:
+    """Bytes of the planes of a tile."""
+    return size * chain.unit // chain.beside * chain.registers * LANES * (4 if chain.dealt else 2)
+
+
+def _grown(chain: Chain, size: int) -> int:
+    """The steps that a tile's results are computed for: whole registers of rows."""
+    whole = lcm(WORDS, chain.unit) // chain.unit
+    return -(-size // whole) * whole
+
+
+def _estimate(chain: Chain, machine: Machine, size: int) -> Estimate:
+    counts = [*chain.extents[: len(chain.extents) - chain.dealt]]
+    if chain.lanes == 1:
+        counts[-1] //= min(LANES, counts[-1])
+        each = chain.length * PACKETS + 150
+    else:
+        counts[chain.tiled] //= size
+        registers = size * chain.unit / chain.beside * chain.registers
+        folded = _grown(chain, size) * chain.unit
+        each = registers * (PACKETS + 6 * chain.dealt) + 2.0 * folded + 3 * folded / WORDS + 90
+    shared = max(counts, key=lambda n: n / -(-n // machine.threads))
+    turns = prod(counts) / shared * -(-shared // machine.threads)
+    facts = {"inner_packets": each, "loop_trips": turns, "tiles": turns}
+    return Estimate(turns * each + 350, facts)
+
+
+# Schedules --------------------------------------------------------------------------------------
+
+
+def _along(func: PrimFunc, chain: Chain, machine: Machine, size: int) -> Schedule:
+    """Rows lie along registers: a tile of them at once."""
+    made = _Along(Schedule(func), chain, size)
+    made.deal()
+    made.split_planes()
+    made.partial()
+    made.tile()
+    for name, step in made.steps.items():
+        made.fill(name, step)
+    _share(made.sch, made.outer, machine)
+    return made.sch
+
+
+class _Along:
+    """The trace of one schedule; ``steps`` are the blocks as they are by now, in order."""
+
+    def __init__(self, sch: Schedule, chain: Chain, size: int) -> None:
+        self.sch, self.chain, self.size = sch, chain, size
+        self.grown = _grown(chain, size)
+        self.steps = {step.name: step for step in chain.steps}
+        self.outer: list[LoopRef] = []
+        self.partials: set[str] = set()  # blocks that reduce over registers alone
+        self.narrow = {s.out.name for s in chain.steps if s.along is None or _folds(s)}
+
+    def deal(self) -> None:
+        """Columns of a channel side by side, in a copy of the operand and one of the result."""
+        chain, sch, ways = self.chain, self.sch, self.chain.lanes
+        if not chain.dealt:
+            return
+        first, *others = (name for name in self.steps if self._reads(name, chain.x.name))
+        last = [*self.steps][-1]
+        copies = [sch.cache_read(first, chain.x.name, "tcm", also=tuple(others)),
+                  sch.cache_write(last, chain.y.name, "tcm")]  # fmt: skip
+        for copy, step in zip(copies, (self.steps[first], self.steps[last]), strict=True):
+            near = min(b.name for b in _buffers(sch, copy.name) - {chain.x, chain.y})
+            sch.transform_layout(near, _of_rank(4, _dealt(ways)))
+            names = [str(it.axis.attr) for it in sch.get_block(copy).iters]
+            if step.name == last:
+                order = step.rows, step.along
+            else:
+                order = (names[0], names[1], names[3]), names[2]
+            made = Steps(copy.name, Form.COPY, order[0][-len(step.rows) :], order[1], chain.y)
+            self.steps = (
+                {**self.steps, copy.name: made}
+                if step.name == last
+                else {copy.name: made, **self.steps}
+            )
+
+    def _reads(self, name: str, buffer: str) -> bool:
+        return any(b.name == buffer for b in _buffers(self.sch, name, loads=True))
+
+    def split_planes(self) -> None:
+        """Values of several bytes as planes of bytes: tables, and what is looked up in them."""
+        sch = self.sch
+        for param in sch.func.params:
+            if param.name in sch.func.constants and param.type.kind == "u" and param.type.bits > 8:
+                sch.split_bytes(param.name)
+        for name, step in list(self.steps.items()):
+            wide = step.form is Form.MAP and step.along and step.out != self.chain.y
+            if wide and step.out.type.kind == "u" and step.out.type.bits > 8:
+                planes = [ref.name for ref in sch.split_bytes(step.out.name)]
+                self.steps = {
+                    new: step
+                    for old in self.steps
+                    for new, step in (
+                        [(plane, self.steps[old]) for plane in planes]
+                        if old == name
+                        else [(old, self.steps[old])]
+                    )
+                }
+                if self.chain.dealt:
+                    for plane in planes:
+                        (buffer,) = _stored(sch, plane)
+                        ways = _of_rank(len(buffer.shape), _dealt(self.chain.lanes))
+                        sch.transform_layout(buffer.name, ways)
+        for name in sorted(self.narrow) if self.chain.lanes > 1 else ():
+            sch.set_scope(name, "tcm")
+            if sch.get_buffer(name).type.bits < 32:
+                sch.widen(name, i32)
+
+    def partial(self) -> None:
+        """Reductions first over registers, lane by lane, where a row has several, or where a tile
+        is no whole number of registers of rows and the operand has no more of them."""
+        sch, chain = self.sch, self.chain
+        ways, count = chain.lanes, chain.registers
+        for name, step in list(self.steps.items()):
+            if not _folds(step):
+                continue
+            assert step.along is not None
+            (loop,) = drives(sch, name, step.along)
+            if ways * count > chain.length:
+                loop = sch.extend(loop, ways * count)
+            short = self.grown > self.size and self._reads(name, chain.x.name)
+            if count == 1 and not short:
+                continue
+            sums = _is_sum(sch.get_block(name))
+            if sums and ways < 2 * BYTES:
+                continue
+            if sums:
+                _, loop, _ = sch.split(loop, (count, ways // BYTES, BYTES))
+            elif count > 1:
+                _, loop = sch.split(loop, (count, ways))
+            made = sch.rfactor(name, loop).name
+            (parts,) = _stored(sch, made)
+            self.partials.add(made)
+            sch.set_scope(parts.name, "tcm")
+            last = _of_rank(len(parts.shape), lambda part, *at: (*at, part))
+            sch.transform_layout(parts.name, last)
+            self.steps = {
+                new: found
+                for old in self.steps
+                for new, found in (
+                    [(made, step), (old, self.steps[old])]
+                    if old == name
+                    else [(old, self.steps[old])]
+                )
+            }
+
+    def tile(self) -> None:
+        """All blocks below the loop of tiles, which have a dimension of their own in buffers."""
+        sch, place, size = self.sch, self.chain.tiled, self.size
+        if self.grown > size:
+            used = {b.name: b for name in self.steps for b in _buffers(sch, name)}
+            for buffer in used.values():
+                if self._local(buffer):
+                    digits = _of_rank(len(buffer.shape), _digits(place, size))
+                    sch.transform_layout(buffer.name, digits)
+        last = [*self.steps][-1]
+        loop = drives(sch, last, self.steps[last].rows[place])[0]
+        top, _ = sch.split(loop, (None, size))
+        loops = sch.loops(last)
+        self.outer = loops[: loops.index(top) + 1]
+        for name in [*self.steps][-2::-1]:
+            sch.compute_at(name, top)
+
+    def _local(self, buffer: Buffer) -> bool:
+        return all(param.name != buffer.name for param in self.sch.func.params)
+
+    def fill(self, name: str, step: Steps) -> None:
+        """The lanes of one block: rows of results, or registers of a row's elements."""
+        sch, chain = self.sch, self.chain
+        local = [loop for loop in sch.loops(name) if loop not in self.outer]
+        along = [loop for loop in local if self._reduces(name, loop)]
+        part = [loop for loop in local if name in self.partials and self._numbers(name, loop)]
+        if step.along and not along and not part:
+            along = [loop for loop in drives(sch, name, step.along) if loop in local]
+        (row,) = (x for x in drives(sch, name, step.rows[chain.tiled]) if x in local)
+        lanes = [x for x in drives(sch, name, step.rows[-1]) if chain.dealt and x in local]
+        narrow = {b.name for b in _stored(sch, name)} <= self.narrow
+        size = chain.beside
+        if narrow:
+            row = sch.extend(row, self.grown) if self.grown > self.size else row
+            size = max(WORDS // chain.unit, 1)
+        if not chain.dealt or narrow:
+            if sch.get_loop(row).extent > size:
+                _, row = sch.split(row, (None, size))
+            lanes = [row, *lanes]
+        if along and not part and sch.get_loop(along[-1]).extent > chain.lanes:
+            along = sch.split(along[-1], (None, chain.lanes))
+        if along and (not part or _is_sum(sch.get_block(name))):
+            part.append(along.pop())
+        lanes += part
+        rest = [x for x in sch.loops(name) if x not in (*self.outer, *lanes, *along)]
+        sch.reorder(*rest, *along, *lanes)
+        sch.vectorize(*lanes)
+        if along and chain.lanes * chain.registers > chain.length and _folds(step):
+            sch.split(along[-1], (chain.registers - 1,), tail="peel")  # only the last is masked
+
+    def _reduces(self, name: str, loop: LoopRef) -> bool:
+        axis = self.sch.get_loop(loop).axis
+        iters = self.sch.get_block(name).iters
+        return any(it.reduce and axis in free_vars(it.binding) for it in iters)
+
+    def _numbers(self, name: str, loop: LoopRef) -> bool:
+        """Whether a loop numbers partial results."""
+        axis, step = self.sch.get_loop(loop).axis, self.steps[name]
+        known = {*step.rows, step.along}
+        return any(
+            axis in free_vars(it.binding)
+            for it in self.sch.get_block(name).iters
+            if not it.reduce and str(it.axis.attr) not in known
+        )
+
+
+BYTES = 4  # of a word, which one product sums
+
+
+def _folds(step: Steps) -> bool:
+    return step.form is Form.REDUCTION
+
+
+def _is_sum(block: Block) -> bool:
+    found = reduction_of(block)
+    return found is not None and found.op == "add"
+
+
+IndexMap = Callable[..., tuple[Expr, ...]]
+
+
+def _of_rank(rank: int, change: IndexMap) -> IndexMap:
+    """``change`` of as many indices as a buffer has dimensions."""
+    axes = [var(f"i{k}") for k in range(rank)]
+    return index_map(axes, change(*axes))
+
+
+def _dealt(ways: int) -> IndexMap:
+    """An index with the last columns of a channel side by side."""
+    return lambda *at: (*at[:-2], at[-2] // ways, at[-1], at[-2] % ways)
+
+
+def _digits(place: int, size: int) -> IndexMap:
+    """An index with its dimension ``place`` as a tile's number and the place in the tile."""
+    return lambda *at: (*at[:place], at[place] // size, at[place] % size, *at[place + 1 :])
+
+
+def _buffers(sch: Schedule, block: str, loads: bool = False) -> set[Buffer]:
+    """The buffers that a block loads from, and those that it stores to."""
+    found = sch.get_block(block)
+    stores = [s for s in walk_stmt(found) if isinstance(s, Store)]
+    read = {n.attr for s in stores for e in (*s.index, s.value) for n in walk(e) if n.op == "load"}
+    return read if loads else read | {s.buffer for s in stores}
+
+
+def _stored(sch: Schedule, block: str) -> set[Buffer]:
+    return {s.buffer for s in walk_stmt(sch.get_block(block)) if isinstance(s, Store)}
+
+
+# Rows across registers --------------------------------------------------------------------------
+
+
+def _across(func: PrimFunc, chain: Chain, machine: Machine) -> Schedule:
+    """Each lane has a row of its own: reductions go from register to register."""
+    made = _Along(Schedule(func), chain, 1)
+    sch, deep = made.sch, chain.deep
+    beside = max(LANES // deep, 1)  # pixels of a register
+    made.split_planes()
+    for name in sorted(made.narrow):
+        buffer = sch.get_buffer(name)
+        if buffer.type.bits == 32:
+            sch.set_scope(name, "tcm")
+            sch.transform_layout(name, _of_rank(len(buffer.shape), _by_bytes(deep, beside)))
+    last, rows_ = [*made.steps][-1], chain.steps[-1].rows
+    loops = [drives(sch, last, name)[0] for name in rows_]
+    split = loops.pop() if beside == 1 else loops.pop(-2)
+    top, inner = sch.split(split, (None, LANES if beside == 1 else beside))
+    lanes = [inner] if beside == 1 else [inner, loops.pop()]
+    (along,) = drives(sch, last, made.steps[last].along or "")
+    sch.reorder(*loops, top, along, *lanes)
+    for name in [*made.steps][-2::-1]:
+        sch.compute_at(name, top)
+    outer = [*loops, top]
+    for name, step in made.steps.items():
+        local = [x for x in sch.loops(name) if x not in outer]
+        row_lanes = [x for n in step.rows for x in drives(sch, name, n) if x in local]
+        row_lanes = row_lanes[-1:] if beside == 1 else row_lanes[-2:]
+        rest = [x for x in local if x not in row_lanes]
+        words, byte = sch.split(row_lanes.pop(), (None, BYTES))
+        sch.reorder(*rest, *row_lanes, words, byte)
+        if step.along:
+            sch.vectorize(*row_lanes, words, byte)
+            continue
+        sch.reorder(byte, *row_lanes, words)
+        sch.vectorize(*row_lanes, words)
+        sch.unroll(sch.split(byte, (None, 2))[1])
+    _share(sch, outer, machine)
+    return sch
+
+
+def _by_bytes(deep: int, beside: int) -> IndexMap:
+    """An index of numbers of words in the order in which bytes that are widened lie."""
+    if beside == 1:
+        return lambda *at: (*at[:-1], at[-1] // LANES, at[-1] % BYTES, at[-1] % LANES // BYTES)
+    return lambda *at: (
+        *at[:-2], at[-2] // beside, at[-1] % BYTES, at[-2] % beside, at[-1] // BYTES
+    )  # fmt: skip
+
+
+def _share(sch: Schedule, loops: Sequence[LoopRef], machine: Machine) -> None:
+    """Puts the loop that threads share best outermost."""
+
+    def gain(loop: LoopRef) -> float:
+        extent = sch.get_loop(loop).extent
+        return extent / -(-extent // machine.threads)
+
+    best = max(loops, key=gain)
+    if best != loops[0]:
+        sch.reorder(best, *(loop for loop in loops if loop != best))
+    sch.parallel(best)
+
+
+def drives(sch: Schedule, block: str, name: str) -> list[LoopRef]:
+    """The loops that drive an iter of a block, outermost first."""
+    bindings = [it.binding for it in sch.get_block(block).iters if it.axis.attr == name]
+    axes = free_vars(bindings[0]) if bindings else set()
+    return [loop for loop in sch.loops(block) if sch.get_loop(loop).axis in axes]

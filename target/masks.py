@@ -1,0 +1,62 @@
+"""Predicates that are known: lanes that hold and lanes that do not, register by register.
+
+The first n lanes are one instruction; other runs of lanes are the exclusive or of the first lanes
+up to each place where they change; bytes that are alike in all words, those of a scalar.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from itertools import pairwise
+
+from ..tir.expr import Expr, const
+from ..tir.types import Type, boolean, i32, u8, vector
+from .trees import VECTOR, Splat, Tree, halved
+
+MOST = 8  # changes within a register
+
+
+def known_lanes(node: Expr) -> list[bool] | None:
+    """Which lanes of a condition hold, if that is known."""
+    parts = node.args if node.op == "concat" else (node,)
+    if node.type.kind != "b" or not all(part.is_const for part in parts):
+        return None
+    return [bool(part.attr) for part in parts for _ in range(part.type.lanes)]
+
+
+def predicates(holds: list[bool], lanes: int) -> Tree | None:
+    """The registers' predicates, of ``lanes`` lanes each; None where lanes change too often."""
+    if len(holds) % lanes or lanes not in (VECTOR, VECTOR // 2, VECTOR // 4):
+        return None
+    kind, parts = vector(boolean, lanes), list[Tree]()
+    for start in range(0, len(holds), lanes):
+        found = _predicate(holds[start : start + lanes], kind)
+        if found is None:
+            return None
+        parts.append(found)
+    return halved("concat", parts)
+
+
+def _predicate(holds: list[bool], kind: Type) -> Tree | None:
+    changes = [at for at, (a, b) in enumerate(pairwise(holds), 1) if a != b]
+    if not changes:
+        return Splat(const(holds[0], boolean), kind)
+    if len(changes) > MOST:
+        return _by_words(holds, kind)
+    firsts = [first_lanes(at, kind) for at in changes]
+    found = reduce(lambda a, b: Expr("call", kind, (a, b), "pred_xor"), firsts)
+    return Expr("call", kind, (found,), "pred_not") if holds[-1] else found
+
+
+def _by_words(holds: list[bool], kind: Type) -> Expr | None:
+    """The same bytes of each word."""
+    if kind.lanes != VECTOR or holds != holds[:4] * (VECTOR // 4):
+        return None
+    word = sum(hold << 8 * at for at, hold in enumerate(holds[:4]))
+    ones = Expr("reinterpret", vector(u8, VECTOR), (const(word, vector(i32, VECTOR // 4)),))
+    return Expr("call", kind, (ones, const(1, vector(u8, 4))), "vandvrt")
+
+
+def first_lanes(count: int, kind: Type) -> Expr:
+    """Whether a lane is one of the first ``count``, fewer than all."""
+    return Expr("call", kind, (const(count * (VECTOR // kind.lanes), i32),), "pred_scalar2")
