@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..tir.expr import Expr
-from ..tir.stmt import Block, Stmt, Store, seq
+from ..tir.stmt import Block, Stmt, Store
 from .blocks import is_map, store_of
-from .build import iters_of, nest_of, put_after, top_of
+from .build import iters_of, nest_of, put_after, put_before, top_of
 from .errors import refusal
 from .index import axes_in
 from .region import Box, box_of
@@ -72,9 +72,9 @@ def _holds(made: Box, wanted: Box) -> bool:
     return all(a is not None and b is not None and a.covers(b) for a, b in pairs)
 
 
-def border(state: State, block: BlockName) -> list[str]:
-    """Cuts a map of one value down to what the map after it leaves; gives the parts that are left,
-    those before the other block first."""
+def border(state: State, block: BlockName, late: bool = False) -> list[str]:
+    """Cuts a map of one value down to what the map after it leaves; gives the parts that are left.
+    The high ones come after the other map if ``late``."""
     fill = _fill("border", state, block)
     axes = [it.axis for it in fill.block.iters]
     sizes = [it.extent for it in fill.block.iters]
@@ -97,13 +97,13 @@ def border(state: State, block: BlockName) -> list[str]:
                 made.append(_part(state, fill, name, box))
                 names[side].append(name)
         before.append((first, end))
-    put_after(state, top_of(state.block("border", inner.name)[1]), *high)
+    if late and high:
+        put_after(state, top_of(state.block("border", inner.name)[1]), *high)
+    early = low if late else [*low, *high]
     _, path = state.block("border", fill.block.name)
     state.swap(path, None)
-    if low:
-        _, path = state.block("border", inner.name)
-        top = top_of(path)
-        state.swap(top, seq(*low, top[-1]))
+    if early:
+        put_before(state, top_of(state.block("border", inner.name)[1]), *early)
     state.gone[fill.block.name] = "border"
     return [*names["low"], *names["high"]]
 

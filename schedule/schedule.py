@@ -212,10 +212,11 @@ class Schedule:
         """Takes a block away of which another one overwrites all that is read."""
         self._apply("drop", lambda s: borders.drop(s, block), block)
 
-    def border(self, block: BlockName) -> list[BlockRef]:
-        """Cuts a fill down to the border around what a copy overwrites; gives its parts, those
-        before the copy first."""
-        names = self._apply("border", lambda s: borders.border(s, block), block)
+    def border(self, block: BlockName, late: bool = False) -> list[BlockRef]:
+        """Cuts a fill down to the border around what a copy overwrites; gives its parts, of which
+        those behind what is copied come after the copy if ``late``."""
+        names = self._apply("border", lambda s: borders.border(s, block, late),
+                            block, late=late or None)  # fmt: skip
         return [BlockRef(name) for name in names]
 
     def decompose_reduction(self, block: BlockName, loop: Loop) -> BlockRef:

@@ -228,12 +228,13 @@ def _inputs(sch: Schedule, kernel: Kernel, plan: Plan) -> None:
         deal = sch.cache_read(dot, near, "tcm").name
         sch.trim(deal)
     sch.trim(near)
-    fills = []
-    if kernel.fill is not None and plan.pads:
-        fills = [ref.name for ref in sch.border(kernel.fill.block)]
     columns, channels = (
         (VECTOR // plan.deep or 1, plan.deep) if plan.early else (LANES * step, WORD)
     )
+    fills = []
+    if kernel.fill is not None and plan.pads:
+        late = sch.get_loop(sch.loops(copy)[2]).extent % columns > 0  # the copy runs on over pads
+        fills = [ref.name for ref in sch.border(kernel.fill.block, late)]
     parts = [ref.name for ref in sch.blocks() if ref.name in (copy, *fills)]
     for name in (copy, *fills):
         _run_on(sch, name, 3, plan.deep if name == copy else channels)
@@ -354,9 +355,11 @@ def _estimate(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> Est
     inner = max(dots / 2, loads, (dots + 2 * loads + weights) / 4, (2 * loads + weights) / 2)
     trips = plan.depth / written
     requant = rows * groups * 11 + 6
-    sums = (inner * trips + 6 + (inner / 2 + 4 if trips > 1 else 0) + requant) * (
-        plan.groups / groups
-    )
+    loops = [n for n, m in zip((*plan.taps, plan.words), (high, across, words), strict=True)
+             if m == 1 and n > 1]  # fmt: skip
+    starts = math.prod(loops[:-1])  # of the innermost loop, in a tile
+    filling = starts * 5 + inner / 4 + 4 if trips > 1 else 0
+    sums = (inner * trips + 6 + filling + requant) * plan.groups / groups
     per = max(VECTOR // plan.stored, 1)
     back = 0.0
     if plan.dealt:

@@ -149,7 +149,11 @@ def extents(sch: Schedule, rng: Random) -> None:
 
 def fills(sch: Schedule, rng: Random) -> None:
     """What is filled and then copied over is filled no more than it has to be."""
-    rng.choice((sch.drop, sch.border, sch.border))(sch.blocks()[0])
+    first = sch.blocks()[0]
+    if rng.random() < 0.3:
+        sch.drop(first)
+    else:
+        sch.border(first, late=rng.random() < 0.5)
 
 
 def note(sch: Schedule, rng: Random) -> None:

@@ -269,14 +269,16 @@ def padded(x: Buffer[u8, (1, 6, 16, 4)], w: Buffer[i8, (8, 8)], y: Buffer[u8, (1
 """
 
 
-def test_a_fill_is_cut_down_to_the_border() -> None:
+@pytest.mark.parametrize("late", [False, True])
+def test_a_fill_is_cut_down_to_the_border(late: bool) -> None:
     func = parse(PADDED)
     sch = Schedule(func)
     sch.trim("a")
     assert sch.get_buffer("a").shape == (1, 8, 33, 4)
-    names = [ref.name for ref in sch.border("fill")]
+    names = [ref.name for ref in sch.border("fill", late)]
     assert names == ["fill_low", "fill_low_2", "fill_high", "fill_high_2"]
-    assert [ref.name for ref in sch.blocks()] == [*names[:2], "copy", *names[2:], "last"]
+    first = names[:2] if late else names
+    assert [ref.name for ref in sch.blocks()] == [*first, "copy", *names[len(first) :], "last"]
     same(sch, func)
 
 
