@@ -75,6 +75,10 @@ class Legalizer:
             return self._broadcast(node)
         if node.op == "load":
             return self._load(node)
+        if node.op == "concat":
+            found = gathered(node, self.fetch) or self._known(node)
+            if found is not None:
+                return found
         if is_shuffle(node):
             moved = shuffled(node, lambda part: self._whole(part))
             if moved is not None:
@@ -82,9 +86,6 @@ class Legalizer:
         if node.op == "transpose":
             return self.tree(by_ends(node))
         if node.op == "concat":
-            found = gathered(node, self.fetch) or self._known(node)
-            if found is not None:
-                return found
             return halved("concat", [self.tree(arg) for arg in node.args])
         if node.op == "interleave":
             return interleaved_parts([self.tree(arg) for arg in node.args])

@@ -19,14 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..tir.expr import Expr, const, make
-from ..tir.linear import Linear, from_linear, linear
 from ..tir.ops import OPS
 from ..tir.types import Type, i32, vector
 from .errors import SelectError
+from .sources import BYTES, LANE_OPS, sources
 
-BYTES = 128  # of a register
 LANE_DIGITS = 7
-LANE_OPS = ("concat", "interleave", "deinterleave", "transpose", "slice")
 MOST = 32  # registers of one permutation
 TRIED = 1000  # arrangements that the search for a path looks at
 
@@ -88,37 +86,30 @@ def shuffled(node: Expr, registers: Registers) -> list[Expr] | None:
 
     ``registers`` gives those of a part that is no lane operator.
     """
-    found = _of_leaves(node, registers) or _of_operand(node, registers)
-    if found is None:
-        return None
-    values, where = found
-    values = values + [values[-1]] * ((1 << (len(values) - 1).bit_length()) - len(values))
-    wanted = _digits(where, len(values))
-    if wanted is None:
-        return None
-    digits, part = wanted
-    made = _applied(digits, values)
-    count = node.type.lanes // BYTES
-    return None if made is None else made[part * count : (part + 1) * count]
+    for found in _permuted(node, registers):
+        digits = _digits(found[1], len(found[0]))
+        moved = digits and _applied(*digits, node.type.lanes // BYTES, found[0])
+        if moved:
+            return moved
+    return None
 
 
 Permuted = tuple[list[Expr], NDArray[np.int64]]  # registers, and the byte of them that lanes are
 
 
-def _of_leaves(node: Expr, registers: Registers) -> Permuted | None:
-    """``node`` as a permutation of what its lane operators take."""
-    sources = _sources(node)
-    if sources is None:
-        return None
-    values: list[Expr] = []
-    for whole in sources[0]:
-        found = registers(whole)
-        if found is None:
-            return None
-        values.extend(found)
-    if len(values) > MOST or len(values) * BYTES < node.type.lanes:
-        return None
-    return values, _evaluated(node, sources[1])
+def _permuted(node: Expr, registers: Registers) -> Iterator[Permuted]:
+    """``node`` as bytes of whole registers, in the ways in which these may be loaded."""
+    for wholes, places in sources(node):
+        values: list[Expr] = []
+        for whole in wholes:
+            values.extend(registers(whole) or ())
+        count = sum(whole.type.lanes for whole in wholes) // BYTES
+        if len(values) == count <= MOST:
+            values += [values[-1]] * ((1 << (count - 1).bit_length()) - count)
+            yield values, _evaluated(node, places)
+    operand = _of_operand(node, registers)
+    if operand is not None:
+        yield operand
 
 
 def _of_operand(node: Expr, registers: Registers) -> Permuted | None:
@@ -129,81 +120,6 @@ def _of_operand(node: Expr, registers: Registers) -> Permuted | None:
     if values is None or len(values) > MOST:
         return None
     return values, _evaluated(node, {node.args[0]: 0})
-
-
-def _sources(node: Expr) -> tuple[list[Expr], dict[Expr, int]] | None:
-    """Whole registers that hold all leaves, and the byte at which each leaf begins in them."""
-    wholes: list[Expr] = []
-    places: dict[Expr, int] = {}
-    runs: dict[tuple[object, ...], list[Expr]] = {}
-    total = 0
-    for leaf in _leaves(node):
-        if leaf.op == "load":
-            form = linear(leaf.args[0])
-            runs.setdefault((leaf.attr, frozenset(form.terms.items())), []).append(leaf)
-        elif leaf.type.lanes % BYTES:
-            return None
-        else:
-            wholes.append(leaf)
-            places[leaf] = total
-            total += leaf.type.lanes
-    for members in runs.values():
-        spans = _spans(members)
-        if spans is None:
-            return None
-        form, buffer = linear(members[0].args[0]), members[0].attr
-        for start, end in spans:
-            index = from_linear(Linear(form.terms, start))
-            wholes.append(Expr("load", vector(members[0].type, end - start), (index,), buffer))
-            inside = (leaf for leaf in members if start <= _start(leaf) < end)
-            places.update({leaf: total + _start(leaf) - start for leaf in inside})
-            total += end - start
-    return wholes, places
-
-
-def _spans(loads: list[Expr]) -> list[tuple[int, int]] | None:
-    """The bytes to load, from first to last: where ``loads`` lie side by side, if these are whole
-    registers, or else the registers around them; None where these may end outside of the buffer."""
-    runs = [(_start(run[0]), _end(run[-1])) for run in _runs(loads)]
-    if all((end - start) % BYTES == 0 for start, end in runs):
-        return runs
-    steps = linear(loads[0].args[0]).terms.values()
-    if loads[0].attr.size % BYTES or any(step % BYTES for step in steps):
-        return None
-    spans: list[tuple[int, int]] = []
-    for start, end in runs:
-        low, high = start // BYTES * BYTES, -(-end // BYTES) * BYTES
-        if spans and spans[-1][1] >= low:
-            low = spans.pop()[0]
-        spans.append((low, high))
-    return spans
-
-
-@lru_cache(maxsize=1 << 8)
-def _leaves(node: Expr) -> tuple[Expr, ...]:
-    """The operands below the lane operators, in order."""
-    if node.op not in LANE_OPS:
-        return (node,)
-    return tuple(dict.fromkeys(leaf for arg in node.args for leaf in _leaves(arg)))
-
-
-def _start(load: Expr) -> int:
-    return linear(load.args[0]).constant
-
-
-def _end(load: Expr) -> int:
-    return _start(load) + load.type.lanes
-
-
-def _runs(loads: list[Expr]) -> list[list[Expr]]:
-    """Loads of one buffer that lie side by side, in order."""
-    runs: list[list[Expr]] = []
-    for load in sorted(loads, key=lambda leaf: (_start(leaf), leaf.number)):
-        if runs and _start(load) == _end(runs[-1][-1]):
-            runs[-1].append(load)
-        else:
-            runs.append([load])
-    return runs
 
 
 def _evaluated(node: Expr, places: dict[Expr, int]) -> NDArray[np.int64]:
@@ -223,23 +139,22 @@ def _evaluated(node: Expr, places: dict[Expr, int]) -> NDArray[np.int64]:
     return value(node)
 
 
-def _digits(where: NDArray[np.int64], registers: int) -> tuple[Digits, int] | None:
-    """The source digit that each digit of the result is, where that says all, and behind them
-    those of the source that number several such results; and the number of this one."""
-    count, total = len(where).bit_length() - 1, (registers * BYTES).bit_length() - 1
-    if len(where) != 1 << count:
+def _digits(where: NDArray[np.int64], count: int) -> tuple[Digits, int] | None:
+    """The source digit that each digit of the result is, those that are left behind them, and the
+    byte of ``count`` registers that lane 0 is; None where that does not say all."""
+    lanes, base = len(where), int(where[0])
+    inner, outer = lanes.bit_length() - 1, (count * BYTES).bit_length() - 1
+    if lanes != 1 << inner or inner > outer:
         return None
-    first = int(where[0])
-    digits = [int(where[1 << k]) ^ first for k in range(count)]
-    if any(d.bit_count() != 1 or d & first for d in digits) or len({*digits}) < count:
+    digits = [int(where[1 << k]) - base for k in range(inner)]
+    if any(d <= 0 or d.bit_count() != 1 or d & base for d in digits) or len({*digits}) < inner:
         return None
-    lanes = np.arange(len(where))
-    value = first + sum(((lanes >> k) & 1) * digit for k, digit in enumerate(digits))
-    if not np.array_equal(value, where):
+    numbers = np.arange(lanes)
+    total = base + sum(((numbers >> k) & 1) * digit for k, digit in enumerate(digits))
+    if not np.array_equal(total, where):
         return None
-    own = tuple(d.bit_length() - 1 for d in digits)
-    rest = tuple(k for k in range(total) if k not in own)
-    return (*own, *rest), sum((first >> k & 1) << i for i, k in enumerate(rest))
+    rest = [1 << k for k in range(outer) if 1 << k not in digits]
+    return tuple(d.bit_length() - 1 for d in (*digits, *rest)), base
 
 
 Move = tuple[Shuffle, int]  # with the digit that numbers registers, or 0
@@ -326,18 +241,20 @@ def _turned(state: Digits, shuffle: Shuffle, digit: int) -> Digits:
     return tuple(fresh)
 
 
-def _applied(wanted: Digits, values: list[Expr]) -> list[Expr] | None:
+def _applied(wanted: Digits, base: int, count: int, values: list[Expr]) -> list[Expr] | None:
+    """The ``count`` registers of the result: digits that it has not are those of ``base``."""
     found = _path(wanted)
     if found is None:
         return None
     moves, state = found
     for shuffle, digit in moves:
         values = _moved(values, shuffle, digit - LANE_DIGITS)
-    order = []
-    for number in range(len(values)):
+    numbered, order = wanted[LANE_DIGITS:], []
+    for number in range(count):
         at = 0
-        for k, digit in enumerate(wanted[LANE_DIGITS:]):
-            at |= (number >> k & 1) << (state.index(digit) - LANE_DIGITS)
+        for k, digit in enumerate(numbered):
+            bit = number >> k if 1 << k < count else base >> digit
+            at |= (bit & 1) << (state.index(digit) - LANE_DIGITS)
         order.append(values[at])
     return order
 

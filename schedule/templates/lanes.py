@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from math import gcd, prod
 
 from ...target.dsp.machine import Machine
+from ...tir.expr import Expr
 from ...tir.stmt import Block, PrimFunc, walk_stmt
+from ..errors import ScheduleError
 from ..knobs import Point, Space, choice, number
 from ..schedule import Schedule
 from ..state import LoopRef
@@ -28,6 +30,7 @@ from .turns import Turn, bodies, schedule_turn, turn_of
 VECTOR = 128  # bytes of a register
 WORDS = (8, 4, 2)  # bytes that a scalar register moves
 UNROLLS = (1, 2, 3, 4, 6, 8)
+ROWS = (1, 2, 4, 8)
 FORMS = (Form.FILL, Form.COPY, Form.MAP)
 
 
@@ -93,6 +96,20 @@ class Nest:
                 return False
         return True
 
+    @property
+    def windows(self) -> bool:
+        """Whether steps of the innermost outer loop read elements that their neighbours read."""
+        starts: dict[str, set[int]] = {}
+        for use in self.found.reads:
+            starts.setdefault(use.buffer.name, set()).add(use.start)
+        return bool(self.outer) and any(len(found) > 1 for found in starts.values())
+
+    def rows(self, wanted: int) -> int:
+        """Steps of the innermost outer loop at once, at most ``wanted``; 1 where none overlap."""
+        if not self.windows:
+            return 1
+        return max(d for d in range(1, wanted + 1) if self.outer[-1].extent % d == 0)
+
     def shares(self, machine: Machine) -> list[int]:
         """The loops that threads may share, the best first: numbers of outer runs, and one more
         for the loop over vectors."""
@@ -115,24 +132,33 @@ def lanes(func: PrimFunc, machine: Machine) -> Template | None:
     blocks = [s for s in walk_stmt(func.body) if isinstance(s, Block)]
     nests: list[Nest] = []
     turns: dict[int, Turn] = {}
+    growths: dict[str, tuple[int, ...]] = {}  # extents of blocks that run on into pads
     for block in blocks:
         found = structure(block)
         if found is None or found.form not in FORMS or block.where is not None:
             return None
+        grown = grown_of(func, found)
+        if grown is not None:
+            found = grown
+            growths[found.block] = tuple(axis.extent for axis in grown.axes)
         nest = nest_of(found)
         turn = turn_of(Schedule(func), found, nest.runs) if found.form is Form.COPY else None
         if turn is not None:
             turns[len(nests)] = turn
         nests.append(nest)
-    space = Space((choice("unroll", UNROLLS), choice("share", (0, 1)), choice("lanes", (1, 0))))
+    rows = ROWS if any(nest.windows for nest in nests) else (1,)
+    knobs = choice("unroll", UNROLLS), choice("rows", rows), choice("share", (0, 1))
+    space = Space((*knobs, choice("lanes", (1, 0))))
 
     def schedule(point: Point) -> Schedule:
         sch = Schedule(func)
         for number_, nest in enumerate(nests):
             if point["lanes"] and number_ in turns:
                 schedule_turn(sch, turns[number_], machine)
-            else:
-                _schedule(sch, nest if point["lanes"] else scalar(nest), machine, point)
+                continue
+            if nest.found.block in growths:
+                sch.grow(nest.found.block, growths[nest.found.block])
+            _schedule(sch, nest if point["lanes"] else scalar(nest), machine, point)
         return sch
 
     def estimate(point: Point) -> Estimate:
@@ -145,6 +171,32 @@ def lanes(func: PrimFunc, machine: Machine) -> Template | None:
         return _estimate(plans, machine)
 
     return Template("lanes", func, machine, space, schedule, estimate)
+
+
+def grown_of(func: PrimFunc, found: Structure) -> Structure | None:
+    """A block that runs on into the pads of its result, so that lanes fill a vector; None where
+    it does without, or does not then either."""
+    wanted = VECTOR // min(use.buffer.type.bytes for use in (found.out, *found.reads))
+    lanes, more = 1, dict[Expr, int]()
+    for run in reversed(runs_of(found)):
+        if lanes >= wanted:
+            break
+        if run.to != lanes:
+            return None
+        whole = 1 << (run.extent - 1).bit_length()
+        if whole != run.extent and lanes * run.extent < wanted:
+            if len(run.axes) > 1:
+                return None
+            more[run.axes[0]] = whole
+        lanes *= more.get(run.axes[0], run.extent)
+    if not more or lanes < wanted:
+        return None
+    sch = Schedule(func)
+    try:
+        sch.grow(found.block, tuple(more.get(axis.var, axis.extent) for axis in found.axes))
+    except ScheduleError:
+        return None
+    return structure(sch.get_block(found.block))
 
 
 def scalar(nest: Nest) -> Nest:
@@ -190,25 +242,39 @@ def _share(nest: Nest, machine: Machine, point: Point) -> int | None:
 
 
 def _schedule(sch: Schedule, nest: Nest, machine: Machine, point: Point) -> None:
-    share = _share(nest, machine, point)
+    share, rows = _share(nest, machine, point), nest.rows(number(point, "rows"))
     loops = joined(sch, nest.found.block, nest.runs)
     outer, inner = loops[: len(nest.outer)], loops[len(nest.outer) :]
-    tails: list[str] = []
-    if nest.split is None:
-        steps = list(outer)
-    else:
+    steps = list(outer)
+    if rows > 1:
+        steps[-1], row = sch.split(outer[-1], (None, rows))
+        sch.reorder(*inner[:1], row)
+    if nest.split is not None:
         known = {ref.name for ref in sch.blocks()}
-        vector, part, *_ = sch.split(inner[0], (None, nest.part), tail="overlap")
+        vector, *_ = sch.split(inner[0], (None, nest.part), tail="overlap")
         tails = [ref.name for ref in sch.blocks() if ref.name not in known]
-        sch.vectorize(part, *inner[1:])
-        steps = [*outer, vector]
-    for name in tails:
-        sch.vectorize(*sch.loops(name)[-nest.filled :])
+        for name in (nest.found.block, *tails):
+            _fill(sch, name, nest.filled, rows)
+        steps.append(vector)
+    elif rows > 1:
+        sch.unroll(row)
     if share is not None:
         before = sch.loops(nest.found.block)
         ahead = before[: before.index(steps[share])]
         sch.reorder(steps[share], *ahead)
     _unroll(sch, nest, steps, share, number(point, "unroll"))
+
+
+def _fill(sch: Schedule, block: str, filled: int, rows: int) -> None:
+    """The innermost loops as lanes, below the rows that are done at once."""
+    loops = sch.loops(block)
+    if rows == 1:
+        sch.vectorize(*loops[-filled:])
+        return
+    part, row, *inner = loops[-filled - 1 :]
+    sch.reorder(row, part)
+    sch.vectorize(part, *inner)
+    sch.unroll(row)
 
 
 def _unroll(
@@ -239,14 +305,15 @@ class Plan:
 
 
 def _plan(nest: Nest, machine: Machine, point: Point) -> Plan:
-    share = _share(nest, machine, point)
-    total, unroll = nest.steps(), nest.together(number(point, "unroll"), share)
-    busy = 1.0
+    share, rows = _share(nest, machine, point), nest.rows(number(point, "rows"))
+    unroll, busy = nest.together(number(point, "unroll"), share), 1.0
     if share is not None:
-        extent = nest.extent(share)
+        extent = nest.extent(share) // (rows if share == len(nest.outer) - 1 else 1)
         busy = -(-extent // machine.threads) / extent
-    body = body_of(nest.found, nest.lanes, unroll)
-    return Plan(total * busy / unroll, total * busy / nest.last, body, unroll)
+    down = nest.outer[-1].come if rows > 1 else ()
+    body = body_of(nest.found, nest.lanes, unroll, rows, down)
+    vectors = nest.steps() * busy / rows
+    return Plan(vectors / unroll, vectors / nest.last, body, unroll)
 
 
 def _estimate(plans: list[Plan], machine: Machine) -> Estimate:

@@ -44,12 +44,17 @@ class Body:
     depth: float
 
 
-def body_of(found: Structure, lanes: int, unroll: int) -> Body:
-    """What ``unroll`` vectors of ``lanes`` lanes take; one lane is a scalar."""
+def body_of(
+    found: Structure, lanes: int, unroll: int, rows: int = 1, down: tuple[int, ...] = ()
+) -> Body:
+    """What ``unroll`` vectors of ``lanes`` lanes take in each of ``rows`` rows, which are ``down``
+    elements apart in each operand; one lane is a scalar."""
     if lanes == 1:
-        return _scalars(found, unroll)
-    loads = sum(_registers(use.buffer.type.bytes, lanes) for use in found.reads if use.steps)
-    stores = _registers(found.out.buffer.type.bytes, lanes)
+        return _scalars(found, unroll * rows)
+    loads, stores = (
+        _loaded(found, lanes, rows, down),
+        _registers(found.out.buffer.type.bytes, lanes),
+    )
     plain = multiply = permute = 0.0
     for node in walk(found.value):
         count, products, moves = COUNTS.get(node.op, (1, 0, 0))
@@ -60,11 +65,24 @@ def body_of(found: Structure, lanes: int, unroll: int) -> Body:
             plain, multiply, permute = (
                 plain + count * size, multiply + products * size, permute + moves * size,
             )  # fmt: skip
+    stores, plain, multiply, permute = (rows * n for n in (stores, plain, multiply, permute))
     pipes = (plain + loads + stores) / PIPES
     least = max(loads, stores, multiply / 2, permute, pipes, (loads + stores) / 2) * unroll
     slots = (plain + loads + stores) * unroll + 2
     packets = max(least, slots / SLOTS, 1.0)
     return Body(packets, slots, (loads + stores + plain / 4) * unroll, DEPTH)
+
+
+def _loaded(found: Structure, lanes: int, rows: int, down: tuple[int, ...]) -> float:
+    """Registers that all rows load: those that several rows read once."""
+    places = {
+        (use.buffer.name, use.start + row * step)
+        for use, step in zip(found.reads, down or (0,) * len(found.reads), strict=True)
+        for row in range(rows)
+        if use.steps
+    }
+    sizes = {use.buffer.name: use.buffer.type.bytes for use in found.reads}
+    return sum(_registers(sizes[name], lanes) for name, _ in places)
 
 
 def _varies(node: Expr) -> bool:

@@ -1,0 +1,114 @@
+"""Bytes that change places: the whole registers that hold the leaves of lane operators.
+
+concat(x[0:32], x[64:96])      x[0:128], where its leaves begin at bytes 0 and 64
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from ..tir.expr import Expr
+from ..tir.linear import Linear, from_linear, linear
+from ..tir.types import vector
+
+BYTES = 128  # of a register
+LANE_OPS = ("concat", "interleave", "deinterleave", "transpose", "slice")
+
+Sources = tuple[list[Expr], dict[Expr, int]]  # whole registers, and where leaves begin in them
+Span = tuple[int, int]  # the first byte and the one behind the last
+
+
+def sources(node: Expr) -> Iterator[Sources]:
+    """Whole registers that hold all leaves: of loads those side by side, the aligned registers
+    around them, all that lies between them, or a register from each one's first byte on."""
+    alone: list[Expr] = []
+    groups: dict[object, list[Expr]] = {}
+    for leaf in _leaves(node):
+        if leaf.op == "load":
+            key = leaf.attr, frozenset(linear(leaf.args[0]).terms.items())
+            groups.setdefault(key, []).append(leaf)
+        else:
+            alone.append(leaf)
+    if any(leaf.type.lanes % BYTES for leaf in alone):
+        return
+    for spans_of in (_side_by_side, _around, _between, _apart):
+        found = [spans_of(sorted(group, key=_start)) for group in groups.values()]
+        if all(spans is not None for spans in found):
+            yield _whole(alone, list(groups.values()), [s for s in found if s is not None])
+
+
+def _whole(alone: list[Expr], groups: list[list[Expr]], spans: list[list[Span]]) -> Sources:
+    wholes, places, total = list[Expr](), dict[Expr, int](), 0
+    for leaf in alone:
+        wholes.append(leaf)
+        places[leaf] = total
+        total += leaf.type.lanes
+    for members, found in zip(groups, spans, strict=True):
+        form, load = linear(members[0].args[0]), members[0]
+        for start, end in found:
+            index = from_linear(Linear(form.terms, start))
+            wholes.append(Expr("load", vector(load.type, end - start), (index,), load.attr))
+            for leaf in members:
+                if start <= _start(leaf) and _end(leaf) <= end:
+                    places[leaf] = total + _start(leaf) - start
+            total += end - start
+    return wholes, places
+
+
+def _side_by_side(loads: list[Expr]) -> list[Span] | None:
+    """Loads that follow each other in a buffer, where these are whole registers."""
+    runs = [(_start(run[0]), _end(run[-1])) for run in _runs(loads)]
+    return runs if all((end - start) % BYTES == 0 for start, end in runs) else None
+
+
+def _around(loads: list[Expr]) -> list[Span] | None:
+    """The aligned registers around loads; None where these may end outside of the buffer."""
+    steps = linear(loads[0].args[0]).terms.values()
+    if loads[0].attr.size % BYTES or any(step % BYTES for step in steps):
+        return None
+    spans: list[Span] = []
+    for run in _runs(loads):
+        low, high = _start(run[0]) // BYTES * BYTES, -(-_end(run[-1]) // BYTES) * BYTES
+        if spans and spans[-1][1] >= low:
+            low = spans.pop()[0]
+        spans.append((low, high))
+    return spans
+
+
+def _between(loads: list[Expr]) -> list[Span] | None:
+    """All from the first load to the last."""
+    first, last = _start(loads[0]), max(map(_end, loads))
+    return [(first, first + -(-(last - first) // BYTES) * BYTES)]
+
+
+def _apart(loads: list[Expr]) -> list[Span] | None:
+    """Registers from each load's first byte on."""
+    return [(_start(load), _start(load) + -(-load.type.lanes // BYTES) * BYTES) for load in loads]
+
+
+@lru_cache(maxsize=1 << 8)
+def _leaves(node: Expr) -> tuple[Expr, ...]:
+    """The operands below the lane operators, in order."""
+    if node.op not in LANE_OPS:
+        return (node,)
+    return tuple(dict.fromkeys(leaf for arg in node.args for leaf in _leaves(arg)))
+
+
+def _start(load: Expr) -> int:
+    return linear(load.args[0]).constant
+
+
+def _end(load: Expr) -> int:
+    return _start(load) + load.type.lanes
+
+
+def _runs(loads: list[Expr]) -> list[list[Expr]]:
+    """Loads of one buffer that lie side by side, in order."""
+    runs: list[list[Expr]] = []
+    for load in sorted(loads, key=lambda leaf: (_start(leaf), leaf.number)):
+        if runs and _start(load) == _end(runs[-1][-1]):
+            runs[-1].append(load)
+        else:
+            runs.append([load])
+    return runs
