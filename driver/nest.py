@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from functools import partial
 
-from ..target.recent import Recent
+from ..tir.recent import Recent
 from ..tir.script.show import show_stmt
 from ..tir.stmt import PrimFunc, Stmt, top
 

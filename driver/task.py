@@ -33,9 +33,9 @@ from ..target.dsp.machine import Machine
 from ..target.dsp.pipeline import build
 from ..target.errors import SelectError
 from ..target.program import Program
-from ..target.recent import Recent
 from ..tir.passes.lift import lift
 from ..tir.passes.vectorize import VectorizeError
+from ..tir.recent import Recent
 from ..tir.stmt import PrimFunc
 from ..tuner.task import COMPILE, INVALID, OK, Measured, Spec
 from ..tuner.worker import perform

@@ -16,6 +16,7 @@ from math import gcd
 
 from ..tir.expr import Expr
 from ..tir.linear import Linear, linear
+from ..tir.recent import Recent
 from ..tir.stmt import (
     Alloc,
     Buffer,
@@ -36,7 +37,6 @@ from .emit import Emitter, RowNames
 from .errors import SelectError
 from .program import Address, Dma, Item, Loop, Phase, Place, Program
 from .program import Wait as WaitItem
-from .recent import Recent
 from .record import Started
 from .region import RegionBuilder
 from .select import Selector

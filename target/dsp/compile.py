@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
+from ...tir.recent import Recent
 from ..program import Loop, Phase, Program
-from ..recent import Recent
 from .allocate import NoRegister, assign, live_around, lives, states
 from .cycles import calls
 from .depend import block_edges

@@ -20,10 +20,10 @@ from ...tir.passes.promote import promote_sums
 from ...tir.passes.simplify import simplify_func
 from ...tir.passes.unroll import unroll_loops
 from ...tir.passes.vectorize import vectorize_loops
+from ...tir.recent import Recent
 from ...tir.stmt import Alloc, Block, Buffer, PrimFunc, Stmt, seq, top, walk_stmt
 from ..build import Builder
 from ..program import Program
-from ..recent import Recent
 from ..record import Record
 from .machine import Machine
 from .races import require_waits

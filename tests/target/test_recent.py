@@ -12,8 +12,8 @@ from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.listing import Listing
 from dovetail.target.dsp.machine import dsp
 from dovetail.target.dsp.pipeline import build, lower
-from dovetail.target.recent import Recent
 from dovetail.tir.passes.checked import VARIABLE
+from dovetail.tir.recent import Recent
 from dovetail.tir.script import parse
 from dovetail.tir.stmt import top
 from tests.target.test_build import HEAD

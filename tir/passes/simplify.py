@@ -20,6 +20,7 @@ from ..affine import Affine, affine_over, from_affine
 from ..bounds import Interval, Ranges, bounds, type_range
 from ..expr import Expr, cast, const, make, rebuild, walk
 from ..ops import OPS
+from ..recent import Recent
 from ..stmt import (
     Alloc,
     Block,
@@ -41,6 +42,8 @@ from .checked import checked
 
 SUMS = {"add", "sub", "mul", "floordiv", "mod", "shl"}
 INDEX_OPS = SUMS | {"const", "var", "min", "max"}
+
+_recent = Recent[Stmt](1024)  # outermost loops, which points of a kernel have in common
 
 
 def simplify(expr: Expr, ranges: Ranges | None = None) -> Expr:
@@ -350,7 +353,7 @@ def _stmt(stmt: Stmt, ranges: dict[Expr, Interval], given: Simplifier | None = N
         case Seq(stmts):
             return seq(*[_stmt(s, ranges, simple) for s in stmts])
         case For():
-            return _loop(stmt, ranges)
+            return _loop(stmt, ranges) if ranges else _recent(stmt, lambda: _loop(stmt, ranges))
         case Block():
             return _block(stmt, ranges, simple)
         case Store(buffer, index, value, origin):
