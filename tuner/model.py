@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.float64]
 
+CERTAINTY = 3.0  # of a guess: what it says of two costs, e-fold apart, in logits of their order
 _ROUNDS = 40
 _PARAMETERS = {
     "objective": "rank:pairwise",
@@ -26,8 +27,8 @@ _PARAMETERS = {
     "lambdarank_num_pair_per_sample": 8,
     "tree_method": "hist",
     "max_bin": 32,
-    "max_depth": 2,
-    "eta": 0.05,
+    "max_depth": 3,
+    "eta": 0.1,
     "lambda": 1.0,
     "min_child_weight": 0.1,
     "nthread": 1,
@@ -75,7 +76,7 @@ def fit(groups: Sequence[Group], rounds: int = _ROUNDS) -> Model:
 
 def guess_of(priors: Rows) -> Rows:
     """The guess that an estimate makes: lower costs are better, by their ratios."""
-    return -np.log(np.maximum(priors, 1e-30))
+    return -CERTAINTY * np.log(np.maximum(priors, 1e-30))
 
 
 def _relevance(costs: Rows) -> Rows:

@@ -18,7 +18,7 @@ from pathlib import Path
 from .model import Group, Model, Rows, fit
 
 SHIPPED = Path(__file__).with_name("ranker.ubj")
-ROUNDS = 20  # few: what holds for all kernels is little
+ROUNDS = 80
 
 Columns = tuple[str, ...]
 

@@ -119,6 +119,7 @@ class Evolution(_Base):
     parents = 32  # best candidates that have children
     offspring = 64  # new points a generation
     generations = 2
+    again = 2  # best points of warm logs that come before all others
     kept = 1024  # candidates that stay for the next batch
     chance = 0.12  # of a point of a batch to be random
 
@@ -148,7 +149,8 @@ class Evolution(_Base):
         for _ in range(self.generations):
             ranked = rank(list(dict.fromkeys(ranked + self._breed(ranked[: self.parents]))))
         self._live = ranked[: self.kept]
-        return self._spread(ranked)
+        found_before = [self._known.points[number] for number in best[: self.again]]
+        return chain(found_before, self._spread(ranked))
 
     def _breed(self, ranked: list[int]) -> list[int]:
         """Children of ranked candidates; the better one is, the more it has."""

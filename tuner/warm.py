@@ -10,14 +10,14 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from math import inf, log
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..schedule.errors import ScheduleError
-from .model import Group
+from .model import Group, guess_of
 from .ranker import Columns, Ranker, untrained
 from .records import Record, read
 from .search import Trial
@@ -83,5 +83,5 @@ class Warm:
         for records in self.others.values():
             rows = np.array([record.features for record in records])
             costs = np.array([inf if r.cost is None else r.cost for r in records])
-            guesses = -log(2) * rows[:, self.columns.index(ESTIMATE)]
+            guesses = guess_of(2.0 ** rows[:, self.columns.index(ESTIMATE)])
             yield Group(rows, guesses, costs)
