@@ -28,7 +28,7 @@ from .contraction import LANES, VECTOR, WORD, Kernel, kernel_of
 from .conv2d import copy_rows
 from .template import Estimate, Template
 
-REGISTERS = 26  # vector registers that a tile may plan with
+REGISTERS = 24  # vector registers that a tile may plan with
 BODY = 144  # products of the innermost loop's body, at most
 INSIDE = ("none", "columns", "taps", "words", "columns and words", "all")
 
@@ -170,7 +170,7 @@ def _fits(plan: Plan) -> Callable[[Point], bool]:
             return False  # which columns are read depends on the tap
         if point["share"] == "columns" and plan.tiles < 2:
             return False
-        if plan.dealt and rows > 1 and rows * plan.stored // WORD > 24:
+        if plan.dealt and rows > 1 and rows * plan.stored // WORD > 16:
             return False
         return sums + rows <= REGISTERS and sums * high * across * words <= BODY
 
@@ -190,6 +190,8 @@ def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, point: Point) -> Sched
     place = _outputs(sch, plan, point, last, result)
     sch.compute_at(dot, place)
     _products(sch, plan, point, dot)
+    if result is not None:
+        sch.transform_layout(result, lambda n, h, a, w, o: (n, h, a, o // WORD, w, o % WORD))
     return sch
 
 
@@ -212,8 +214,6 @@ def _tiles_of_columns(sch: Schedule, kernel: Kernel, plan: Plan) -> str | None:
             sch.resize(lane, LANES)
     for constant in sch.func.constants:
         sch.trim(constant)
-    if back is not None:
-        sch.transform_layout(back, lambda n, h, a, w, o: (n, h, a, o // WORD, w, o % WORD))
     return back
 
 
@@ -245,6 +245,9 @@ def _inputs(sch: Schedule, kernel: Kernel, plan: Plan) -> None:
             copy_rows(sch, name, 1)
         near, start = deal, 0
     _run_on(sch, deal, 2, LANES * step)
+    whole = sch.get_buffer(kernel.input.name).shape[2]
+    if plan.early and whole % columns:  # a border runs on: then rows are longer, but registers
+        sch.resize(sch.loops(deal)[2], -(-whole // (LANES * step)) * LANES * step)
     _run_on(sch, deal, 3, min(WORD << (plan.words - 1).bit_length(), plan.deep))
     shift = -start % (LANES * step)
     shape = sch.get_buffer(near).shape
@@ -337,7 +340,7 @@ def _products(sch: Schedule, plan: Plan, point: Point, dot: str) -> None:
     sch.vectorize(w, c_1)
     for loop in (*inside, n, a, h, o):
         sch.unroll(loop)
-    if plan.real < WORD:
+    if plan.real < plan.outputs == number(point, "groups") * WORD:
         sch.decompose_reduction(dot, sch.loops(dot)[-6 - len(inside) - len(outside)])
         sch.resize(o, plan.real)
 
@@ -347,7 +350,7 @@ def _estimate(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> Est
     rows, groups = number(point, "rows"), number(point, "groups")
     high, across, words = _written(plan, point)
     written = high * across * words
-    outputs = min(groups * WORD, plan.real)
+    outputs = plan.real if groups == plan.groups else groups * WORD
     dots = rows * outputs * written
     lines = min(rows * high, (rows - 1) * plan.stride[0] + high) if high > 1 else rows
     loads = lines * across * words
