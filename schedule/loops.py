@@ -28,7 +28,7 @@ from ..tir.types import i32
 from .blocks import is_map, is_reduction, reduction_of, touches
 from .depend import check_lanes, check_parallel, check_reorder, loop_roles
 from .errors import refusal
-from .index import bounds, substitute_axes
+from .index import axes_in, bounds, substitute_axes
 from .state import Loop, State, conjoin, conjuncts, replace_axes
 from .tree import Path, blocks_below, loops_of
 
@@ -103,9 +103,11 @@ def _check_overlap(loop: For, sizes: list[int], came: str) -> None:
     if loop.extent - prod(sizes) >= prod(sizes[1:]):
         raise refusal("split", "overlapping factors must leave less than a step", came, loop)
     written: set[str] = set()
+    below = {node.axis for node in walk_stmt(loop.body) if isinstance(node, For)}
     for block in reversed(list(blocks_below(loop.body))):
-        whole = is_map(block) or (is_reduction(block) and block.init is not None)
-        if not whole or loop_roles(block, loop.axis)[1]:
+        summed = [axis for it in block.iters if it.reduce for axis in axes_in(it.binding)]
+        anew = is_reduction(block) and block.init is not None and below.issuperset(summed)
+        if not (is_map(block) or anew):
             raise refusal("split", "steps that overlap must be of blocks that may run again",
                           block.name, loop, 'Give tail="peel".')  # fmt: skip
         late = next((name for name in sorted(written) if touches(block, name)), None)
