@@ -40,6 +40,7 @@ from .index import simplify
 from .region import Box, Span, box_of, start_of
 from .state import Access, BlockName, State
 from .storage import inner_part
+from .structure import flat_form
 from .tree import Path, loops_of, swap
 
 NOTE = "double_buffer"
@@ -56,8 +57,9 @@ def double_buffer(state: State, block: BlockName, copies: int = 2) -> None:
     if store is None or not is_map(node) or store.value.op != "load":
         raise refusal(OPERATION, "the block must copy elements and nothing else", node.name, node,
                       "Make one by cache_read.")  # fmt: skip
-    if not state.is_local(store.buffer.name):
-        raise refusal(OPERATION, "the target must be local", store.buffer.name, node)
+    if copies > 1 and not state.is_local(store.buffer.name):
+        raise refusal(OPERATION, "a target that takes turns must be local", store.buffer.name, node,
+                      "Give copies=1.")  # fmt: skip
     annotate(state, node.name, NOTE, copies)
 
 
@@ -116,7 +118,14 @@ def _regions(state: State, block: Block, top: Path) -> tuple[Region, Region]:
         for access, box in zip((target, source), boxes, strict=True)
     ]  # fmt: skip
     spans = [s for box in boxes for s in box]
-    if steps[0] != steps[1] or any(s is None or not s.dense for s in spans):
+    flat = [flat_form(access.buffer, access.index) for access in (target, source)]
+    whole = flat[0] == flat[1] and all(
+        s is not None and s.extent == n and not s.start.terms
+        for access, box in zip((target, source), boxes, strict=True)
+        for s, n in zip(box, access.buffer.shape, strict=True)
+    )
+    alike = steps[0] == steps[1] or whole
+    if not alike or any(s is None or not s.dense for s in spans):
         raise refusal(OPERATION, "source and target must be boxes in the same order",
                       block.name, block)  # fmt: skip
     return _region(target.buffer, boxes[0]), _region(source.buffer, boxes[1])

@@ -148,11 +148,15 @@ def lanes(func: PrimFunc, machine: Machine) -> Template | None:
         nests.append(nest)
     rows = ROWS if any(nest.windows for nest in nests) else (1,)
     knobs = choice("unroll", UNROLLS), choice("rows", rows), choice("share", (0, 1))
-    space = Space((*knobs, choice("lanes", (1, 0))))
+    moved = all(_transfers(nest) for nest in nests)
+    space = Space((*knobs, choice("lanes", (2, 1, 0) if moved else (1, 0))))
 
     def schedule(point: Point) -> Schedule:
         sch = Schedule(func)
         for number_, nest in enumerate(nests):
+            if point["lanes"] == 2:
+                _transfer(sch, nest)
+                continue
             if point["lanes"] and number_ in turns:
                 schedule_turn(sch, turns[number_], machine)
                 continue
@@ -163,6 +167,8 @@ def lanes(func: PrimFunc, machine: Machine) -> Template | None:
 
     def estimate(point: Point) -> Estimate:
         plans: list[Plan] = []
+        if point["lanes"] == 2:
+            return Estimate(2.0 * machine.dma_start * len(nests), {"phases": len(nests)})
         for number_, nest in enumerate(nests):
             if point["lanes"] and number_ in turns:
                 plans += [Plan(n, n, body, 1) for n, body in bodies(turns[number_], machine)]
@@ -263,6 +269,21 @@ def _schedule(sch: Schedule, nest: Nest, machine: Machine, point: Point) -> None
         ahead = before[: before.index(steps[share])]
         sch.reorder(steps[share], *ahead)
     _unroll(sch, nest, steps, share, number(point, "unroll"))
+
+
+def _transfers(nest: Nest) -> bool:
+    """Whether a block moves bytes that lie together from DDR to DDR."""
+    found = nest.found
+    far = all(use.buffer.scope == "ddr" for use in (found.out, *found.reads))
+    whole = len(nest.runs) == 1 and nest.runs[0].to == 1 and nest.runs[0].come == (1,)
+    return found.form is Form.COPY and far and whole
+
+
+def _transfer(sch: Schedule, nest: Nest) -> None:
+    """To TCM and back, with no instruction in between."""
+    near = sch.cache_read(nest.found.block, nest.found.reads[0].buffer.name, "tcm")
+    sch.double_buffer(near, 1)
+    sch.double_buffer(nest.found.block, 1)
 
 
 def _fill(sch: Schedule, block: str, filled: int, rows: int) -> None:

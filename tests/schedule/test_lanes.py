@@ -1,0 +1,84 @@
+"""Plain kernels: the default schedule has vector code and the interpreter's bytes, and is cheap."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import dovetail
+from dovetail.target.dsp.machine import dsp
+from dovetail.tir.script import parse
+
+IMAGE = """
+@prim_func
+def k(x: Buffer[u8, (34, 384), "tcm"], y: Buffer[u8, (32, 256), "tcm"]):
+    for i in range(32):
+        for j in range(256):
+            with block("b"):
+                vi = spatial(32, i)
+                vj = spatial(256, j)
+                y[vi, vj] = {value}
+"""
+TURN = """
+@prim_func
+def k(x: Buffer[u8, ({rows}, {columns}), "tcm"], y: Buffer[u8, ({columns}, {rows}), "tcm"]):
+    for i in range({columns}):
+        for j in range({rows}):
+            with block("b"):
+                vi = spatial({columns}, i)
+                vj = spatial({rows}, j)
+                y[vi, vj] = x[vj, vi]
+"""
+LOOK_UP = """
+@prim_func
+def k(x: Buffer[u8, (64, 128), "tcm"], t: Buffer[u8, (256,), "tcm"],
+      y: Buffer[u8, (64, 128), "tcm"]):
+    for i in range(64):
+        for j in range(128):
+            with block("b"):
+                vi = spatial(64, i)
+                vj = spatial(128, j)
+                y[vi, vj] = t[cast(i32, x[vi, vj])]
+"""
+FAR = """
+@prim_func
+def k(x: Buffer[u8, (4, 8, 64)], y: Buffer[u8, (32, 64)]):
+    for i in range(4):
+        for j in range(8):
+            for c in range(64):
+                with block("b"):
+                    vi = spatial(4, i)
+                    vj = spatial(8, j)
+                    vc = spatial(64, c)
+                    y[vi * 8 + vj, vc] = x[vi, vj, vc]
+"""
+DOWN = "max(max(x[vi, vj], x[vi + 1, vj]), x[vi + 2, vj])"
+ALONG = "max(max(x[vi, vj], x[vi, vj + 1]), x[vi, vj + 2])"
+
+CASES = {  # the kernel, and packets for 128 results
+    "maximum_down": (IMAGE.format(value=DOWN), 2.5),
+    "maximum_along": (IMAGE.format(value=ALONG), 4.5),
+    "turn": (TURN.format(rows=128, columns=128), 6.0),
+    "turn_wide": (TURN.format(rows=256, columns=144), 7.0),
+    "look_up": (LOOK_UP, 9.0),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_plain_kernels_have_vector_code(name: str) -> None:
+    text, most = CASES[name]
+    func = parse(text)
+    made = dovetail.compile(func, target=dsp(threads=1))
+    rng = np.random.default_rng(0)
+    given = [rng.integers(0, 256, p.shape).astype(np.uint8) for p in func.params[:-1]]
+    wanted = np.zeros(func.params[-1].shape, np.uint8)
+    dovetail.interpret(func, *given, wanted)
+    assert np.array_equal(made.run(*given), wanted)
+    assert made.cycles * 128 / wanted.size < most
+
+
+def test_bytes_that_stay_together_go_by_transfers_alone() -> None:
+    made = dovetail.compile(parse(FAR))
+    x = np.arange(2048, dtype=np.uint8).reshape(4, 8, 64)
+    assert np.array_equal(made.run(x), x.reshape(32, 64))
+    assert "vmem" not in str(made.listing)
