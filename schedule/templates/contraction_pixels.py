@@ -29,6 +29,7 @@ from .conv2d import copy_rows
 from .template import Estimate, Template
 
 REGISTERS = 24  # vector registers that a tile may plan with
+MOST = 32  # registers of words that are dealt together
 BODY = 144  # products of the innermost loop's body, at most
 INSIDE = ("none", "columns", "taps", "words", "columns and words", "all")
 
@@ -122,6 +123,8 @@ def plan_of(func: PrimFunc, kernel: Kernel) -> Plan | None:
     early = x.shape[2] % block != 0 or copied.axes[2].extent % block != 0
     if along & (along - 1) or x.shape[3] & (x.shape[3] - 1):
         return None  # words would not be dealt by digits of their number
+    if x.shape[3] // WORD * along > MOST:
+        return None
     return Plan(images, rows, columns, outputs, stored, kernel.depth.extent // WORD, x.shape[3],
                 (high, across), (down, along), kernel.source(rows, columns), width, real[3],
                 early, not kernel.unpadded(rows, columns))  # fmt: skip
