@@ -123,7 +123,7 @@ def _spelled(tuned: Tuned) -> dict[str, Any]:
             "cost": asdict(choice.cost),
             "default_cycles": tuned.defaults[key],
         }
-        for key, choice in tuned.choices.items()
+        for key, choice in sorted(tuned.choices.items())
     }
     graph = _spelled_graph(tuned.ready.graph)
     form = tuned.ready.signature.spell()

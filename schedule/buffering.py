@@ -118,11 +118,16 @@ def _regions(state: State, block: Block, top: Path) -> tuple[Region, Region]:
         for access, box in zip((target, source), boxes, strict=True)
     ]  # fmt: skip
     spans = [s for box in boxes for s in box]
-    flat = [flat_form(access.buffer, access.index) for access in (target, source)]
-    whole = flat[0] == flat[1] and all(
-        s is not None and s.extent == n and not s.start.terms
-        for access, box in zip((target, source), boxes, strict=True)
-        for s, n in zip(box, access.buffer.shape, strict=True)
+    loaded = store.value.op == "load"
+    flat = [flat_form(a.buffer, a.index) for a in (target, source) if loaded]
+    whole = (
+        loaded
+        and flat[0] == flat[1]
+        and all(
+            s is not None and s.extent == n and not s.start.terms
+            for access, box in zip((target, source), boxes, strict=True)
+            for s, n in zip(box, access.buffer.shape, strict=True)
+        )
     )
     alike = steps[0] == steps[1] or whole
     if not alike or any(s is None or not s.dense for s in spans):

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..tir.expr import Expr, minimum, transform
+from ..tir.expr import Expr, maximum, minimum, transform
 from ..tir.linear import linear
 from ..tir.stmt import Block, Store
 from .blocks import is_map, store_of
@@ -81,16 +81,17 @@ def _beyond(store: Store, block: Block, axis: Expr, extent: int, meant: Sequence
 
 
 def clamped(value: Expr, grown: dict[Expr, int]) -> Expr:
-    """``value`` where iters run on: an index beyond its buffer is the last one."""
+    """``value`` where iters run on: an index outside of its buffer is the nearest inside."""
 
     def change(node: Expr) -> Expr | None:
         if node.op != "load":
             return None
         index = []
         for expr, size in zip(node.args, node.attr.shape, strict=True):
-            _, high = bounds(expr, grown)
+            low, high = bounds(expr, grown)
+            least = expr if low is not None and low >= 0 else maximum(expr, 0)
             inside = high is not None and high < size
-            index.append(expr if inside else minimum(expr, size - 1))
+            index.append(least if inside else minimum(least, size - 1))
         return Expr("load", node.type, tuple(index), node.attr)
 
     return transform(value, change)

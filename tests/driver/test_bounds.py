@@ -18,6 +18,7 @@ from dovetail.graph.kernels import place
 from dovetail.schedule.errors import ScheduleError
 from dovetail.target.dsp.bound import Work, bound
 from dovetail.target.dsp.machine import Machine, dsp
+from dovetail.target.errors import SelectError
 from tests.exact.chance import STEPS, start
 from tests.exact.odd import Apply
 
@@ -162,6 +163,6 @@ def _costs(task: KernelTask, rng: Random) -> list[int]:
     for point in [min(drawn, key=task.prior), drawn[0]]:
         try:
             found.append(task.compiled(point).cost.cycles)
-        except ScheduleError:
+        except (ScheduleError, SelectError):
             continue
     return found or [task.compiled(task.default).cost.cycles]

@@ -39,7 +39,7 @@ import torch
 def build():
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3, padding=1), torch.nn.ReLU(),
-                              torch.nn.Conv2d(8, 8, 3))
+                              torch.nn.Conv2d(8, 32, 3))
     x = torch.randn(1, 4, 6, 6)
     return net.eval(), (x,), [(x,)]
 """
@@ -58,7 +58,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def tuned() -> Tuned:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3)).eval()
+    net = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 32, 3)).eval()
     x = torch.randn(1, 4, 6, 6)
     return compile_model(net, (x,), [(x,)], workers=0)
 
