@@ -79,7 +79,18 @@ def refusals(run: Callable[[Any], object]) -> Iterator[str]:
         assert sorted(os.listdir()) == before, repr(value)
 
 
-GIVEN: dict[str, Any] = {"model": nn.ReLU(), "log": "log.jsonl", "trials": 1}
+def taken(*_: object) -> None:
+    """Stands where work would begin."""
+    raise Taken
+
+
+def refusals_of(function: Callable[..., object], name: str, model: object) -> list[str]:
+    """What a public function says of each wrong value of one argument; the others are right."""
+    given = {"model": model, "log": "log.jsonl", "trials": 1}
+    known = {key: given[key] for key in given if key in signature(function).parameters}
+    return list(refusals(lambda value: function(**known | {name: value})))
+
+
 OPEN = {"model", "example_inputs", "calibration"}  # for the importer to judge
 
 
@@ -96,13 +107,8 @@ OPEN = {"model", "example_inputs", "calibration"}  # for the importer to judge
 def test_a_wrong_argument_is_one_sentence(
     function: Callable[..., object], name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def taken(*_: object) -> None:
-        raise Taken
-
     monkeypatch.setattr(Given, "ready", taken)
-    known = {key: GIVEN[key] for key in GIVEN if key in signature(function).parameters}
-    found = list(refusals(lambda value: function(**known | {name: value})))
-    assert len(found) > 20
+    assert len(refusals_of(function, name, nn.ReLU())) > 20
 
 
 @pytest.mark.parametrize("function", [coverage, partial(api.compile, workers=0)])

@@ -10,15 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
 
-from dovetail.driver.cli import app
 from dovetail.driver.tuned import Tuned
 from dovetail.tuner.log import without_times
+from tests.driver.calls import call, of_json, ok
 
 NET = """
 import sys
@@ -76,20 +74,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "net.py").write_text(NET.format(tests=tests))
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def call(*words: str) -> Result:
-    return CliRunner().invoke(app, words)
-
-
-def ok(*words: str) -> str:
-    found = call(*words)
-    assert found.exit_code == 0, found.output
-    return found.stdout
-
-
-def of_json(*words: str) -> Any:
-    return json.loads(ok(*words, "--json"))
 
 
 TUNE = ("tune", "net.py:build", "--trials", "8", "--log", "run.jsonl", "--workers", "0")

@@ -52,7 +52,7 @@ from tests.driver.own_kernels import (
     plain,
     strides,
 )
-from tests.driver.test_arguments import Taken, refusals
+from tests.driver.test_arguments import refusals_of, taken
 
 folder = test_arguments.folder  # a fixture
 Refused = Callable[[type[Exception], Callable[[], object]], str]
@@ -541,9 +541,6 @@ def test_wrong_arrays_are_one_sentence(
     assert refused(InputError, lambda: code.reference(*arrays)) == wanted
 
 
-GIVEN: dict[str, Any] = {"model": BLEND, "log": "log.jsonl", "trials": 1}
-
-
 @pytest.mark.parametrize(
     ("function", "name"),
     [
@@ -557,13 +554,8 @@ GIVEN: dict[str, Any] = {"model": BLEND, "log": "log.jsonl", "trials": 1}
 def test_a_wrong_argument_is_one_sentence(
     function: Callable[..., object], name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def taken(*_: object) -> None:
-        raise Taken
-
     monkeypatch.setattr(own, "OwnTask", taken)
-    known = {key: GIVEN[key] for key in GIVEN if key in signature(function).parameters}
-    found = list(refusals(lambda value: function(**known | {name: value})))
-    assert len(found) > 20
+    assert len(refusals_of(function, name, BLEND)) > 20
 
 
 def test_what_is_no_kernel_is_told(refused: Refused) -> None:

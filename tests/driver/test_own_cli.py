@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from dovetail.driver.cli import app
 from tests.driver import own_kernels
+from tests.driver.calls import call, of_json, ok
 
 MORE = '''
 
@@ -41,20 +38,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "path", sys.path[:])
     monkeypatch.delitem(sys.modules, "mine", raising=False)
     return tmp_path
-
-
-def call(*words: str) -> Result:
-    return CliRunner().invoke(app, words)
-
-
-def ok(*words: str) -> str:
-    found = call(*words)
-    assert found.exit_code == 0, found.output
-    return found.stdout
-
-
-def of_json(*words: str) -> Any:
-    return json.loads(ok(*words, "--json"))
 
 
 TUNE = ("tune", BLEND, "--trials", "4", "--log", "run.jsonl", "--workers", "0",
