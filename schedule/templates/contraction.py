@@ -134,18 +134,10 @@ def _axes(
     known = {axis.var for axis in dot.summed}
     if first.index[3] is not depth.var or known != {axis.var for axis in (*taps, depth)}:
         return None
-    roles = [dot.role(axis) for axis in (image, row, pixel, output) if axis.extent > 1]
-    wanted = [
-        role
-        for axis, role in (
-            (image, Role.ROW),
-            (row, Role.ROW),
-            (pixel, Role.ROW),
-            (output, Role.COLUMN),
-        )
-        if axis.extent > 1
-    ]
-    if roles != wanted or first.step(depth) != 1 or not _same_order(dot, last):
+    roles = ((image, Role.ROW), (row, Role.ROW), (pixel, Role.ROW), (output, Role.COLUMN))
+    if any(dot.role(axis) is not role for axis, role in roles if axis.extent > 1):
+        return None
+    if first.step(depth) != 1 or not _same_order(dot, last):
         return None
     return image, row, pixel, output, tuple(taps), depth
 

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
-from ..knobs import Knob, Point, Space, choice, number
+from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from .contraction import LANES, VECTOR, WORD, Kernel, kernel_of, made_by
-from .contraction_pixels import divisors
 from .conv2d import copy_rows
 from .template import Estimate, Template
 

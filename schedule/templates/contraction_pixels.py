@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from ...target.dsp.machine import Machine
 from ...tir.linear import linear
 from ...tir.stmt import PrimFunc
-from ..knobs import Knob, Point, Space, choice, number
+from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
 from .contraction import LANES, VECTOR, WORD, Kernel, kernel_of
@@ -128,10 +128,6 @@ def plan_of(func: PrimFunc, kernel: Kernel) -> Plan | None:
     return Plan(images, rows, columns, outputs, stored, kernel.depth.extent // WORD, x.shape[3],
                 (high, across), (down, along), kernel.source(rows, columns), width, real[3],
                 early, not kernel.unpadded(rows, columns))  # fmt: skip
-
-
-def divisors(extent: int) -> tuple[int, ...]:
-    return tuple(d for d in range(1, extent + 1) if extent % d == 0)
 
 
 def _knobs(plan: Plan) -> tuple[Knob, ...]:

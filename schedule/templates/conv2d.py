@@ -18,7 +18,7 @@ from collections.abc import Callable
 from ...target.dsp.machine import Machine
 from ...tir.expr import walk
 from ...tir.stmt import PrimFunc, Store
-from ..knobs import Knob, Point, Space, choice, flag, number
+from ..knobs import Knob, Point, Space, choice, divisors, flag, number
 from ..schedule import Schedule
 from ..state import Loop, LoopRef
 from .dense import VECTOR, Shape, room_of, shape_for
@@ -27,10 +27,6 @@ from .offset import offset_weights
 from .template import Estimate, Template
 
 REGISTERS = 30  # vector registers that a tile may plan with
-
-
-def divisors(number: int) -> tuple[int, ...]:
-    return tuple(d for d in range(1, number + 1) if number % d == 0)
 
 
 def conv2d(func: PrimFunc, machine: Machine) -> Template | None:

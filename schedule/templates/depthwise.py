@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
-from ..knobs import Knob, Point, Space, choice, flag, number
+from ..knobs import Knob, Point, Space, choice, divisors, flag, number
 from ..schedule import Schedule
 from ..state import LoopRef
 from .direct import direct
@@ -49,10 +49,6 @@ def depthwise(func: PrimFunc, machine: Machine) -> Template | None:
         return _estimate(func, window, machine, point)
 
     return Template("depthwise", func, machine, space, schedule, estimate)
-
-
-def divisors(extent: int) -> tuple[int, ...]:
-    return tuple(d for d in range(1, extent + 1) if extent % d == 0)
 
 
 def _knobs(window: Window) -> tuple[Knob, ...]:

@@ -1,4 +1,4 @@
-"""Loops in the order of runs: neighbouring axes that move alike become one loop."""
+"""Loops in the order of runs, neighbouring axes that move alike as one loop; shared by threads."""
 
 from __future__ import annotations
 
@@ -25,3 +25,11 @@ def joined(sch: Schedule, block: str, runs: Sequence[Run]) -> list[LoopRef]:
 def even(extent: int, machine: Machine) -> float:
     """The threads' mean work over the longest one's, where equal shares are dealt out."""
     return extent / (-(-extent // machine.threads) * machine.threads)
+
+
+def share(sch: Schedule, loops: Sequence[LoopRef], machine: Machine) -> None:
+    """Puts the loop that threads share best before the others, and on all threads."""
+    best = max(loops, key=lambda loop: even(sch.get_loop(loop).extent, machine))
+    if best != loops[0]:
+        sch.reorder(best, *(loop for loop in loops if loop != best))
+    sch.parallel(best)

@@ -16,10 +16,9 @@ from collections.abc import Callable
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
-from ..knobs import Knob, Point, Space, choice, flag, number
+from ..knobs import Knob, Point, Space, choice, divisors, flag, number
 from ..schedule import Schedule
 from ..state import LoopRef
-from .depthwise import divisors
 from .groups import WORD, Groups, by_groups, groups_of
 from .padded import VECTOR, prepare_rows, share
 from .template import Estimate, Template

@@ -14,10 +14,9 @@ from collections.abc import Callable
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
-from ..knobs import Knob, Point, Space, choice, number
+from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
-from .depthwise import divisors
 from .products import LANES, VECTOR, WORD, Product, product_of
 from .template import Estimate, Template
 from .words import by_words

@@ -22,10 +22,10 @@ from typing import Any
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import Block, Iter, PrimFunc
-from ..knobs import Knob, Point, Space, choice, number
+from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
-from .conv2d import REGISTERS, divisors, prepare_inputs
+from .conv2d import REGISTERS, prepare_inputs
 from .dense import VECTOR, Shape, scratch_of, shape_for
 from .offset import find_block, find_buffer, offset_weights
 from .place import LARGE

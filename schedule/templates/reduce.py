@@ -10,14 +10,13 @@ count 0. With one block of whole vectors both are one phase.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Point, Space, choice, number
 from ..schedule import Schedule
-from ..state import LoopRef
+from .fusing import share
 from .sums import EXACT, LANES, Shape, planned, restated, shape_of
 from .template import Estimate, Template
 
@@ -76,23 +75,10 @@ def _schedule(func: PrimFunc, shape: Shape, machine: Machine, point: Point) -> S
         else:
             sch.vectorize(p, word, byte)
     loops = sch.loops("part")[: len(shape.kept) + 2]
-    _share(sch, loops, machine)
+    share(sch, loops, machine)
     if not plan.fused and shape.deep >= LANES:
-        _share(sch, sch.loops("requant")[:-1], machine)
+        share(sch, sch.loops("requant")[:-1], machine)
     return sch
-
-
-def _share(sch: Schedule, loops: Sequence[LoopRef], machine: Machine) -> None:
-    """Puts the loop that threads share best outermost."""
-
-    def gain(loop: LoopRef) -> float:
-        extent = sch.get_loop(loop).extent
-        return extent / -(-extent // machine.threads)
-
-    best = max(loops, key=gain)
-    if best is not loops[0]:
-        sch.reorder(best, *[loop for loop in loops if loop is not best])
-    sch.parallel(best)
 
 
 def _estimate(shape: Shape, machine: Machine, point: Point) -> Estimate:

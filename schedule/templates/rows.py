@@ -17,7 +17,7 @@ Which lanes of a register belong to one row follows from how far apart the axis'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from math import lcm, prod
 
@@ -32,6 +32,7 @@ from ..state import LoopRef
 from ..structure import Form
 from ..trace import index_map
 from .chain import LANES, MOST, WORDS, Chain, Steps, chain_of
+from .fusing import share
 from .template import Estimate, Template
 
 PACKETS = 28.0  # that a register takes, from the maximum to the result
@@ -122,7 +123,7 @@ def _along(func: PrimFunc, chain: Chain, machine: Machine, size: int) -> Schedul
     made.tile()
     for name, step in made.steps.items():
         made.fill(name, step)
-    _share(made.sch, made.outer, machine)
+    share(made.sch, made.outer, machine)
     return made.sch
 
 
@@ -377,7 +378,7 @@ def _across(func: PrimFunc, chain: Chain, machine: Machine) -> Schedule:
         sch.reorder(byte, *row_lanes, words)
         sch.vectorize(*row_lanes, words)
         sch.unroll(sch.split(byte, (None, 2))[1])
-    _share(sch, outer, machine)
+    share(sch, outer, machine)
     return sch
 
 
@@ -388,19 +389,6 @@ def _by_bytes(deep: int, beside: int) -> IndexMap:
     return lambda *at: (
         *at[:-2], at[-2] // beside, at[-1] % BYTES, at[-2] % beside, at[-1] // BYTES
     )  # fmt: skip
-
-
-def _share(sch: Schedule, loops: Sequence[LoopRef], machine: Machine) -> None:
-    """Puts the loop that threads share best outermost."""
-
-    def gain(loop: LoopRef) -> float:
-        extent = sch.get_loop(loop).extent
-        return extent / -(-extent // machine.threads)
-
-    best = max(loops, key=gain)
-    if best != loops[0]:
-        sch.reorder(best, *(loop for loop in loops if loop != best))
-    sch.parallel(best)
 
 
 def drives(sch: Schedule, block: str, name: str) -> list[LoopRef]:

@@ -17,10 +17,10 @@ from typing import Any
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
-from ..knobs import Knob, Point, Space, choice, number
+from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
-from .conv2d import REGISTERS, divisors, prepare_inputs
+from .conv2d import REGISTERS, prepare_inputs
 from .dense import VECTOR, Shape, room_of, shape_for
 from .direct import direct
 from .offset import offset_weights
