@@ -19,7 +19,7 @@ from ..target.dsp.bound import Work
 from ..tir.expr import Expr
 from ..tir.linear import linear
 from ..tir.passes.simplify import simplify
-from ..tir.stmt import Block, Buffer, For, If, PrimFunc, Stmt, Store, children, walk_stmt
+from ..tir.stmt import Block, Buffer, For, If, PrimFunc, Stmt, Store, children, stored_in
 
 Extents = dict[Expr, int]
 Marks = dict[str, Array]  # by parameter: which elements are touched
@@ -29,7 +29,8 @@ def least_work(func: PrimFunc) -> Work:
     """Bytes only: how many products a kernel needs depends on how it is written."""
     blocks = _certain(func)
     stored = _stored(func, blocks)
-    loaded = {name: marks for name, marks in _marks(func).items() if name not in _written(func)}
+    own = {buffer.name for buffer in stored_in(func.body)}  # the kernel may have made what it loads
+    loaded = {name: marks for name, marks in _marks(func).items() if name not in own}
     for block in blocks:
         for store, inside in _stores(block, _extents(block)):
             for node in (n for e in (simplify(store.value), *store.index) for n in _loads(e)):
@@ -68,11 +69,6 @@ def _marks(func: PrimFunc) -> Marks:
 
 def _bytes(param: Buffer, marks: Marks) -> int:
     return int(np.count_nonzero(marks.get(param.name, 0))) * param.type.bytes
-
-
-def _written(func: PrimFunc) -> set[str]:
-    """The buffers that a kernel stores to: what it loads of these it may have made itself."""
-    return {stmt.buffer.name for stmt in walk_stmt(func.body) if isinstance(stmt, Store)}
 
 
 def _certain(func: PrimFunc) -> list[Block]:

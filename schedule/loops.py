@@ -19,9 +19,9 @@ from ..tir.stmt import (
     LoopKind,
     Seq,
     Stmt,
-    Store,
     rebuild_stmt,
     seq,
+    stored_in,
     walk_stmt,
 )
 from ..tir.types import i32
@@ -115,7 +115,7 @@ def _check_overlap(loop: For, sizes: list[int], came: str) -> None:
             raise refusal("split", "steps that overlap must not change what they read",
                           f"{late}, which {block.name} reads", loop,
                           'Give tail="peel".')  # fmt: skip
-        written |= {s.buffer.name for s in walk_stmt(block) if isinstance(s, Store)}
+        written |= {buffer.name for buffer in stored_in(block)}
 
 
 def _joined(axes: list[Expr], sizes: list[int]) -> Expr:

@@ -223,6 +223,11 @@ def walk_stmt(node: Stmt) -> Iterator[Stmt]:
         yield from walk_stmt(child)
 
 
+def stored_in(node: Stmt) -> set[Buffer]:
+    """The buffers that stores in ``node`` write elements of."""
+    return {s.buffer for s in walk_stmt(node) if isinstance(s, Store)}
+
+
 def transform_stmt(node: Stmt, change: Callable[[Stmt], Stmt | None]) -> Stmt:
     """Bottom-up rewriting of statements; None keeps a node."""
     fresh = node

@@ -32,6 +32,7 @@ from ...tir.stmt import (
     map_exprs,
     rebuild_stmt,
     seq,
+    stored_in,
     transform_stmt,
     walk_stmt,
 )
@@ -74,7 +75,7 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
     ends: list[Stmt] = []
     runs: dict[Buffer, list[Run]] = {}
     for param, near in sorted(moved.items(), key=lambda pair: pair[0].bytes):  # small ones first
-        if any(near in _written(part) for part in parts):
+        if any(near in stored_in(part) for part in parts):
             ends.append(Copy(_whole(param), _whole(near)))
             if param.name in func.attrs.get(KEPT, ()):
                 runs[near] = [_before(near, parts)]
@@ -196,10 +197,6 @@ def _moved(stmt: Stmt, moved: dict[Buffer, Buffer]) -> Stmt:
     return transform_stmt(map_exprs(stmt, lambda e: transform(e, node)), store)
 
 
-def _written(stmt: Stmt) -> set[Buffer]:
-    return {s.buffer for s in walk_stmt(stmt) if isinstance(s, Store)}
-
-
 def _loads(stmt: Stmt) -> list[Expr]:
     found: dict[Expr, None] = {}
 
@@ -256,7 +253,7 @@ def _runs(near: Buffer, parts: list[Stmt], wanted: bool) -> list[Run]:
 
 def _before(near: Buffer, parts: list[Stmt]) -> Run:
     """All of an output, before the first phase that touches it."""
-    first = next(i for i, part in enumerate(parts) if near in _written(part) | _read(part))
+    first = next(i for i, part in enumerate(parts) if near in stored_in(part) | _read(part))
     return Run(0, near.shape[0], first)
 
 

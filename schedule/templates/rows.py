@@ -23,7 +23,7 @@ from math import lcm, prod
 
 from ...target.dsp.machine import Machine
 from ...tir.expr import Expr, free_vars, var, walk
-from ...tir.stmt import Block, Buffer, PrimFunc, Store, walk_stmt
+from ...tir.stmt import Block, Buffer, PrimFunc, Store, stored_in, walk_stmt
 from ...tir.types import i32
 from ..blocks import reduction_of
 from ..knobs import Point, Space, choice, number
@@ -186,7 +186,7 @@ class _Along:
                 }
                 if self.chain.dealt:
                     for plane in planes:
-                        (buffer,) = _stored(sch, plane)
+                        (buffer,) = stored_in(sch.get_block(plane))
                         ways = _of_rank(len(buffer.shape), _dealt(self.chain.lanes))
                         sch.transform_layout(buffer.name, ways)
         for name in sorted(self.narrow) if self.chain.lanes > 1 else ():
@@ -217,7 +217,7 @@ class _Along:
             elif count > 1:
                 _, loop = sch.split(loop, (count, ways))
             made = sch.rfactor(name, loop).name
-            (parts,) = _stored(sch, made)
+            (parts,) = stored_in(sch.get_block(made))
             self.partials.add(made)
             sch.set_scope(parts.name, "tcm")
             last = _of_rank(len(parts.shape), lambda part, *at: (*at, part))
@@ -262,7 +262,7 @@ class _Along:
             along = [loop for loop in drives(sch, name, step.along) if loop in local]
         (row,) = (x for x in drives(sch, name, step.rows[chain.tiled]) if x in local)
         lanes = [x for x in drives(sch, name, step.rows[-1]) if chain.dealt and x in local]
-        narrow = {b.name for b in _stored(sch, name)} <= self.narrow
+        narrow = {b.name for b in stored_in(sch.get_block(name))} <= self.narrow
         size = chain.beside
         if narrow:
             row = sch.extend(row, self.grown) if self.grown > self.size else row
@@ -335,10 +335,6 @@ def _buffers(sch: Schedule, block: str, loads: bool = False) -> set[Buffer]:
     stores = [s for s in walk_stmt(found) if isinstance(s, Store)]
     read = {n.attr for s in stores for e in (*s.index, s.value) for n in walk(e) if n.op == "load"}
     return read if loads else read | {s.buffer for s in stores}
-
-
-def _stored(sch: Schedule, block: str) -> set[Buffer]:
-    return {s.buffer for s in walk_stmt(sch.get_block(block)) if isinstance(s, Store)}
 
 
 # Rows across registers --------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from ...tir.stmt import (
     Store,
     children,
     map_exprs,
+    stored_in,
     walk_stmt,
 )
 from ..errors import ScheduleError
@@ -96,7 +97,7 @@ def _users(sch: Schedule, name: str) -> tuple[list[str], list[str]]:
 def touched(block: Stmt) -> tuple[set[str], set[str]]:
     """The names of the buffers that a statement reads and of those that it writes."""
     reads: set[str] = set()
-    writes = {s.buffer.name for s in walk_stmt(block) if isinstance(s, Store)}
+    writes = {buffer.name for buffer in stored_in(block)}
 
     def note(expr: Expr) -> Expr:
         reads.update(e.attr.name for e in walk(expr) if e.op == "load")
