@@ -45,10 +45,9 @@ def _changes(graph: Graph) -> list[tuple[set[str], Change]]:
 def surroundings(graph: Graph, members: set[str]) -> Graph:
     """The part of a graph whose cost depends on a change of ``members``: their nodes, and the moves
     that are connected to them by moves alone."""
-    moves = {node.output: node for node in graph.nodes if node.op in MOVES}
     beside: dict[str, list[Node]] = {}
-    for node in moves.values():
-        for name in (node.output, *node.inputs):
+    for node in graph.nodes:
+        for name in (node.output, *node.inputs) if node.op in MOVES else ():
             beside.setdefault(name, []).append(node)
     inside = {node.output for node in graph.nodes if node.output in members}
     left = {name for n in graph.nodes if n.output in inside for name in (n.output, *n.inputs)}

@@ -169,10 +169,5 @@ def _ways(graph: Graph, node: Node, move: Move, known: Mapping[str, list[_Way]])
             continue
         before = graph.types[way.source].shape
         as_reshape = whole.is_reshape and graph.types[way.source].size == whole.size
-        if as_reshape or _is_one_copy(whole, before, shape):
+        if as_reshape or copied(whole, before, shape) is not None:
             yield _Way(way.source, whole, (*way.nodes, node), cost(whole, before, shape))
-
-
-@cache
-def _is_one_copy(move: Move, shape: Shape, out_shape: Shape) -> bool:
-    return copied(move, shape, out_shape) is not None

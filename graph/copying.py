@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 
 from .integer_row import Shape
-from .moves import Move, Term, follow, weights_of
+from .moves import Move, Term, dot, follow, weights_of
 from .physical import VECTOR, as_image, physical
 
 STORED = "nhwc"  # the axes of an image as they lie in memory
@@ -44,17 +45,14 @@ class Copying:
         """For each loop: its extent, and the bytes between its steps in the output and input."""
         to = dict(zip(STORED, weights_of(physical(self.out_shape)), strict=True))
         come = weights_of(physical(self.shape))
-        return [
-            (d.extent, d.to * to[d.axis], sum(a * b for a, b in zip(d.come, come, strict=True)))
-            for d in self.digits
-        ]
+        return [(d.extent, d.to * to[d.axis], dot(d.come, come)) for d in self.digits]
 
     @property
     def view(self) -> int | None:
         """The byte of the stored input at which the stored output lies; None where bytes move."""
         size, out_size = prod(physical(self.shape)), prod(physical(self.out_shape))
         weights = weights_of(physical(self.shape))
-        start = sum(a * b for a, b in zip(self.start, weights, strict=True))
+        start = dot(self.start, weights)
         inside = start % VECTOR == 0 and start + out_size <= size
         return start if inside and all(to == come for _, to, come in self.steps) else None
 
@@ -68,6 +66,7 @@ class Copying:
         return run
 
 
+@cache
 def copied(move: Move, shape: Shape, out_shape: Shape) -> Copying | None:
     """The loops of ``move``; None where the axes cut across each other."""
     names, extents = _axes(out_shape)
@@ -78,7 +77,7 @@ def copied(move: Move, shape: Shape, out_shape: Shape) -> Copying | None:
     if found is None:
         return None
     terms = [
-        Term(term.extent, term.to, sum(a * b for a, b in zip(steps, move.strides, strict=True)))
+        Term(term.extent, term.to, dot(steps, move.strides))
         for term, steps in zip(found.terms, found.steps, strict=True)
     ]
     own, sizes = _axes(shape)

@@ -5,7 +5,6 @@ outputs = evaluate_float(graph, [x], record=lambda name, array: observer.see(nam
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -28,7 +27,7 @@ def evaluate_float(
     import torch
 
     _check_inputs(graph, inputs)
-    readers = Counter([name for node in graph.nodes for name in node.inputs] + graph.outputs)
+    readers = graph.read_counts()
     values = {name: torch.from_numpy(value) for name, value in graph.constants.items()}
     for name, array in zip(graph.inputs, inputs, strict=True):
         values[name] = torch.from_numpy(np.ascontiguousarray(array, np.float32))

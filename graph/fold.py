@@ -71,7 +71,7 @@ def fold_channels(graph: Graph) -> None:
 
     Only where nobody else reads the result of the convolution or linear.
     """
-    reads = Counter([name for node in graph.nodes for name in node.inputs] + graph.outputs)
+    reads = graph.read_counts()
     made: dict[str, Node] = {}
     alias: dict[str, str] = {}  # a folded node's result -> the name that replaces it
     found: dict[str, Channels] = {}

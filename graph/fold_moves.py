@@ -6,7 +6,6 @@ reshape(relu(reshape(x, a)), b)           ->    reshape(relu(x), b)
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from typing import cast
 
@@ -47,7 +46,7 @@ def _pads_zeros(pad: Node, node: Node) -> bool:
 
 def sink_reshapes(graph: Graph) -> None:
     """A function of single values is taken before the reshape that only it reads."""
-    reads = Counter([name for node in graph.nodes for name in node.inputs] + graph.outputs)
+    reads = graph.read_counts()
     made: dict[str, Node] = {}
     for node in graph.nodes:
         before = made.get(node.inputs[0])

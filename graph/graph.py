@@ -7,6 +7,7 @@ What an operator means, and which attributes it takes, is its row in ``graph/ope
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,9 +92,9 @@ class Graph:
         """The nodes that read ``tensor``."""
         return (node for node in self.nodes if tensor in node.inputs)
 
-    def producer(self, tensor: str) -> Node | None:
-        """The node that defines ``tensor``; None for inputs and constants."""
-        return next((node for node in self.nodes if node.output == tensor), None)
+    def read_counts(self) -> Counter[str]:
+        """How often nodes read each tensor, and the model gives it."""
+        return Counter([name for node in self.nodes for name in node.inputs] + self.outputs)
 
     def __str__(self) -> str:
         def spell(name: str) -> str:

@@ -5,7 +5,6 @@ cat(upsample(x), y)    ->    cat(x, y) moves=(the upsample, ())
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 
 from .compose import move_cost
@@ -16,7 +15,7 @@ from .moves import Move
 
 def join_moves(graph: Graph) -> None:
     """All such moves, in place; what nobody reads then stays."""
-    reads = Counter([name for node in graph.nodes for name in node.inputs] + graph.outputs)
+    reads = graph.read_counts()
     made = {node.output: node for node in graph.nodes}
     for place, node in enumerate(graph.nodes):
         if node.op != "cat" or not _has_own_axis(graph, node):

@@ -79,9 +79,9 @@ class Move:
         found = follow(terms, self.offset, inner.extents)
         if found is None:
             return None
-        offset = inner.offset + _dot(found.start, inner.strides)
+        offset = inner.offset + dot(found.start, inner.strides)
         pairs = zip(found.terms, found.steps, strict=True)
-        return merged(((term.extent, _dot(steps, inner.strides)) for term, steps in pairs), offset)
+        return merged(((term.extent, dot(steps, inner.strides)) for term, steps in pairs), offset)
 
     def apply(self, array: Array) -> Array:
         """The output's elements in their row-major order."""
@@ -122,7 +122,8 @@ def weights_of(extents: Sequence[int]) -> tuple[int, ...]:
     return tuple(prod(extents[place + 1 :]) for place in range(len(extents)))
 
 
-def _dot(some: Sequence[int], others: Sequence[int]) -> int:
+def dot(some: Sequence[int], others: Sequence[int]) -> int:
+    """The sum of products, as of steps and what they add."""
     return sum(a * b for a, b in zip(some, others, strict=True))
 
 

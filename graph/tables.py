@@ -5,7 +5,7 @@ permute, lookup, permute    ->    lookup, permute, permute
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 from .graph import Graph, Node
@@ -15,7 +15,8 @@ from .moves import MOVES
 def between_moves(graph: Graph) -> list[str]:
     """The results of tables that read a move, which nobody else reads, and that only moves read."""
     made = {node.output: node for node in graph.nodes}
-    return [n.output for n in graph.nodes if n.op == "lookup" and _before(graph, made, n)]
+    reads = graph.read_counts()
+    return [n.output for n in graph.nodes if n.op == "lookup" and _before(graph, made, reads, n)]
 
 
 def sunk(graph: Graph, table: str) -> Graph:
@@ -23,7 +24,7 @@ def sunk(graph: Graph, table: str) -> Graph:
     made = {node.output: node for node in graph.nodes}
     changed = graph.without_nodes()
     changed.nodes = list(graph.nodes)
-    before = _before(graph, made, made[table]) if table in made else None
+    before = _before(graph, made, graph.read_counts(), made[table]) if table in made else None
     if before is None:
         return changed
     kind, x = graph.types[table], before.inputs[0]
@@ -35,12 +36,13 @@ def sunk(graph: Graph, table: str) -> Graph:
     return changed
 
 
-def _before(graph: Graph, made: dict[str, Node], node: Node) -> Node | None:
+def _before(
+    graph: Graph, made: dict[str, Node], reads: Mapping[str, int], node: Node
+) -> Node | None:
     """The move that the table may be looked up before."""
     before = made.get(node.inputs[0])
     if node.op != "lookup" or before is None or before.op not in MOVES:
         return None
-    reads = Counter([name for other in graph.nodes for name in other.inputs] + graph.outputs)
     readers = [other.op in MOVES for other in graph.users(node.output)]
     alone = reads[before.output] == 1 and node.output not in graph.outputs
     return before if alone and readers and all(readers) else None

@@ -13,22 +13,23 @@ from ..tir.types import i32, u32
 
 def shift_down(node: Expr) -> Expr | None:
     """x // 2**n = x >> n, for both round down."""
-    a, b = node.args
-    if node.type.element != i32 or not b.is_const or not _is_power(int(b.attr)):
-        return None
-    return a >> const(int(b.attr).bit_length() - 1, a.type)
+    a, power = node.args[0], _power(node)
+    return None if power is None else a >> const(power.bit_length() - 1, a.type)
 
 
 def mask_down(node: Expr) -> Expr | None:
     """x % 2**n = x & 2**n - 1, for what is left over is positive."""
-    a, b = node.args
-    if node.type.element != i32 or not b.is_const or not _is_power(int(b.attr)):
+    a, power = node.args[0], _power(node)
+    return None if power is None else a & const(power - 1, a.type)
+
+
+def _power(node: Expr) -> int | None:
+    """The power of two by which words with sign are divided."""
+    divisor = node.args[1]
+    if node.type.element != i32 or not divisor.is_const:
         return None
-    return a & const(int(b.attr) - 1, a.type)
-
-
-def _is_power(number: int) -> bool:
-    return number > 0 and number & (number - 1) == 0
+    number = int(divisor.attr)
+    return number if number > 0 and number & (number - 1) == 0 else None
 
 
 def divide(node: Expr) -> Expr | None:

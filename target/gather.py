@@ -15,8 +15,8 @@ from itertools import pairwise
 from ..tir.expr import Expr, const, make
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.types import Type, boolean, i32, vector
+from .trees import VECTOR, first_lanes
 
-VECTOR = 128  # bytes
 DEALT = {4: "vdealvdd_w", 32: "vdealvdd_32", 64: "vdealvdd_64"}  # by the bytes of pieces
 
 Fetch = Callable[[Expr, int, Type], Expr]
@@ -81,8 +81,7 @@ def _placed(first: Expr, forms: list[Linear], kind: Type, fetch: Fetch) -> Expr:
         if total is None:
             total = piece
             continue
-        before = const(number * lanes * first.type.bytes, i32)
-        mask = Expr("call", vector(boolean, kind.lanes), (before,), "pred_scalar2")
-        total = make("select", mask, total, piece)
+        before = first_lanes(number * lanes, vector(boolean, kind.lanes))
+        total = make("select", before, total, piece)
     assert total is not None
     return total

@@ -203,8 +203,7 @@ class Legalizer:
     def _single(self, node: Expr) -> list[Expr] | None:
         """The lanes of a loaded value, one by one."""
         if node.op == "load":
-            return [self.fetch(node, at * node.type.bytes, node.type.element)
-                    for at in range(node.type.lanes)]  # fmt: skip
+            return self._elements(node)
         if node.op == "concat" and all(e.op == "load" and e.type.lanes == 1 for e in node.args):
             return [self._scalar(e) for e in node.args]
         if node.op not in ("cast", "sat_cast"):
@@ -214,10 +213,12 @@ class Legalizer:
 
     def _in_turns(self, node: Expr) -> Tree:
         """A few loaded elements again and again: a broadcast of each, whose lanes alternate."""
-        load, count = node.args[0], int(node.attr)
-        kind, size = load.type.element, load.type.bytes
-        lanes = [self.fetch(load, at * size, kind) for at in range(load.type.lanes)]
-        return interleaved_parts([Splat(lane, vector(kind, count)) for lane in lanes])
+        each = vector(node.type, int(node.attr))
+        return interleaved_parts([Splat(one, each) for one in self._elements(node.args[0])])
+
+    def _elements(self, load: Expr) -> list[Expr]:
+        kind = load.type.element
+        return [self.fetch(load, at * kind.bytes, kind) for at in range(load.type.lanes)]
 
     def _load(self, node: Expr) -> Tree:
         total = size_of(node.type)

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from ..tir.expr import Expr, const
 from ..tir.types import Type, boolean, i32, u8, vector
-from .trees import VECTOR, Splat, Tree, halved
+from .trees import VECTOR, Splat, Tree, first_lanes, halved
 
 MOST = 8  # changes within a register
 
@@ -55,8 +55,3 @@ def _by_words(holds: list[bool], kind: Type) -> Expr | None:
     word = sum(hold << 8 * at for at, hold in enumerate(holds[:4]))
     ones = Expr("reinterpret", vector(u8, VECTOR), (const(word, vector(i32, VECTOR // 4)),))
     return Expr("call", kind, (ones, const(1, vector(u8, 4))), "vandvrt")
-
-
-def first_lanes(count: int, kind: Type) -> Expr:
-    """Whether a lane is one of the first ``count``, fewer than all."""
-    return Expr("call", kind, (const(count * (VECTOR // kind.lanes), i32),), "pred_scalar2")

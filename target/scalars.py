@@ -89,7 +89,7 @@ def _long(word: Expr) -> Expr:
 def _signed(word: Expr) -> Expr:
     """The bits of a word as one with sign."""
     if word.is_const:
-        return const(int(word.attr) - ((int(word.attr) > i32.high) << 32), i32)
+        return const(word.attr, i32)
     inner = word.args[0] if word.op == "cast" else word
     return inner if inner.type == i32 else Expr("cast", i32, (word,))
 
@@ -178,8 +178,7 @@ def _in_range(value: Expr, kind: Type) -> bool:
         low, high = value.args[1].attr, value.args[0].args[1]
         return bool(high.is_const and low >= kind.low and high.attr <= kind.high)
     if value.op == "cast" and value.args[0].op == "fetch":
-        inner = value.args[0].type
-        return inner.low >= kind.low and inner.high <= kind.high
+        return kind.holds(value.args[0].type)
     if value.op == "and_" and value.args[1].is_const:
         return 0 <= int(value.args[1].attr) <= kind.high
     return bool(value.is_const and kind.low <= value.attr <= kind.high)

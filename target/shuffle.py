@@ -22,7 +22,8 @@ from ..tir.expr import Expr, const, make
 from ..tir.ops import OPS
 from ..tir.types import Type, i32, vector
 from .errors import SelectError
-from .sources import BYTES, LANE_OPS, sources
+from .match import LANE_OPS
+from .sources import BYTES, sources
 
 LANE_DIGITS = 7
 MOST = 32  # registers of one permutation

@@ -11,9 +11,9 @@ from functools import lru_cache
 from ..tir.expr import Expr
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.types import vector
+from .match import LANE_OPS
 
 BYTES = 128  # of a register
-LANE_OPS = ("concat", "interleave", "deinterleave", "transpose", "slice")
 
 Sources = tuple[list[Expr], dict[Expr, int]]  # whole registers, and where leaves begin in them
 Span = tuple[int, int]  # the first byte and the one behind the last

@@ -113,15 +113,18 @@ def _splat_bytes(tree: Tree) -> int:
     return size_of(tree.type) if alone and isinstance(tree, Splat) else VECTOR + 1
 
 
+def first_lanes(count: int, kind: Type) -> Expr:
+    """Whether a lane is one of the first ``count``, fewer than all."""
+    return Expr("call", kind, (const(count * (VECTOR // kind.lanes), i32),), "pred_scalar2")
+
+
 def blended(splats: list[Splat]) -> Expr:
     """One register of several values, each in lanes side by side."""
     lanes = sum(splat.type.lanes for splat in splats)
     *before, last = (register(splat.resized(lanes)) for splat in splats)
     end = lanes - splats[-1].type.lanes
     for value, splat in zip(reversed(before), reversed(splats[:-1]), strict=True):
-        size = const(end * splat.type.bytes, i32)
-        mask = Expr("call", vector(boolean, lanes), (size,), "pred_scalar2")
-        last = make("select", mask, value, last)
+        last = make("select", first_lanes(end, vector(boolean, lanes)), value, last)
         end -= splat.type.lanes
     return last
 

@@ -22,7 +22,9 @@ class Recent(Generic[R]):
 
     def __call__(self, key: Hashable, make: Callable[[], R]) -> R:
         """The result under ``key``, made if there is none."""
-        found = self._found.pop(key) if key in self._found else make()
+        found = self._found.pop(key, None)
+        if found is None:
+            found = make()
         self._found[key] = found
         if len(self._found) > self.most:
             del self._found[next(iter(self._found))]

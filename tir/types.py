@@ -67,6 +67,10 @@ class Type:
         """The largest value of an integer element."""
         return (1 << (self.bits - 1)) - 1 if self.kind == "i" else (1 << self.bits) - 1
 
+    def holds(self, other: Type) -> bool:
+        """Whether every value of an integer element ``other`` is one of this element."""
+        return self.low <= other.low and other.high <= self.high
+
     @property
     def bytes(self) -> int:
         """Bytes of one element in memory (a bool takes one)."""

@@ -12,11 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...tir.linear import linear
-from ...tir.stmt import Buffer, PrimFunc, Store
+from ...tir.stmt import Buffer, PrimFunc
 from ...tir.types import i8, u8
 from ..extents import meant
 from ..index import axes_in
-from ..schedule import Schedule
 from ..structure import Axis, Form, Role, Structure, structure
 from ..tree import blocks_below
 
@@ -146,10 +145,3 @@ def _same_order(dot: Structure, last: Structure) -> bool:
     """Whether the last block makes each element of the result of the sum at the same place."""
     sums = [use for use in last.reads if use.buffer == dot.out.buffer]
     return len(sums) == 1 and sums[0].index == last.out.index == tuple(a.var for a in last.axes)
-
-
-def made_by(sch: Schedule, block: str) -> str:
-    """The buffer that a block stores to."""
-    body = sch.get_block(block).body
-    assert isinstance(body, Store)
-    return body.buffer.name

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...target.dsp.machine import Machine
-from ...tir.stmt import PrimFunc
+from ...tir.stmt import PrimFunc, stored_in
 from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
-from .contraction import LANES, VECTOR, WORD, Kernel, kernel_of, made_by
+from .contraction import LANES, VECTOR, WORD, Kernel, kernel_of
 from .conv2d import copy_rows
 from .template import Estimate, Template
 
@@ -109,7 +109,8 @@ def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, point: Point) -> Sched
     _, inner = sch.divide(sch.loops(dot)[-1], VECTOR)
     part, _ = sch.divide(inner, WORD)
     some = sch.rfactor(dot, part).name
-    sums = made_by(sch, some)
+    (partial,) = stored_in(sch.get_block(some))
+    sums = partial.name
     sch.set_scope(sums, "tcm")
     if plan.wide and plan.columns < plan.stored[0]:
         sch.resize(sch.loops(dot)[2], plan.columns)

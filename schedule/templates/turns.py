@@ -15,6 +15,7 @@ from math import log2, prod
 
 from ...target.dsp.machine import Machine
 from ...tir.expr import Expr
+from ...tir.stmt import stored_in
 from ..errors import ScheduleError
 from ..schedule import Schedule
 from ..state import LoopRef
@@ -120,8 +121,8 @@ def _grows(sch: Schedule, turn: Turn) -> bool:
 def schedule_turn(sch: Schedule, turn: Turn, machine: Machine) -> None:
     """The two blocks, each with a loop on all threads."""
     staged = sch.stage(turn.found.block, "tcm", turn.staged)
-    store = sch.get_block(staged).body
-    sch.transform_layout(store.buffer.name, turn.layout)  # type: ignore[union-attr]
+    (near,) = stored_in(sch.get_block(staged))
+    sch.transform_layout(near.name, turn.layout)
     if turn.wide > turn.far.extent:
         sch.grow(turn.found.block, turn.extents)
     _deal(sch, turn, staged.name, machine)

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -474,8 +475,8 @@ def test_a_wrong_template_is_one_sentence(
     template: Any, kernel: PrimFunc, wanted: str, refused: Refused
 ) -> None:
     assert refused(InputError, lambda: dovetail.compile(kernel, template=template)) == wanted
-    call = lambda: dovetail.tune(kernel, 2, template=template, workers=0)  # noqa: E731
-    assert refused(InputError, call) == wanted
+    tuned = partial(dovetail.tune, kernel, 2, template=template, workers=0)
+    assert refused(InputError, tuned) == wanted
 
 
 def test_a_fault_in_a_template_is_told(refused: Refused) -> None:

@@ -16,14 +16,15 @@ flattened buffers.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from functools import reduce as chain
 from math import gcd, prod
 
 import numpy as np
 
 from ..bounds import Interval, Ranges
-from ..evaluate import MOVES_LANES, evaluate_expr, loads
-from ..expr import Expr, const, free_vars, make, substitute, walk
+from ..evaluate import MOVES_LANES, evaluate_expr, loads, mentions
+from ..expr import Expr, const, make, substitute
 from ..linear import Linear, from_linear, linear
 from ..stmt import (
     Block,
@@ -113,6 +114,7 @@ class _Vectorizer:
 
     def __init__(self, axes: tuple[Axis, ...], ranges: Ranges) -> None:
         self.axes, self.ranges = axes, ranges
+        self.names = frozenset(axis for axis, _ in axes)
         self.none = (False,) * len(axes)
         self.memo: dict[Expr, _Lanes] = {}
 
@@ -132,26 +134,23 @@ class _Vectorizer:
         if node.op in ("const", "hole"):
             return _Lanes(node, self.none)
         if node.op == "var":
-            if any(node is axis for axis, _ in self.axes):
+            if self._is_axis(node):
                 raise VectorizeError(
                     f"vectorize: the value must not use the axis {node.attr} itself"
                 )
             return _Lanes(node, self.none)
         if node.op == "load":
             return self._looked_up(node) if self._by_data(node) else self._load(node)
-        axes = {axis for axis, _ in self.axes}
-        if node.type.kind == "b" and free_vars(node) & axes and not loads(node):
+        if node.type.kind == "b" and mentions(node) & self.names and not loads(node):
             return self._mask(node)
         if node.op == "lookup":
             index = self.lanes(node.args[1])
-            if free_vars(node.args[0]) & axes:
+            if mentions(node.args[0]) & self.names:
                 raise VectorizeError(
                     f"vectorize: a table must be the same for all lanes, but got {node.args[0]}"
                 )
             return _Lanes(make("lookup", node.args[0], index.value), index.used)
-        parts = [self.lanes(arg) for arg in node.args]
-        used = tuple(any(column) for column in zip(*(p.used for p in parts), strict=True))
-        args = tuple(self.expand(part, used) for part in parts)
+        args, used = self._together([self.lanes(arg) for arg in node.args])
         if node.op in ("cast", "sat_cast"):
             return _Lanes(Expr(node.op, vector(node.type, args[0].type.lanes), args), used)
         return _Lanes(make(node.op, *args, attr=node.attr), used)
@@ -159,7 +158,7 @@ class _Vectorizer:
     def _mask(self, node: Expr) -> _Lanes:
         """A condition on the axes alone: runs of lanes that hold, and of lanes that do not."""
         extents = [extent for _, extent in self.axes]
-        if not free_vars(node) <= {axis for axis, _ in self.axes}:
+        if not mentions(node) <= self.names:
             raise VectorizeError(f"vectorize: a condition must speak of axes only, but got {node}")
         grid = np.indices(extents, np.int32).reshape(len(extents), -1, 1)
         env = {str(axis.attr): at for (axis, _), at in zip(self.axes, grid, strict=True)}
@@ -171,6 +170,11 @@ class _Vectorizer:
         ]
         value = parts[0] if len(parts) == 1 else make("concat", *parts)
         return _Lanes(value, (True,) * len(self.axes))
+
+    def _together(self, parts: list[_Lanes]) -> tuple[tuple[Expr, ...], tuple[bool, ...]]:
+        """The values with lanes for all axes that any of them has, and which these are."""
+        used = tuple(any(column) for column in zip(*(p.used for p in parts), strict=True))
+        return tuple(self.expand(part, used) for part in parts), used
 
     def expand(self, part: _Lanes, used: tuple[bool, ...]) -> Expr:
         """``part`` with lanes for all axes of ``used``; missing ones are broadcast."""
@@ -208,8 +212,7 @@ class _Vectorizer:
             for step in range(extent)
         ]
         parts = [inner.lanes(Expr("load", node.type, (e,), node.attr)) for e in indices]
-        used = tuple(any(column) for column in zip(*(p.used for p in parts), strict=True))
-        values = [inner.expand(part, used) for part in parts]
+        values, used = inner._together(parts)
         before, after = inner.count((*used[:at], *self.none[at + 1 :])), values[0].type.lanes
         if before == after > 1:
             whole = make("interleave", *values)
@@ -221,8 +224,8 @@ class _Vectorizer:
 
     def _by_data(self, node: Expr) -> bool:
         """Whether an index is loaded, for each lane another one."""
-        atoms = [atom for atom in linear(node.args[0]).terms if loads(atom)]
-        return any(axis in free_vars(atom) for atom in atoms for axis, _ in self.axes)
+        atoms = linear(node.args[0]).terms
+        return any(loads(atom) and mentions(atom) & self.names for atom in atoms)
 
     def _looked_up(self, node: Expr) -> _Lanes:
         """A load that a byte indexes: one look-up in the whole table."""
@@ -237,11 +240,11 @@ class _Vectorizer:
         return _Lanes(make("lookup", whole, at.value), at.used)
 
     def _is_axis(self, atom: Expr) -> bool:
-        return any(atom is axis for axis, _ in self.axes)
+        return atom in self.names
 
     def check_atoms(self, form: Linear) -> None:
         for atom in form.terms:
-            if not self._is_axis(atom) and any(a in free_vars(atom) for a, _ in self.axes):
+            if not self._is_axis(atom) and mentions(atom) & self.names:
                 raise VectorizeError(
                     f"vectorize: an index must be linear in the axis, but got {atom}"
                 )
@@ -279,13 +282,13 @@ class _Vectorizer:
 
 def _bends(form: Linear, axis: Expr) -> bool:
     """Whether an index follows from ``axis`` in another way than linearly."""
-    return any(atom is not axis and axis in free_vars(atom) for atom in form.terms)
+    return any(atom is not axis and axis in mentions(atom) for atom in form.terms)
 
 
 def _group(op: str, term: Expr, n: int) -> Expr:
     """The least or the largest of each ``n`` neighbouring lanes, by halves: narrow lanes as long as
     these fill registers."""
-    if term.op == "cast" and term.args[0].type.is_int and _keeps(term.args[0].type, term.type):
+    if term.op == "cast" and term.args[0].type.is_int and term.type.holds(term.args[0].type):
         narrow = term.args[0]
         while n % 2 == 0 and narrow.type.lanes * narrow.type.bits >= 2 * WHOLE:
             narrow, n = _paired(op, narrow, 2), n // 2
@@ -294,11 +297,6 @@ def _group(op: str, term: Expr, n: int) -> Expr:
         ways = 2 if n % 2 == 0 else n
         term, n = _paired(op, term, ways), n // ways
     return term
-
-
-def _keeps(narrow: Type, wide: Type) -> bool:
-    """Whether a cast keeps values, and so their order."""
-    return wide.low <= narrow.low and narrow.high <= wide.high
 
 
 def _paired(op: str, value: Expr, ways: int) -> Expr:
@@ -335,9 +333,11 @@ def _inside(value: Expr) -> bool:
     return value.op not in (*MOVES_LANES, "load") and _is_small(value)
 
 
+@cache
 def _is_small(value: Expr) -> bool:
     """Whether anything that a value is made of does not fill a register."""
-    return any(1 < n.type.lanes and n.type.lanes * n.type.bits < WHOLE for n in walk(value))
+    kind = value.type
+    return (kind.lanes > 1 and kind.lanes * kind.bits < WHOLE) or any(map(_is_small, value.args))
 
 
 def _consecutive(digits: list[tuple[int, int]]) -> bool:

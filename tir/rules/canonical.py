@@ -66,7 +66,7 @@ def casts() -> tuple[Rule, ...]:
             for source in INTEGERS:
                 if source == middle or middle == target:
                     continue
-                if target.bits <= middle.bits or _holds(middle, source):
+                if target.bits <= middle.bits or middle.holds(source):
                     x = wild("x", source)
                     name = f"cast_twice.{target}.{middle}.{source}"
                     rules.append(Rule(name, _cast2(target, middle, x), cast(target, x)))
@@ -75,11 +75,6 @@ def casts() -> tuple[Rule, ...]:
 
 def _cast2(target: Type, middle: Type, x: Expr) -> Expr:
     return cast(target, cast(middle, x))
-
-
-def _holds(wide: Type, narrow: Type) -> bool:
-    """Every value of ``narrow`` is one of ``wide``."""
-    return wide.low <= narrow.low and narrow.high <= wide.high
 
 
 RULES = (

@@ -41,7 +41,7 @@ def widening(a: Type, b: Type) -> tuple[Rule, ...]:
 
 def _keeps(wide: Type, exact_type: Type, sources: tuple[Type, ...]) -> bool:
     """``wide`` holds both operands, and the exact result (or just as many bits of it)."""
-    held = all(wide.low <= s.low and s.high <= wide.high for s in sources)
+    held = all(map(wide.holds, sources))
     return held and (wide.bits > exact_type.bits or wide == exact_type) and (
         wide.signed or not exact_type.signed
     )  # fmt: skip
