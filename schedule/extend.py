@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import gcd
 
-from ..tir.expr import Expr, const, make, rebuild, select, transform, var, walk
+from ..tir.expr import Expr, const, make, rebuild, select, substitute, transform, var, walk
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block, For, Iter, Store
 from ..tir.types import i32
@@ -25,7 +25,6 @@ from .errors import refusal
 from .index import axes_in, bounds, simplify
 from .inline import map_block
 from .reduction import neutral
-from .region import bind
 from .state import Access, Loop, State, conjuncts
 from .tree import nest
 
@@ -158,7 +157,7 @@ def _run_on(state: State, block: Block, it: Iter, loop: For, axis: Expr) -> tupl
     if any(axes_in(guard) & {it.axis, loop.axis} for guard in guards):
         raise refusal("extend", "the steps must not be guarded", block.name, loop)
     fresh = replace(block, iters=tuple(iters))
-    fresh = map_block(fresh, lambda e: _with_indices(bind(e, {it.axis: value}), place))
+    fresh = map_block(fresh, lambda e: _with_indices(substitute(e, {it.axis: value}), place))
     extent = state.extents[axis]
     grown = tuple(replace(i, extent=extent) if i.axis is part else i for i in iters)
     _check_new(state, fresh, part, loop, extent)
