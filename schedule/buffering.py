@@ -32,7 +32,6 @@ from ..tir.stmt import (
     seq,
 )
 from ..tir.types import i32
-from .annotate import annotate
 from .blocks import is_map, store_of
 from .build import iter_name, redirect
 from .errors import refusal
@@ -50,7 +49,7 @@ OPERATION = "double_buffer"
 def double_buffer(state: State, block: BlockName, copies: int = 2) -> None:
     """Makes a copying block a DMA transfer; with 2 copies of its buffer it runs one iteration
     ahead, with 1 the block waits for it."""
-    node, _ = state.block(OPERATION, block)
+    node, path = state.block(OPERATION, block)
     if copies not in (1, 2):
         raise refusal(OPERATION, "one or two copies of the buffer can be kept", str(copies), node)
     store = store_of(node)
@@ -60,7 +59,8 @@ def double_buffer(state: State, block: BlockName, copies: int = 2) -> None:
     if copies > 1 and not state.is_local(store.buffer.name):
         raise refusal(OPERATION, "a target that takes turns must be local", store.buffer.name, node,
                       "Give copies=1.")  # fmt: skip
-    annotate(state, node.name, NOTE, copies)
+    notes = [note for note in node.annotations if note[0] != NOTE]
+    state.swap(path, replace(node, annotations=(*notes, (NOTE, copies))))
 
 
 def start_copies(state: State) -> None:

@@ -1,9 +1,6 @@
 """Inlining: a block's value goes where it is used, and the buffer between is gone.
 
-    a[i] = x[i] * 3;  y[i] = a[i] + 1        becomes       y[i] = x[i] * 3 + 1
-
-compute_inline takes the producer into all its consumers, reverse_compute_inline the one consumer
-into its producer.
+a[i] = x[i] * 3;  y[i] = a[i] + 1        becomes       y[i] = x[i] * 3 + 1
 """
 
 from __future__ import annotations
@@ -16,10 +13,9 @@ from ..tir.script.show import show_expr
 from ..tir.stmt import Alloc, Block, Stmt, Store, map_exprs, transform_stmt
 from ..tir.types import i32
 from .blocks import is_map, store_of
-from .errors import ScheduleError, refusal
+from .errors import refusal
 from .index import bounds, simplify
-from .region import check_whole
-from .stages import check_inputs, check_result_unread
+from .stages import check_inputs
 from .state import BlockName, State, by_lanes, conjuncts, is_domain_guard
 
 
@@ -135,66 +131,3 @@ def drop_buffer(state: State, name: str) -> None:
         return node.body if isinstance(node, Alloc) and node.buffer.name == name else None
 
     state.body = transform_stmt(state.body, change)
-
-
-def reverse_compute_inline(state: State, block: BlockName) -> None:
-    """Makes the producer of a map's only local input store the map's value instead."""
-    operation = "reverse_compute_inline"
-    consumer, path = state.block(operation, block)
-    store = _map_store(operation, state, consumer)
-    producer, read, source = _only_producer(operation, state, consumer)
-    check_result_unread(operation, state, consumer, producer)
-    check_whole(operation, consumer, state)
-    axes = _plain_axes(operation, consumer, read)
-    here = {it.axis: it.extent for it in producer.iters}
-    values: dict[Expr, Expr] = {}
-    for axis, expr in zip(axes, source.index, strict=True):
-        if axis is None:
-            continue
-        extent = next(it.extent for it in consumer.iters if it.axis is axis)
-        _, high = bounds(expr, here)
-        if axis in values or high is None or high >= extent:
-            raise refusal(operation, "the consumer must read all that the producer stores, each "
-                          "element at its own iters", show_expr(expr), consumer)  # fmt: skip
-        values[axis] = expr
-    idle = [it.axis for it in consumer.iters if it.extent > 1 and it.axis not in values]
-    if idle:
-        raise refusal(operation, "each iter must stand in the index of the input",
-                      ", ".join(str(a.attr) for a in idle), consumer)  # fmt: skip
-
-    def change(node: Expr) -> Expr | None:
-        return source.value if node.op == "load" and node.attr == source.buffer else None
-
-    extents = {it.axis: it.extent for it in producer.iters}
-    moved = substituted(store.value, values, extents)
-    index = tuple(simplify(_bound(e, values), extents) for e in store.index)
-    fresh = replace(producer, body=Store(store.buffer, index, transform(moved, change)))
-    state.swap(path, None)
-    _, at = state.block(operation, producer.name)
-    state.swap(at, fresh)
-    drop_buffer(state, source.buffer.name)
-    state.gone[consumer.name] = operation
-
-
-def _bound(expr: Expr, values: Mapping[Expr, Expr]) -> Expr:
-    zero = const(0, i32)
-    return transform(expr, lambda node: values.get(node, zero) if node.op == "var" else None)
-
-
-def _only_producer(
-    operation: str, state: State, consumer: Block
-) -> tuple[Block, tuple[Expr, ...], Store]:
-    """The producer, the index at which the consumer reads its buffer, and its store."""
-    reads = [a for a in state.accesses(consumer).reads if state.is_local(a.buffer.name)]
-    refused: ScheduleError | None = None
-    for read in reads:
-        name = read.buffer.name
-        users = [b.name for b, _ in state.readers(name)]
-        writers = [b for b, _ in state.writers(name)]
-        if users == [consumer.name] and len(writers) == 1 and is_map(writers[0]):
-            store = _map_store(operation, state, writers[0])
-            if sum(a.buffer.name == name for a in reads) == 1:
-                return writers[0], read.index, store
-        refused = refusal(operation, "the producer must be a map that only this block reads, at "
-                          "one index", name, consumer)  # fmt: skip
-    raise refused or refusal(operation, "the block must read a local buffer", "none", consumer)

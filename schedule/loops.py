@@ -250,7 +250,7 @@ def reorder(state: State, loops: tuple[Loop, ...]) -> None:
 
 
 def set_kind(state: State, operation: str, loop: Loop, kind: LoopKind) -> None:
-    """Makes a loop serial, unrolled, parallel or vectorized."""
+    """Makes a loop unrolled, parallel or vectorized."""
     path = state.loop(operation, loop)
     node = _last(path)
     if kind is LoopKind.VECTORIZED:

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..target.instruction import Instruction
 from ..tir.stmt import Block, Buffer, For, LoopKind, PrimFunc
 from ..tir.types import Type, parse_type
 from . import border as borders
@@ -31,13 +30,10 @@ from . import (
     layout,
     loops,
     offset,
-    pad,
     planes,
     reduction,
     stages,
-    tensorize,
 )
-from .annotate import annotate
 from .finish import finished
 from .prepare import prepare
 from .state import BlockName, BlockRef, Loop, LoopRef, State
@@ -157,10 +153,6 @@ class Schedule:
         names = self._apply("divide", lambda s: extents.divide(s, loop, size), loop, size)
         return [LoopRef(name) for name in names]
 
-    def serial(self, loop: Loop) -> None:
-        """Makes a loop serial again."""
-        self._kind("serial", loop, LoopKind.SERIAL)
-
     def unroll(self, loop: Loop) -> None:
         """The body once for each value of the loop."""
         self._kind("unroll", loop, LoopKind.UNROLLED)
@@ -176,18 +168,6 @@ class Schedule:
     def _kind(self, name: str, loop: Loop, kind: LoopKind) -> None:
         self._apply(name, lambda s: loops.set_kind(s, name, loop, kind), loop)
 
-    def tile(
-        self, outer: Loop, inner: Loop, factors: Sequence[int], tail: str = "exact"
-    ) -> list[LoopRef]:
-        """Two nested loops as a loop over tiles: [outer_0, inner_0, outer_1, inner_1]."""
-        a, b = (
-            self.split(outer, (None, factors[0]), tail),
-            self.split(inner, (None, factors[1]), tail),
-        )
-        order = [a[0], b[0], a[1], b[1]]
-        self.reorder(*order)
-        return order
-
     # Blocks -----------------------------------------------------------------------------------
 
     def compute_at(self, block: BlockName, loop: Loop) -> None:
@@ -202,11 +182,6 @@ class Schedule:
     def compute_inline(self, block: BlockName) -> None:
         """Puts a block's value into its consumers; block and buffer are gone."""
         self._apply("compute_inline", lambda s: inline.compute_inline(s, block), block)
-
-    def reverse_compute_inline(self, block: BlockName) -> None:
-        """Puts a block into its only producer; it and the buffer between are gone."""
-        self._apply("reverse_compute_inline", lambda s: inline.reverse_compute_inline(s, block),
-                    block)  # fmt: skip
 
     def drop(self, block: BlockName) -> None:
         """Takes a block away of which another one overwrites all that is read."""
@@ -292,22 +267,7 @@ class Schedule:
         wide = kind if isinstance(kind, Type) else parse_type(kind)
         self._apply("widen", lambda s: planes.widen(s, buffer, wide), buffer, str(wide))
 
-    def pad_einsum(self, block: BlockName, multiples: Sequence[int]) -> list[BlockRef]:
-        """Grows the extents of a sum's iters to multiples, with zeros; gives the copying blocks."""
-        names = self._apply("pad_einsum", lambda s: pad.pad_einsum(s, block, tuple(multiples)),
-                            block, tuple(multiples))  # fmt: skip
-        return [BlockRef(name) for name in names]
-
     def double_buffer(self, block: BlockName, copies: int = 2) -> None:
         """Makes a block that copies a DMA transfer, which runs one iteration of its loop ahead."""
         self._apply("double_buffer", lambda s: buffering.double_buffer(s, block, copies),
                     block, copies=None if copies == 2 else copies)  # fmt: skip
-
-    def tensorize(self, block: BlockName, instruction: Instruction | str) -> None:
-        """Checks that a block's vectorized loops compute one instruction, and notes it."""
-        self._apply("tensorize", lambda s: tensorize.tensorize(s, block, instruction),
-                    block, instruction)  # fmt: skip
-
-    def annotate(self, place: Loop | BlockName, key: str, value: object) -> None:
-        """Leaves a note for later passes on a loop or a block; None takes it away."""
-        self._apply("annotate", lambda s: annotate(s, place, key, value), place, key, value)

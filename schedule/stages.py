@@ -274,19 +274,8 @@ def _made_below(state: State, consumer: Block, at: For, outer: list[Expr]) -> di
 
 def _check_between(state: State, consumer: Block, output: str, at: For) -> None:
     """Nothing that the move crosses may write the block's inputs or read its result."""
+    operation = "reverse_compute_at"
     inside = [b.name for b in blocks_below(at.body)]
-    _check_crossing("reverse_compute_at", state, consumer, output, inside)
-
-
-def check_result_unread(operation: str, state: State, consumer: Block, producer: Block) -> None:
-    """The same for a consumer that moves into its producer."""
-    output = state.accesses(consumer).writes[0].buffer.name
-    _check_crossing(operation, state, consumer, output, [producer.name])
-
-
-def _check_crossing(
-    operation: str, state: State, consumer: Block, output: str, inside: Sequence[str]
-) -> None:
     inputs = {a.buffer.name for a in state.accesses(consumer).reads} - {output}
     seen = False
     for block, _ in state.placed():

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..target.instruction import Instruction
 from ..tir.expr import Expr, substitute, var
 from ..tir.script.show import show_expr
 from .state import BlockRef, LoopRef
@@ -61,8 +60,6 @@ class Trace:
 def plain(value: Any) -> Any:
     """An argument as the trace keeps it: names for handles, tuples for lists."""
     if isinstance(value, LoopRef | BlockRef):
-        return value.name
-    if isinstance(value, Instruction):
         return value.name
     if isinstance(value, list | tuple):
         return tuple(plain(v) for v in value)

@@ -53,7 +53,6 @@ def kind(sch: Schedule, rng: Random) -> None:
         sch.parallel,
         sch.vectorize,
         sch.vectorize,
-        sch.serial,
     ]
     if rng.random() < 0.5:
         rng.choice(kinds)(sch.loops(any_block(sch, rng))[-1])
@@ -69,7 +68,7 @@ def reverse_compute_at(sch: Schedule, rng: Random) -> None:
 
 
 def inline(sch: Schedule, rng: Random) -> None:
-    rng.choice([sch.compute_inline, sch.reverse_compute_inline])(any_block(sch, rng))
+    sch.compute_inline(any_block(sch, rng))
 
 
 def cache(sch: Schedule, rng: Random) -> None:
@@ -108,11 +107,6 @@ def reduction(sch: Schedule, rng: Random) -> None:
 
 def offset(sch: Schedule, rng: Random) -> None:
     sch.offset_operand(any_block(sch, rng), "w", lanes=rng.choice([1, 8, 32]))
-
-
-def pad(sch: Schedule, rng: Random) -> None:
-    block = any_block(sch, rng)
-    sch.pad_einsum(block, [rng.choice([1, 1, 3, 4]) for _ in sch.get_block(block).iters])
 
 
 def planes(sch: Schedule, rng: Random) -> None:
@@ -156,14 +150,10 @@ def fills(sch: Schedule, rng: Random) -> None:
         sch.border(first, late=rng.random() < 0.5)
 
 
-def note(sch: Schedule, rng: Random) -> None:
-    sch.annotate(any_loop(sch, rng), "pipeline", rng.choice([None, 2, "yes"]))
-
-
 MOVES: tuple[Move, ...] = (
     split, split, split, reorder, reorder, reorder, fuse, kind, kind, compute_at, compute_at,
     reverse_compute_at, reverse_compute_at, inline, cache, stage, layout, reduction,
-    offset, pad, planes, extend, copy_ahead, copy_ahead, note, extents, extents, fills,
+    offset, planes, extend, copy_ahead, copy_ahead, extents, extents, fills,
 )  # fmt: skip
 
 
@@ -219,8 +209,6 @@ def dot(sch: Schedule, rng: Random) -> None:
     outer = [loop for loop in sch.loops(block) if loop not in (lane, part)]
     sch.reorder(*outer, lane, part)
     sch.vectorize(lane, part)
-    for row in ("vrmpyub_acc", "vrmpybus_acc", "vrmpyubv_acc", "vrmpybusv_acc", "vrmpybv_acc"):
-        attempt(sch.tensorize, block, row)
 
 
 def _register(sch: Schedule, block: str) -> int:
@@ -286,8 +274,8 @@ def attempt(move: Callable[..., object], *given: object) -> None:
 CODE_MOVES: tuple[Move, ...] = (
     lanes, lanes, lanes, dot, dot, split, reorder, fuse, kind, compute_at, compute_at, compute_at,
     reverse_compute_at, reverse_compute_at, inline, inline, inline, cache, cache, stage, layout,
-    layout, scope, scope, reduction, reduction, offset, offset, pad, planes, extend, copy_ahead,
-    copy_ahead, note, extents, extents, fills, fills, fills,
+    layout, scope, scope, reduction, reduction, offset, offset, planes, extend, copy_ahead,
+    copy_ahead, extents, extents, fills, fills, fills,
 )  # fmt: skip
 
 

@@ -92,12 +92,6 @@ def odd(x: Buffer[f32, (8, 8)], y: Buffer[f32, (8,)]):
                     y[vi] = f32(0.0)
                 y[vi] = y[vi] + x[vi, vk]
 """,
-    "mirror": HEAD + LOCAL
-    + nest("first", "a[vi, vj] = x[vi, vj]")
-    + nest("last", "y[vi, vj] = a[vi, 7 - vj]"),
-    "broad": HEAD + "    a = alloc(i32, (8,))\n"
-    + nest("first", "a[vi] = x[vi, 0]", axes="i")
-    + nest("last", "y[vi, vj] = a[vi]"),
     "part": HEAD + LOCAL
     + nest("first", "a[vi, vj] = x[vi, vj]")
     + nest("last", "y[vi, 0] = a[vi, 3]", axes="i"),
@@ -125,25 +119,9 @@ def odd(x: Buffer[u8, (8,)], w: Buffer[i8, (8, 8)], y: Buffer[i32, (8,)]):
                     y[vi] = 0
                 y[vi] = y[vi] + cast(i32, w[vk, vi]) * cast(i32, w[vi, vk])
 """,
-    "gather": """\
-@prim_func
-def odd(x: Buffer[i32, (8, 8)], y: Buffer[i32, (8, 8)]):
-    for i in range(8):
-        for k in range(8):
-            with block("gather"):
-                vi = spatial(8, i)
-                vk = reduce(8, k)
-                with init():
-                    y[vi, 0] = 0
-                y[vi, 0] = y[vi, 0] + x[vi, x[vk, 0]] * x[vi, vk]
-""",
     "unread": HEAD + LOCAL
     + nest("first", "a[vi, vj] = x[vi, vj]")
     + nest("last", "y[vi, vj] = x[vi, vj]"),
-    "fewer": HEAD + LOCAL
-    + nest("first", "a[vi, vj] = x[vi, vj]")
-    + nest("last", "y[vi, vj] = a[vi, vj]")
-    .replace("8, i", "4, i").replace("range(8)", "range(4)", 1),
     "outlives": HEAD + LOCAL + """\
     for i in range(8):
         for j in range(8):
@@ -174,18 +152,6 @@ def odd(x: Buffer[i32, (8, 8)], y: Buffer[i32, (8, 8)]):
                 vi = spatial(8, i)
                 vj = spatial(8, j)
                 y[vi, vj] = a[vi, vj]
-""",
-    "stride": """\
-@prim_func
-def odd(x: Buffer[i32, (8, 8)], y: Buffer[i32, (8, 8)]):
-    for i in range(8):
-        for k in range(4):
-            with block("pairs"):
-                vi = spatial(8, i)
-                vk = reduce(4, k)
-                with init():
-                    y[vi, 0] = 0
-                y[vi, 0] = y[vi, 0] + x[vi, vk * 2] * x[vi, vk * 2 + 1]
 """,
     "touched": HEAD + LOCAL + "    t = alloc(i32, (8, 8))\n"
     + nest("first", "a[vi, vj] = x[vi, vj]")

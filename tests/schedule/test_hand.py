@@ -49,11 +49,10 @@ LISTED = 14  # of them run under QEMU
 MACHINES = (dsp(), dsp(), dsp(threads=1), dsp(threads=3), dsp(version=62), dsp(version=65),
             dsp(version=68), dsp(version=69))  # fmt: skip
 PRIMITIVES = {
-    "split", "fuse", "reorder", "unroll", "parallel", "vectorize", "serial", "compute_at",
-    "reverse_compute_at", "compute_inline", "reverse_compute_inline", "decompose_reduction",
-    "rfactor", "cache_read", "cache_write", "stage", "set_scope", "transform_layout",
-    "offset_operand", "pad_einsum", "split_bytes", "widen", "extend", "double_buffer", "tensorize",
-    "annotate", "resize", "divide", "trim", "drop", "border",
+    "split", "fuse", "reorder", "unroll", "parallel", "vectorize", "compute_at",
+    "reverse_compute_at", "compute_inline", "decompose_reduction", "rfactor", "cache_read",
+    "cache_write", "stage", "set_scope", "transform_layout", "offset_operand", "split_bytes",
+    "widen", "extend", "double_buffer", "resize", "divide", "trim", "drop", "border",
 }  # fmt: skip
 
 
