@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 from concurrent.futures import Future
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from .worker import Job
@@ -20,30 +21,30 @@ Entry = tuple[Job, Future[Any]]
 
 
 class Line:
-    """Jobs in the order in which they came."""
+    """Jobs in the order in which they came.
+
+    Who puts and closes holds no lock at any time: Ctrl-C may come between any two of its steps, and
+    a lock that is never released would keep the workers' threads, and the process, for ever.
+    """
 
     def __init__(self) -> None:
+        self._coming: SimpleQueue[Entry | None] = SimpleQueue()  # None: no more come
+        self._taking = threading.Lock()  # around what follows
         self._entries: list[Entry] = []
-        self._changed = threading.Condition()
         self._closed = False
 
     def put(self, job: Job, future: Future[Any]) -> None:
         """Adds a job at the end."""
-        with self._changed:
-            self._entries.append((job, future))
-            self._changed.notify()
+        self._coming.put((job, future))
 
     def close(self) -> None:
         """No more jobs come."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        self._coming.put(None)
 
     def take(self, last: str, others: Collection[str]) -> Entry | None:
         """The job for a worker that had the kernel ``last``, while others have theirs."""
-        with self._changed:
-            while not self._entries and not self._closed:
-                self._changed.wait()
+        with self._taking:
+            self._collect()
             if not self._entries:
                 return None
 
@@ -53,3 +54,15 @@ class Line:
                 return job.action != "check", foreign, foreign and job.digest in others, number
 
             return self._entries.pop(min(range(len(self._entries)), key=rank))
+
+    def _collect(self) -> None:
+        """Moves what came to the entries; waits while there are none."""
+        while True:
+            try:
+                found = self._coming.get(block=not self._entries and not self._closed)
+            except Empty:
+                return
+            if found is None:
+                self._closed = True
+            else:
+                self._entries.append(found)

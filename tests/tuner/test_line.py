@@ -52,3 +52,11 @@ def test_take_waits_for_a_job() -> None:
     made.put(Job("measure", "a", None, {"n": 7}), future)
     thread.join(10)
     assert got == [7]
+
+
+def test_who_puts_and_closes_takes_no_lock() -> None:
+    made = line(("a", "measure"))
+    with made._taking:
+        made.put(Job("measure", "b", None, {"n": 1}), Future())
+        made.close()
+    assert [taken(made, ""), taken(made, ""), taken(made, "")] == [0, 1, None]

@@ -111,7 +111,7 @@ def test_a_killed_run_resumes_to_the_same_log(tmp_path: Path, sent: signal.Signa
         assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(sent)
-    process.wait()
+    process.wait(timeout=120)
     assert 20 <= path.read_bytes().count(b"\n") < 51
     tune(path, slow)
     assert without_times(path) == without_times(tmp_path / "whole.jsonl")
