@@ -162,6 +162,25 @@ def heights(edges: Edges) -> list[int]:
     return height
 
 
+def in_order(edges: Edges) -> list[int]:
+    """The steps in the order in which they came, but each behind those that it waits for: one that
+    bumps a pointer comes after those of its group that read the pointer."""
+    if all(j > i for i, out in enumerate(edges) for j, _ in out):
+        return list(range(len(edges)))
+    waiting = [0] * len(edges)
+    for out in edges:
+        for j, _ in out:
+            waiting[j] += 1
+    ready, found = [i for i, n in enumerate(waiting) if n == 0], list[int]()
+    while ready:
+        found.append(heappop(ready))
+        for j, _ in edges[found[-1]]:
+            waiting[j] -= 1
+            if waiting[j] == 0:
+                heappush(ready, j)
+    return found
+
+
 def list_schedule(
     steps: Sequence[Step], edges: Edges, machine_packer: Packer, pressure: Pressure
 ) -> list[list[Step]]:
@@ -177,7 +196,7 @@ def list_schedule(
 
 class _Schedule:
     """List scheduling, a packet at a time. Steps wait for others, then for a cycle, then for room
-    in a packet; ``oldest`` is the first of the block that is not placed: it always may be, so
+    in a packet; ``oldest`` is the first in ``sequence`` that is not placed: it always may be, so
     that crowded code falls back to the order in which it came."""
 
     def __init__(
@@ -197,7 +216,11 @@ class _Schedule:
                 self.waiting[j] += 1
         self.start = [0] * len(steps)
         self.ready = sorted(self.rank[i] for i, n in enumerate(self.waiting) if n == 0)
-        self.ages = sorted(self.order[rank] for rank in self.ready)  # the same, by number
+        self.sequence = in_order(edges)
+        self.age = [0] * len(steps)
+        for age, i in enumerate(self.sequence):
+            self.age[i] = age
+        self.ages = sorted(self.age[order[rank]] for rank in self.ready)  # the same, by age
         self.later: list[tuple[int, int]] = []  # heap of (cycle, rank)
         self.placed = [False] * len(steps)
         self.left, self.oldest, self.cycle = len(steps), 0, 0
@@ -219,7 +242,7 @@ class _Schedule:
                 if after < 0:
                     refused.add(unit)  # nor will it fit the packet when it is fuller
                     continue
-                if not (i == self.oldest or self.live.roomy or self.live.fits(i)):
+                if not (self.age[i] == self.oldest or self.live.roomy or self.live.fits(i)):
                     continue
                 state = after
                 packet.append(i)
@@ -227,6 +250,7 @@ class _Schedule:
                 if len(packet) == 4:
                     break
             tries = fresh
+        assert packet or self.later, "no step fits, and none will"
         self.cycle += 1
         return packet
 
@@ -234,11 +258,11 @@ class _Schedule:
         """By length of the chain behind them; where registers are short, by age."""
         if self.live.roomy:
             return [self.order[rank] for rank in self.ready]
-        return self.ages[:_WINDOW]
+        return [self.sequence[age] for age in self.ages[:_WINDOW]]
 
     def _enter(self, rank: int) -> None:
         insort(self.ready, rank)
-        insort(self.ages, self.order[rank])
+        insort(self.ages, self.age[self.order[rank]])
 
     def _place(self, i: int) -> list[int]:
         """Marks a step as placed; gives those that may follow in the same packet."""
@@ -246,7 +270,7 @@ class _Schedule:
         self.left -= 1
         self.live.place(i)
         del self.ready[bisect_left(self.ready, self.rank[i])]
-        del self.ages[bisect_left(self.ages, i)]
+        del self.ages[bisect_left(self.ages, self.age[i])]
         fresh = []
         for j, between in self.edges[i]:
             self.waiting[j] -= 1
@@ -256,6 +280,6 @@ class _Schedule:
             elif self.waiting[j] == 0:
                 self._enter(self.rank[j])
                 fresh.append(j)
-        while self.oldest < len(self.placed) and self.placed[self.oldest]:
+        while self.oldest < len(self.placed) and self.placed[self.sequence[self.oldest]]:
             self.oldest += 1
         return fresh

@@ -9,7 +9,7 @@ import pytest
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.lower import Table
 from dovetail.target.dsp.machine import dsp
-from dovetail.target.dsp.pack import EMPTY, packer
+from dovetail.target.dsp.pack import EMPTY, Pressure, in_order, list_schedule, packer
 from dovetail.target.dsp.steps import Step
 from dovetail.target.program import Item
 from tests.target.nests import ROWS, assembles, op, program
@@ -96,3 +96,28 @@ def test_a_value_may_be_overwritten_in_the_packet_that_reads_it() -> None:
     vectors = {real for number, real in function.real.items()
                if function.registers.files[number] == 0}  # fmt: skip
     assert vectors == {31}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_bump_that_waits_for_younger_loads_is_placed_where_registers_are_short(seed: int) -> None:
+    """Steps of a group read the pointer before the first of them moves it."""
+    chance = random.Random(seed)
+    table, pointer = Table(MACHINE), 4
+    count, bumped = chance.randint(3, 9), chance.randint(0, 2)
+    steps = [
+        Step(table(ROWS["loadri"]), 8 * (n + 2), pointer=pointer, bump=16 * (n == bumped))
+        for n in range(count)
+    ]
+    edges = [[] if n == bumped else [(bumped, 0)] for n in range(count)]
+    registers = [0] * (4 * count + 16)
+    bumps = {atom for atom, _ in steps[0].reads}
+    live = sum(1 << atom for step in steps for atom in step.writes if atom not in bumps)
+    pressure = Pressure(0, live, registers, (1, 1, 1, 1))
+    placed = list_schedule(steps, edges, packer(MACHINE), pressure)
+    assert sorted(id(step) for packet in placed for step in packet) == sorted(map(id, steps))
+    assert steps[bumped] in placed[-1]
+
+
+def test_steps_come_in_order_but_behind_those_that_they_wait_for() -> None:
+    assert in_order([[(1, 1)], [], []]) == [0, 1, 2]
+    assert in_order([[], [(0, 0), (3, 1)], [(0, 0)], []]) == [1, 2, 0, 3]
