@@ -240,7 +240,8 @@ class Body:
             source_stride * size,
         )
         self.region.touched(copy.target.buffer.name)
-        return [start] if copy.token else [start, WaitItem(token)]
+        before = self.emitter.offsets()
+        return [*before, start] if copy.token else [*before, start, WaitItem(token)]
 
     def address(self, buffer: str, form: Linear, size: int, extra: int = 0) -> Address:
         """Bytes from a linear element index; terms that are no loop variables go to a register."""

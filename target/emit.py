@@ -104,8 +104,7 @@ class Emitter:
         if self.selector.record is not None:
             self.selector.record.events.append(Begin(tuple(self.counters)))
         self._start(_count([v for _, v, _ in stores] + list(finals.values())), finals)
-        self.code.extend(self.pending)
-        self.pending = []
+        self.code.extend(self.offsets())
         ends: dict[Unit, Operand] = {}
         early = self._early_loads({where.buffer for where, _, _ in stores})
         for where, value, version in stores:
@@ -142,6 +141,11 @@ class Emitter:
         if not isinstance(found, Reg):
             raise SelectError("select: an address needs a register")
         return found
+
+    def offsets(self) -> list[Op]:
+        """The address arithmetic so far, for what is no region."""
+        code, self.pending = self.pending, []
+        return code
 
     def unit(self, unit: Unit, kind: Type) -> Reg:
         if unit not in self.units:
