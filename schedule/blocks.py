@@ -7,12 +7,12 @@ is associative and commutes, so that its instances may run in any order, each on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..tir.expr import Expr, walk
 from ..tir.linear import Linear, from_linear, linear
-from ..tir.stmt import Block, Buffer, Store, walk_stmt
+from ..tir.stmt import Block, Buffer, Iter, Store, walk_stmt
 from .index import Digit, digits_of, form_bounds
 
 ASSOCIATIVE = ("add", "min", "max", "and_", "or_", "xor")
@@ -27,6 +27,11 @@ class Reduction:
     op: str
     value: Expr
     init: Expr | None
+
+
+def extents_of(iters: Iterable[Iter]) -> dict[Expr, int]:
+    """The extents of iters by their variables."""
+    return {it.axis: it.extent for it in iters}
 
 
 def store_of(block: Block) -> Store | None:
@@ -92,7 +97,7 @@ def is_map(block: Block) -> bool:
         return False
     if any(reads(e, store.buffer.name) for e in (store.value, *store.index)):
         return False
-    return injective(store.index, {it.axis: it.extent for it in block.iters})
+    return injective(store.index, extents_of(block.iters))
 
 
 def is_reduction(block: Block) -> bool:
@@ -100,8 +105,7 @@ def is_reduction(block: Block) -> bool:
     found = reduction_of(block)
     if found is None:
         return False
-    spatial = {it.axis: it.extent for it in block.iters if not it.reduce}
-    return injective(found.index, spatial)
+    return injective(found.index, extents_of(it for it in block.iters if not it.reduce))
 
 
 def injective(index: tuple[Expr, ...], axes: Mapping[Expr, int]) -> bool:

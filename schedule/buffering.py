@@ -24,12 +24,10 @@ from ..tir.stmt import (
     Iter,
     LoopKind,
     Region,
-    Seq,
     Stmt,
     Wait,
-    children,
-    rebuild_stmt,
     seq,
+    transform_stmt,
 )
 from ..tir.types import i32
 from .blocks import is_map, store_of
@@ -91,7 +89,7 @@ def _start(state: State, name: str, ahead: bool) -> None:
     start = seq(If(loop.axis + 1 < loop.extent, next_), Wait(name))
     inside = swap(top[at + 1 :], start)
     assert inside is not None
-    body = _turned(inside, near.name, double, turn)
+    body = _turned(state, inside, near.name, double, turn)
     state.swap(top[: at + 1], Alloc(double, seq(first, replace(loop, body=body))))
 
 
@@ -169,28 +167,20 @@ def _copy(
 ) -> Stmt:  # fmt: skip
     start = tuple(substitute(e, values) for e in target.start)
     near = Region(double, (turn, *start), (1, *target.extent))
-    far = replace(source, start=tuple(_canonical(substitute(e, values)) for e in source.start))
+    far = replace(source, start=tuple(simplify(substitute(e, values), {}) for e in source.start))
     return Copy(near, far, token)
 
 
-def _canonical(expr: Expr) -> Expr:
-    return simplify(expr, {})
+def _turned(state: State, root: Stmt, name: str, double: Buffer, turn: Expr) -> Stmt:
+    """``root`` without the old buffer; blocks touch that copy whose turn it is."""
 
-
-def _turned(node: Stmt, name: str, double: Buffer, turn: Expr) -> Stmt:
-    """``node`` without the old buffer; blocks touch that copy whose turn it is."""
-    match node:
-        case Alloc(buffer, body) if buffer.name == name:
-            return _turned(body, name, double, turn)
-        case Block():
+    def change(node: Stmt) -> Stmt | None:
+        if isinstance(node, Alloc) and node.buffer.name == name:
+            return node.body
+        if isinstance(node, Block) and state.accesses(node).of(name):
             phase = var(iter_name(node, "turn"))
             fresh = redirect(node, name, double, lambda _, index: (phase, *index))
-            if fresh == node:
-                return node
             return replace(fresh, iters=(*node.iters, Iter(phase, 2, False, turn)))
-        case Seq(stmts):
-            return seq(*[_turned(s, name, double, turn) for s in stmts])
-    below = children(node)
-    if not below:
-        return node
-    return rebuild_stmt(node, tuple(_turned(child, name, double, turn) for child in below))
+        return None
+
+    return transform_stmt(root, change)

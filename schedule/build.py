@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from ..tir.expr import Expr, transform, var
+from ..tir.expr import Expr, rebuild, transform, var
 from ..tir.stmt import (
     Alloc,
     Block,
     Buffer,
     For,
-    If,
     Iter,
     LoopKind,
     Seq,
@@ -26,8 +26,10 @@ from ..tir.stmt import (
     walk_stmt,
 )
 from ..tir.types import vector
-from .state import State
-from .tree import Path
+from .errors import refusal
+from .index import Extents, simplify
+from .state import State, unused
+from .tree import Path, blocks_below, loops_of, nest
 
 IndexMap = Callable[[Block, tuple[Expr, ...]], tuple[Expr, ...]]
 
@@ -43,12 +45,7 @@ def iters_of(state: State, name: str, axes: Sequence[tuple[str, int, bool]]) -> 
 def iter_name(block: Block, name: str) -> str:
     """``name``, or ``name_2`` and so on where a variable of the block has it."""
     taken = {it.axis.attr for it in block.iters}
-    taken |= {n.axis.attr for n in walk_stmt(block) if isinstance(n, For)}
-    given, count = name, 1
-    while given in taken:
-        count += 1
-        given = f"{name}_{count}"
-    return given
+    return unused(name, taken | {n.axis.attr for n in walk_stmt(block) if isinstance(n, For)})
 
 
 def nest_of(block: Block) -> Stmt:
@@ -82,16 +79,80 @@ def allocate(state: State, buffer: Buffer) -> None:
 
 def buffer_name(state: State, name: str) -> str:
     """``name`` or, where a buffer has it, ``name_2`` and so on."""
-    taken = {b.name for b in state.buffers()}
-    given, count = name, 1
-    while given in taken:
-        count += 1
-        given = f"{name}_{count}"
-    return given
+    return unused(name, {b.name for b in state.buffers()})
 
 
-def redirect(block: Block, name: str, buffer: Buffer, index_map: IndexMap | None = None,
-             loads: bool = True, stores: bool = True) -> Block:  # fmt: skip
+def check_alone(operation: str, block: Block, path: Path) -> None:
+    """ScheduleError unless the block stands alone under loops of its own, one an iter."""
+    axes, bindings = [loop.axis for loop in loops_of(path)], [it.binding for it in block.iters]
+    plain = len(axes) == len(bindings) and {*axes} == {*bindings} and block.where is None
+    if not plain or len(list(blocks_below(top_of(path)[-1]))) > 1:
+        raise refusal(operation, "the block must stand alone under one loop an iter",
+                      "other loops", block, f"Use {operation} first.")  # fmt: skip
+
+
+def resized(
+    operation: str, state: State, path: Path, block: Block, sizes: Mapping[Expr, int]
+) -> list[str]:
+    """Puts ``block`` in the place of the end of ``path``, with other extents of iters that have
+    loops of their own there; gives the names of these loops, which are new."""
+    fresh = {it.binding: state.axis(str(it.binding.attr), sizes[it.axis])
+             for it in block.iters if it.axis in sizes}  # fmt: skip
+    iters = tuple(
+        replace(it, extent=sizes[it.axis], binding=fresh[it.binding]) if it.axis in sizes else it
+        for it in block.iters
+    )
+    at = next(k for k, node in enumerate(path) if isinstance(node, For) and node.axis in fresh)
+    loops = [
+        replace(node, axis=fresh[node.axis], extent=state.extents[fresh[node.axis]])
+        if node.axis in fresh
+        else node
+        for node in loops_of(path[at:])
+    ]
+    state.swap(path[: at + 1], nest(loops, replace(block, iters=iters)))
+    state.gone.update({str(axis.attr): operation for axis in fresh})
+    return [str(axis.attr) for axis in fresh.values()]
+
+
+def rewritten(
+    block: Block,
+    change: Callable[[Expr], Expr | None],
+    store: Callable[[Store], Stmt] | None = None,
+) -> Block:
+    """``block`` with ``change`` applied to all that its body and init compute, bottom-up, and then
+    ``store`` to its stores."""
+
+    def stored(stmt: Stmt) -> Stmt | None:
+        return store(stmt) if store is not None and isinstance(stmt, Store) else None
+
+    def whole(stmt: Stmt) -> Stmt:
+        return transform_stmt(map_exprs(stmt, lambda e: transform(e, change)), stored)
+
+    init = None if block.init is None else whole(block.init)
+    return replace(block, body=whole(block.body), init=init)
+
+
+def replacing(values: Mapping[Expr, Expr], extents: Extents) -> Callable[[Expr], Expr | None]:
+    """A change of expressions: axes have ``values``, indices of loads are simplified."""
+
+    def change(node: Expr) -> Expr | None:
+        if node.op == "load":
+            return rebuild(node, tuple([simplify(e, extents) for e in node.args]))
+        return values.get(node)
+
+    return change
+
+
+def moved(block: Block, values: Mapping[Expr, Expr], extents: Extents) -> Block:
+    """``block`` with its iters replaced, its indices simplified."""
+
+    def store(node: Store) -> Stmt:
+        return replace(node, index=tuple([simplify(e, extents) for e in node.index]))
+
+    return rewritten(block, replacing(values, extents), store)
+
+
+def redirect(block: Block, name: str, buffer: Buffer, index_map: IndexMap | None = None) -> Block:
     """``block`` with accesses of buffer ``name`` turned to ``buffer``, at mapped indices."""
 
     def element(index: tuple[Expr, ...]) -> tuple[Expr, ...]:
@@ -102,17 +163,12 @@ def redirect(block: Block, name: str, buffer: Buffer, index_map: IndexMap | None
             return Expr("load", vector(buffer.type, node.type.lanes), element(node.args), buffer)
         return None
 
-    def store(node: Stmt) -> Stmt | None:
-        if stores and isinstance(node, Store) and node.buffer.name == name:
+    def store(node: Store) -> Stmt:
+        if node.buffer.name == name:
             return replace(node, buffer=buffer, index=element(node.index))
-        return None
+        return node
 
-    def whole(stmt: Stmt) -> Stmt:
-        fresh = map_exprs(stmt, lambda e: transform(e, load)) if loads else stmt
-        return transform_stmt(fresh, store)
-
-    init = None if block.init is None else whole(block.init)
-    return replace(block, body=whole(block.body), init=init)
+    return rewritten(block, load, store)
 
 
 def replace_buffer(
@@ -120,24 +176,34 @@ def replace_buffer(
 ) -> None:
     """Puts ``buffer`` in the place of the one called ``name``: declaration and all accesses."""
 
-    def visit(node: Stmt) -> Stmt:
-        match node:
-            case Alloc(old, body):
-                return Alloc(buffer if old.name == name else old, visit(body))
-            case For(axis, extent, kind, body, notes):
-                fresh = visit(body)
-                return node if fresh is body else For(axis, extent, kind, fresh, notes)
-            case Seq(stmts):
-                return Seq(tuple(visit(s) for s in stmts))
-            case If(condition, then):
-                return If(condition, visit(then))
-            case Block() if state.accesses(node).of(name):
-                return redirect(node, name, buffer, index_map)
-            case _:
-                return node
+    def change(node: Stmt) -> Stmt | None:
+        if isinstance(node, Alloc) and node.buffer.name == name:
+            return Alloc(buffer, node.body)
+        if isinstance(node, Block) and state.accesses(node).of(name):
+            return redirect(node, name, buffer, index_map)
+        return None
 
     params = tuple(buffer if p.name == name else p for p in state.func.params)
-    state.func = replace(state.func, params=params, body=visit(state.body))
+    state.func = replace(state.func, params=params, body=transform_stmt(state.body, change))
+
+
+def enlarge(state: State, name: str, shape: tuple[int, ...]) -> None:
+    """A buffer of a larger shape; a constant grows by zeros."""
+    old = state.buffer("enlarge", name)
+    if shape != old.shape:
+        replace_buffer(state, name, replace(old, shape=shape))
+        if name in state.func.constants:
+            pads = [(0, n - m) for n, m in zip(shape, old.shape, strict=True)]
+            set_constant(state, name, np.pad(state.func.constants[name], pads))
+
+
+def drop_buffer(state: State, name: str) -> None:
+    """Takes the declaration of a local buffer away."""
+
+    def change(node: Stmt) -> Stmt | None:
+        return node.body if isinstance(node, Alloc) and node.buffer.name == name else None
+
+    state.body = transform_stmt(state.body, change)
 
 
 def set_constant(state: State, name: str, values: NDArray[Any]) -> None:

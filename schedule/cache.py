@@ -2,7 +2,7 @@
 
 cache_read("conv", "w", "tcm")       for ...: w_tcm[...] = w[...]         block "w_tcm"
                                      conv reads w_tcm
-stage("copy", "tcm", (8, 256))       for ...: copy_tcm[i, k] = <what copy stores at i, k>
+stage("copy", "tcm")                 for ...: copy_tcm[i, k] = <what copy stores at i, k>
                                      copy stores copy_tcm[i, k]
 """
 
@@ -13,10 +13,11 @@ from dataclasses import replace
 
 from ..tir.expr import load
 from ..tir.stmt import Block, Buffer, Store
-from .blocks import store_of
+from .blocks import is_map, store_of
 from .build import (
     allocate,
     buffer_name,
+    check_alone,
     iters_of,
     nest_of,
     put_after,
@@ -25,7 +26,6 @@ from .build import (
     top_of,
 )
 from .errors import refusal
-from .grow import clamped, plain_map
 from .layout import SCOPES
 from .region import check_whole, runs_whole
 from .state import BlockName, State
@@ -77,18 +77,20 @@ def cache_read(
     return name
 
 
-def stage(state: State, block: BlockName, scope: str, extents: Sequence[int]) -> str:
-    """Computes a map's values into a buffer over its iters first, each as far as ``extents`` says;
-    gives the new block. What is read beyond its buffer is the last element instead."""
+def stage(state: State, block: BlockName, scope: str) -> str:
+    """Computes a map's values into a buffer over its iters first; gives the new block."""
     node, path = state.block("stage", block)
-    store = plain_map("stage", node, path, extents)
-    grown = {it.axis: n for it, n in zip(node.iters, extents, strict=True)}
-    wanted = Buffer(node.name, store.value.type, tuple(extents))
+    store = store_of(node)
+    if store is None or not is_map(node):
+        raise refusal("stage", "the block must store each element once, from its iters alone",
+                      f"{node.name}, which does not", node)  # fmt: skip
+    check_alone("stage", node, path)
+    wanted = Buffer(node.name, store.value.type, tuple(it.extent for it in node.iters))
     copy = _local_copy("stage", state, wanted, scope)
     name = state.fresh(copy.name)
-    iters = iters_of(state, name, [(str(it.axis.attr), grown[it.axis], False) for it in node.iters])
-    index = tuple(it.axis for it in iters)
-    first = Block(name, iters, Store(copy, index, clamped(store.value, grown)))
+    axes = [(str(it.axis.attr), it.extent, False) for it in node.iters]
+    index = tuple(it.axis for it in node.iters)
+    first = Block(name, iters_of(state, name, axes), Store(copy, index, store.value))
     state.swap(path, replace(node, body=replace(store, value=load(copy, *index))))
     put_before(state, top_of(state.block("stage", block)[1]), nest_of(first))
     allocate(state, copy)

@@ -20,7 +20,7 @@ from .index import axes_in
 from .region import Box, box_of, separated
 from .state import State
 from .storage import is_private
-from .tree import Path, blocks_below, loops_of
+from .tree import Path, blocks_below, loop_at, loops_of
 
 
 def loop_roles(block: Block, axis: Expr) -> tuple[bool, bool]:
@@ -47,13 +47,22 @@ def check_reorder(state: State, chain: Sequence[For], order: Sequence[For]) -> N
     if len(blocks) == 1:
         _check_one(state, blocks[0], axes, chain[moved[0]])
         return
+    mend = "Reorder before compute_at brings the blocks together."
+    _check_apart("reorder", state, inside, axes, chain[moved[0]], mend)
+
+
+def _check_apart(
+    operation: str, state: State, inside: For, axes: dict[Expr, int], place: For, mend: str
+) -> None:
+    """ScheduleError unless values of ``axes`` have elements of their own in each buffer that the
+    blocks below ``inside`` write, or buffers of their own."""
+    blocks = list(blocks_below(inside.body))
     for block in blocks:
         for access in state.accesses(block).writes:
             name = access.buffer.name
             if not is_private(state, name, inside) and not _apart(state, blocks, name, axes):
-                raise refusal("reorder", "iterations must not meet in one element of a buffer",
-                              f"{name}, which {block.name} writes", chain[moved[0]],
-                              "Reorder before compute_at brings the blocks together.")  # fmt: skip
+                raise refusal(operation, "iterations must not meet in one element of a buffer",
+                              f"{name}, which {block.name} writes", place, mend)  # fmt: skip
 
 
 def _check_one(state: State, block: Block, axes: dict[Expr, int], place: For) -> None:
@@ -120,19 +129,12 @@ def check_lanes(state: State, block: Block, loop: For) -> None:
 
 def check_parallel(state: State, path: Path) -> None:
     """ScheduleError unless the iterations of the loop at the end of ``path`` are independent."""
-    loop = path[-1]
-    assert isinstance(loop, For)
+    loop = loop_at(path)
     blocks = list(blocks_below(loop.body))
     if len(blocks) == 1 and _instances_apart(blocks[0], loop, _below(state, blocks[0], loop)):
         return
-    axes = {loop.axis: loop.extent}
-    for block in blocks:
-        for access in state.accesses(block).writes:
-            name = access.buffer.name
-            if not is_private(state, name, loop) and not _apart(state, blocks, name, axes):
-                raise refusal("parallel", "iterations must not meet in one element of a buffer",
-                              f"{name}, which {block.name} writes", loop,
-                              "Take a spatial loop, or compute_at the block below it.")  # fmt: skip
+    mend = "Take a spatial loop, or compute_at the block below it."
+    _check_apart("parallel", state, loop, {loop.axis: loop.extent}, loop, mend)
 
 
 def _instances_apart(block: Block, loop: For, below: dict[Expr, int]) -> bool:

@@ -29,15 +29,16 @@ def substitute_axes(expr: Expr, values: Mapping[Expr, Expr], extents: Extents) -
         return expr
     total = Linear({}, form.constant)
     for atom, coefficient in form.terms.items():
-        total = total.plus(linear(_replace(atom, values)), coefficient)
+        total = total.plus(linear(bind(atom, values)), coefficient)
     return simplify(from_linear(total), extents)
 
 
-def _replace(expr: Expr, values: Mapping[Expr, Expr]) -> Expr:
+def bind(expr: Expr, values: Mapping[Expr, Expr]) -> Expr:
+    """``expr`` with variables replaced: ``substitute`` for small trees."""
     found = values.get(expr)
     if found is not None or not expr.args:
         return expr if found is None else found
-    return rebuild(expr, tuple([_replace(a, values) for a in expr.args]))
+    return rebuild(expr, tuple([bind(a, values) for a in expr.args]))
 
 
 def simplify(expr: Expr, extents: Extents) -> Expr:

@@ -5,18 +5,16 @@ a[i] = x[i] * 3;  y[i] = a[i] + 1        becomes       y[i] = x[i] * 3 + 1
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-
 from ..tir.expr import Expr, const, transform
 from ..tir.script.show import show_expr
-from ..tir.stmt import Alloc, Block, Stmt, Store, map_exprs, transform_stmt
+from ..tir.stmt import Block, Store
 from ..tir.types import i32
-from .blocks import is_map, store_of
+from .blocks import extents_of, is_map, store_of
+from .build import drop_buffer, replacing, rewritten
 from .errors import refusal
-from .index import bounds, simplify
+from .index import bounds
 from .stages import check_inputs
-from .state import BlockName, State, by_lanes, conjuncts, is_domain_guard
+from .state import BlockName, State, conjuncts, is_domain_guard
 
 
 def compute_inline(state: State, block: BlockName) -> None:
@@ -32,14 +30,12 @@ def compute_inline(state: State, block: BlockName) -> None:
     readers = [b for b, _ in state.readers(name)]
     if not readers:
         raise refusal(operation, "the block must have a consumer", "none", producer)
+    state.check_elements(operation, name)
     for reader in readers:
-        if by_lanes(reader, name):
-            raise refusal(operation, "the buffer must be accessed element by element",
-                          f"several lanes of {name} at once", reader)  # fmt: skip
         if _reads_beyond(state, reader, name, axes, producer):
             raise refusal(operation, "the block must store all that is read", reader.name, producer)
         _, at = state.block(operation, reader.name)
-        state.swap(at, _inlined(state, reader, name, axes, store.value))
+        state.swap(at, _inlined(state, reader, producer, axes, store))
     _, path = state.block(operation, block)
     state.swap(path, None)
     drop_buffer(state, name)
@@ -50,8 +46,7 @@ def _reads_beyond(
     state: State, reader: Block, name: str, axes: list[Expr | None], producer: Block
 ) -> bool:
     """Whether the reader takes in elements that nobody stores."""
-    known = {it.axis: it.extent for it in reader.iters} | state.accesses(reader).inner
-    extents = {it.axis: it.extent for it in producer.iters}
+    known, extents = state.ranges(reader), extents_of(producer.iters)
     for access in state.accesses(reader).reads:
         for axis, expr in zip(axes, access.index, strict=False):
             _, high = bounds(expr, known)
@@ -86,48 +81,17 @@ def _plain_axes(operation: str, block: Block, index: tuple[Expr, ...]) -> list[E
     return axes
 
 
-def _inlined(state: State, reader: Block, name: str, axes: list[Expr | None], value: Expr) -> Block:
-    """``reader`` with ``value`` for each load of buffer ``name``."""
-    extents = {it.axis: it.extent for it in reader.iters} | state.accesses(reader).inner
+def _inlined(
+    state: State, reader: Block, producer: Block, axes: list[Expr | None], store: Store
+) -> Block:
+    """``reader`` with the producer's value for each load of its buffer."""
+    extents, zero = state.ranges(reader), const(0, i32)
 
     def change(node: Expr) -> Expr | None:
-        if node.op != "load" or node.attr.name != name:
+        if node.op != "load" or node.attr != store.buffer:
             return None
-        values = {a: e for a, e in zip(axes, node.args, strict=True) if a is not None}
-        return substituted(value, values, extents)
+        values = {it.axis: zero for it in producer.iters}  # iters of one step have no index
+        values |= {a: e for a, e in zip(axes, node.args, strict=True) if a is not None}
+        return transform(store.value, replacing(values, extents))
 
-    return map_block(reader, lambda e: transform(e, change))
-
-
-def substituted(value: Expr, values: Mapping[Expr, Expr], extents: Mapping[Expr, int]) -> Expr:
-    """``value`` with axes replaced and the indices of its loads simplified; other axes, which have
-    one value only, become 0."""
-
-    def change(node: Expr) -> Expr | None:
-        if node.op == "var":
-            return values.get(node, const(0, i32))
-        if node.op == "load":
-            return Expr("load", node.type, tuple(simplify(e, extents) for e in node.args),
-                        node.attr)  # fmt: skip
-        return None
-
-    return transform(value, change)
-
-
-def map_block(block: Block, change: Callable[[Expr], Expr]) -> Block:
-    """``block`` with ``change`` applied to the expressions of its body and init."""
-
-    def whole(stmt: Stmt) -> Stmt:
-        return map_exprs(stmt, change)
-
-    init = None if block.init is None else whole(block.init)
-    return replace(block, body=whole(block.body), init=init)
-
-
-def drop_buffer(state: State, name: str) -> None:
-    """Takes the declaration of a local buffer away."""
-
-    def change(node: Stmt) -> Stmt | None:
-        return node.body if isinstance(node, Alloc) and node.buffer.name == name else None
-
-    state.body = transform_stmt(state.body, change)
+    return rewritten(reader, change)

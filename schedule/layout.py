@@ -25,9 +25,8 @@ from ..tir.types import i32
 from .blocks import injective
 from .build import replace_buffer, set_constant
 from .errors import refusal
-from .index import Digit, Extents, bounds, digits_of, simplify
-from .region import bind
-from .state import State, by_lanes
+from .index import Digit, Extents, bind, bounds, digits_of, simplify
+from .state import State
 from .trace import call_map
 
 Array = NDArray[Any]
@@ -52,10 +51,7 @@ def transform_layout(state: State, buffer: str, index_map: Callable[..., Any]) -
     if not state.is_local(buffer) and buffer not in state.func.constants:
         raise refusal("transform_layout", "the buffer must be local or a constant", buffer,
                       mend="Use cache_read or cache_write for a local copy.")  # fmt: skip
-    for block, _ in state.placed():
-        if by_lanes(block, buffer):
-            raise refusal("transform_layout", "the buffer must be accessed element by element",
-                          f"several lanes of {buffer} at once", block)  # fmt: skip
+    state.check_elements("transform_layout", buffer)
     axes = tuple(var(f"?{k}") for k in range(len(old.shape)))
     extents = dict(zip(axes, old.shape, strict=True))
     index = _mapped(index_map, axes, extents, old)
@@ -65,8 +61,7 @@ def transform_layout(state: State, buffer: str, index_map: Callable[..., Any]) -
                       _shown(index, axes))  # fmt: skip
 
     def element(block: Block, given: tuple[Expr, ...]) -> tuple[Expr, ...]:
-        known = {it.axis: it.extent for it in block.iters} | state.accesses(block).inner
-        values = dict(zip(axes, given, strict=True))
+        values, known = dict(zip(axes, given, strict=True)), state.ranges(block)
         return tuple(simplify(bind(e, values), known) for e in index)
 
     replace_buffer(state, buffer, replace(old, shape=shape), element)

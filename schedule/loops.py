@@ -14,32 +14,28 @@ from ..tir.expr import Expr, const, var
 from ..tir.stmt import (
     Alloc,
     Block,
+    Copy,
     For,
     If,
     LoopKind,
     Seq,
     Stmt,
+    Wait,
     rebuild_stmt,
     seq,
-    stored_in,
+    transform_stmt,
     walk_stmt,
 )
 from ..tir.types import i32
-from .blocks import is_map, is_reduction, reduction_of, touches
+from .blocks import is_map, is_reduction, reduction_of
 from .depend import check_lanes, check_parallel, check_reorder, loop_roles
 from .errors import refusal
 from .index import axes_in, bounds, substitute_axes
 from .state import Loop, State, conjoin, conjuncts, replace_axes
-from .tree import Path, blocks_below, loops_of
+from .tree import blocks_below, loop_at, loops_of, nest
 
 TAILS = ("exact", "guard", "peel", "overlap")
 LANE_FOLDS = ("add", "min", "max")  # what lanes may be joined by
-
-
-def _last(path: Path) -> For:
-    loop = path[-1]
-    assert isinstance(loop, For)
-    return loop
 
 
 def split(
@@ -48,17 +44,15 @@ def split(
     """Replaces a loop by nested ones; with ``peel`` the loop of the rest comes last, with
     ``overlap`` one more step that begins early enough to be whole."""
     path = state.loop("split", loop)
-    old = _last(path)
-    sizes = _sizes(old, factors, tail)
+    old = loop_at(path)
+    sizes = _sizes(state, old, factors, tail)
     name, total = str(old.axis.attr), prod(sizes)
     axes = [state.axis(f"{name}_{k}", size) for k, size in enumerate(sizes)]
     value = _joined(axes, sizes)
     body = replace_axes(old.body, {old.axis: value}, state.extents)
     if total > old.extent:
         body = _guarded(body, old, value, state)
-    new = body
-    for axis, size in reversed(list(zip(axes, sizes, strict=True))):
-        new = For(axis, size, old.kind, new, old.annotations)
+    new = nest([replace(old, axis=a, extent=n) for a, n in zip(axes, sizes, strict=True)], body)
     if total < old.extent:
         last = total if tail == "peel" else old.extent - prod(sizes[1:])
         rest = _copied(old, last, state)
@@ -69,7 +63,7 @@ def split(
     return [str(axis.attr) for axis in axes]
 
 
-def _sizes(loop: For, factors: tuple[int | None, ...], tail: str) -> list[int]:
+def _sizes(state: State, loop: For, factors: tuple[int | None, ...], tail: str) -> list[int]:
     came = f"factors={tuple(factors)}, extent={loop.extent}"
     if tail not in TAILS:
         raise refusal("split", 'tail must be "exact", "guard", "peel" or "overlap"', repr(tail),
@@ -93,11 +87,11 @@ def _sizes(loop: For, factors: tuple[int | None, ...], tail: str) -> list[int]:
         raise refusal("split", "peeled factors must not exceed the extent", came, loop,
                       'Give tail="guard" to keep a guarded last step.')  # fmt: skip
     if tail == "overlap" and total < loop.extent:
-        _check_overlap(loop, known, came)
+        _check_overlap(state, loop, known, came)
     return known
 
 
-def _check_overlap(loop: For, sizes: list[int], came: str) -> None:
+def _check_overlap(state: State, loop: For, sizes: list[int], came: str) -> None:
     """Steps may be computed twice: blocks store what follows from their iters, and read nothing
     that is written after them; the steps that are left are fewer than one of the outermost."""
     if loop.extent - prod(sizes) >= prod(sizes[1:]):
@@ -110,12 +104,12 @@ def _check_overlap(loop: For, sizes: list[int], came: str) -> None:
         if not (is_map(block) or anew):
             raise refusal("split", "steps that overlap must be of blocks that may run again",
                           block.name, loop, 'Give tail="peel".')  # fmt: skip
-        late = next((name for name in sorted(written) if touches(block, name)), None)
-        if late is not None:
+        late = sorted(written & {a.buffer.name for a in state.accesses(block).reads})
+        if late:
             raise refusal("split", "steps that overlap must not change what they read",
-                          f"{late}, which {block.name} reads", loop,
+                          f"{late[0]}, which {block.name} reads", loop,
                           'Give tail="peel".')  # fmt: skip
-        written |= {buffer.name for buffer in stored_in(block)}
+        written |= {a.buffer.name for a in state.accesses(block).writes}
 
 
 def _joined(axes: list[Expr], sizes: list[int]) -> Expr:
@@ -140,22 +134,12 @@ def _guarded(body: Stmt, loop: For, value: Expr, state: State) -> Stmt:
 
     before = {b.name: b for b in blocks_below(loop.body)}
 
-    def visit(node: Stmt) -> Stmt:
-        match node:
-            case Block(name=name):
-                return guard(node, before[name])
-            case For(axis, extent, kind, inner, notes):
-                return For(axis, extent, kind, visit(inner), notes)
-            case Seq(stmts):
-                return Seq(tuple(visit(s) for s in stmts))
-            case Alloc(buffer, inner):
-                return Alloc(buffer, visit(inner))
-            case If(condition, then):
-                return If(condition, visit(then))
-            case _:
-                return If(value < loop.extent, node)
+    def change(node: Stmt) -> Stmt | None:
+        if isinstance(node, Block):
+            return guard(node, before[node.name])
+        return If(value < loop.extent, node) if isinstance(node, Copy | Wait) else None
 
-    return visit(body)
+    return transform_stmt(body, change)
 
 
 def _copied(loop: For, start: int, state: State) -> For:
@@ -185,11 +169,11 @@ def _copied(loop: For, start: int, state: State) -> For:
     return For(rest, loop.extent - start, loop.kind, replace_axes(body, values, state.extents))
 
 
-def fuse(state: State, loops: tuple[Loop, ...]) -> str:
+def fuse(state: State, *loops: Loop) -> str:
     """Replaces directly nested loops, outermost first, by one."""
     if not loops:
         raise refusal("fuse", "at least one loop must be given", "none")
-    chain = [_last(state.loop("fuse", loop)) for loop in loops]
+    chain = [loop_at(state.loop("fuse", loop)) for loop in loops]
     for outer, inner in pairwise(chain):
         if outer.body is not inner:
             raise refusal("fuse", "each loop must hold just the next one",
@@ -220,7 +204,7 @@ def fuse(state: State, loops: tuple[Loop, ...]) -> str:
     return str(axis.attr)
 
 
-def reorder(state: State, loops: tuple[Loop, ...]) -> None:
+def reorder(state: State, *loops: Loop) -> None:
     """Gives the loops the order stated, in the places that they take now."""
     paths = [state.loop("reorder", loop) for loop in loops]
     if len({path[-1].axis for path in paths if isinstance(path[-1], For)}) < len(paths):
@@ -228,7 +212,7 @@ def reorder(state: State, loops: tuple[Loop, ...]) -> None:
     if len(paths) < 2:
         return
     deepest = max(paths, key=len)
-    wanted = [_last(path) for path in paths]
+    wanted = [loop_at(path) for path in paths]
     top = min(len(path) for path in paths) - 1
     for loop in wanted:
         if not any(node is loop for node in deepest):
@@ -243,28 +227,29 @@ def reorder(state: State, loops: tuple[Loop, ...]) -> None:
     fresh = iter(wanted)
     order = [next(fresh) if any(c is w for w in wanted) else c for c in chain]
     check_reorder(state, chain, order)
-    body = chain[-1].body
-    for loop in reversed(order):
-        body = For(loop.axis, loop.extent, loop.kind, body, loop.annotations)
-    state.swap(deepest[: top + 1], body)
+    state.swap(deepest[: top + 1], nest(order, chain[-1].body))
 
 
-def set_kind(state: State, operation: str, loop: Loop, kind: LoopKind) -> None:
-    """Makes a loop unrolled, parallel or vectorized."""
-    path = state.loop(operation, loop)
-    node = _last(path)
-    if kind is LoopKind.VECTORIZED:
-        _check_vectorized(state, node)
-    elif kind is LoopKind.PARALLEL:
-        check_parallel(state, path)
-    state.swap(path, replace(node, kind=kind))
+def unroll(state: State, loop: Loop) -> None:
+    """Makes a loop its body once for each value."""
+    path = state.loop("unroll", loop)
+    state.swap(path, replace(loop_at(path), kind=LoopKind.UNROLLED))
 
 
-def vectorize(state: State, loops: tuple[Loop, ...]) -> None:
+def parallel(state: State, loop: Loop) -> None:
+    """Spreads the iterations of a loop over threads."""
+    path = state.loop("parallel", loop)
+    check_parallel(state, path)
+    state.swap(path, replace(loop_at(path), kind=LoopKind.PARALLEL))
+
+
+def vectorize(state: State, *loops: Loop) -> None:
     """Makes loops lanes, the innermost of them first, so that each finds only lanes below."""
     paths = sorted((state.loop("vectorize", loop) for loop in loops), key=len, reverse=True)
-    for path in paths:
-        set_kind(state, "vectorize", str(_last(path).axis.attr), LoopKind.VECTORIZED)
+    for found in paths:
+        path = state.loop("vectorize", str(loop_at(found).axis.attr))
+        _check_vectorized(state, loop_at(path))
+        state.swap(path, replace(loop_at(path), kind=LoopKind.VECTORIZED))
 
 
 def _check_vectorized(state: State, loop: For) -> None:

@@ -11,31 +11,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 
 import numpy as np
 
-from ..tir.expr import Expr, cast, const, load, make, transform
+from ..tir.expr import Expr, cast, const, load, make
 from ..tir.stmt import (
     Alloc,
     Block,
     Buffer,
-    For,
-    If,
     Seq,
     Stmt,
     Store,
-    children,
-    map_exprs,
-    rebuild_stmt,
     transform_stmt,
 )
 from ..tir.types import Type, u8
-from .blocks import Reduction, is_map, reduction_of, store_of
-from .build import buffer_name, iters_of, nest_of, replace_buffer, top_of
+from .blocks import is_map, reduction_of, store_of
+from .build import buffer_name, check_alone, iters_of, nest_of, replace_buffer, rewritten, top_of
 from .errors import refusal
-from .inline import map_block
-from .state import State, by_lanes
-from .tree import Path, blocks_below, loops_of
+from .state import State
+from .tree import Path
 
 Planes = tuple[Buffer, ...]
 ORDERED = ("min", "max", "and_", "or_", "xor")  # they give the same in a wider type
@@ -50,10 +45,7 @@ def split_bytes(state: State, buffer: str) -> list[str]:
                       f"{buffer}: {old.type}")  # fmt: skip
     if not fixed and not state.is_local(buffer):
         raise refusal("split_bytes", "the buffer must be local or a constant", buffer)
-    for block, _ in state.placed():
-        if by_lanes(block, buffer):
-            raise refusal("split_bytes", "the buffer must be accessed element by element",
-                          f"several lanes of {buffer} at once", block)  # fmt: skip
+    state.check_elements("split_bytes", buffer)
     writers = state.writers(buffer)
     for block, path in writers:
         _check_writer(state, block, path, buffer)
@@ -76,11 +68,7 @@ def _check_writer(state: State, block: Block, path: Path, buffer: str) -> None:
     if not is_map(block) or block.name in state.partial:
         raise refusal("split_bytes", "a block that writes must store each element once",
                       f"{block.name}, which does not", block)  # fmt: skip
-    plain = [loop.axis for loop in loops_of(path)] == [it.binding for it in block.iters]
-    alone = len(list(blocks_below(top_of(path)[-1]))) == 1 and block.where is None
-    if not plain or not alone:
-        raise refusal("split_bytes", "a block that writes must stand alone under one loop an iter",
-                      "other loops", block, "Use split_bytes first.")  # fmt: skip
+    check_alone("split_bytes", block, path)
 
 
 def _write_planes(state: State, block: Block, planes: Planes) -> list[str]:
@@ -144,26 +132,16 @@ def _replace(state: State, old: Buffer, planes: Planes) -> None:
                 return _joined([*terms.values()], node.type)
         return None
 
-    def change(expr: Expr) -> Expr:
-        return transform(expr, element)
-
-    def visit(node: Stmt) -> Stmt:
-        match node:
-            case Alloc(buffer, body) if buffer.name == old.name:
-                fresh = visit(body)
-                for plane in reversed(planes):
-                    fresh = Alloc(plane, fresh)
-                return fresh
-            case Block():
-                return map_block(node, change) if state.accesses(node).of(old.name) else node
-            case Alloc() | For() | Seq() | If():
-                return rebuild_stmt(node, tuple(visit(child) for child in children(node)))
-            case _:
-                return node
+    def change(node: Stmt) -> Stmt | None:
+        if isinstance(node, Alloc) and node.buffer.name == old.name:
+            return reduce(lambda body, plane: Alloc(plane, body), reversed(planes), node.body)
+        if isinstance(node, Block) and state.accesses(node).of(old.name):
+            return rewritten(node, element)
+        return None
 
     params = [planes if p.name == old.name else (p,) for p in state.func.params]
     flat = tuple(p for group in params for p in group)
-    state.func = replace(state.func, params=flat, body=visit(state.body))
+    state.func = replace(state.func, params=flat, body=transform_stmt(state.body, change))
 
 
 # Wider elements ---------------------------------------------------------------------------------
@@ -178,46 +156,35 @@ def widen(state: State, buffer: str, kind: Type) -> None:
     if not holds or kind.low > old.type.low or kind.high < old.type.high:
         raise refusal("widen", "the type must be wider and hold all values of the elements",
                       f"{kind} for {old.type}")  # fmt: skip
-    for block, _ in state.placed():
-        if by_lanes(block, buffer):
-            raise refusal("widen", "the buffer must be accessed element by element",
-                          f"several lanes of {buffer} at once", block)  # fmt: skip
+    state.check_elements("widen", buffer)
     for block, _ in state.writers(buffer):
         found = reduction_of(block)
         if not is_map(block) and (found is None or found.op not in ORDERED):
             rule = "a block that writes must be a map, or a reduction that keeps wider values"
             raise refusal("widen", rule, f"{block.name}, which is neither", block)
     new = replace(old, type=kind)
-    writers = {block.name for block, _ in state.writers(buffer)}
-    state.body = transform_stmt(state.body, lambda s: _widened(s, old, new, writers))
+    for block, _ in state.placed():
+        if state.accesses(block).of(buffer):
+            state.swap(state.block("widen", block.name)[1], _widened(block, old, new))
     replace_buffer(state, buffer, new)
 
 
-def _widened(node: Stmt, old: Buffer, new: Buffer, writers: set[str]) -> Stmt | None:
-    if not isinstance(node, Block):
-        return None
-    found = reduction_of(node) if node.name in writers and not is_map(node) else None
+def _widened(block: Block, old: Buffer, new: Buffer) -> Block:
+    """``block`` on wider elements; a reduction folds them as they are."""
+    found = None if is_map(block) else reduction_of(block)
 
     def element(expr: Expr) -> Expr | None:
         if expr.op == "load" and expr.attr.name == old.name:
             return cast(old.type, load(new, *expr.args))
         return None
 
-    def store(stmt: Stmt) -> Stmt | None:
-        if not isinstance(stmt, Store) or stmt.buffer.name != old.name:
-            return None
-        value = _folding(found, new) if found and stmt is node.body else cast(new.type, stmt.value)
-        return replace(stmt, buffer=new, value=value)
+    def store(stmt: Store) -> Stmt:
+        if stmt.buffer.name != old.name:
+            return stmt
+        return replace(stmt, buffer=new, value=cast(new.type, stmt.value))
 
-    def whole(stmt: Stmt) -> Stmt:
-        stored = transform_stmt(stmt, store)
-        if found and stmt is node.body:
-            return stored
-        return map_exprs(stored, lambda e: transform(e, element))
-
-    init = None if node.init is None else whole(node.init)
-    return replace(node, body=whole(node.body), init=init)
-
-
-def _folding(found: Reduction, new: Buffer) -> Expr:
-    return make(found.op, load(new, *found.index), cast(new.type, found.value))
+    fresh = rewritten(block, element, store)
+    if found is None or found.buffer.name != old.name:
+        return fresh
+    folded = make(found.op, load(new, *found.index), cast(new.type, found.value))
+    return replace(fresh, body=Store(new, found.index, folded))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..tir.expr import Expr
-from ..tir.stmt import Alloc, For, If, PrimFunc, Seq, Stmt, Store, walk_stmt
+from ..tir.expr import Expr, substitute
+from ..tir.stmt import Alloc, For, If, PrimFunc, Seq, Stmt, Store, children, rebuild_stmt, walk_stmt
 from .errors import refusal
 from .index import axes_in
 from .region import runs_whole
@@ -29,12 +29,10 @@ def _renamed(node: Stmt, values: dict[Expr, Expr], state: State) -> Stmt:
             fresh = state.axis(str(axis.attr), extent)
             inner = _renamed(body, {**values, axis: fresh}, state)
             return For(fresh, extent, kind, inner, notes)
-        case Seq(stmts):
-            return Seq(tuple(_renamed(s, values, state) for s in stmts))
-        case Alloc(buffer, body):
-            return Alloc(buffer, _renamed(body, values, state))
+        case Seq() | Alloc():
+            return rebuild_stmt(node, tuple([_renamed(s, values, state) for s in children(node)]))
         case If(condition, then):
-            return If(condition, _renamed(then, values, state))
+            return If(substitute(condition, values), _renamed(then, values, state))
         case _:
             changed = {a: b for a, b in values.items() if a is not b}
             return replace_axes(node, changed, state.extents) if changed else node

@@ -32,7 +32,7 @@ from .errors import refusal
 from .index import axes_in
 from .region import check_whole, runs_whole, span_of
 from .state import BlockName, Loop, State, conjoin, conjuncts, replace_axes
-from .tree import blocks_below, loops_of
+from .tree import blocks_below, loop_at, loops_of, nest
 
 
 def decompose_reduction(state: State, block: BlockName, loop: Loop) -> str:
@@ -66,12 +66,10 @@ def decompose_reduction(state: State, block: BlockName, loop: Loop) -> str:
     guards = _first_guards(node, reducing)
     first: Stmt = Block(name, tuple(it for it in node.iters if not it.reduce), node.init,
                         where=conjoin(guards))  # fmt: skip
-    values: dict[Expr, Expr] = {
-        item.axis: state.axis(f"{item.axis.attr}_init", item.extent) for item in kept
-    }
+    axes = [state.axis(f"{item.axis.attr}_init", item.extent) for item in kept]
+    values = {item.axis: axis for item, axis in zip(kept, axes, strict=True)}
     first = replace_axes(first, values, state.extents)
-    for item in reversed(kept):
-        first = For(values[item.axis], item.extent, item.kind, first)
+    first = nest([replace(item, axis=axis) for item, axis in zip(kept, axes, strict=True)], first)
     state.swap(path, replace(node, init=None))
     put_before(state, state.loop(operation, loop), first)
     return name
@@ -117,11 +115,10 @@ def rfactor(state: State, block: BlockName, loop: Loop) -> str:
     block then joins under the old name. Gives the name of the block of partial results."""
     operation = "rfactor"
     node, path = state.block(operation, block)
-    at = state.loop(operation, loop)[-1]
+    at = loop_at(state.loop(operation, loop))
     found = reduction_of(node)
     if found is None or found.init is None or not is_reduction(node):
         raise refusal(operation, "the block must be a reduction with an init", node.name, node)
-    assert isinstance(at, For)
     check_whole(operation, node, state)
     split = _factored(state, node, at)
     readers = [b.name for b in blocks_below(top_of(path)[-1])

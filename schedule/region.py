@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..tir.expr import Expr, rebuild
+from ..tir.expr import Expr
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block
 from .blocks import injective
 from .errors import refusal
-from .index import Extents, axes_in, bounds, simplify
+from .index import Extents, axes_in, bind, bounds, simplify
 from .state import Access, State
 
 _ZERO = Linear({}, 0)
@@ -40,14 +40,6 @@ class Span:
 
 
 Box = tuple[Span | None, ...]
-
-
-def bind(expr: Expr, bindings: Mapping[Expr, Expr]) -> Expr:
-    """``expr`` with variables replaced: ``substitute`` for small trees."""
-    found = bindings.get(expr)
-    if found is not None or not expr.args:
-        return expr if found is None else found
-    return rebuild(expr, tuple([bind(a, bindings) for a in expr.args]))
 
 
 def bindings_of(block: Block) -> dict[Expr, Expr]:

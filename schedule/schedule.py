@@ -15,30 +15,32 @@ function, and records itself. A refused primitive raises ScheduleError and leave
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from ..tir.stmt import Block, Buffer, For, LoopKind, PrimFunc
+from ..tir.stmt import Block, Buffer, For, PrimFunc
 from ..tir.types import Type, parse_type
 from . import border as borders
 from . import (
     buffering,
     cache,
-    extend,
     extents,
-    grow,
     inline,
     layout,
     loops,
     offset,
     planes,
     reduction,
+    resize,
     stages,
 )
 from .finish import finished
 from .prepare import prepare
 from .state import BlockName, BlockRef, Loop, LoopRef, State
-from .trace import Step, Trace, plain
-from .tree import blocks_below, loops_of
+from .trace import Step, Trace, step
+from .tree import blocks_below, loop_at, loops_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Schedule:
@@ -67,20 +69,21 @@ class Schedule:
     def trace(self) -> Trace:
         return Trace(tuple(self._steps))
 
-    def _apply(self, name: str, run: Callable[[State], Any], *args: Any, **options: Any) -> Any:
+    def _apply(
+        self, run: Callable[Concatenate[State, P], R], *args: P.args, **options: P.kwargs
+    ) -> R:
         """Runs a primitive and records it; an error leaves the schedule as it was."""
-        state = self._state
+        state, name = self._state, run.__name__
         before, names, gone = state.func, set(state.names), dict(state.gone)
         try:
-            result = run(state)
+            result = run(state, *args, **options)
             if self._ahead or name == "double_buffer":
                 self._compact = state.func, finished(state)
                 self._ahead = True
         except BaseException:
             state.func, state.names, state.gone = before, names, gone
             raise
-        given = tuple((key, plain(value)) for key, value in options.items() if value is not None)
-        self._steps.append(Step(name, tuple(map(plain, args)), given))
+        self._steps.append(step(run, args, options))
         return result
 
     # Handles ----------------------------------------------------------------------------------
@@ -100,9 +103,7 @@ class Schedule:
 
     def get_loop(self, loop: Loop) -> For:
         """The statement of a loop."""
-        node = self._state.loop("get_loop", loop)[-1]
-        assert isinstance(node, For)
-        return node
+        return loop_at(self._state.loop("get_loop", loop))
 
     def get_block(self, block: BlockName) -> Block:
         """The statement of a block."""
@@ -123,87 +124,68 @@ class Schedule:
         returns a further loop for the rest, if there is any, whose blocks are named ``*_tail``;
         ``overlap`` returns one for a whole last step, of which part was computed before.
         """
-        sizes, note = tuple(factors), None if tail == "exact" else tail
-        names = self._apply(
-            "split", lambda s: loops.split(s, loop, sizes, tail), loop, sizes, tail=note
-        )
+        names = self._apply(loops.split, loop, tuple(factors), tail=tail)
         return [LoopRef(name) for name in names]
 
     def fuse(self, *loop: Loop) -> LoopRef:
         """One loop for several directly nested ones, outermost first."""
-        return LoopRef(self._apply("fuse", lambda s: loops.fuse(s, loop), *loop))
-
-    def extend(self, loop: Loop, extent: int) -> LoopRef:
-        """Lets a loop run on: more elements of a local result, or a reduction's neutral ones."""
-        return LoopRef(self._apply(
-            "extend", lambda s: extend.extend(s, loop, extent), loop, extent))  # fmt: skip
+        return LoopRef(self._apply(loops.fuse, *loop))
 
     def reorder(self, *loop: Loop) -> None:
         """Puts nested loops into this order, in the places that they take now."""
-        self._apply("reorder", lambda s: loops.reorder(s, loop), *loop)
+        self._apply(loops.reorder, *loop)
 
     def resize(self, loop: Loop, extent: int) -> LoopRef:
-        """Lets a spatial loop run longer, for elements that nobody reads, or less long, where what
-        it leaves out lies in the pads of a result; gives the new loop."""
-        return LoopRef(self._apply(
-            "resize", lambda s: extents.resize(s, loop, extent), loop, extent))  # fmt: skip
+        """Lets a loop run longer, for elements that nobody reads or that mean nothing, or for what
+        changes no sum, or less long, where it leaves out pads of a result; gives the new loop."""
+        return LoopRef(self._apply(resize.resize, loop, extent))
 
     def divide(self, loop: Loop, size: int) -> list[LoopRef]:
         """Makes two loops of one and two iters of its iter: steps of ``size``, and within them."""
-        names = self._apply("divide", lambda s: extents.divide(s, loop, size), loop, size)
-        return [LoopRef(name) for name in names]
+        return [LoopRef(name) for name in self._apply(extents.divide, loop, size)]
 
     def unroll(self, loop: Loop) -> None:
         """The body once for each value of the loop."""
-        self._kind("unroll", loop, LoopKind.UNROLLED)
+        self._apply(loops.unroll, loop)
 
     def vectorize(self, *loop: Loop) -> None:
         """Loops become lanes, row-major in the order of nesting; innermost last."""
-        self._apply("vectorize", lambda s: loops.vectorize(s, loop), *loop)
+        self._apply(loops.vectorize, *loop)
 
     def parallel(self, loop: Loop) -> None:
         """Iterations are spread over hardware threads."""
-        self._kind("parallel", loop, LoopKind.PARALLEL)
-
-    def _kind(self, name: str, loop: Loop, kind: LoopKind) -> None:
-        self._apply(name, lambda s: loops.set_kind(s, name, loop, kind), loop)
+        self._apply(loops.parallel, loop)
 
     # Blocks -----------------------------------------------------------------------------------
 
     def compute_at(self, block: BlockName, loop: Loop) -> None:
         """Moves a producer below a loop of its consumers, for the part that is needed there."""
-        self._apply("compute_at", lambda s: stages.compute_at(s, block, loop), block, loop)
+        self._apply(stages.compute_at, block, loop)
 
     def reverse_compute_at(self, block: BlockName, loop: Loop) -> None:
         """Moves a consumer below a loop of its producers, for the part that is made there."""
-        self._apply("reverse_compute_at", lambda s: stages.reverse_compute_at(s, block, loop),
-                    block, loop)  # fmt: skip
+        self._apply(stages.reverse_compute_at, block, loop)
 
     def compute_inline(self, block: BlockName) -> None:
         """Puts a block's value into its consumers; block and buffer are gone."""
-        self._apply("compute_inline", lambda s: inline.compute_inline(s, block), block)
+        self._apply(inline.compute_inline, block)
 
     def drop(self, block: BlockName) -> None:
         """Takes a block away of which another one overwrites all that is read."""
-        self._apply("drop", lambda s: borders.drop(s, block), block)
+        self._apply(borders.drop, block)
 
     def border(self, block: BlockName, late: bool = False) -> list[BlockRef]:
         """Cuts a fill down to the border around what a copy overwrites; gives its parts, of which
         those behind what is copied come after the copy if ``late``."""
-        names = self._apply("border", lambda s: borders.border(s, block, late),
-                            block, late=late or None)  # fmt: skip
-        return [BlockRef(name) for name in names]
+        return [BlockRef(name) for name in self._apply(borders.border, block, late=late)]
 
     def decompose_reduction(self, block: BlockName, loop: Loop) -> BlockRef:
         """Makes the init of a reduction a block of its own before ``loop``: ``*_init``."""
-        return BlockRef(self._apply(
-            "decompose_reduction", lambda s: reduction.decompose_reduction(s, block, loop),
-            block, loop))  # fmt: skip
+        return BlockRef(self._apply(reduction.decompose_reduction, block, loop))
 
     def rfactor(self, block: BlockName, loop: Loop) -> BlockRef:
         """Partial results for each value of a reduction loop (block ``*_rf``), joined after."""
-        return BlockRef(self._apply(
-            "rfactor", lambda s: reduction.rfactor(s, block, loop), block, loop))  # fmt: skip
+        return BlockRef(self._apply(reduction.rfactor, block, loop))
 
     # Buffers ----------------------------------------------------------------------------------
 
@@ -212,62 +194,45 @@ class Schedule:
     ) -> BlockRef:
         """The block reads a local copy of a buffer, and so do later blocks of ``also``; gives the
         block that copies."""
-        return BlockRef(self._apply(
-            "cache_read", lambda s: cache.cache_read(s, block, buffer, scope, also),
-            block, buffer, scope, also=tuple(map(str, also)) or None))  # fmt: skip
+        return BlockRef(self._apply(cache.cache_read, block, buffer, scope, also=also))
 
     def cache_write(self, block: BlockName, buffer: str, scope: str) -> BlockRef:
         """The block writes a local buffer, copied afterwards; gives the block that copies."""
-        return BlockRef(self._apply(
-            "cache_write", lambda s: cache.cache_write(s, block, buffer, scope),
-            block, buffer, scope))  # fmt: skip
+        return BlockRef(self._apply(cache.cache_write, block, buffer, scope))
 
-    def stage(self, block: BlockName, scope: str, extents: Sequence[int]) -> BlockRef:
-        """A map's values are computed into a local buffer of ``extents`` elements an iter first;
-        gives the block that does, the old one copies."""
-        sizes = tuple(extents)
-        return BlockRef(self._apply(
-            "stage", lambda s: cache.stage(s, block, scope, sizes),
-            block, scope, sizes))  # fmt: skip
-
-    def grow(self, block: BlockName, extents: Sequence[int]) -> None:
-        """Runs a map's iters on into bytes of its result that mean nothing."""
-        sizes = tuple(extents)
-        self._apply("grow", lambda s: grow.grow(s, block, sizes), block, sizes)
+    def stage(self, block: BlockName, scope: str) -> BlockRef:
+        """A map's values are computed into a local buffer over its iters first; gives the block
+        that does, the old one copies."""
+        return BlockRef(self._apply(cache.stage, block, scope))
 
     def set_scope(self, buffer: str, scope: str) -> None:
         """Puts a local buffer into ``ddr``, ``tcm`` or ``reg``."""
-        self._apply("set_scope", lambda s: layout.set_scope(s, buffer, scope), buffer, scope)
+        self._apply(layout.set_scope, buffer, scope)
 
     def transform_layout(self, buffer: str, index_map: Callable[..., Any]) -> None:
         """Stores element (i, j, ...) of a local buffer or constant at ``index_map(i, j, ...)``."""
-        self._apply("transform_layout", lambda s: layout.transform_layout(s, buffer, index_map),
-                    buffer, index_map)  # fmt: skip
+        self._apply(layout.transform_layout, buffer, index_map)
 
     def trim(self, buffer: str) -> None:
         """Cuts a local buffer or constant, and what is written to it, down to what is read."""
-        self._apply("trim", lambda s: extents.trim(s, buffer), buffer)
+        self._apply(extents.trim, buffer)
 
     def offset_operand(self, block: BlockName, buffer: str, lanes: int = 1) -> list[BlockRef]:
         """Stores the i8 constant of a dot product as u8 (plus 128); returns the summing blocks:
         ``*_csum`` (channels) and ``*_wsum`` (windows), where each is needed."""
-        names = self._apply("offset_operand",
-                            lambda s: offset.offset_operand(s, block, buffer, lanes),
-                            block, buffer, lanes=None if lanes == 1 else lanes)  # fmt: skip
+        names = self._apply(offset.offset_operand, block, buffer, lanes=lanes)
         return [BlockRef(name) for name in names]
 
     def split_bytes(self, buffer: str) -> list[BlockRef]:
         """Stores an unsigned buffer, local or constant, as planes of bytes (``*_0`` and so on);
         gives the blocks that write them, one a plane."""
-        names = self._apply("split_bytes", lambda s: planes.split_bytes(s, buffer), buffer)
-        return [BlockRef(name) for name in names]
+        return [BlockRef(name) for name in self._apply(planes.split_bytes, buffer)]
 
     def widen(self, buffer: str, kind: Type | str) -> None:
         """Stores a local buffer of integers in a wider type."""
         wide = kind if isinstance(kind, Type) else parse_type(kind)
-        self._apply("widen", lambda s: planes.widen(s, buffer, wide), buffer, str(wide))
+        self._apply(planes.widen, buffer, wide)
 
     def double_buffer(self, block: BlockName, copies: int = 2) -> None:
         """Makes a block that copies a DMA transfer, which runs one iteration of its loop ahead."""
-        self._apply("double_buffer", lambda s: buffering.double_buffer(s, block, copies),
-                    block, copies=None if copies == 2 else copies)  # fmt: skip
+        self._apply(buffering.double_buffer, block, copies=copies)

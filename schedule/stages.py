@@ -17,7 +17,7 @@ from ..tir.linear import Linear
 from ..tir.script.show import show_expr
 from ..tir.stmt import Block, For, Iter, LoopKind, Seq, Stmt, seq
 from ..tir.types import i32
-from .blocks import init_reads, is_map, is_reduction
+from .blocks import extents_of, init_reads, is_map, is_reduction
 from .errors import refusal
 from .index import axes_in, digits_of, simplify
 from .region import Box, Span, box_of, check_whole, inside, joined_box, separated, start_of, union
@@ -30,7 +30,7 @@ from .state import (
     domain_guard,
     is_domain_guard,
 )
-from .tree import Path, blocks_below, loops_of
+from .tree import Path, blocks_below, loop_at, loops_of, nest
 
 Ranges = dict[Expr, tuple[Expr, int]]  # iter -> start over the outer loops, extent
 
@@ -39,8 +39,7 @@ def compute_at(state: State, block: BlockName, loop: Loop) -> None:
     """Moves a producer below a loop of its consumers, for the part that one iteration needs."""
     producer, path = state.block("compute_at", block)
     target = state.loop("compute_at", loop)
-    at = target[-1]
-    assert isinstance(at, For)
+    at = loop_at(target)
     buffer = _moved_output("compute_at", state, producer, at)
     if not (is_map(producer) or (is_reduction(producer) and producer.init is not None)):
         rule = "the block must be a map or a reduction with an init, for it may run more than once"
@@ -136,7 +135,7 @@ def check_inputs(operation: str, state: State, block: Block) -> None:
 
 def ranges_for(iters: Sequence[Iter], index: Sequence[Expr], box: Box) -> Ranges:
     """For each spatial iter the range whose elements fill ``box``, or a little more."""
-    extents = {it.axis: it.extent for it in iters}
+    extents = extents_of(iters)
     parts: dict[Expr, list[tuple[int, int, Span]]] = {}
     for expr, span in zip(index, box, strict=True):
         found = digits_of(expr, extents)
@@ -189,10 +188,7 @@ def renest(state: State, block: Block, ranges: Ranges) -> Stmt:
             raise refusal("compute_at", "the guards must only keep iters in their range",
                           show_expr(part), block)  # fmt: skip
     guards = [part for it in iters for part in domain_guard(it, state.extents)]
-    body: Stmt = replace(block, iters=tuple(iters), where=conjoin(guards))
-    for loop in reversed(loops):
-        body = For(loop.axis, loop.extent, loop.kind, body)
-    return body
+    return nest(loops, replace(block, iters=tuple(iters), where=conjoin(guards)))
 
 
 def _move(state: State, path: Path, loop: str, fresh: Stmt, others: set[str], before: bool) -> None:
@@ -203,8 +199,7 @@ def _move(state: State, path: Path, loop: str, fresh: Stmt, others: set[str], be
     target = state.loop("compute_at", loop)
     for node in loops_of(target):
         state.gone.pop(str(node.axis.attr), None)
-    at = target[-1]
-    assert isinstance(at, For)
+    at = loop_at(target)
     parts = _parts(at)
     with_other = [k for k, s in enumerate(parts) if any(b.name in others for b in blocks_below(s))]
     place = with_other[0] if before else with_other[-1] + 1
@@ -217,8 +212,7 @@ def reverse_compute_at(state: State, block: BlockName, loop: Loop) -> None:
     operation = "reverse_compute_at"
     consumer, path = state.block(operation, block)
     target = state.loop(operation, loop)
-    at = target[-1]
-    assert isinstance(at, For)
+    at = loop_at(target)
     output = _moved_output(operation, state, consumer, at)
     if not (is_map(consumer) or is_reduction(consumer)):
         raise refusal(operation, "the block must be a map or a reduction",

@@ -6,7 +6,7 @@ name; so extents are known for every axis that ever was.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..tir.expr import Expr, const, substitute, var, walk
@@ -28,6 +28,7 @@ from ..tir.stmt import (
     walk_stmt,
 )
 from ..tir.types import i32
+from .blocks import extents_of
 from .errors import ScheduleError, refusal
 from .index import axes_in, bounds, form_bounds, substitute_axes
 from .tree import Path, Places, swap
@@ -78,6 +79,15 @@ class Accesses:
         return [a for a in (*self.reads, *self.writes) if a.buffer.name == buffer]
 
 
+def unused(name: str, taken: Container[object]) -> str:
+    """``name``, or ``name_2``, ``name_3`` ... where it is taken."""
+    given, count = name, 1
+    while given in taken:
+        count += 1
+        given = f"{name}_{count}"
+    return given
+
+
 @dataclass
 class State:
     """The function under the primitives; ``gone`` tells which step took a name away."""
@@ -105,10 +115,7 @@ class State:
 
     def fresh(self, name: str) -> str:
         """``name``, or ``name_2``, ``name_3`` ... where it has been given before."""
-        given, count = name, 1
-        while given in self.names:
-            count += 1
-            given = f"{name}_{count}"
+        given = unused(name, self.names)
         self.names.add(given)
         return given
 
@@ -187,6 +194,17 @@ class State:
             self._accesses[key] = found
         return found[2]
 
+    def ranges(self, block: Block) -> dict[Expr, int]:
+        """The extents of a block's iters and of the loops within it."""
+        return extents_of(block.iters) | self.accesses(block).inner
+
+    def check_elements(self, operation: str, buffer: str) -> None:
+        """ScheduleError unless all blocks access ``buffer`` element by element."""
+        for block, _ in self.placed():
+            if self.accesses(block).of(buffer) and _by_lanes(block, buffer):
+                raise refusal(operation, "the buffer must be accessed element by element",
+                              f"several lanes of {buffer} at once", block)  # fmt: skip
+
     def writers(self, buffer: str) -> list[tuple[Block, Path]]:
         return [p for p in self.placed() if any(
             a.buffer.name == buffer for a in self.accesses(p[0]).writes)]  # fmt: skip
@@ -231,7 +249,7 @@ def _accesses(block: Block) -> Accesses:
     return Accesses(tuple(reads.values()), tuple(writes.values()), inner)
 
 
-def by_lanes(block: Block, buffer: str) -> bool:
+def _by_lanes(block: Block, buffer: str) -> bool:
     """Whether an access of ``buffer`` takes several lanes at once."""
     stores = [node for node in walk_stmt(block) if isinstance(node, Store)]
     if any(s.buffer.name == buffer and s.value.type.lanes > 1 for s in stores):

@@ -12,28 +12,16 @@ start of the box. To keep blocks closed, a block gets a local iter for each iter
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial, reduce
 
-from ..tir.expr import Expr, const, transform, var
+from ..tir.expr import Expr, const, var
 from ..tir.linear import Linear, from_linear, linear
-from ..tir.stmt import (
-    Alloc,
-    Block,
-    Buffer,
-    For,
-    If,
-    Iter,
-    LoopKind,
-    Seq,
-    Stmt,
-    Store,
-    map_exprs,
-    seq,
-    transform_stmt,
-)
+from ..tir.stmt import Alloc, Block, Buffer, For, Iter, LoopKind, Stmt, transform_stmt
 from ..tir.types import i32
-from .build import iter_name
-from .index import axes_in, bounds, simplify
-from .region import Box, Span, bind, bindings_of, box_of, inside, start_of, union
+from .blocks import extents_of
+from .build import iter_name, redirect
+from .index import axes_in, bind, bounds, simplify
+from .region import Box, Span, bindings_of, box_of, inside, union
 from .state import Access, State
 from .tree import loops_of
 
@@ -61,10 +49,10 @@ def is_private(state: State, buffer: str, loop: For) -> bool:
         return False
     uses = uses_of(state, buffer)
     below = all(any(at is loop for at in use.loops) for use in uses)
-    return below and _fresh(state, buffer, uses, loop)
+    return below and _fresh(state, buffer, uses, loop, _ever_written(state, uses, buffer))
 
 
-def _fresh(state: State, buffer: str, uses: list[Use], loop: For) -> bool:
+def _fresh(state: State, buffer: str, uses: list[Use], loop: For, shape: tuple[int, ...]) -> bool:
     """Whether each iteration of ``loop`` writes whatever it reads of ``buffer``."""
     before: list[Use] = []
     for use in uses:
@@ -73,7 +61,7 @@ def _fresh(state: State, buffer: str, uses: list[Use], loop: For) -> bool:
         if not (own and _starts_here(use, loop)):
             for access in accesses.reads:
                 if access.buffer.name == buffer and not any(
-                    _feeds(state, earlier, use, access) for earlier in before
+                    _feeds(state, earlier, use, access, shape) for earlier in before
                 ):
                     return False
         if own:
@@ -89,31 +77,27 @@ def _starts_here(use: Use, loop: For) -> bool:
     )
 
 
-def _feeds(state: State, writer: Use, reader: Use, read: Access) -> bool:
+def _feeds(state: State, writer: Use, reader: Use, read: Access, shape: tuple[int, ...]) -> bool:
     """Whether ``writer`` stores all of ``read`` in each iteration of the loops that both share."""
     outer = [a.axis for a, b in zip(writer.loops, reader.loops, strict=False) if a is b]
     wanted = box_of(read, reader.block, outer, state)
-    name = read.buffer.name
-    shape = _ever_written(state, read.buffer)
     return any(
         _covers(box_of(access, writer.block, outer, state), wanted, shape)
         for access in state.accesses(writer.block).writes
-        if access.buffer.name == name
+        if access.buffer.name == read.buffer.name
     )
 
 
-def _ever_written(state: State, buffer: Buffer) -> tuple[int, ...]:
+def _ever_written(state: State, uses: list[Use], buffer: str) -> tuple[int, ...]:
     """The part of a buffer that holds values: what lies beyond has none to keep."""
-    boxes = [
-        box_of(access, block, (), state)
-        for block, _ in state.writers(buffer.name)
-        for access in state.accesses(block).writes
-        if access.buffer.name == buffer.name
+    ends = [
+        [span.start.constant + span.extent for span in map(inside, box, access.buffer.shape)]
+        for use in uses
+        for access in state.accesses(use.block).writes
+        if access.buffer.name == buffer
+        for box in (box_of(access, use.block, (), state),)
     ]
-    return tuple(
-        max(inside(span, size).start.constant + inside(span, size).extent for span in spans)
-        for spans, size in zip(zip(*boxes, strict=True), buffer.shape, strict=True)
-    )
+    return tuple(map(max, zip(*ends, strict=True)))
 
 
 def _covers(written: Box, read: Box, shape: tuple[int, ...]) -> bool:
@@ -154,8 +138,9 @@ def _plan(state: State, buffer: Buffer) -> Plan | None:
     shared = [
         at for at in uses[0].loops if all(any(at is b for b in use.loops) for use in uses)
     ]  # the common prefix, for loops are nested
+    shape = _ever_written(state, uses, buffer.name)
     for loop in reversed(shared):
-        if loop.kind is not LoopKind.VECTORIZED and _fresh(state, buffer.name, uses, loop):
+        if loop.kind is not LoopKind.VECTORIZED and _fresh(state, buffer.name, uses, loop, shape):
             outer = _down_to(uses[0].loops, loop)
             spans = _spans(state, buffer, uses, outer)
             shape = tuple(span.extent for span in spans)
@@ -203,71 +188,43 @@ def inner_part(binding: Expr, outer: set[Expr]) -> Expr:
 
 
 def _apply(body: Stmt, plans: dict[str, Plan], state: State) -> Stmt:
-    def visit(node: Stmt) -> Stmt:
+    def change(node: Stmt) -> Stmt | None:
         match node:
-            case Alloc(buffer, inner):
-                return visit(inner) if buffer.name in plans else Alloc(buffer, visit(inner))
-            case For(axis, extent, kind, inner, notes):
-                fresh = visit(inner)
-                for plan in reversed(plans.values()):
-                    if plan.loop is node:
-                        fresh = Alloc(plan.buffer, fresh)
-                return For(axis, extent, kind, fresh, notes)
-            case Seq(stmts):
-                return seq(*[visit(s) for s in stmts])
-            case If(condition, then):
-                return If(condition, visit(then))
+            case Alloc(buffer, inner) if buffer.name in plans:
+                return inner
+            case For(axis, _, _, inner):
+                near = [plan.buffer for plan in plans.values() if plan.loop.axis is axis]
+                body = reduce(lambda inner, buffer: Alloc(buffer, inner), reversed(near), inner)
+                return replace(node, body=body) if near else None
             case Block():
                 return _shrunk(node, plans, state)
-            case _:
-                return node
+        return None
 
-    return visit(body)
+    return transform_stmt(body, change)
 
 
 def _shrunk(block: Block, plans: dict[str, Plan], state: State) -> Block:
     """``block`` on the moved buffers."""
-    accesses = state.accesses(block)
-    if not any(a.buffer.name in plans for a in (*accesses.reads, *accesses.writes)):
-        return block
     local: dict[tuple[Expr, Expr], Iter] = {}
 
-    def element(buffer: str, index: tuple[Expr, ...]) -> tuple[Expr, ...]:
-        plan = plans[buffer]
+    def element(plan: Plan, _: Block, index: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        outer, fresh = set(plan.outer), list[Expr]()
         values = {
-            it.axis: _local(block, it, inner_part(it.binding, set(plan.outer)), local, state)
+            it.axis: _local(block, it, inner_part(it.binding, outer), local, state)
             for it in block.iters
         }
-        fresh = []
+        known = extents_of((*block.iters, *local.values()))
         for expr, span in zip(index, plan.spans, strict=True):
-            moved = shifted(expr, span, block, set(plan.outer), state)
-            assert moved is not None
-            fresh.append(simplify(bind(moved, values), _ranges(block, local)) if span.start.terms
-                         else moved)  # fmt: skip
+            place = shifted(expr, span, block, outer, state)
+            assert place is not None
+            fresh.append(simplify(bind(place, values), known) if span.start.terms else place)
         return tuple(fresh)
 
-    def change(node: Expr) -> Expr | None:
-        if node.op == "load" and node.attr.name in plans:
-            return Expr("load", node.type, element(node.attr.name, node.args),
-                        plans[node.attr.name].buffer)  # fmt: skip
-        return None
-
-    def store(node: Stmt) -> Stmt | None:
-        if isinstance(node, Store) and node.buffer.name in plans:
-            name = node.buffer.name
-            return replace(node, buffer=plans[name].buffer, index=element(name, node.index))
-        return None
-
-    def whole(stmt: Stmt) -> Stmt:
-        return transform_stmt(map_exprs(stmt, lambda e: transform(e, change)), store)
-
-    body = whole(block.body)
-    init = None if block.init is None else whole(block.init)
-    return replace(block, body=body, init=init, iters=(*block.iters, *local.values()))
-
-
-def _ranges(block: Block, local: dict[tuple[Expr, Expr], Iter]) -> dict[Expr, int]:
-    return {it.axis: it.extent for it in (*block.iters, *local.values())}
+    changed = block
+    for name, plan in plans.items():
+        if state.accesses(block).of(name):
+            changed = redirect(changed, name, plan.buffer, partial(element, plan))
+    return replace(changed, iters=(*block.iters, *local.values())) if local else changed
 
 
 def _local(
@@ -286,6 +243,3 @@ def _local(
         name = iter_name(known, f"{it.axis.attr}_local")
         found = local[it.axis, part] = Iter(var(name), high + 1, it.reduce, part)
     return found.axis
-
-
-__all__ = ["compact", "is_private", "start_of", "uses_of"]

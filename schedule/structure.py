@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from ..tir.expr import Expr, is_number, walk
 from ..tir.linear import Linear, linear
@@ -75,7 +76,6 @@ class Structure:
     reads: tuple[Use, ...]
     tables: tuple[Buffer, ...]
     value: Expr  # what is stored, or what a reduction takes in
-    init: Expr | None  # what a reduction begins with
 
     @property
     def spatial(self) -> list[Axis]:
@@ -95,6 +95,7 @@ class Structure:
         return Role.COLUMN if second.step(axis) else Role.ROW
 
 
+@lru_cache(maxsize=256)
 def structure(block: Block) -> Structure | None:
     """What ``block`` is; None where it is no single store, or an index of it is not affine."""
     store = block.body
@@ -111,8 +112,7 @@ def structure(block: Block) -> Structure | None:
     reads, tables = found
     moves = value.op == "load" and not tables
     form = _form(block, value, moves) if folded is None else _folding(folded.op, value, reads)
-    init = None if folded is None else folded.init
-    return Structure(block.name, form, axes, out, reads, tables, value, init)
+    return Structure(block.name, form, axes, out, reads, tables, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +126,12 @@ class Run:
     come: tuple[int, ...]
 
 
-def runs_of(found: Structure, reduce: bool = False) -> list[Run]:
-    """The spatial axes (or the summed ones) of more than one step, joined where they can be, in
-    the order in which the result (or the first operand) lies in memory."""
+def runs_of(found: Structure) -> list[Run]:
+    """The spatial axes of more than one step, joined where they can be, in the order in which the
+    result lies in memory."""
     runs: list[Run] = []
-    for axis in found.axes:
-        if axis.extent > 1 and axis.reduce == reduce:
+    for axis in found.spatial:
+        if axis.extent > 1:
             come = tuple(use.step(axis) for use in found.reads)
             runs.append(Run((axis.var,), axis.extent, found.out.step(axis), come))
     runs.sort(key=lambda run: tuple(-abs(step) for step in (run.to, *run.come)))

@@ -10,12 +10,13 @@ Loops and blocks are written by their names, which a schedule gives the same way
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..tir.expr import Expr, substitute, var
 from ..tir.script.show import show_expr
+from ..tir.types import Type
 from .state import BlockRef, LoopRef
 
 if TYPE_CHECKING:
@@ -57,10 +58,17 @@ class Trace:
         return sch
 
 
+def step(run: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]) -> Step:
+    """A primitive and its arguments, of which options that have their defaults are left out."""
+    known = inspect.signature(run).parameters
+    given = tuple((k, plain(v)) for k, v in options.items() if plain(v) != known[k].default)
+    return Step(run.__name__, tuple(map(plain, args)), given)
+
+
 def plain(value: Any) -> Any:
-    """An argument as the trace keeps it: names for handles, tuples for lists."""
-    if isinstance(value, LoopRef | BlockRef):
-        return value.name
+    """An argument as the trace keeps it: names for handles and types, tuples for lists."""
+    if isinstance(value, LoopRef | BlockRef | Type):
+        return str(value)
     if isinstance(value, list | tuple):
         return tuple(plain(v) for v in value)
     return value

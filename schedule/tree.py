@@ -131,6 +131,13 @@ def _with_child(parent: Stmt, child: Stmt, new: Stmt | None) -> Stmt | None:
     raise AssertionError(f"{type(parent).__name__} has no children")
 
 
+def loop_at(path: Path) -> For:
+    """The loop at the end of a path."""
+    loop = path[-1]
+    assert isinstance(loop, For)
+    return loop
+
+
 def loops_of(path: Path) -> list[For]:
     """The loops on ``path``, outermost first."""
     return [node for node in path if isinstance(node, For)]

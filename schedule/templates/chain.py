@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...tir.stmt import Block, Buffer, PrimFunc, walk_stmt
+from ...tir.stmt import Buffer, PrimFunc
 from ..structure import Form, Structure, structure
+from ..tree import blocks_below
 
 LANES = 128  # bytes of a register
 WORDS = 32  # rows that a register holds once there is one number a row
@@ -78,12 +79,12 @@ class Chain:
 
 def chain_of(func: PrimFunc) -> Chain | None:
     """The chain that ``func`` is; None for other kernels."""
-    found = [structure(block) for block in walk_stmt(func.body) if isinstance(block, Block)]
-    blocks = [block for block in found if block is not None]
-    if len(blocks) != len(found) or len(blocks) < 3:
-        return None
     params = [p for p in func.params if p.name not in func.constants]
     if len(params) != 2 or params[0].shape != params[1].shape or len(params[0].shape) != 4:
+        return None
+    found = [structure(block) for block in blocks_below(func.body)]
+    blocks = [block for block in found if block is not None]
+    if len(blocks) != len(found) or len(blocks) < 3:
         return None
     narrow = _results(blocks)
     steps = [_steps(block, narrow) for block in blocks]

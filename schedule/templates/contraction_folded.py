@@ -55,17 +55,18 @@ class Plan:
 def folded(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of a contraction with summed channels in lanes; None for other kernels."""
     kernel = kernel_of(func)
-    plan = None if kernel is None else plan_of(func, kernel)
-    if kernel is None or plan is None:
+    if kernel is None:
         return None
-    found, kept = kernel, plan
-    space = Space(_knobs(kept), (_fits(kept),))
+    plan = plan_of(func, kernel)
+    if plan is None:
+        return None
+    space = Space(_knobs(plan), (_fits(plan),))
 
     def schedule(point: Point) -> Schedule:
-        return _schedule(func, found, kept, point)
+        return _schedule(func, kernel, plan, point)
 
     def estimate(point: Point) -> Estimate:
-        return _estimate(func, kept, machine, point)
+        return _estimate(func, plan, machine, point)
 
     return Template("folded", func, machine, space, schedule, estimate)
 

@@ -83,19 +83,20 @@ class Plan:
 def pixels(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of a contraction with pixels in lanes; None for other kernels."""
     kernel = kernel_of(func)
-    plan = None if kernel is None else plan_of(func, kernel)
-    if kernel is None or plan is None:
+    if kernel is None:
         return None
-    found, kept = kernel, plan
-    if kept.scratch + sum(p.bytes for p in func.params if p.scope == "tcm") > machine.tcm:
+    plan = plan_of(func, kernel)
+    if plan is None:
         return None
-    space = Space(_knobs(kept), (_fits(kept),))
+    if plan.scratch + sum(p.bytes for p in func.params if p.scope == "tcm") > machine.tcm:
+        return None
+    space = Space(_knobs(plan), (_fits(plan),))
 
     def schedule(point: Point) -> Schedule:
-        return _schedule(func, found, kept, point)
+        return _schedule(func, kernel, plan, point)
 
     def estimate(point: Point) -> Estimate:
-        return _estimate(func, kept, machine, point)
+        return _estimate(func, plan, machine, point)
 
     return Template("pixels", func, machine, space, schedule, estimate)
 

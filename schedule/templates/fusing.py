@@ -22,6 +22,21 @@ def joined(sch: Schedule, block: str, runs: Sequence[Run]) -> list[LoopRef]:
     return [sch.fuse(*part) for part in wanted]
 
 
+def overlapped(sch: Schedule, block: str, loop: LoopRef, size: int) -> tuple[LoopRef, list[str]]:
+    """Steps of ``size``, of which the last begins early enough to be whole: the loop over them, and
+    the blocks below, that of the last step included."""
+    known = {ref.name for ref in sch.blocks()}
+    steps, *_ = sch.split(loop, (None, size), tail="overlap")
+    return steps, [block, *(ref.name for ref in sch.blocks() if ref.name not in known)]
+
+
+def run_on(sch: Schedule, block: str, extents: Sequence[int]) -> None:
+    """Lets a block's loops, one an iter, run as far as stated."""
+    for it, extent in zip(sch.get_block(block).iters, extents, strict=True):
+        if extent > it.extent:
+            sch.resize(str(it.binding.attr), extent)
+
+
 def even(extent: int, machine: Machine) -> float:
     """The threads' mean work over the longest one's, where equal shares are dealt out."""
     return extent / (-(-extent // machine.threads) * machine.threads)

@@ -16,16 +16,17 @@ from math import gcd, prod
 
 from ...target.dsp.machine import Machine
 from ...tir.expr import Expr
-from ...tir.stmt import Block, PrimFunc, walk_stmt
+from ...tir.stmt import PrimFunc
 from ..errors import ScheduleError
 from ..knobs import Point, Space, choice, number
 from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Form, Run, Structure, runs_of, structure
-from .fusing import even, joined
+from ..tree import blocks_below
+from .fusing import even, joined, overlapped, run_on
 from .packets import Body, body_of
 from .template import Estimate, Template
-from .turns import Turn, bodies, schedule_turn, turn_of
+from .turns import bodies, schedule_turn, turn_of
 
 VECTOR = 128  # bytes of a register
 WORDS = (8, 4, 2)  # bytes that a scalar register moves
@@ -129,23 +130,16 @@ class Nest:
 
 def lanes(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of kernels whose blocks each store elements that follow from their axes."""
-    blocks = [s for s in walk_stmt(func.body) if isinstance(s, Block)]
-    nests: list[Nest] = []
-    turns: dict[int, Turn] = {}
-    growths: dict[str, tuple[int, ...]] = {}  # extents of blocks that run on into pads
-    for block in blocks:
-        found = structure(block)
-        if found is None or found.form not in FORMS or block.where is not None:
-            return None
-        grown = grown_of(func, found)
-        if grown is not None:
-            found = grown
-            growths[found.block] = tuple(axis.extent for axis in grown.axes)
-        nest = nest_of(found)
-        turn = turn_of(Schedule(func), found, nest.runs) if found.form is Form.COPY else None
-        if turn is not None:
-            turns[len(nests)] = turn
-        nests.append(nest)
+    blocks = list(blocks_below(func.body))
+    plain = [structure(block) for block in blocks if block.where is None]
+    found = [known for known in plain if known is not None and known.form in FORMS]
+    if len(found) < len(blocks):
+        return None
+    grown = [grown_of(func, known) for known in found]
+    growths = {new.block: tuple(axis.extent for axis in new.axes) for new in grown if new}
+    nests = [nest_of(new or known) for new, known in zip(grown, found, strict=True)]
+    ways = [turn_of(func, nest.found, nest.runs) for nest in nests]
+    turns = {number_: turn for number_, turn in enumerate(ways) if turn is not None}
     rows = ROWS if any(nest.windows for nest in nests) else (1,)
     knobs = choice("unroll", UNROLLS), choice("rows", rows), choice("share", (0, 1))
     moved = all(_transfers(nest) for nest in nests)
@@ -161,7 +155,7 @@ def lanes(func: PrimFunc, machine: Machine) -> Template | None:
                 schedule_turn(sch, turns[number_], machine)
                 continue
             if nest.found.block in growths:
-                sch.grow(nest.found.block, growths[nest.found.block])
+                run_on(sch, nest.found.block, growths[nest.found.block])
             _schedule(sch, nest if point["lanes"] else scalar(nest), machine, point)
         return sch
 
@@ -184,6 +178,8 @@ def grown_of(func: PrimFunc, found: Structure) -> Structure | None:
     it does without, or does not then either."""
     wanted = VECTOR // min(use.buffer.type.bytes for use in (found.out, *found.reads))
     lanes, more = 1, dict[Expr, int]()
+    if found.out.buffer not in func.params:
+        return None
     for run in reversed(runs_of(found)):
         if lanes >= wanted:
             break
@@ -199,7 +195,7 @@ def grown_of(func: PrimFunc, found: Structure) -> Structure | None:
         return None
     sch = Schedule(func)
     try:
-        sch.grow(found.block, tuple(more.get(axis.var, axis.extent) for axis in found.axes))
+        run_on(sch, found.block, tuple(more.get(axis.var, axis.extent) for axis in found.axes))
     except ScheduleError:
         return None
     return structure(sch.get_block(found.block))
@@ -256,10 +252,8 @@ def _schedule(sch: Schedule, nest: Nest, machine: Machine, point: Point) -> None
         steps[-1], row = sch.split(outer[-1], (None, rows))
         sch.reorder(*inner[:1], row)
     if nest.split is not None:
-        known = {ref.name for ref in sch.blocks()}
-        vector, *_ = sch.split(inner[0], (None, nest.part), tail="overlap")
-        tails = [ref.name for ref in sch.blocks() if ref.name not in known]
-        for name in (nest.found.block, *tails):
+        vector, blocks = overlapped(sch, nest.found.block, inner[0], nest.part)
+        for name in blocks:
             _fill(sch, name, nest.filled, rows)
         steps.append(vector)
     elif rows > 1:

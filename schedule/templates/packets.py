@@ -56,12 +56,15 @@ def body_of(
         _registers(found.out.buffer.type.bytes, lanes),
     )
     plain = multiply = permute = 0.0
+    varying: set[Expr] = set()  # values that follow from a load, whose lanes differ
     for node in walk(found.value):
+        if node.op == "load" or not varying.isdisjoint(node.args):
+            varying.add(node)
         count, products, moves = COUNTS.get(node.op, (1, 0, 0))
         size = _registers(max((node.type.bytes, *(a.type.bytes for a in node.args))), lanes)
         if node.op == "load" and node.attr in found.tables:
             count, moves = 8, 8
-        if node.type.lanes == 1 and _varies(node):
+        if node.type.lanes == 1 and node in varying:
             plain, multiply, permute = (
                 plain + count * size, multiply + products * size, permute + moves * size,
             )  # fmt: skip
@@ -83,11 +86,6 @@ def _loaded(found: Structure, lanes: int, rows: int, down: tuple[int, ...]) -> f
     }
     sizes = {use.buffer.name: use.buffer.type.bytes for use in found.reads}
     return sum(_registers(sizes[name], lanes) for name, _ in places)
-
-
-def _varies(node: Expr) -> bool:
-    """Whether lanes of a value differ: it follows from a load."""
-    return any(part.op == "load" for part in walk(node))
 
 
 def _registers(size: int, lanes: int) -> float:

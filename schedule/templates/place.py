@@ -33,6 +33,7 @@ from ...tir.stmt import (
     rebuild_stmt,
     seq,
     stored_in,
+    top,
     transform_stmt,
     walk_stmt,
 )
@@ -53,7 +54,7 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
     What does not fit into the machine's TCM stays in DDR, scratch too, and is accessed there.
     """
     func = simplify_func(lower_blocks(func))
-    wraps, parts = _top(simplify_stmt(_spread(merged(func, machine).body, {})))
+    wraps, parts = top(simplify_stmt(_spread(merged(func, machine).body, {})))
     free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
     own = dict(pair for part in parts for pair in _scratch(part, machine))
     kept, free = _fitting(own, free)
@@ -164,23 +165,6 @@ def _spread(stmt: Stmt, values: dict[Expr, Expr]) -> Stmt:
 
 def _parallel_below(stmt: Stmt) -> bool:
     return any(isinstance(s, For) and s.kind is LoopKind.PARALLEL for s in walk_stmt(stmt))
-
-
-def _top(stmt: Stmt) -> tuple[list[Buffer], list[Stmt]]:
-    """Allocations around everything, and the statements in order."""
-    from ...tir.stmt import Seq
-
-    if isinstance(stmt, Alloc):
-        wraps, parts = _top(stmt.body)
-        return [stmt.buffer, *wraps], parts
-    if isinstance(stmt, Seq):
-        wraps, parts = [], []
-        for child in stmt.stmts:
-            inner, more = _top(child)
-            wraps.extend(inner)
-            parts.extend(more)
-        return wraps, parts
-    return [], [stmt]
 
 
 def _moved(stmt: Stmt, moved: dict[Buffer, Buffer]) -> Stmt:

@@ -22,10 +22,12 @@ from functools import lru_cache
 from math import lcm, prod
 
 from ...target.dsp.machine import Machine
-from ...tir.expr import Expr, free_vars, var, walk
+from ...tir.expr import Expr, var, walk
 from ...tir.stmt import Block, Buffer, PrimFunc, Store, stored_in, walk_stmt
 from ...tir.types import i32
-from ..blocks import reduction_of
+from ..blocks import reduction_of, touches
+from ..depend import loop_roles
+from ..index import axes_in
 from ..knobs import Point, Space, choice, number
 from ..schedule import Schedule
 from ..state import LoopRef
@@ -163,7 +165,7 @@ class _Along:
             )
 
     def _reads(self, name: str, buffer: str) -> bool:
-        return any(b.name == buffer for b in _buffers(self.sch, name, loads=True))
+        return touches(self.sch.get_block(name), buffer)
 
     def split_planes(self) -> None:
         """Values of several bytes as planes of bytes: tables, and what is looked up in them."""
@@ -205,7 +207,7 @@ class _Along:
             assert step.along is not None
             (loop,) = drives(sch, name, step.along)
             if ways * count > chain.length:
-                loop = sch.extend(loop, ways * count)
+                loop = sch.resize(loop, ways * count)
             short = self.grown > self.size and self._reads(name, chain.x.name)
             if count == 1 and not short:
                 continue
@@ -265,7 +267,7 @@ class _Along:
         narrow = {b.name for b in stored_in(sch.get_block(name))} <= self.narrow
         size = chain.beside
         if narrow:
-            row = sch.extend(row, self.grown) if self.grown > self.size else row
+            row = sch.resize(row, self.grown) if self.grown > self.size else row
             size = max(WORDS // chain.unit, 1)
         if not chain.dealt or narrow:
             if sch.get_loop(row).extent > size:
@@ -283,16 +285,14 @@ class _Along:
             sch.split(along[-1], (chain.registers - 1,), tail="peel")  # only the last is masked
 
     def _reduces(self, name: str, loop: LoopRef) -> bool:
-        axis = self.sch.get_loop(loop).axis
-        iters = self.sch.get_block(name).iters
-        return any(it.reduce and axis in free_vars(it.binding) for it in iters)
+        return loop_roles(self.sch.get_block(name), self.sch.get_loop(loop).axis)[1]
 
     def _numbers(self, name: str, loop: LoopRef) -> bool:
         """Whether a loop numbers partial results."""
         axis, step = self.sch.get_loop(loop).axis, self.steps[name]
         known = {*step.rows, step.along}
         return any(
-            axis in free_vars(it.binding)
+            axis in axes_in(it.binding)
             for it in self.sch.get_block(name).iters
             if not it.reduce and str(it.axis.attr) not in known
         )
@@ -329,12 +329,11 @@ def _digits(place: int, size: int) -> IndexMap:
     return lambda *at: (*at[:place], at[place] // size, at[place] % size, *at[place + 1 :])
 
 
-def _buffers(sch: Schedule, block: str, loads: bool = False) -> set[Buffer]:
-    """The buffers that a block loads from, and those that it stores to."""
-    found = sch.get_block(block)
-    stores = [s for s in walk_stmt(found) if isinstance(s, Store)]
+def _buffers(sch: Schedule, block: str) -> set[Buffer]:
+    """The buffers that a block accesses."""
+    stores = [s for s in walk_stmt(sch.get_block(block)) if isinstance(s, Store)]
     read = {n.attr for s in stores for e in (*s.index, s.value) for n in walk(e) if n.op == "load"}
-    return read if loads else read | {s.buffer for s in stores}
+    return read | {s.buffer for s in stores}
 
 
 # Rows across registers --------------------------------------------------------------------------
@@ -390,5 +389,5 @@ def _by_bytes(deep: int, beside: int) -> IndexMap:
 def drives(sch: Schedule, block: str, name: str) -> list[LoopRef]:
     """The loops that drive an iter of a block, outermost first."""
     bindings = [it.binding for it in sch.get_block(block).iters if it.axis.attr == name]
-    axes = free_vars(bindings[0]) if bindings else set()
+    axes = axes_in(bindings[0]) if bindings else frozenset()
     return [loop for loop in sch.loops(block) if sch.get_loop(loop).axis in axes]

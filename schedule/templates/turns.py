@@ -15,13 +15,13 @@ from math import log2, prod
 
 from ...target.dsp.machine import Machine
 from ...tir.expr import Expr
-from ...tir.stmt import stored_in
+from ...tir.stmt import PrimFunc, stored_in
 from ..errors import ScheduleError
 from ..schedule import Schedule
 from ..state import LoopRef
-from ..structure import Run, Structure
+from ..structure import Form, Run, Structure
 from ..trace import index_map
-from .fusing import even, joined
+from .fusing import even, joined, overlapped, run_on
 from .packets import DEPTH, Body
 
 VECTOR = 128  # bytes of a register
@@ -86,9 +86,11 @@ def _number(run: Run, extents: dict[Expr, int]) -> Expr:
     return total
 
 
-def turn_of(sch: Schedule, found: Structure, runs: tuple[Run, ...]) -> Turn | None:
+def turn_of(func: PrimFunc, found: Structure, runs: tuple[Run, ...]) -> Turn | None:
     """How a copy turns; None where it does not, or its rows are too short."""
-    if len(found.reads) != 1 or found.out.buffer.type.bytes > 1 or not runs:
+    if found.form is not Form.COPY or len(found.reads) != 1 or not runs:
+        return None
+    if found.out.buffer.type.bytes > 1:
         return None
     far = runs[-1]
     near = next((run for run in runs if run.come == (1,) and run is not far), None)
@@ -104,15 +106,17 @@ def turn_of(sch: Schedule, found: Structure, runs: tuple[Run, ...]) -> Turn | No
     several = (wide > far.extent and len(far.axes) > 1) or (
         deep > near.extent and len(near.axes) > 1
     )
-    return turn if not several and _grows(sch, turn) else None
+    return turn if not several and _grows(func, turn) else None
 
 
-def _grows(sch: Schedule, turn: Turn) -> bool:
+def _grows(func: PrimFunc, turn: Turn) -> bool:
     """Whether the result may run on as far as whole vectors take."""
     if turn.wide == turn.far.extent:
         return True
+    if turn.found.out.buffer not in func.params:
+        return False
     try:
-        sch.grow(turn.found.block, turn.extents)
+        run_on(Schedule(func), turn.found.block, turn.extents)
     except ScheduleError:
         return False
     return True
@@ -120,11 +124,12 @@ def _grows(sch: Schedule, turn: Turn) -> bool:
 
 def schedule_turn(sch: Schedule, turn: Turn, machine: Machine) -> None:
     """The two blocks, each with a loop on all threads."""
-    staged = sch.stage(turn.found.block, "tcm", turn.staged)
+    staged = sch.stage(turn.found.block, "tcm")
+    run_on(sch, staged.name, turn.staged)
     (near,) = stored_in(sch.get_block(staged))
     sch.transform_layout(near.name, turn.layout)
     if turn.wide > turn.far.extent:
-        sch.grow(turn.found.block, turn.extents)
+        run_on(sch, turn.found.block, turn.extents)
     _deal(sch, turn, staged.name, machine)
     _write(sch, turn, machine)
 
@@ -134,10 +139,8 @@ def _deal(sch: Schedule, turn: Turn, block: str, machine: Machine) -> None:
     *outer, far, near = joined(sch, block, [*turn.outer, turn.far, turn.near])
     group, row = sch.split(far, (None, GROUP))
     sch.reorder(*outer, group, near, row)
-    known = {ref.name for ref in sch.blocks()}
-    if turn.deep > VECTOR:
-        sch.split(near, (None, VECTOR), tail="overlap")
-    for name in [block, *(ref.name for ref in sch.blocks() if ref.name not in known)]:
+    blocks = overlapped(sch, block, near, VECTOR)[1] if turn.deep > VECTOR else [block]
+    for name in blocks:
         sch.vectorize(*sch.loops(name)[-2:])
     shared = _share(sch, block, [*outer, group], machine)
     if turn.whole < turn.groups:
@@ -152,9 +155,8 @@ def _write(sch: Schedule, turn: Turn, machine: Machine) -> None:
     *outer, near, far = joined(sch, block, [*turn.outer, turn.near, turn.far])
     part, words, row = sch.split(far, (None, turn.words, GROUP))
     sch.reorder(*outer, part, near, words, row)
-    known = {ref.name for ref in sch.blocks()}
-    steps, *_ = sch.split(near, (None, VECTOR // GROUP), tail="overlap")
-    for name in [block, *(ref.name for ref in sch.blocks() if ref.name not in known)]:
+    steps, blocks = overlapped(sch, block, near, VECTOR // GROUP)
+    for name in blocks:
         sch.vectorize(*sch.loops(name)[-3:])
     inside = turn.groups // turn.words
     cut = inside * turn.words < turn.groups

@@ -78,8 +78,7 @@ def cache(sch: Schedule, rng: Random) -> None:
 
 def stage(sch: Schedule, rng: Random) -> None:
     block = any_block(sch, rng)
-    extents = [it.extent + rng.choice([0, 0, 0, 1, 3]) for it in sch.get_block(block).iters]
-    sch.stage(block, "tcm", extents)
+    sch.stage(block, "tcm")
 
 
 def layout(sch: Schedule, rng: Random) -> None:
@@ -120,21 +119,16 @@ def planes(sch: Schedule, rng: Random) -> None:
             attempt(sch.widen, buffer.name, rng.choice(["i32", "u16"]))
 
 
-def extend(sch: Schedule, rng: Random) -> None:
-    loop = any_loop(sch, rng)
-    sch.extend(loop, sch.get_loop(loop).extent + rng.choice([0, 1, 3, 8]))
-
-
 def copy_ahead(sch: Schedule, rng: Random) -> None:
     sch.double_buffer(any_block(sch, rng), copies=rng.choice([1, 2, 2]))
 
 
-def extents(sch: Schedule, rng: Random) -> None:
+def resize(sch: Schedule, rng: Random) -> None:
     """A loop runs on or becomes two, or a buffer is cut down."""
     loop = any_loop(sch, rng)
-    match rng.randrange(3):
-        case 0:
-            sch.resize(loop, sch.get_loop(loop).extent + rng.choice((1, 4, 32)))
+    match rng.randrange(4):
+        case 0 | 3:
+            sch.resize(loop, sch.get_loop(loop).extent + rng.choice((-1, 1, 3, 8, 32)))
         case 1:
             sch.divide(loop, rng.choice((2, 3, 4, 8)))
         case _:
@@ -153,7 +147,7 @@ def fills(sch: Schedule, rng: Random) -> None:
 MOVES: tuple[Move, ...] = (
     split, split, split, reorder, reorder, reorder, fuse, kind, kind, compute_at, compute_at,
     reverse_compute_at, reverse_compute_at, inline, cache, stage, layout, reduction,
-    offset, planes, extend, copy_ahead, copy_ahead, extents, extents, fills,
+    offset, planes, copy_ahead, copy_ahead, resize, resize, resize, fills,
 )  # fmt: skip
 
 
@@ -274,8 +268,8 @@ def attempt(move: Callable[..., object], *given: object) -> None:
 CODE_MOVES: tuple[Move, ...] = (
     lanes, lanes, lanes, dot, dot, split, reorder, fuse, kind, compute_at, compute_at, compute_at,
     reverse_compute_at, reverse_compute_at, inline, inline, inline, cache, cache, stage, layout,
-    layout, scope, scope, reduction, reduction, offset, offset, planes, extend, copy_ahead,
-    copy_ahead, extents, extents, fills, fills, fills,
+    layout, scope, scope, reduction, reduction, offset, offset, planes, copy_ahead,
+    copy_ahead, resize, resize, resize, fills, fills, fills,
 )  # fmt: skip
 
 

@@ -188,9 +188,6 @@ def odd(x: Buffer[u8, (8,)], w: Buffer[i8, (8, 8)], y: Buffer[i32, (8,)]):
     "reversed": HEAD + LOCAL
     + nest("first", "a[vi, 7 - vj] = x[vi, vj]")
     + nest("last", "y[vi, 0] = a[vi, 3]", axes="i"),
-    "looked": HEAD + "    a = alloc(i32, (8,))\n"
-    + nest("first", "a[vi] = x[vi, x[vi, 0]]", axes="i")
-    + nest("last", "y[vi, vj] = a[vi]"),
     "filled": HEAD + LOCAL
     + nest("fill", "a[vi, vj] = 5")
     + nest("first", "a[vi + 2, vj] = x[vi, vj]")

@@ -52,7 +52,7 @@ PRIMITIVES = {
     "split", "fuse", "reorder", "unroll", "parallel", "vectorize", "compute_at",
     "reverse_compute_at", "compute_inline", "decompose_reduction", "rfactor", "cache_read",
     "cache_write", "stage", "set_scope", "transform_layout", "offset_operand", "split_bytes",
-    "widen", "extend", "double_buffer", "resize", "divide", "trim", "drop", "border",
+    "widen", "double_buffer", "resize", "divide", "trim", "drop", "border",
 }  # fmt: skip
 
 

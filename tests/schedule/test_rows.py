@@ -51,7 +51,7 @@ def test_results_that_nobody_reads_fill_a_register() -> None:
     sch.transform_layout("m_rf", lambda j, t, i: (t, i, j))
     for block in ("sum", "look", "most", "most_rf"):
         sch.compute_at(block, outer)
-    sch.extend(sch.loops("most")[1], 8)
+    sch.resize(sch.loops("most")[1], 8)
     assert sch.get_buffer("m").shape == (2, 8) and sch.get_buffer("m_rf").shape == (2, 8, 12)
     same(sch, func)
 
@@ -63,12 +63,12 @@ def test_further_steps_of_a_reduction_change_nothing(block: str) -> None:
     loop = sch.loops("sum")[1] if block == "sum" else "j"
     if block == "sum":
         sch.split_bytes("e")
-        sch.extend(loop, 16)
+        sch.resize(loop, 16)
         assert "cast(i32, select(vj < 12, e_0[vi, vj], 0))" in show(sch.func)
         assert sch.get_buffer("e_0").shape == (6, 16)
     else:
         sch.cache_read("most", "x", "tcm")
-        sch.extend(loop, 16)
+        sch.resize(loop, 16)
         assert "max(m[vi], select(vj < 12, x_tcm[vi, vj], 0))" in show(sch.func)
     same(sch, func)
 

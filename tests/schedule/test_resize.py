@@ -1,4 +1,4 @@
-"""Growing a block into bytes that mean nothing, and staging it: the same elements as before."""
+"""Blocks that run on into bytes that mean nothing, and staged ones: the same elements as before."""
 
 from __future__ import annotations
 
@@ -33,17 +33,18 @@ def turned(func: PrimFunc) -> np.ndarray:
 
 def test_a_grown_block_stores_the_last_elements_again_where_nothing_is_meant() -> None:
     sch = Schedule(replace(parse(TURN), attrs={"meant": {"y": (7, 5)}}))
-    sch.grow("copy", (7, 8))
+    sch.resize(sch.loops("copy")[1], 8)
     y = turned(sch.func)
     assert (y[:, 5:] == y[:, 4:5]).all()
 
 
 def test_a_staged_block_takes_any_layout() -> None:
     sch = Schedule(replace(parse(TURN), attrs={"meant": {"y": (7, 5)}}))
-    stage = sch.stage("copy", "tcm", (7, 6))
+    stage = sch.stage("copy", "tcm")
+    sch.resize(sch.loops(stage)[1], 6)
     assert [it.extent for it in sch.get_block(stage).iters] == [7, 6]
     sch.transform_layout("copy_tcm", lambda i, k: (k // 2, i, k % 2))
-    sch.grow("copy", (7, 8))
+    sch.resize(sch.loops("copy")[1], 8)
     turned(sch.func)
 
 
