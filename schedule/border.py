@@ -58,9 +58,9 @@ def drop(state: State, block: BlockName) -> None:
     fill = _fill("drop", state, block)
     made = [box_of(a, b, (), state) for b, _ in fill.later for a in state.accesses(b).of(fill.name)]
     for reader, _ in state.readers(fill.name):
-        for access in state.accesses(reader).reads:
+        for access in state.accesses(reader).reads_of(fill.name):
             wanted = box_of(access, reader, (), state)
-            if access.buffer.name == fill.name and not any(_holds(box, wanted) for box in made):
+            if not any(_holds(box, wanted) for box in made):
                 raise refusal("drop", "later blocks must overwrite all that is read of the buffer",
                               f"{fill.name}, which {reader.name} reads", fill.block)  # fmt: skip
     state.swap(fill.path, None)

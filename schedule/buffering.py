@@ -155,8 +155,7 @@ def _check_loop(
                       f"{target.name}, which outlives it", loop,
                       "Use compute_at to bring the copy below its consumers' loop.")  # fmt: skip
     for other, path in state.placed():
-        writes = state.accesses(other).writes
-        if loop in path and any(a.buffer.name == source.name for a in writes):
+        if loop in path and source.name in state.accesses(other).written:
             raise refusal(OPERATION, "the source must not change within the loop",
                           f"{source.name}, which {other.name} writes", loop)  # fmt: skip
 
@@ -177,7 +176,7 @@ def _turned(state: State, root: Stmt, name: str, double: Buffer, turn: Expr) -> 
     def change(node: Stmt) -> Stmt | None:
         if isinstance(node, Alloc) and node.buffer.name == name:
             return node.body
-        if isinstance(node, Block) and state.accesses(node).of(name):
+        if isinstance(node, Block) and state.accesses(node).touch(name):
             phase = var(iter_name(node, "turn"))
             fresh = redirect(node, name, double, lambda _, index: (phase, *index))
             return replace(fresh, iters=(*node.iters, Iter(phase, 2, False, turn)))

@@ -179,7 +179,7 @@ def replace_buffer(
     def change(node: Stmt) -> Stmt | None:
         if isinstance(node, Alloc) and node.buffer.name == name:
             return Alloc(buffer, node.body)
-        if isinstance(node, Block) and state.accesses(node).of(name):
+        if isinstance(node, Block) and state.accesses(node).touch(name):
             return redirect(node, name, buffer, index_map)
         return None
 

@@ -45,14 +45,10 @@ def cache_read(
     of ``also``. Gives the new block."""
     node, path = state.block("cache_read", block)
     old = state.buffer("cache_read", buffer)
-    accesses = state.accesses(node)
-    if all(a.buffer.name != buffer for a in accesses.reads) or any(
-        a.buffer.name == buffer for a in accesses.writes
-    ):
+    if buffer not in state.accesses(node).inputs:
         raise refusal("cache_read", "the block must read the buffer and not write it", buffer, node)
     top = top_of(path)
-    inside = [b.name for b in blocks_below(top[-1]) if any(
-        a.buffer.name == buffer for a in state.accesses(b).writes)]  # fmt: skip
+    inside = [b.name for b in blocks_below(top[-1]) if buffer in state.accesses(b).written]
     if inside:
         raise refusal("cache_read", "the buffer must be complete before the block's loops",
                       f"{inside[0]}, which writes it inside", node,
@@ -104,7 +100,7 @@ def cache_write(state: State, block: BlockName, buffer: str, scope: str) -> str:
     store = store_of(node)
     if store is None or store.buffer.name != buffer:
         raise refusal("cache_write", "the block's body must be a store to the buffer", buffer, node)
-    own = [a for a in state.accesses(node).reads if a.buffer.name == buffer]
+    own = state.accesses(node).reads_of(buffer)
     if own and (node.init is None or any(a.index != store.index for a in own)):
         raise refusal("cache_write", "the block must make all that it reads of the buffer itself",
                       f"{buffer}, which holds values before it", node)  # fmt: skip
@@ -112,7 +108,7 @@ def cache_write(state: State, block: BlockName, buffer: str, scope: str) -> str:
     others = [
         b.name
         for b in blocks_below(top_of(path)[-1])
-        if b.name != node.name and state.accesses(b).of(buffer)
+        if b.name != node.name and state.accesses(b).touch(buffer)
     ]
     writers = [b.name for b, _ in state.writers(buffer) if b.name != node.name]
     if writers and (not runs_whole(node, state) or node.init is None):

@@ -58,8 +58,7 @@ def _check_apart(
     blocks below ``inside`` write, or buffers of their own."""
     blocks = list(blocks_below(inside.body))
     for block in blocks:
-        for access in state.accesses(block).writes:
-            name = access.buffer.name
+        for name in sorted(state.accesses(block).written):
             if not is_private(state, name, inside) and not _apart(state, blocks, name, axes):
                 raise refusal(operation, "iterations must not meet in one element of a buffer",
                               f"{name}, which {block.name} writes", place, mend)  # fmt: skip
@@ -93,7 +92,7 @@ def _apart(
 ) -> bool:
     """Whether different values of ``axes`` touch different elements of ``buffer`` (None: of all
     buffers that are written)."""
-    written = {a.buffer.name for b in blocks for a in state.accesses(b).writes}
+    written = frozenset[str]().union(*(state.accesses(b).written for b in blocks))
     for name in written if buffer is None else {buffer}:
         boxes: list[Box] = []
         for block in blocks:

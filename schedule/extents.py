@@ -66,8 +66,7 @@ def trim(state: State, buffer: str) -> None:
     reads = [
         [bounds(e, state.ranges(block))[1] for e in access.index]
         for block, _ in state.readers(buffer)
-        for access in state.accesses(block).reads
-        if access.buffer.name == buffer
+        for access in state.accesses(block).reads_of(buffer)
     ]
     if not reads:
         raise refusal("trim", "the buffer must be read", buffer)

@@ -47,12 +47,11 @@ def _reads_beyond(
 ) -> bool:
     """Whether the reader takes in elements that nobody stores."""
     known, extents = state.ranges(reader), extents_of(producer.iters)
-    for access in state.accesses(reader).reads:
-        for axis, expr in zip(axes, access.index, strict=False):
+    for access in state.accesses(reader).reads_of(name):
+        for axis, expr in zip(axes, access.index, strict=True):
             _, high = bounds(expr, known)
-            if access.buffer.name == name and axis is not None and high is not None:
-                if high >= extents[axis]:
-                    return True
+            if axis is not None and high is not None and high >= extents[axis]:
+                return True
     return False
 
 

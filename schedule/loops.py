@@ -104,12 +104,12 @@ def _check_overlap(state: State, loop: For, sizes: list[int], came: str) -> None
         if not (is_map(block) or anew):
             raise refusal("split", "steps that overlap must be of blocks that may run again",
                           block.name, loop, 'Give tail="peel".')  # fmt: skip
-        late = sorted(written & {a.buffer.name for a in state.accesses(block).reads})
+        late = sorted(written & state.accesses(block).read)
         if late:
             raise refusal("split", "steps that overlap must not change what they read",
                           f"{late[0]}, which {block.name} reads", loop,
                           'Give tail="peel".')  # fmt: skip
-        written |= {a.buffer.name for a in state.accesses(block).writes}
+        written |= state.accesses(block).written
 
 
 def _joined(axes: list[Expr], sizes: list[int]) -> Expr:

@@ -135,7 +135,7 @@ def _replace(state: State, old: Buffer, planes: Planes) -> None:
     def change(node: Stmt) -> Stmt | None:
         if isinstance(node, Alloc) and node.buffer.name == old.name:
             return reduce(lambda body, plane: Alloc(plane, body), reversed(planes), node.body)
-        if isinstance(node, Block) and state.accesses(node).of(old.name):
+        if isinstance(node, Block) and state.accesses(node).touch(old.name):
             return rewritten(node, element)
         return None
 
@@ -164,7 +164,7 @@ def widen(state: State, buffer: str, kind: Type) -> None:
             raise refusal("widen", rule, f"{block.name}, which is neither", block)
     new = replace(old, type=kind)
     for block, _ in state.placed():
-        if state.accesses(block).of(buffer):
+        if state.accesses(block).touch(buffer):
             state.swap(state.block("widen", block.name)[1], _widened(block, old, new))
     replace_buffer(state, buffer, new)
 

@@ -77,17 +77,11 @@ def decompose_reduction(state: State, block: BlockName, loop: Loop) -> str:
 
 def _check_init_ready(state: State, block: Block, at: Stmt) -> None:
     """Buffers that the init reads must not be written below the loop that it goes before."""
-    wanted = init_reads(block)
     for other in blocks_below(at):
-        for access in state.accesses(other).writes:
-            if access.buffer.name in wanted and other.name != block.name:
-                came = f"{access.buffer.name}, which {other.name} writes"
-                raise refusal(
-                    "decompose_reduction",
-                    "the init's inputs must be ready before the loop",
-                    came,
-                    at,
-                )
+        late = sorted(state.accesses(other).written & init_reads(block))
+        if late and other.name != block.name:
+            raise refusal("decompose_reduction", "the init's inputs must be ready before the loop",
+                          f"{late[0]}, which {other.name} writes", at)  # fmt: skip
 
 
 def _axes_of(block: Block, reduce: bool) -> frozenset[Expr]:
@@ -122,7 +116,7 @@ def rfactor(state: State, block: BlockName, loop: Loop) -> str:
     check_whole(operation, node, state)
     split = _factored(state, node, at)
     readers = [b.name for b in blocks_below(top_of(path)[-1])
-               if b.name != node.name and state.accesses(b).of(found.buffer.name)]  # fmt: skip
+               if b.name != node.name and state.accesses(b).touch(found.buffer.name)]  # fmt: skip
     if readers:
         raise refusal(operation, "no other block may touch the result within the block's loops",
                       ", ".join(readers), node, "Use rfactor before compute_at.")  # fmt: skip

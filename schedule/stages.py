@@ -57,8 +57,7 @@ def compute_at(state: State, block: BlockName, loop: Loop) -> None:
     boxes = [
         box_of(access, consumer, outer, state)
         for consumer, _ in readers
-        for access in state.accesses(consumer).reads
-        if access.buffer.name == buffer
+        for access in state.accesses(consumer).reads_of(buffer)
     ]
     shape = state.buffer("compute_at", buffer).shape
     need = tuple(union([box[d] for box in boxes], size) for d, size in enumerate(shape))
@@ -75,7 +74,7 @@ def _moved_output(operation: str, state: State, block: Block, at: For) -> str:
     if any(b.name == block.name for b in blocks_below(at.body)) and operation != "compute_at":
         raise refusal(operation, "the block must not stand below the loop yet",
                       f"{block.name} below it", at)  # fmt: skip
-    names = {a.buffer.name for a in state.accesses(block).writes}
+    names = state.accesses(block).written
     name = min(names)
     writers = [b.name for b, _ in state.writers(name)]
     if len(names) > 1 or writers != [block.name]:
@@ -93,17 +92,16 @@ def _parts(at: For) -> list[Stmt]:
 
 def _check_ready(state: State, producer: Block, at: For, consumers: set[str]) -> None:
     """Buffers that the producer reads must be made before its first consumer's part of the loop."""
-    inputs = {a.buffer.name for a in state.accesses(producer).reads}
-    inputs -= {a.buffer.name for a in state.accesses(producer).writes}
+    inputs = state.accesses(producer).inputs
     reached = False
     for part in _parts(at):
         blocks = list(blocks_below(part))
         reached = reached or any(b.name in consumers for b in blocks)
         for block in blocks if reached else ():
-            late = [a for a in state.accesses(block).writes if a.buffer.name in inputs]
+            late = sorted(state.accesses(block).written & inputs)
             if late and block.name != producer.name:
                 rule = "the inputs must be made before the consumer's part of the loop"
-                came = f"{late[0].buffer.name}, which {block.name} writes"
+                came = f"{late[0]}, which {block.name} writes"
                 raise refusal("compute_at", rule, came, at)
 
 
@@ -120,16 +118,14 @@ def _check_init(consumer: Block, buffer: str, loops: Sequence[For]) -> None:
 
 def check_inputs(operation: str, state: State, block: Block) -> None:
     """All writers of buffers that ``block`` reads must come before it."""
-    inputs = {a.buffer.name for a in state.accesses(block).reads}
-    inputs -= {a.buffer.name for a in state.accesses(block).writes}
+    inputs = state.accesses(block).inputs
     before = True
     for other, _ in state.placed():
+        changed = sorted(state.accesses(other).written & inputs)
         if other.name == block.name:
             before = False
-        elif not before and (
-            changed := [a for a in state.accesses(other).writes if a.buffer.name in inputs]
-        ):
-            came = f"{changed[0].buffer.name}, which {other.name} writes"
+        elif changed and not before:
+            came = f"{changed[0]}, which {other.name} writes"
             raise refusal(operation, "the inputs must not change after the block", came, block)
 
 
@@ -221,28 +217,20 @@ def reverse_compute_at(state: State, block: BlockName, loop: Loop) -> None:
     made = _made_below(state, consumer, at, outer)
     if not made:
         raise refusal(operation, "a producer of the block must stand below the loop",
-                      ", ".join(sorted({a.buffer.name for a in state.accesses(consumer).reads})),
+                      ", ".join(sorted(state.accesses(consumer).read)),
                       at)  # fmt: skip
     _check_between(state, consumer, output, at)
     ranges = _ranges_made(state, consumer, made)
     fresh = renest(state, consumer, ranges)
     _check_made(state, consumer, fresh, made, outer, at)
-    _move(state, path, str(at.axis.attr), fresh, set(made_by(state, made, at)), before=False)
-
-
-def made_by(state: State, made: dict[str, Box], at: For) -> list[str]:
-    return [
-        b.name
-        for b in blocks_below(at.body)
-        if any(a.buffer.name in made for a in state.accesses(b).writes)
-    ]
+    makers = {b.name for b in blocks_below(at.body) if made.keys() & state.accesses(b).written}
+    _move(state, path, str(at.axis.attr), fresh, makers, before=False)
 
 
 def _made_below(state: State, consumer: Block, at: For, outer: list[Expr]) -> dict[str, Box]:
     """Buffers that the block reads and blocks below ``at`` write: what one iteration writes."""
     parts: dict[str, list[Box]] = {}
-    inputs = {a.buffer.name for a in state.accesses(consumer).reads}
-    inputs -= {a.buffer.name for a in state.accesses(consumer).writes}
+    inputs = state.accesses(consumer).inputs
     for block in blocks_below(at.body):
         for access in state.accesses(block).writes:
             if access.buffer.name not in inputs:
@@ -270,7 +258,7 @@ def _check_between(state: State, consumer: Block, output: str, at: For) -> None:
     """Nothing that the move crosses may write the block's inputs or read its result."""
     operation = "reverse_compute_at"
     inside = [b.name for b in blocks_below(at.body)]
-    inputs = {a.buffer.name for a in state.accesses(consumer).reads} - {output}
+    inputs = state.accesses(consumer).read - {output}
     seen = False
     for block, _ in state.placed():
         if block.name == consumer.name:
@@ -280,10 +268,10 @@ def _check_between(state: State, consumer: Block, output: str, at: For) -> None:
         accesses = state.accesses(block)
         seen = seen or block.name in inside
         crossed = seen and block.name not in inside
-        if crossed and any(a.buffer.name in inputs for a in accesses.writes):
+        if crossed and inputs & accesses.written:
             raise refusal(operation, "all inputs must be ready where the block goes",
                           f"{block.name}, which writes one later", consumer)  # fmt: skip
-        if accesses.of(output):
+        if accesses.touch(output):
             raise refusal(operation, "the result must not be touched before the block",
                           f"{block.name}, which touches {output}", consumer)  # fmt: skip
     raise refusal(operation, "the block must come after its producers",
@@ -292,16 +280,9 @@ def _check_between(state: State, consumer: Block, output: str, at: For) -> None:
 
 def _ranges_made(state: State, consumer: Block, made: dict[str, Box]) -> Ranges:
     """The iters' ranges by the first input that is read element by element."""
-    for access in state.accesses(consumer).reads:
-        box = made.get(access.buffer.name)
-        if box is not None:
-            return _all_ranges(consumer.iters, access.index, box)
-    raise AssertionError("a made buffer is read")
-
-
-def _all_ranges(iters: Sequence[Iter], index: Sequence[Expr], box: Box) -> Ranges:
-    spatial = [replace(it, reduce=False) for it in iters]
-    return ranges_for(spatial, index, box)
+    first = next(a for a in state.accesses(consumer).reads if a.buffer.name in made)
+    spatial = [replace(it, reduce=False) for it in consumer.iters]
+    return ranges_for(spatial, first.index, made[first.buffer.name])
 
 
 def _check_made(

@@ -68,15 +68,32 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Accesses:
-    """The reads and writes of one block; ``inner`` are the loops within the block. An access of
-    several lanes counts as an inner loop over them."""
+    """The reads and writes of one block, and the names of their buffers; ``inner`` are the loops
+    within the block. An access of several lanes (of ``wide`` buffers) counts as an inner loop."""
 
     reads: tuple[Access, ...]
     writes: tuple[Access, ...]
+    read: frozenset[str]
+    written: frozenset[str]
+    wide: frozenset[str]
     inner: dict[Expr, int]
 
+    @property
+    def inputs(self) -> frozenset[str]:
+        """What is read and not written."""
+        return self.read - self.written
+
+    def touch(self, buffer: str) -> bool:
+        return buffer in self.read or buffer in self.written
+
+    def reads_of(self, buffer: str) -> list[Access]:
+        return [a for a in self.reads if a.buffer.name == buffer]
+
+    def writes_of(self, buffer: str) -> list[Access]:
+        return [a for a in self.writes if a.buffer.name == buffer]
+
     def of(self, buffer: str) -> list[Access]:
-        return [a for a in (*self.reads, *self.writes) if a.buffer.name == buffer]
+        return [*self.reads_of(buffer), *self.writes_of(buffer)]
 
 
 def unused(name: str, taken: Container[object]) -> str:
@@ -201,34 +218,30 @@ class State:
     def check_elements(self, operation: str, buffer: str) -> None:
         """ScheduleError unless all blocks access ``buffer`` element by element."""
         for block, _ in self.placed():
-            if self.accesses(block).of(buffer) and _by_lanes(block, buffer):
+            if buffer in self.accesses(block).wide:
                 raise refusal(operation, "the buffer must be accessed element by element",
                               f"several lanes of {buffer} at once", block)  # fmt: skip
 
     def writers(self, buffer: str) -> list[tuple[Block, Path]]:
-        return [p for p in self.placed() if any(
-            a.buffer.name == buffer for a in self.accesses(p[0]).writes)]  # fmt: skip
+        return [p for p in self.placed() if buffer in self.accesses(p[0]).written]
 
     def readers(self, buffer: str) -> list[tuple[Block, Path]]:
         """Blocks that read ``buffer``, a reduction's reading of its own result left out."""
-        return [
-            (block, path)
-            for block, path in self.placed()
-            if any(a.buffer.name == buffer for a in self.accesses(block).reads)
-            and not any(a.buffer.name == buffer for a in self.accesses(block).writes)
-        ]
+        return [p for p in self.placed() if buffer in self.accesses(p[0]).inputs]
 
 
 def _accesses(block: Block) -> Accesses:
     reads: dict[tuple[str, tuple[Expr, ...]], Access] = {}
     writes: dict[tuple[str, tuple[Expr, ...]], Access] = {}
     inner: dict[Expr, int] = {}
+    wide: set[str] = set()
 
     def note(where: dict[tuple[str, tuple[Expr, ...]], Access], buffer: Buffer,
              index: tuple[Expr, ...], lanes: int) -> None:  # fmt: skip
         if lanes > 1:
             lane = var(f"?lane{lanes}")
             inner[lane] = lanes
+            wide.add(buffer.name)
             index = (*index[:-1], index[-1] + lane)
         where.setdefault((buffer.name, index), Access(buffer, index))
 
@@ -246,16 +259,9 @@ def _accesses(block: Block) -> Accesses:
                     note(writes, buffer, index, value.type.lanes)
                     for expr in (*index, value):
                         read(expr)
-    return Accesses(tuple(reads.values()), tuple(writes.values()), inner)
-
-
-def _by_lanes(block: Block, buffer: str) -> bool:
-    """Whether an access of ``buffer`` takes several lanes at once."""
-    stores = [node for node in walk_stmt(block) if isinstance(node, Store)]
-    if any(s.buffer.name == buffer and s.value.type.lanes > 1 for s in stores):
-        return True
-    loads = (node for s in stores for expr in (*s.index, s.value) for node in walk(expr))
-    return any(n.op == "load" and n.attr.name == buffer and n.type.lanes > 1 for n in loads)
+    read_, written = (frozenset(name for name, _ in found) for found in (reads, writes))
+    return Accesses(tuple(reads.values()), tuple(writes.values()), read_, written,
+                    frozenset(wide), inner)  # fmt: skip
 
 
 def replace_axes(node: Stmt, values: Mapping[Expr, Expr], extents: Mapping[Expr, int]) -> Stmt:

@@ -39,7 +39,7 @@ def uses_of(state: State, buffer: str) -> list[Use]:
     return [
         Use(block, loops_of(path))
         for block, path in state.placed()
-        if state.accesses(block).of(buffer)
+        if state.accesses(block).touch(buffer)
     ]
 
 
@@ -57,12 +57,10 @@ def _fresh(state: State, buffer: str, uses: list[Use], loop: For, shape: tuple[i
     before: list[Use] = []
     for use in uses:
         accesses = state.accesses(use.block)
-        own = any(a.buffer.name == buffer for a in accesses.writes)
+        own = buffer in accesses.written
         if not (own and _starts_here(use, loop)):
-            for access in accesses.reads:
-                if access.buffer.name == buffer and not any(
-                    _feeds(state, earlier, use, access, shape) for earlier in before
-                ):
+            for access in accesses.reads_of(buffer):
+                if not any(_feeds(state, earlier, use, access, shape) for earlier in before):
                     return False
         if own:
             before.append(use)
@@ -83,8 +81,7 @@ def _feeds(state: State, writer: Use, reader: Use, read: Access, shape: tuple[in
     wanted = box_of(read, reader.block, outer, state)
     return any(
         _covers(box_of(access, writer.block, outer, state), wanted, shape)
-        for access in state.accesses(writer.block).writes
-        if access.buffer.name == read.buffer.name
+        for access in state.accesses(writer.block).writes_of(read.buffer.name)
     )
 
 
@@ -93,8 +90,7 @@ def _ever_written(state: State, uses: list[Use], buffer: str) -> tuple[int, ...]
     ends = [
         [span.start.constant + span.extent for span in map(inside, box, access.buffer.shape)]
         for use in uses
-        for access in state.accesses(use.block).writes
-        if access.buffer.name == buffer
+        for access in state.accesses(use.block).writes_of(buffer)
         for box in (box_of(access, use.block, (), state),)
     ]
     return tuple(map(max, zip(*ends, strict=True)))
@@ -222,7 +218,7 @@ def _shrunk(block: Block, plans: dict[str, Plan], state: State) -> Block:
 
     changed = block
     for name, plan in plans.items():
-        if state.accesses(block).of(name):
+        if state.accesses(block).touch(name):
             changed = redirect(changed, name, plan.buffer, partial(element, plan))
     return replace(changed, iters=(*block.iters, *local.values())) if local else changed
 
