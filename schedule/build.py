@@ -31,7 +31,9 @@ from .index import Extents, simplify
 from .state import State, unused
 from .tree import Path, blocks_below, loops_of, nest
 
-IndexMap = Callable[[Block, tuple[Expr, ...]], tuple[Expr, ...]]
+Index = tuple[Expr, ...]
+IndexMap = Callable[[Block, Index], Index]
+Element = Callable[[Buffer, Index], tuple[Buffer, Index] | None]  # where it is, if elsewhere
 
 
 def iters_of(state: State, name: str, axes: Sequence[tuple[str, int, bool]]) -> tuple[Iter, ...]:
@@ -152,23 +154,45 @@ def moved(block: Block, values: Mapping[Expr, Expr], extents: Extents) -> Block:
     return rewritten(block, replacing(values, extents), store)
 
 
+def retargeted(stmt: Stmt, element: Element) -> Stmt:
+    """``stmt`` with all that it loads and stores where ``element`` says; to allocate a buffer is to
+    access it at no index."""
+
+    def load(node: Expr) -> Expr | None:
+        found = element(node.attr, node.args) if node.op == "load" else None
+        if found is None:
+            return None
+        buffer, index = found
+        return Expr("load", vector(buffer.type, node.type.lanes), index, buffer)
+
+    def store(node: Stmt) -> Stmt | None:
+        if not isinstance(node, Store | Alloc):
+            return None
+        found = element(node.buffer, node.index if isinstance(node, Store) else ())
+        if found is None:
+            return None
+        if isinstance(node, Store):
+            return replace(node, buffer=found[0], index=found[1])
+        return replace(node, buffer=found[0])
+
+    return transform_stmt(map_exprs(stmt, lambda e: transform(e, load)), store)
+
+
+def on_buffers(stmt: Stmt, moved: Mapping[Buffer, Buffer]) -> Stmt:
+    """``stmt`` on other buffers, at the same indices."""
+    return retargeted(stmt, lambda old, index: (moved[old], index) if old in moved else None)
+
+
 def redirect(block: Block, name: str, buffer: Buffer, index_map: IndexMap | None = None) -> Block:
     """``block`` with accesses of buffer ``name`` turned to ``buffer``, at mapped indices."""
 
-    def element(index: tuple[Expr, ...]) -> tuple[Expr, ...]:
-        return index if index_map is None else index_map(block, index)
+    def element(old: Buffer, index: Index) -> tuple[Buffer, Index] | None:
+        if old.name != name:
+            return None
+        return buffer, index if index_map is None else index_map(block, index)
 
-    def load(node: Expr) -> Expr | None:
-        if node.op == "load" and node.attr.name == name:
-            return Expr("load", vector(buffer.type, node.type.lanes), element(node.args), buffer)
-        return None
-
-    def store(node: Store) -> Stmt:
-        if node.buffer.name == name:
-            return replace(node, buffer=buffer, index=element(node.index))
-        return node
-
-    return rewritten(block, load, store)
+    init = None if block.init is None else retargeted(block.init, element)
+    return replace(block, body=retargeted(block.body, element), init=init)
 
 
 def replace_buffer(

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ...target.dsp.machine import Machine
-from ...tir.expr import Expr, const, substitute, transform, walk
+from ...tir.expr import Expr, const, substitute, walk
 from ...tir.passes.blocks import lower_blocks
 from ...tir.passes.flatten import flat_index
 from ...tir.passes.simplify import simplify_func, simplify_stmt
@@ -34,10 +34,10 @@ from ...tir.stmt import (
     seq,
     stored_in,
     top,
-    transform_stmt,
     walk_stmt,
 )
 from ...tir.types import i32
+from ..build import on_buffers
 from ..errors import ScheduleError
 from ..index import bounds
 from .merge import merged
@@ -62,7 +62,7 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
     scratch = [buffer for buffer in wraps if buffer.scope == "tcm"]
     fits, free = _fitting({b: b.bytes for b in scratch}, free)
     far = {b: replace(b, scope="ddr") for b in (*own, *scratch) if b not in (*kept, *fits)}
-    parts = [_moved(part, far) for part in parts]
+    parts = [on_buffers(part, far) for part in parts]
     wraps = [far.get(buffer, buffer) for buffer in wraps]
     copied = set().union(*map(_copied, parts))
     _check_near(copied & set(far))
@@ -71,7 +71,7 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
     parts, turning = _in_turns(func, parts, outside, free)
     taken = {buffer.name for buffer in (*func.params, *own, *wraps)}
     moved = {p: Buffer(_near(p.name, taken), p.type, p.shape, "tcm") for p in outside}
-    parts = [_moved(part, moved) for part in parts]
+    parts = [on_buffers(part, moved) for part in parts]
     starts: list[Stmt] = []
     ends: list[Stmt] = []
     runs: dict[Buffer, list[Run]] = {}
@@ -165,20 +165,6 @@ def _spread(stmt: Stmt, values: dict[Expr, Expr]) -> Stmt:
 
 def _parallel_below(stmt: Stmt) -> bool:
     return any(isinstance(s, For) and s.kind is LoopKind.PARALLEL for s in walk_stmt(stmt))
-
-
-def _moved(stmt: Stmt, moved: dict[Buffer, Buffer]) -> Stmt:
-    def node(expr: Expr) -> Expr | None:
-        if expr.op == "load" and expr.attr in moved:
-            return Expr("load", expr.type, expr.args, moved[expr.attr])
-        return None
-
-    def store(found: Stmt) -> Stmt | None:
-        if isinstance(found, Store | Alloc) and found.buffer in moved:
-            return replace(found, buffer=moved[found.buffer])
-        return None
-
-    return transform_stmt(map_exprs(stmt, lambda e: transform(e, node)), store)
 
 
 def _loads(stmt: Stmt) -> list[Expr]:

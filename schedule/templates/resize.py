@@ -5,20 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from ...tir.expr import Expr, transform
-from ...tir.stmt import (
-    Alloc,
-    Block,
-    Buffer,
-    For,
-    Iter,
-    Stmt,
-    Store,
-    children,
-    map_exprs,
-    rebuild_stmt,
-    transform_stmt,
-)
+from ...tir.stmt import Alloc, Block, Buffer, For, Iter, Stmt, children, rebuild_stmt
+from ..build import on_buffers
 
 Extent = Callable[[Block, Iter], int]
 
@@ -44,19 +32,3 @@ def resized(stmt: Stmt, moved: Mapping[Buffer, Buffer], extent: Extent) -> Stmt:
         case _:
             parts = [resized(s, moved, extent) for s in children(stmt)]
             return rebuild_stmt(stmt, tuple(parts))
-
-
-def on_buffers(stmt: Stmt, moved: Mapping[Buffer, Buffer]) -> Stmt:
-    """Loads and stores turned to other buffers, at the same indices."""
-
-    def node(expr: Expr) -> Expr | None:
-        if expr.op != "load" or expr.attr not in moved:
-            return None
-        return Expr("load", expr.type, expr.args, moved[expr.attr])
-
-    def store(found: Stmt) -> Stmt | None:
-        if isinstance(found, Store) and found.buffer in moved:
-            return replace(found, buffer=moved[found.buffer])
-        return None
-
-    return transform_stmt(map_exprs(stmt, lambda e: transform(e, node)), store)

@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ...tir.expr import Expr, const, transform
+from ...tir.expr import const
 from ...tir.linear import canonical
-from ...tir.stmt import Buffer, Copy, Region, Stmt, Wait, map_exprs
+from ...tir.stmt import Buffer, Copy, Region, Stmt, Wait
 from ...tir.types import i32
+from ..build import Index, retargeted
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,9 @@ def _copy(plan: Turns, turn: int, slabs: range) -> Copy:
 def _from_turn(plan: Turns, phase: Stmt, away: int) -> Stmt:
     """``phase`` with its slabs ``away`` steps of the first dimension from where they were."""
 
-    def node(expr: Expr) -> Expr | None:
-        if expr.op != "load" or expr.attr != plan.operand:
+    def element(buffer: Buffer, index: Index) -> tuple[Buffer, Index] | None:
+        if buffer != plan.operand:
             return None
-        return Expr("load", expr.type, (canonical(expr.args[0] + away), *expr.args[1:]), plan.near)
+        return plan.near, (canonical(index[0] + away), *index[1:])
 
-    return map_exprs(phase, lambda e: transform(e, node))
+    return retargeted(phase, element)

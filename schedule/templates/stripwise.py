@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ...target.dsp.machine import Machine
-from ...tir.expr import Expr, const, transform
+from ...tir.expr import const
 from ...tir.passes.blocks import lower_blocks
 from ...tir.passes.flatten import flat_index
 from ...tir.passes.simplify import simplify_func
@@ -26,14 +26,12 @@ from ...tir.stmt import (
     PrimFunc,
     Region,
     Stmt,
-    Store,
     Wait,
-    map_exprs,
     seq,
-    transform_stmt,
     walk_stmt,
 )
 from ...tir.types import i32
+from ..build import Index, retargeted
 from ..knobs import Point
 from .dense import scratch
 from .strips import Strip, activations, rows_of, strips_of
@@ -227,32 +225,14 @@ class _Writer:
         }
         renamed = self._renamed(made.body, strip)
 
-        def node(expr: Expr) -> Expr | None:
-            if expr.op != "load":
-                return None
-            buffer: Buffer = expr.attr
+        def element(buffer: Buffer, index: Index) -> tuple[Buffer, Index] | None:
             if buffer.name in spots:
                 spot = spots[buffer.name]
-                at = flat_index(buffer, expr.args)
-                at = at + spot.offset if spot.offset else at
-                return Expr("load", expr.type, (at,), spot.buffer)
-            if buffer in renamed:
-                return Expr("load", expr.type, expr.args, renamed[buffer])
-            return None
+                at = flat_index(buffer, index)
+                return spot.buffer, (at + spot.offset if spot.offset else at,)
+            return (renamed[buffer], index) if buffer in renamed else None
 
-        def stmt(found: Stmt) -> Stmt | None:
-            match found:
-                case Store(buffer=buffer, index=index) if buffer.name in spots:
-                    spot = spots[buffer.name]
-                    at = flat_index(buffer, index)
-                    at = at + spot.offset if spot.offset else at
-                    return replace(found, buffer=spot.buffer, index=(at,))
-                case Store(buffer=buffer) | Alloc(buffer=buffer) if buffer in renamed:
-                    return replace(found, buffer=renamed[buffer])
-                case _:
-                    return None
-
-        return transform_stmt(map_exprs(made.body, lambda e: transform(e, node)), stmt)
+        return retargeted(made.body, element)
 
     def _renamed(self, body: Stmt, strip: Strip) -> dict[Buffer, Buffer]:
         """Scratch that differs from that of another form under the same name."""
