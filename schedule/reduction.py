@@ -31,7 +31,7 @@ from .depend import runs_once
 from .errors import refusal
 from .index import axes_in
 from .region import check_whole, runs_whole, span_of
-from .state import BlockName, Loop, State, conjoin, conjuncts, replace_axes
+from .state import BlockName, Loop, State, always, conjoin, conjuncts, replace_axes
 from .tree import blocks_below, loop_at, loops_of, nest
 
 
@@ -95,13 +95,7 @@ def _first_guards(block: Block, reducing: frozenset[Expr]) -> list[Expr]:
     zero = const(0, i32)
     first = {it.axis: zero for it in block.iters if it.reduce} | {axis: zero for axis in reducing}
     parts = [substitute(part, first) for part in conjuncts(block.where)]
-    return [part for part in parts if axes_in(part) or not _true(part)]
-
-
-def _true(part: Expr) -> bool:
-    """Whether a comparison of constants holds."""
-    a, b = (linear(arg).constant for arg in part.args)
-    return a < b if part.op == "lt" else a <= b
+    return [part for part in parts if not always(part, (), {})]
 
 
 def rfactor(state: State, block: BlockName, loop: Loop) -> str:

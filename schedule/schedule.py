@@ -88,10 +88,6 @@ class Schedule:
 
     # Handles ----------------------------------------------------------------------------------
 
-    def block(self, name: BlockName) -> BlockRef:
-        """The handle of a block."""
-        return BlockRef(self._state.block("block", name)[0].name)
-
     def blocks(self) -> list[BlockRef]:
         """All blocks in program order."""
         return [BlockRef(block.name) for block in blocks_below(self._state.body)]

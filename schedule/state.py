@@ -35,23 +35,25 @@ from .tree import Path, Places, swap
 
 
 @dataclass(frozen=True, slots=True)
-class LoopRef:
+class Ref:
+    """A handle by name."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class LoopRef(Ref):
     """A loop, by the unique name of its axis."""
 
-    name: str
-
-    def __str__(self) -> str:
-        return self.name
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class BlockRef:
+class BlockRef(Ref):
     """A block, by its name."""
 
-    name: str
-
-    def __str__(self) -> str:
-        return self.name
+    __slots__ = ()
 
 
 Loop = LoopRef | str
@@ -295,11 +297,11 @@ def _block_replaced(
         if not any(v in values for part in conjuncts(block.where) for v in axes_in(part)):
             return block
     kept = [substitute(part, values) for part in conjuncts(block.where)]
-    needed = [part for part in kept if not _always(part, iters, extents)]
+    needed = [part for part in kept if not always(part, iters, extents)]
     return replace(block, iters=iters, where=conjoin(needed))
 
 
-def _always(part: Expr, iters: tuple[Iter, ...], extents: Mapping[Expr, int]) -> bool:
+def always(part: Expr, iters: tuple[Iter, ...], extents: Mapping[Expr, int]) -> bool:
     """Whether a guard ``axis < n`` or one over loops holds for all loops' values."""
     if part.op not in ("lt", "le"):
         return False

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..tir.expr import Expr, substitute, var
 from ..tir.script.show import show_expr
 from ..tir.types import Type
-from .state import BlockRef, LoopRef
+from .state import Ref
 
 if TYPE_CHECKING:
     from .schedule import Schedule
@@ -67,7 +67,7 @@ def step(run: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any
 
 def plain(value: Any) -> Any:
     """An argument as the trace keeps it: names for handles and types, tuples for lists."""
-    if isinstance(value, LoopRef | BlockRef | Type):
+    if isinstance(value, Ref | Type):
         return str(value)
     if isinstance(value, list | tuple):
         return tuple(plain(v) for v in value)
