@@ -1,10 +1,11 @@
 """Operands that repeat along the innermost stored axis while another axis next to it moves on.
 
-    mul(x (1, 32, 16, 16), s (1, 1, 16, 16))    ->  mul(x, expand(s))       s: one number a pixel
+    mul(x (1, 3, 16, 16), s (1, 1, 16, 16))    ->  mul(x, expand(s))       s: one number a pixel
 
-Vectors hold several pixels of few channels, and such an operand has neither bytes that lie together
+Vectors hold many pixels of few channels, and such an operand has neither bytes that lie together
 nor one byte for all lanes. Spread over the channels it is read as the other operand is; it still
-repeats along all other axes. A known operand is spread here, another by a move.
+repeats along all other axes. A known operand is spread here, another by a move. Of more channels,
+a vector holds few pixels: their bytes are repeated in registers, which takes less than a move.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import numpy as np
 
 from .graph import Graph, Node
 from .integer_row import Shape
-from .physical import VECTOR, physical
+from .physical import physical
+
+FEW = 32  # stored channels from which on vectors hold few pixels
 
 
 def spread(graph: Graph) -> Graph:
@@ -48,7 +51,7 @@ def _operand(graph: Graph, node: Node, name: str) -> str:
 
 def spread_shape(shape: Shape, output: Shape) -> Shape | None:
     """The shape to which an operand is spread; None where it is read as it is."""
-    if len(output) < 2 or physical(output)[3] >= VECTOR:
+    if len(output) < 2 or physical(output)[3] >= FEW:
         return None
     aligned = [1] * (len(output) - len(shape)) + list(shape)
     innermost, beside = (1, 3) if len(output) == 4 else (-1, -2)
