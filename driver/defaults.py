@@ -20,7 +20,7 @@ from ..target.errors import SelectError
 from ..tuner.task import DUPLICATE, Measured
 
 PACKED = 24  # points that the choice of a default may pack
-_WAVE = 6
+_WAVE = 4
 _SAMPLED = 400  # points that the estimate ranks for it
 _PARENTS, _CHILDREN, _GENERATIONS = 16, 64, 3
 
