@@ -32,6 +32,7 @@ from . import (
     reduction,
     resize,
     stages,
+    taps,
 )
 from .finish import finished
 from .prepare import prepare
@@ -228,6 +229,11 @@ class Schedule:
         """Stores a local buffer of integers in a wider type."""
         wide = kind if isinstance(kind, Type) else parse_type(kind)
         self._apply(planes.widen, buffer, wide)
+
+    def word_taps(self, block: BlockName, loop: Loop, step: int) -> BlockRef:
+        """Lets a sum over taps read words of four neighbours, one each ``step`` elements, and zeros
+        around its weights; gives the block that makes the words."""
+        return BlockRef(self._apply(taps.word_taps, block, loop, step))
 
     def double_buffer(self, block: BlockName, copies: int = 2) -> None:
         """Makes a block that copies a DMA transfer, which runs one iteration of its loop ahead."""

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from ...target.dsp.machine import Machine
 from ...tir.passes.lift import lift
 from ...tir.stmt import PrimFunc
+from .contraction_channels import channels
 from .contraction_folded import folded
 from .contraction_pixels import pixels
 from .conv2d import conv2d
-from .depthwise import depthwise
 from .grouped import grouped
 from .lanes import lanes
 from .matmul import matmul
@@ -27,7 +27,7 @@ TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
     streamed,
     conv2d,
     parted,
-    depthwise,
+    channels,
     grouped,
     matmul,
     pixels,

@@ -16,6 +16,7 @@ from ...tir.stmt import Buffer, PrimFunc
 from ...tir.types import i8, u8
 from ..extents import meant
 from ..index import axes_in
+from ..schedule import Schedule
 from ..structure import Axis, Form, Role, Structure, structure
 from ..tree import blocks_below
 
@@ -28,6 +29,7 @@ class Kernel:
 
     ``pixel`` and ``row`` are the axes of the result's columns and rows, ``output`` that of its
     channels; ``depth`` is the summed axis along which the input lies, ``taps`` are the others.
+    Where each channel is summed by itself, there is no ``depth``.
     """
 
     dot: Structure
@@ -39,7 +41,7 @@ class Kernel:
     pixel: Axis
     output: Axis
     taps: tuple[Axis, ...]
-    depth: Axis
+    depth: Axis | None
 
     @property
     def input(self) -> Buffer:
@@ -111,8 +113,9 @@ def kernel_of(func: PrimFunc) -> Kernel | None:
 
 def _axes(
     func: PrimFunc, dot: Structure, last: Structure
-) -> tuple[Axis, Axis, Axis, Axis, tuple[Axis, ...], Axis] | None:
-    """The axes of a contraction over images with weights [taps..., depth, output]."""
+) -> tuple[Axis, Axis, Axis, Axis, tuple[Axis, ...], Axis | None] | None:
+    """The axes of a contraction over images with weights [taps..., depth, output]; without a depth,
+    the input lies along the output."""
     first, second = dot.reads
     constant = second.buffer.name in func.constants
     if first.buffer.type != u8 or second.buffer.type != i8 or not constant:
@@ -123,20 +126,25 @@ def _axes(
     if any(e not in by_var for e in dot.out.index):
         return None
     image, row, pixel, output = (by_var[e] for e in dot.out.index)
-    summed = [by_var.get(e) for e in second.index]
-    if any(axis is None for axis in summed) or summed[-1] is not output:
+    indices = [by_var.get(e) for e in second.index]
+    summed = [axis for axis in indices[:-1] if axis is not None]
+    if len(summed) < len(indices) - 1 or indices[-1] is not output:
         return None
-    *taps, depth = [axis for axis in summed[:-1] if axis is not None]
-    places = [(image, 0), (row, 1), (pixel, 2), (depth, 3)]
+    alone = dot.role(output) is Role.BATCH
+    depth, taps = (None, summed) if alone else (summed[-1], summed[:-1])
+    inner = depth or output
+    places = [(image, 0), (row, 1), (pixel, 2), (inner, 3)]
     if any({axis.var} - axes_in(first.index[dim]) for axis, dim in places):
         return None
-    known = {axis.var for axis in dot.summed}
-    if first.index[3] is not depth.var or known != {axis.var for axis in (*taps, depth)}:
+    if first.index[3] is not inner.var or {axis.var for axis in dot.summed} != {
+        axis.var for axis in summed
+    }:
         return None
-    roles = ((image, Role.ROW), (row, Role.ROW), (pixel, Role.ROW), (output, Role.COLUMN))
+    across = (output,) if not alone else ()
+    roles = [(axis, Role.ROW) for axis in (image, row, pixel)] + [(a, Role.COLUMN) for a in across]
     if any(dot.role(axis) is not role for axis, role in roles if axis.extent > 1):
         return None
-    if first.step(depth) != 1 or not _same_order(dot, last):
+    if first.step(inner) != 1 or not _same_order(dot, last):
         return None
     return image, row, pixel, output, tuple(taps), depth
 
@@ -145,3 +153,28 @@ def _same_order(dot: Structure, last: Structure) -> bool:
     """Whether the last block makes each element of the result of the sum at the same place."""
     sums = [use for use in last.reads if use.buffer == dot.out.buffer]
     return len(sums) == 1 and sums[0].index == last.out.index == tuple(a.var for a in last.axes)
+
+
+def bordered(sch: Schedule, kernel: Kernel, columns: int, channels: int, pads: bool) -> list[str]:
+    """Runs the copy of the input on to steps of columns, and fills the border around it, where it
+    has ``pads``, by steps of channels, too; gives the blocks in their order."""
+    assert kernel.copy is not None
+    copy, fills = kernel.copy.block, list[str]()
+    if kernel.fill is not None and pads:
+        late = sch.get_loop(sch.loops(copy)[2]).extent % columns > 0  # the copy runs on over pads
+        fills = [ref.name for ref in sch.border(kernel.fill.block, late)]
+    parts = [ref.name for ref in sch.blocks() if ref.name in (copy, *fills)]
+    deep = kernel.copy.reads[0].buffer.shape[3]
+    for name in parts:
+        run_on(sch, name, 3, deep if name == copy else channels)
+    for name in reversed(parts):  # none runs on over what one before it has made
+        run_on(sch, name, 2, columns)
+    return parts
+
+
+def run_on(sch: Schedule, block: str, at: int, step: int) -> None:
+    """Lets a loop of a block run on to a multiple."""
+    loop = sch.loops(block)[at]
+    extent = sch.get_loop(loop).extent
+    if extent % step:
+        sch.resize(loop, -(-extent // step) * step)

@@ -75,8 +75,13 @@ def plan_of(func: PrimFunc, kernel: Kernel) -> Plan | None:
     """The extents; None where this form does not fit."""
     images, rows, columns, stored = kernel.result.shape
     _, _, real, outputs = kernel.real(func)
-    depth = kernel.depth.extent
-    if len(kernel.taps) != 2 or depth % VECTOR or images * rows * real * outputs > SUMS:
+    depth = kernel.depth.extent if kernel.depth else 0
+    if (
+        len(kernel.taps) != 2
+        or not depth
+        or depth % VECTOR
+        or images * rows * real * outputs > SUMS
+    ):
         return None
     taps = math.prod(axis.extent for axis in kernel.taps)
     return Plan(images, rows, real, outputs, (columns, stored), taps, depth // VECTOR)

@@ -24,7 +24,7 @@ from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
-from .contraction import LANES, VECTOR, WORD, Kernel, kernel_of
+from .contraction import LANES, VECTOR, WORD, Kernel, bordered, kernel_of, run_on
 from .conv2d import copy_rows
 from .template import Estimate, Template
 
@@ -103,7 +103,8 @@ def pixels(func: PrimFunc, machine: Machine) -> Template | None:
 
 def plan_of(func: PrimFunc, kernel: Kernel) -> Plan | None:
     """The extents; None where this form does not fit."""
-    if kernel.copy is None or len(kernel.taps) != 2 or kernel.depth.extent % WORD:
+    depth = kernel.depth.extent if kernel.depth else 0
+    if kernel.copy is None or len(kernel.taps) != 2 or depth % WORD or not depth:
         return None
     images, rows, columns, stored = kernel.result.shape
     real = kernel.real(func)
@@ -126,7 +127,7 @@ def plan_of(func: PrimFunc, kernel: Kernel) -> Plan | None:
         return None  # words would not be dealt by digits of their number
     if x.shape[3] // WORD * along > MOST:
         return None
-    return Plan(images, rows, columns, outputs, stored, kernel.depth.extent // WORD, x.shape[3],
+    return Plan(images, rows, columns, outputs, stored, depth // WORD, x.shape[3],
                 (high, across), (down, along), kernel.source(rows, columns), width, real[3],
                 early, not kernel.unpadded(rows, columns))  # fmt: skip
 
@@ -222,7 +223,7 @@ def _inputs(sch: Schedule, kernel: Kernel, plan: Plan) -> None:
     rows of words."""
     assert kernel.copy is not None
     dot, near, step = kernel.dot.block, kernel.input.name, plan.stride[1]
-    copy = deal = kernel.copy.block
+    deal = kernel.copy.block
     start = linear(kernel.copy.out.index[2]).constant
     if plan.early:
         deal = sch.cache_read(dot, near, "tcm").name
@@ -231,24 +232,16 @@ def _inputs(sch: Schedule, kernel: Kernel, plan: Plan) -> None:
     columns, channels = (
         (VECTOR // plan.deep or 1, plan.deep) if plan.early else (LANES * step, WORD)
     )
-    fills = []
-    if kernel.fill is not None and plan.pads:
-        late = sch.get_loop(sch.loops(copy)[2]).extent % columns > 0  # the copy runs on over pads
-        fills = [ref.name for ref in sch.border(kernel.fill.block, late)]
-    parts = [ref.name for ref in sch.blocks() if ref.name in (copy, *fills)]
-    for name in (copy, *fills):
-        _run_on(sch, name, 3, plan.deep if name == copy else channels)
-    for name in reversed(parts):  # none runs on over what one before it has made
-        _run_on(sch, name, 2, columns)
+    parts = bordered(sch, kernel, columns, channels, plan.pads)
     if plan.early:
         for name in parts:
             copy_rows(sch, name, 1)
         near, start = deal, 0
-    _run_on(sch, deal, 2, LANES * step)
+    run_on(sch, deal, 2, LANES * step)
     whole = sch.get_buffer(kernel.input.name).shape[2]
     if plan.early and whole % columns:  # a border runs on: then rows are longer, but registers
         sch.resize(sch.loops(deal)[2], -(-whole // (LANES * step)) * LANES * step)
-    _run_on(sch, deal, 3, min(WORD << (plan.words - 1).bit_length(), plan.deep))
+    run_on(sch, deal, 3, min(WORD << (plan.words - 1).bit_length(), plan.deep))
     shift = -start % (LANES * step)
     shape = sch.get_buffer(near).shape
     pitch = -(-(shape[2] + shift) // (LANES * step)) * LANES  # words of a row: whole registers
@@ -258,16 +251,8 @@ def _inputs(sch: Schedule, kernel: Kernel, plan: Plan) -> None:
         (h * count + c // WORD * step + (w + shift) % step) * pitch + (w + shift) // step,
         c % WORD,
     ))  # fmt: skip
-    for name in [deal] if plan.early else [*fills, deal]:
+    for name in [deal] if plan.early else parts:
         _deal(sch, name, step, name == deal)
-
-
-def _run_on(sch: Schedule, block: str, at: int, step: int) -> None:
-    """Lets a loop of a block run on to a multiple."""
-    loop = sch.loops(block)[at]
-    extent = sch.get_loop(loop).extent
-    if extent % step:
-        sch.resize(loop, -(-extent // step) * step)
 
 
 def _deal(sch: Schedule, block: str, step: int, together: bool) -> None:

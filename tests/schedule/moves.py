@@ -119,6 +119,11 @@ def planes(sch: Schedule, rng: Random) -> None:
             attempt(sch.widen, buffer.name, rng.choice(["i32", "u16"]))
 
 
+def words(sch: Schedule, rng: Random) -> None:
+    block = any_block(sch, rng)
+    sch.word_taps(block, rng.choice(sch.loops(block)[-3:]), rng.choice([1, 2, 4]))
+
+
 def copy_ahead(sch: Schedule, rng: Random) -> None:
     sch.double_buffer(any_block(sch, rng), copies=rng.choice([1, 2, 2]))
 
@@ -268,8 +273,8 @@ def attempt(move: Callable[..., object], *given: object) -> None:
 CODE_MOVES: tuple[Move, ...] = (
     lanes, lanes, lanes, dot, dot, split, reorder, fuse, kind, compute_at, compute_at, compute_at,
     reverse_compute_at, reverse_compute_at, inline, inline, inline, cache, cache, stage, layout,
-    layout, scope, scope, reduction, reduction, offset, offset, planes, copy_ahead,
-    copy_ahead, resize, resize, resize, fills, fills, fills,
+    layout, scope, scope, reduction, reduction, offset, offset, planes, words, words,
+    copy_ahead, copy_ahead, resize, resize, resize, fills, fills, fills,
 )  # fmt: skip
 
 

@@ -13,11 +13,11 @@ FILES = {path.stem: path for path in sorted(Path(templates.__file__).parent.glob
 # Older ones that restate a kernel, or find its blocks and buffers by name: none may join them.
 RESTATING = {
     "groups", "merge", "move", "nests", "offset", "padded", "resize", "steps", "stripwise", "sums",
-    "taps", "windows", "words", "place", "rotate",
+    "windows", "words", "place", "rotate",
 }  # fmt: skip
 NAMING = {
-    "conv2d", "dense", "depthwise", "groups", "grouped", "matmul", "offset", "parted",
-    "pool", "products", "reduce", "streamed", "strips", "sums", "taps", "words",
+    "conv2d", "dense", "groups", "grouped", "matmul", "offset", "parted",
+    "pool", "products", "reduce", "streamed", "strips", "sums", "words",
 }  # fmt: skip
 STATEMENTS = {"For", "Store", "Block", "Alloc", "Seq", "Copy", "If", "Wait", "seq"}
 LOOKUPS = {"find_block", "find_buffer"}

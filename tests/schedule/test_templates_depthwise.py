@@ -81,7 +81,7 @@ CASES = {
 
 def checked(task: KernelTask, count: int, seed: int) -> list[str]:
     """Checks points of the space; none may be refused."""
-    assert task.template.name == "depthwise"
+    assert task.template.name == "channels"
     rng, found = Random(seed), list[str]()
     while len(found) < count:
         point = task.space.sample(rng)
@@ -111,7 +111,7 @@ def test_later_machines_accumulate() -> None:
 
 
 def test_few_channels_are_left_to_other_templates() -> None:
-    assert Case(3, 8, 8).task().template.name != "depthwise"
+    assert Case(3, 8, 8).task().template.name != "channels"
 
 
 def test_packets_of_one_thread() -> None:

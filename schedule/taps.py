@@ -1,0 +1,167 @@
+"""Taps of a window in words: what fills a word of a dot product is neighbouring elements.
+
+    for w, k in (8, 3): s[w] += x[w + k] * f[k]
+
+    word_taps("s", "k", step=2)     x_words[g, t] = x[2*g + t]                              t in 4
+                             ->     for w, t in (8, 4): s[w] += x_words[w // 2, t] * f[w % 2, t]
+
+The new ``f`` holds the taps from the place in the word on at which the window begins, and zeros
+around them. Words overlap where ``step`` is less than their size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import gcd
+
+import numpy as np
+
+from ..tir.expr import Expr, load, minimum, transform, var
+from ..tir.linear import Linear, from_linear, linear
+from ..tir.stmt import Block, Buffer, Iter, Store
+from .blocks import reduction_of
+from .build import (
+    allocate,
+    buffer_name,
+    check_alone,
+    enlarge,
+    iter_name,
+    iters_of,
+    nest_of,
+    put_before,
+    replace_buffer,
+    set_constant,
+    top_of,
+)
+from .errors import refusal
+from .index import axes_in, bounds, simplify
+from .state import BlockName, Loop, State
+from .tree import loops_of, nest
+
+SIZE = 4  # elements of a word
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A sum over the iter ``tap``: dimension ``along`` of ``x`` is ``start + apart * tap``,
+    dimension ``dim`` of the constant ``f`` the tap itself."""
+
+    tap: Iter
+    x: Expr
+    along: int
+    start: Linear
+    apart: int
+    f: Expr
+    dim: int
+
+    def phases(self, step: int) -> list[int]:
+        """Where in a word windows may begin."""
+        unit = gcd(step, *self.start.terms.values())
+        return [self.start.constant % unit + unit * k for k in range(step // unit)]
+
+
+def word_taps(state: State, block: BlockName, loop: Loop, step: int) -> str:
+    """Lets a sum over taps read words of four neighbours, one each ``step`` elements; gives the
+    block that makes these."""
+    node, path = state.block("word_taps", block)
+    check_alone("word_taps", node, path)
+    window = _window(state, node, loop, step)
+    it, start = window.tap, from_linear(window.start)
+    count = -(-(window.phases(step)[-1] + window.apart * (it.extent - 1) + 1) // SIZE)
+    parts = [Iter(var(iter_name(node, f"{it.axis.attr}_{n}")), extent, True,
+                  state.axis(f"{loop}_{n}", extent))
+             for n, extent in (("a", count), ("b", SIZE))]  # fmt: skip
+    whole, place = (part.axis for part in parts)
+    known = {i.axis: i.extent for i in (*node.iters, *parts)}
+    word = simplify(start // step + whole * (SIZE // step), known)
+    _, last = bounds(word, known)
+    assert last is not None
+    words, copying = _words(state, window, last + 1, step)
+    weights = _spread(state, window, step, count * SIZE)
+    at, tap = window.x.args, simplify(whole * SIZE + place, {})
+    given = [tap if d == window.dim else e for d, e in enumerate(window.f.args)]
+    new = {
+        window.x: load(words, *at[: window.along], word, place, *at[window.along + 1 :]),
+        window.f: load(weights, simplify(start % step, known), *given),
+    }
+    assert isinstance(node.body, Store)
+    body = replace(node.body, value=transform(node.body.value, new.get))
+    _, path = state.block("word_taps", block)  # its operands have changed
+    iters = tuple(n for old in node.iters for n in (parts if old.axis is it.axis else [old]))
+    loops = [
+        replace(old, axis=part.binding, extent=part.extent)
+        for old in loops_of(path)
+        for part in (
+            parts if old.axis is it.binding else [Iter(old.axis, old.extent, False, old.axis)]
+        )
+    ]
+    state.swap(top_of(path), nest(loops, replace(node, iters=iters, body=body)))
+    state.gone[str(loop)] = "word_taps"
+    put_before(state, top_of(state.block("word_taps", node.name)[1]), nest_of(copying))
+    allocate(state, words)
+    return copying.name
+
+
+def _window(state: State, block: Block, loop: Loop, step: int) -> _Window:
+    """The operands; ScheduleError where the loop is none over evenly spaced taps."""
+    found = reduction_of(block)
+    it = next((it for it in block.iters if it.binding is var(str(loop)) and it.reduce), None)
+    factors = _factors(found.value) if found is not None and found.op == "add" else []
+    fixed = [f for f in factors if f.attr.name in state.func.constants]
+    if it is not None and SIZE % max(step, 1) == 0 < step and len(factors) == 2 and len(fixed) == 1:
+        (f,), (x,) = fixed, [factor for factor in factors if factor is not fixed[0]]
+        users = [b.name for b, _ in state.placed() if state.accesses(b).of(f.attr.name)]
+        dims = [d for d, e in enumerate(f.args) if it.axis in axes_in(e)]
+        along = [d for d, e in enumerate(x.args) if it.axis in axes_in(e)]
+        form = linear(x.args[along[0]]) if along else Linear({}, 0)
+        start = Linear({a: c for a, c in form.terms.items() if a is not it.axis}, form.constant)
+        spatial = {i.axis for i in block.iters if not i.reduce}
+        alone = users == [block.name] and len(dims) == 1 and f.args[dims[0]] is it.axis
+        if alone and len(along) == 1 and form.terms.get(it.axis, 0) > 0:
+            if start.terms.keys() <= spatial and min(start.terms.values(), default=1) > 0:
+                return _Window(it, x, along[0], start, form.terms[it.axis], f, dims[0])
+    raise refusal("word_taps", "the loop must be one over taps of a sum of products of elements, "
+                  "evenly apart, and of constants that are read there alone, and the step a part "
+                  "of a word", f"{loop} by {step}", block)  # fmt: skip
+
+
+def _factors(value: Expr) -> list[Expr]:
+    """The loads that a term is the product of; none for other terms."""
+    while value.op == "cast":
+        value = value.args[0]
+    pair = value.args if value.op in ("mul", "widening_mul") else ()
+    loads = [arg.args[0] if arg.op == "cast" else arg for arg in pair]
+    return loads if all(e.op == "load" for e in loads) else []
+
+
+def _words(state: State, window: _Window, count: int, step: int) -> tuple[Buffer, Block]:
+    """The buffer of words, and the block that copies them; a local input grows as far as these
+    reach, of another one it is the last element that is read beyond its end."""
+    source, along = window.x.attr, window.along
+    wanted = (count - 1) * step + SIZE
+    if wanted > source.shape[along] and state.is_local(source.name):
+        enlarge(state, source.name, (*source.shape[:along], wanted, *source.shape[along + 1 :]))
+        source = state.buffer("word_taps", source.name)
+    shape = (*source.shape[:along], count, SIZE, *source.shape[along + 1 :])
+    words = Buffer(buffer_name(state, f"{source.name}_words"), source.type, shape, "tcm")
+    name = state.fresh(words.name)
+    iters = iters_of(state, name, [(f"v{k}", n, False) for k, n in enumerate(shape)])
+    where = tuple(it.axis for it in iters)
+    at = where[along] * step + where[along + 1]
+    if wanted > source.shape[along]:
+        at = minimum(at, source.shape[along] - 1)
+    value = load(source, *where[:along], at, *where[along + 2 :])
+    return words, Block(name, iters, Store(words, where, value))
+
+
+def _spread(state: State, window: _Window, step: int, reach: int) -> Buffer:
+    """The constant as [phase, ..., place in the words, ...], zeros around the taps."""
+    old, dim = window.f.attr, window.dim
+    data = state.func.constants[old.name]
+    out = np.zeros((step, *data.shape[:dim], reach, *data.shape[dim + 1 :]), data.dtype)
+    for phase in window.phases(step):
+        ends = slice(phase, phase + window.apart * (window.tap.extent - 1) + 1, window.apart)
+        np.moveaxis(out[phase], dim, 0)[ends] = np.moveaxis(data, dim, 0)[: window.tap.extent]
+    set_constant(state, old.name, out)
+    replace_buffer(state, old.name, replace(old, shape=out.shape))
+    return state.buffer("word_taps", old.name)
