@@ -53,6 +53,13 @@ class Schedule:
         self._ahead = False  # copies that run ahead must stay possible after each primitive
         self._compact: tuple[PrimFunc, PrimFunc] | None = None
 
+    def copy(self) -> Schedule:
+        """The function now, with its steps; what follows changes one of the two alone."""
+        twin = Schedule.__new__(Schedule)
+        twin._state, twin._steps = self._state.copy(), list(self._steps)
+        twin._ahead, twin._compact = self._ahead, self._compact
+        return twin
+
     @property
     def func(self) -> PrimFunc:
         """The function now, each local buffer at its place and in its size."""
@@ -214,10 +221,10 @@ class Schedule:
         """Cuts a local buffer or constant, and what is written to it, down to what is read."""
         self._apply(extents.trim, buffer)
 
-    def offset_operand(self, block: BlockName, buffer: str, lanes: int = 1) -> list[BlockRef]:
+    def offset_operand(self, block: BlockName, buffer: str) -> list[BlockRef]:
         """Stores the i8 constant of a dot product as u8 (plus 128); returns the summing blocks:
-        ``*_csum`` (channels) and ``*_wsum`` (windows), where each is needed."""
-        names = self._apply(offset.offset_operand, block, buffer, lanes=lanes)
+        ``*_csum`` (channels), ``*_vsum`` and ``*_wsum`` (windows), where each is needed."""
+        names = self._apply(offset.offset_operand, block, buffer)
         return [BlockRef(name) for name in names]
 
     def split_bytes(self, buffer: str) -> list[BlockRef]:

@@ -119,6 +119,11 @@ class State:
     _places: Places | None = None
     _accesses: dict[int, tuple[Stmt, Stmt | None, Accesses]] = field(default_factory=dict)
 
+    def copy(self) -> State:
+        """Another state of the same function."""
+        kept = dict(self.extents), set(self.names), dict(self.gone)
+        return State(self.func, *kept, self.partial, self._places, dict(self._accesses))
+
     @property
     def body(self) -> Stmt:
         return self.func.body

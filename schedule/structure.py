@@ -76,6 +76,7 @@ class Structure:
     reads: tuple[Use, ...]
     tables: tuple[Buffer, ...]
     value: Expr  # what is stored, or what a reduction takes in
+    init: Expr | None  # what a reduction begins with
 
     @property
     def spatial(self) -> list[Axis]:
@@ -112,7 +113,8 @@ def structure(block: Block) -> Structure | None:
     reads, tables = found
     moves = value.op == "load" and not tables
     form = _form(block, value, moves) if folded is None else _folding(folded.op, value, reads)
-    return Structure(block.name, form, axes, out, reads, tables, value)
+    init = None if folded is None else folded.init
+    return Structure(block.name, form, axes, out, reads, tables, value, init)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,24 +9,24 @@ from ...tir.passes.lift import lift
 from ...tir.stmt import PrimFunc
 from .contraction_channels import channels
 from .contraction_folded import folded
+from .contraction_outputs import outputs
+from .contraction_parts import parts
 from .contraction_pixels import pixels
-from .conv2d import conv2d
+from .contraction_slabs import slabs
 from .grouped import grouped
 from .lanes import lanes
 from .matmul import matmul
-from .parted import parted
 from .pool import pool
 from .reduce import reduce
 from .rows import rows
 from .scalar import scalar
-from .streamed import streamed
 from .template import Estimate, Template
 from .tight import tight
 
 TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
-    streamed,
-    conv2d,
-    parted,
+    slabs,
+    outputs,
+    parts,
     channels,
     grouped,
     matmul,

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...tir.expr import walk
 from ...tir.linear import linear
 from ...tir.stmt import Buffer, PrimFunc
 from ...tir.types import i8, u8
 from ..extents import meant
 from ..index import axes_in
 from ..schedule import Schedule
+from ..state import LoopRef
 from ..structure import Axis, Form, Role, Structure, structure
 from ..tree import blocks_below
 
@@ -82,6 +84,14 @@ class Kernel:
         sizes = [axis.extent for axis in self.copy.axes[1:3]]
         wanted = self.source(rows, columns)
         return starts == [0, 0] and all(s >= n for s, n in zip(sizes, wanted, strict=True))
+
+    def by_output(self, func: PrimFunc) -> list[str]:
+        """The constants of an element for each output, beside the weights."""
+        known = {p.name for p in func.params if p.name in func.constants and len(p.shape) == 1}
+        reads = [node for node in walk(self.dot.init) if node.op == "load"] if self.dot.init else []
+        found = [node.attr.name for node in reads if node.args == (self.output.var,)]
+        found += [u.buffer.name for u in self.last.reads if u.index == self.last.out.index[3:]]
+        return [name for name in dict.fromkeys(found) if name in known]
 
     def real(self, func: PrimFunc) -> tuple[int, ...]:
         """The extents of the result that mean something."""
@@ -155,16 +165,19 @@ def _same_order(dot: Structure, last: Structure) -> bool:
     return len(sums) == 1 and sums[0].index == last.out.index == tuple(a.var for a in last.axes)
 
 
-def bordered(sch: Schedule, kernel: Kernel, columns: int, channels: int, pads: bool) -> list[str]:
-    """Runs the copy of the input on to steps of columns, and fills the border around it, where it
-    has ``pads``, by steps of channels, too; gives the blocks in their order."""
+def bordered(
+    sch: Schedule, kernel: Kernel, columns: int, channels: int, pads: bool, deep: int = 0
+) -> list[str]:
+    """Runs the copy of the input on to steps of columns, and of ``deep`` channels (0: all that are
+    stored), and fills the border around it, where it has ``pads``, by steps of channels, too; gives
+    the blocks in their order."""
     assert kernel.copy is not None
     copy, fills = kernel.copy.block, list[str]()
     if kernel.fill is not None and pads:
         late = sch.get_loop(sch.loops(copy)[2]).extent % columns > 0  # the copy runs on over pads
         fills = [ref.name for ref in sch.border(kernel.fill.block, late)]
     parts = [ref.name for ref in sch.blocks() if ref.name in (copy, *fills)]
-    deep = kernel.copy.reads[0].buffer.shape[3]
+    deep = deep or kernel.copy.reads[0].buffer.shape[3]
     for name in parts:
         run_on(sch, name, 3, deep if name == copy else channels)
     for name in reversed(parts):  # none runs on over what one before it has made
@@ -172,9 +185,8 @@ def bordered(sch: Schedule, kernel: Kernel, columns: int, channels: int, pads: b
     return parts
 
 
-def run_on(sch: Schedule, block: str, at: int, step: int) -> None:
-    """Lets a loop of a block run on to a multiple."""
+def run_on(sch: Schedule, block: str, at: int, step: int) -> LoopRef:
+    """Lets a loop of a block run on to a multiple; gives the loop."""
     loop = sch.loops(block)[at]
     extent = sch.get_loop(loop).extent
-    if extent % step:
-        sch.resize(loop, -(-extent // step) * step)
+    return sch.resize(loop, -(-extent // step) * step) if extent % step else loop

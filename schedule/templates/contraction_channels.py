@@ -28,7 +28,7 @@ from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Structure, structure
 from .contraction import LANES, VECTOR, WORD, Kernel, bordered, kernel_of
-from .conv2d import copy_rows
+from .contraction_inputs import copy_rows
 from .direct import direct
 from .template import Estimate, Template
 

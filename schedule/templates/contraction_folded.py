@@ -19,7 +19,7 @@ from ...tir.stmt import PrimFunc, stored_in
 from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from .contraction import LANES, VECTOR, WORD, Kernel, kernel_of
-from .conv2d import copy_rows
+from .contraction_inputs import copy_rows
 from .template import Estimate, Template
 
 SUMS = 256  # of a kernel, at most

@@ -25,7 +25,7 @@ from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
 from .contraction import LANES, VECTOR, WORD, Kernel, bordered, kernel_of, run_on
-from .conv2d import copy_rows
+from .contraction_inputs import copy_rows
 from .template import Estimate, Template
 
 REGISTERS = 24  # vector registers that a tile may plan with

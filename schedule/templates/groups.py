@@ -19,7 +19,7 @@ import numpy as np
 from ...tir.expr import Expr, cast, const, transform
 from ...tir.stmt import Alloc, Buffer, PrimFunc, Stmt, Store, seq
 from ...tir.types import i32, u8
-from .offset import fill_of, find_block
+from .named import fill_of, find_block
 from .padded import VECTOR, Padding, padded
 from .steps import Axes, around, axes, nested, plus
 

@@ -12,7 +12,7 @@ from math import prod
 from ...tir.expr import Expr, as_type, const, is_number, walk
 from ...tir.stmt import PrimFunc, Store
 from ...tir.types import u8
-from .offset import find_block
+from .named import find_block
 
 VECTOR = 128  # bytes of a register
 LANES = 32  # sums of a register

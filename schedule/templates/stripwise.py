@@ -33,7 +33,7 @@ from ...tir.stmt import (
 from ...tir.types import i32
 from ..build import Index, retargeted
 from ..knobs import Point
-from .dense import scratch
+from .contraction_plan import scratch
 from .strips import Strip, activations, rows_of, strips_of
 from .template import Estimate, Template
 

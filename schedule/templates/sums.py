@@ -13,8 +13,8 @@ from ...tir.types import i32, u8, u16
 from ..knobs import Point, number
 from ..structure import flat_form
 from .move import WORDS, Axis
+from .named import find_block
 from .nests import loop_var, plus, reshaped, times
-from .offset import find_block
 
 Axes = Sequence[tuple[str, int]]  # loops: names and extents
 Finish = Callable[[Expr], Expr]  # a sum requantized

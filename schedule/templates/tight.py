@@ -15,7 +15,8 @@ from random import Random
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, Value, choice
-from .dense import VECTOR, scratch
+from .contraction import VECTOR
+from .contraction_plan import scratch
 from .direct import direct
 from .place import place_operands
 from .strips import activations, divisible

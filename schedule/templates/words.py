@@ -21,7 +21,7 @@ from ...tir.expr import Expr, cast, const, minimum, transform
 from ...tir.passes.simplify import simplify
 from ...tir.stmt import Alloc, Buffer, PrimFunc, Stmt, Store, seq
 from ...tir.types import Type, i32, u8
-from .offset import find_block
+from .named import find_block
 from .products import LANES, VECTOR, WORD, Product, product_of
 from .steps import Axes, around, axes, nested, plus
 

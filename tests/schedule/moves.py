@@ -105,7 +105,7 @@ def reduction(sch: Schedule, rng: Random) -> None:
 
 
 def offset(sch: Schedule, rng: Random) -> None:
-    sch.offset_operand(any_block(sch, rng), "w", lanes=rng.choice([1, 8, 32]))
+    sch.offset_operand(any_block(sch, rng), "w")
 
 
 def planes(sch: Schedule, rng: Random) -> None:
@@ -202,7 +202,7 @@ def dot(sch: Schedule, rng: Random) -> None:
     if not reduces or not spatial:
         return
     if rng.random() < 0.5:
-        attempt(sch.offset_operand, block, "w", 32)
+        attempt(sch.offset_operand, block, "w")
     _, lane = sch.split(rng.choice(spatial), (None, 32))
     _, part = sch.split(rng.choice(reduces), (None, 4))
     outer = [loop for loop in sch.loops(block) if loop not in (lane, part)]

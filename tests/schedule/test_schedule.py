@@ -140,15 +140,17 @@ def test_layouts_of_local_buffers(index_map: Callable[..., tuple[Expr, ...]]) ->
     same(sch, func)
 
 
-def test_unsigned_weights_with_lanes() -> None:
+def test_unsigned_weights_need_sums_of_inputs_that_windows_share() -> None:
     func = kernel("conv")
     sch = Schedule(func)
-    assert [b.name for b in sch.offset_operand("conv", "w", lanes=32)] == [
+    assert [b.name for b in sch.offset_operand("conv", "w")] == [
         "conv_csum",
+        "conv_vsum",
         "conv_wsum",
     ]
-    assert sch.get_buffer("conv_csum").shape == (1, 11, 10, 32)
-    assert sch.get_buffer("conv_wsum").shape == (1, 9, 8, 32)
+    assert sch.get_buffer("conv_csum").shape == (1, 11, 10)
+    assert sch.get_buffer("conv_vsum").shape == (1, 9, 10)
+    assert sch.get_buffer("conv_wsum").shape == (1, 9, 8)
     assert str(sch.get_buffer("w").type) == "u8"
     data = func.constants["w"].astype(np.int16) + 128
     np.testing.assert_array_equal(sch.func.constants["w"], data)
@@ -187,15 +189,29 @@ def test_unsigned_weights_of_strided_and_grouped_convolutions() -> None:
     )  # fmt: skip
     sch = Schedule(strided)
     sch.offset_operand("conv", "w")
+    assert sch.get_buffer("conv_vsum").shape == (1, 4, 9)
+    assert sch.get_buffer("conv_wsum").shape == (1, 4, 7)
     same(sch, strided)
     grouped = variant(("vw + vkw, vc]", "vw + vkw, vo // 32 * 4 + vc]"), ("(3, 3, 8, 64)",
                       "(3, 3, 4, 64)"), ("for c in range(8):\n                                with",
                       "for c in range(4):\n                                with"),
                       ("reduce(8, c)", "reduce(4, c)"))  # fmt: skip
     sch = Schedule(grouped)
-    sch.offset_operand("conv", "w", lanes=8)
-    assert sch.get_buffer("conv_csum").shape == (1, 11, 10, 2, 8)
+    sch.offset_operand("conv", "w")
+    assert sch.get_buffer("conv_csum").shape == (1, 11, 10, 2)
     same(sch, grouped)
+
+
+def test_a_copy_goes_its_own_way() -> None:
+    func = kernel("matmul")
+    sch = Schedule(func)
+    sch.offset_operand("matmul", "w")
+    twin, before = sch.copy(), sch.func
+    twin.split("n", (None, 32), tail="guard")
+    assert sch.func is before and len(twin.trace.steps) == len(sch.trace.steps) + 1
+    sch.split("n", (None, 8))
+    same(twin, func)
+    same(sch, func)
 
 
 def test_double_buffer_starts_one_ahead() -> None:

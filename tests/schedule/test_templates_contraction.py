@@ -9,8 +9,11 @@ import pytest
 import torch
 
 from dovetail.driver.task import KernelTask
+from dovetail.schedule.knobs import number
 from dovetail.schedule.templates.contraction_folded import folded
+from dovetail.schedule.templates.contraction_outputs import outputs
 from dovetail.schedule.templates.contraction_pixels import pixels
+from dovetail.schedule.templates.contraction_plan import plan_for
 from dovetail.target.dsp.machine import Machine, dsp
 from dovetail.tir.passes.lift import lift
 from tests.schedule.operators import Case, hold
@@ -67,12 +70,51 @@ FEW: tuple[tuple[torch.nn.Module, tuple[int, ...]], ...] = (
 )
 
 
-@pytest.mark.parametrize("number", range(len(FEW)))
-def test_summed_channels_in_lanes(number: int, exact: bool) -> None:
-    rng = Random(number)
-    module, shape = FEW[number]
+@pytest.mark.parametrize("at", range(len(FEW)))
+def test_summed_channels_in_lanes(at: int, exact: bool) -> None:
+    rng = Random(at)
+    module, shape = FEW[at]
     task = Case("folded", module, (shape,)).task(dsp(), rng.choice(("tcm", "ddr")))
     made = folded(lift(task.kernel.func), task.machine)
     assert made is not None
     task.__dict__["template"] = made
     hold(task, [made.space.sample(rng) for _ in range(20 if exact else 2)])
+
+
+WIDE: tuple[tuple[torch.nn.Module, tuple[int, ...]], ...] = (
+    (torch.nn.Conv2d(40, 33, 1), (1, 40, 5, 9)),
+    (torch.nn.Conv2d(144, 64, 1), (2, 144, 3, 7)),
+    (torch.nn.Conv2d(64, 32, 1, stride=2), (1, 64, 9, 13)),
+    (torch.nn.Conv2d(200, 128, (3, 1), padding=(1, 0)), (1, 200, 6, 7)),
+    (torch.nn.Conv2d(8, 128, 3, dilation=2), (1, 8, 9, 10)),
+    (torch.nn.Conv2d(3, 64, 5, stride=2, padding=2), (2, 3, 11, 14)),
+    (torch.nn.Linear(100, 256), (37, 100)),
+    (torch.nn.Linear(640, 128), (1, 640)),
+)
+
+
+@pytest.mark.parametrize("at", range(len(WIDE)))
+def test_outputs_in_lanes(at: int, exact: bool) -> None:
+    rng = Random(at)
+    module, shape = WIDE[at]
+    task = Case("outputs", module, (shape,)).task(dsp(), rng.choice(("tcm", "ddr")))
+    made = outputs(lift(task.kernel.func), task.machine)
+    assert made is not None
+    task.__dict__["template"] = made
+    hold(task, [made.space.sample(rng) for _ in range(20 if exact else 1)])
+
+
+def test_windows_without_pads_read_the_input_where_it_lies() -> None:
+    in_place = 0
+    for module, shape in WIDE:
+        task = Case("outputs", module, (shape,)).task()
+        func = lift(task.kernel.func)
+        plan, made = plan_for(func), outputs(func, task.machine)
+        assert plan is not None and made is not None and plan.kernel.copy is not None
+        point = made.space.sample(Random(0))
+        copied = plan.source(plan.width(number(point, "columns"))).copied
+        names = [block.name for block in made.schedule(point).blocks()]
+        assert (plan.kernel.copy.block in names) == copied
+        assert copied or getattr(module, "padding", (0, 0)) == (0, 0)
+        in_place += not copied
+    assert in_place >= 3

@@ -29,13 +29,13 @@ def convolved(template: str, shape: tuple[int, ...], outputs: int, *window: int)
 
 
 CASES = {
-    "conv": (convolved("conv2d", (1, 64, 17, 19), 64, 3, 1, 1), 96 * K),
-    "conv_images": (convolved("conv2d", (2, 32, 13, 12), 32, 3, 1, 1), 48 * K),
-    "conv_strides": (convolved("conv2d", (1, 32, 23, 21), 64, 3, 2, 1), 64 * K),
-    "conv_dilated": (convolved("conv2d", (1, 32, 19, 17), 32, 3, 1, 2, 2), 48 * K),
-    "conv_few": (convolved("conv2d", (1, 3, 37, 33), 32, 7, 2, 3), 32 * K),
-    "conv_wide": (convolved("streamed", (1, 256, 9, 7), 128, 3, 1, 1), 96 * K),
-    "conv_points": (convolved("conv2d", (1, 64, 16, 16), 128, 1), 40 * K),
+    "conv": (convolved("outputs", (1, 64, 17, 19), 64, 3, 1, 1), 96 * K),
+    "conv_images": (convolved("outputs", (2, 32, 13, 12), 32, 3, 1, 1), 48 * K),
+    "conv_strides": (convolved("outputs", (1, 32, 23, 21), 64, 3, 2, 1), 64 * K),
+    "conv_dilated": (convolved("outputs", (1, 32, 19, 17), 32, 3, 1, 2, 2), 48 * K),
+    "conv_few": (convolved("outputs", (1, 3, 37, 33), 32, 7, 2, 3), 32 * K),
+    "conv_wide": (convolved("slabs", (1, 256, 9, 7), 128, 3, 1, 1), 96 * K),
+    "conv_points": (convolved("outputs", (1, 64, 16, 16), 128, 1), 40 * K),
     "depthwise": (convolved("channels", (1, 128, 15, 14), 128, 3, 1, 1, 1, 128), 48 * K),
     "depthwise_strides": (convolved("channels", (1, 64, 19, 23), 64, 5, 2, 2, 1, 64), 32 * K),
     "max_pool": (pooled("max", (1, 64, 24, 24), 3, 2, 1), 32 * K),
@@ -98,7 +98,7 @@ def test_strips_join_to_the_whole() -> None:
 
 def test_a_default_does_not_access_in_ddr_what_strips_bring() -> None:
     """At once, sums of the padded image would stay in DDR: each access would take its latency."""
-    task = convolved("conv2d", (1, 3, 32, 32), 16, 3, 1, 1).task(dsp(tcm=32 * K), "ddr")
+    task = convolved("outputs", (1, 3, 32, 32), 16, 3, 1, 1).task(dsp(tcm=32 * K), "ddr")
     found = task.compiled(task.default)
     assert task.default["strip"] and found.cost.direct_bytes == 0
 

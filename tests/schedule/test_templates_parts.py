@@ -19,27 +19,27 @@ from tests.schedule.test_templates_tight import convolved
 Note = Callable[[str, object], None]
 
 CASES = {
-    "odd_rows": convolved("conv2d", (1, 64, 7, 7), 256, 3, 1, 1),
-    "odd_columns": convolved("conv2d", (1, 32, 6, 9), 64, 3, 1, 1),
-    "batch": convolved("conv2d", (2, 32, 5, 6), 128, 3, 1, 1),
-    "points": convolved("conv2d", (1, 256, 7, 7), 256, 1),
-    "strides": convolved("conv2d", (1, 32, 14, 14), 256, 3, 2, 1),
-    "dilated": convolved("conv2d", (1, 32, 9, 9), 128, 3, 1, 2, 2),
-    "few": convolved("conv2d", (1, 3, 14, 14), 32, 5, 1, 2),
-    "linear": Case("conv2d", torch.nn.Linear(128, 200), ((5, 128),)),
+    "odd_rows": convolved("outputs", (1, 64, 7, 7), 256, 3, 1, 1),
+    "odd_columns": convolved("outputs", (1, 32, 6, 9), 64, 3, 1, 1),
+    "batch": convolved("outputs", (2, 32, 5, 6), 128, 3, 1, 1),
+    "points": convolved("outputs", (1, 256, 7, 7), 256, 1),
+    "strides": convolved("outputs", (1, 32, 14, 14), 256, 3, 2, 1),
+    "dilated": convolved("outputs", (1, 32, 9, 9), 128, 3, 1, 2, 2),
+    "few": convolved("outputs", (1, 3, 14, 14), 32, 5, 1, 2),
+    "linear": Case("outputs", torch.nn.Linear(128, 200), ((5, 128),)),
 }
 
 
-def parted_of(task: KernelTask) -> Template | None:
+def parts_of(task: KernelTask) -> Template | None:
     """The template, where the kernel has it."""
     template = task.template
-    return template.ways.get((0, "parted")) if isinstance(template, Tight) else None
+    return template.ways.get((0, "parts")) if isinstance(template, Tight) else None
 
 
 def point_of(task: KernelTask, **values: Value) -> Point:
     """A point of the kernel: these knobs, the others at their first."""
     least = {knob.name: knob.values[0] for knob in task.space.knobs}
-    return task.space.point({**least, "way": "parted", **values})
+    return task.space.point({**least, "way": "parts", **values})
 
 
 @pytest.mark.exact
@@ -49,7 +49,7 @@ def test_points_give_the_operators_bytes(
     name: str, threads: int, exact: bool, record_property: Note
 ) -> None:
     task = CASES[name].task(dsp(threads=threads), "ddr" if threads == 3 else "tcm")
-    rng, template = Random(len(name)), parted_of(task)
+    rng, template = Random(len(name)), parts_of(task)
     assert template is not None
     for _ in range(50 if exact else 3):
         point = point_of(task, **template.space.sample(rng))
@@ -57,14 +57,14 @@ def test_points_give_the_operators_bytes(
         assert measured.status == "ok", f"{point}: {measured.message}"
         right, message = task.check(point)
         assert right, f"{point}: {message}"
-    record_property("slice", f"parted {name}, {threads} threads: seed {len(name)}")
+    record_property("slice", f"parts {name}, {threads} threads: seed {len(name)}")
 
 
 def costs(cuts: int) -> tuple[int, int]:
     """Cycles, and those that wait for transfers, of 7 x 7 pixels at 256 channels."""
-    task = convolved("conv2d", (1, 256, 7, 7), 256, 3, 1, 1).task()
+    task = convolved("outputs", (1, 256, 7, 7), 256, 3, 1, 1).task()
     cost = task.compiled(point_of(
-        task, columns=7, share="vectors", cuts=cuts, steps=2, copy=4, fill=4, depths=2
+        task, columns=7, share="vectors", cuts=cuts, steps=2
     )).cost  # fmt: skip
     return cost.cycles, cost.dma_wait
 
@@ -76,7 +76,7 @@ def test_parts_of_the_first_weights_shorten_the_wait() -> None:
 
 
 def test_seven_rows_are_shared_evenly() -> None:
-    task = convolved("conv2d", (1, 128, 7, 7), 256, 3, 1, 1).task()
+    task = convolved("outputs", (1, 128, 7, 7), 256, 3, 1, 1).task()
     cost = task.compiled(point_of(task, columns=7, share="vectors", steps=2)).cost
     longest = max(cost.executed, key=sum)
     assert len(longest) == 4
@@ -85,13 +85,13 @@ def test_seven_rows_are_shared_evenly() -> None:
 
 def test_the_default_of_an_odd_image_is_near_its_products() -> None:
     """With those of padding, which the bound leaves out: 49 pixels of 9 taps, not 19 * 19 taps."""
-    task = convolved("conv2d", (1, 256, 7, 7), 512, 3, 1, 1).task()
+    task = convolved("outputs", (1, 256, 7, 7), 512, 3, 1, 1).task()
     every = 49 * 9 * 256 * 512 / (256 * task.machine.threads)
-    assert task.default["way"] == "parted" and task.bound == every * 19 * 19 / (49 * 9)
+    assert task.default["way"] == "parts" and task.bound == every * 19 * 19 / (49 * 9)
     assert task.compiled(task.default).cost.cycles < 1.12 * every
 
 
 def test_sums_that_do_not_fit_are_left_to_others() -> None:
-    case = convolved("conv2d", (1, 32, 56, 56), 64, 3, 1, 1)
-    assert parted_of(case.task(dsp(tcm=8 << 20))) is not None
-    assert parted_of(case.task(dsp(tcm=700 << 10))) is None
+    case = convolved("outputs", (1, 32, 56, 56), 64, 3, 1, 1)
+    assert parts_of(case.task(dsp(tcm=8 << 20))) is not None
+    assert parts_of(case.task(dsp(tcm=700 << 10))) is None

@@ -1,4 +1,4 @@
-"""Dense convolution with its sums in TCM, so that threads may share vectors of channels.
+"""Contractions with outputs in lanes and sums in TCM: threads may share vectors of channels.
 
     initial sums                               while the first weights arrive
     group of channel blocks                    a phase each; the first one in parts, each of which
@@ -8,28 +8,26 @@
 
 The first group's parts are a kernel row each, the first row's a tap each, the first tap's a part of
 the channels each, as fine as the point says: the first wait is short, and later ones are none where
-multiplying takes longer than moving. Columns of the output that mean nothing are not computed. See
-``conv2d.py`` for the tile and the order of channels.
+multiplying takes longer than moving. See ``contraction_outputs.py`` for the tile and the order of
+channels.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from ...target.dsp.machine import Machine
-from ...tir.stmt import Block, Iter, PrimFunc
+from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
-from .conv2d import REGISTERS, prepare_inputs
-from .dense import VECTOR, Shape, scratch_of, shape_for
-from .offset import find_block, find_buffer, offset_weights
+from .contraction import LANES, VECTOR
+from .contraction_plan import REGISTERS, Plan, beginning, plan_for, scratch_of, sum_cycles
 from .place import LARGE
-from .resize import resized
 from .template import Estimate, Template
 
 _PIECES = 4  # parts of the first tap's channels, at most
@@ -37,127 +35,105 @@ _BODY = 64  # products of an innermost loop, at most
 _CODE = 200  # products of all phases' innermost loops, each of which is code of its own
 
 
-def parted(func: PrimFunc, machine: Machine) -> Template | None:
-    """The template of a dense convolution that fits into TCM, sums included; None for others."""
-    shape = shape_for(func, machine)
-    if shape is None:
+def parts(func: PrimFunc, machine: Machine) -> Template | None:
+    """The template of a contraction that fits into TCM, sums included; None for others."""
+    plan = plan_for(func)
+    if plan is None:
         return None
-    columns = _columns(func, shape)
-    small = replace(shape, width=columns)
-    offset = _narrowed(offset_weights(func, shape.pitch), columns)
-    sums = 4 * small.images * small.height * small.width * small.outputs
-    wanted = sums + sum(scratch_of(shape).values()) + sum(p.bytes for p in func.params)
+    kept, source, begin = plan, plan.sources[0], beginning(func, plan)
+    wanted = _sums(plan) * VECTOR
+    wanted += sum(scratch_of(plan, source).values()) + sum(p.bytes for p in func.params)
     if wanted > machine.tcm:
         return None
-    space = Space(_knobs(small), (_fits(small),))
+    space = Space(_knobs(kept), (_fits(kept),))
 
     def schedule(point: Point) -> Schedule:
-        return _schedule(offset, small, machine, point)
+        return _schedule(begin(kept.widths[0]), func, kept, machine, point)
 
     def estimate(point: Point) -> Estimate:
-        return _estimate(small, machine, point)
+        return _estimate(kept, machine, point)
 
-    return Template("parted", func, machine, space, schedule, estimate)
-
-
-def _columns(func: PrimFunc, shape: Shape) -> int:
-    """Columns of the output that mean something, in whole registers."""
-    logical = func.attrs.get("shapes", {}).get("y", ())
-    width = logical[3] if len(logical) == 4 else shape.width
-    return min(-(-width // shape.pixels) * shape.pixels, shape.width)
+    return Template("parts", func, machine, space, schedule, estimate)
 
 
-def _narrowed(func: PrimFunc, columns: int) -> PrimFunc:
-    """``func`` without the output's last columns."""
-    acc = find_buffer(func.body, "acc")
-    width = find_block(func.body, "dot").iters[2].extent
-    if width == columns:
-        return func
-    images, height, _, depth = acc.shape
-
-    def extent(block: Block, it: Iter) -> int:
-        inside = block.name in ("dot", "requant") and it.axis.attr == "vow"
-        return columns if inside else it.extent
-
-    small = replace(acc, shape=(images, height, columns, depth))
-    return func.with_body(resized(func.body, {acc: small}, extent))
+def _sums(plan: Plan) -> int:
+    """Registers of sums."""
+    return plan.images * plan.height * plan.widths[0] * plan.outputs // LANES
 
 
-def _pieces(shape: Shape) -> int:
-    return max(d for d in divisors(shape.words) if d <= _PIECES)
+def _pieces(plan: Plan) -> int:
+    return max(d for d in divisors(plan.words) if d <= _PIECES)
 
 
-def _knobs(shape: Shape) -> tuple[Knob, ...]:
-    kernel_rows, kernel_columns = shape.taps
+def _knobs(plan: Plan) -> tuple[Knob, ...]:
+    kernel_rows, kernel_columns = plan.taps
     cuts = [0]
     cuts += [1] if kernel_rows > 1 else []
     cuts += [2] if kernel_columns > 1 else []
-    cuts += [3] if _pieces(shape) > 1 else []
-    columns = tuple(d for d in divisors(shape.width) if d <= 16)
+    cuts += [3] if _pieces(plan) > 1 else []
+    columns = tuple(d for d in divisors(plan.widths[0]) if d <= 16)
     return (
         choice("columns", columns),
-        choice("rows", tuple(d for d in divisors(shape.height) if d <= 16)),
-        choice("vectors", tuple(d for d in divisors(shape.ways) if d <= 4)),
-        choice("group", tuple(d for d in divisors(shape.blocks) if d <= 8)),
+        choice("rows", tuple(d for d in divisors(plan.height) if d <= 16)),
+        choice("vectors", tuple(d for d in divisors(plan.ways) if d <= 4)),
+        choice("group", tuple(d for d in divisors(plan.blocks) if d <= 8)),
         choice("share", ("rows", "columns", "vectors")),
         choice("cuts", tuple(cuts)),
-        choice("steps", tuple(d for d in divisors(shape.words) if d <= 16)),
-        choice("copy", (1, 2, 4, 8)),
-        choice("fill", (1, 2, 4, 8)),
-        choice("sums", tuple(d for d in divisors(shape.columns // 32) if d <= 8)),
-        choice("depths", tuple(d for d in divisors(max(shape.depth // 128, 1)) if d <= 8)),
+        choice("steps", tuple(d for d in divisors(plan.words) if d <= 16)),
     )
 
 
-def _words(shape: Shape, point: Point) -> int:
+def _words(plan: Plan, point: Point) -> int:
     """Words of four channels in a slab of weights."""
-    return shape.words // (_pieces(shape) if point["cuts"] == 3 else 1)
+    return plan.words // (_pieces(plan) if point["cuts"] == 3 else 1)
 
 
-def _fits(shape: Shape) -> Callable[[Point], bool]:
+def _fits(plan: Plan) -> Callable[[Point], bool]:
     def fits(point: Point) -> bool:
         vectors = number(point, "vectors")
         tile = number(point, "rows") * number(point, "columns") * vectors
         steps = number(point, "steps")
         if tile + vectors + 2 > REGISTERS or tile < 4:
             return False
-        groups = shape.blocks // number(point, "group")
-        phases = len(_parts(shape, number(point, "cuts"), groups))
+        groups = plan.blocks // number(point, "group")
+        phases = len(_parts(plan.taps, _pieces(plan), number(point, "cuts"), groups))
         if tile * steps * phases > max(_CODE, 14 * phases):
             return False
-        return _words(shape, point) % steps == 0 and tile * steps <= _BODY
+        return _words(plan, point) % steps == 0 and tile * steps <= _BODY
 
     return fits
 
 
-def _schedule(func: PrimFunc, shape: Shape, machine: Machine, point: Point) -> Schedule:
-    sch = Schedule(func)
-    ways, block, (high, wide) = shape.ways, shape.block, shape.taps
-    words, group = _words(shape, point), number(point, "group")
-    pieces = shape.words // words
+def _schedule(
+    sch: Schedule, func: PrimFunc, plan: Plan, machine: Machine, point: Point
+) -> Schedule:
+    kernel = plan.kernel
+    ways, block, (high, wide) = plan.ways, plan.block, plan.taps
+    words, group = _words(plan, point), number(point, "group")
+    pieces = plan.words // words
 
     def slab(kh: Any, kw: Any, c: Any, o: Any) -> tuple[Any, ...]:
         at = ((o // (block * group) * high + kh) * wide + kw) * pieces + c // (4 * words)
         vector = o // block % group * ways + o % ways
         return at, c // 4 % words, vector, o // ways % 32, c % 4
 
-    sch.transform_layout("w", slab)
-    for name in ("bias", "mult"):
+    sch.transform_layout(kernel.weights.name, slab)
+    for name in kernel.by_output(func):
         sch.transform_layout(name, lambda o: (o // block * ways + o % ways, o // ways % 32))
-    sch.transform_layout("acc", lambda n, h, w, o: (
+    acc = kernel.dot.out.buffer.name
+    sch.transform_layout(acc, lambda n, h, w, o: (
         o // block * ways + o % ways, n, h, w, o // ways % 32))  # fmt: skip
-    sch.set_scope("acc", "tcm")
-    prepare_inputs(sch, shape, point)
-    _outputs(sch, shape, machine)
-    _products(sch, shape, point)
+    sch.set_scope(acc, "tcm")
+    _outputs(sch, plan, machine)
+    _products(sch, plan, point)
     return sch
 
 
-def _outputs(sch: Schedule, shape: Shape, machine: Machine) -> None:
+def _outputs(sch: Schedule, plan: Plan, machine: Machine) -> None:
     """The requantization, shared by the loop that threads divide best."""
-    n, h, w, o = sch.loops("requant")
-    w_0, w_1 = sch.split(w, (None, shape.pixels))
-    o_0, o_1, o_2 = sch.split(o, (None, 32, shape.ways))
+    n, h, w, o = sch.loops(plan.kernel.last.block)
+    w_0, w_1 = sch.split(w, (None, plan.pixels))
+    o_0, o_1, o_2 = sch.split(o, (None, 32, plan.ways))
     order = sorted((h, w_0, o_0), key=lambda loop: -_even(sch.get_loop(loop).extent, machine))
     sch.reorder(order[0], n, *order[1:], w_1, o_1, o_2)
     sch.vectorize(w_1, o_1, o_2)
@@ -193,11 +169,12 @@ class _Nest:
             sch.reorder(*self.tiles, *self.taps[levels - 1 :])
 
 
-def _products(sch: Schedule, shape: Shape, point: Point) -> None:
+def _products(sch: Schedule, plan: Plan, point: Point) -> None:
     """Initial sums, then the groups; the first in parts."""
-    n, h, w, o, kh, kw, c = sch.loops("dot")
-    ways, vectors = shape.ways, number(point, "vectors")
-    steps, words = number(point, "steps"), _words(shape, point)
+    dot = plan.kernel.dot.block
+    n, h, w, o, kh, kw, c = sch.loops(dot)
+    ways, vectors = plan.ways, number(point, "vectors")
+    steps, words = number(point, "steps"), _words(plan, point)
     o_0, o_1, o_2, o_3, o_4 = sch.split(
         o, (None, number(point, "group"), 32, ways // vectors, vectors)
     )
@@ -209,7 +186,7 @@ def _products(sch: Schedule, shape: Shape, point: Point) -> None:
     tiles = {"rows": h_0, "columns": w_0, "vectors": v}
     shared = tiles.pop(str(point["share"]))
     sch.reorder(kh, kw, c_0, shared, n, o_0, *tiles.values(), c_1, c_2, h_1, w_1, o_4, o_2, c_3)
-    start = sch.decompose_reduction("dot", kh)
+    start = sch.decompose_reduction(dot, kh)
     sch.vectorize(o_2, c_3)
     for loop in (c_2, h_1, w_1, o_4):
         sch.unroll(loop)
@@ -220,20 +197,20 @@ def _products(sch: Schedule, shape: Shape, point: Point) -> None:
         sch.unroll(loop)
     sch.parallel(sch.loops(start)[0])
     sch.reorder(o_0, kh, kw, c_0, shared, n)
-    _in_parts(sch, number(point, "cuts"))
+    _in_parts(sch, dot, number(point, "cuts"))
 
 
-def _in_parts(sch: Schedule, cuts: int) -> None:
+def _in_parts(sch: Schedule, dot: str, cuts: int) -> None:
     """Peels the first group, of it the first kernel row, of that the first tap."""
     for level in range(cuts):
-        nest = _Nest.of(sch, "dot")
+        nest = _Nest.of(sch, dot)
         loop = (nest.group, *nest.taps)[level]
         known = {block.name for block in sch.blocks()}
         if sch.get_loop(loop).extent > 1:
             sch.split(loop, (1,), tail="peel")
             (rest,) = {block.name for block in sch.blocks()} - known
             _Nest.of(sch, rest).whole(sch, _depth(level, cuts))
-    _Nest.of(sch, "dot").whole(sch, cuts + 1)
+    _Nest.of(sch, dot).whole(sch, cuts + 1)
 
 
 def _depth(level: int, cuts: int) -> int:
@@ -241,38 +218,36 @@ def _depth(level: int, cuts: int) -> int:
     return max(level + 1, min(cuts, 2))
 
 
-def _estimate(shape: Shape, machine: Machine, point: Point) -> Estimate:
+def _estimate(plan: Plan, machine: Machine, point: Point) -> Estimate:
     """Packets of tiles, and when the weights of each phase are there."""
     rows, columns = number(point, "rows"), number(point, "columns")
     vectors, steps = number(point, "vectors"), number(point, "steps")
     tile, group = rows * columns, number(point, "group")
     inner = _inner(rows, columns, vectors, steps)
-    extents = {"rows": shape.height // rows, "columns": shape.width // columns,
-               "vectors": group * shape.ways // vectors}  # fmt: skip
+    extents = {"rows": plan.height // rows, "columns": plan.widths[0] // columns,
+               "vectors": group * plan.ways // vectors}  # fmt: skip
     shared = extents[str(point["share"])]
     turns = -(-shared // machine.threads)
-    tiles = shape.images * math.prod(extents.values()) // shared * turns  # of a thread and phase
-    sums = shape.images * shape.height * shape.width * shape.outputs / 32
-    pixels = shape.images * shape.rows * shape.columns
-    extra = (pixels * (shape.depth / 128 * 2 + 2) + sums * 1.6) / machine.threads
+    tiles = plan.images * math.prod(extents.values()) // shared * turns  # of a thread and phase
+    sums = _sums(plan)
+    extra = sum_cycles(plan, plan.sources[0], machine, True) + sums * 1.6 / machine.threads
     requant = sums / 4 / machine.threads * 9 + 10
-    weights = shape.outputs * math.prod(shape.taps) * shape.words * 4 / machine.dma_rate
-    groups = shape.blocks // group
-    parts = _parts(shape, number(point, "cuts"), groups)
-    first = machine.dma_start + weights * (parts[0][0] if _slabs(shape, point) else 1.0)
-    before = 9 + (shape.depth > VECTOR)  # phases
-    now, moved = extra + before * (machine.barrier + 8), first
+    weights = plan.weights / machine.dma_rate
+    groups = plan.blocks // group
+    parts = _parts(plan.taps, _pieces(plan), number(point, "cuts"), groups)
+    first = machine.dma_start + weights * (parts[0][0] if _slabs(plan, point) else 1.0)
+    now, moved = extra + 2 * machine.barrier, first
     for number_, (part, starts) in enumerate(parts):
-        if number_ and _slabs(shape, point):
+        if number_ and _slabs(plan, point):
             moved += weights * part
             now += machine.barrier + 2
-        words = part * groups * shape.words * math.prod(shape.taps)
+        words = part * groups * plan.words * math.prod(plan.taps)
         trips = words / steps / starts
         each = starts * (inner * trips + 8) + tile * vectors * 2 - 8
         now = max(now, moved) + tiles * each + machine.barrier
     facts = {
         "inner_packets": inner, "dots_per_packet": tile * vectors * steps / inner,
-        "loop_trips": shape.words / steps, "tiles": tiles * machine.threads,
+        "loop_trips": plan.words / steps, "tiles": tiles * machine.threads,
         "registers": tile * vectors + vectors, "requant_packets": requant,
         "extra_packets": extra, "phases": len(parts), "dma_cycles": weights, "first_wait": first,
         "unbalance": turns * machine.threads / shared, "code": tile * vectors * steps * len(parts),
@@ -280,9 +255,9 @@ def _estimate(shape: Shape, machine: Machine, point: Point) -> Estimate:
     return Estimate(now + requant + machine.barrier, facts)
 
 
-def _slabs(shape: Shape, point: Point) -> bool:
+def _slabs(plan: Plan, point: Point) -> bool:
     """Whether slabs are large enough to come one by one, see ``place.py``."""
-    return _words(shape, point) * 4 * shape.block * number(point, "group") >= LARGE
+    return _words(plan, point) * 4 * plan.block * number(point, "group") >= LARGE
 
 
 def _inner(rows: int, columns: int, vectors: int, steps: int) -> float:
@@ -304,10 +279,10 @@ def _inner(rows: int, columns: int, vectors: int, steps: int) -> float:
 
 
 @lru_cache(maxsize=256)
-def _parts(shape: Shape, cuts: int, groups: int) -> list[tuple[float, int]]:
+def _parts(taps: tuple[int, int], pieces: int, cuts: int, groups: int) -> list[tuple[float, int]]:
     """The phases: their part of all weights, and how often the innermost loop starts in a tile."""
-    (high, wide), pieces = shape.taps, _pieces(shape) if cuts == 3 else 1
-    extents = (groups, high, wide, pieces)
+    (high, wide), last = taps, pieces if cuts == 3 else 1
+    extents = (groups, high, wide, last)
     starts = (high, high, 1, 1)  # a row of taps is one loop
     found: list[tuple[float, int]] = []
     for level in range(cuts + 1):

@@ -1,11 +1,12 @@
-"""Dense convolution whose weights do not fit into TCM: taps outermost, sums of all pixels in TCM.
+"""Contractions whose weights do not fit into TCM: taps outermost, sums of all pixels in TCM.
 
     channel block, tap, part of the input channels      one slab of weights each, brought by DMA
       parallel rows, columns                             while the slab before it is used
         words of the slab: a tile of sums in registers   loaded from TCM and stored back
     requantize the block
 
-Every weight is read from DDR once. See ``conv2d.py`` for the tile and the order of channels.
+Every weight is read from DDR once. See ``contraction_outputs.py`` for the tile and the order of
+channels.
 """
 
 from __future__ import annotations
@@ -20,54 +21,53 @@ from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
-from .conv2d import REGISTERS, prepare_inputs
-from .dense import VECTOR, Shape, room_of, shape_for
+from .contraction import VECTOR
+from .contraction_plan import REGISTERS, Plan, beginning, plan_for, room_of, sum_cycles
 from .direct import direct
-from .offset import offset_weights
 from .template import Estimate, Template
 
 _SLAB = 1 << 16  # bytes of weights that come together, at most
 _PHASES = 200  # slabs, each a phase of its own: more would be too much code
 
 
-def streamed(func: PrimFunc, machine: Machine) -> Template | None:
-    """The template of a dense convolution too large for the machine's TCM; None for others."""
-    shape = shape_for(func, machine)
-    if shape is None or shape.images > 1:
+def slabs(func: PrimFunc, machine: Machine) -> Template | None:
+    """The template of a contraction too large for the machine's TCM; None for others."""
+    plan = plan_for(func)
+    if plan is None or plan.images > 1:
         return None
-    sums = shape.height * shape.width * shape.block * 4
-    taps = shape.blocks * math.prod(shape.taps)
+    kept, sums, begin = plan, _sums(plan), beginning(func, plan)
+    taps = plan.blocks * math.prod(plan.taps)
     words = tuple(
         d
-        for d in divisors(shape.words)
-        if d * 4 * shape.block <= _SLAB and taps * (shape.words // d) <= _PHASES
+        for d in divisors(plan.words)
+        if d * 4 * plan.block <= _SLAB and taps * (plan.words // d) <= _PHASES
     )
-    near = room_of(func, shape, machine, 1).slabs == math.inf
+    near = room_of(func, plan, plan.sources[-1], machine, 1).slabs == math.inf
     if near or 2 * sums > machine.tcm or not words:
         return None
-    offset = offset_weights(func, shape.pitch)
-    space = Space(_knobs(shape, words), (_fits(shape),))
+    space = Space(_knobs(kept, words), (_fits(kept),))
 
     def schedule(point: Point) -> Schedule:
-        return _schedule(offset, shape, point)
+        return _schedule(begin(kept.width(number(point, "columns"))), func, kept, point)
 
     def estimate(point: Point) -> Estimate:
-        return _estimate(func, shape, machine, point)
+        return _estimate(func, kept, machine, point)
 
-    return Template("streamed", func, machine, space, schedule, estimate)
+    return Template("slabs", func, machine, space, schedule, estimate)
 
 
-def _knobs(shape: Shape, words: tuple[int, ...]) -> tuple[Knob, ...]:
+def _sums(plan: Plan) -> int:
+    """Bytes of the sums of a block of channels."""
+    return plan.height * plan.widths[-1] * plan.block * 4
+
+
+def _knobs(plan: Plan, words: tuple[int, ...]) -> tuple[Knob, ...]:
     return (
-        choice("columns", tuple(d for d in divisors(shape.width) if d % shape.pixels == 0)),
-        choice("rows", tuple(d for d in divisors(shape.height) if d <= 8)),
+        choice("columns", plan.tiles(REGISTERS)),
+        choice("rows", tuple(d for d in divisors(plan.height) if d <= 8)),
         choice("words", _thinned(words)),
         choice("steps", (1, 2, 4)),
         choice("share", ("rows", "columns")),
-        choice("copy", (1, 2, 4)),
-        choice("fill", (1, 2, 4)),
-        choice("sums", tuple(d for d in divisors(shape.columns // 32) if d <= 8)),
-        choice("depths", tuple(d for d in divisors(max(shape.depth // 128, 1)) if d <= 8)),
     )
 
 
@@ -80,45 +80,45 @@ def _thinned(words: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _fits(shape: Shape) -> Callable[[Point], bool]:
+def _fits(plan: Plan) -> Callable[[Point], bool]:
     def fits(point: Point) -> bool:
-        tile = number(point, "rows") * number(point, "columns") * shape.ways
+        tile = number(point, "rows") * number(point, "columns") * plan.ways
         steps = number(point, "steps")
-        if tile + shape.ways + 2 > REGISTERS or number(point, "words") % steps:
+        if tile + plan.ways + 2 > REGISTERS or number(point, "words") % steps:
             return False
         return tile * steps <= 128
 
     return fits
 
 
-def _schedule(func: PrimFunc, shape: Shape, point: Point) -> Schedule:
-    sch = Schedule(func)
-    ways, block, (_, kernel) = shape.ways, shape.block, shape.taps
+def _schedule(sch: Schedule, func: PrimFunc, plan: Plan, point: Point) -> Schedule:
+    kernel = plan.kernel
+    ways, block, (high, wide) = plan.ways, plan.block, plan.taps
     words = number(point, "words")
-    parts = shape.words // words
+    parts = plan.words // words
 
     def slab(kh: Any, kw: Any, c: Any, o: Any) -> tuple[Any, ...]:
-        number_ = ((o // block * shape.taps[0] + kh) * kernel + kw) * parts + c // (4 * words)
+        number_ = ((o // block * high + kh) * wide + kw) * parts + c // (4 * words)
         return number_, c // 4 % words, o % ways, o // ways % 32, c % 4
 
-    sch.transform_layout("w", slab)
-    for name in ("bias", "mult"):
+    sch.transform_layout(kernel.weights.name, slab)
+    for name in kernel.by_output(func):
         sch.transform_layout(name, lambda o: (o // block, o % ways, (o // ways) % 32))
-    sch.transform_layout("acc", lambda n, h, w, o: (
+    acc = kernel.dot.out.buffer.name
+    sch.transform_layout(acc, lambda n, h, w, o: (
         o // block, n, h, w, o % ways, (o // ways) % 32))  # fmt: skip
-    sch.set_scope("acc", "tcm")
-    prepare_inputs(sch, shape, point)
-    o_0 = _outputs(sch, shape, point)
-    sch.compute_at("dot", o_0)
-    _products(sch, shape, point)
+    sch.set_scope(acc, "tcm")
+    o_0 = _outputs(sch, plan, point)
+    sch.compute_at(kernel.dot.block, o_0)
+    _products(sch, plan, point)
     return sch
 
 
-def _outputs(sch: Schedule, shape: Shape, point: Point) -> LoopRef:
+def _outputs(sch: Schedule, plan: Plan, point: Point) -> LoopRef:
     """The requantization, a block of channels a phase; returns the loop over the blocks."""
-    n, h, w, o = sch.loops("requant")
-    w_0, w_1 = sch.split(w, (None, shape.pixels))
-    o_0, o_1, o_2 = sch.split(o, (None, 32, shape.ways))
+    n, h, w, o = sch.loops(plan.kernel.last.block)
+    w_0, w_1 = sch.split(w, (None, plan.pixels))
+    o_0, o_1, o_2 = sch.split(o, (None, 32, plan.ways))
     sch.reorder(o_0, n, h, w_0, w_1, o_1, o_2)
     sch.vectorize(w_1, o_1, o_2)
     sch.unroll(o_0)
@@ -127,10 +127,11 @@ def _outputs(sch: Schedule, shape: Shape, point: Point) -> LoopRef:
     return o_0
 
 
-def _products(sch: Schedule, shape: Shape, point: Point) -> None:
+def _products(sch: Schedule, plan: Plan, point: Point) -> None:
     """One phase for the initial sums, one for each slab."""
-    *_, n, h, w, o, kh, kw, c = sch.loops("dot")
-    o_1, o_2 = sch.split(o, (32, shape.ways))
+    dot = plan.kernel.dot.block
+    *_, n, h, w, o, kh, kw, c = sch.loops(dot)
+    o_1, o_2 = sch.split(o, (32, plan.ways))
     c_0, words, c_1, c_2 = sch.split(
         c, (None, number(point, "words") // number(point, "steps"), number(point, "steps"), 4)
     )
@@ -138,7 +139,7 @@ def _products(sch: Schedule, shape: Shape, point: Point) -> None:
     w_0, w_1 = sch.split(w, (None, number(point, "columns")))
     shared, other = (h_0, w_0) if point["share"] == "rows" else (w_0, h_0)
     sch.reorder(kh, kw, c_0, n, shared, other, words, c_1, h_1, w_1, o_2, o_1, c_2)
-    start = sch.decompose_reduction("dot", kh)
+    start = sch.decompose_reduction(dot, kh)
     sch.vectorize(o_1, c_2)
     for loop in (kh, kw, c_0, n, c_1, h_1, w_1, o_2):
         sch.unroll(loop)
@@ -155,32 +156,31 @@ def _first(sch: Schedule, name: str) -> None:
     sch.parallel(shared)
 
 
-def _estimate(func: PrimFunc, shape: Shape, machine: Machine, point: Point) -> Estimate:
+def _estimate(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> Estimate:
     """Multiplying a slab's words for each tile, its sums loaded and stored; or the transfers."""
     rows, columns = number(point, "rows"), number(point, "columns")
-    words, vectors = number(point, "words"), shape.ways
-    tile = rows * columns
-    slabs = shape.blocks * math.prod(shape.taps) * (shape.words // words)
-    sums = shape.height * shape.width * shape.block * 4
-    room = room_of(func, shape, replace(machine, tcm=machine.tcm - sums), slabs)
+    words, vectors, tile = number(point, "words"), plan.ways, rows * columns
+    count = plan.blocks * math.prod(plan.taps) * (plan.words // words)
+    width = plan.width(columns)
+    source, left = plan.source(width), replace(machine, tcm=machine.tcm - _sums(plan))
+    room = room_of(func, plan, source, left, count)
     inner = max(tile * vectors / 2, vectors, (tile + vectors) / 2)
     if room.slabs < 1:
         inner += direct(machine, vectors, VECTOR, 1)
-    if not room.padded:
+    if not room.near:
         inner += direct(machine, tile, 4, 1)
-    extent = {"rows": shape.height // rows, "columns": shape.width // columns}
+    extent = {"rows": plan.height // rows, "columns": width // columns}
     shared = extent[str(point["share"])]
     tiles = math.prod(extent.values()) / shared * -(-shared // machine.threads)
     per_slab = tiles * (inner * words + 2 * tile * vectors + 14) + machine.barrier * 2
-    moved = words * 4 * shape.block / machine.dma_rate
+    moved = words * 4 * plan.block / machine.dma_rate
     if room.slabs >= 2:
         per_slab = max(per_slab, moved)
     elif room.slabs >= 1:
         per_slab += moved + machine.dma_start
-    requant = shape.height * shape.width * shape.outputs / 32 * 3 / machine.threads
-    pixels = shape.rows * shape.columns
-    extra = pixels * (shape.depth / 128 * 2 + 2) / machine.threads + 5 * machine.barrier
+    requant = plan.height * width * plan.outputs / 32 * 3 / machine.threads
+    extra = sum_cycles(plan, source, machine, room.near)
     first = machine.dma_start + moved
-    facts = {"inner_packets": inner, "loop_trips": words, "tiles": tiles, "phases": slabs,
-             "dma_cycles": slabs * moved, "extra_packets": extra, "first_wait": first}  # fmt: skip
-    return Estimate(max(extra, first) + slabs * per_slab + requant, facts)
+    facts = {"inner_packets": inner, "loop_trips": words, "tiles": tiles, "phases": count,
+             "dma_cycles": count * moved, "extra_packets": extra, "first_wait": first}  # fmt: skip
+    return Estimate(max(extra, first) + count * per_slab + requant, facts)

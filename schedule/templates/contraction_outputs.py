@@ -1,0 +1,202 @@
+"""Contractions with outputs in lanes: accumulator tiles, vectors of weights, scalar inputs.
+
+    parallel rows, columns, channel blocks      in the order that the point says
+      kh, kw, c/4                               one word of four inputs by 32 outputs a vector
+        tile: rows x columns x vectors          all in registers, each word used for all vectors
+      requantize the tile                       four accumulators narrow into one register
+
+Channels within a block of 32 * ways are dealt over ``ways`` vectors, so that narrowing, which
+interleaves, gives them back in order. Weights are unsigned: two products a packet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from ...target.dsp.machine import Machine
+from ...tir.stmt import PrimFunc
+from ..knobs import Knob, Point, Space, choice, divisors, flag, number
+from ..schedule import Schedule
+from ..state import LoopRef
+from .contraction import VECTOR
+from .contraction_plan import REGISTERS, Plan, beginning, plan_for, room_of, sum_cycles
+from .direct import direct
+from .template import Estimate, Template
+
+
+def outputs(func: PrimFunc, machine: Machine) -> Template | None:
+    """The template of a contraction with outputs in lanes; None for other kernels."""
+    plan = plan_for(func)
+    if plan is None:
+        return None
+    kept, begin = plan, beginning(func, plan)
+    space = Space(_knobs(kept), (_fits(kept),))
+
+    def schedule(point: Point) -> Schedule:
+        return _schedule(begin(kept.width(number(point, "columns"))), func, kept, point)
+
+    def estimate(point: Point) -> Estimate:
+        return _estimate(func, kept, machine, point)
+
+    return Template("outputs", func, machine, space, schedule, estimate)
+
+
+def _knobs(plan: Plan) -> tuple[Knob, ...]:
+    rows = tuple(d for d in divisors(plan.height) if d <= 8)
+    blocks = tuple(d for d in divisors(plan.blocks) if d <= 4)
+    folds = (0, 1) if plan.foldable else (0,)
+    most = plan.words * (plan.taps[1] if plan.foldable else 1)
+    return (
+        choice("columns", plan.tiles(16)),
+        choice("rows", rows),
+        choice("blocks", blocks),
+        choice("order", ("hwo", "who", "how", "ohw", "woh", "owh")),
+        choice("share", ("rows", "columns", "channels")),
+        choice("fold", folds),
+        choice("steps", tuple(d for d in divisors(most) if d <= 32)),
+        flag("stream"),
+        choice("whole", (False, True) if plan.blocks > 1 else (False,)),
+    )
+
+
+def _fits(plan: Plan) -> Callable[[Point], bool]:
+    def fits(point: Point) -> bool:
+        tile = number(point, "rows") * number(point, "columns")
+        vectors = plan.ways * number(point, "blocks")
+        if tile * vectors + vectors + 2 > REGISTERS:
+            return False
+        if point["stream"] and (point["share"] == "channels" or plan.blocks == 1 or point["whole"]):
+            return False
+        words = plan.words * (plan.taps[1] if point["fold"] else 1)
+        return (
+            words % number(point, "steps") == 0 and tile * vectors * number(point, "steps") <= 128
+        )
+
+    return fits
+
+
+def _schedule(sch: Schedule, func: PrimFunc, plan: Plan, point: Point) -> Schedule:
+    ways, block, kernel = plan.ways, plan.block, plan.kernel
+    sch.transform_layout(kernel.weights.name, lambda kh, kw, c, o: (
+        o // block, kh, kw, c // 4, o % ways, (o // ways) % 32, c % 4))  # fmt: skip
+    for name in kernel.by_output(func):
+        sch.transform_layout(name, lambda o: (o // block, o % ways, (o // ways) % 32))
+    sch.transform_layout(kernel.dot.out.buffer.name, lambda n, h, w, o: (
+        n, h, w, o // block, o % ways, (o // ways) % 32))  # fmt: skip
+    place = _tile_output(sch, plan, point)
+    sch.compute_at(kernel.dot.block, place)
+    _tile_products(sch, plan, point)
+    return sch
+
+
+_SHARED = {"rows": "h", "columns": "w", "channels": "o"}
+
+
+def _tile_output(sch: Schedule, plan: Plan, point: Point) -> LoopRef:
+    """Tiles the requantization; returns the loop under which a tile is computed."""
+    n, h, w, o = sch.loops(plan.kernel.last.block)
+    h_0, h_1 = sch.split(h, (None, number(point, "rows")))
+    pixels = plan.pixels
+    w_0, w_1, w_2 = sch.split(w, (None, number(point, "columns") // pixels, pixels))
+    o_0, o_1, o_2, o_3 = sch.split(o, (None, number(point, "blocks"), 32, plan.ways))
+    outer = {"h": h_0, "w": w_0, "o": o_0}
+    order = [outer[letter] for letter in str(point["order"])]
+    shared = [outer[_SHARED[str(point["share"])]]]
+    inner = [loop for loop in order if loop not in shared]
+    if point["stream"]:
+        inner = [loop for loop in inner if loop != o_0]
+        shared = [loop for loop in shared if loop != o_0]
+        sch.reorder(n, o_0, *shared, *inner, h_1, w_1, o_1, w_2, o_2, o_3)
+        sch.unroll(o_0)
+        sch.unroll(n)
+    else:
+        sch.reorder(n, *shared, *inner, h_1, w_1, o_1, w_2, o_2, o_3)
+        shared = [n, *shared]
+    sch.vectorize(w_2, o_2, o_3)
+    for loop in (h_1, w_1, o_1):
+        sch.unroll(loop)
+    if len(shared) > 1:
+        sch.unroll(n)
+    sch.parallel(shared[-1])
+    return inner[-1] if inner else shared[-1]
+
+
+def _tile_products(sch: Schedule, plan: Plan, point: Point) -> None:
+    """The reduction over words of four channels, the tile within unrolled."""
+    *_, h, w, o, kh, kw, c = sch.loops(plan.kernel.dot.block)
+    o_1, o_2, o_3 = sch.split(o, (None, 32, plan.ways))
+    words, c_2 = sch.split(c, (None, 4))
+    sch.reorder(kh, kw, words, h, w, o_1, o_3, o_2, c_2)
+    if point["fold"]:
+        words = sch.fuse(kw, words)
+    _, c_1 = sch.split(words, (None, number(point, "steps")))
+    sch.vectorize(o_2, c_2)
+    for loop in (c_1, h, w, o_1, o_3):
+        sch.unroll(loop)
+
+
+def _estimate(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> Estimate:
+    """Packets of the inner loop by slots and multipliers, of the rest by rough counts."""
+    width = plan.width(number(point, "columns"))
+    source = plan.source(width)
+    room = room_of(func, plan, source, machine, plan.blocks if point["stream"] else 1)
+    tile = number(point, "rows") * number(point, "columns")
+    vectors = plan.ways * number(point, "blocks")
+    steps = number(point, "steps")
+    dots, loads = tile * vectors * steps, steps * (tile + vectors)
+    trips, starts = _turns(plan, point)
+    inner = max(dots / 2, loads / 2, steps * vectors, (dots + loads) / 4, 1.5)
+    if trips <= 4 and dots + loads > 64:  # too few turns of too long a body: not overlapped
+        crowded = dots >= 128 and tile > 1 and trips > 1 and vectors * (tile + steps) > 40
+        inner *= 2.0 if crowded else 1.08
+    requant = tile * vectors * 2.5 + 8
+    if trips == 1:  # no loop: packets of the products and of the requantization are shared
+        per_tile = inner * starts + requant / 2
+    else:
+        per_tile = inner * trips * starts + starts * 5 + requant + (steps == 1)
+    words = plan.words * math.prod(plan.taps)
+    bodies = trips * starts  # those of a tile; each waits for its operands from DDR
+    if room.slabs < 1:  # each vector of weights comes from DDR each time that it is used
+        per_tile += direct(machine, words * vectors, VECTOR, bodies)
+    if not room.near:
+        per_tile += direct(machine, words * tile, 4, bodies)
+    extents = {"rows": plan.height // number(point, "rows"),
+               "columns": width // number(point, "columns"),
+               "channels": plan.blocks // number(point, "blocks")}  # fmt: skip
+    tiles = math.prod(extents.values()) * plan.images
+    phases = extents["channels"] if point["stream"] else 1
+    shared = extents[str(point["share"])] * (1 if point["stream"] else plan.images)
+    turns = -(-shared // machine.threads)
+    main = per_tile * (tiles // max(shared, 1)) * turns / phases
+    extra = sum_cycles(plan, source, machine, room.near)
+    weights = plan.weights / machine.dma_rate
+    wait = machine.dma_start + weights / phases  # of the first phase
+    if room.slabs >= 2:
+        later = max(main + machine.barrier, weights / phases) * (phases - 1)
+    else:
+        later = (main + machine.barrier + weights / phases) * (phases - 1)
+    cycles = max(extra, wait) + main + later + 2 * machine.barrier
+    facts = {
+        "inner_packets": inner, "dots_per_packet": dots / inner, "loop_trips": trips,
+        "loop_starts": starts, "tiles": tiles, "registers": tile * vectors + vectors,
+        "requant_packets": requant, "extra_packets": extra, "phases": phases,
+        "unbalance": turns * machine.threads / max(shared, 1), "dma_cycles": weights,
+        "first_wait": wait, "code": dots,
+    }  # fmt: skip
+    return Estimate(cycles, facts)
+
+
+def _turns(plan: Plan, point: Point) -> tuple[int, int]:
+    """Iterations of the innermost loop over taps and words, and how often it starts in a tile.
+
+    Consecutive words of a row of taps are one loop, and loops of one iteration are none.
+    """
+    kh, kw = plan.taps
+    steps = number(point, "steps")
+    if plan.foldable:
+        loops = [kh, kw * plan.words // steps]
+    else:
+        loops = [kh, kw, plan.words // steps]
+    loops = [extent for extent in loops if extent > 1] or [1]
+    return loops[-1], math.prod(loops[:-1])

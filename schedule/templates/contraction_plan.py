@@ -1,0 +1,178 @@
+"""Contractions with outputs in lanes: their extents, and which of their buffers TCM can hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+from ...target.dsp.machine import Machine
+from ...tir.stmt import Alloc, PrimFunc, walk_stmt
+from ..knobs import divisors
+from ..schedule import Schedule
+from .contraction import LANES, VECTOR, WORD, Kernel, kernel_of
+from .contraction_inputs import Source, prepare, source_of
+from .direct import direct
+
+REGISTERS = 30  # vector registers that a tile may plan with
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The loop extents of one kernel, and how its output's channels fill vectors."""
+
+    kernel: Kernel
+    images: int
+    height: int
+    widths: tuple[int, ...]  # columns that may be computed, fewest first
+    outputs: int
+    taps: tuple[int, int]
+    words: int  # of four input channels
+    foldable: bool  # whether a row of taps is consecutive in memory
+    sources: tuple[Source, ...]  # what each of the widths reads
+
+    def width(self, columns: int) -> int:
+        """Columns that are computed by tiles of ``columns``, the fewest."""
+        return next(width for width in self.widths if width % columns == 0)
+
+    def tiles(self, most: int) -> tuple[int, ...]:
+        """The columns that a tile may have, up to ``most``: whole registers of the result."""
+        found = {d for width in self.widths for d in divisors(width)}
+        return tuple(sorted(d for d in found if d % self.pixels == 0 and d <= most))
+
+    def source(self, width: int) -> Source:
+        """What so many columns read."""
+        return self.sources[self.widths.index(width)]
+
+    @property
+    def ways(self) -> int:
+        """Vectors of 32 channels that one register of bytes holds."""
+        return min(self.outputs, VECTOR) // LANES
+
+    @property
+    def block(self) -> int:
+        """Channels that are stored together."""
+        return LANES * self.ways
+
+    @property
+    def blocks(self) -> int:
+        return self.outputs // self.block
+
+    @property
+    def pixels(self) -> int:
+        """Pixels that one register of output bytes holds."""
+        return VECTOR // self.block
+
+    @property
+    def weights(self) -> int:
+        """Bytes of the weights."""
+        return self.outputs * math.prod(self.taps) * self.words * WORD
+
+
+def plan_for(func: PrimFunc) -> Plan | None:
+    """The extents; None for other kernels, and where outputs or words are no whole vectors."""
+    kernel = kernel_of(func)
+    if kernel is None or kernel.depth is None:
+        return None
+    inputs = kernel.depth.extent
+    images, height, columns, stored = kernel.result.shape
+    if len(kernel.taps) != 2 or inputs % WORD or stored % LANES:
+        return None
+    block = min(stored, VECTOR)
+    pixels = VECTOR // block
+    if VECTOR % block or stored % block or columns % pixels:
+        return None
+    real = -(-kernel.real(func)[2] // pixels) * pixels
+    widths = tuple(sorted({min(real, columns), columns}))
+    sources = tuple(source_of(kernel, inputs, width) for width in widths)
+    high, wide = (axis.extent for axis in kernel.taps)
+    along = kernel.dot.reads[0].step(kernel.taps[1]) // kernel.input.shape[3]
+    dense = all(source.deep == inputs for source in sources)
+    foldable = dense and along == 1 and wide > 1
+    return Plan(kernel, images, height, widths, stored, (high, wide), inputs // WORD,
+                foldable, sources)  # fmt: skip
+
+
+def beginning(func: PrimFunc, plan: Plan) -> Callable[[int], Schedule]:
+    """Gives schedules of so many columns of the result, the inputs prepared."""
+
+    @cache
+    def prepared(width: int) -> Schedule:
+        sch = Schedule(func)
+        for name in (plan.kernel.last.block, plan.kernel.dot.block):
+            loop = sch.loops(name)[2]
+            if width < sch.get_loop(loop).extent:
+                sch.resize(loop, width)
+        prepare(sch, plan.kernel, plan.source(width))
+        return sch
+
+    return lambda width: prepared(width).copy()
+
+
+def scratch(func: PrimFunc, machine: Machine) -> int:
+    """Bytes of TCM for the local images of a lowered kernel, sums of a contraction included."""
+    plan = plan_for(func)
+    if plan is not None:
+        return sum(scratch_of(plan, plan.sources[0]).values())
+    local = [s.buffer for s in walk_stmt(func.body) if isinstance(s, Alloc)]
+    return sum(b.bytes for b in local if b.scope == "tcm")
+
+
+def scratch_of(plan: Plan, source: Source) -> dict[str, int]:
+    """Bytes of the padded input and of the sums over it."""
+    pixels = source.images * source.rows * source.pitch
+    wide = -(-source.columns // LANES) * LANES
+    rows = source.images * wide * 4
+    behind = 0 if source.together else wide
+    found = {"csum": rows * source.rows}
+    if source.copied:
+        found[source.name] = (pixels + wide) * source.deep
+    if not source.together:
+        found["words"] = (pixels + behind) * min(source.deep, VECTOR)
+    if plan.taps[0] > 1:
+        found["vsum"] = rows * plan.height
+    if plan.taps[1] > 1:
+        found["wsum"] = rows * plan.height
+    return found
+
+
+def sum_cycles(plan: Plan, source: Source, machine: Machine, near: bool) -> float:
+    """Cycles of the phases before the products: copies and sums."""
+    registers, phases = source.registers / machine.threads, 1
+    lines = source.images * -(-source.columns // LANES) / machine.threads
+    cycles = lines * source.rows * (8 if source.together else 70)
+    cycles += registers * (1.5 if source.together else 2.5)
+    if source.copied:
+        cycles += registers * 1.5
+        phases += 2
+    phases += not source.together
+    for taps in plan.taps:
+        if taps > 1:
+            cycles += lines * plan.height * (taps + 4)
+            phases += 1
+    if not near:
+        cycles += direct(machine, 3 * registers, VECTOR, registers)
+    return cycles + phases * machine.barrier
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The buffers of a kernel that TCM holds: what windows read, and slabs of its weights."""
+
+    near: bool
+    slabs: float  # of all weights, in parts that take turns; infinite where all fit
+
+
+def room_of(func: PrimFunc, plan: Plan, source: Source, machine: Machine, slabs: int) -> Room:
+    """The buffers that fit, as ``place.py`` places them; weights have ``slabs`` slabs."""
+    free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
+    near = {p.name for p in func.params if p.scope == "tcm"}
+    far = {p.name: p.bytes for p in func.params if p.scope == "ddr"}
+    for sizes in (scratch_of(plan, source), far):
+        for name, size in sorted(sizes.items(), key=lambda item: item[1]):
+            if size <= free:
+                near.add(name)
+                free -= size
+    whole = plan.kernel.weights.name in near
+    return Room(source.name in near, math.inf if whole else free // (plan.weights // slabs))
