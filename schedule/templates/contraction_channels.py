@@ -138,7 +138,6 @@ def _knobs(plan: Plan) -> tuple[Knob, ...]:
         choice("share", ("rows", "channels") if plan.blocks > 1 else ("rows",)),
         choice("inner", ("columns", "rows")),
         choice("words", ("band", "all", "tile")),
-        choice("deal", (1, 2, 4)),
     )
 
 
@@ -153,9 +152,6 @@ def _fits(func: PrimFunc, plan: Plan, machine: Machine) -> Callable[[Point], boo
         if apart and plan.columns < WORD:
             return False
         if columns * plan.stride[1] % step or (words == "tile" and (apart or plan.pixels > 1)):
-            return False
-        groups = plan.groups(columns if words == "tile" else plan.whole(point), step)
-        if groups % number(point, "deal") or (words == "tile" and number(point, "deal") > 1):
             return False
         if _scratch(plan, point, machine.threads)[2] > free:
             return False
@@ -303,7 +299,8 @@ def _deal(sch: Schedule, plan: Plan, point: Point, deal: str, place: LoopRef) ->
         sch.compute_at(deal, place)
     n, h, g, t, o = sch.loops(deal)[-5:]
     b, i, j = sch.split(o, (None, LANES, plan.ways))
-    g_0, g_1 = sch.split(g, (None, number(point, "deal")))
+    together = 2 if plan.pixels > 2 and sch.get_loop(g).extent % 2 == 0 else 1
+    g_0, g_1 = sch.split(g, (None, together))
     sch.reorder(n, h, b, g_0, g_1, j, i, t)
     sch.vectorize(j, i, t)
     for loop in (n, h, b, g_0) if words == "tile" else ():
@@ -361,8 +358,11 @@ def _estimate(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> Est
     turns = -(-shared // threads)
     walk = band // number(point, "rows"), whole // number(point, "columns")
     starts = walk[0] if point["inner"] == "columns" else walk[1]
+    even = plan.groups(whole, step) * step == whole * plan.stride[1]
+    even &= plan.blocks == 1 or point["words"] == "band"
+    if even and point["inner"] == "columns" and number(point, "rows") * plan.stride[0] == 1:
+        starts = 1  # rows follow each other as columns do: one loop
     dealt = plan.groups(whole, step) * {1: 3.2, 2: 3.2, 4: 4.1}[plan.ways] + 4
-    dealt *= 1.0 if number(point, "deal") > 1 else 1.1
     ways = plan.ways if point["apart"] else 1
     body = ways * (math.prod(walk) * tile + starts * (tile / 2 + 4) + tile + 26) + 30
     body += band * (plan.quads * {1: 3.0, 2: 3.2, 4: 4.1}[plan.ways] + 8) if point["apart"] else 0
