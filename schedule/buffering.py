@@ -25,6 +25,7 @@ from ..tir.stmt import (
     LoopKind,
     Region,
     Stmt,
+    Store,
     Wait,
     seq,
     transform_stmt,
@@ -50,15 +51,21 @@ def double_buffer(state: State, block: BlockName, copies: int = 2) -> None:
     node, path = state.block(OPERATION, block)
     if copies not in (1, 2):
         raise refusal(OPERATION, "one or two copies of the buffer can be kept", str(copies), node)
-    store = store_of(node)
-    if store is None or not is_map(node) or store.value.op != "load":
-        raise refusal(OPERATION, "the block must copy elements and nothing else", node.name, node,
-                      "Make one by cache_read.")  # fmt: skip
+    store = _copying(node)
     if copies > 1 and not state.is_local(store.buffer.name):
         raise refusal(OPERATION, "a target that takes turns must be local", store.buffer.name, node,
                       "Give copies=1.")  # fmt: skip
     notes = [note for note in node.annotations if note[0] != NOTE]
     state.swap(path, replace(node, annotations=(*notes, (NOTE, copies))))
+
+
+def _copying(block: Block) -> Store:
+    """The store of a block that copies; later primitives must leave it one."""
+    store = store_of(block)
+    if store is None or not is_map(block) or store.value.op != "load":
+        raise refusal(OPERATION, "the block must copy elements and nothing else", block.name,
+                      block, "Make one by cache_read.")  # fmt: skip
+    return store
 
 
 def start_copies(state: State) -> None:
@@ -71,6 +78,9 @@ def start_copies(state: State) -> None:
 
 def _start(state: State, name: str, ahead: bool) -> None:
     block, path = state.block(OPERATION, name)
+    store = store_of(block)
+    if store is not None and store.value.op != "load":
+        _copying(block)
     top = _own_nest(path)
     target, source = _regions(state, block, top)
     around = loops_of(top[:-1])

@@ -105,7 +105,8 @@ def reduction(sch: Schedule, rng: Random) -> None:
 
 
 def offset(sch: Schedule, rng: Random) -> None:
-    sch.offset_operand(any_block(sch, rng), "w")
+    sums = sch.offset_operand(any_block(sch, rng), "w")
+    attempt(sch.vectorize, sch.loops(rng.choice(sums))[-1])
 
 
 def planes(sch: Schedule, rng: Random) -> None:
