@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ..tir.expr import Expr
 from ..tir.stmt import Block, Stmt, Store
 from .blocks import is_map, store_of
-from .build import iters_of, nest_of, put_after, put_before, top_of
+from .build import drop_buffer, iters_of, nest_of, put_after, put_before, top_of
 from .errors import refusal
 from .index import axes_in
 from .region import Box, box_of
@@ -64,6 +64,8 @@ def drop(state: State, block: BlockName) -> None:
                 raise refusal("drop", "later blocks must overwrite all that is read of the buffer",
                               f"{fill.name}, which {reader.name} reads", fill.block)  # fmt: skip
     state.swap(fill.path, None)
+    if not any(state.accesses(b).touch(fill.name) for b, _ in state.placed()):
+        drop_buffer(state, fill.name)
     state.gone[fill.block.name] = "drop"
 
 

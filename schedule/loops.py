@@ -34,30 +34,37 @@ from .index import axes_in, bounds, substitute_axes
 from .state import Loop, State, conjoin, conjuncts, replace_axes
 from .tree import blocks_below, loop_at, loops_of, nest
 
-TAILS = ("exact", "guard", "peel", "overlap")
+TAILS = ("exact", "guard", "peel", "head", "overlap")
+CUT = ("peel", "head", "overlap")  # those that leave a loop of the rest
 LANE_FOLDS = ("add", "min", "max")  # what lanes may be joined by
 
 
 def split(
     state: State, loop: Loop, factors: tuple[int | None, ...], tail: str = "exact"
 ) -> list[str]:
-    """Replaces a loop by nested ones; with ``peel`` the loop of the rest comes last, with
-    ``overlap`` one more step that begins early enough to be whole."""
+    """Replaces a loop by nested ones; with ``peel`` the loop of the rest comes last, with ``head``
+    first, with ``overlap`` one more step that begins early enough to be whole."""
     path = state.loop("split", loop)
     old = loop_at(path)
     sizes = _sizes(state, old, factors, tail)
     name, total = str(old.axis.attr), prod(sizes)
     axes = [state.axis(f"{name}_{k}", size) for k, size in enumerate(sizes)]
     value = _joined(axes, sizes)
+    ahead = old.extent - total if tail == "head" else 0
+    if ahead:
+        _check_maps(old)
+        value = value + ahead
     body = replace_axes(old.body, {old.axis: value}, state.extents)
     if total > old.extent:
         body = _guarded(body, old, value, state)
     new = nest([replace(old, axis=a, extent=n) for a, n in zip(axes, sizes, strict=True)], body)
     if total < old.extent:
-        last = total if tail == "peel" else old.extent - prod(sizes[1:])
-        rest = _copied(old, last, state)
+        last = {"peel": total, "head": 0}.get(tail, old.extent - prod(sizes[1:]))
+        rest = _copied(
+            old, last, old.extent - total if tail == "head" else old.extent - last, state
+        )
         axes.append(rest.axis)
-        new = seq(new, rest)
+        new = seq(rest, new) if tail == "head" else seq(new, rest)
     state.swap(path, new)
     state.gone[name] = "split"
     return [str(axis.attr) for axis in axes]
@@ -66,14 +73,13 @@ def split(
 def _sizes(state: State, loop: For, factors: tuple[int | None, ...], tail: str) -> list[int]:
     came = f"factors={tuple(factors)}, extent={loop.extent}"
     if tail not in TAILS:
-        raise refusal("split", 'tail must be "exact", "guard", "peel" or "overlap"', repr(tail),
-                      loop)  # fmt: skip
+        raise refusal("split", f"tail must be one of {', '.join(TAILS)}", repr(tail), loop)
     known = [f for f in factors if f is not None]
     if not factors or len(known) < len(factors) - 1 or any(f < 1 for f in known):
         raise refusal("split", "the factors must be positive, at most one of them None", came, loop)
     inner = prod(known)
     if len(known) < len(factors):
-        down = tail in ("peel", "overlap")
+        down = tail in CUT
         open_ = loop.extent // inner if down else -(-loop.extent // inner)
         known = [max(open_, 1) if f is None else f for f in factors]
     total = prod(known)
@@ -83,7 +89,7 @@ def _sizes(state: State, loop: For, factors: tuple[int | None, ...], tail: str) 
                       "for a loop of the rest.")  # fmt: skip
     if tail == "guard" and total < loop.extent:
         raise refusal("split", "guarded factors must cover the extent", came, loop)
-    if tail in ("peel", "overlap") and total > loop.extent:
+    if tail in CUT and total > loop.extent:
         raise refusal("split", "peeled factors must not exceed the extent", came, loop,
                       'Give tail="guard" to keep a guarded last step.')  # fmt: skip
     if tail == "overlap" and total < loop.extent:
@@ -142,11 +148,19 @@ def _guarded(body: Stmt, loop: For, value: Expr, state: State) -> Stmt:
     return transform_stmt(body, change)
 
 
-def _copied(loop: For, start: int, state: State) -> For:
-    """The last steps of ``loop`` as a loop of its own, with new names below."""
+def _check_maps(loop: For) -> None:
+    """The first steps may come first where no reduction begins with them."""
+    for block in blocks_below(loop.body):
+        if loop_roles(block, loop.axis)[1]:
+            raise refusal("split", "a head must be of spatial steps", f"{loop.axis.attr}, over "
+                          f"which {block.name} reduces", loop, 'Give tail="peel".')  # fmt: skip
+
+
+def _copied(loop: For, start: int, extent: int, state: State) -> For:
+    """Some steps of ``loop`` as a loop of its own, with new names below."""
     name = str(loop.axis.attr)
-    rest = state.axis(f"{name}_tail", loop.extent - start)
-    values: dict[Expr, Expr] = {loop.axis: rest + start}
+    rest = state.axis(f"{name}_tail", extent)
+    values: dict[Expr, Expr] = {loop.axis: rest + start if start else rest}
 
     def visit(node: Stmt) -> Stmt:
         match node:
@@ -166,7 +180,7 @@ def _copied(loop: For, start: int, state: State) -> For:
                 return node
 
     body = visit(loop.body)
-    return For(rest, loop.extent - start, loop.kind, replace_axes(body, values, state.extents))
+    return For(rest, extent, loop.kind, replace_axes(body, values, state.extents))
 
 
 def fuse(state: State, *loops: Loop) -> str:

@@ -1,7 +1,8 @@
-"""How the elements of a buffer are stored: as planes of bytes, or in a wider type.
+"""How the elements of a buffer are stored: as planes of bytes, or in another type.
 
     split_bytes("e")     e[i] of u16 becomes  cast(u16, e_0[i]) + (cast(u16, e_1[i]) << 8)
-    widen("m", i32)      m[i] of u8 becomes   cast(u8, m[i]) of a buffer of i32
+    retype("m", i32)     m[i] of u8 becomes   cast(u8, m[i]) of a buffer of i32
+    retype("s", u16)     s[i] of i32, a sum of 257 bytes, becomes   cast(i32, s[i])
 
 The bytes of a constant are split where they lie; a block that writes a buffer of several planes
 becomes one block a plane.
@@ -12,9 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
+from math import prod
 
 import numpy as np
 
+from ..tir.bounds import bounds
 from ..tir.expr import Expr, cast, const, load, make
 from ..tir.stmt import (
     Alloc,
@@ -144,33 +147,52 @@ def _replace(state: State, old: Buffer, planes: Planes) -> None:
     state.func = replace(state.func, params=flat, body=transform_stmt(state.body, change))
 
 
-# Wider elements ---------------------------------------------------------------------------------
+# Elements of another type ---------------------------------------------------------------------
 
 
-def widen(state: State, buffer: str, kind: Type) -> None:
-    """Stores the elements of a local buffer in a wider type of integers."""
-    old = state.buffer("widen", buffer)
+def retype(state: State, buffer: str, kind: Type) -> None:
+    """Stores the elements of a local buffer in another type of integers that holds them all."""
+    old = state.buffer("retype", buffer)
     if not state.is_local(buffer):
-        raise refusal("widen", "the buffer must be local, for the caller gives parameters", buffer)
-    holds = kind.is_int and old.type.is_int and kind.bits > old.type.bits
-    if not holds or kind.low > old.type.low or kind.high < old.type.high:
-        raise refusal("widen", "the type must be wider and hold all values of the elements",
+        raise refusal("retype", "the buffer must be local, for the caller gives parameters", buffer)
+    state.check_elements("retype", buffer)
+    wider = kind.is_int and old.type.is_int and kind.bits > old.type.bits and kind.holds(old.type)
+    if not wider and not (kind.is_int and old.type.is_int and _holds(state, buffer, kind)):
+        raise refusal("retype", "the type must hold all values of the elements",
                       f"{kind} for {old.type}")  # fmt: skip
-    state.check_elements("widen", buffer)
-    for block, _ in state.writers(buffer):
+    for block, _ in state.writers(buffer) if wider else ():
         found = reduction_of(block)
         if not is_map(block) and (found is None or found.op not in ORDERED):
             rule = "a block that writes must be a map, or a reduction that keeps wider values"
-            raise refusal("widen", rule, f"{block.name}, which is neither", block)
+            raise refusal("retype", rule, f"{block.name}, which is neither", block)
     new = replace(old, type=kind)
     for block, _ in state.placed():
         if state.accesses(block).touch(buffer):
-            state.swap(state.block("widen", block.name)[1], _widened(block, old, new))
+            state.swap(state.block("retype", block.name)[1], _retyped(block, old, new))
     replace_buffer(state, buffer, new)
 
 
-def _widened(block: Block, old: Buffer, new: Buffer) -> Block:
-    """``block`` on wider elements; a reduction folds them as they are."""
+def _holds(state: State, buffer: str, kind: Type) -> bool:
+    """Whether all that is stored, sums on their way too, lies within ``kind``."""
+    for block, _ in state.writers(buffer):
+        store, found = store_of(block), reduction_of(block)
+        if store is None or not (is_map(block) or (found is not None and found.init is not None)):
+            return False
+        low, high = bounds(store.value if found is None else found.value, {})
+        if found is not None and found.init is not None:
+            steps = prod(it.extent for it in block.iters if it.reduce) if found.op == "add" else 1
+            first = bounds(found.init, {})
+            if found.op not in ("add", "min", "max") or block.name in state.partial:
+                return False
+            ends = (first[0] + low * steps, first[1] + high * steps) if steps > 1 else (low, high)
+            low, high = min(ends[0], first[0]), max(ends[1], first[1])
+        if low < kind.low or high > kind.high:
+            return False
+    return True
+
+
+def _retyped(block: Block, old: Buffer, new: Buffer) -> Block:
+    """``block`` on elements of another type; a reduction folds them as they are."""
     found = None if is_map(block) else reduction_of(block)
 
     def element(expr: Expr) -> Expr | None:
@@ -181,10 +203,17 @@ def _widened(block: Block, old: Buffer, new: Buffer) -> Block:
     def store(stmt: Store) -> Stmt:
         if stmt.buffer.name != old.name:
             return stmt
-        return replace(stmt, buffer=new, value=cast(new.type, stmt.value))
+        return replace(stmt, buffer=new, value=_as(new.type, stmt.value))
 
     fresh = rewritten(block, element, store)
     if found is None or found.buffer.name != old.name:
         return fresh
-    folded = make(found.op, load(new, *found.index), cast(new.type, found.value))
+    folded = make(found.op, load(new, *found.index), _as(new.type, found.value))
     return replace(fresh, body=Store(new, found.index, folded))
+
+
+def _as(kind: Type, value: Expr) -> Expr:
+    """``value`` in ``kind``, which holds it."""
+    if value.op == "cast" and value.args[0].type == kind and value.type.holds(kind):
+        return value.args[0]
+    return const(value.attr, kind) if value.is_const else cast(kind, value)

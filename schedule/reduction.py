@@ -34,6 +34,10 @@ from .region import check_whole, runs_whole, span_of
 from .state import BlockName, Loop, State, always, conjoin, conjuncts, replace_axes
 from .tree import blocks_below, loop_at, loops_of, nest
 
+# A reduce iter, by which factor a loop drives it, and the rest of its binding as a sum of
+# (step, inner, extent of inner).
+Factored = tuple[Iter, int, list[tuple[int, Expr, int]]]
+
 
 def decompose_reduction(state: State, block: BlockName, loop: Loop) -> str:
     """Makes the init of a reduction a block before ``loop``. Gives its name."""
@@ -108,7 +112,7 @@ def rfactor(state: State, block: BlockName, loop: Loop) -> str:
     if found is None or found.init is None or not is_reduction(node):
         raise refusal(operation, "the block must be a reduction with an init", node.name, node)
     check_whole(operation, node, state)
-    split = _factored(state, node, at)
+    split = factored(operation, state, node, at)
     readers = [b.name for b in blocks_below(top_of(path)[-1])
                if b.name != node.name and state.accesses(b).touch(found.buffer.name)]  # fmt: skip
     if readers:
@@ -129,39 +133,32 @@ def rfactor(state: State, block: BlockName, loop: Loop) -> str:
     return name
 
 
-def _factored(state: State, block: Block, loop: For) -> tuple[Iter, int, Expr]:
-    """The reduce iter that the loop drives, by which factor, and the rest of its binding."""
+def factored(operation: str, state: State, block: Block, loop: For) -> Factored:
+    """The reduce iter that the loop drives, by which factor, and the rest of its binding as a sum
+    of step * inner where each inner takes all its values 0 .. extent-1."""
     driven = [it for it in block.iters if loop.axis in axes_in(it.binding)]
     form = linear(driven[0].binding) if driven else None
     atoms = set() if form is None else {a for a in form.terms if loop.axis in axes_in(a)}
     if form is None or len(driven) != 1 or not driven[0].reduce or atoms != {loop.axis}:
-        raise refusal("rfactor", "the loop must drive one reduce iter", str(loop.axis.attr), loop)
+        raise refusal(operation, "the loop must drive one reduce iter", str(loop.axis.attr), loop)
     guards = [p for p in conjuncts(block.where)
               if axes_in(p) & {driven[0].axis, loop.axis}]  # fmt: skip
     if guards:
-        raise refusal("rfactor", "the reduction must not be guarded", show_expr(guards[0]), loop,
+        raise refusal(operation, "the reduction must not be guarded", show_expr(guards[0]), loop,
                       "Split it by factors that divide, or with tail=\"peel\".")  # fmt: skip
     rest = Linear({a: c for a, c in form.terms.items() if a is not loop.axis}, form.constant)
-    return driven[0], form.terms[loop.axis], from_linear(rest)
+    return driven[0], form.terms[loop.axis], _rests(operation, rest, loop, state)
 
 
 def _partial_block(
-    state: State, name: str, block: Block, found: Reduction, split: tuple[Iter, int, Expr],
+    state: State, name: str, block: Block, found: Reduction, split: Factored,
     partial: Buffer, loop: For,
 ) -> Block:  # fmt: skip
-    it, factor, rest = split
+    it, factor, _ = split
     part = var(iter_name(block, f"{it.axis.attr}_part"))
-    iters = [Iter(part, loop.extent, False, loop.axis)]
-    value = part * factor
-    for old in block.iters:
-        if old.axis is not it.axis:
-            iters.append(old)
-        else:
-            for step, inner, extent in _rests(rest, loop, state):
-                name_ = old.axis if not any(i.reduce for i in iters) else None
-                new = Iter(name_ or var(f"{old.axis.attr}_{len(iters)}"), extent, True, inner)
-                iters.append(new)
-                value = value + new.axis * step
+    rest, value = without(block, split)
+    iters = [Iter(part, loop.extent, False, loop.axis), *rest]
+    value = part * factor if value is None else part * factor + value
     term = substitute(found.value, {it.axis: value})
     index = (part, *found.index)
     if not any(new.reduce for new in iters):
@@ -173,9 +170,25 @@ def _partial_block(
                    body=Store(partial, index, body))  # fmt: skip
 
 
-def _rests(rest: Expr, loop: For, state: State) -> list[tuple[int, Expr, int]]:
-    """``rest`` as a sum of step * inner where each inner takes all its values 0 .. extent-1."""
-    form = linear(rest)
+def without(block: Block, split: Factored) -> tuple[list[Iter], Expr | None]:
+    """The iters with those of the rest in the place of the driven one, and the rest of its value,
+    if there is one."""
+    it, _, rest = split
+    iters, value = list[Iter](), None
+    for old in block.iters:
+        if old.axis is not it.axis:
+            iters.append(old)
+            continue
+        for step, inner, extent in rest:
+            first = not any(i.reduce for i in iters)
+            axis = old.axis if first else var(f"{old.axis.attr}_{len(iters)}")
+            iters.append(Iter(axis, extent, True, inner))
+            value = axis * step if value is None else value + axis * step
+    return iters, value
+
+
+def _rests(operation: str, form: Linear, loop: For, state: State) -> list[tuple[int, Expr, int]]:
+    """A sum as one of step * inner where each inner takes all its values 0 .. extent-1."""
     if not form.terms:
         return []
     step = gcd(*form.terms.values())
@@ -185,8 +198,8 @@ def _rests(rest: Expr, loop: For, state: State) -> list[tuple[int, Expr, int]]:
         return [(step, inner, span.extent)]
     parts = [(c, a, state.extents.get(a, 0)) for a, c in form.terms.items()]
     if not all(extent and step > 0 for step, _, extent in parts):
-        raise refusal("rfactor", "the parts of the loop's iter must be loops",
-                      f"{loop.axis.attr} among {show_expr(rest)}", loop)  # fmt: skip
+        raise refusal(operation, "the parts of the loop's iter must be loops",
+                      f"{loop.axis.attr} among {show_expr(from_linear(form))}", loop)  # fmt: skip
     return parts
 
 

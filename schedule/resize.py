@@ -6,9 +6,9 @@
 
 Further steps of a spatial loop make elements of a local buffer that nobody reads or has made, or
 such of a parameter as mean nothing (``meant``: stored images end in pads); further steps of a
-reduction take in what changes nothing. Local operands and constants grow with the loops of local
-results; what else is read beyond its buffer is the last element instead. A shorter loop leaves out
-elements that end in pads.
+reduction take in what changes nothing. Local operands of more than one element grow along, with the
+loops of local results all of them and constants; what else is read beyond its buffer is the last
+element instead. A shorter loop leaves out elements that end in pads.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..tir.expr import Expr, const, make, maximum, minimum, rebuild, select, var
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.script.show import show_expr
 from ..tir.stmt import Block, Buffer, For, Iter, Store
+from ..tir.types import i32
 from .blocks import Reduction, extents_of, is_map, is_reduction, reduction_of, store_of
 from .build import enlarge, iter_name, moved, resized, rewritten, top_of
 from .errors import refusal
@@ -244,8 +245,11 @@ def _operands(state: State, block: Block, it: Iter, extent: int) -> tuple[Block,
     shapes = Shapes()
     for access in (*accesses.reads, *accesses.writes):
         name = access.buffer.name
-        if grows and (state.is_local(name) or name in state.func.constants):
-            before = shapes.get(name, access.buffer.shape)
+        before = shapes.get(name, access.buffer.shape)
+        local = state.is_local(name)
+        ends = zip(access.index, before, strict=True)
+        single = any(size == 1 < _end(expr, it, known) for expr, size in ends)
+        if (local and not single) or (grows and (local or name in state.func.constants)):
             shapes[name] = _reach(access, before, it, known, block)
 
     def element(node: Expr) -> Expr | None:
@@ -273,11 +277,19 @@ def _reach(
     return tuple(needed)
 
 
+def _end(expr: Expr, it: Iter, known: Mapping[Expr, int]) -> int:
+    """One more than the greatest value of an index that follows from an iter."""
+    high = bounds(expr, known)[1] if _follows(expr, it) else None
+    return 1 if high is None else high + 1
+
+
 def _held(expr: Expr, size: int, it: Iter, known: Mapping[Expr, int]) -> Expr:
     """An index within its dimension: beyond it, the nearest place inside."""
     if not _follows(expr, it):
         return expr
     low, high = bounds(expr, known)
+    if size == 1:
+        return const(0, i32)
     least = expr if low is not None and low >= 0 else maximum(expr, 0)
     return least if high is not None and high < size else minimum(least, size - 1)
 

@@ -23,14 +23,17 @@ from . import border as borders
 from . import (
     buffering,
     cache,
+    expand,
     extents,
     inline,
     layout,
     loops,
+    nearest,
     offset,
     planes,
     reduction,
     resize,
+    separate,
     stages,
     taps,
 )
@@ -191,6 +194,16 @@ class Schedule:
         """Partial results for each value of a reduction loop (block ``*_rf``), joined after."""
         return BlockRef(self._apply(reduction.rfactor, block, loop))
 
+    def separate(self, block: BlockName, *loop: Loop) -> BlockRef:
+        """A reduction over some of its loops first, for all elements that the rest of it reads;
+        gives the block that does."""
+        return BlockRef(self._apply(separate.separate, block, *loop))
+
+    def expand(self, block: BlockName, *loop: Loop) -> None:
+        """Writes the steps of reduction loops, outermost first, as terms of one expression; where
+        no other loop reduces, the block becomes a map."""
+        self._apply(expand.expand, block, *loop)
+
     # Buffers ----------------------------------------------------------------------------------
 
     def cache_read(
@@ -199,6 +212,11 @@ class Schedule:
         """The block reads a local copy of a buffer, and so do later blocks of ``also``; gives the
         block that copies."""
         return BlockRef(self._apply(cache.cache_read, block, buffer, scope, also=also))
+
+    def nearest(self, block: BlockName, buffer: str) -> None:
+        """A reduction by min or max reads what a padded copy was made of, at the nearest element
+        where it lies outside."""
+        self._apply(nearest.nearest, block, buffer)
 
     def cache_write(self, block: BlockName, buffer: str, scope: str) -> BlockRef:
         """The block writes a local buffer, copied afterwards; gives the block that copies."""
@@ -232,10 +250,10 @@ class Schedule:
         gives the blocks that write them, one a plane."""
         return [BlockRef(name) for name in self._apply(planes.split_bytes, buffer)]
 
-    def widen(self, buffer: str, kind: Type | str) -> None:
-        """Stores a local buffer of integers in a wider type."""
-        wide = kind if isinstance(kind, Type) else parse_type(kind)
-        self._apply(planes.widen, buffer, wide)
+    def retype(self, buffer: str, kind: Type | str) -> None:
+        """Stores a local buffer of integers in another type that holds all its values."""
+        other = kind if isinstance(kind, Type) else parse_type(kind)
+        self._apply(planes.retype, buffer, other)
 
     def word_taps(self, block: BlockName, loop: Loop, step: int) -> BlockRef:
         """Lets a sum over taps read words of four neighbours, one each ``step`` elements, and zeros

@@ -12,11 +12,11 @@ No name of a block, a buffer or an axis means anything here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 
-from ..tir.expr import Expr, is_number, walk
+from ..tir.expr import Expr, free_vars, is_number, transform, walk
 from ..tir.linear import Linear, linear
 from ..tir.stmt import Block, Buffer, Store
 from .blocks import is_map, reduction_of
@@ -77,6 +77,7 @@ class Structure:
     tables: tuple[Buffer, ...]
     value: Expr  # what is stored, or what a reduction takes in
     init: Expr | None  # what a reduction begins with
+    held: frozenset[Expr] = frozenset()  # axes along which the nearest element inside is read
 
     @property
     def spatial(self) -> list[Axis]:
@@ -97,9 +98,14 @@ class Structure:
 
 
 @lru_cache(maxsize=256)
-def structure(block: Block) -> Structure | None:
-    """What ``block`` is; None where it is no single store, or an index of it is not affine."""
-    store = block.body
+def structure(block: Block, nearest: bool = False) -> Structure | None:
+    """What ``block`` is; None where it is no single store, or an index of it is not affine.
+    ``nearest``: where it reads the nearest element inside of an operand, as if it read on."""
+    store, held = block.body, frozenset[Expr]()
+    if nearest and isinstance(store, Store):
+        held = held_back(store.value)
+        store = Store(store.buffer, store.index, transform(store.value, _read_on))
+        block = replace(block, body=store)
     if not isinstance(store, Store):
         return None
     axes = tuple(Axis(it.axis, it.extent, it.reduce) for it in block.iters)
@@ -114,7 +120,25 @@ def structure(block: Block) -> Structure | None:
     moves = value.op == "load" and not tables
     form = _form(block, value, moves) if folded is None else _folding(folded.op, value, reads)
     init = None if folded is None else folded.init
-    return Structure(block.name, form, axes, out, reads, tables, value, init)
+    return Structure(block.name, form, axes, out, reads, tables, value, init, held)
+
+
+def held_back(value: Expr) -> frozenset[Expr]:
+    """The variables of indices that a least or largest value holds back."""
+    loads = [node for node in walk(value) if node.op == "load"]
+    ends = [e for load in loads for index in load.args for e in walk(index)]
+    return frozenset(axis for e in ends if e.op in ("min", "max") for axis in free_vars(e))
+
+
+def _read_on(node: Expr) -> Expr | None:
+    """A load at indices that no least or largest value holds back."""
+    if node.op != "load":
+        return None
+    index = list(node.args)
+    for dim, expr in enumerate(index):
+        while expr.op in ("min", "max") and expr.args[1].is_const:
+            expr = index[dim] = expr.args[0]
+    return Expr("load", node.type, tuple(index), node.attr)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +163,8 @@ def runs_of(found: Structure) -> list[Run]:
     runs.sort(key=lambda run: tuple(-abs(step) for step in (run.to, *run.come)))
     joined: list[Run] = []
     for run in runs:
-        if joined and _follows(joined[-1], run):
+        alone = found.held & {*run.axes, *(joined[-1].axes if joined else ())}
+        if joined and not alone and _follows(joined[-1], run):
             outer = joined.pop()
             run = Run((*outer.axes, *run.axes), outer.extent * run.extent, run.to, run.come)
         joined.append(run)

@@ -35,7 +35,7 @@ from ..tir.stmt import (
 from ..tir.types import Type
 from .emit import Emitter, RowNames
 from .errors import SelectError
-from .program import Address, Dma, Item, Loop, Phase, Place, Program
+from .program import Address, Dma, Item, Loop, Op, Phase, Place, Program
 from .program import Wait as WaitItem
 from .record import Started
 from .region import RegionBuilder
@@ -152,8 +152,8 @@ class Builder:
         body = Body(self, [parallel[0]] if parallel else [])
         for stmt in stmts:
             body.run(stmt)
-        items = body.finish()  # may add to the prelude
-        return Phase([*body.emitter.prelude, *items], parallel)
+        items, start = body.finish()  # may add to the prelude
+        return Phase([*body.emitter.prelude, *items], parallel, start=start)
 
 
 def _phases(parts: list[Stmt]) -> Iterator[tuple[tuple[Stmt, ...], For | None]]:
@@ -178,6 +178,8 @@ class Body:
         self.builder, self.loops = builder, loops
         self.items: list[Item] = []
         self.emitter = Emitter(builder.selector, builder.names, builder.numbers)
+        for loop in loops:
+            self.emitter.enter(loop)
         self.region = RegionBuilder(self)
 
     def run(self, stmt: Stmt) -> None:
@@ -200,9 +202,13 @@ class Body:
             case _:
                 raise SelectError(f"select: the dsp has no {type(stmt).__name__} within a kernel")
 
-    def finish(self) -> list[Item]:
+    def finish(self) -> tuple[list[Item], Op | None]:
+        """The code, and what sets the variable of the threads' loop, if that is asked for."""
         self.flush()
-        return self.items
+        if not self.loops:
+            return self.items, None
+        counter = self.emitter.leave(self.loops.pop())
+        return [*self.items, *counter.after], next(iter(counter.before), None)
 
     def flush(self) -> None:
         self.items.extend(self.region.close())

@@ -51,8 +51,8 @@ class _Counter:
     """A loop's variable as a register, made when an instruction asks for its value."""
 
     register: Reg | None = None
-    before: list[Item] = field(default_factory=list)
-    after: list[Item] = field(default_factory=list)
+    before: list[Op] = field(default_factory=list)
+    after: list[Op] = field(default_factory=list)
 
 
 class Emitter:
@@ -68,6 +68,7 @@ class Emitter:
         self.units: dict[Unit, Reg] = {}
         self.counters: dict[str, _Counter] = {}
         self.pending: list[Op] = []  # address arithmetic that the next region begins with
+        self.indices: dict[Expr, Reg] = {}  # the registers that it makes
         self.count = 0
         self.promote = Promoter()
         self._start({}, {})
@@ -132,19 +133,23 @@ class Emitter:
 
     def index(self, scalar: Callable[[Expr], Expr], form: Linear) -> Reg:
         """A byte offset that is not linear in the loops, in a register."""
-        code, made, uses = self.code, self.made, self.uses
         value = self.promote(scalar(from_linear(form)))
+        known = self.indices.get(value)
+        if known is not None:
+            return known
+        code, made, uses = self.code, self.made, self.uses
         self._start(_count([value]), {})
         found = self.operand(value)
         self.pending.extend(self.code)
         self.code, self.made, self.uses = code, made, uses
         if not isinstance(found, Reg):
             raise SelectError("select: an address needs a register")
+        self.indices[value] = found
         return found
 
     def offsets(self) -> list[Op]:
         """The address arithmetic so far, for what is no region."""
-        code, self.pending = self.pending, []
+        code, self.pending, self.indices = self.pending, [], {}
         return code
 
     def unit(self, unit: Unit, kind: Type) -> Reg:

@@ -2,6 +2,7 @@
 
 concat(x[0:64], x[128:192])         two registers dealt by pieces of 64 bytes: the even ones
 concat(x[0:32], x[96:128], ...)     a register a piece, loaded so that each piece is at its place
+concat(x[0:64], x[0:64])            or turned there
 
 A piece is loaded from its own address less its place in the result, which is not before the first
 piece, because pieces lie at least as far apart as they are long.
@@ -34,11 +35,12 @@ def gathered(node: Expr, fetch: Fetch) -> Expr | None:
     forms = [linear(e.args[0]) for e in loads]
     steps = {_distance(a, b) for a, b in pairwise(forms)}
     step = steps.pop() if len(steps) == 1 else None
-    if step is None or step < first.type.lanes:
-        return None
     if step == 2 * first.type.lanes:
         return _dealt(first, forms[0], size, node.type, fetch)
-    return _placed(first, forms, node.type, fetch) if len(loads) <= 4 else None
+    if len(loads) > 4:
+        return None
+    apart = step is not None and step >= first.type.lanes
+    return _placed(first, forms, node.type, fetch, apart)
 
 
 def filled(load: Expr, fetch: Fetch) -> Expr:
@@ -71,17 +73,22 @@ def _dealt(first: Expr, form: Linear, size: int, kind: Type, fetch: Fetch) -> Ex
     return make("slice", dealt, attr=(part * kind.lanes, kind.lanes))
 
 
-def _placed(first: Expr, forms: list[Linear], kind: Type, fetch: Fetch) -> Expr:
-    """Each piece loaded to its place, and chosen there by a predicate of the bytes before it."""
+def _placed(first: Expr, forms: list[Linear], kind: Type, fetch: Fetch, apart: bool) -> Expr:
+    """Each piece loaded to its place, or turned there where pieces are not ``apart`` in memory, and
+    chosen by a predicate of the bytes before it."""
     lanes = first.type.lanes
     total: Expr | None = None
     for number, form in enumerate(forms):
-        start = from_linear(form.plus(Linear({}, -number * lanes)))
+        place = number * lanes
+        start = from_linear(form.plus(Linear({}, -place if apart else 0)))
         piece = fetch(Expr("load", kind, (start,), first.attr), 0, kind)
+        if place and not apart:
+            by = const(VECTOR - place * kind.bytes, i32)
+            piece = Expr("call", kind, (piece, by), "vror")
         if total is None:
             total = piece
             continue
-        before = first_lanes(number * lanes, vector(boolean, kind.lanes))
+        before = first_lanes(place, vector(boolean, kind.lanes))
         total = make("select", before, total, piece)
     assert total is not None
     return total

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from ..tir.expr import Expr, cast, const, make
 from ..tir.types import Type, i32, vector
 from .errors import SelectError
-from .gather import filled, gathered
+from .gather import DEALT, filled, gathered
 from .masks import known_lanes, predicates
 from .shuffle import by_ends, is_shuffle, shuffled
 from .sums import group_sum
@@ -133,10 +133,20 @@ class Legalizer:
         if node.op == "add" and _halves_of_pairs(leaves):
             whole = leaves[0].args[0] + leaves[1].args[0]
             return make("slice", whole, attr=leaves[0].attr)
+        if _halves_of_deals(leaves) and leaves[0].type == node.type:
+            return self._dealt(node, leaves)
         leaf: Expr | None = make(node.op, *leaves, attr=node.attr)
         while leaf is not None:
             last, leaf = leaf, self.expand(leaf) if leaf.type.lanes > 1 else None
         return last
+
+    def _dealt(self, node: Expr, leaves: tuple[Expr, ...]) -> Expr:
+        """An operator of registers that are dealt alike: they are dealt once, after it."""
+        calls = [leaf.args[0] for leaf in leaves]
+        registers = zip(*(call.args[:2] for call in calls), strict=True)
+        whole = (*(self._apply(node, parts) for parts in registers), calls[0].args[2])
+        dealt = Expr("call", calls[0].type, whole, calls[0].attr)
+        return make("slice", dealt, attr=leaves[0].attr)
 
     def _scalar(self, node: Expr) -> Expr:
         if node.op == "load":
@@ -281,6 +291,17 @@ def _shuffled(half: Expr) -> Expr:
     return make(
         "interleave", make("slice", half, attr=(0, lanes)), make("slice", half, attr=(lanes, lanes))
     )
+
+
+def _halves_of_deals(leaves: tuple[Expr, ...]) -> bool:
+    """Whether all are the same half of pairs of registers that are dealt by the same pieces."""
+    if any(leaf.op != "slice" or leaf.args[0].op != "call" for leaf in leaves):
+        return False
+    calls = [leaf.args[0] for leaf in leaves]
+    kinds = {
+        (leaf.attr, leaf.type, c.attr, c.args[2:]) for leaf, c in zip(leaves, calls, strict=True)
+    }
+    return len(leaves) > 1 and len(kinds) == 1 and calls[0].attr in DEALT.values()
 
 
 def _halves_of_pairs(leaves: tuple[Expr, ...]) -> bool:

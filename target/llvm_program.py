@@ -57,6 +57,8 @@ class _Emitter:
             body = phase.body
             if phase.parallel is not None:
                 body = [Loop(*phase.parallel, phase.body)]
+            if phase.start is not None:
+                body = [phase.start, *body]
             self.held = {}
             facts_of(body, self.facts)
             self.items(body)

@@ -138,11 +138,14 @@ Item = Op | Loop | Dma | Wait
 @dataclass(slots=True, eq=False)
 class Phase:
     """Code between two barriers: with ``parallel``, the threads share that loop's iterations in
-    contiguous chunks (its variable is an absolute index); without, thread 0 runs the body."""
+    contiguous chunks (its variable is an absolute index); without, thread 0 runs the body.
+    ``start`` sets the register that holds the variable, where there is one, for the first of all
+    iterations; the body counts it up."""
 
     body: list[Item]
     parallel: tuple[str, int] | None = None  # (variable, extent) around the whole body
     name: str = ""
+    start: Op | None = None
 
 
 @dataclass(frozen=True, slots=True)

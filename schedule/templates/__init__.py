@@ -16,8 +16,7 @@ from .contraction_slabs import slabs
 from .grouped import grouped
 from .lanes import lanes
 from .matmul import matmul
-from .pool import pool
-from .reduce import reduce
+from .reduction import reduction
 from .rows import rows
 from .scalar import scalar
 from .template import Estimate, Template
@@ -33,8 +32,7 @@ TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
     pixels,
     folded,
     lanes,
-    reduce,
-    pool,
+    reduction,
     rows,
     scalar,
 )

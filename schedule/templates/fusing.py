@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...target.dsp.machine import Machine
+from ..index import axes_in
 from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Run
 
 
 def joined(sch: Schedule, block: str, runs: Sequence[Run]) -> list[LoopRef]:
-    """The block's loops in this order, those of each run fused, below loops of one step."""
+    """The block's loops in this order, those of each run fused, below loops of one step, with the
+    loops that it reduces over innermost."""
     names = {it.axis: LoopRef(str(it.binding.attr)) for it in sch.get_block(block).iters}
+    folds = folding(sch, block)
     wanted = [[names[axis] for axis in run.axes] for run in runs]
     flat = [loop for part in wanted for loop in part]
-    single = [loop for loop in sch.loops(block) if loop not in flat]
+    single = [loop for loop in sch.loops(block) if loop not in (*flat, *folds)]
     for loop in single:
         sch.unroll(loop)
-    sch.reorder(*single, *flat)
+    sch.reorder(*single, *flat, *folds)
     return [sch.fuse(*part) for part in wanted]
 
 
@@ -35,6 +38,13 @@ def run_on(sch: Schedule, block: str, extents: Sequence[int]) -> None:
     for it, extent in zip(sch.get_block(block).iters, extents, strict=True):
         if extent > it.extent:
             sch.resize(str(it.binding.attr), extent)
+
+
+def folding(sch: Schedule, block: str) -> list[LoopRef]:
+    """The loops of more than one step that a block reduces over."""
+    axes = {axis for it in sch.get_block(block).iters if it.reduce for axis in axes_in(it.binding)}
+    loops = [(loop, sch.get_loop(loop)) for loop in sch.loops(block)]
+    return [loop for loop, node in loops if node.axis in axes and node.extent > 1]
 
 
 def even(extent: int, machine: Machine) -> float:

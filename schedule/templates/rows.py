@@ -194,7 +194,7 @@ class _Along:
         for name in sorted(self.narrow) if self.chain.lanes > 1 else ():
             sch.set_scope(name, "tcm")
             if sch.get_buffer(name).type.bits < 32:
-                sch.widen(name, i32)
+                sch.retype(name, i32)
 
     def partial(self) -> None:
         """Reductions first over registers, lane by lane, where a row has several, or where a tile

@@ -122,6 +122,9 @@ class Lowering:
         self.base = self.registers.new(Register.SCALAR, TABLE)
         first = self.registers.new(Register.SCALAR, FIRST)
         count = self.registers.new(Register.SCALAR, COUNT)
+        if phase.start is not None and phase.start.result is not None:
+            counter = self._code(phase.start.result)
+            self.block.add(self._step(scalar.INSTRUCTIONS["tfr"], counter, (first,)))
         parallel = phase.parallel[0] if phase.parallel else ""
         starts: dict[tuple[str, int], list[Pointer]] = {}
         for pointer in self.pointers.all:

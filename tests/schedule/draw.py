@@ -92,7 +92,8 @@ def _tuple(sizes: Sequence[int]) -> str:
 def text(seed: int) -> str:
     """The script of the kernel of this seed."""
     draft = Draft(Random(seed))
-    (padded if seed % 16 == 11 else draft.rng.choice(KINDS))(draft)
+    kinds = {5: pooled, 11: padded}
+    kinds.get(seed % 16, draft.rng.choice(KINDS))(draft)
     return draft.text
 
 
@@ -382,6 +383,24 @@ def padded(draft: Draft) -> None:
     y = draft.param("u8", inside, "y")
     draft.nest(axes_of(inside), f"y[vi, vj] = max({local.name}[vi, vj], {local.name}[vi + 1, vj])")
     assert y.shape == inside
+
+
+def pooled(draft: Draft) -> None:
+    """The largest elements of windows that lie in both axes, over a padded copy."""
+    rng = draft.rng
+    rows, columns = rng.choice(((4, 64), (6, 32), (3, 128)))
+    tall, wide, pace = rng.choice((2, 3)), rng.choice((2, 3)), rng.choice((1, 1, 2))
+    shape = rows + tall - 1, columns + wide - 1
+    local, x = draft.local("u8", shape), draft.param("u8", (rows, columns))
+    draft.nest(axes_of(shape), f"{local.name}[vi, vj] = u8(0)")
+    at = f"vi + {tall // 2}, vj + {wide // 2}"
+    draft.nest(axes_of((rows, columns)), f"{local.name}[{at}] = {x.name}[vi, vj]")
+    high = (rows - 1) // pace + 1
+    draft.param("u8", (high, columns), "y")
+    axes = [("i", high, False), ("j", columns, False), ("k", tall, True), ("l", wide, True)]
+    row = f"vi * {pace} + vk" if pace > 1 else "vi + vk"
+    element = f"{local.name}[{row}, vj + vl]"
+    draft.nest(axes, f"y[vi, vj] = max(y[vi, vj], {element})", "y[vi, vj] = u8(0)")
 
 
 KINDS: tuple[Callable[[Draft], None], ...] = (

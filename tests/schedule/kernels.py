@@ -186,7 +186,54 @@ def rows(x: Buffer[u8, (6, 12)], t: Buffer[u16, (256,)], y: Buffer[u8, (6, 12)])
                 y[vi, vj] = cast(u8, s[vi] - cast(i32, e[vi, vj]) >> 4)
 """
 
-TEXTS = {"matmul": MATMUL, "conv": CONV, "chain": CHAIN, "pool": POOL, "rows": ROWS}
+PADDED = """
+@prim_func
+def padded(x: Buffer[u8, (7, 10)], y: Buffer[u8, (4, 10)], s: Buffer[i32, (10,)]):
+    p = alloc(u8, (9, 12))
+    m = alloc(u8, (4, 10))
+    for h in range(9):
+        for w in range(12):
+            with block("fill"):
+                vh = spatial(9, h)
+                vw = spatial(12, w)
+                p[vh, vw] = u8(0)
+    for h in range(7):
+        for w in range(10):
+            with block("copy"):
+                vh = spatial(7, h)
+                vw = spatial(10, w)
+                p[vh + 1, vw + 1] = x[vh, vw]
+    for h in range(4):
+        for w in range(10):
+            for kh in range(3):
+                for kw in range(3):
+                    with block("max"):
+                        vh = spatial(4, h)
+                        vw = spatial(10, w)
+                        vkh = reduce(3, kh)
+                        vkw = reduce(3, kw)
+                        with init():
+                            m[vh, vw] = u8(0)
+                        m[vh, vw] = max(m[vh, vw], p[vh * 2 + vkh, vw + vkw])
+    for h in range(4):
+        for w in range(10):
+            with block("out"):
+                vh = spatial(4, h)
+                vw = spatial(10, w)
+                y[vh, vw] = m[vh, vw]
+    for w in range(10):
+        for h in range(7):
+            with block("sum"):
+                vw = spatial(10, w)
+                vh = reduce(7, h)
+                with init():
+                    s[vw] = -5
+                s[vw] = s[vw] + cast(i32, x[vh, vw])
+"""
+
+TEXTS = {
+    "matmul": MATMUL, "conv": CONV, "chain": CHAIN, "pool": POOL, "rows": ROWS, "padded": PADDED,
+}  # fmt: skip
 OUTPUTS = ("y", "s")
 Array = NDArray[Any]
 

@@ -33,7 +33,8 @@ def any_buffer(sch: Schedule, rng: Random) -> str:
 
 def split(sch: Schedule, rng: Random) -> None:
     factors = rng.choice([(None, 2), (None, 3), (2, None), (None, 4), (None, 2, 2), (None, 8)])
-    sch.split(any_loop(sch, rng), factors, tail=rng.choice(["exact", "guard", "peel", "overlap"]))
+    tail = rng.choice(["exact", "guard", "peel", "head", "overlap"])
+    sch.split(any_loop(sch, rng), factors, tail=tail)
 
 
 def reorder(sch: Schedule, rng: Random) -> None:
@@ -104,6 +105,24 @@ def reduction(sch: Schedule, rng: Random) -> None:
     method(block, rng.choice(sch.loops(block)))
 
 
+def terms(sch: Schedule, rng: Random) -> None:
+    """Steps of a reduction as terms of one expression, or some of its loops first."""
+    found = {ref.name: [loop for loop in sch.loops(ref) if _reduces(sch, ref.name, loop)]
+             for ref in sch.blocks()}  # fmt: skip
+    block = rng.choice([name for name, loops in found.items() if loops] or list(found))
+    chosen = [loop for loop in found[block] if sch.get_loop(loop).extent <= 16]
+    chosen = [loop for loop in chosen if rng.random() < 0.7]
+    if chosen:
+        rng.choice([sch.expand, sch.separate])(block, *chosen)
+
+
+def inside(sch: Schedule, rng: Random) -> None:
+    """What a padded copy was made of in its place."""
+    for block in sch.blocks():
+        for buffer in list(sch._state.locals()):
+            attempt(sch.nearest, block.name, buffer.name)
+
+
 def offset(sch: Schedule, rng: Random) -> None:
     sums = sch.offset_operand(any_block(sch, rng), "w")
     attempt(sch.vectorize, sch.loops(rng.choice(sums))[-1])
@@ -117,7 +136,7 @@ def planes(sch: Schedule, rng: Random) -> None:
         if buffer.type == u16 and rng.random() < 0.7:
             attempt(sch.split_bytes, buffer.name)
         else:
-            attempt(sch.widen, buffer.name, rng.choice(["i32", "u16"]))
+            attempt(sch.retype, buffer.name, rng.choice(["i32", "u16"]))
 
 
 def words(sch: Schedule, rng: Random) -> None:
@@ -153,7 +172,7 @@ def fills(sch: Schedule, rng: Random) -> None:
 MOVES: tuple[Move, ...] = (
     split, split, split, reorder, reorder, reorder, fuse, kind, kind, compute_at, compute_at,
     reverse_compute_at, reverse_compute_at, inline, cache, stage, layout, reduction,
-    offset, planes, copy_ahead, copy_ahead, resize, resize, resize, fills,
+    offset, planes, copy_ahead, copy_ahead, resize, resize, resize, fills, terms, inside,
 )  # fmt: skip
 
 
@@ -272,10 +291,11 @@ def attempt(move: Callable[..., object], *given: object) -> None:
 
 
 CODE_MOVES: tuple[Move, ...] = (
-    lanes, lanes, lanes, dot, dot, split, reorder, fuse, kind, compute_at, compute_at, compute_at,
-    reverse_compute_at, reverse_compute_at, inline, inline, inline, cache, cache, stage, layout,
-    layout, scope, scope, reduction, reduction, offset, offset, planes, words, words,
-    copy_ahead, copy_ahead, resize, resize, resize, fills, fills, fills,
+    lanes, lanes, lanes, lanes, lanes, dot, dot, split, reorder, fuse, kind, compute_at, compute_at,
+    compute_at, reverse_compute_at, reverse_compute_at, inline, inline, inline, cache, cache, stage,
+    layout, layout, scope, scope, reduction, reduction, offset, offset, planes, planes, words,
+    words, copy_ahead, copy_ahead, resize, resize, resize, fills, fills, fills, terms, terms,
+    inside,
 )  # fmt: skip
 
 

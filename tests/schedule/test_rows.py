@@ -34,7 +34,7 @@ def test_values_that_are_no_planes_are_shifted_apart() -> None:
 def test_maxima_are_kept_in_words() -> None:
     func = kernel("rows")
     sch = Schedule(func)
-    sch.widen("m", i32)
+    sch.retype("m", i32)
     text = show(sch.func)
     assert "m[vi] = max(m[vi], cast(i32, x[vi, vj]))" in text
     assert "cast(u8, m[vi]) - x[vi, vj]" in text

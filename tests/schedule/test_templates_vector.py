@@ -16,7 +16,7 @@ from tests.schedule.operators import Case
 Note = Callable[[str, object], None]
 
 
-def pooled(kind: str, shape: tuple[int, ...], *window: int, template: str = "pool") -> Case:
+def pooled(kind: str, shape: tuple[int, ...], *window: int, template: str = "reduction") -> Case:
     """Maximum or average pooling by kernel, stride, padding and dilation."""
     kernel, stride, padding, dilation = (*window, *(1, 1, 0, 1)[len(window) :])
     if kind == "avg":
@@ -25,7 +25,7 @@ def pooled(kind: str, shape: tuple[int, ...], *window: int, template: str = "poo
 
 
 def mean(shape: tuple[int, ...], *axes: int) -> Case:
-    return Case("reduce", lambda x: x.mean(axes), (shape,))
+    return Case("reduction", lambda x: x.mean(axes), (shape,))
 
 
 def joined(axis: int, *shapes: tuple[int, ...]) -> Case:
@@ -57,7 +57,7 @@ CASES = {
     "avg_padded": pooled("avg", (1, 32, 13, 13), 3, 2, 1),
     "avg_sliding": pooled("avg", (2, 128, 7, 7), 3, 1),
     "avg_images": pooled("avg", (3, 64, 9, 8), 3, 1, 1),
-    "avg_whole": pooled("avg", (1, 64, 8, 8), 8, 8, template="reduce"),
+    "avg_whole": pooled("avg", (1, 64, 8, 8), 8, 8, template="reduction"),
     "mean_wide": mean((1, 512, 7, 7), 2, 3),
     "mean_odd": mean((3, 29, 13, 9), 2, 3),
     "mean_few": mean((1, 3, 17, 23), 2, 3),

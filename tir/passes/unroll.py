@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ..bounds import Interval
 from ..expr import Expr, const, rebuild
 from ..linear import Linear, from_linear, linear
 from ..stmt import For, If, LoopKind, PrimFunc, Stmt, Store, children, map_exprs, rebuild_stmt, seq
 from ..types import i32
 from .checked import checked
+from .simplify import simplify
 
 Values = Mapping[Expr, int]
 
@@ -34,6 +36,7 @@ class _Unroller:
         self.done: dict[tuple[object, ...], Expr] = {}
         self.indices: dict[tuple[object, ...], Expr] = {}
         self.mentioned: dict[Expr, tuple[Expr, ...]] = {}
+        self.ranges: dict[Expr, Interval] = {}  # of the loops that stay, whose names differ
 
     def stmt(self, stmt: Stmt, values: Values) -> Stmt:
         if isinstance(stmt, For) and _dissolves(stmt):
@@ -41,6 +44,8 @@ class _Unroller:
             return seq(*steps)
         if isinstance(stmt, For) and stmt.extent == 1:
             return replace(stmt, body=self.stmt(stmt.body, {**values, stmt.axis: 0}))
+        if isinstance(stmt, For):
+            self.ranges[stmt.axis] = 0, stmt.extent - 1
         below = children(stmt)
         if below:
             fresh = rebuild_stmt(stmt, tuple(self.stmt(child, values) for child in below))
@@ -85,8 +90,12 @@ class _Unroller:
             elif atom.op == "var":
                 total = Linear({**total.terms, atom: coefficient}, total.constant)
             else:
-                total = total.plus(linear(self.expr(atom, values)), coefficient)
+                total = total.plus(linear(self._decided(self.expr(atom, values))), coefficient)
         return from_linear(total)
+
+    def _decided(self, atom: Expr) -> Expr:
+        """The one side of a least or largest index that a known number may leave."""
+        return simplify(atom, self.ranges) if atom.op in ("min", "max") else atom
 
     def axes(self, node: Expr) -> tuple[Expr, ...]:
         found = self.mentioned.get(node)

@@ -328,8 +328,9 @@ def _inside(value: Expr) -> bool:
     """Whether lanes are repeated before an operator: narrow ones before a cast, and where it would
     not fill a register otherwise."""
     if value.op in ("cast", "sat_cast"):
-        source = value.args[0].type
-        return source.bits <= value.type.bits or source.lanes * source.bits >= WHOLE
+        source, inner = value.args[0].type, value.args[0].op
+        made = source.lanes > 1 and inner not in (*MOVES_LANES, "load")
+        return made or source.bits <= value.type.bits or source.lanes * source.bits >= WHOLE
     return value.op not in (*MOVES_LANES, "load") and _is_small(value)
 
 

@@ -1,0 +1,279 @@
+"""Sums, maxima and minima whose lanes stand beside each other: windows, and means over pixels.
+
+    y[p, c] = f(sum over k of x[p + k, c])         few terms: one expression, so that it is a map
+
+    s[b, q, c] = sum of a block b of rows          many: bytes are summed in u16 or i32, by blocks
+    y[c] = f(sum over b and q of s[b, q, c])       of rows and by the pixels q that share a vector
+
+The knob ``by`` says what windows read (a padded copy, or the nearest elements of the operand
+itself, which change no maximum) and whether rows are reduced before columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import prod
+
+from ...target.dsp.machine import Machine
+from ...tir.expr import Expr, var
+from ...tir.stmt import Block, PrimFunc, stored_in, walk_stmt
+from ...tir.types import u16
+from ..errors import ScheduleError
+from ..extents import meant
+from ..index import axes_in
+from ..knobs import Point, Space, choice, divisors
+from ..schedule import Schedule
+from ..state import LoopRef
+from ..structure import Axis, Form, Structure, structure
+from ..trace import index_map
+from .lanes import FORMS, Layer, layer_of
+from .nest import VECTOR
+from .template import Estimate, Template
+
+TAPS = 64  # terms of one expression
+STEP = 32  # terms that a step of a loop takes in
+BLOCKS = 16  # of rows
+
+PIECES = (32, 64)  # bytes of a pixel, less than a register, that moves alone
+
+Steps = Callable[[Schedule], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Steps that leave maps and short loops of a reduction, and these as nests."""
+
+    steps: Steps
+    layer: Layer
+
+
+def reduction(func: PrimFunc, machine: Machine) -> Template | None:
+    """The template of a reduction, of what fills its operand and of maps of its result."""
+    fold = fold_of(func)
+    ways = {} if fold is None else dict(_ways(func, fold, machine))
+    if not ways:
+        return None
+    rows = max((way.layer.rows for way in ways.values()), key=len)
+    space = Space((choice("by", tuple(ways)), *next(iter(ways.values())).layer.knobs(rows)))
+
+    def schedule(point: Point) -> Schedule:
+        way, sch = ways[str(point["by"])], Schedule(func)
+        way.steps(sch)
+        way.layer.schedule(sch, machine, point)
+        return sch
+
+    def estimate(point: Point) -> Estimate:
+        return ways[str(point["by"])].layer.estimate(machine, point)
+
+    return Template("reduction", func, machine, space, schedule, estimate)
+
+
+def fold_of(func: PrimFunc) -> Structure | None:
+    """The one reduction of a kernel whose other blocks are maps, copies and fills."""
+    found = [structure(s) for s in walk_stmt(func.body) if isinstance(s, Block)]
+    folds = [s for s in found if s is not None and s.form is Form.REDUCTION]
+    others = [s for s in found if s is None or s.form is not Form.REDUCTION]
+    plain = all(s is not None and s.form in FORMS for s in others)
+    return folds[0] if plain and len(folds) == 1 and len(folds[0].reads) == 1 else None
+
+
+def _ways(func: PrimFunc, fold: Structure, machine: Machine) -> Iterator[tuple[str, Way]]:
+    for name, steps in _named(func, fold, machine):
+        sch = Schedule(func)
+        try:
+            steps(sch)
+        except ScheduleError:
+            continue
+        layer = layer_of(sch.logical, (*FORMS, Form.REDUCTION), nearest=True)
+        if layer is not None and all(nest.filled for nest in layer.nests):
+            yield name, Way(steps, layer)
+
+
+def _named(func: PrimFunc, fold: Structure, machine: Machine) -> Iterator[tuple[str, Steps]]:
+    taps = prod(axis.extent for axis in fold.summed)
+    if taps <= TAPS:
+        yield "near", lambda sch: _windows(sch, fold, True, False)
+        yield "copy", lambda sch: _windows(sch, fold, False, False)
+    if fold.out.buffer.type.bits == 8:
+        yield "near_apart", lambda sch: _windows(sch, fold, True, True)
+        yield "copy_apart", lambda sch: _windows(sch, fold, False, True)
+    summed = {axis.var for axis in fold.summed}
+    kept = {axis.var for axis in fold.spatial if axis.extent > 1}
+    if any(axes_in(e) & summed and axes_in(e) & kept for e in fold.reads[0].index):
+        return  # rows of windows
+    rows = max(fold.summed, key=fold.reads[0].step)
+    for count in divisors(rows.extent):
+        if count <= BLOCKS:
+            yield f"blocks_{count}", lambda sch, n=count: _sums(sch, fold, rows, n)  # type: ignore[misc]
+
+
+# Windows ------------------------------------------------------------------------------------------
+
+
+def _windows(sch: Schedule, fold: Structure, near: bool, apart: bool) -> None:
+    """All terms of a window as one expression, or those of rows and those of columns."""
+    copies = [ref for ref in sch.blocks() if fold.reads[0].buffer in stored_in(sch.get_block(ref))]
+    wide = _channels(sch, fold) * fold.reads[0].buffer.type.bytes if near else VECTOR
+    if wide % VECTOR and wide not in PIECES:
+        raise ScheduleError("reduction: pixels at edges must be pieces that change places")
+    if near:
+        _shorter(sch, fold)
+        sch.nearest(fold.block, fold.reads[0].buffer.name)
+        for ref in reversed(copies):
+            sch.drop(ref)
+    elif len(copies) == 2:
+        sch.border(copies[0])
+    order = [str(axis.var.attr) for axis in _by_step(fold)]
+    if apart:
+        deep = _channels(sch, fold)
+        first = sch.separate(fold.block, _loops(sch, fold.block)[order[-1]])
+        _whole(sch, first.name, deep)
+        sch.expand(first, _loops(sch, first.name)[order[-1]])
+        order = order[:-1]
+    _expand(sch, fold.block, order)
+
+
+def _whole(sch: Schedule, block: str, deep: int) -> None:
+    """Rows of whole registers, where the operand has room for them."""
+    found = structure(sch.get_block(block), nearest=True)
+    column = next((a for a in found.spatial if found.out.step(a) == deep), None) if found else None
+    if column is None or VECTOR % deep or column.extent * deep % VECTOR == 0:
+        return
+    extent = -(-column.extent * deep // VECTOR) * VECTOR // deep
+    try:
+        sch.resize(_loops(sch, block)[str(column.var.attr)], extent)
+    except ScheduleError:
+        return
+
+
+def _by_step(fold: Structure) -> list[Axis]:
+    """The summed axes, the nearest elements of the operand first."""
+    return sorted(fold.summed, key=fold.reads[0].step)
+
+
+def _loops(sch: Schedule, block: str) -> dict[str, LoopRef]:
+    """The loops of a block by the names of its iters."""
+    iters = sch.get_block(block).iters
+    return {str(it.axis.attr): LoopRef(str(it.binding.attr)) for it in iters}
+
+
+def _expand(sch: Schedule, block: str, axes: list[str]) -> None:
+    """A reduction as a map, which its reader takes in."""
+    loops = _loops(sch, block)
+    sch.expand(block, *(loops[axis] for axis in axes))
+    (out,) = stored_in(sch.get_block(block))
+    if all(out.name != param.name for param in sch.logical.params):
+        sch.compute_inline(block)
+
+
+def _shorter(sch: Schedule, fold: Structure) -> None:
+    """Leaves out windows that mean nothing, in what follows from them first."""
+    for ref in reversed(sch.blocks()):
+        found = structure(sch.get_block(ref))
+        if found is None or all(use.buffer != fold.out.buffer for use in (found.out, *found.reads)):
+            continue
+        if found.block != fold.block:
+            sizes = meant(sch.logical, found.out.buffer)
+        for dim, index in enumerate(found.out.index):
+            axis = next((axis for axis in found.spatial if axis.var is index), None)
+            if axis is not None and axis.extent > sizes[dim]:
+                sch.resize(_loops(sch, found.block)[str(axis.var.attr)], sizes[dim])
+
+
+# Long sums ----------------------------------------------------------------------------------------
+
+
+def _sums(sch: Schedule, fold: Structure, rows: Axis, blocks: int) -> None:
+    """Partial sums by blocks of rows and by the pixels of a vector, which the map then joins."""
+    several = _pixels(sch, fold)
+    joins = [fold.block] if several is None else [several, fold.block]
+    _steps(sch, fold, _blocks(sch, joins[0], rows, blocks))
+    for name in joins:
+        _expand(sch, name, [*_summing(sch, name, 1)])
+
+
+def _pixels(sch: Schedule, fold: Structure) -> str | None:
+    """The sums of pixels that lie in one place of a vector, where channels fill none; gives their
+    block."""
+    use, size = fold.reads[0], fold.reads[0].buffer.type.bytes
+    deep = _channels(sch, fold)
+    if deep * size % VECTOR == 0:
+        return None
+    beside = next((a for a in fold.summed if use.step(a) == deep), None)
+    if beside is None or VECTOR // size % deep or deep * size >= VECTOR:
+        raise ScheduleError("reduction: pixels must lie side by side")
+    several = VECTOR // size // deep
+    loop = _loops(sch, fold.block)[str(beside.var.attr)]
+    if beside.extent % several:
+        loop = sch.resize(loop, -(-beside.extent // several) * several)
+    _, loop = sch.split(loop, (None, several))
+    block = sch.rfactor(fold.block, loop).name
+    (sums,) = stored_in(sch.get_block(block))
+    sch.set_scope(sums.name, "tcm")
+    sch.trim(sums.name)
+    sch.transform_layout(sums.name, _last_but_one(len(sums.shape)))
+    return block
+
+
+def _channels(sch: Schedule, fold: Structure) -> int:
+    """The elements that lie side by side in the operand, stored ones that mean nothing too, which
+    the reduction takes in from here on."""
+    use = fold.reads[0]
+    near = [a for a in fold.spatial if use.step(a) == 1 == fold.out.step(a) and a.extent > 1]
+    if not near:
+        raise ScheduleError("reduction: channels must lie side by side")
+    others = [use.step(a) for a in fold.axes if a is not near[0] and use.step(a)]
+    deep = min([*others, -(-near[0].extent // VECTOR) * VECTOR])
+    if deep > near[0].extent:
+        sch.resize(_loops(sch, fold.block)[str(near[0].var.attr)], deep)
+    return deep
+
+
+def _last_but_one(rank: int) -> Callable[..., tuple[Expr, ...]]:
+    """The first index just before the last one."""
+    part, *rest = axes = [var(f"i{k}") for k in range(rank)]
+    return index_map(axes, (*rest[:-1], part, rest[-1]))
+
+
+def _blocks(sch: Schedule, block: str, rows: Axis, count: int) -> str:
+    """The sums of each block of rows; gives their block."""
+    loop, _ = sch.split(_loops(sch, block)[str(rows.var.attr)], (count, None))
+    made = sch.rfactor(block, loop).name
+    (sums,) = stored_in(sch.get_block(made))
+    sch.set_scope(sums.name, "tcm")
+    return made
+
+
+def _steps(sch: Schedule, fold: Structure, block: str) -> None:
+    """Several terms a step of what is left to loop over, in u16 where that holds the sums."""
+    left, order = STEP, [str(axis.var.attr) for axis in _by_step(fold)]
+    taken: list[LoopRef] = []
+    named = _summing(sch, block, 1)
+    for axis in order:
+        loop = next((loop for name, loop in named.items() if name.startswith(axis)), None)
+        if loop is None:
+            continue
+        extent = sch.get_loop(loop).extent
+        step = max(d for d in divisors(extent) if d <= left)
+        if step < extent:
+            _, loop = sch.split(loop, (None, step))
+        if step in (extent, left) or step > 1:
+            taken.insert(0, loop)
+        left //= step
+        if step < extent:
+            break
+    sch.expand(block, *taken)
+    (sums,) = stored_in(sch.get_block(block))
+    if sums.shape[-1] * u16.bytes >= VECTOR:
+        try:
+            sch.retype(sums.name, u16)
+        except ScheduleError:
+            return
+
+
+def _summing(sch: Schedule, block: str, least: int = 2) -> dict[str, LoopRef]:
+    """The loops of the iters that are summed, those of at least so many steps."""
+    loops = _loops(sch, block)
+    return {str(it.axis.attr): loops[str(it.axis.attr)] for it in sch.get_block(block).iters
+            if it.reduce and it.extent >= least}  # fmt: skip
