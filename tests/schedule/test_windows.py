@@ -99,9 +99,7 @@ def long(x: Buffer[u8, (4, 300), "tcm"], y: Buffer[i32, (4,), "tcm"]):
 def test_an_expression_has_not_too_many_terms() -> None:
     func = parse(LONG.format(term="cast(i32, x[vi, vk])"))
     sch = Schedule(func)
-    with pytest.raises(
-        ScheduleError, match="at most 256 terms, but got 300"
-    ):
+    with pytest.raises(ScheduleError, match="at most 256 terms, but got 300"):
         sch.expand("sum", "k")
     _, inner = sch.split("k", (None, 150))
     sch.expand("sum", inner)
