@@ -164,11 +164,12 @@ def as_type(number: Expr, kind: Type) -> Expr:
 @cache
 def is_number(root: Expr) -> bool:
     """Whether a scalar is a hole, or arithmetic on holes and constants."""
-    if root.type.lanes != 1 or root.op in ("const", "var", "load", "call"):
-        return False
-    return root.op == "hole" or (
-        bool(root.args) and all(arg.is_const or is_number(arg) for arg in root.args)
-    )
+    return not root.is_const and all(map(_is_arithmetic, walk(root)))
+
+
+def _is_arithmetic(node: Expr) -> bool:
+    inner = bool(node.args) and node.op not in ("load", "call")
+    return node.is_const or (node.type.lanes == 1 and (node.op == "hole" or inner))
 
 
 def as_expr(value: Expr | int | float, type: Type) -> Expr:

@@ -132,7 +132,8 @@ def grown_of(func: PrimFunc, found: Structure, nearest: bool = False) -> Structu
         if run.to != lanes:
             return None
         whole = 1 << (run.extent - 1).bit_length()
-        if lanes * whole < wanted and outer is not None and outer.to != lanes * whole:
+        short = lanes * whole < wanted and any(run.come)  # repeated bytes would need no vector
+        if short and outer is not None and outer.to != lanes * whole:
             whole = wanted // lanes
         if whole != run.extent and lanes * run.extent < wanted:
             if len(run.axes) > 1:

@@ -75,7 +75,9 @@ def fold_of(func: PrimFunc) -> Structure | None:
     folds = [s for s in found if s is not None and s.form is Form.REDUCTION]
     others = [s for s in found if s is None or s.form is not Form.REDUCTION]
     plain = all(s is not None and s.form in FORMS for s in others)
-    return folds[0] if plain and len(folds) == 1 and len(folds[0].reads) == 1 else None
+    if not plain or len(folds) != 1:
+        return None
+    return folds[0] if len(folds[0].reads) == 1 and folds[0].summed else None
 
 
 def _ways(func: PrimFunc, fold: Structure, machine: Machine) -> Iterator[tuple[str, Way]]:
@@ -169,6 +171,7 @@ def _expand(sch: Schedule, block: str, axes: list[str]) -> None:
 
 def _shorter(sch: Schedule, fold: Structure) -> None:
     """Leaves out windows that mean nothing, in what follows from them first."""
+    sizes = meant(sch.logical, fold.out.buffer)
     for ref in reversed(sch.blocks()):
         found = structure(sch.get_block(ref))
         if found is None or all(use.buffer != fold.out.buffer for use in (found.out, *found.reads)):

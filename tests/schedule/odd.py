@@ -19,6 +19,21 @@ def nest(name: str, store: str, *more: str, axes: str = "ij") -> str:
 
 LOCAL = "    a = alloc(i32, (8, 8))\n"
 
+SUMMED = """\
+@prim_func
+def odd(x: Buffer[u16, (8, 600)], y: Buffer[u16, (8,)]):
+    for i in range(8):
+        for k in range({size}):
+            for l in range(4):
+                with block("sum"):
+                    vi = spatial(8, i)
+                    vk = reduce({size}, k)
+                    vl = reduce(4, l)
+                    with init():
+                        y[vi] = u16(0)
+                    y[vi] = y[vi] + {term}
+"""
+
 ODD = {
     "twice": HEAD + nest("one", "y[vi, vj] = x[vi, vj]") * 2,
     "open": HEAD + nest("open", "y[vi, vj] = x[vi, j]"),
@@ -256,6 +271,8 @@ def odd(x: Buffer[u16, (8, 8)], y: Buffer[u16, (8,)]):
             vi = spatial(8, i)
             y[vi] = a[vi]
 """,
+    "long": SUMMED.format(size=300, term="x[vi, vk + vl]"),
+    "ones": SUMMED.format(size=4, term="u16(1)"),
     "masked": HEAD + LOCAL
     + nest("first", "a[vi, vj] = x[vi & 3, vj]")
     + nest("last", "y[vi, vj] = a[vi, vj]"),
