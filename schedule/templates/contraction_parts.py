@@ -18,7 +18,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
@@ -26,7 +25,8 @@ from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
 from .contraction import LANES, VECTOR
-from .contraction_plan import REGISTERS, Plan, beginning, plan_for, scratch_of, sum_cycles
+from .contraction_plan import REGISTERS, Plan, beginning, plan_for, scratch_of, slabs_of, sum_cycles
+from .fusing import even
 from .place import LARGE
 from .template import Estimate, Template
 
@@ -108,15 +108,8 @@ def _schedule(
     sch: Schedule, func: PrimFunc, plan: Plan, machine: Machine, point: Point
 ) -> Schedule:
     kernel = plan.kernel
-    ways, block, (high, wide) = plan.ways, plan.block, plan.taps
-    words, group = _words(plan, point), number(point, "group")
-    pieces = plan.words // words
-
-    def slab(kh: Any, kw: Any, c: Any, o: Any) -> tuple[Any, ...]:
-        at = ((o // (block * group) * high + kh) * wide + kw) * pieces + c // (4 * words)
-        vector = o // block % group * ways + o % ways
-        return at, c // 4 % words, vector, o // ways % 32, c % 4
-
+    ways, block = plan.ways, plan.block
+    slab = slabs_of(plan, _words(plan, point), number(point, "group"))
     sch.transform_layout(kernel.weights.name, slab)
     for name in kernel.by_output(func):
         sch.transform_layout(name, lambda o: (o // block * ways + o % ways, o // ways % 32))
@@ -134,15 +127,10 @@ def _outputs(sch: Schedule, plan: Plan, machine: Machine) -> None:
     n, h, w, o = sch.loops(plan.kernel.last.block)
     w_0, w_1 = sch.split(w, (None, plan.pixels))
     o_0, o_1, o_2 = sch.split(o, (None, 32, plan.ways))
-    order = sorted((h, w_0, o_0), key=lambda loop: -_even(sch.get_loop(loop).extent, machine))
+    order = sorted((h, w_0, o_0), key=lambda loop: -even(sch.get_loop(loop).extent, machine))
     sch.reorder(order[0], n, *order[1:], w_1, o_1, o_2)
     sch.vectorize(w_1, o_1, o_2)
     sch.parallel(order[0])
-
-
-def _even(extent: int, machine: Machine) -> float:
-    """The threads' mean work over the longest one's, where equal shares are dealt out."""
-    return extent / (-(-extent // machine.threads) * machine.threads)
 
 
 @dataclass(frozen=True, slots=True)

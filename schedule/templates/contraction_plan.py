@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import Alloc, PrimFunc, walk_stmt
@@ -108,6 +109,20 @@ def beginning(func: PrimFunc, plan: Plan) -> Callable[[int], Schedule]:
         return sch
 
     return lambda width: prepared(width).copy()
+
+
+def slabs_of(plan: Plan, words: int, group: int = 1) -> Callable[..., tuple[Any, ...]]:
+    """The layout of weights that come slab by slab: ``words`` words of a tap, for ``group`` blocks
+    of outputs."""
+    ways, block, (high, wide) = plan.ways, plan.block, plan.taps
+    pieces = plan.words // words
+
+    def slab(kh: Any, kw: Any, c: Any, o: Any) -> tuple[Any, ...]:
+        at = ((o // (block * group) * high + kh) * wide + kw) * pieces + c // (WORD * words)
+        vector = o // block % group * ways + o % ways if group > 1 else o % ways
+        return at, c // WORD % words, vector, o // ways % LANES, c % WORD
+
+    return slab
 
 
 def scratch(func: PrimFunc, machine: Machine) -> int:

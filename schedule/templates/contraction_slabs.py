@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
@@ -22,7 +21,7 @@ from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
 from .contraction import VECTOR
-from .contraction_plan import REGISTERS, Plan, beginning, plan_for, room_of, sum_cycles
+from .contraction_plan import REGISTERS, Plan, beginning, plan_for, room_of, slabs_of, sum_cycles
 from .direct import direct
 from .template import Estimate, Template
 
@@ -93,15 +92,8 @@ def _fits(plan: Plan) -> Callable[[Point], bool]:
 
 def _schedule(sch: Schedule, func: PrimFunc, plan: Plan, point: Point) -> Schedule:
     kernel = plan.kernel
-    ways, block, (high, wide) = plan.ways, plan.block, plan.taps
-    words = number(point, "words")
-    parts = plan.words // words
-
-    def slab(kh: Any, kw: Any, c: Any, o: Any) -> tuple[Any, ...]:
-        number_ = ((o // block * high + kh) * wide + kw) * parts + c // (4 * words)
-        return number_, c // 4 % words, o % ways, o // ways % 32, c % 4
-
-    sch.transform_layout(kernel.weights.name, slab)
+    ways, block = plan.ways, plan.block
+    sch.transform_layout(kernel.weights.name, slabs_of(plan, number(point, "words")))
     for name in kernel.by_output(func):
         sch.transform_layout(name, lambda o: (o // block, o % ways, (o // ways) % 32))
     acc = kernel.dot.out.buffer.name

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 from ...target.dsp.machine import Machine
@@ -51,7 +52,7 @@ class Way:
 def reduction(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of a reduction, of what fills its operand and of maps of its result."""
     fold = fold_of(func)
-    ways = {} if fold is None else dict(_ways(func, fold, machine))
+    ways = {} if fold is None else dict(_ways(func, fold))
     if not ways:
         return None
     rows = max((way.layer.rows for way in ways.values()), key=len)
@@ -80,8 +81,8 @@ def fold_of(func: PrimFunc) -> Structure | None:
     return folds[0] if len(folds[0].reads) == 1 and folds[0].summed else None
 
 
-def _ways(func: PrimFunc, fold: Structure, machine: Machine) -> Iterator[tuple[str, Way]]:
-    for name, steps in _named(func, fold, machine):
+def _ways(func: PrimFunc, fold: Structure) -> Iterator[tuple[str, Way]]:
+    for name, steps in _named(fold):
         sch = Schedule(func)
         try:
             steps(sch)
@@ -92,14 +93,14 @@ def _ways(func: PrimFunc, fold: Structure, machine: Machine) -> Iterator[tuple[s
             yield name, Way(steps, layer)
 
 
-def _named(func: PrimFunc, fold: Structure, machine: Machine) -> Iterator[tuple[str, Steps]]:
+def _named(fold: Structure) -> Iterator[tuple[str, Steps]]:
     taps = prod(axis.extent for axis in fold.summed)
     if taps <= TAPS:
-        yield "near", lambda sch: _windows(sch, fold, True, False)
-        yield "copy", lambda sch: _windows(sch, fold, False, False)
+        yield "near", partial(_windows, fold=fold, near=True, apart=False)
+        yield "copy", partial(_windows, fold=fold, near=False, apart=False)
     if fold.out.buffer.type.bits == 8:
-        yield "near_apart", lambda sch: _windows(sch, fold, True, True)
-        yield "copy_apart", lambda sch: _windows(sch, fold, False, True)
+        yield "near_apart", partial(_windows, fold=fold, near=True, apart=True)
+        yield "copy_apart", partial(_windows, fold=fold, near=False, apart=True)
     summed = {axis.var for axis in fold.summed}
     kept = {axis.var for axis in fold.spatial if axis.extent > 1}
     if any(axes_in(e) & summed and axes_in(e) & kept for e in fold.reads[0].index):
@@ -107,7 +108,7 @@ def _named(func: PrimFunc, fold: Structure, machine: Machine) -> Iterator[tuple[
     rows = max(fold.summed, key=fold.reads[0].step)
     for count in divisors(rows.extent):
         if count <= BLOCKS:
-            yield f"blocks_{count}", lambda sch, n=count: _sums(sch, fold, rows, n)  # type: ignore[misc]
+            yield f"blocks_{count}", partial(_sums, fold=fold, rows=rows, blocks=count)
 
 
 # Windows ------------------------------------------------------------------------------------------

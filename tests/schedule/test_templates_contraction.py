@@ -14,8 +14,10 @@ from dovetail.schedule.templates.contraction_folded import folded
 from dovetail.schedule.templates.contraction_outputs import outputs
 from dovetail.schedule.templates.contraction_pixels import pixels
 from dovetail.schedule.templates.contraction_plan import plan_for
+from dovetail.schedule.templates.template import Template
 from dovetail.target.dsp.machine import Machine, dsp
 from dovetail.tir.passes.lift import lift
+from dovetail.tir.stmt import PrimFunc
 from tests.schedule.operators import Case, hold
 
 Note = Callable[[str, object], None]
@@ -70,15 +72,24 @@ FEW: tuple[tuple[torch.nn.Module, tuple[int, ...]], ...] = (
 )
 
 
-@pytest.mark.parametrize("at", range(len(FEW)))
-def test_summed_channels_in_lanes(at: int, exact: bool) -> None:
-    rng = Random(at)
-    module, shape = FEW[at]
-    task = Case("folded", module, (shape,)).task(dsp(), rng.choice(("tcm", "ddr")))
-    made = folded(lift(task.kernel.func), task.machine)
+def held_by(
+    template: Callable[[PrimFunc, Machine], Template | None],
+    module: torch.nn.Module,
+    shape: tuple[int, ...],
+    rng: Random,
+    count: int,
+) -> None:
+    """A kernel that the template takes, at points of its space."""
+    task = Case("made", module, (shape,)).task(dsp(), rng.choice(("tcm", "ddr")))
+    made = template(lift(task.kernel.func), task.machine)
     assert made is not None
     task.__dict__["template"] = made
-    hold(task, [made.space.sample(rng) for _ in range(20 if exact else 2)])
+    hold(task, [made.space.sample(rng) for _ in range(count)])
+
+
+@pytest.mark.parametrize("at", range(len(FEW)))
+def test_summed_channels_in_lanes(at: int, exact: bool) -> None:
+    held_by(folded, *FEW[at], Random(at), 20 if exact else 2)
 
 
 WIDE: tuple[tuple[torch.nn.Module, tuple[int, ...]], ...] = (
@@ -95,13 +106,7 @@ WIDE: tuple[tuple[torch.nn.Module, tuple[int, ...]], ...] = (
 
 @pytest.mark.parametrize("at", range(len(WIDE)))
 def test_outputs_in_lanes(at: int, exact: bool) -> None:
-    rng = Random(at)
-    module, shape = WIDE[at]
-    task = Case("outputs", module, (shape,)).task(dsp(), rng.choice(("tcm", "ddr")))
-    made = outputs(lift(task.kernel.func), task.machine)
-    assert made is not None
-    task.__dict__["template"] = made
-    hold(task, [made.space.sample(rng) for _ in range(20 if exact else 1)])
+    held_by(outputs, *WIDE[at], Random(at), 20 if exact else 1)
 
 
 def test_windows_without_pads_read_the_input_where_it_lies() -> None:
