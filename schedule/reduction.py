@@ -196,7 +196,8 @@ def _rests(operation: str, form: Linear, loop: For, state: State) -> list[tuple[
     span = span_of(inner, set(), state.extents)
     if span is not None and span.dense:
         return [(step, inner, span.extent)]
-    parts = [(c, a, state.extents.get(a, 0)) for a, c in form.terms.items()]
+    largest = sorted(form.terms.items(), key=lambda term: -term[1])  # not by what came before
+    parts = [(c, a, state.extents.get(a, 0)) for a, c in largest]
     if not all(extent and step > 0 for step, _, extent in parts):
         raise refusal(operation, "the parts of the loop's iter must be loops",
                       f"{loop.axis.attr} among {show_expr(from_linear(form))}", loop)  # fmt: skip

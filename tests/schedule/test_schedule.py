@@ -321,6 +321,19 @@ def test_rfactor_twice_and_decompose() -> None:
     same(sch, func)
 
 
+@pytest.mark.parametrize(("name", "order"), [("up", (0, 1, 2)), ("down", (2, 1, 0))])
+def test_the_order_of_what_is_left_hangs_on_no_earlier_work(
+    name: str, order: tuple[int, ...]
+) -> None:
+    for number in order:
+        var(f"{name}_{number}")  # as an earlier kernel of the process may have made them
+    text = show(kernel("matmul")).replace(" k ", f" {name} ").replace(", k)", f", {name})")
+    sch = Schedule(parse(text))
+    _, middle, _ = sch.split(name, (4, None, 2))
+    block = sch.get_block(sch.rfactor("matmul", middle))
+    assert [it.extent for it in block.iters if it.reduce] == [4, 2]
+
+
 def test_inlining_leaves_one_block() -> None:
     func = kernel("chain")
     sch = Schedule(func)
