@@ -15,15 +15,15 @@ from functools import reduce as fold
 from math import prod
 
 from ..tir.expr import Expr, cast, const, load, make, transform
-from ..tir.stmt import Block, For, Store
+from ..tir.stmt import Block, Store
 from ..tir.types import i32
-from .blocks import Reduction, is_reduction, reduction_of
+from .blocks import Reduction, extents_of, is_reduction, reduction_of
 from .build import replacing
 from .errors import refusal
 from .reduction import factored, neutral, without
 from .region import runs_whole
 from .state import BlockName, Loop, State
-from .tree import blocks_below
+from .tree import blocks_below, loop_at
 
 NARROW = (8, 16)  # bits of terms that are added in pairs
 MOST = 256  # terms of one expression
@@ -39,8 +39,7 @@ def expand(state: State, block: BlockName, *loops: Loop) -> None:
     if node.name in state.partial or not runs_whole(node, state):
         raise refusal("expand", "the block's loops must run each value of each iter once",
                       f"{node.name}, whose loops do not", node)  # fmt: skip
-    around = [state.loop("expand", loop)[-1] for loop in loops]
-    count = prod(at.extent for at in around if isinstance(at, For))
+    count = prod(loop_at(state.loop("expand", loop)).extent for loop in loops)
     if count > MOST:
         raise refusal("expand", f"an expression must have at most {MOST} terms", str(count), node,
                       "Split the loops.")  # fmt: skip
@@ -59,14 +58,13 @@ def _terms(state: State, block: str, loop: Loop, groups: list[Expr]) -> list[lis
     """For each step of ``loop``, which is no more, what ``groups`` are in it."""
     node, _ = state.block("expand", block)
     path = state.loop("expand", loop)
-    at = path[-1]
-    assert isinstance(at, For)
+    at = loop_at(path)
     below = [b.name for b in blocks_below(at)]
     if below != [block]:
         raise refusal("expand", "the loop must hold the block alone", ", ".join(below), at)
     split = factored("expand", state, node, at)
     iters, rest = without(node, split)
-    extents = {it.axis: it.extent for it in iters}
+    extents = extents_of(iters)
     terms: list[list[Expr]] = []
     for step in range(at.extent):
         value = const(step * split[1], i32) if rest is None else rest + step * split[1]

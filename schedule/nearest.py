@@ -12,7 +12,7 @@ from __future__ import annotations
 from ..tir.expr import Expr, maximum, minimum
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block, Buffer, Store
-from .blocks import is_map, is_reduction, reduction_of
+from .blocks import extents_of, is_map, is_reduction, reduction_of
 from .build import rewritten
 from .errors import refusal
 from .index import Extents, form_bounds
@@ -34,7 +34,7 @@ def nearest(state: State, block: BlockName, buffer: str) -> None:
         raise refusal("nearest", "the block must be a reduction by min or max of the buffer's "
                       "elements", node.name, node)  # fmt: skip
     source, places = _copied(state, node, buffer, neutral(found.op, found.buffer.type))
-    extents = {it.axis: it.extent for it in node.iters}
+    extents = extents_of(node.iters)
     reduced = {it.axis for it in node.iters if it.reduce}
     index = []
     for expr, (start, size) in zip(value.args, places, strict=True):
@@ -67,7 +67,7 @@ def _copied(state: State, reader: Block, buffer: str, fill: int) -> tuple[Buffer
 def _places(copy: Block) -> Places | None:
     """Where elements of an operand are copied to, from the first one of each dimension on."""
     store = copy.body
-    axes = {it.axis: it.extent for it in copy.iters}
+    axes = extents_of(copy.iters)
     if not isinstance(store, Store) or store.value.op != "load":
         return None
     if len(store.value.args) != len(store.index):

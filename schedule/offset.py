@@ -23,7 +23,7 @@ from ..tir.expr import Expr, cast, const, load, retyped, substitute, transform, 
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block, Buffer, Iter, Stmt, Store
 from ..tir.types import i8, i32, u8
-from .blocks import Reduction, reduction_of
+from .blocks import Reduction, extents_of, reduction_of
 from .build import (
     allocate,
     buffer_name,
@@ -203,7 +203,7 @@ class _Sums:
         near = k < len(self.kept) - 1 or dim.start is axis
         if alone and near and not whole:
             return self.spatial[axis]
-        known = {it.axis: it.extent for it in self.block.iters}
+        known = extents_of(self.block.iters)
         _, high = bounds(from_linear(form.plus(dim.window, int(whole))), known)
         return Iter(var(f"d{k}"), dim.size if high is None else high + 1, False, var(f"d{k}"))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from ..tir.expr import Expr, const, load, make, substitute, transform, walk
 from ..tir.stmt import Block, Buffer, Iter, Store
-from .blocks import Reduction, is_reduction, reduction_of
+from .blocks import Reduction, extents_of, is_reduction, reduction_of
 from .build import allocate, buffer_name, iters_of, nest_of, put_before, top_of
 from .errors import refusal
 from .index import axes_in, bounds
@@ -103,7 +103,7 @@ def _dims(
         raise refusal("separate", rule, block.name, block)
     (read,) = loads
     axes = [axes_in(expr) for expr in read.args]
-    extents = {it.axis: it.extent for it in block.iters}
+    extents = extents_of(block.iters)
     dims: list[Dim] = []
     for number, expr in enumerate(read.args):
         others = frozenset[Expr]().union(*axes[:number], *axes[number + 1 :])

@@ -19,7 +19,7 @@ import numpy as np
 from ..tir.expr import Expr, load, minimum, transform, var
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block, Buffer, Iter, Store
-from .blocks import reduction_of
+from .blocks import extents_of, reduction_of
 from .build import (
     allocate,
     buffer_name,
@@ -72,7 +72,7 @@ def word_taps(state: State, block: BlockName, loop: Loop, step: int) -> str:
                   state.axis(f"{loop}_{n}", extent))
              for n, extent in (("a", count), ("b", SIZE))]  # fmt: skip
     whole, place = (part.axis for part in parts)
-    known = {i.axis: i.extent for i in (*node.iters, *parts)}
+    known = extents_of((*node.iters, *parts))
     word = simplify(start // step + whole * (SIZE // step), known)
     _, last = bounds(word, known)
     assert last is not None

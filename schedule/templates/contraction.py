@@ -179,13 +179,13 @@ def bordered(
     parts = [ref.name for ref in sch.blocks() if ref.name in (copy, *fills)]
     deep = deep or kernel.copy.reads[0].buffer.shape[3]
     for name in parts:
-        run_on(sch, name, 3, deep if name == copy else channels)
+        run_to(sch, name, 3, deep if name == copy else channels)
     for name in reversed(parts):  # none runs on over what one before it has made
-        run_on(sch, name, 2, columns)
+        run_to(sch, name, 2, columns)
     return parts
 
 
-def run_on(sch: Schedule, block: str, at: int, step: int) -> LoopRef:
+def run_to(sch: Schedule, block: str, at: int, step: int) -> LoopRef:
     """Lets a loop of a block run on to a multiple; gives the loop."""
     loop = sch.loops(block)[at]
     extent = sch.get_loop(loop).extent

@@ -30,6 +30,7 @@ from ..structure import Structure, structure
 from .contraction import LANES, VECTOR, WORD, Kernel, bordered, kernel_of
 from .contraction_inputs import copy_rows
 from .direct import direct
+from .fusing import stepped
 from .template import Estimate, Template
 
 MOST = 400  # products of a quad of one way, all of which are written out
@@ -250,9 +251,7 @@ def _apart(
     b, i, j = sch.split(o, (None, LANES, plan.ways))
     shared, other = (h_0, b) if point["share"] == "rows" else (b, h_0)
     sch.reorder(shared, n, other, h_1, w, i, j)
-    known = {ref.name for ref in sch.blocks()}
-    sch.split(w, (None, min(WORD, plan.columns)), tail="peel")
-    for name in (back, *(ref.name for ref in sch.blocks() if ref.name not in known)):
+    for name in stepped(sch, back, w, min(WORD, plan.columns), "peel")[1]:
         sch.vectorize(*sch.loops(name)[-3:])
     sch.parallel(shared)
     sch.compute_at(last, other)

@@ -15,7 +15,7 @@ from ...tir.expr import walk
 from ...tir.stmt import Store, stored_in
 from ..schedule import Schedule
 from ..state import Loop, LoopRef
-from .contraction import LANES, VECTOR, WORD, Kernel, bordered, run_on
+from .contraction import LANES, VECTOR, WORD, Kernel, bordered, run_to
 
 PARTS = 4  # registers that are copied or summed by one step of a loop, at most
 
@@ -100,7 +100,7 @@ def _channels(sch: Schedule, name: str, source: Source) -> None:
         c = sch.resize(c, whole)
     if not source.together:
         name = _words(sch, name, c, deep, source.inputs < whole)
-    w = run_on(sch, name, 2, LANES)
+    w = run_to(sch, name, 2, LANES)
     n, h, _, c = sch.loops(name)
     w_0, w_1 = sch.split(w, (None, LANES))
     sch.vectorize(w_1, c)
@@ -117,7 +117,7 @@ def _words(sch: Schedule, name: str, c: LoopRef, deep: int, masked: bool) -> str
     (partial,) = stored_in(sch.get_block(part))
     sch.set_scope(partial.name, "tcm")
     per = max(VECTOR // deep, 1)
-    run_on(sch, part, 2, per)
+    run_to(sch, part, 2, per)
     pitch = sch.get_buffer(partial.name).shape[3]
     sch.transform_layout(partial.name, lambda j, n, h, w: (n, h * pitch + w, j))
     n, h, w, *c_0, j, k = sch.loops(part)
@@ -135,7 +135,7 @@ def _words(sch: Schedule, name: str, c: LoopRef, deep: int, masked: bool) -> str
 
 def _window(sch: Schedule, name: str) -> None:
     """Sums over the taps of one direction, 32 neighbours a register."""
-    w = run_on(sch, name, 2, LANES)
+    w = run_to(sch, name, 2, LANES)
     n, h, _, *taps = sch.loops(name)
     w_0, w_1 = sch.split(w, (None, LANES))
     w_0, some = sch.split(w_0, (None, _part(sch, w_0)))

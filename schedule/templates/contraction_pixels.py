@@ -24,7 +24,7 @@ from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
-from .contraction import LANES, VECTOR, WORD, Kernel, bordered, kernel_of, run_on
+from .contraction import LANES, VECTOR, WORD, Kernel, bordered, kernel_of, run_to
 from .contraction_inputs import copy_rows
 from .template import Estimate, Template
 
@@ -237,11 +237,11 @@ def _inputs(sch: Schedule, kernel: Kernel, plan: Plan) -> None:
         for name in parts:
             copy_rows(sch, name, 1)
         near, start = deal, 0
-    run_on(sch, deal, 2, LANES * step)
+    run_to(sch, deal, 2, LANES * step)
     whole = sch.get_buffer(kernel.input.name).shape[2]
     if plan.early and whole % columns:  # a border runs on: then rows are longer, but registers
         sch.resize(sch.loops(deal)[2], -(-whole // (LANES * step)) * LANES * step)
-    run_on(sch, deal, 3, min(WORD << (plan.words - 1).bit_length(), plan.deep))
+    run_to(sch, deal, 3, min(WORD << (plan.words - 1).bit_length(), plan.deep))
     shift = -start % (LANES * step)
     shape = sch.get_buffer(near).shape
     pitch = -(-(shape[2] + shift) // (LANES * step)) * LANES  # words of a row: whole registers

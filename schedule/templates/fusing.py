@@ -25,11 +25,13 @@ def joined(sch: Schedule, block: str, runs: Sequence[Run]) -> list[LoopRef]:
     return [sch.fuse(*part) for part in wanted]
 
 
-def overlapped(sch: Schedule, block: str, loop: LoopRef, size: int) -> tuple[LoopRef, list[str]]:
-    """Steps of ``size``, of which the last begins early enough to be whole: the loop over them, and
-    the blocks below, that of the last step included."""
+def stepped(
+    sch: Schedule, block: str, loop: LoopRef, size: int, tail: str = "overlap"
+) -> tuple[LoopRef, list[str]]:
+    """Steps of ``size``, of which the last, if it is not whole, is a block of its own (or begins
+    early enough to be whole): the loop over them, and the blocks below, that one included."""
     known = {ref.name for ref in sch.blocks()}
-    steps, *_ = sch.split(loop, (None, size), tail="overlap")
+    steps, *_ = sch.split(loop, (None, size), tail=tail)
     return steps, [block, *(ref.name for ref in sch.blocks() if ref.name not in known)]
 
 

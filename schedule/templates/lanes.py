@@ -22,7 +22,7 @@ from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Form, structure
 from ..tree import blocks_below
-from .fusing import folding, joined, overlapped, run_on
+from .fusing import folding, joined, run_on, stepped
 from .nest import Nest, clipped, grown_of, nest_of, scalar
 from .packets import Body, body_of
 from .template import Estimate, Template
@@ -141,7 +141,7 @@ def _schedule(sch: Schedule, nest: Nest, machine: Machine, point: Point) -> None
         steps[-1], row = sch.split(outer[-1], (None, rows))
         sch.reorder(*inner[:1], row)
     if nest.split is not None:
-        vector, blocks = overlapped(sch, nest.found.block, inner[0], nest.part)
+        vector, blocks = stepped(sch, nest.found.block, inner[0], nest.part)
         for name in blocks:
             _fill(sch, name, nest.filled, rows)
         steps.append(vector)

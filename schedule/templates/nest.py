@@ -19,8 +19,8 @@ from ..index import simplify
 from ..schedule import Schedule
 from ..structure import Form, Run, Structure, runs_of, structure
 from .fusing import even, run_on
+from .packets import VECTOR
 
-VECTOR = 128  # bytes of a register
 WORDS = (8, 4, 2)  # bytes that a scalar register moves
 
 

@@ -29,7 +29,7 @@ from ..state import LoopRef
 from ..structure import Axis, Form, Structure, structure
 from ..trace import index_map
 from .lanes import FORMS, Layer, layer_of
-from .nest import VECTOR
+from .packets import VECTOR
 from .template import Estimate, Template
 
 TAPS = 64  # terms of one expression

@@ -21,10 +21,9 @@ from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Form, Run, Structure
 from ..trace import index_map
-from .fusing import even, joined, overlapped, run_on
-from .packets import DEPTH, Body
+from .fusing import even, joined, run_on, stepped
+from .packets import DEPTH, VECTOR, Body
 
-VECTOR = 128  # bytes of a register
 GROUP = 8  # rows of the operand that are dealt together
 LEAST = 16  # steps of both axes
 
@@ -139,7 +138,7 @@ def _deal(sch: Schedule, turn: Turn, block: str, machine: Machine) -> None:
     *outer, far, near = joined(sch, block, [*turn.outer, turn.far, turn.near])
     group, row = sch.split(far, (None, GROUP))
     sch.reorder(*outer, group, near, row)
-    blocks = overlapped(sch, block, near, VECTOR)[1] if turn.deep > VECTOR else [block]
+    blocks = stepped(sch, block, near, VECTOR)[1] if turn.deep > VECTOR else [block]
     for name in blocks:
         sch.vectorize(*sch.loops(name)[-2:])
     shared = _share(sch, block, [*outer, group], machine)
@@ -155,7 +154,7 @@ def _write(sch: Schedule, turn: Turn, machine: Machine) -> None:
     *outer, near, far = joined(sch, block, [*turn.outer, turn.near, turn.far])
     part, words, row = sch.split(far, (None, turn.words, GROUP))
     sch.reorder(*outer, part, near, words, row)
-    steps, blocks = overlapped(sch, block, near, VECTOR // GROUP)
+    steps, blocks = stepped(sch, block, near, VECTOR // GROUP)
     for name in blocks:
         sch.vectorize(*sch.loops(name)[-3:])
     inside = turn.groups // turn.words
