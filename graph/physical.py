@@ -114,10 +114,10 @@ def place_of(shape: Shape, index: Sequence[Expr]) -> tuple[Expr, ...]:
 
 def flat(shape: Shape, index: Sequence[Expr]) -> Expr:
     """The row-major number of a logical index."""
-    number, stride = const(0, i32), 1
-    for extent, part in zip(reversed(shape), reversed(index), strict=True):
+    number, stride = const(0, i32), prod(shape)
+    for extent, part in zip(shape, index, strict=True):
+        stride //= extent
         term = part if stride == 1 else part * stride
         if not (part.is_const and not part.attr):
-            number = term if number.is_const and not number.attr else term + number
-        stride *= extent
+            number = term if number.is_const and not number.attr else number + term
     return number

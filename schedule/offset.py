@@ -1,7 +1,11 @@
-"""Unsigned storage for signed weights: sum x*w = sum x*(w + 128) - 128 * sum x.
+"""Operands of dot products freed of a number: signed weights stored unsigned, zero points.
 
-The machine's fastest dot product takes unsigned bytes on both sides. ``offset_operand`` stores w as
-u8 (w + 128) and takes 128 times the sum of the inputs off the accumulator's first value:
+    sum x*w                = sum x*(w + 128) - 128 * sum x
+    sum (x + a) * (w + b)  = sum x*(w + b) + sum a*(w + b)
+
+The machine's fastest dot product takes unsigned bytes on both sides. ``offset_operand`` stores i8
+weights as u8 (w + 128), or takes out the number that is added to an operand, and puts what is then
+missing into the accumulator's first value, as sums of the other operand:
 
     csum[y, z] = sum over c of x[y, z, c]                once a pixel
     vsum[h, z] = sum over kh of csum[2 * h + kh, z]      down the columns of each row of windows
@@ -16,11 +20,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
-from ..tir.expr import Expr, cast, const, load, retyped, substitute, transform, var
+from ..tir.expr import (
+    Expr,
+    as_type,
+    cast,
+    const,
+    is_number,
+    load,
+    retyped,
+    substitute,
+    transform,
+    var,
+)
 from ..tir.linear import Linear, from_linear, linear
+from ..tir.passes.simplify import simplify
 from ..tir.stmt import Block, Buffer, Iter, Stmt, Store
 from ..tir.types import i8, i32, u8
 from .blocks import Reduction, extents_of, reduction_of
@@ -43,30 +60,47 @@ OFFSET = 128
 RULE = "the block must be acc = acc + cast(i32, x[...]) * cast(i32, w[...]) with an init"
 
 
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """An operand of a product: what is loaded, and the number that is added to it."""
+
+    load: Expr
+    number: Expr | None
+
+
 def offset_operand(state: State, block: BlockName, buffer: str) -> list[str]:
-    """Stores constant i8 weights as u8; returns the names of the blocks that sum the inputs."""
+    """Stores constant i8 weights as u8, or takes out the number that is added to the operand;
+    returns the names of the blocks that sum the other operand."""
     node, path = state.block("offset_operand", block)
-    found, x = _operands(state, node, buffer)
-    top = top_of(path)
-    for other in blocks_below(top[-1]):
-        if any(a.buffer.name == x.attr.name for a in state.accesses(other).writes):
+    found, own, other = _factors(node, buffer)
+    if own.number is None:
+        _check_constant(state, node, buffer)
+    name, top = other.load.attr.name, top_of(path)
+    for inner in blocks_below(top[-1]):
+        if any(a.buffer.name == name for a in state.accesses(inner).writes):
             raise refusal("offset_operand", "the inputs must be complete before the block's loops",
-                          f"{other.name}, which writes {x.attr.name} inside", node,
+                          f"{inner.name}, which writes {name} inside", node,
                           "Use offset_operand before compute_at.")  # fmt: skip
-    sums = _Sums(state, node, x)
+    taken = None if own.number is None else _negative(own.number)
+    sums = _Sums(state, node, other.load, taken)
     total = sums.build()
     assert found.init is not None
     put_before(state, top, *sums.stmts)
     _, path = state.block("offset_operand", block)
-    weights = state.buffer("offset_operand", buffer)
-    unsigned = replace(weights, type=u8)
-    init = Store(found.buffer, found.index, found.init - total * OFFSET)
-    state.swap(path, replace(node, init=init, body=_on(unsigned, node.body)))
+    init = found.init
+    if taken is not None and other.number is not None:
+        init = simplify(init + taken * _negative(other.number) * sums.count)
+    init = init - (total * OFFSET if taken is None else total)
+    unsigned = replace(state.buffer("offset_operand", buffer), type=u8)
+    body = _on(unsigned, node.body) if taken is None else _freed(own, node.body)
+    start = Store(found.buffer, found.index, init)
+    state.swap(path, replace(node, init=start, body=body))
     for new in sums.buffers:
         allocate(state, new)
-    replace_buffer(state, buffer, unsigned)
-    data = state.func.constants[buffer]
-    set_constant(state, buffer, (data.astype(np.int16) + OFFSET).astype(np.uint8))
+    if taken is None:
+        replace_buffer(state, buffer, unsigned)
+        data = state.func.constants[buffer]
+        set_constant(state, buffer, (data.astype(np.int16) + OFFSET).astype(np.uint8))
     return sums.names
 
 
@@ -82,28 +116,66 @@ def _on(buffer: Buffer, body: Stmt) -> Store:
     return replace(body, value=transform(body.value, node))
 
 
-def _operands(state: State, block: Block, buffer: str) -> tuple[Reduction, Expr]:
-    """The reduction, and the load of the inputs."""
+def _freed(own: Factor, body: Stmt) -> Store:
+    """A store with an operand less its number."""
+    assert isinstance(body, Store)
+
+    def node(expr: Expr) -> Expr | None:
+        return cast(i32, own.load) if _factor(expr) == own and expr.type == i32 else None
+
+    return replace(body, value=transform(body.value, node))
+
+
+def _negative(number: Expr) -> Expr:
+    """The number with the other sign; a hole as the byte that it is."""
+    less = number.op == "sub" and number.args[0].is_const and number.args[0].attr == 0
+    taken = number.args[1] if less else simplify(const(0, i32) - number)
+    small = taken.op == "hole" and taken.attr.low >= 0 and taken.attr.high < 256
+    return cast(i32, as_type(taken, u8)) if small else taken
+
+
+def _check_constant(state: State, block: Block, buffer: str) -> None:
     weights = state.buffer("offset_operand", buffer)
     if weights.type != i8 or buffer not in state.func.constants:
-        raise refusal("offset_operand", "the operand must be a constant of i8",
-                      f"{buffer}: {weights.type}")  # fmt: skip
+        raise refusal("offset_operand", "the operand must be a constant of i8, or have a number "
+                      "added", f"{buffer}: {weights.type}")  # fmt: skip
     users = [b.name for b, _ in state.placed() if state.accesses(b).of(buffer)]
     if users != [block.name]:
         raise refusal(
             "offset_operand", "only the block may read the operand", ", ".join(users), block
         )
+
+
+def _factors(block: Block, buffer: str) -> tuple[Reduction, Factor, Factor]:
+    """The reduction, its operand of ``buffer``, and the other one."""
     found = reduction_of(block)
     product = None if found is None else _widened(found.value)
     if found is None or product is None or found.op != "add" or found.init is None:
         raise refusal("offset_operand", RULE, "another body", block)
-    factors = [_widened(a) if product.op == "mul" else a for a in product.args]
-    named = [f is not None and f.op == "load" and f.attr.name == buffer for f in factors]
-    x = factors[named.index(False)] if sum(named) == 1 else None
     known = product.op in ("mul", "widening_mul")
-    if not known or x is None or x.op != "load" or not x.type.is_int:
+    factors = [_factor(arg) for arg in product.args] if known else []
+    named = [f for f in factors if f is not None and f.load.attr.name == buffer]
+    others = [f for f in factors if f is not None and f not in named]
+    if len(named) != 1 or len(others) != 1:
         raise refusal("offset_operand", RULE, "another body", block)
-    return found, x
+    return found, named[0], others[0]
+
+
+def _factor(value: Expr) -> Factor | None:
+    """An operand of a product as a load and a number."""
+    number = None
+    if value.op == "add" and value.type == i32 and _fixed(value.args[1]):
+        value, number = value.args
+    source = _widened(value)
+    if source is None and number is None:
+        source = value
+    if source is None or source.op != "load" or not source.type.is_int:
+        return None
+    return Factor(source, number)
+
+
+def _fixed(value: Expr) -> bool:
+    return value.is_const or is_number(value)
 
 
 def _widened(value: Expr) -> Expr | None:
@@ -131,16 +203,18 @@ class Dim:
 
 
 class _Sums:
-    """The blocks that sum the inputs of one reduction block."""
+    """The blocks that sum the inputs of one reduction block, each ``factor`` times."""
 
-    def __init__(self, state: State, block: Block, x: Expr) -> None:
-        self.state, self.block, self.x = state, block, x
+    def __init__(self, state: State, block: Block, x: Expr, factor: Expr | None) -> None:
+        self.state, self.block, self.x, self.factor = state, block, x, factor
         self.names: list[str] = []
         self.buffers: list[Buffer] = []
         self.stmts: list[Stmt] = []
         self.spatial = {it.axis: it for it in block.iters if not it.reduce}
-        self.reduce = {it.axis: it for it in block.iters if it.reduce and it.extent > 1}
-        ones = {it.axis: const(0, i32) for it in block.iters if it.reduce and it.extent == 1}
+        reduce = [it for it in block.iters if it.reduce]
+        several = [it for it in reduce if it.extent > 1] or reduce[-1:]
+        self.reduce = {it.axis: it for it in several}
+        ones = {it.axis: const(0, i32) for it in reduce if it not in several}
         self.index = [substitute(e, ones) for e in x.args]
         for axis in self.reduce:
             found = [linear(e).terms for e in self.index if axis in axes_in(e)]
@@ -170,6 +244,11 @@ class _Sums:
         outer = {a: c for a, c in form.terms.items() if a not in self.reduce}
         start = from_linear(Linear(outer, form.constant))
         return Dim(start, Linear(inner, 0), step, channel, size)
+
+    @property
+    def count(self) -> int:
+        """The terms of a sum."""
+        return prod(it.extent for it in self.reduce.values())
 
     def build(self) -> Expr:
         """Makes the nests; gives the sum that belongs to an accumulator."""
@@ -222,7 +301,8 @@ class _Sums:
             if dim.channel is not None:
                 form = form.plus(linear(dim.channel.axis), 1)
             index.append(from_linear(form))
-        return cast(i32, load(self.x.attr, *index))
+        value = cast(i32, load(self.x.attr, *index))
+        return value if self.factor is None else value * self.factor
 
     def _sum(
         self, suffix: str, spatial: Sequence[Iter], reduce: Sequence[Iter], value: Expr

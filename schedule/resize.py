@@ -17,7 +17,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from math import gcd
 
-from ..tir.expr import Expr, const, make, maximum, minimum, rebuild, select, var, walk
+from ..tir.expr import (
+    Expr,
+    const,
+    is_number,
+    make,
+    maximum,
+    minimum,
+    rebuild,
+    select,
+    var,
+    walk,
+)
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.script.show import show_expr
 from ..tir.stmt import Block, Buffer, For, Iter, Store
@@ -35,8 +46,8 @@ RULE = "the loop must be the innermost part of one iter of the only block below 
 Shapes = dict[str, Sizes]
 
 
-def resize(state: State, loop: Loop, extent: int) -> str:
-    """Lets a loop run to ``extent``; gives its new name."""
+def resize(state: State, loop: Loop, extent: int, zeros: bool = False) -> str:
+    """Lets a loop run to ``extent``, to elements that are 0 if ``zeros``; gives its new name."""
     old = loop_at(state.loop("resize", loop))
     if extent < 1:
         raise refusal("resize", "the extent must be positive", str(extent), old)
@@ -50,7 +61,9 @@ def resize(state: State, loop: Loop, extent: int) -> str:
         raise refusal("resize", "the steps must not be guarded", block.name, old)
     if it.binding is not old.axis or it.extent != old.extent:
         block, it = _apart(state, block, it, old)
-    fresh = _masked(block, it, extent) if it.reduce else _spatial(state, block, it, extent)
+    fresh = _reduced(state, block, it, extent) if it.reduce else _spatial(state, block, it, extent)
+    if zeros:
+        fresh = _with_zeros(state, fresh, it)
     fresh, shapes = _operands(state, fresh, it, extent)
     _, path = state.block("resize", block.name)
     (name,) = resized("resize", state, path, fresh, {it.axis: extent})
@@ -89,12 +102,14 @@ def _apart(state: State, block: Block, it: Iter, loop: For) -> tuple[Block, Iter
 # Reductions -------------------------------------------------------------------------------------
 
 
-def _masked(block: Block, it: Iter, extent: int) -> Block:
+def _reduced(state: State, block: Block, it: Iter, extent: int) -> Block:
     """A reduction of what is neutral beyond the old extent; a sum of bytes is 0 where all of
-    them are."""
+    them are, and nothing is to be done where its operand ends in zeros."""
     found = reduction_of(block)
     if found is None or not is_reduction(block) or extent < it.extent:
         raise refusal("resize", "a loop of a reduction may only run on", str(extent), block)
+    if found.op == "add" and _ends_in_zeros(state, found.value, it, extent):
+        return block
     kind = found.buffer.type
     own = Expr("load", kind, found.index, found.buffer)
     value = make(found.op, own, _term(found, it.axis < it.extent, neutral(found.op, kind)))
@@ -116,12 +131,51 @@ def _term(found: Reduction, inside: Expr, rest: int) -> Expr:
     return Expr("cast", found.value.type, (kept(source, least),))
 
 
+def _ends_in_zeros(state: State, value: Expr, it: Iter, extent: int) -> bool:
+    """Whether a term is 0 for all further steps up to ``extent``, for what it reads there is."""
+    if value.op in ("cast", "shl"):
+        return _ends_in_zeros(state, value.args[0], it, extent)
+    if value.op in ("mul", "widening_mul"):
+        return any(_ends_in_zeros(state, arg, it, extent) for arg in value.args)
+    if value.op != "load" or not state.is_local(value.attr.name):
+        return False
+    dims = [d for d, e in enumerate(value.args) if it.axis in axes_in(e)]
+    writers = state.writers(value.attr.name)
+    if len(dims) != 1 or value.args[dims[0]] is not it.axis or len(writers) != 1:
+        return False
+    made, store = writers[0][0], store_of(writers[0][0])
+    whole = store is not None and is_map(made) and made.where is None
+    if store is None or not whole or value.attr.shape[dims[0]] < extent:
+        return False
+    at = store.index[dims[0]]
+    sizes = [i.extent for i in made.iters if i.axis is at]
+    zeros = _inside(at, it.extent), const(0, store.value.type)
+    kept = store.value.op == "select" and (store.value.args[0], store.value.args[2]) == zeros
+    return kept and sizes != [] and sizes[0] >= extent
+
+
+def _inside(axis: Expr, extent: int) -> Expr:
+    return axis < extent
+
+
+def _with_zeros(state: State, block: Block, it: Iter) -> Block:
+    """A map of a local buffer that is 0 beyond its iter."""
+    store = store_of(block)
+    if it.reduce or store is None or not state.is_local(store.buffer.name):
+        raise refusal("resize", "zeros must be further elements of a local buffer", block.name,
+                      block)  # fmt: skip
+    value = select(_inside(it.axis, it.extent), store.value, const(0, store.value.type))
+    return replace(block, body=replace(store, value=value))
+
+
 def _zeroed(value: Expr, kept: Callable[[Expr, int], Expr]) -> Expr | None:
     """A sum of loads that is 0 where these are, with each of them kept or 0."""
     if value.op == "load":
         return kept(value, 0)
-    moving = value.args[:1] if value.op == "shl" and value.args[1].is_const else value.args
-    if value.op not in ("cast", "add", "sub", "shl"):
+    by = value.op == "shl" and value.args[1].is_const
+    by |= value.op == "mul" and is_number(value.args[1])
+    moving = value.args[:1] if by else value.args
+    if value.op not in ("cast", "add", "sub", "shl") and not by:
         return None
     parts = [_zeroed(arg, kept) for arg in moving]
     if None in parts:

@@ -135,9 +135,10 @@ def ranges_for(iters: Sequence[Iter], index: Sequence[Expr], box: Box) -> Ranges
     parts: dict[Expr, list[tuple[int, int, Span]]] = {}
     for expr, span in zip(index, box, strict=True):
         found = digits_of(expr, extents)
-        if span is None or found is None or len(found[0]) != 1:
+        digits = [] if found is None else [d for d in found[0] if d.extent > 1] or found[0]
+        if span is None or found is None or len(digits) != 1:
             continue
-        digit = found[0][0]
+        digit = digits[0]
         if digit.coefficient == 1 and digit.base.op == "var":
             shift = Span(span.start.plus(Linear({}, -found[1])), span.extent, span.dense)
             parts.setdefault(digit.base, []).append((digit.low, digit.extent, shift))

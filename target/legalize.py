@@ -31,6 +31,7 @@ from .trees import (
     halved,
     has_interleaved,
     interleaved_parts,
+    map_registers,
     map_trees,
     registers_of,
     repeated,
@@ -127,6 +128,8 @@ class Legalizer:
                 return yes if condition.attr else no
             return self._apply(node, (condition, yes, no))
 
+        if mask is not None and not _decided(mask) and any(map(has_interleaved, trees)):
+            return halved("concat", list(map_registers(choose, trees)))
         return map_trees(choose, trees, node.type)
 
     def _apply(self, node: Expr, leaves: tuple[Expr, ...]) -> Expr:
@@ -268,6 +271,13 @@ class Legalizer:
                 total = Expr("call", kind, (total, index, source, number), "vlutvvb_oracci")
         assert total is not None
         return total
+
+
+def _decided(mask: Tree) -> bool:
+    """Whether a condition is the same for all lanes of each register."""
+    if isinstance(mask, Parts):
+        return all(map(_decided, mask.parts))
+    return isinstance(mask, Splat) and mask.period == 1
 
 
 def _few_words(node: Expr) -> bool:

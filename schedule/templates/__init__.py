@@ -15,7 +15,7 @@ from .contraction_pixels import pixels
 from .contraction_slabs import slabs
 from .grouped import grouped
 from .lanes import lanes
-from .matmul import matmul
+from .product_tiles import products
 from .reduction import reduction
 from .rows import rows
 from .scalar import scalar
@@ -28,7 +28,7 @@ TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
     parts,
     channels,
     grouped,
-    matmul,
+    products,
     pixels,
     folded,
     lanes,

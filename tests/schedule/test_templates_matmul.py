@@ -60,13 +60,13 @@ CASES: dict[str, tuple[Shape, Shape]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_points_give_the_operators_bytes(name: str, exact: bool, record_property: Note) -> None:
     count = 50 if exact else 3
-    checked("matmul", task_of(*CASES[name]), count, len(name))
+    checked("products", task_of(*CASES[name]), count, len(name))
     record_property("slice", f"matmul {name}: {count} points, seed {len(name)}")
 
 
 @pytest.mark.parametrize("name", ["odd", "four_heads"])
 def test_operands_in_ddr(name: str) -> None:
-    checked("matmul", task_of(*CASES[name], dsp(tcm=64 << 10), scope="ddr"), 2, 1)
+    checked("products", task_of(*CASES[name], dsp(tcm=64 << 10), scope="ddr"), 2, 1)
 
 
 @pytest.mark.parametrize("right", [(1, 2, 2, 1, 17), (3, 1, 1, 1, 17)])
@@ -78,7 +78,7 @@ def test_an_image_and_a_tensor_of_another_rank_are_left_to_other_templates(right
 
 
 def test_many_heads_are_left_to_other_templates() -> None:
-    assert task_of((1, 40, 4, 8), (1, 40, 8, 4)).template.name != "matmul"
+    assert task_of((1, 40, 4, 8), (1, 40, 8, 4)).template.name != "products"
 
 
 def test_the_default_is_near_the_bound() -> None:

@@ -1,0 +1,171 @@
+"""Products of two activations: words of one operand as vectors, of the other as scalars.
+
+words of columns, rows, their sums                                    (see ``product_operands``)
+parallel images, groups of heads, rows or column blocks
+  k/4                                    one word of four by 32 columns a vector
+    tile: rows x vectors                 all in registers
+  requantize the tile                    ways or rows narrow into one register
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from ...target.dsp.machine import Machine
+from ...tir.stmt import PrimFunc
+from ..knobs import Knob, Point, Space, choice, divisors, number
+from ..schedule import Schedule
+from ..state import LoopRef
+from .contraction import WORD
+from .product import Product, product_of
+from .product_operands import columns_of, loops_of, prepare
+from .template import Estimate, Template
+
+REGISTERS = 28  # vector registers that a tile may plan with
+BODY = 128  # products that are written out
+AXES = ("images", "groups", "rows", "columns")
+
+
+def products(func: PrimFunc, machine: Machine) -> Template | None:
+    """The template of a product of two activations; None for other kernels."""
+    product = product_of(func)
+    if product is None:
+        return None
+    found, prepared = product, prepare(func, product)
+    space = Space(_knobs(found), (_fits(found),))
+
+    def schedule(point: Point) -> Schedule:
+        return _schedule(prepared.copy(), found, point)
+
+    def estimate(point: Point) -> Estimate:
+        return _estimate(found, machine, point)
+
+    return Template("products", func, machine, space, schedule, estimate)
+
+
+def _extents(product: Product) -> dict[str, int]:
+    sizes = product.images, product.groups, product.quads, product.blocks
+    return dict(zip(AXES, sizes, strict=True))
+
+
+def _shared(product: Product) -> dict[str, int]:
+    """The loops that threads may share: of images the longest."""
+    longest = max((axis.extent for axis in product.outer), default=1)
+    return {**_extents(product), "images": longest}
+
+
+def _knobs(product: Product) -> tuple[Knob, ...]:
+    several = tuple(name for name, extent in _shared(product).items() if extent > 1)
+    steps = {1 << n for n in range(5) if 1 << n <= product.words}
+    steps |= {product.words} if product.words <= 16 and product.near is None else set()
+    return (
+        choice("rows", tuple(d for d in divisors(product.quads) if d <= 8)),
+        choice("blocks", tuple(d for d in divisors(product.blocks) if d <= 4)),
+        choice("steps", tuple(sorted(steps))),
+        choice("share", several or ("rows",)),
+        choice("inner", ("rows", "columns")),
+    )
+
+
+def _vectors(product: Product, point: Point) -> tuple[int, int]:
+    """Sums of a tile, and its vectors of columns."""
+    columns = number(point, "blocks") * product.ways
+    return number(point, "rows") * product.pixels * columns, columns
+
+
+def _fits(product: Product) -> Callable[[Point], bool]:
+    def fits(point: Point) -> bool:
+        sums, columns = _vectors(product, point)
+        block, steps = _steps(product, point)
+        written = max(steps, product.words % block if block < product.words else product.words)
+        return sums + columns + 2 <= REGISTERS and sums * written <= BODY
+
+    return fits
+
+
+def _schedule(sch: Schedule, product: Product, point: Point) -> Schedule:
+    place = _tile(sch, product, point)
+    sch.compute_at(product.dot.block, place)
+    _products(sch, product, point)
+    return sch
+
+
+def _tile(sch: Schedule, product: Product, point: Point) -> LoopRef:
+    """Tiles the requantization; gives the loop under which a tile is computed."""
+    by = loops_of(sch, product.last.block)
+    pairs = zip(product.dot.spatial, product.last.axes, strict=True)
+    own = {old.var: by[same.var] for old, same in pairs}
+    rows = (None, number(point, "rows"), product.pixels)
+    r_0, r_1, p = sch.split(own.pop(product.row.var), rows)
+    (*groups, q), ways, i = columns_of(sch, product, own)
+    q_0, q_1 = sch.split(q, (None, number(point, "blocks")))
+    images = [own[axis.var] for axis in sorted(product.outer, key=lambda a: -a.extent)]
+    outer = {"images": images, "groups": groups, "rows": [r_0], "columns": [q_0]}
+    shared = outer[str(point["share"])][0]
+    walk = [loop for loops in outer.values() for loop in loops if loop != shared]
+    if point["inner"] == "rows" and r_0 in walk:
+        walk.remove(r_0)
+        walk.append(r_0)
+    lanes = [p, i, *ways]
+    sch.reorder(shared, *walk, r_1, q_1, *lanes)
+    sch.vectorize(*lanes)
+    sch.unroll(r_1)
+    sch.unroll(q_1)
+    sch.parallel(shared)
+    return [shared, *walk][-1]
+
+
+def _products(sch: Schedule, product: Product, point: Point) -> None:
+    """The sum over words of four k, the tile within unrolled; words that fill no step come last."""
+    names = [axis.var for axis in product.dot.axes]
+    by = dict(zip(names, sch.loops(product.dot.block)[-len(names) :], strict=True))
+    k, t = sch.split(by.pop(product.depth.var), (None, WORD))
+    blocks, ways, i = columns_of(sch, product, by)
+    tile = [*by.values(), *blocks, *ways]
+    sch.reorder(k, *tile, i, t)
+    sch.vectorize(i, t)
+    for loop in tile:
+        sch.unroll(loop)
+    block, steps = _steps(product, point)
+    parts = sch.split(k, (None, block), tail="peel") if block < product.words else [k]
+    if len(parts) > 1 and steps < block:
+        _, parts[1] = sch.split(parts[1], (None, steps))
+    for loop in parts[1:] or parts:
+        sch.unroll(loop)
+
+
+def _steps(product: Product, point: Point) -> tuple[int, int]:
+    """Words of k between which rows lie alike, and those of a step."""
+    steps = number(point, "steps")
+    return max(steps, product.step // WORD if product.near is not None else 1), steps
+
+
+def _estimate(product: Product, machine: Machine, point: Point) -> Estimate:
+    """Packets of the inner loop by multipliers and loads, of the rest by rough counts."""
+    sums, columns = _vectors(product, point)
+    steps = number(point, "steps")
+    lines = number(point, "rows") * product.pixels * (product.ways if product.heads > 1 else 1)
+    dots = sums * steps
+    inner = max(math.ceil(dots / 2), math.ceil((steps * (lines + columns) + 2) / 2),
+                steps * columns, 3)  # fmt: skip
+    trips = product.words // steps
+    per_tile = inner * trips + inner * 0.8 + 8 + sums * 3.4 + lines * 3 + 12
+    extents = _extents(product)
+    extents["rows"] //= number(point, "rows")
+    extents["columns"] //= number(point, "blocks")
+    tiles, shared = math.prod(extents.values()), extents[str(point["share"])]
+    if point["share"] == "images":
+        shared = _shared(product)["images"]
+    turns = -(-shared // machine.threads)
+    main = per_tile * tiles / shared * turns
+    right = product.images * product.words * product.blocks * product.ways * product.groups
+    left = product.images * product.rows * -(-product.words // 8) * max(product.heads / 4, 1)
+    extra = (right * 3 + left * 2) / machine.threads + 5 * machine.barrier
+    facts = {
+        "inner_packets": inner, "dots_per_packet": dots / inner, "loop_trips": trips,
+        "loop_starts": 1.0, "tiles": tiles, "registers": sums + columns,
+        "requant_packets": sums * 3.4, "extra_packets": extra, "phases": shared,
+        "unbalance": turns * machine.threads / shared, "code": dots,
+    }  # fmt: skip
+    return Estimate(main + extra, facts)
