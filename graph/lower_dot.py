@@ -5,8 +5,8 @@ output's stored channels. The input's zero point is folded: padding reads x_zero
 
     sum (x - x_zero) * w + bias = sum x * w + (bias - x_zero * sum w)
 
-Groups are merged until a merged group is whole vectors of 32 sums and whole words of 4 inputs, or
-into a single one; within a merged group the weights are block-diagonal.
+Groups are merged until a merged group is whole words of 4 inputs and of 4 outputs that fill
+registers evenly, or into a single one; within a merged group the weights are block-diagonal.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .kernels import Kernel
 from .lower_nest import Axis, grown, variables
 from .lower_site import Site, common_multiplier, per_channel, requantized
 from .lower_window import Source, Window, image_axes, windowed
-from .physical import Shape, as_image, axes, physical, place_of, round_up
+from .physical import VECTOR, Shape, as_image, axes, physical, place_of, round_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,22 @@ class Groups:
     outputs: int
 
 
-def merge_groups(groups: int, inputs: int, outputs: int, stored: int) -> tuple[Groups, int]:
-    """Merged groups that tile the ``stored`` output channels, and how many groups make one."""
+def merge_groups(
+    groups: int, inputs: int, outputs: int, deep: int, stored: int
+) -> tuple[Groups, int]:
+    """Merged groups that tile the ``stored`` output channels, of ``deep`` stored inputs, and how
+    many groups make one."""
     for many in (m for m in range(1, groups) if groups % m == 0):
         made = Groups(stored // (many * outputs), many * inputs, many * outputs)
-        tiles = made.outputs % 32 == 0 and stored % made.outputs == 0
-        if tiles and made.inputs % 4 == 0:
+        tiles = stored % 32 == stored % made.outputs == 0 and made.count * made.inputs <= deep
+        if tiles and _even(made.inputs) and _even(made.outputs):
             return made, many
     return Groups(1, round_up(groups * inputs, 4), stored), groups
+
+
+def _even(channels: int) -> bool:
+    """Whether words of so many channels fill registers, or registers hold several of them."""
+    return channels % 4 == 0 and (VECTOR % channels == 0 or channels % VECTOR == 0)
 
 
 def pack_weight(weight: Array, groups: int, many: int, made: Groups) -> Array:
@@ -125,12 +133,12 @@ def _dense(site: Site, x: Source, window: Window, weight: Array, kind: str) -> K
     output = site.output()
     images, height, width, stored = output.shape
     groups = integer(site.node, "groups") if kind == "conv2d" else 1
-    made, many = merge_groups(groups, weight.shape[1], weight.shape[0] // groups, stored)
+    sizes = weight.shape[1], weight.shape[0] // groups
+    made, many = merge_groups(groups, *sizes, x.buffer.shape[3], stored)
     wanted = height, as_image(site.output_shape)[3]
     zero = site.fill("x_zero")
     depth = made.count * made.inputs
-    dense = made.count == 1
-    source = windowed(site.nests, x, window, wanted, width, depth, zero, dense)
+    source = windowed(site.nests, x, window, wanted, width, depth, zero, dense=True)
     sums = _sums(site, pack_weight(weight, groups, many, made), stored)
     acc = _accumulator(site, output.shape)
     _dot(site, source, window, made, sums, acc)
@@ -187,7 +195,7 @@ def _image_linear(site: Site, x: Buffer, shape: Shape, weight: Array) -> Kernel:
     """Rank 4: the last axis is not the innermost stored one, so rows are gathered first."""
     images, planes, rows, depth = shape
     outputs = weight.shape[0]
-    made, many = merge_groups(1, depth, outputs, physical((1, outputs))[3])
+    made, many = merge_groups(1, depth, outputs, depth, physical((1, outputs))[3])
     xp_shape = (1, images * planes, rows, made.inputs)
     xp = site.nests.alloc(Buffer("xp", u8, xp_shape, "tcm"))
     whole = image_axes(xp.shape)

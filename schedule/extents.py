@@ -51,7 +51,7 @@ def divide(state: State, loop: Loop, size: int) -> list[str]:
     )]  # fmt: skip
     first, second = (part.axis for part in parts)
     fresh = replace(block, iters=tuple(iters))
-    value = second if it.extent == size else first * size + second
+    value = second if it.extent == size else first if size == 1 else first * size + second
     fresh = moved(fresh, {it.axis: value}, state.ranges(fresh))
     state.swap(top_of(path), nest(loops, fresh))
     state.gone[str(loop)] = "divide"

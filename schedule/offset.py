@@ -82,7 +82,7 @@ def offset_operand(state: State, block: BlockName, buffer: str) -> list[str]:
                           f"{inner.name}, which writes {name} inside", node,
                           "Use offset_operand before compute_at.")  # fmt: skip
     taken = None if own.number is None else _negative(own.number)
-    sums = _Sums(state, node, other.load, taken)
+    sums = _Sums(state, node, other.load, own.load, taken)
     total = sums.build()
     assert found.init is not None
     put_before(state, top, *sums.stmts)
@@ -205,8 +205,11 @@ class Dim:
 class _Sums:
     """The blocks that sum the inputs of one reduction block, each ``factor`` times."""
 
-    def __init__(self, state: State, block: Block, x: Expr, factor: Expr | None) -> None:
-        self.state, self.block, self.x, self.factor = state, block, x, factor
+    def __init__(
+        self, state: State, block: Block, x: Expr, weights: Expr, factor: Expr | None
+    ) -> None:
+        self.state, self.block, self.factor = state, block, factor
+        self.x, self.weights = x, weights
         self.names: list[str] = []
         self.buffers: list[Buffer] = []
         self.stmts: list[Stmt] = []
@@ -223,6 +226,7 @@ class _Sums:
                               "the inputs' index", str(axis.attr), block)  # fmt: skip
         self.dims = [self._dim(k) for k in range(len(self.index))]
         self.kept = [dim for dim in self.dims if dim.kept]
+        self.last = max((k for k, dim in enumerate(self.kept) if not self._batch(dim)), default=0)
 
     def _dim(self, k: int) -> Dim:
         form, last = linear(self.index[k]), k == len(self.index) - 1
@@ -274,17 +278,21 @@ class _Sums:
     def _place(self, k: int, whole: bool) -> Iter:
         """The iter of a kept dimension in sums: the spatial one that alone moves it, or one of its
         own over where windows begin (over all that they read, if ``whole``). In the last dimension
-        neighbours stay neighbours."""
+        that all outputs share, neighbours stay neighbours."""
         dim = self.kept[k]
         form, others = linear(dim.start), [d.start for d in self.kept if d is not dim]
         (axis, *more) = form.terms or [dim.start]
         alone = axis in self.spatial and not more and not any(axis in axes_in(e) for e in others)
-        near = k < len(self.kept) - 1 or dim.start is axis
+        near = k < self.last or dim.start is axis
         if alone and near and not whole:
             return self.spatial[axis]
         known = extents_of(self.block.iters)
         _, high = bounds(from_linear(form.plus(dim.window, int(whole))), known)
         return Iter(var(f"d{k}"), dim.size if high is None else high + 1, False, var(f"d{k}"))
+
+    def _batch(self, dim: Dim) -> bool:
+        """Whether a dimension is of an axis that moves the weights, too."""
+        return any(dim.start in axes_in(e) for e in self.weights.args)
 
     def _begin(self, k: int, place: Iter) -> Expr:
         """Where the windows of a place begin, in the inputs."""

@@ -32,6 +32,7 @@ from . import (
     offset,
     planes,
     reduction,
+    repeat,
     resize,
     separate,
     stages,
@@ -235,6 +236,11 @@ class Schedule:
     def transform_layout(self, buffer: str, index_map: Callable[..., Any]) -> None:
         """Stores element (i, j, ...) of a local buffer or constant at ``index_map(i, j, ...)``."""
         self._apply(layout.transform_layout, buffer, index_map)
+
+    def repeat(self, block: BlockName, buffer: str, loop: Loop) -> None:
+        """Stores a local buffer or constant, which the block alone reads, once for each step of a
+        loop."""
+        self._apply(repeat.repeat, block, buffer, loop)
 
     def trim(self, buffer: str) -> None:
         """Cuts a local buffer or constant, and what is written to it, down to what is read."""

@@ -22,6 +22,11 @@ Bindings = dict[str, Expr]
 LANE_OPS = ("concat", "interleave", "deinterleave", "transpose", "slice")  # they only move lanes
 
 
+def moves_lanes(node: Expr) -> bool:
+    """Whether a value is made of lanes of others, some of them several times."""
+    return node.op in LANE_OPS or (node.op == "tile" and node.args[0].type.lanes > 1)
+
+
 def _signless(pattern: Expr, node: Expr) -> bool:
     """Whether the bits of ``pattern`` are those of ``node`` whatever the signs of their types."""
     if pattern.op in LANE_OPS:

@@ -22,7 +22,7 @@ from ..tir.expr import Expr, const, make
 from ..tir.ops import OPS
 from ..tir.types import Type, i32, vector
 from .errors import SelectError
-from .match import LANE_OPS
+from .match import LANE_OPS, moves_lanes
 from .sources import BYTES, sources
 
 LANE_DIGITS = 7
@@ -75,7 +75,7 @@ def is_shuffle(node: Expr) -> bool:
 @lru_cache(maxsize=1 << 12)
 def _least(node: Expr) -> int:
     """The fewest lanes of a piece in a tree of lane operators; those dealt come one by one."""
-    if node.op not in LANE_OPS:
+    if not moves_lanes(node):
         return node.type.lanes
     if node.op in ("deinterleave", "transpose"):
         return 1
@@ -88,8 +88,13 @@ def shuffled(node: Expr, registers: Registers) -> list[Expr] | None:
     ``registers`` gives those of a part that is no lane operator.
     """
     for found in _permuted(node, registers):
-        digits = _digits(found[1], len(found[0]))
-        moved = digits and _applied(*digits, node.type.lanes // BYTES, found[0])
+        values, where = found
+        digits = _digits(where, len(values))
+        if digits is None:
+            continue
+        wanted, base = digits
+        values = values * ((1 << len(wanted)) // (len(values) * BYTES))
+        moved = _applied(wanted, base, node.type.lanes // BYTES, values)
         if moved:
             return moved
     return None
@@ -142,20 +147,26 @@ def _evaluated(node: Expr, places: dict[Expr, int]) -> NDArray[np.int64]:
 
 def _digits(where: NDArray[np.int64], count: int) -> tuple[Digits, int] | None:
     """The source digit that each digit of the result is, those that are left behind them, and the
-    byte of ``count`` registers that lane 0 is; None where that does not say all."""
+    byte of ``count`` registers that lane 0 is; None where that does not say all. Where bytes
+    repeat, a digit of the result is one that numbers copies of all registers."""
     lanes, base = len(where), int(where[0])
     inner, outer = lanes.bit_length() - 1, (count * BYTES).bit_length() - 1
-    if lanes != 1 << inner or inner > outer:
-        return None
     digits = [int(where[1 << k]) - base for k in range(inner)]
-    if any(d <= 0 or d.bit_count() != 1 or d & base for d in digits) or len({*digits}) < inner:
+    copies = digits.count(0)
+    if lanes != 1 << inner or inner > outer + copies:
+        return None
+    if any(d < 0 or d.bit_count() > 1 or d & base for d in digits):
+        return None
+    if len({*digits}) < inner - max(copies - 1, 0):
         return None
     numbers = np.arange(lanes)
     total = base + sum(((numbers >> k) & 1) * digit for k, digit in enumerate(digits))
     if not np.array_equal(total, where):
         return None
-    rest = [1 << k for k in range(outer) if 1 << k not in digits]
-    return tuple(d.bit_length() - 1 for d in (*digits, *rest)), base
+    spare = iter(range(outer, outer + copies))
+    found = [digit.bit_length() - 1 if digit else next(spare) for digit in digits]
+    rest = [k for k in range(outer) if 1 << k not in digits]
+    return (*found, *rest), base
 
 
 Move = tuple[Shuffle, int]  # with the digit that numbers registers, or 0

@@ -11,7 +11,7 @@ from functools import lru_cache
 from ..tir.expr import Expr
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.types import vector
-from .match import LANE_OPS
+from .match import moves_lanes
 
 BYTES = 128  # of a register
 
@@ -90,7 +90,7 @@ def _apart(loads: list[Expr]) -> list[Span] | None:
 @lru_cache(maxsize=1 << 8)
 def _leaves(node: Expr) -> tuple[Expr, ...]:
     """The operands below the lane operators, in order."""
-    if node.op not in LANE_OPS:
+    if not moves_lanes(node):
         return (node,)
     return tuple(dict.fromkeys(leaf for arg in node.args for leaf in _leaves(arg)))
 

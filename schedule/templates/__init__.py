@@ -9,11 +9,11 @@ from ...tir.passes.lift import lift
 from ...tir.stmt import PrimFunc
 from .contraction_channels import channels
 from .contraction_folded import folded
+from .contraction_groups import groups
 from .contraction_outputs import outputs
 from .contraction_parts import parts
 from .contraction_pixels import pixels
 from .contraction_slabs import slabs
-from .grouped import grouped
 from .lanes import lanes
 from .product_tiles import products
 from .reduction import reduction
@@ -27,7 +27,7 @@ TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
     outputs,
     parts,
     channels,
-    grouped,
+    groups,
     products,
     pixels,
     folded,

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...tir.expr import walk
-from ...tir.linear import linear
+from ...tir.expr import Expr, walk
+from ...tir.linear import Linear, linear
 from ...tir.stmt import Buffer, PrimFunc
 from ...tir.types import i8, u8
 from ..extents import meant
@@ -31,7 +31,8 @@ class Kernel:
 
     ``pixel`` and ``row`` are the axes of the result's columns and rows, ``output`` that of its
     channels; ``depth`` is the summed axis along which the input lies, ``taps`` are the others.
-    Where each channel is summed by itself, there is no ``depth``.
+    Where each channel is summed by itself, there is no ``depth``. A ``group`` is of neighbouring
+    channels of the result that read neighbouring ones of the input.
     """
 
     dot: Structure
@@ -44,6 +45,7 @@ class Kernel:
     output: Axis
     taps: tuple[Axis, ...]
     depth: Axis | None
+    group: Axis | None = None
 
     @property
     def input(self) -> Buffer:
@@ -89,7 +91,7 @@ class Kernel:
         """The constants of an element for each output, beside the weights."""
         known = {p.name for p in func.params if p.name in func.constants and len(p.shape) == 1}
         reads = [node for node in walk(self.dot.init) if node.op == "load"] if self.dot.init else []
-        found = [node.attr.name for node in reads if node.args == (self.output.var,)]
+        found = [node.attr.name for node in reads if node.args == self.dot.out.index[3:]]
         found += [u.buffer.name for u in self.last.reads if u.index == self.last.out.index[3:]]
         return [name for name in dict.fromkeys(found) if name in known]
 
@@ -98,8 +100,9 @@ class Kernel:
         return meant(func, self.result)
 
 
-def kernel_of(func: PrimFunc) -> Kernel | None:
-    """``func`` as a kernel around one contraction; None where it is another one."""
+def kernel_of(func: PrimFunc, grouped: bool = False) -> Kernel | None:
+    """``func`` as a kernel around one contraction, of groups or of no groups; None where it is
+    another one."""
     found = [structure(block) for block in blocks_below(func.body)]
     parts = [part for part in found if part is not None]
     dots = [part for part in parts if part.form is Form.CONTRACTION]
@@ -118,14 +121,16 @@ def kernel_of(func: PrimFunc) -> Kernel | None:
         return None
     (last,), copy, fill = after, next(iter(copies), None), next(iter(fills), None)
     axes = _axes(func, dot, last)
-    return None if axes is None else Kernel(dot, last, copy, fill, *axes)
+    if axes is None or (axes[-1] is not None) != grouped:
+        return None
+    return Kernel(dot, last, copy, fill, *axes)
 
 
 def _axes(
     func: PrimFunc, dot: Structure, last: Structure
-) -> tuple[Axis, Axis, Axis, Axis, tuple[Axis, ...], Axis | None] | None:
+) -> tuple[Axis, Axis, Axis, Axis, tuple[Axis, ...], Axis | None, Axis | None] | None:
     """The axes of a contraction over images with weights [taps..., depth, output]; without a depth,
-    the input lies along the output."""
+    the input lies along the output. Groups move outputs and depth by all that they have."""
     first, second = dot.reads
     constant = second.buffer.name in func.constants
     if first.buffer.type != u8 or second.buffer.type != i8 or not constant:
@@ -133,30 +138,42 @@ def _axes(
     if len(first.index) != 4 or len(dot.out.index) != 4 or len(last.out.index) != 4:
         return None
     by_var = {axis.var: axis for axis in dot.axes}
-    if any(e not in by_var for e in dot.out.index):
+    *heads, channel = dot.out.index
+    inside = [by_var[var] for var in linear(channel).terms if var in by_var]
+    if not 1 <= len(inside) <= 2:
         return None
-    image, row, pixel, output = (by_var[e] for e in dot.out.index)
-    indices = [by_var.get(e) for e in second.index]
-    summed = [axis for axis in indices[:-1] if axis is not None]
-    if len(summed) < len(indices) - 1 or indices[-1] is not output:
+    *groups, output = sorted(inside, key=lambda axis: -dot.out.step(axis))
+    group = groups[0] if groups else None
+    if any(e not in by_var for e in heads) or not _runs(channel, output, group):
+        return None
+    image, row, pixel = (by_var[e] for e in heads)
+    summed = [by_var[e] for e in second.index[:-1] if e in by_var]
+    if len(summed) < len(second.index) - 1 or not _runs(second.index[-1], output, group):
         return None
     alone = dot.role(output) is Role.BATCH
     depth, taps = (None, summed) if alone else (summed[-1], summed[:-1])
     inner = depth or output
-    places = [(image, 0), (row, 1), (pixel, 2), (inner, 3)]
-    if any({axis.var} - axes_in(first.index[dim]) for axis, dim in places):
+    if any(
+        {axis.var} - axes_in(e)
+        for axis, e in zip((image, row, pixel), first.index[:3], strict=True)
+    ):
         return None
-    if first.index[3] is not inner.var or {axis.var for axis in dot.summed} != {
-        axis.var for axis in summed
-    }:
+    if {axis.var for axis in dot.summed} != {axis.var for axis in summed}:
         return None
-    across = (output,) if not alone else ()
-    roles = [(axis, Role.ROW) for axis in (image, row, pixel)] + [(a, Role.COLUMN) for a in across]
+    roles = [(axis, Role.ROW) for axis in (image, row, pixel)]
+    roles += [] if alone else [(output, Role.COLUMN)]
+    roles += [(group, Role.BATCH)] if group else []
     if any(dot.role(axis) is not role for axis, role in roles if axis.extent > 1):
         return None
-    if first.step(inner) != 1 or not _same_order(dot, last):
+    if not _runs(first.index[3], inner, group) or not _same_order(dot, last):
         return None
-    return image, row, pixel, output, tuple(taps), depth
+    return image, row, pixel, output, tuple(taps), depth, group
+
+
+def _runs(index: Expr, inner: Axis, group: Axis | None) -> bool:
+    """Whether an index runs through ``inner``, once in each group."""
+    steps = {inner.var: 1} if group is None else {group.var: inner.extent, inner.var: 1}
+    return linear(index) == Linear(steps, 0)
 
 
 def _same_order(dot: Structure, last: Structure) -> bool:

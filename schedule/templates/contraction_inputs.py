@@ -9,6 +9,7 @@ Each is a phase of its own, rows on all threads.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ...tir.expr import walk
@@ -22,7 +23,8 @@ PARTS = 4  # registers that are copied or summed by one step of a loop, at most
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The images that windows read: x itself, or its padded copy."""
+    """The images that windows read: x itself, or its padded copy; of a contraction of groups, each
+    pixel is as many."""
 
     name: str
     images: int
@@ -33,11 +35,17 @@ class Source:
     inputs: int  # channels that are multiplied
     copied: bool
     fits: bool  # whether rows of x hold whole registers of sums
+    groups: int  # of channels that a stored pixel holds
 
     @property
     def together(self) -> bool:
         """Whether channels of neighbouring pixels are summed in lanes at once."""
         return self.deep <= VECTOR and (self.copied or self.fits or self.deep == WORD)
+
+    @property
+    def lanes(self) -> int:
+        """Pixels whose sums fill registers."""
+        return LANES // math.gcd(LANES, self.groups)
 
     @property
     def registers(self) -> int:
@@ -49,23 +57,24 @@ def source_of(kernel: Kernel, inputs: int, columns: int) -> Source:
     """What ``columns`` of the result read; ``inputs`` channels are summed."""
     images, height = kernel.image.extent, kernel.row.extent
     rows, wide = kernel.source(height, columns)
-    near = kernel.input
-    copied = kernel.copy is not None and not kernel.unpadded(height, columns)
-    if kernel.copy is not None and not copied:
-        near = kernel.copy.reads[0].buffer
-    deep = near.shape[3]
-    per = max(VECTOR // deep, 1)
-    pitch = -(-wide // per) * per if copied else near.shape[2]
-    fits = -(-wide // LANES) * LANES <= near.shape[2]
-    return Source(near.name, images, rows, wide, pitch, deep, inputs, copied, fits)
+    near, copied = kernel.input, False
+    if kernel.copy is not None:
+        copied = not kernel.unpadded(height, columns)
+        near = near if copied else kernel.copy.reads[0].buffer
+    groups = near.shape[3] // inputs if kernel.group else 1
+    lanes = LANES // math.gcd(LANES, groups)
+    fits = -(-wide // lanes) * lanes <= near.shape[2]
+    if groups > 1 and kernel.copy is not None and not fits:
+        copied, near = True, kernel.input
+    deep, per = near.shape[3] // groups, max(VECTOR // near.shape[3], 1)
+    pitch = (-(-wide // per) * per if copied else near.shape[2]) * groups
+    return Source(near.name, images, rows, wide * groups, pitch, deep, inputs, copied, fits, groups)
 
 
 def prepare(sch: Schedule, kernel: Kernel, source: Source) -> None:
     """Makes the weights unsigned, and what products and their offset need of the inputs."""
     if kernel.copy is not None and not source.copied:
-        if kernel.fill is not None:
-            sch.drop(kernel.fill.block)
-        sch.compute_inline(kernel.copy.block)
+        in_place(sch, kernel)
     sums = [ref.name for ref in sch.offset_operand(kernel.dot.block, kernel.weights.name)]
     for name in sums:
         (made,) = stored_in(sch.get_block(name))
@@ -74,15 +83,24 @@ def prepare(sch: Schedule, kernel: Kernel, source: Source) -> None:
         _padded(sch, kernel, source)
     _channels(sch, sums[0], source)
     for name in sums[1:]:
-        _window(sch, name)
+        _window(sch, name, source)
+
+
+def in_place(sch: Schedule, kernel: Kernel) -> None:
+    """Lets windows read what the copy was made of."""
+    assert kernel.copy is not None
+    if kernel.fill is not None:
+        sch.drop(kernel.fill.block)
+    sch.compute_inline(kernel.copy.block)
 
 
 def _padded(sch: Schedule, kernel: Kernel, source: Source) -> None:
     """The copy in whole registers, rows one behind the other, its border filled."""
     assert kernel.copy is not None
-    near, per = kernel.input.name, max(VECTOR // source.deep, 1)
+    near, deep = kernel.input.name, source.deep * source.groups
+    per = max(VECTOR // deep, 1)
     sch.trim(near)
-    parts = bordered(sch, kernel, per, source.deep, True, source.deep)
+    parts = bordered(sch, kernel, per, deep, True, deep)
     pitch = sch.get_buffer(near).shape[2]
     pitch = -(-pitch // per) * per
     sch.transform_layout(near, lambda n, h, w, c: (n, h * pitch + w, c))
@@ -93,23 +111,31 @@ def _padded(sch: Schedule, kernel: Kernel, source: Source) -> None:
 def _channels(sch: Schedule, name: str, source: Source) -> None:
     """Sums of each pixel's channels: of words of all channels first, unless pixels' channels lie
     together in a register of a buffer that may be read beyond its rows."""
-    n, h, w, c = sch.loops(name)
+    *_, c = _grouped(sch, name, source)
     deep = source.deep
     whole = -(-source.inputs // VECTOR) * VECTOR if deep > VECTOR else deep
     if source.inputs < whole:
         c = sch.resize(c, whole)
     if not source.together:
-        name = _words(sch, name, c, deep, source.inputs < whole)
-    w = run_to(sch, name, 2, LANES)
-    n, h, _, c = sch.loops(name)
-    w_0, w_1 = sch.split(w, (None, LANES))
-    sch.vectorize(w_1, c)
+        name = _words(sch, name, c, source, source.inputs < whole)
+    w = run_to(sch, name, 2, source.lanes)
+    w_0, w_1 = sch.split(w, (None, source.lanes))
+    n, h, _, _, *inner = sch.loops(name)
+    sch.vectorize(w_1, *inner)
     share(sch, n, h, w_0)
 
 
-def _words(sch: Schedule, name: str, c: LoopRef, deep: int, masked: bool) -> str:
+def _grouped(sch: Schedule, name: str, source: Source) -> list[LoopRef]:
+    """The loops of sums, those over groups for all that a pixel holds."""
+    if source.groups > 1:
+        sch.resize(sch.loops(name)[3], source.groups)
+    return sch.loops(name)
+
+
+def _words(sch: Schedule, name: str, c: LoopRef, source: Source, masked: bool) -> str:
     """Sums of the words of a pixel, 128 channels of all its channels at a time, a block before
     ``name``, which adds them."""
+    deep, groups = source.deep, source.groups
     if deep > VECTOR:
         _, c = sch.divide(c, VECTOR)
     lane, _ = sch.divide(c, WORD)
@@ -119,10 +145,11 @@ def _words(sch: Schedule, name: str, c: LoopRef, deep: int, masked: bool) -> str
     per = max(VECTOR // deep, 1)
     run_to(sch, part, 2, per)
     pitch = sch.get_buffer(partial.name).shape[3]
-    sch.transform_layout(partial.name, lambda j, n, h, w: (n, h * pitch + w, j))
+    sch.transform_layout(partial.name, lambda j, n, h, w, *g: (n, h * pitch + w, *g, j))
     n, h, w, *c_0, j, k = sch.loops(part)
+    g = [c_0.pop(0)] if groups > 1 else []
     w_0, w_1 = sch.split(w, (None, per))
-    sch.reorder(n, h, w_0, *c_0, w_1, j, k)
+    sch.reorder(n, h, w_0, *g, *c_0, w_1, j, k)
     sch.vectorize(w_1, j, k)
     for loop in c_0:
         if masked:  # in the last register alone
@@ -133,14 +160,16 @@ def _words(sch: Schedule, name: str, c: LoopRef, deep: int, masked: bool) -> str
     return name
 
 
-def _window(sch: Schedule, name: str) -> None:
+def _window(sch: Schedule, name: str, source: Source) -> None:
     """Sums over the taps of one direction, 32 neighbours a register."""
-    w = run_to(sch, name, 2, LANES)
-    n, h, _, *taps = sch.loops(name)
-    w_0, w_1 = sch.split(w, (None, LANES))
+    _grouped(sch, name, source)
+    w = run_to(sch, name, 2, source.lanes)
+    n, h, _, *rest = sch.loops(name)
+    groups, taps = (rest[:1], rest[1:]) if source.groups > 1 else ([], rest)
+    w_0, w_1 = sch.split(w, (None, source.lanes))
     w_0, some = sch.split(w_0, (None, _part(sch, w_0)))
-    sch.reorder(n, h, w_0, some, *taps, w_1)
-    sch.vectorize(w_1)
+    sch.reorder(n, h, w_0, some, *taps, w_1, *groups)
+    sch.vectorize(w_1, *groups)
     for loop in (*taps, some):
         sch.unroll(loop)
     share(sch, n, h, w_0)

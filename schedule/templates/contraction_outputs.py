@@ -19,7 +19,7 @@ from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, divisors, flag, number
 from ..schedule import Schedule
 from ..state import LoopRef
-from .contraction import VECTOR
+from .contraction import LANES, VECTOR
 from .contraction_plan import REGISTERS, Plan, beginning, plan_for, room_of, sum_cycles
 from .direct import direct
 from .template import Estimate, Template
@@ -27,7 +27,7 @@ from .template import Estimate, Template
 
 def outputs(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of a contraction with outputs in lanes; None for other kernels."""
-    plan = plan_for(func)
+    plan = plan_for(func) or plan_for(func, grouped=True)
     if plan is None:
         return None
     kept, begin = plan, beginning(func, plan)
@@ -44,7 +44,7 @@ def outputs(func: PrimFunc, machine: Machine) -> Template | None:
 
 def _knobs(plan: Plan) -> tuple[Knob, ...]:
     rows = tuple(d for d in divisors(plan.height) if d <= 8)
-    blocks = tuple(d for d in divisors(plan.blocks) if d <= 4)
+    blocks = tuple(d for d in divisors(plan.span // plan.block) if d <= 4)
     folds = (0, 1) if plan.foldable else (0,)
     most = plan.words * (plan.taps[1] if plan.foldable else 1)
     return (
@@ -77,17 +77,29 @@ def _fits(plan: Plan) -> Callable[[Point], bool]:
 
 
 def _schedule(sch: Schedule, func: PrimFunc, plan: Plan, point: Point) -> Schedule:
-    ways, block, kernel = plan.ways, plan.block, plan.kernel
+    block, kernel = plan.block, plan.kernel
+    if kernel.group is not None:
+        _divide(sch, plan)
     sch.transform_layout(kernel.weights.name, lambda kh, kw, c, o: (
-        o // block, kh, kw, c // 4, o % ways, (o // ways) % 32, c % 4))  # fmt: skip
+        o // block, kh, kw, c // 4, *plan.place(o), c % 4))  # fmt: skip
     for name in kernel.by_output(func):
-        sch.transform_layout(name, lambda o: (o // block, o % ways, (o // ways) % 32))
+        sch.transform_layout(name, lambda o: (o // block, *plan.place(o)))
     sch.transform_layout(kernel.dot.out.buffer.name, lambda n, h, w, o: (
-        n, h, w, o // block, o % ways, (o // ways) % 32))  # fmt: skip
+        n, h, w, *plan.blocks_of(o), *plan.place(o)))  # fmt: skip
     place = _tile_output(sch, plan, point)
     sch.compute_at(kernel.dot.block, place)
     _tile_products(sch, plan, point)
     return sch
+
+
+def _divide(sch: Schedule, plan: Plan) -> None:
+    """Iters of a contraction of groups as its sums lie: whole groups and blocks, groups of a block,
+    vectors of a group."""
+    dot = plan.kernel.dot.block
+    sch.divide(sch.loops(plan.kernel.last.block)[3], plan.span)
+    if not plan.dealt:
+        sch.divide(sch.loops(dot)[4], LANES)
+        sch.divide(sch.loops(dot)[3], plan.together)
 
 
 _SHARED = {"rows": "h", "columns": "w", "channels": "o"}
@@ -95,44 +107,41 @@ _SHARED = {"rows": "h", "columns": "w", "channels": "o"}
 
 def _tile_output(sch: Schedule, plan: Plan, point: Point) -> LoopRef:
     """Tiles the requantization; returns the loop under which a tile is computed."""
-    n, h, w, o = sch.loops(plan.kernel.last.block)
+    n, h, w, *groups, o = sch.loops(plan.kernel.last.block)
     h_0, h_1 = sch.split(h, (None, number(point, "rows")))
     pixels = plan.pixels
     w_0, w_1, w_2 = sch.split(w, (None, number(point, "columns") // pixels, pixels))
-    o_0, o_1, o_2, o_3 = sch.split(o, (None, number(point, "blocks"), 32, plan.ways))
-    outer = {"h": h_0, "w": w_0, "o": o_0}
-    order = [outer[letter] for letter in str(point["order"])]
-    shared = [outer[_SHARED[str(point["share"])]]]
-    inner = [loop for loop in order if loop not in shared]
-    if point["stream"]:
-        inner = [loop for loop in inner if loop != o_0]
-        shared = [loop for loop in shared if loop != o_0]
-        sch.reorder(n, o_0, *shared, *inner, h_1, w_1, o_1, w_2, o_2, o_3)
-        sch.unroll(o_0)
-        sch.unroll(n)
-    else:
-        sch.reorder(n, *shared, *inner, h_1, w_1, o_1, w_2, o_2, o_3)
-        shared = [n, *shared]
+    lanes = (LANES, plan.ways) if plan.dealt else (plan.ways, LANES)
+    o_0, o_1, o_2, o_3 = sch.split(o, (None, number(point, "blocks"), *lanes))
+    outer = {"h": [h_0], "w": [w_0], "o": [*groups, o_0]}
+    order = [loop for letter in str(point["order"]) for loop in outer[letter]]
+    shared = [outer[_SHARED[str(point["share"])]][0]]
+    streamed = outer["o"] if point["stream"] else []
+    inner = [loop for loop in order if loop not in (*shared, *streamed)]
+    sch.reorder(n, *streamed, *shared, *inner, h_1, w_1, o_1, w_2, o_2, o_3)
     sch.vectorize(w_2, o_2, o_3)
-    for loop in (h_1, w_1, o_1):
+    for loop in (h_1, w_1, o_1, *streamed):
         sch.unroll(loop)
-    if len(shared) > 1:
-        sch.unroll(n)
-    sch.parallel(shared[-1])
-    return inner[-1] if inner else shared[-1]
+    sch.unroll(n)
+    sch.parallel(shared[0])
+    return inner[-1] if inner else shared[0]
 
 
 def _tile_products(sch: Schedule, plan: Plan, point: Point) -> None:
     """The reduction over words of four channels, the tile within unrolled."""
-    *_, h, w, o, kh, kw, c = sch.loops(plan.kernel.dot.block)
-    o_1, o_2, o_3 = sch.split(o, (None, 32, plan.ways))
+    if plan.dealt:
+        h, w, *_, o, kh, kw, c = sch.loops(plan.kernel.dot.block)[-6 - bool(plan.kernel.group) :]
+        o_1, lane, way = sch.split(o, (None, LANES, plan.ways))
+        vectors = [o_1, way]
+    else:
+        h, w, _, *vectors, lane, kh, kw, c = sch.loops(plan.kernel.dot.block)[-9:]
     words, c_2 = sch.split(c, (None, 4))
-    sch.reorder(kh, kw, words, h, w, o_1, o_3, o_2, c_2)
+    sch.reorder(kh, kw, words, h, w, *vectors, lane, c_2)
     if point["fold"]:
         words = sch.fuse(kw, words)
     _, c_1 = sch.split(words, (None, number(point, "steps")))
-    sch.vectorize(o_2, c_2)
-    for loop in (c_1, h, w, o_1, o_3):
+    sch.vectorize(lane, c_2)
+    for loop in (c_1, h, w, *vectors):
         sch.unroll(loop)
 
 
@@ -144,7 +153,7 @@ def _estimate(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> Est
     tile = number(point, "rows") * number(point, "columns")
     vectors = plan.ways * number(point, "blocks")
     steps = number(point, "steps")
-    dots, loads = tile * vectors * steps, steps * (tile + vectors)
+    dots, loads = tile * vectors * steps, steps * (tile * plan.together + vectors)
     trips, starts = _turns(plan, point)
     inner = max(dots / 2, loads / 2, steps * vectors, (dots + loads) / 4, 1.5)
     if trips <= 4 and dots + loads > 64:  # too few turns of too long a body: not overlapped

@@ -61,6 +61,33 @@ class Plan:
         return self.outputs // self.block
 
     @property
+    def span(self) -> int:
+        """Outputs of whole groups and whole blocks."""
+        group = self.kernel.group and self.kernel.output.extent
+        return max(group or self.outputs, self.block)
+
+    @property
+    def dealt(self) -> bool:
+        """Whether a block's neighbouring channels lie in different vectors: those of a group."""
+        return self.kernel.group is None or self.kernel.output.extent >= self.block
+
+    @property
+    def together(self) -> int:
+        """Groups of a block."""
+        return 1 if self.dealt else self.block // self.kernel.output.extent
+
+    def blocks_of(self, o: Any) -> tuple[Any, ...]:
+        """The block of an output, in its group where there are groups."""
+        if self.kernel.group is None:
+            return (o // self.block,)
+        return o // self.span, o % self.span // self.block
+
+    def place(self, o: Any) -> tuple[Any, ...]:
+        """The vector of a block, and the lane, of an output."""
+        ways = self.ways
+        return (o % ways, o // ways % LANES) if self.dealt else (o // LANES % ways, o % LANES)
+
+    @property
     def pixels(self) -> int:
         """Pixels that one register of output bytes holds."""
         return VECTOR // self.block
@@ -71,9 +98,9 @@ class Plan:
         return self.outputs * math.prod(self.taps) * self.words * WORD
 
 
-def plan_for(func: PrimFunc) -> Plan | None:
+def plan_for(func: PrimFunc, grouped: bool = False) -> Plan | None:
     """The extents; None for other kernels, and where outputs or words are no whole vectors."""
-    kernel = kernel_of(func)
+    kernel = kernel_of(func, grouped)
     if kernel is None or kernel.depth is None:
         return None
     inputs = kernel.depth.extent
@@ -87,12 +114,21 @@ def plan_for(func: PrimFunc) -> Plan | None:
     real = -(-kernel.real(func)[2] // pixels) * pixels
     widths = tuple(sorted({min(real, columns), columns}))
     sources = tuple(source_of(kernel, inputs, width) for width in widths)
+    if grouped and not all(_groups_fit(kernel, source) for source in sources):
+        return None
     high, wide = (axis.extent for axis in kernel.taps)
     along = kernel.dot.reads[0].step(kernel.taps[1]) // kernel.input.shape[3]
-    dense = all(source.deep == inputs for source in sources)
+    dense = not grouped and all(source.deep == inputs for source in sources)
     foldable = dense and along == 1 and wide > 1
     return Plan(kernel, images, height, widths, stored, (high, wide), inputs // WORD,
                 foldable, sources)  # fmt: skip
+
+
+def _groups_fit(kernel: Kernel, source: Source) -> bool:
+    """Whether vectors are of one group, and registers of whole groups."""
+    outputs, block = kernel.output.extent, min(kernel.result.shape[3], VECTOR)
+    even = source.deep == source.inputs and (source.together or source.deep > VECTOR)
+    return even and outputs % LANES == 0 and max(outputs, block) % min(outputs, block) == 0
 
 
 def beginning(func: PrimFunc, plan: Plan) -> Callable[[int], Schedule]:

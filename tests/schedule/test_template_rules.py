@@ -12,10 +12,10 @@ from dovetail.schedule import templates
 FILES = {path.stem: path for path in sorted(Path(templates.__file__).parent.glob("*.py"))}
 # Older ones that restate a kernel, or find its blocks and buffers by name: none may join them.
 RESTATING = {
-    "groups", "merge", "padded", "resize", "steps", "stripwise", "place", "rotate",
+    "merge", "resize", "stripwise", "place", "rotate",
 }  # fmt: skip
 NAMING = {
-    "groups", "grouped", "strips",
+    "strips",
 }  # fmt: skip
 STATEMENTS = {"For", "Store", "Block", "Alloc", "Seq", "Copy", "If", "Wait", "seq"}
 LOOKUPS = {"find_block", "find_buffer"}

@@ -15,13 +15,16 @@ from dovetail.graph.kernels import place
 from dovetail.graph.lower import lower
 from dovetail.graph.torch_import import import_model
 from dovetail.quant.quantize import quantize
+from dovetail.schedule.templates.tight import Tight
 from dovetail.target.dsp.machine import Machine, dsp
-from tests.schedule.operators import checked
+from tests.schedule.operators import hold
 
 Note = Callable[[str, object], None]
 Size = tuple[int, int, int, int, int]  # inputs, outputs, groups, rows, columns
 Window = tuple[int, int, int, int]  # kernel, stride, padding, dilation
 
+LANES, SCALARS, BOTH = {"groups"}, {"outputs"}, {"groups", "outputs"}
+DENSE = {"outputs", "parts"}
 CASES: dict[str, tuple[Size, Window, int]] = {
     "many": ((128, 128, 32, 14, 14), (3, 1, 1, 1), 1),
     "two": ((64, 64, 2, 9, 7), (3, 1, 1, 1), 1),
@@ -33,7 +36,21 @@ CASES: dict[str, tuple[Size, Window, int]] = {
     "deep": ((512, 512, 4, 5, 5), (3, 1, 1, 1), 1),
     "dilated": ((128, 384, 2, 6, 6), (3, 1, 2, 2), 1),
     "thrice": ((64, 64, 2, 37, 53), (3, 3, 1, 1), 1),
+    "wide": ((64, 512, 2, 6, 6), (3, 2, 1, 1), 1),
+    "narrow": ((128, 32, 8, 7, 9), (3, 1, 1, 1), 1),
+    "words": ((64, 64, 4, 9, 8), (3, 1, 1, 1), 1),
+    "twice": ((32, 64, 32, 11, 10), (3, 1, 1, 1), 2),
+    "fourfold": ((24, 96, 24, 9, 9), (3, 2, 1, 1), 1),
+    "deeper": ((1024, 512, 2, 3, 5), (3, 1, 1, 1), 1),
+    "triple": ((384, 384, 3, 5, 5), (1, 1, 0, 1), 1),
+    "odd": ((36, 36, 3, 8, 8), (3, 1, 1, 1), 1),
 }
+WAYS = {
+    "many": LANES, "two": BOTH, "strided": SCALARS, "three": BOTH, "small": LANES, "batch": BOTH,
+    "one_tap": BOTH, "deep": SCALARS, "dilated": DENSE, "thrice": BOTH, "wide": SCALARS,
+    "narrow": LANES, "words": LANES, "twice": LANES, "fourfold": LANES, "odd": DENSE,
+    "deeper": SCALARS, "triple": SCALARS,
+}  # fmt: skip
 
 
 def task_of(name: str, machine: Machine | None = None, scope: str = "tcm") -> KernelTask:
@@ -58,13 +75,17 @@ def task_of(name: str, machine: Machine | None = None, scope: str = "tcm") -> Ke
 @pytest.mark.exact
 @pytest.mark.parametrize("name", CASES)
 def test_points_give_the_operators_bytes(name: str, exact: bool, record_property: Note) -> None:
-    count = 50 if exact else 3
-    checked("grouped", task_of(name), count, len(name))
+    count, task, rng = 50 if exact else 3, task_of(name), Random(len(name))
+    tight = isinstance(task.template, Tight)
+    ways = set(task.space.knobs[1].values if tight else [task.template.name])
+    assert ways == WAYS[name]
+    hold(task, [task.space.sample(rng) for _ in range(count)])
     record_property("slice", f"grouped {name}: {count} points, seed {len(name)}")
 
 
 def test_operands_in_ddr() -> None:
-    checked("grouped", task_of("three", dsp(tcm=64 << 10), scope="ddr"), 2, 1)
+    task, rng = task_of("three", dsp(tcm=64 << 10), scope="ddr"), Random(1)
+    hold(task, [task.space.sample(rng) for _ in range(2)])
 
 
 @pytest.mark.parametrize("name", ["many", "strided"])

@@ -91,6 +91,20 @@ def test_digits_change_places(shape: tuple[int, ...], order: tuple[int, ...]) ->
     assert np.array_equal(got, wanted)
 
 
+@pytest.mark.parametrize(("size", "times", "apart"), [(4, 4, 16), (4, 2, 8), (16, 8, 16)])
+def test_words_repeat(size: int, times: int, apart: int) -> None:
+    """Every so many bytes a piece, each of them several times."""
+    pieces = [make("slice", load(0, 128), attr=(k * apart, size)) for k in range(128 // apart)]
+    node = make("concat", *(make("tile", piece, attr=times) for piece in pieces))
+    assert is_shuffle(node)
+    found = shuffled(node, lambda whole: [load(whole.args[0].attr, 128)])
+    assert found is not None
+    memory = np.random.default_rng(2).integers(0, 256, 4096, np.uint8)
+    got = np.concatenate([value(part, memory) for part in found])
+    wanted = memory[:128].reshape(-1, apart)[:, None, :size].repeat(times, 1).reshape(-1)
+    assert np.array_equal(got, wanted)
+
+
 def calls(parts: list[Expr]) -> list[str]:
     seen: dict[Expr, None] = {}
 
