@@ -14,6 +14,7 @@ from .contraction_outputs import outputs
 from .contraction_parts import parts
 from .contraction_pixels import pixels
 from .contraction_slabs import slabs
+from .contraction_vectors import vectors
 from .lanes import lanes
 from .product_tiles import products
 from .reduction import reduction
@@ -28,6 +29,7 @@ TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
     parts,
     channels,
     groups,
+    vectors,
     products,
     pixels,
     folded,
