@@ -97,6 +97,11 @@ class Product:
         return min(stored, VECTOR) if self.near is None else VECTOR // stored
 
     @property
+    def alike(self) -> int:
+        """The words of k between which rows lie alike in memory."""
+        return 1 if self.near is None else self.step // WORD
+
+    @property
     def copied(self) -> bool:
         """Whether rows are read from a copy: k does not lie together, or sums want more rows."""
         if self.near is not None:

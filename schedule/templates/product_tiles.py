@@ -57,8 +57,8 @@ def _shared(product: Product) -> dict[str, int]:
 
 def _knobs(product: Product) -> tuple[Knob, ...]:
     several = tuple(name for name, extent in _shared(product).items() if extent > 1)
-    steps = {1 << n for n in range(5) if 1 << n <= product.words}
-    steps |= {product.words} if product.words <= 16 and product.near is None else set()
+    most = min(product.words, 16 if product.near is None else product.alike)
+    steps = {most, *(1 << n for n in range(most.bit_length()))}
     return (
         choice("rows", tuple(d for d in divisors(product.quads) if d <= 8)),
         choice("blocks", tuple(d for d in divisors(product.blocks) if d <= 4)),
@@ -78,7 +78,7 @@ def _fits(product: Product) -> Callable[[Point], bool]:
     def fits(point: Point) -> bool:
         sums, columns = _vectors(product, point)
         block, steps = _steps(product, point)
-        written = max(steps, product.words % block if block < product.words else product.words)
+        written = max(steps, product.words % block)
         return sums + columns + 2 <= REGISTERS and sums * written <= BODY
 
     return fits
@@ -137,35 +137,52 @@ def _products(sch: Schedule, product: Product, point: Point) -> None:
 
 def _steps(product: Product, point: Point) -> tuple[int, int]:
     """Words of k between which rows lie alike, and those of a step."""
-    steps = number(point, "steps")
-    return max(steps, product.step // WORD if product.near is not None else 1), steps
+    steps, alike = number(point, "steps"), product.alike
+    return steps if product.words <= alike else max(steps, alike), steps
+
+
+def _tile_packets(product: Product, point: Point, turns: int) -> tuple[float, float]:
+    """Packets of a step of words, and of a tile, of which ``turns`` follow each other."""
+    sums, columns = _vectors(product, point)
+    block, steps = _steps(product, point)
+    lines = number(point, "rows") * product.pixels * (product.ways if product.heads > 1 else 1)
+
+    def body(words: int) -> float:
+        loads = words * columns + -(-words // 2) * lines
+        return max(sums * words / 2, loads / 2, words * columns, (sums * words + loads) / 4, 3)
+
+    step = body(min(steps, product.words))
+    around = 2.1 * sums + 2 * lines + 6
+    if product.words <= steps:  # no loop of words: small tiles overlap
+        together = 1.1 * (step + 2 * sums) * (1 + 1 / turns)
+        return step, min(step + around, together) if sums <= 8 else step + around
+    trips, rest = product.words // steps, product.words % block
+    begun = 1 if block == steps else 1 + product.words // block
+    return step, step * (trips + 0.4 * begun) + (body(rest) if rest else 0) + around
 
 
 def _estimate(product: Product, machine: Machine, point: Point) -> Estimate:
-    """Packets of the inner loop by multipliers and loads, of the rest by rough counts."""
+    """Packets of tiles by the resource that they hold most, of the rest by rough counts."""
     sums, columns = _vectors(product, point)
     steps = number(point, "steps")
-    lines = number(point, "rows") * product.pixels * (product.ways if product.heads > 1 else 1)
-    dots = sums * steps
-    inner = max(math.ceil(dots / 2), math.ceil((steps * (lines + columns) + 2) / 2),
-                steps * columns, 3)  # fmt: skip
-    trips = product.words // steps
-    per_tile = inner * trips + inner * 0.8 + 8 + sums * 3.4 + lines * 3 + 12
     extents = _extents(product)
     extents["rows"] //= number(point, "rows")
     extents["columns"] //= number(point, "blocks")
-    tiles, shared = math.prod(extents.values()), extents[str(point["share"])]
-    if point["share"] == "images":
-        shared = _shared(product)["images"]
-    turns = -(-shared // machine.threads)
-    main = per_tile * tiles / shared * turns
+    shared = {**extents, **_shared(product), "rows": extents["rows"], "columns": extents["columns"]}
+    name = str(point["share"])
+    order = [axis for axis in AXES if axis != name]
+    if point["inner"] == "rows" and name != "rows":
+        order.append("rows")
+    inner = next((extents[axis] for axis in reversed(order) if extents[axis] > 1), 1)
+    step, tile = _tile_packets(product, point, inner)
+    tiles, rounds = math.prod(extents.values()), -(-shared[name] // machine.threads)
     right = product.images * product.words * product.blocks * product.ways * product.groups
     left = product.images * product.rows * -(-product.words // 8) * max(product.heads / 4, 1)
     extra = (right * 3 + left * 2) / machine.threads + 5 * machine.barrier
     facts = {
-        "inner_packets": inner, "dots_per_packet": dots / inner, "loop_trips": trips,
-        "loop_starts": 1.0, "tiles": tiles, "registers": sums + columns,
-        "requant_packets": sums * 3.4, "extra_packets": extra, "phases": shared,
-        "unbalance": turns * machine.threads / shared, "code": dots,
+        "inner_packets": step, "dots_per_packet": sums * steps / step, "tiles": tiles,
+        "loop_trips": product.words // steps, "loop_starts": 1.0, "registers": sums + columns,
+        "requant_packets": sums * 2.1, "extra_packets": extra, "phases": shared[name],
+        "unbalance": rounds * machine.threads / shared[name], "code": sums * steps,
     }  # fmt: skip
-    return Estimate(main + extra, facts)
+    return Estimate(tile * tiles / shared[name] * rounds + extra, facts)
