@@ -43,12 +43,16 @@ from .state import Access, Loop, State, conjuncts
 from .tree import blocks_below, loop_at
 
 RULE = "the loop must be the innermost part of one iter of the only block below it"
+BEYOND = ("any", "zeros", "last")
 Shapes = dict[str, Sizes]
 
 
-def resize(state: State, loop: Loop, extent: int, zeros: bool = False) -> str:
-    """Lets a loop run to ``extent``, to elements that are 0 if ``zeros``; gives its new name."""
+def resize(state: State, loop: Loop, extent: int, beyond: str = "any") -> str:
+    """Lets a loop run to ``extent``; gives its new name. Further elements are those that follow
+    from what is read there (``any``), ``zeros``, or the ``last`` one again."""
     old = loop_at(state.loop("resize", loop))
+    if beyond not in BEYOND:
+        raise refusal("resize", f"beyond must be one of {', '.join(BEYOND)}", repr(beyond), old)
     if extent < 1:
         raise refusal("resize", "the extent must be positive", str(extent), old)
     blocks = list(blocks_below(old))
@@ -62,9 +66,9 @@ def resize(state: State, loop: Loop, extent: int, zeros: bool = False) -> str:
     if it.binding is not old.axis or it.extent != old.extent:
         block, it = _apart(state, block, it, old)
     fresh = _reduced(state, block, it, extent) if it.reduce else _spatial(state, block, it, extent)
-    if zeros:
+    if beyond == "zeros":
         fresh = _with_zeros(state, fresh, it)
-    fresh, shapes = _operands(state, fresh, it, extent)
+    fresh, shapes = _operands(state, fresh, it, extent, beyond == "last" and not it.reduce)
     _, path = state.block("resize", block.name)
     (name,) = resized("resize", state, path, fresh, {it.axis: extent})
     for changed, shape in shapes.items():
@@ -290,14 +294,16 @@ def _meet(one: Bounds, other: Bounds) -> bool:
 # Operands ---------------------------------------------------------------------------------------
 
 
-def _operands(state: State, block: Block, it: Iter, extent: int) -> tuple[Block, Shapes]:
+def _operands(
+    state: State, block: Block, it: Iter, extent: int, again: bool
+) -> tuple[Block, Shapes]:
     """The shapes of buffers that grow with a loop, and the block that reads others no further than
-    to their ends."""
+    to their ends, as all that it reads if ``again``."""
     store, accesses = store_of(block), state.accesses(block)
     known = {**state.ranges(block), it.axis: extent}
     grows = it.reduce or (store is not None and state.is_local(store.buffer.name))
     shapes = Shapes()
-    for access in (*accesses.reads, *accesses.writes):
+    for access in (*(() if again else accesses.reads), *accesses.writes):
         name = access.buffer.name
         before = shapes.get(name, access.buffer.shape)
         local = state.is_local(name)

@@ -143,11 +143,11 @@ class Schedule:
         """Puts nested loops into this order, in the places that they take now."""
         self._apply(loops.reorder, *loop)
 
-    def resize(self, loop: Loop, extent: int, zeros: bool = False) -> LoopRef:
-        """Lets a loop run longer, for elements that nobody reads or that mean nothing (those of a
-        local buffer 0 if ``zeros``), or for what changes no sum, or less long, where it leaves out
-        pads of a result; gives the new loop."""
-        return LoopRef(self._apply(resize.resize, loop, extent, zeros=zeros))
+    def resize(self, loop: Loop, extent: int, beyond: str = "any") -> LoopRef:
+        """Lets a loop run longer, for elements that nobody reads or that mean nothing (``beyond``:
+        any, those of a local buffer zeros, or made of the last ones of local operands), or for what
+        changes no sum, or less long, where it leaves out pads of a result; gives the new loop."""
+        return LoopRef(self._apply(resize.resize, loop, extent, beyond=beyond))
 
     def divide(self, loop: Loop, size: int) -> list[LoopRef]:
         """Makes two loops of one and two iters of its iter: steps of ``size``, and within them."""

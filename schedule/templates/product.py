@@ -81,6 +81,13 @@ class Product:
         return 1 if self.near is None else -(-self.real // self.ways)
 
     @property
+    def made(self) -> int:
+        """The vectors of columns of a block that are computed: those of heads that mean nothing
+        are the last one again, where all heads are one group."""
+        single = self.near is not None and self.direct and self.groups == 1
+        return min(self.real, self.ways) if single else self.ways
+
+    @property
     def quads(self) -> int:
         """Groups of rows that fill registers."""
         return -(-self.rows // self.pixels)

@@ -43,6 +43,8 @@ def prepare(func: PrimFunc, product: Product) -> Schedule:
         _rows(sch, product, copy)
     for block in of_rows:
         _row_sums(sch, product, block)
+    if product.made < product.ways:
+        _again(sch, product)
     sch.transform_layout(product.dot.out.buffer.name, layout(product, product.dot.out.index))
     for block in back:
         _joined(sch, product, block)
@@ -73,7 +75,7 @@ def columns_of(
     near = by.pop(product.near.var, None)
     if near is None:
         return [q], [], i
-    m, j = sch.split(near, (None, product.ways))
+    m, j = sch.split(near, (None, min(product.ways, sch.get_loop(near).extent)))
     return [m, q], [j], i
 
 
@@ -165,6 +167,16 @@ def _together(sch: Schedule, block: str) -> None:
     share(sch, [*outer, whole])
 
 
+def _again(sch: Schedule, product: Product) -> None:
+    """Sums of heads that mean something alone; the last of them for the others."""
+    last = product.last
+    near = next(a for old, a in zip(product.dot.spatial, last.axes, strict=True)
+                if old is product.near)  # fmt: skip
+    sch.resize(loops_of(sch, last.block)[near.var], product.made)
+    sch.trim(product.dot.out.buffer.name)
+    sch.resize(loops_of(sch, last.block)[near.var], product.ways, beyond="last")
+
+
 def _words(sch: Schedule, product: Product, deal: str, sums: list[str]) -> None:
     """Words of four k by columns, those beyond the last k 0; only heads that mean something."""
     right, buffer = product.right, made_by(sch, deal)
@@ -178,7 +190,7 @@ def _words(sch: Schedule, product: Product, deal: str, sums: list[str]) -> None:
         _together(sch, sch.cache_read(deal, right.buffer.name, "tcm").name)
     partly = whole > product.depth.extent
     if partly:
-        sch.resize(sch.loops(deal)[deep], whole, zeros=True)
+        sch.resize(sch.loops(deal)[deep], whole, beyond="zeros")
         for block in (product.dot.block, *sums):
             sch.resize(loops_of(sch, block)[product.depth.var], whole)
     if not product.direct:

@@ -70,7 +70,7 @@ def _knobs(product: Product) -> tuple[Knob, ...]:
 
 def _vectors(product: Product, point: Point) -> tuple[int, int]:
     """Sums of a tile, and its vectors of columns."""
-    columns = number(point, "blocks") * product.ways
+    columns = number(point, "blocks") * product.made
     return number(point, "rows") * product.pixels * columns, columns
 
 
@@ -145,7 +145,7 @@ def _tile_packets(product: Product, point: Point, turns: int) -> tuple[float, fl
     """Packets of a step of words, and of a tile, of which ``turns`` follow each other."""
     sums, columns = _vectors(product, point)
     block, steps = _steps(product, point)
-    lines = number(point, "rows") * product.pixels * (product.ways if product.heads > 1 else 1)
+    lines = number(point, "rows") * product.pixels * (product.made if product.heads > 1 else 1)
 
     def body(words: int) -> float:
         loads = words * columns + -(-words // 2) * lines

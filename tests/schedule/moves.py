@@ -153,7 +153,8 @@ def resize(sch: Schedule, rng: Random) -> None:
     loop = any_loop(sch, rng)
     match rng.randrange(4):
         case 0 | 3:
-            sch.resize(loop, sch.get_loop(loop).extent + rng.choice((-1, 1, 3, 8, 32)))
+            extent = sch.get_loop(loop).extent + rng.choice((-1, 1, 3, 8, 32))
+            sch.resize(loop, extent, beyond=("any", "zeros", "last")[extent % 3])
         case 1:
             sch.divide(loop, rng.choice((2, 3, 4, 8)))
         case _:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dovetail.schedule.errors import ScheduleError
@@ -12,7 +14,7 @@ from dovetail.target.dsp.machine import dsp
 from dovetail.tir.script import parse
 from dovetail.tir.script.show import show_expr
 from dovetail.tir.stmt import PrimFunc, Store
-from tests.schedule.kernels import same
+from tests.schedule.kernels import outputs, same
 
 TEXT = """
 @prim_func
@@ -74,7 +76,7 @@ def test_a_sum_runs_on_over_zeros_as_it_is() -> None:
     sch = Schedule(func)
     copy = sch.cache_read("first", "v", "tcm")
     sch.trim("v_tcm")
-    sch.resize(sch.loops(copy)[2], 16, zeros=True)
+    sch.resize(sch.loops(copy)[2], 16, beyond="zeros")
     sch.resize(sch.loops("first")[2], 16)
     assert "select" in value(sch, "v_tcm") and "select" not in value(sch, "first")
     same(sch, func)
@@ -85,10 +87,22 @@ def test_a_sum_runs_on_with_a_choice_where_nothing_ends_in_zeros() -> None:
     sch = Schedule(func)
     copy = sch.cache_read("first", "v", "tcm")
     sch.trim("v_tcm")
-    sch.resize(sch.loops(copy)[2], 14, zeros=True)
+    sch.resize(sch.loops(copy)[2], 14, beyond="zeros")
     sch.resize(sch.loops("first")[2], 16)  # two rows of zeros, one of anything
     assert "select" in value(sch, "first")
     same(sch, func)
+
+
+def test_elements_that_mean_nothing_are_the_last_one_again() -> None:
+    func = replace(scores(*PLAIN), attrs={"meant": {"y": (1, 1, 8, 30)}})
+    sch = Schedule(func)
+    sch.resize(sch.loops("second")[1], 30)
+    sch.trim("s")
+    sch.resize(sch.loops("second")[1], 32, beyond="last")
+    assert sch.get_buffer("s").shape[3] == sch.get_block("first").iters[1].extent == 30
+    wanted, found = (outputs(f)["y"] for f in (func, sch.func))
+    assert (found[..., :30] == wanted[..., :30]).all()
+    assert (found[..., 30:] == found[..., 29:30]).all()
 
 
 @pytest.mark.parametrize("operands", [PLAIN, SHIFTED, (SHIFTED[1], SHIFTED[0])])
