@@ -13,7 +13,7 @@ from ..tir.expr import Expr, const
 from ..tir.types import Type, boolean, i32, u8, vector
 from .trees import VECTOR, Splat, Tree, first_lanes, halved
 
-MOST = 8  # changes within a register
+MOST = 32  # changes within a register
 
 
 def known_lanes(node: Expr) -> list[bool] | None:

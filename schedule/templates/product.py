@@ -20,7 +20,7 @@ from ..structure import Axis, Form, Structure, Use, structure
 from ..tree import blocks_below
 from .contraction import LANES, VECTOR, WORD
 
-TOGETHER = 16  # heads that lie innermost in a register of the result, at most
+TOGETHER = 8  # heads that lie innermost in a register of the result, at most
 
 
 @dataclass(frozen=True, slots=True)
