@@ -3,9 +3,9 @@
     physical((1, 29, 37, 53)) == (1, 37, 56, 32)        (N, H, Wp, Cp)
 
 A tensor of rank 4 is an image (N, C, H, W). Of any other rank, the last axis is C, the one before
-it W, the product of the rest H, and N is 1. Cp is 4, 32, 64 or a multiple of 128; Wp is the least
-that makes a row of Wp * Cp bytes whole vectors of 128, and even if it is more than one. The
-bytes in the pads mean nothing.
+it W, the product of the rest H, and N is 1. Cp is 4, 32, 64 or a multiple of 128, of rank 4 also 8
+or 16 where rows get shorter by that; Wp is the least that makes a row of Wp * Cp bytes whole
+vectors of 128, and even if it is more than one. The bytes in the pads mean nothing.
 """
 
 from __future__ import annotations
@@ -48,16 +48,20 @@ def as_image(shape: Shape) -> Image:
     return 1, shape[-1] if shape else 1, prod(shape[:-2]), rows
 
 
-def stored_channels(channels: int) -> int:
-    """Cp."""
-    return next((c for c in (4, 32, 64) if channels <= c), round_up(channels, VECTOR))
-
-
 def physical(shape: Shape) -> Image:
     """(N, H, Wp, Cp) of a logical shape."""
     images, channels, height, width = as_image(shape)
-    deep = stored_channels(channels)
-    return images, height, round_up(width, max(VECTOR // gcd(deep, VECTOR), 1 + (width > 1))), deep
+    deep = next((c for c in (4, 32, 64) if channels <= c), round_up(channels, VECTOR))
+    row = _stored_row(width, deep)
+    shorter = (form for form in (8, 16) if len(shape) == 4 and channels <= form < deep)
+    return next(((images, height, *pixels) for form in shorter
+                 if prod(pixels := _stored_row(width, form)) < prod(row)),
+                (images, height, *row))  # fmt: skip
+
+
+def _stored_row(width: int, deep: int) -> tuple[int, int]:
+    """(Wp, Cp) of a row of ``width`` pixels with ``deep`` stored channels."""
+    return round_up(width, max(VECTOR // gcd(deep, VECTOR), 1 + (width > 1))), deep
 
 
 def meant(shape: Shape) -> Image:

@@ -18,7 +18,7 @@ from .graph import Graph, Node
 from .integer_row import Shape
 from .physical import physical
 
-FEW = 32  # stored channels from which on vectors hold few pixels
+FEW = 16  # stored channels from which on vectors hold few pixels
 
 
 def spread(graph: Graph) -> Graph:

@@ -1,14 +1,17 @@
-"""Iters and buffers cut: one iter as two, and buffers down to what is read.
+"""Iters cut and joined: one iter as two, several as one; buffers cut down to what is read.
 
 divide("w", 28)     for w in range(56): t[w] = ...    becomes    for a in range(2):
                                                                      for b in range(28):
                                                                          t[a * 28 + b] = ...
+join("h", "w")      for h in range(8):                       becomes    for a in range(64):
+                        for w in range(8): t[h * 8 + w] = ...              t[a] = ...
 trim("x")           x[64], of which x[0] .. x[33] are read,      becomes x[34]; so do its writers
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -17,7 +20,15 @@ from ..tir.linear import linear
 from ..tir.script.show import show_expr
 from ..tir.stmt import Block, Buffer, Iter, PrimFunc
 from .blocks import extents_of, is_map, is_reduction, store_of
-from .build import check_alone, iter_name, moved, replace_buffer, resized, set_constant, top_of
+from .build import (
+    check_alone,
+    iter_name,
+    moved,
+    replace_buffer,
+    resized,
+    set_constant,
+    top_of,
+)
 from .errors import refusal
 from .index import bounds
 from .state import Loop, State
@@ -56,6 +67,41 @@ def divide(state: State, loop: Loop, size: int) -> list[str]:
     state.swap(top_of(path), nest(loops, fresh))
     state.gone[str(loop)] = "divide"
     return [str(p.binding.attr) for p in parts]
+
+
+def join(state: State, *loops: Loop) -> str:
+    """Makes one iter and loop of several, outermost first, in the place of the first; gives it."""
+    old = [loop_at(state.loop("join", loop)) for loop in loops]
+    if len({id(loop) for loop in old}) < max(len(old), 1):
+        raise refusal(
+            "join", "loops must be given, each once", ", ".join(map(str, loops)) or "none"
+        )
+    block, path = state.block("join", next(blocks_below(old[0])).name)
+    check_alone("join", block, path)
+    found = [next((i for i in block.iters if i.binding is loop.axis), None) for loop in old]
+    iters = [it for it in found if it is not None]
+    if len(iters) < len(old) or len({it.reduce for it in iters}) > 1:
+        raise refusal("join", "the loops must be of one block, all spatial or all reductions",
+                      ", ".join(map(str, loops)), block)  # fmt: skip
+    if len(iters) == 1:
+        return str(loops[0])
+    first, names = iters[0], "_".join(str(it.axis.attr) for it in iters)
+    extent = prod(it.extent for it in iters)
+    axis = state.axis("_".join(map(str, loops)), extent)
+    whole = Iter(var(iter_name(block, names)), extent, first.reduce, axis)
+    values, step = dict[Expr, Expr](), extent
+    for it in iters:
+        over, step = step, step // it.extent
+        values[it.axis] = whole.axis % over // step
+    kept = [whole if it is first else it for it in block.iters if it not in iters[1:]]
+    fresh = replace(block, iters=tuple(kept))
+    fresh = moved(fresh, values, state.ranges(fresh))
+    chain = [replace(node, axis=axis, extent=extent) if node is old[0] else node
+             for node in loops_of(path) if node not in old[1:]]  # fmt: skip
+    state.swap(top_of(path), nest(chain, fresh))
+    for loop in loops:
+        state.gone[str(loop)] = "join"
+    return str(axis.attr)
 
 
 def trim(state: State, buffer: str) -> None:

@@ -153,6 +153,10 @@ class Schedule:
         """Makes two loops of one and two iters of its iter: steps of ``size``, and within them."""
         return [LoopRef(name) for name in self._apply(extents.divide, loop, size)]
 
+    def join(self, *loop: Loop) -> LoopRef:
+        """Makes one loop and one iter of those of several of a block's loops, outermost first."""
+        return LoopRef(self._apply(extents.join, *loop))
+
     def unroll(self, loop: Loop) -> None:
         """The body once for each value of the loop."""
         self._apply(loops.unroll, loop)

@@ -19,6 +19,7 @@ from ..tir.types import Type, boolean, i32, vector
 from .trees import VECTOR, first_lanes
 
 DEALT = {4: "vdealvdd_w", 32: "vdealvdd_32", 64: "vdealvdd_64"}  # by the bytes of pieces
+FILLING = {size: f"vshuffvdd_x{size}" for size in (8, 16, 32, 64)}
 
 Fetch = Callable[[Expr, int, Type], Expr]
 
@@ -44,15 +45,15 @@ def gathered(node: Expr, fetch: Fetch) -> Expr | None:
 
 
 def filled(load: Expr, fetch: Fetch) -> Expr:
-    """A register that holds a piece of 32 or 64 bytes in all its places: the even pieces of the
-    register that begins with it, dealt until none but the first is left."""
+    """A register that holds a piece of 8 to 64 bytes in all its places: the even pieces of the
+    register that begins with it are put in the place of the odd ones, twice as long each time."""
     size = load.type.lanes * load.type.bytes
     kind = vector(load.type, VECTOR // load.type.bytes)
-    whole, count = fetch(Expr("load", kind, load.args, load.attr), 0, kind), VECTOR // size
-    while count > 1:
+    whole = fetch(Expr("load", kind, load.args, load.attr), 0, kind)
+    while size < VECTOR:
         pair = vector(kind, 2 * kind.lanes)
-        dealt = Expr("call", pair, (whole, whole, const(-size, i32)), DEALT[size])
-        whole, count = make("slice", dealt, attr=(0, kind.lanes)), count // 2
+        both = Expr("call", pair, (whole, whole, const(size, i32)), FILLING[size])
+        whole, size = make("slice", both, attr=(0, kind.lanes)), size * 2
     return whole
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from ..tir.expr import Expr, cast, const, make
 from ..tir.types import Type, i32, vector
 from .errors import SelectError
-from .gather import DEALT, filled, gathered
+from .gather import DEALT, FILLING, filled, gathered
 from .masks import known_lanes, predicates
 from .shuffle import by_ends, is_shuffle, shuffled
 from .sums import group_sum
@@ -42,6 +42,7 @@ from .widths import converted, doubled, joined_bytes, paired_bytes
 
 CAST_OPS = ("cast", "sat_cast", "reinterpret")
 MOST_RUNS = 8  # scalars that share a value
+PIECE = 8  # words of a register, at least, that are repeated from it
 WIDENING_OPS = ("widening_add", "widening_sub", "widening_mul")
 
 
@@ -177,9 +178,11 @@ class Legalizer:
         if node.op == "tile" and _few_words(node.args[0]):
             return self._in_turns(node)
         value = node.args[0].type
-        if node.op == "tile" and node.args[0].op == "load" and size_of(value) in (32, 64):
+        if node.op == "tile" and node.args[0].op == "load" and size_of(value) in FILLING:
             whole = filled(node.args[0], self.fetch)
             return halved("concat", [whole] * (size_of(node.type) // VECTOR))
+        if node.op == "repeat" and _piece(node.args[0]):
+            return self._first_runs(node)
         runs = self._runs(node) if node.op == "repeat" and 1 < value.lanes <= MOST_RUNS else None
         if runs is not None:
             return runs
@@ -199,6 +202,19 @@ class Legalizer:
         raise SelectError(
             f"lanes: a broadcast repeats a scalar or registers, but got {node.type} of {value}"
         )
+
+    def _first_runs(self, node: Expr) -> Tree:
+        """A piece of a register, each lane several times: those of the register that begins there,
+        of which the first ones are wanted; converted after that."""
+        value = node.args[0]
+        if value.op in CAST_OPS:
+            wide = make("repeat", value.args[0], attr=node.attr)
+            return self.tree(Expr(value.op, node.type, (wide,), value.attr))
+        lanes = VECTOR // node.type.bytes
+        kind = vector(value.type, lanes)
+        whole = self.fetch(Expr("load", kind, value.args, value.attr), 0, kind)
+        runs = registers_of(repeated(whole, int(node.attr)))
+        return halved("concat", [*runs[: node.type.lanes // lanes]])
 
     def _runs(self, node: Expr) -> Tree | None:
         """A few scalars, each in several lanes side by side."""
@@ -293,6 +309,13 @@ def _entry(table: Expr, index: Expr) -> Expr:
     if index.type.signed:
         where = where & (table.type.lanes - 1)
     return Expr("load", table.type.element, (table.args[0] + where,), table.attr)
+
+
+def _piece(value: Expr) -> bool:
+    """Whether a value is a part of a register of words from memory, converted or not."""
+    while value.op in CAST_OPS:
+        value = value.args[0]
+    return value.op == "load" and value.type.bits == 32 and PIECE <= value.type.lanes < 32
 
 
 def _shuffled(half: Expr) -> Expr:

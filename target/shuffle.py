@@ -256,6 +256,9 @@ def _turned(state: Digits, shuffle: Shuffle, digit: int) -> Digits:
 def _applied(wanted: Digits, base: int, count: int, values: list[Expr]) -> list[Expr] | None:
     """The ``count`` registers of the result: digits that it has not are those of ``base``."""
     found = _path(wanted)
+    if found is None and len(wanted) == LANE_DIGITS:  # digits exchange with those of a twin
+        wanted, values = (*wanted, LANE_DIGITS), values * 2
+        found = _path(wanted)
     if found is None:
         return None
     moves, state = found

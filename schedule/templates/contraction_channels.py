@@ -11,7 +11,8 @@
         requantize: all ways of a pixel narrow into one register
 
 A block is 128 channels (or all, where fewer are stored); its channel ``lane * ways + way`` is
-lane ``lane`` of way ``way``, so that four bytes of a register are four ways.
+lane ``lane`` of way ``way``, so that four bytes of a register are four ways. Of less than 32
+channels ``per`` pixels share the lanes: those of quads that follow each other.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from dataclasses import dataclass
 from ...target.dsp.machine import Machine
 from ...tir.linear import linear
 from ...tir.stmt import PrimFunc
-from ..knobs import Knob, Point, Space, choice, divisors, flag, number
+from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Structure, structure
-from .contraction import LANES, VECTOR, WORD, Kernel, bordered, kernel_of
+from .contraction import LANES, VECTOR, WORD, Kernel, bordered, kernel_of, run_to
 from .contraction_inputs import copy_rows
 from .direct import direct
 from .fusing import stepped
@@ -44,12 +45,13 @@ class Plan:
 
     images: int
     rows: int
-    columns: int  # of a row of the result, all that are stored
+    columns: int  # of a row of the result, all that are stored, by as many as share lanes
     real: int  # columns that mean something
-    depth: int  # stored channels
+    depth: int  # stored channels, 32 at least
     taps: tuple[int, int]
     stride: tuple[int, int]
     apart: tuple[int, int]  # rows and columns from tap to tap
+    per: int  # pixels that share lanes
 
     @property
     def block(self) -> int:
@@ -72,6 +74,26 @@ class Plan:
     def pixels(self) -> int:
         """Pixels of a register."""
         return VECTOR // self.block
+
+    @property
+    def across(self) -> int:
+        """Pixels of a register of the input."""
+        return self.pixels * self.per
+
+    @property
+    def deep(self) -> int:
+        """Channels of a pixel."""
+        return self.depth // self.per
+
+    def wide(self, point: Point) -> int:
+        """Pixels of a row from which words are made."""
+        step = number(point, "step")
+        last = (self.whole(point) * self.per - 1) * self.stride[1] // step
+        return (last + (self.reach(step) - 1) * WORD // step) * step + WORD
+
+    def turns(self, point: Point) -> int:
+        """Words from quad to quad."""
+        return WORD * self.stride[1] // number(point, "step")
 
     def whole(self, point: Point) -> int:
         """Columns of a row that are computed."""
@@ -102,7 +124,7 @@ def channels(func: PrimFunc, machine: Machine) -> Template | None:
         return None
     found, plan = kernel, plan_of(func, kernel)
     products = WORD * plan.taps[0] * plan.reach(1)
-    if plan.depth % LANES or plan.depth % plan.block or products > MOST:
+    if plan.depth % plan.block or plan.columns % plan.pixels or products > MOST:
         return None
     space = Space(_knobs(plan), (_fits(func, plan, machine),))
 
@@ -121,8 +143,9 @@ def plan_of(func: PrimFunc, kernel: Kernel) -> Plan:
     high, wide = (axis.extent for axis in kernel.taps)
     steps = [linear(e).terms for e in kernel.dot.reads[0].index[1:3]]
     down, along = (form.get(tap.var, 1) for form, tap in zip(steps, kernel.taps, strict=True))
-    return Plan(images, rows, columns, kernel.real(func)[2], stored, (high, wide),
-                (kernel.down, kernel.stride), (down, along))  # fmt: skip
+    per = max(LANES // stored, 1)
+    return Plan(images, rows, columns // per, -(-kernel.real(func)[2] // per), stored * per,
+                (high, wide), (kernel.down, kernel.stride), (down, along), per)  # fmt: skip
 
 
 def _knobs(plan: Plan) -> tuple[Knob, ...]:
@@ -135,10 +158,10 @@ def _knobs(plan: Plan) -> tuple[Knob, ...]:
         choice("band", rows),
         choice("rows", tuple(d for d in rows if d <= 4)),
         choice("columns", tuple(sorted(columns))),
-        flag("apart"),
+        choice("apart", (False, True) if plan.per == 1 else (False,)),
         choice("share", ("rows", "channels") if plan.blocks > 1 else ("rows",)),
         choice("inner", ("columns", "rows")),
-        choice("words", ("band", "all", "tile")),
+        choice("words", ("band", "all", "tile") if plan.per == 1 else ("all",)),
     )
 
 
@@ -179,35 +202,35 @@ def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, point: Point) -> Sched
     sch = Schedule(func)
     dot, last, acc = kernel.dot.block, kernel.last.block, kernel.dot.out.buffer.name
     block, ways = plan.block, plan.ways
-    reach = (plan.groups(plan.whole(point), number(point, "step")) - 1) * number(
-        point, "step"
-    ) + WORD
     copies = list[str]()
-    if kernel.copy is None and reach > kernel.input.shape[2]:
+    if kernel.copy is None and plan.wide(point) > kernel.input.shape[2]:
         copies = [sch.cache_read(dot, kernel.input.name, "tcm").name]
     back = _quads(sch, kernel, plan) if point["apart"] else None
+    if plan.per > 1:
+        _share_lanes(sch, plan, (last, dot))
+    deal = sch.word_taps(dot, sch.loops(dot)[-1], number(point, "step")).name
+    constants = sorted(sch.func.constants.keys() - {kernel.weights.name})
+    if plan.per > 1:
+        run_to(sch, deal, 2, plan.turns(point) * plan.per)
+        _one_axis(sch, kernel, plan)
     for name in (last, dot):
         lane, _ = sch.divide(sch.loops(name)[3], ways)
         sch.divide(lane, LANES)
-    deal = sch.word_taps(dot, sch.loops(dot)[-1], number(point, "step")).name
     dealt = structure_of(sch, deal)
     words = dealt.out.buffer.name
     if copies or kernel.copy is not None:
         sch.trim(dealt.reads[0].buffer.name)
-        copies = copies or bordered(sch, kernel, plan.pixels, plan.depth, True)
+        copies = copies or bordered(sch, kernel, plan.across, plan.deep, True)
     if point["words"] == "tile":
         sch.set_scope(words, "reg")
     sch.transform_layout(kernel.weights.name, lambda p, kh, t, o: (
         o // block, o % ways, p, kh, t // WORD, o // ways % LANES, t % WORD))  # fmt: skip
-    for name in sorted(func.constants.keys() - {kernel.weights.name}):
+    for name in constants:
         sch.transform_layout(name, lambda o: (o // block, o % ways, o // ways % LANES))
-    sch.transform_layout(acc, lambda n, h, w, o: (
-        n, h, w, o // block, o % ways, o // ways % LANES))  # fmt: skip
-    sch.transform_layout(words, lambda n, h, g, t, o: (
-        n, h, o // block, g, o % ways, o // ways % LANES, t))  # fmt: skip
+    _lay(sch, plan, point, acc, words)
     for name in copies:
         copy_rows(sch, name, 1)
-    near, pixels = dealt.reads[0].buffer.name, plan.pixels
+    near, pixels = dealt.reads[0].buffer.name, plan.across
     if copies and sch.get_buffer(near).shape[2] % pixels:  # rows of whole registers
         sch.transform_layout(near, lambda n, h, w, c: (n, h, w // pixels, w % pixels, c))
     if back is None:
@@ -219,6 +242,47 @@ def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, point: Point) -> Sched
     _deal(sch, plan, point, deal, tile if point["words"] == "tile" else place)
     _keep(sch, kernel, plan, point, place)
     return sch
+
+
+def _share_lanes(sch: Schedule, plan: Plan, blocks: tuple[str, ...]) -> None:
+    """Columns as quads, of which ``per`` that follow each other share lanes."""
+    for name in blocks:
+        quad, _ = sch.divide(sch.loops(name)[2], WORD)
+        sch.divide(quad, plan.per)
+
+
+def _one_axis(sch: Schedule, kernel: Kernel, plan: Plan) -> None:
+    """Pixels that share lanes and channels as one axis, quads and their pixels as another; what is
+    constant is repeated for the former."""
+    last, dot, deep = kernel.last.block, kernel.dot.block, plan.deep
+    late = {use.buffer.name for use in kernel.last.reads}
+    for name in sorted(sch.func.constants):
+        block = last if name in late else dot
+        sch.repeat(block, name, sch.loops(block)[3])
+        if name == kernel.weights.name:
+            sch.transform_layout(name, lambda p, kh, t, o, b: (p, kh, t, b * deep + o))
+        else:
+            sch.transform_layout(name, lambda o, b: (b * deep + o,))
+    for name in (last, dot):
+        _, _, quad, some, pixel, channel = sch.loops(name)[:6]
+        sch.join(quad, pixel)
+        sch.join(some, channel)
+
+
+def _lay(sch: Schedule, plan: Plan, point: Point, acc: str, words: str) -> None:
+    """Sums and words by registers; words of pixels that share lanes lie together."""
+    block, ways, deep, per = plan.block, plan.ways, plan.deep, plan.per
+    if per == 1:
+        sch.transform_layout(acc, lambda n, h, w, o: (
+            n, h, w, o // block, o % ways, o // ways % LANES))  # fmt: skip
+        sch.transform_layout(words, lambda n, h, g, t, o: (
+            n, h, o // block, g, o % ways, o // ways % LANES, t))  # fmt: skip
+        return
+    turns = plan.turns(point)
+    sch.transform_layout(acc, lambda n, h, w, o: (
+        n, h, w // (WORD * per) * WORD + w % WORD, w // WORD % per * deep + o))  # fmt: skip
+    sch.transform_layout(words, lambda n, h, g, t, o: (
+        n, h, g % turns, g // turns * deep + o, t))  # fmt: skip
 
 
 def structure_of(sch: Schedule, block: str) -> Structure:
@@ -273,9 +337,10 @@ def _together(sch: Schedule, plan: Plan, point: Point, last: str) -> tuple[LoopR
     h_0, h_1, h_2 = sch.split(h, (None, number(point, "band") // rows, rows))
     w_0, w_1, w_2 = sch.split(w, (None, number(point, "columns") // plan.pixels, plan.pixels))
     shared, other = (h_0, b) if point["share"] == "rows" else (b, h_0)
+    lanes = sch.split(i, (plan.per, plan.deep)) if plan.per > 1 else [i]
     walk = [h_1, w_0] if point["inner"] == "columns" else [w_0, h_1]
-    sch.reorder(shared, n, other, *walk, h_2, w_1, i, j, w_2)
-    sch.vectorize(i, j, w_2)
+    sch.reorder(shared, n, other, *walk, h_2, w_1, *lanes, j, w_2)
+    sch.vectorize(*lanes, j, w_2)
     sch.unroll(h_2)
     sch.unroll(w_1)
     sch.parallel(shared)
@@ -297,6 +362,14 @@ def _deal(sch: Schedule, plan: Plan, point: Point, deal: str, place: LoopRef) ->
     if words != "all":
         sch.compute_at(deal, place)
     n, h, g, t, o = sch.loops(deal)[-5:]
+    if plan.per > 1:
+        g_0, some, turn = sch.split(g, (None, plan.per, plan.turns(point)))
+        sch.reorder(n, h, g_0, turn, some, o, t)
+        sch.vectorize(some, o, t)
+        sch.unroll(turn)
+        sch.unroll(n)
+        sch.parallel(h)
+        return
     b, i, j = sch.split(o, (None, LANES, plan.ways))
     together = 2 if plan.pixels > 2 and sch.get_loop(g).extent % 2 == 0 else 1
     g_0, g_1 = sch.split(g, (None, together))

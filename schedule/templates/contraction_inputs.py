@@ -17,6 +17,7 @@ from ...tir.stmt import Store, stored_in
 from ..schedule import Schedule
 from ..state import Loop, LoopRef
 from .contraction import LANES, VECTOR, WORD, Kernel, bordered, run_to
+from .fusing import stepped
 
 PARTS = 4  # registers that are copied or summed by one step of a loop, at most
 
@@ -192,10 +193,17 @@ def share(sch: Schedule, n: Loop, h: Loop, w: Loop) -> None:
 
 
 def copy_rows(sch: Schedule, name: str, unroll: int) -> None:
-    """Rows on all threads, as vectors where 128 bytes lie together, else as words of a pixel."""
+    """Rows on all threads, as vectors where 128 bytes lie together (the last one of a row begins
+    early enough to be whole), else as words of a pixel."""
     n, h, w, c = sch.loops(name)
     width, depth = sch.get_loop(w).extent, sch.get_loop(c).extent
     pitches = _pitches(sch, name)
+    if pitches == {depth} and width * depth > VECTOR and width * depth % VECTOR:
+        for block in stepped(sch, name, sch.fuse(w, c), VECTOR)[1]:
+            sch.vectorize(sch.loops(block)[-1])
+        sch.unroll(n)
+        sch.parallel(h)
+        return
     if depth % VECTOR == 0:
         inner, lanes = c, VECTOR
     elif pitches == {depth} and width * depth % VECTOR == 0:

@@ -8,8 +8,11 @@
         requantize: four outputs of 32 pixels narrow into one register
       deal back                               where a pixel of the result has more than four outputs
 
-Neither an offset of the weights nor sums of the inputs are needed. Columns are computed in tiles of
-``width``, each in 32 lanes, so that rows need not be whole registers.
+Neither an offset of the weights nor sums of the inputs are needed. Tiles of 32 pixels are parts
+
+    rows      of rows, of which the last may run on beyond its row
+    image     of the image, where windows are single pixels that follow each other in memory
+    padded    of rows as long as those of the padded input, one behind the other
 """
 
 from __future__ import annotations
@@ -17,10 +20,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from ...target.dsp.machine import Machine
 from ...tir.linear import linear
-from ...tir.stmt import PrimFunc
+from ...tir.stmt import PrimFunc, stored_in
 from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
@@ -30,6 +34,7 @@ from .template import Estimate, Template
 
 REGISTERS = 24  # vector registers that a tile may plan with
 MOST = 32  # registers of words that are dealt together
+SPARED = 0.8  # of the tiles, at most, where rows of the padded input are one
 BODY = 144  # products of the innermost loop's body, at most
 INSIDE = ("none", "columns", "taps", "words", "columns and words", "all")
 
@@ -48,14 +53,34 @@ class Plan:
     taps: tuple[int, int]
     stride: tuple[int, int]
     source: tuple[int, int]  # rows and columns of the padded input that are read
-    width: int  # columns of a tile
     real: int  # outputs that mean something
     early: bool  # the input is copied, then dealt
     pads: bool
+    form: str  # what tiles are parts of
+
+    @property
+    def flat(self) -> bool:
+        return self.form == "image"
 
     @property
     def tiles(self) -> int:
-        return self.columns // self.width
+        """Tiles of 32 columns, of which the last may run on."""
+        return -(-self.columns // LANES)
+
+    @property
+    def width(self) -> int:
+        """Columns of a tile, equal ones where they divide a row; each is computed in 32 lanes."""
+        width, per = self.columns // self.tiles, max(VECTOR // self.stored, 1)
+        return width if self.columns % self.tiles == width % per == 0 else LANES
+
+    @property
+    def whole(self) -> bool:
+        return self.columns % self.width == 0
+
+    @property
+    def together(self) -> int:
+        """Channels whose words are dealt together."""
+        return min(self.deep, MOST * WORD // self.stride[1])
 
     @property
     def groups(self) -> int:
@@ -71,6 +96,8 @@ class Plan:
     def scratch(self) -> int:
         """Bytes of the padded input and of its words."""
         rows, columns = self.source
+        if self.flat:
+            return rows * columns * self.deep
         pixels = self.images * rows * (-(-columns // LANES) + 2) * LANES
         return pixels * self.deep * (2 if self.early else 1)
 
@@ -108,28 +135,32 @@ def plan_of(func: PrimFunc, kernel: Kernel) -> Plan | None:
         return None
     images, rows, columns, stored = kernel.result.shape
     real = kernel.real(func)
-    per = max(VECTOR // stored, 1)
-    if stored == WORD:
-        width = LANES
-    else:
-        widths = [n for n in range(per, LANES + 1, per) if columns % n == 0]
-        width = max(widths, default=0)
     outputs = min(-(-real[3] // WORD) * WORD, stored)
-    if not width or columns % width or outputs > 32 or stored > VECTOR:
+    if columns % max(VECTOR // stored, 1) or outputs > 32 or stored > VECTOR:
         return None
     high, across = (axis.extent for axis in kernel.taps)
     down, along = kernel.down, kernel.stride
     copied = kernel.copy
     x = copied.reads[0].buffer
     block = LANES * along
+    pads = not kernel.unpadded(rows, columns)
     early = x.shape[2] % block != 0 or copied.axes[2].extent % block != 0
-    if along & (along - 1) or x.shape[3] & (x.shape[3] - 1):
+    if along & (along - 1) or (x.shape[3] & (x.shape[3] - 1) and x.shape[3] % VECTOR):
         return None  # words would not be dealt by digits of their number
-    if x.shape[3] // WORD * along > MOST:
+    if along > MOST:
         return None
+    pixels = images * rows * columns
+    flat = (high, across, down, along) == (1, 1, 1, 1) and not pads and pixels % LANES == 0
+    flat = flat and (images, rows, columns) == x.shape[:3]
+    source, form = kernel.source(rows, columns), "rows"
+    padded = -(-rows * source[1] // LANES)
+    if flat:
+        images, rows, columns, early, form = 1, pixels // LANES, LANES, False, "image"
+        source = rows, columns
+    elif down == along == 1 and stored > WORD and padded < SPARED * rows * -(-columns // LANES):
+        rows, columns, early, form = padded, LANES, True, "padded"
     return Plan(images, rows, columns, outputs, stored, depth // WORD, x.shape[3],
-                (high, across), (down, along), kernel.source(rows, columns), width, real[3],
-                early, not kernel.unpadded(rows, columns))  # fmt: skip
+                (high, across), (down, along), source, real[3], early, pads, form)  # fmt: skip
 
 
 def _knobs(plan: Plan) -> tuple[Knob, ...]:
@@ -183,48 +214,112 @@ def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, point: Point) -> Sched
     dot, last = kernel.dot.block, kernel.last.block
     if kernel.fill is not None and not plan.pads:
         sch.drop(kernel.fill.block)
-    result = _tiles_of_columns(sch, kernel, plan)
-    _inputs(sch, kernel, plan)
+    place = _places(kernel, plan)
+    back = None
+    if plan.dealt:
+        back = sch.cache_write(last, kernel.result.name, "reg").name
+    wide = _inputs(sch, kernel, plan, place)
+    results = [kernel.dot.out.buffer.name]
+    if back is not None:
+        (made,) = stored_in(sch.get_block(last))
+        sch.set_scope(made.name, "tcm")
+        results.append(made.name)
+    for block in (last, dot):
+        if plan.outputs < plan.stored:
+            sch.resize(sch.loops(block)[3], plan.outputs)
+        if plan.form == "padded":
+            sch.resize(sch.loops(block)[2], wide)
+    for constant in sch.func.constants:
+        sch.trim(constant)
     sch.transform_layout(kernel.weights.name, lambda kh, kw, c, o: (
         o // WORD, kh, kw, c // WORD, o % WORD, c % WORD))  # fmt: skip
-    sch.transform_layout(kernel.dot.out.buffer.name, lambda n, h, a, w, o: (n, h, a, o, w))
-    place = _outputs(sch, plan, point, last, result)
-    sch.compute_at(dot, place)
+    if plan.form == "padded":
+        for result in results:
+            sch.transform_layout(result, lambda n, h, w, o: (n, h * wide + w, o))
+    for block in (last, dot):
+        _tiles_of_columns(sch, block, plan)
+    for result in results:
+        sch.transform_layout(result, place)
+    within = _outputs(sch, plan, point, last, back)
+    sch.compute_at(dot, within)
     _products(sch, plan, point, dot)
-    if result is not None:
-        sch.transform_layout(result, lambda n, h, a, w, o: (n, h, a, o // WORD, w, o % WORD))
+    sch.transform_layout(results[0], lambda n, h, a, w, o: (n, h, a, o, w))
+    for result in results[1:]:
+        if plan.form == "padded":
+            sch.transform_layout(result, lambda n, h, a, w, o: (
+                n, o // WORD, h * LANES + w, o % WORD))  # fmt: skip
+        else:
+            sch.transform_layout(result, lambda n, h, a, w, o: (
+                n, h, a, o // WORD, w, o % WORD))  # fmt: skip
     return sch
 
 
-def _tiles_of_columns(sch: Schedule, kernel: Kernel, plan: Plan) -> str | None:
-    """Columns as tiles of ``width``, outputs as far as they mean something. Gives the block that
-    puts results where they belong, if they are made elsewhere first."""
-    dot, last, acc = kernel.dot.block, kernel.last.block, kernel.dot.out.buffer.name
-    width, back = plan.width, None
-    if plan.dealt:
-        back = sch.cache_write(last, kernel.result.name, "reg").name
-        sch.set_scope(back, "tcm")
-        sch.transform_layout(back, lambda n, h, w, o: (n, h, w // width, w % width, o))
-    sch.transform_layout(acc, lambda n, h, w, o: (n, h, w // width, w % width, o))
-    for block in (last, dot):
-        pixel, output = sch.loops(block)[2:4]
-        _, lane = sch.divide(pixel, width)
-        if plan.outputs < plan.stored:
-            sch.resize(output, plan.outputs)
-        if block == dot and width < LANES:
-            sch.resize(lane, LANES)
-    for constant in sch.func.constants:
-        sch.trim(constant)
-    return back
+Place = Callable[..., tuple[Any, ...]]
 
 
-def _inputs(sch: Schedule, kernel: Kernel, plan: Plan) -> None:
+def _places(kernel: Kernel, plan: Plan) -> Place:
+    """Where an element of a result lies: image, row, tile, lane, output."""
+    _, rows, columns, _ = kernel.result.shape
+
+    def image(n: Any, h: Any, w: Any, o: Any) -> tuple[Any, ...]:
+        pixel = (n * rows + h) * columns + w
+        return 0, pixel // LANES, 0, pixel % LANES, o
+
+    known: dict[str, Place] = {
+        "rows": lambda n, h, w, o: (n, h, w // plan.width, w % plan.width, o),
+        "image": image,
+        "padded": lambda n, q, o: (n, q // LANES, 0, q % LANES, o),
+    }
+    return known[plan.form]
+
+
+def _tiles_of_columns(sch: Schedule, block: str, plan: Plan) -> None:
+    """Tiles of 32 pixels."""
+    n, h, w = sch.loops(block)[:3]
+    if plan.form == "rows":
+        sch.divide(run_to(sch, block, 2, plan.width), plan.width)
+    elif plan.form == "image":
+        sch.divide(sch.join(n, h, w), LANES)
+    else:
+        sch.join(h, w)
+        sch.divide(run_to(sch, block, 1, LANES), LANES)
+
+
+def _pixels(sch: Schedule, block: str, plan: Plan) -> list[LoopRef]:
+    """The loops of a block over images, rows, columns, and the others."""
+    loops = sch.loops(block)
+    if not plan.flat:
+        return loops
+    return [*sch.split(sch.fuse(*loops[:3]), (1, None, LANES)), *loops[3:]]
+
+
+def _tiled(sch: Schedule, block: str, plan: Plan) -> list[LoopRef]:
+    """The loops of a block over images, rows, tiles, lanes, and the others."""
+    *_, n, h, w, o = loops = sch.loops(block)[-5:]
+    if plan.form == "rows":
+        return loops
+    if plan.form == "image":
+        return [*sch.split(h, (1, None, 1)), w, o]
+    return [n, *sch.split(h, (None, 1)), w, o]
+
+
+def _inputs(sch: Schedule, kernel: Kernel, plan: Plan, place: Place) -> int:
     """Words of neighbouring pixels side by side; columns that are read in turns lie in as many
-    rows of words."""
+    rows of words. Gives the columns of a row of pixels."""
     assert kernel.copy is not None
     dot, near, step = kernel.dot.block, kernel.input.name, plan.stride[1]
     deal = kernel.copy.block
+    if plan.flat:
+        sch.trim(near)
+        _dealt_channels(sch, deal, plan)
+        count = sch.get_buffer(near).shape[3] // WORD
+        sch.transform_layout(near, lambda n, h, w, c: (
+            place(n, h, w, c)[1] * count + c // WORD, place(n, h, w, c)[3], c % WORD))  # fmt: skip
+        _deal(sch, deal, plan, True)
+        return plan.columns
     start = linear(kernel.copy.out.index[2]).constant
+    if plan.form == "padded":
+        return _rows_as_one(sch, kernel, plan)
     if plan.early:
         deal = sch.cache_read(dot, near, "tcm").name
         sch.trim(deal)
@@ -241,7 +336,7 @@ def _inputs(sch: Schedule, kernel: Kernel, plan: Plan) -> None:
     whole = sch.get_buffer(kernel.input.name).shape[2]
     if plan.early and whole % columns:  # a border runs on: then rows are longer, but registers
         sch.resize(sch.loops(deal)[2], -(-whole // (LANES * step)) * LANES * step)
-    run_to(sch, deal, 3, min(WORD << (plan.words - 1).bit_length(), plan.deep))
+    _dealt_channels(sch, deal, plan)
     shift = -start % (LANES * step)
     shape = sch.get_buffer(near).shape
     pitch = -(-(shape[2] + shift) // (LANES * step)) * LANES  # words of a row: whole registers
@@ -252,20 +347,54 @@ def _inputs(sch: Schedule, kernel: Kernel, plan: Plan) -> None:
         c % WORD,
     ))  # fmt: skip
     for name in [deal] if plan.early else parts:
-        _deal(sch, name, step, name == deal)
+        _deal(sch, name, plan, name == deal)
+    return whole
 
 
-def _deal(sch: Schedule, block: str, step: int, together: bool) -> None:
+def _rows_as_one(sch: Schedule, kernel: Kernel, plan: Plan) -> int:
+    """Words of pixels of the padded input, its rows one behind the other; gives their columns."""
+    assert kernel.copy is not None
+    near, fill, copy = kernel.input.name, kernel.fill, kernel.copy.block
+    sch.trim(near)
+    wide = sch.get_buffer(near).shape[2]
+    for name in [fill.block, copy] if fill is not None and plan.pads else [copy]:
+        _dealt_channels(sch, name, plan)
+        copy_rows(sch, name, 1)
+    sch.transform_layout(near, lambda n, h, w, c: (n, h * wide + w, c))
+    deal = sch.cache_read(kernel.dot.block, near, "tcm").name
+    q = run_to(sch, deal, 1, LANES)
+    n, q, c = sch.loops(deal)
+    q_0, q_1 = sch.split(q, (None, LANES))
+    some = min(sch.get_loop(c).extent, plan.together) // WORD
+    c_0, c_1, c_2 = sch.split(c, (None, some, WORD))
+    sch.transform_layout(deal, lambda n, q, c: (n, c // WORD, q, c % WORD))
+    sch.reorder(n, q_0, c_0, c_1, q_1, c_2)
+    sch.vectorize(c_1, q_1, c_2)
+    sch.unroll(n)
+    sch.parallel(q_0)
+    return wide
+
+
+def _dealt_channels(sch: Schedule, deal: str, plan: Plan) -> None:
+    """Channels that are dealt: a power of two of words, or whole parts of those."""
+    words = WORD << (plan.words - 1).bit_length()
+    run_to(sch, deal, 3, min(words, plan.together))
+
+
+def _deal(sch: Schedule, block: str, plan: Plan, together: bool) -> None:
     """Registers of words, all channels of their pixels ``together``; rows on all threads."""
-    n, h, w, c = sch.loops(block)
+    n, h, w, c = _pixels(sch, block, plan)
+    step = plan.stride[1]
     w_0, w_1, w_2 = sch.split(w, (None, LANES, step))
-    c_0, c_1 = sch.split(c, (None, WORD))
-    sch.reorder(n, h, w_0, c_0, w_2, w_1, c_1)
+    some = min(sch.get_loop(c).extent, plan.together) // WORD
+    c_0, c_1, c_2 = sch.split(c, (None, some, WORD))
+    sch.reorder(n, h, w_0, c_0, c_1, w_2, w_1, c_2)
     if together:
-        sch.vectorize(c_0, w_2, w_1, c_1)
+        sch.vectorize(c_1, w_2, w_1, c_2)
     else:
-        sch.vectorize(w_1, c_1)
+        sch.vectorize(w_1, c_2)
         sch.unroll(c_0)
+        sch.unroll(c_1)
         sch.unroll(w_2)
     sch.unroll(n)
     sch.parallel(h)
@@ -274,40 +403,52 @@ def _deal(sch: Schedule, block: str, step: int, together: bool) -> None:
 def _outputs(sch: Schedule, plan: Plan, point: Point, last: str, back: str | None) -> LoopRef:
     """Tiles the result; returns the loop under which a tile of sums is computed."""
     rows, groups = number(point, "rows"), number(point, "groups")
-    per = max(VECTOR // plan.stored, 1)
+    place = None if back is None else _back(sch, plan, point, back)
+    if place is not None:
+        sch.compute_at(last, place)
+    if plan.form == "rows":
+        run_to(sch, last, -2, LANES)
+    n, h, a, w, o = _tiled(sch, last, plan)
     if back is None:
-        n, h, a, w, o = sch.loops(last)
-        h_0, h_1 = sch.split(h, (None, rows))
-        inner = _shared(sch, point, n, h_0, a, h_1, w, o)
-        sch.vectorize(w, o)
-        sch.unroll(h_1)
-        return inner
-    n, h, w, o = sch.loops(back)
-    h_0, h_1 = sch.split(h, (None, rows))
-    a, w_0, w_1 = sch.split(w, (None, plan.width // per, per))
-    o_0, o_1 = sch.split(o, (None, WORD))
-    inner = _shared(sch, point, n, h_0, a, h_1, w_0, w_1, o_0, o_1)
-    sch.vectorize(w_1, o_0, o_1)
-    sch.unroll(h_1)
-    sch.unroll(w_0)
-    sch.compute_at(last, inner)
-    n, h, a, w, o = sch.loops(last)[-5:]
-    if plan.width < LANES:
-        w = sch.resize(w, LANES)
+        groups = 1
     o_0, o_1, o_2 = sch.split(o, (None, groups, WORD))
-    sch.reorder(n, a, o_0, h, o_1, w, o_2)
+    if place is None:
+        h_0, h = sch.split(h, (None, rows))
+        shared, other = (h_0, a) if point["share"] == "rows" else (a, h_0)
+        sch.reorder(n, shared, other, o_0, h, o_1, w, o_2)
+        sch.unroll(n)
+        sch.parallel(shared)
+    else:
+        sch.reorder(n, a, o_0, h, o_1, w, o_2)
     sch.vectorize(w, o_2)
     sch.unroll(h)
     sch.unroll(o_1)
     return o_0
 
 
-def _shared(
-    sch: Schedule, point: Point, n: LoopRef, h: LoopRef, a: LoopRef, *rest: LoopRef
-) -> LoopRef:
-    """Rows or tiles of columns on all threads; gives the inner one of both loops."""
-    shared, inner = (h, a) if point["share"] == "rows" else (a, h)
-    sch.reorder(n, shared, inner, *rest)
+def _back(sch: Schedule, plan: Plan, point: Point, back: str) -> LoopRef | None:
+    """Puts registers of four outputs where they belong; gives the loop under which these are made,
+    or None where they are made before."""
+    per = max(VECTOR // plan.stored, 1)
+    n, h, w, o = _pixels(sch, back, plan)
+    o_0, o_1 = sch.split(o, (None, WORD))
+    if plan.form == "padded" or (not plan.whole and point["share"] == "columns"):
+        w_0, w_1 = sch.split(w, (None, per))
+        sch.vectorize(w_1, o_0, o_1)
+        sch.unroll(n)
+        sch.parallel(h if sch.get_loop(h).extent > 1 else w_0)
+        return None
+    h_0, h_1 = sch.split(h, (None, number(point, "rows")))
+    if plan.whole:
+        a, w_0, w_1 = sch.split(w, (None, plan.width // per, per))
+        shared, inner = (h_0, a) if point["share"] == "rows" else (a, h_0)
+        sch.reorder(n, shared, inner, h_1, w_0, w_1, o_0, o_1)
+        sch.unroll(w_0)
+    else:
+        w_0, w_1 = sch.split(w, (None, per))
+        shared = inner = h_0
+    sch.vectorize(w_1, o_0, o_1)
+    sch.unroll(h_1)
     sch.unroll(n)
     sch.parallel(shared)
     return inner
@@ -315,18 +456,19 @@ def _shared(
 
 def _products(sch: Schedule, plan: Plan, point: Point, dot: str) -> None:
     """The reduction: 32 pixels of a word by a scalar, the tile and a part of the sum within."""
-    n, h, a, w, o, kh, kw, c = sch.loops(dot)[-8:]
+    own = {"rows": 8, "padded": 7, "image": 6}[plan.form]
+    *outer, w, o, kh, kw, c = sch.loops(dot)[-own:]
     c_0, c_1 = sch.split(c, (None, WORD))
     high, across, words = _written(plan, point)
     parts = ((kh, high, plan.taps[0]), (kw, across, plan.taps[1]), (c_0, words, plan.words))
     inside = [loop for loop, count, _ in parts if count > 1]
     outside = [loop for loop, count, _ in parts if count == 1]
-    sch.reorder(*outside, *inside, n, a, h, o, w, c_1)
+    sch.reorder(*outside, *inside, *outer, o, w, c_1)
     sch.vectorize(w, c_1)
-    for loop in (*inside, n, a, h, o):
+    for loop in (*inside, *outer, o):
         sch.unroll(loop)
     if plan.real < plan.outputs == number(point, "groups") * WORD:
-        sch.decompose_reduction(dot, sch.loops(dot)[-6 - len(inside) - len(outside)])
+        sch.decompose_reduction(dot, [*outside, *inside, *outer][0])
         sch.resize(o, plan.real)
 
 
@@ -358,6 +500,8 @@ def _estimate(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> Est
     shared = extents[str(point["share"])]
     turns = -(-shared // machine.threads)
     tiles = math.prod(extents.values()) * plan.images
+    if not plan.whole and point["share"] == "columns":
+        back += (machine.barrier + 30) / max(tiles / shared * turns, 1)
     main = (sums + back) * tiles / shared * turns
     blocks = -(-plan.source[1] // LANES) * plan.source[0] * plan.images / machine.threads
     count = plan.deep // WORD

@@ -95,7 +95,8 @@ def tight(func: PrimFunc, machine: Machine, taking: Taking) -> Template:
     ways = {(0, template.name): template for template in taking(func, machine)}
     first = next(iter(ways.values()))
     near = scratch(func, machine) + sum(p.bytes for p in func.params) <= machine.tcm
-    cut = divisible(func) and not near
+    far = sum(p.bytes for p in activations(func) if p.scope == "ddr") / machine.dma_rate
+    cut = divisible(func) and (not near or far > 3 * machine.dma_start)
     cuts = _cuts(func, machine, taking, [name for _, name in ways]) if cut else {}
     if len(ways) + len(cuts) == 1:
         return first

@@ -32,7 +32,8 @@ def total(one: tuple[int, ...], other: tuple[int, ...], constant: bool) -> Graph
     [((1, 3, 5, 6), (6,), (1, 3, 1, 6)), ((1, 4, 5, 6), (1, 1, 5, 6), (1, 4, 5, 6)),
      ((2, 5, 3), (5, 1), (1, 5, 3)), ((1, 200, 5, 6), (6,), None), ((1, 3, 5, 6), (5, 1), None),
      ((2, 5, 4), (4,), None), ((1, 1, 5, 6), (6,), None), ((1, 16, 5, 6), (6,), None),
-     ((1, 5, 5, 6), (1, 1, 5, 6), None), ((2, 5, 16), (5, 1), None)],
+     ((1, 9, 5, 6), (1, 1, 5, 6), None),
+     ((1, 5, 5, 6), (1, 1, 5, 6), (1, 5, 5, 6)), ((2, 5, 16), (5, 1), None)],
 )  # fmt: skip
 def test_spread(
     one: tuple[int, ...], other: tuple[int, ...], wanted: tuple[int, ...] | None, constant: bool

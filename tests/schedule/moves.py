@@ -149,14 +149,17 @@ def copy_ahead(sch: Schedule, rng: Random) -> None:
 
 
 def resize(sch: Schedule, rng: Random) -> None:
-    """A loop runs on or becomes two, or a buffer is cut down."""
+    """A loop runs on, becomes two or one with another, or a buffer is cut down."""
     loop = any_loop(sch, rng)
-    match rng.randrange(4):
+    match rng.randrange(5):
         case 0 | 3:
             extent = sch.get_loop(loop).extent + rng.choice((-1, 1, 3, 8, 32))
             sch.resize(loop, extent, beyond=("any", "zeros", "last")[extent % 3])
         case 1:
             sch.divide(loop, rng.choice((2, 3, 4, 8)))
+        case 4:
+            loops = sch.loops(any_block(sch, rng))
+            sch.join(*rng.sample(loops, min(len(loops), 2)))
         case _:
             sch.trim(any_buffer(sch, rng))
 

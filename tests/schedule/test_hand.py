@@ -52,7 +52,8 @@ PRIMITIVES = {
     "split", "fuse", "reorder", "unroll", "parallel", "vectorize", "compute_at",
     "reverse_compute_at", "compute_inline", "decompose_reduction", "rfactor", "cache_read",
     "cache_write", "stage", "set_scope", "transform_layout", "offset_operand", "split_bytes",
-    "retype", "double_buffer", "resize", "divide", "trim", "drop", "border", "expand", "separate",
+    "retype", "double_buffer", "resize", "divide", "join", "trim", "drop", "border", "expand",
+    "separate",
     "nearest", "word_taps",
 }  # fmt: skip
 

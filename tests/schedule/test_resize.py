@@ -23,6 +23,34 @@ def turn(x: Buffer[u8, (5, 7)], y: Buffer[u8, (7, 8)]):
 """
 
 
+SCALE = """
+@prim_func
+def scale(x: Buffer[i32, (3, 4, 2)], f: Buffer[i32, (2,)], y: Buffer[i32, (3, 4, 2)]):
+    for i in range(3):
+        for j in range(4):
+            for k in range(2):
+                with block("scale"):
+                    vi = spatial(3, i)
+                    vj = spatial(4, j)
+                    vk = spatial(2, k)
+                    y[vi, vj, vk] = x[vi, vj, vk] * f[vk]
+"""
+
+
+def scaled(func: PrimFunc) -> None:
+    x, f = np.arange(24, dtype=np.int32).reshape(3, 4, 2), np.array([3, 5], np.int32)
+    y = np.zeros((3, 4, 2), np.int32)
+    interpret(func, x, func.constants["f"], y)
+    assert np.array_equal(y, x * f)
+
+
+def test_axes_are_joined_in_any_order() -> None:
+    sch = Schedule(replace(parse(SCALE), constants={"f": np.array([3, 5], np.int32)}))
+    sch.join("k", "i")
+    assert [it.extent for it in sch.get_block("scale").iters] == [4, 6]
+    scaled(sch.func)
+
+
 def turned(func: PrimFunc) -> np.ndarray:
     x = np.arange(35, dtype=np.uint8).reshape(5, 7)
     y = np.zeros((7, 8), np.uint8)

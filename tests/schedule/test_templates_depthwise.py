@@ -110,8 +110,17 @@ def test_later_machines_accumulate() -> None:
     checked(CASES["fourteen"].task(dsp(version=69)), 2, 2)
 
 
-def test_few_channels_are_left_to_other_templates() -> None:
-    assert Case(3, 8, 8).task().template.name != "channels"
+@pytest.mark.parametrize(
+    "case",
+    [Case(3, 8, 8), Case(8, 14, 14, clamped=True), Case(12, 9, 33, (5, 5), 2, 2, images=2),
+     Case(16, 7, 30, padding=2, dilation=2), Case(5, 6, 21, stride=4), Case(16, 1, 5)],
+    ids=str,
+)  # fmt: skip
+def test_few_channels_share_lanes_with_other_pixels(case: Case) -> None:
+    task = case.task()
+    assert task.template.name == "channels"
+    checked(task, 3, 5)
+    assert task.check(task.default)[0]
 
 
 def test_packets_of_one_thread() -> None:

@@ -60,6 +60,9 @@ def vectorize_loops(func: PrimFunc) -> PrimFunc:
 
 def _stmt(stmt: Stmt, axes: tuple[Axis, ...], ranges: dict[Expr, Interval]) -> Stmt:
     match stmt:
+        case For(axis=axis, extent=1, kind=LoopKind.VECTORIZED):  # no lanes
+            once = map_exprs(stmt.body, lambda e: substitute(e, {axis: const(0, i32)}))
+            return _stmt(once, axes, ranges)
         case For(kind=LoopKind.VECTORIZED):
             return _stmt(stmt.body, (*axes, (stmt.axis, stmt.extent)), ranges)
         case Store() if axes:
