@@ -110,8 +110,12 @@ def _reduced(state: State, block: Block, it: Iter, extent: int) -> Block:
     """A reduction of what is neutral beyond the old extent; a sum of bytes is 0 where all of
     them are, and nothing is to be done where its operand ends in zeros."""
     found = reduction_of(block)
+    if found is not None and found.op == "add" and extent < it.extent:
+        if _zeros_left(state, found.value, it, extent):
+            return block
     if found is None or not is_reduction(block) or extent < it.extent:
-        raise refusal("resize", "a loop of a reduction may only run on", str(extent), block)
+        raise refusal("resize", "a loop of a reduction may only run on, or leave out products by "
+                      "zeros", str(extent), block)  # fmt: skip
     if found.op == "add" and _ends_in_zeros(state, found.value, it, extent):
         return block
     kind = found.buffer.type
@@ -133,6 +137,19 @@ def _term(found: Reduction, inside: Expr, rest: int) -> Expr:
     source = found.value.args[0]
     least = max(source.type.low, min(rest, source.type.high))
     return Expr("cast", found.value.type, (kept(source, least),))
+
+
+def _zeros_left(state: State, value: Expr, it: Iter, extent: int) -> bool:
+    """Whether a term has a constant factor that is 0 in all steps from ``extent`` on."""
+    if value.op == "cast":
+        return _zeros_left(state, value.args[0], it, extent)
+    if value.op in ("mul", "widening_mul"):
+        return any(_zeros_left(state, arg, it, extent) for arg in value.args)
+    data = state.func.constants.get(value.attr.name) if value.op == "load" else None
+    if data is None or it.axis not in value.args:
+        return False
+    dim = value.args.index(it.axis)
+    return not data.take(range(extent, it.extent), axis=dim).any()
 
 
 def _ends_in_zeros(state: State, value: Expr, it: Iter, extent: int) -> bool:

@@ -12,7 +12,7 @@ from .contraction_folded import folded
 from .contraction_groups import groups
 from .contraction_outputs import outputs
 from .contraction_parts import parts
-from .contraction_pixels import pixels
+from .contraction_pixels import columns, pixels
 from .contraction_slabs import slabs
 from .contraction_vectors import vectors
 from .lanes import lanes
@@ -32,6 +32,7 @@ TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
     vectors,
     products,
     pixels,
+    columns,
     folded,
     lanes,
     reduction,

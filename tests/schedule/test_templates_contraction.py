@@ -12,7 +12,7 @@ from dovetail.driver.task import KernelTask
 from dovetail.schedule.knobs import number
 from dovetail.schedule.templates.contraction_folded import folded
 from dovetail.schedule.templates.contraction_outputs import outputs
-from dovetail.schedule.templates.contraction_pixels import pixels
+from dovetail.schedule.templates.contraction_pixels import columns, pixels
 from dovetail.schedule.templates.contraction_plan import plan_for
 from dovetail.schedule.templates.template import Template
 from dovetail.target.dsp.machine import Machine, dsp
@@ -90,6 +90,43 @@ def held_by(
 @pytest.mark.parametrize("at", range(len(FEW)))
 def test_summed_channels_in_lanes(at: int, exact: bool) -> None:
     held_by(folded, *FEW[at], Random(at), 20 if exact else 2)
+
+
+TILED: tuple[tuple[torch.nn.Module, tuple[int, ...]], ...] = (
+    (torch.nn.Conv2d(16, 8, 1), (1, 16, 12, 16)),  # tiles of the image
+    (torch.nn.Conv2d(40, 12, 1), (2, 40, 8, 24)),
+    (torch.nn.Conv2d(16, 16, 3, padding=1), (1, 16, 8, 8)),  # of padded rows
+    (torch.nn.Conv2d(200, 6, 3, padding=1), (2, 200, 7, 7)),
+    (torch.nn.Conv2d(20, 7, 3), (1, 20, 9, 11)),
+    (torch.nn.Conv2d(12, 9, 3, padding=2, dilation=2), (1, 12, 6, 45)),  # of 24 columns
+    (torch.nn.Conv2d(16, 16, (1, 5), padding=(0, 2)), (1, 16, 1, 117)),  # that run on
+    (torch.nn.Conv2d(3, 20, 3, stride=2), (1, 3, 21, 114)),
+)
+
+
+@pytest.mark.parametrize("at", range(len(TILED)))
+def test_tiles_of_pixels(at: int, exact: bool) -> None:
+    held_by(pixels, *TILED[at], Random(at), 20 if exact else 3)
+
+
+LONG: tuple[tuple[torch.nn.Module, tuple[int, ...]], ...] = (
+    (torch.nn.Conv2d(1, 16, (5, 11), 2, (2, 5)), (1, 1, 13, 60)),
+    (torch.nn.Conv2d(1, 8, (3, 9), 4, (1, 4)), (2, 1, 9, 100)),
+    (torch.nn.Conv2d(1, 6, 3, padding=1), (1, 1, 7, 50)),
+    (torch.nn.Conv2d(1, 16, (2, 5), padding=4, dilation=2), (1, 1, 6, 45)),
+    (torch.nn.Conv2d(2, 4, (1, 16)), (1, 2, 2, 79)),
+    (torch.nn.Conv2d(3, 32, 7, 2, 3), (1, 3, 15, 32)),
+)
+
+
+@pytest.mark.parametrize("at", range(len(LONG)))
+def test_kernel_columns_in_words(at: int, exact: bool) -> None:
+    held_by(columns, *LONG[at], Random(at), 20 if exact else 3)
+
+
+def test_channels_fill_words_where_columns_fill_no_more() -> None:
+    task = Case("made", torch.nn.Conv2d(3, 8, 3), ((1, 3, 9, 20),)).task(dsp())
+    assert columns(lift(task.kernel.func), dsp()) is None
 
 
 WIDE: tuple[tuple[torch.nn.Module, tuple[int, ...]], ...] = (

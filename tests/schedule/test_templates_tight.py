@@ -98,7 +98,7 @@ def test_strips_join_to_the_whole() -> None:
 
 def test_a_default_does_not_access_in_ddr_what_strips_bring() -> None:
     """At once, sums of the padded image would stay in DDR: each access would take its latency."""
-    task = convolved("outputs", (1, 3, 32, 32), 16, 3, 1, 1).task(dsp(tcm=32 * K), "ddr")
+    task = convolved("outputs", (1, 3, 32, 32), 32, 3, 1, 1).task(dsp(tcm=32 * K), "ddr")
     found = task.compiled(task.default)
     assert task.default["strip"] and found.cost.direct_bytes == 0
 

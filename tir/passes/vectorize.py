@@ -371,6 +371,12 @@ def _run(digits: list[tuple[int, int]]) -> int:
     return prod(extent for extent, _ in digits[first:])
 
 
+def _apart(digits: list[tuple[int, int]]) -> int | None:
+    """An axis between others, all of whose steps are consecutive where it stands still."""
+    inside = range(1, len(digits) - 1)
+    return next((k for k in inside if _consecutive([*digits[:k], *digits[k + 1 :]])), None)
+
+
 def _moved(value: Expr, have: list[int], digits: list[tuple[int, int]]) -> Expr:
     """``value``, whose axes stand in the order ``have``, with its axes in the order 0, 1, ..."""
     if have == sorted(have):
@@ -399,6 +405,12 @@ def _gather(node: Expr, start: Linear, digits: list[tuple[int, int]]) -> Expr:
         ordered = [digits[i] for i in order]
         if ordered != digits and _run(ordered) > _taken_apart(digits):
             return _moved(_gather(node, start, ordered), order, digits)
+        apart = _apart(digits)
+        if apart is not None:
+            (extent, stride), rest = digits[apart], [*digits[:apart], *digits[apart + 1 :]]
+            parts = [_gather(node, start.plus(Linear({}, k * stride)), rest) for k in range(extent)]
+            order = [apart, *(k for k in range(len(digits)) if k != apart)]
+            return _moved(make("concat", *parts), order, digits)
     inner = _from_inside(digits)
     (extent, stride), rest = (digits[-1], digits[:-1]) if inner else (digits[0], digits[1:])
     if not rest and stride != 1:

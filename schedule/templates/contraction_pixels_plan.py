@@ -1,0 +1,234 @@
+"""Contractions with pixels in lanes: their extents, the space of their schedules and its guess."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ...target.dsp.machine import Machine
+from ...tir.stmt import PrimFunc
+from ..extents import meant
+from ..knobs import Knob, Point, choice, divisors, number
+from .contraction import LANES, VECTOR, WORD, Kernel
+from .template import Estimate
+
+REGISTERS = 24  # vector registers that a tile may plan with
+MOST = 32  # registers of words that are dealt together
+SPARED = 0.8  # of the tiles, at most, where rows of the padded input are one
+BODY = 144  # products of the innermost loop's body, at most
+INSIDE = ("none", "columns", "taps", "words", "columns and words", "all")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The extents of one kernel in this form."""
+
+    images: int
+    rows: int
+    columns: int  # of a row of the result, all that are stored
+    outputs: int  # that are computed: fours
+    stored: int  # channels of the result
+    words: int  # of four channels of the input
+    deep: int  # stored channels of the input
+    taps: tuple[int, int]
+    stride: tuple[int, int]
+    source: tuple[int, int]  # rows and columns of the padded input that are read
+    real: int  # outputs that mean something
+    early: bool  # the input is copied, then dealt
+    pads: bool
+    form: str  # what tiles are parts of
+    inputs: int = 0  # channels whose kernel columns fill words; 0: channels do
+
+    @property
+    def flat(self) -> bool:
+        return self.form == "image"
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of 32 columns, of which the last may run on."""
+        return -(-self.columns // LANES)
+
+    @property
+    def width(self) -> int:
+        """Columns of a tile, equal ones where they divide a row; each is computed in 32 lanes."""
+        width, per = self.columns // self.tiles, max(VECTOR // self.stored, 1)
+        return width if self.columns % self.tiles == width % per == 0 else LANES
+
+    @property
+    def whole(self) -> bool:
+        return self.columns % self.width == 0
+
+    @property
+    def together(self) -> int:
+        """Channels whose words are dealt together."""
+        return min(self.deep, MOST * WORD // self.stride[1])
+
+    @property
+    def groups(self) -> int:
+        """Registers of four outputs by 32 pixels."""
+        return self.outputs // WORD
+
+    @property
+    def dealt(self) -> bool:
+        """Whether outputs are dealt back into pixels."""
+        return self.stored > WORD
+
+    @property
+    def scratch(self) -> int:
+        """Bytes of the padded input and of its words."""
+        rows, columns = self.source
+        if self.flat:
+            return rows * columns * self.deep
+        pixels = self.images * rows * (-(-columns // LANES) + 2) * LANES
+        return pixels * self.deep * (2 if self.early else 1)
+
+    @property
+    def depth(self) -> int:
+        """Words that a sum takes in."""
+        return self.words * math.prod(self.taps)
+
+
+def plan_of(func: PrimFunc, kernel: Kernel) -> Plan | None:
+    """The extents; None where this form does not fit."""
+    depth = kernel.depth.extent if kernel.depth else 0
+    if kernel.copy is None or len(kernel.taps) != 2 or depth % WORD or not depth:
+        return None
+    images, rows, columns, stored = kernel.result.shape
+    real = kernel.real(func)
+    outputs = min(-(-real[3] // WORD) * WORD, stored)
+    if columns % max(VECTOR // stored, 1) or outputs > 32 or stored > VECTOR:
+        return None
+    high, across = (axis.extent for axis in kernel.taps)
+    down, along = kernel.down, kernel.stride
+    copied = kernel.copy
+    x = copied.reads[0].buffer
+    block = LANES * along
+    pads = not kernel.unpadded(rows, columns)
+    early = x.shape[2] % block != 0 or copied.axes[2].extent % block != 0
+    if along & (along - 1) or (x.shape[3] & (x.shape[3] - 1) and x.shape[3] % VECTOR):
+        return None  # words would not be dealt by digits of their number
+    if along > MOST:
+        return None
+    pixels = rows * columns
+    single = (images, high, across, down, along) == (1, 1, 1, 1, 1)
+    flat = single and not pads and pixels % LANES == 0
+    flat = flat and (images, rows, columns) == x.shape[:3]
+    source, form = kernel.source(rows, columns), "rows"
+    padded = -(-rows * source[1] // LANES)
+    if flat:
+        images, rows, columns, early, form = 1, pixels // LANES, LANES, False, "image"
+        source = rows, columns
+    elif down == along == 1 and stored > WORD and padded < SPARED * rows * -(-columns // LANES):
+        rows, columns, early, form = padded, LANES, True, "padded"
+    return Plan(images, rows, columns, outputs, stored, depth // WORD, x.shape[3],
+                (high, across), (down, along), source, real[3], early, pads, form)  # fmt: skip
+
+
+def by_columns(func: PrimFunc, kernel: Kernel) -> Plan | None:
+    """The extents with kernel columns in words; None where words of channels are no more."""
+    plan = plan_of(func, kernel)
+    if plan is None or kernel.copy is None or plan.words > 1:
+        return None
+    real = meant(func, kernel.copy.reads[0].buffer)[3]
+    apart = kernel.dot.reads[0].step(kernel.taps[1]) // kernel.input.shape[3]
+    reach = -(-((plan.taps[1] - 1) * apart + 1) // WORD)
+    if plan.form != "rows" or plan.stride[1] > WORD or real * reach >= plan.taps[1]:
+        return None
+    return replace(plan, taps=(plan.taps[0], reach), words=real, early=True, inputs=real)
+
+
+def knobs_of(plan: Plan) -> tuple[Knob, ...]:
+    return (
+        choice("rows", tuple(d for d in divisors(plan.rows) if d <= 8)),
+        choice("groups", tuple(d for d in divisors(plan.groups) if d <= 4)),
+        choice("inside", tuple(_different(plan))),
+        choice("share", ("rows", "columns")),
+    )
+
+
+def _different(plan: Plan) -> list[str]:
+    """The parts of a sum that are not the same as an earlier one, of loops of one step."""
+    found: dict[tuple[int, int, int], str] = {}
+    for inside in INSIDE:
+        found.setdefault(written(plan, {"inside": inside}), inside)
+    return list(found.values())
+
+
+def written(plan: Plan, point: Point) -> tuple[int, int, int]:
+    """Kernel rows, kernel columns and words that the innermost loop's body holds."""
+    high, across = plan.taps
+    return {
+        "none": (1, 1, 1),
+        "columns": (1, across, 1),
+        "taps": (high, across, 1),
+        "words": (1, 1, plan.words),
+        "columns and words": (1, across, plan.words),
+        "all": (high, across, plan.words),
+    }[str(point["inside"])]
+
+
+def fits_of(plan: Plan) -> Callable[[Point], bool]:
+    def fits(point: Point) -> bool:
+        rows, groups = number(point, "rows"), number(point, "groups")
+        sums = rows * groups * WORD
+        high, across, words = written(plan, point)
+        if plan.stride[1] > 1 and across < plan.taps[1] and not plan.inputs:
+            return False  # which columns are read depends on the tap
+        if point["share"] == "columns" and plan.tiles < 2:
+            return False
+        if plan.dealt and rows > 1 and rows * plan.stored // WORD > 16:
+            return False
+        return sums + rows <= REGISTERS and sums * high * across * words <= BODY
+
+    return fits
+
+
+def estimate_of(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> Estimate:
+    """Packets of the innermost body by the resource that it holds most, of the rest by counts."""
+    rows, groups = number(point, "rows"), number(point, "groups")
+    high, across, words = written(plan, point)
+    part = high * across * words
+    outputs = plan.real if groups == plan.groups else groups * WORD
+    dots = rows * outputs * part
+    lines = min(rows * high, (rows - 1) * plan.stride[0] + high) if high > 1 else rows
+    loads = lines * across * words
+    weights = outputs * part / 2
+    inner = max(dots / 2, loads, (dots + 2 * loads + weights) / 4, (2 * loads + weights) / 2)
+    trips = plan.depth / part
+    requant = rows * groups * 11 + 6
+    loops = [n for n, m in zip((*plan.taps, plan.words), (high, across, words), strict=True)
+             if m == 1 and n > 1]  # fmt: skip
+    starts = math.prod(loops[:-1])  # of the innermost loop, in a tile
+    filling = starts * 5 + inner / 4 + 4 if trips > 1 else 0
+    sums = (inner * trips + 6 + filling + requant) * plan.groups / groups
+    per = max(VECTOR // plan.stored, 1)
+    back = 0.0
+    if plan.dealt:
+        registers = plan.stored // WORD
+        stages = math.log2(registers)
+        back = rows * (registers * 0.4 * stages + plan.width / per) + 6
+    extents = {"rows": plan.rows // rows, "columns": plan.tiles}
+    shared = extents[str(point["share"])]
+    turns = -(-shared // machine.threads)
+    tiles = math.prod(extents.values()) * plan.images
+    if not plan.whole and point["share"] == "columns":
+        back += (machine.barrier + 30) / max(tiles / shared * turns, 1)
+    main = (sums + back) * tiles / shared * turns
+    blocks = -(-plan.source[1] // LANES) * plan.source[0] * plan.images / machine.threads
+    count = plan.deep // WORD
+    extra = blocks * count * (1 + 0.2 * math.log2(max(count, 1))) + machine.barrier
+    extra += blocks * count + machine.barrier if plan.early else 0
+    if plan.inputs:  # planes, then words of four registers at a time
+        parts = -(-plan.columns * plan.stride[1] // VECTOR) * plan.inputs
+        extra += (30.0 * parts + 20) * plan.source[0] * plan.images / machine.threads
+        extra += 2 * machine.barrier
+    constants = sum(p.bytes for p in func.params if p.name in func.constants)
+    wait = machine.dma_start + constants / machine.dma_rate
+    facts = {
+        "inner_packets": inner, "dots_per_packet": dots / inner, "loop_trips": trips,
+        "loop_starts": 1.0, "tiles": tiles, "registers": rows * groups * WORD + lines,
+        "requant_packets": requant, "extra_packets": extra, "phases": 1.0,
+        "unbalance": turns * machine.threads / shared, "dma_cycles": wait, "code": dots,
+    }  # fmt: skip
+    return Estimate(max(extra, wait) + main + 2 * machine.barrier, facts)
