@@ -1,4 +1,4 @@
-"""Kernels that need more than TCM: which template, and how many rows at a time.
+"""Kernels that need more than TCM, or wait long for DDR: which template, how many rows at a time.
 
 The knob ``strip`` says how many rows of the output are computed at a time (0: all), see
 ``stripwise.py``, the knob ``way`` by which template; the others are that template's.
@@ -29,6 +29,7 @@ Key = tuple[int, str]  # rows of a strip, the template's name
 MOST = 28  # strips: each has phases of its own
 WASTE = 8  # of this number of rows, at most one is computed twice
 HEIGHTS = 8  # of strips, to choose from
+WORTH = 3  # starts of a transfer that images in DDR take, from which on strips are tried, too
 LEAST = 0.05  # the share of the best way's draws that a bad way has
 PHASES = 160  # of all strips, one for each slab of weights
 
@@ -91,12 +92,13 @@ def key_of(point: Point) -> Key:
 
 
 def tight(func: PrimFunc, machine: Machine, taking: Taking) -> Template:
-    """The templates that take ``func`` as one; where it needs more than TCM, strips of rows too."""
+    """The templates that take ``func`` as one; where it needs more than TCM, or its images in DDR
+    take long, strips of rows too."""
     ways = {(0, template.name): template for template in taking(func, machine)}
     first = next(iter(ways.values()))
     near = scratch(func, machine) + sum(p.bytes for p in func.params) <= machine.tcm
     far = sum(p.bytes for p in activations(func) if p.scope == "ddr") / machine.dma_rate
-    cut = divisible(func) and (not near or far > 3 * machine.dma_start)
+    cut = divisible(func) and (not near or far > WORTH * machine.dma_start)
     cuts = _cuts(func, machine, taking, [name for _, name in ways]) if cut else {}
     if len(ways) + len(cuts) == 1:
         return first
