@@ -221,7 +221,7 @@ def estimate_of(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> E
     extra += blocks * count + machine.barrier if plan.early else 0
     if plan.inputs:  # planes, then words of four registers at a time
         parts = -(-plan.columns * plan.stride[1] // VECTOR) * plan.inputs
-        extra += (30.0 * parts + 20) * plan.source[0] * plan.images / machine.threads
+        extra += (12.0 * parts + 12) * plan.source[0] * plan.images / machine.threads
         extra += 2 * machine.barrier
     constants = sum(p.bytes for p in func.params if p.name in func.constants)
     wait = machine.dma_start + constants / machine.dma_rate
