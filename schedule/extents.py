@@ -30,7 +30,7 @@ from .build import (
     top_of,
 )
 from .errors import refusal
-from .index import bounds
+from .index import bounds, parts_of
 from .state import Loop, State
 from .tree import Path, blocks_below, loop_at, loops_of, nest
 
@@ -89,10 +89,8 @@ def join(state: State, *loops: Loop) -> str:
     extent = prod(it.extent for it in iters)
     axis = state.axis("_".join(map(str, loops)), extent)
     whole = Iter(var(iter_name(block, names)), extent, first.reduce, axis)
-    values, step = dict[Expr, Expr](), extent
-    for it in iters:
-        over, step = step, step // it.extent
-        values[it.axis] = whole.axis % over // step
+    parts = parts_of(whole.axis, [it.extent for it in iters])
+    values = {it.axis: part for it, part in zip(iters, parts, strict=True)}
     kept = [whole if it is first else it for it in block.iters if it not in iters[1:]]
     fresh = replace(block, iters=tuple(kept))
     fresh = moved(fresh, values, state.ranges(fresh))

@@ -10,10 +10,10 @@ apart into digits and put it together again, so that legality is counting digits
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import gcd
+from math import gcd, prod
 
 from ..tir.expr import Expr, const, rebuild
 from ..tir.linear import Linear, from_linear, joined, linear
@@ -39,6 +39,17 @@ def bind(expr: Expr, values: Mapping[Expr, Expr]) -> Expr:
     if found is not None or not expr.args:
         return expr if found is None else found
     return rebuild(expr, tuple([bind(a, values) for a in expr.args]))
+
+
+def parts_of(axis: Expr, extents: Sequence[int]) -> list[Expr]:
+    """The axes of these extents, outermost first, that ``axis`` counts through as one."""
+    found, whole = list[Expr](), prod(extents)
+    step = whole
+    for extent in extents:
+        digit = axis if step == whole else axis % step
+        step //= extent
+        found.append(digit if step == 1 else digit // step)
+    return found
 
 
 def simplify(expr: Expr, extents: Extents) -> Expr:

@@ -30,7 +30,7 @@ from ..tir.types import i32
 from .blocks import is_map, is_reduction, reduction_of
 from .depend import check_lanes, check_parallel, check_reorder, loop_roles
 from .errors import refusal
-from .index import axes_in, bounds, substitute_axes
+from .index import axes_in, bounds, parts_of, substitute_axes
 from .state import Loop, State, conjoin, conjuncts, replace_axes
 from .tree import blocks_below, loop_at, loops_of, nest
 
@@ -205,12 +205,9 @@ def fuse(state: State, *loops: Loop) -> str:
         return str(chain[0].axis.attr)
     extent = prod(loop.extent for loop in chain)
     axis = state.axis("_".join(str(loop.axis.attr) for loop in chain) + "_fused", extent)
-    values: dict[Expr, Expr] = {}
-    step = extent
+    parts = parts_of(axis, [loop.extent for loop in chain])
+    values = {loop.axis: part for loop, part in zip(chain, parts, strict=True)}
     for loop in chain:
-        over, step = step, step // loop.extent
-        digit = axis if over == extent else axis % over
-        values[loop.axis] = digit if step == 1 else digit // step
         state.gone[str(loop.axis.attr)] = "fuse"
     body = replace_axes(chain[-1].body, values, state.extents)
     path = state.loop("fuse", str(chain[0].axis.attr))

@@ -60,9 +60,8 @@ def vectorize_loops(func: PrimFunc) -> PrimFunc:
 
 def _stmt(stmt: Stmt, axes: tuple[Axis, ...], ranges: dict[Expr, Interval]) -> Stmt:
     match stmt:
-        case For(axis=axis, extent=1, kind=LoopKind.VECTORIZED):  # no lanes
-            once = map_exprs(stmt.body, lambda e: substitute(e, {axis: const(0, i32)}))
-            return _stmt(once, axes, ranges)
+        case For(extent=1, kind=LoopKind.VECTORIZED):  # no lanes
+            return _stmt(_once(stmt), axes, ranges)
         case For(kind=LoopKind.VECTORIZED):
             return _stmt(stmt.body, (*axes, (stmt.axis, stmt.extent)), ranges)
         case Store() if axes:
@@ -71,9 +70,8 @@ def _stmt(stmt: Stmt, axes: tuple[Axis, ...], ranges: dict[Expr, Interval]) -> S
             raise VectorizeError(
                 f"vectorize: only stores may stand in a vectorized loop, but {stmt.axis.attr} does"
             )
-        case For(axis=axis, extent=1):
-            once = map_exprs(stmt.body, lambda e: substitute(e, {axis: const(0, i32)}))
-            return replace(stmt, body=_stmt(once, axes, ranges))
+        case For(extent=1):
+            return replace(stmt, body=_stmt(_once(stmt), axes, ranges))
         case If() | Block() if axes:
             raise VectorizeError("vectorize: a vectorized loop must not hold a condition")
         case Seq() | For() | If() | _:
@@ -82,6 +80,11 @@ def _stmt(stmt: Stmt, axes: tuple[Axis, ...], ranges: dict[Expr, Interval]) -> S
                 ranges = {**ranges, stmt.axis: (0, stmt.extent - 1)}
             parts = tuple(_stmt(c, axes, ranges) for c in below)
             return rebuild_stmt(stmt, parts) if below else stmt
+
+
+def _once(loop: For) -> Stmt:
+    """The body of a loop of one step."""
+    return map_exprs(loop.body, lambda e: substitute(e, {loop.axis: const(0, i32)}))
 
 
 @dataclass(frozen=True, slots=True)
