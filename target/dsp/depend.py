@@ -1,12 +1,13 @@
 """Dependences between the steps of a block, with the packets that must lie between.
 
-A latency of 0 allows the same packet: reads come before writes in it. Two accesses conflict when
+A latency of 0 allows the same packet: reads come before writes in it, and so they do in a group
+of a pipelined loop, which one packet held when the loop was scheduled. Two accesses conflict when
 one stores and their bytes may overlap for some values of the loop variables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from .steps import Access, Block, Facts, Step
 
@@ -58,16 +59,29 @@ def block_edges(block: Block, extents: Mapping[str, int], vector_result: int) ->
                     add(writer[atom], i, 1)
                 writer[atom] = i
         number += len(group)
-    _memory_edges(steps, extents, add)
+    _memory_edges(block.groups, steps, extents, add)
     _end_edges(steps, add)
     return [list(known.items()) for known in edges]
 
 
-def _memory_edges(steps: list[Step], extents: Mapping[str, int], add: object) -> None:
+def _loads_first(groups: list[list[Step]]) -> Iterator[tuple[int, Step]]:
+    """All steps with their numbers; within a group what stores comes after what loads."""
+    number = 0
+    for group in groups:
+        yield from sorted(enumerate(group, number), key=lambda at: _stores(at[1]))
+        number += len(group)
+
+
+def _stores(step: Step) -> bool:
+    return step.access is not None and step.access.store
+
+
+def _memory_edges(groups: list[list[Step]], steps: list[Step], extents: Mapping[str, int],
+                  add: object) -> None:  # fmt: skip
     assert callable(add)
     seen: dict[str, list[int]] = {}
     barrier, since = -1, list[int]()
-    for i, step in enumerate(steps):
+    for i, step in _loads_first(groups):
         if step.is_call:
             for before in since:
                 add(before, i, 0)

@@ -154,7 +154,7 @@ def resize(sch: Schedule, rng: Random) -> None:
     match rng.randrange(5):
         case 0 | 3:
             extent = sch.get_loop(loop).extent + rng.choice((-1, 1, 3, 8, 32))
-            sch.resize(loop, extent, beyond=("any", "zeros", "last")[extent % 3])
+            sch.resize(loop, extent, beyond=rng.choice(("any", "zeros", "last")))
         case 1:
             sch.divide(loop, rng.choice((2, 3, 4, 8)))
         case 4:

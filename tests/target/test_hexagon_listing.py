@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
@@ -133,6 +134,21 @@ def test_loops_of_many_trips(trips: int) -> None:
         op("storeri", "", "r2", at="y+4"),
     ]
     holds(Program("long loop", places(), [Phase(phase)]))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_words_that_pass_through_memory_arrive(seed: int) -> None:
+    """A load and a later iteration's store of its place may share a packet, the load first: the
+    prologue of the pipelined loop keeps that order, although it is packed anew."""
+    chance = Random(seed)
+    body: list[Item] = []
+    for n in range(chance.randint(2, 6)):
+        slot = f"s+{4 * chance.randrange(3)}"
+        body += [op("loadri", "r1", at=f"x+{n * 256}", i=4), op("storeri", "", "r1", at=slot)]
+        body += [op("loadri", "r2", at=slot), op("loadri", "r3", at="y", i=4),
+                 op("add", "r3", "r3", "r2"), op("storeri", "", "r3", at="y", i=4)]  # fmt: skip
+    scratch = Place("s", 128, "tcm", local=True)
+    holds(Program("passed on", places(s=scratch), [Phase([Loop("i", chance.randint(4, 9), body)])]))
 
 
 def test_transfers_of_rows_reach_later_phases() -> None:
