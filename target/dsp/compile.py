@@ -12,6 +12,7 @@ from ...tir.recent import Recent
 from ..program import Loop, Phase, Program
 from .allocate import NoRegister, assign, live_around, lives, states
 from .cycles import calls
+from .dead import drop_dead
 from .depend import block_edges
 from .expand import Pipeline
 from .joins import free_phases
@@ -84,7 +85,7 @@ class _Compiled:
 
 def _phase(phase: Phase, machine: Machine) -> _Compiled:
     """With invariants before their loops; where that takes too many registers, also without."""
-    table = Table(machine)
+    table, phase = Table(machine), replace(phase, body=drop_dead(phase.body))
     first = _attempt(phase, table, Liberties())
     loops = phase.parallel or any(isinstance(item, Loop) for item in phase.body)
     if isinstance(first, _Compiled) and not (first.crowded and loops):

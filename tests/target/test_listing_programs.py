@@ -82,7 +82,8 @@ class Writer:
         if self.random.random() < 0.2:
             self.copy(items, loops)
         self.values(items, live, loops)
-        for operand in self.random.sample(live, min(len(live), 4)):
+        count = len(live) if self.wide else min(len(live), 4)  # what nothing needs is dropped
+        for operand in self.random.sample(live, count):
             self.store(items, operand, loops)
         return items
 
