@@ -24,8 +24,8 @@ from ..graph.graph import Array
 from ..graph.kernels import kernel_key
 from ..schedule.errors import ScheduleError
 from ..schedule.knobs import Point
+from ..schedule.placing.part import KEPT
 from ..schedule.prepare import prepare
-from ..schedule.templates.place import KEPT
 from ..schedule.templates.template import Template
 from ..schedule.trace import Trace
 from ..target.dsp.bound import bound

@@ -84,11 +84,16 @@ def buffer_name(state: State, name: str) -> str:
     return unused(name, {b.name for b in state.buffers()})
 
 
-def check_alone(operation: str, block: Block, path: Path) -> None:
-    """ScheduleError unless the block stands alone under loops of its own, one an iter."""
+def is_alone(block: Block, path: Path) -> bool:
+    """Whether the block stands alone under loops of its own, one an iter."""
     axes, bindings = [loop.axis for loop in loops_of(path)], [it.binding for it in block.iters]
     plain = len(axes) == len(bindings) and {*axes} == {*bindings} and block.where is None
-    if not plain or len(list(blocks_below(top_of(path)[-1]))) > 1:
+    return plain and len(list(blocks_below(top_of(path)[-1]))) == 1
+
+
+def check_alone(operation: str, block: Block, path: Path) -> None:
+    """ScheduleError unless the block stands alone under loops of its own, one an iter."""
+    if not is_alone(block, path):
         raise refusal(operation, "the block must stand alone under one loop an iter",
                       "other loops", block, f"Use {operation} first.")  # fmt: skip
 

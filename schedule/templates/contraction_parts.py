@@ -22,12 +22,12 @@ from functools import lru_cache
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, divisors, number
+from ..placing.operands import LARGE
 from ..schedule import Schedule
 from ..state import LoopRef
 from .contraction import LANES, VECTOR
 from .contraction_plan import REGISTERS, Plan, beginning, plan_for, scratch_of, slabs_of, sum_cycles
 from .fusing import even
-from .place import LARGE
 from .template import Estimate, Template
 
 _PIECES = 4  # parts of the first tap's channels, at most

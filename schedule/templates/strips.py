@@ -1,158 +1,146 @@
-"""A kernel of fewer output rows: what one strip of an image computes, as a kernel of its own.
+"""A kernel cut into strips of output rows, one after another: the kernels of strips, the guess.
 
-    rows_of(func, strips_of(func, 8)[0])      the first 8 rows: padding above, 9 rows of x
-
-A strip reads the input rows of its windows that exist; what lies above or below them is padding of
-the strip. Strips are equally high: the last one begins earlier and computes some rows again.
+A strip is a kernel of fewer rows (``placing/part``), scheduled by the same template as the others;
+those of one form are scheduled once. Images in DDR move while the strips before and after are
+computed; what does not move with the rows comes as it does for the whole kernel.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from math import prod
 
-from ...tir.stmt import Alloc, Block, Buffer, Iter, PrimFunc, Stmt, Store, transform_stmt, walk_stmt
-from .resize import resized
+from ...target.dsp.machine import Machine
+from ...tir.passes.checked import SLACK
+from ...tir.stmt import Buffer, PrimFunc
+from ..knobs import Point
+from ..placing.part import Part, part_of, stretch
+from ..placing.strips import Form, form_of, images_of, strip_by_strip
+from ..placing.transfers import PLACES
+from .contraction_plan import scratch
+from .template import Estimate, Template
 
-WINDOWED = {  # kernels of windows, and the blocks of their lowering
-    "conv2d": ("fill", "copy", "dot", "requant"),
-    "depthwise": ("fill", "copy", "dot", "requant"),
-    "pool": ("fill", "copy", "max", "out", "sum", "requant"),
-}
-POINTWISE = ("elementwise", "table")
+MOST = 28  # strips: each has phases of its own
+WASTE = 8  # of this number of rows, at most one is computed twice
 
-
-@dataclass(frozen=True, slots=True)
-class Strip:
-    """Rows of one image: ``rows`` of the output from ``first`` on, which read ``count`` rows of the
-    input from ``start`` on, with rows of padding ``above`` them."""
-
-    image: int
-    first: int
-    rows: int
-    start: int
-    count: int
-    above: int
-    below: int
-
-    @property
-    def form(self) -> tuple[int, int]:
-        """Strips of one form are the same kernel."""
-        return self.count, self.above
+Make = Callable[[PrimFunc, Machine], Template | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """How output rows read input rows: ``span(rows)`` of them, ``stride`` apart, from ``top``."""
-
-    stride: int
-    reach: int  # rows of one window
-    top: int
-
-    def span(self, rows: int) -> int:
-        return (rows - 1) * self.stride + self.reach
+def rows_of(image: Buffer) -> int:
+    """The dimension that is cut: rows of images, columns where there is one row."""
+    inner = range(len(image.shape) > 2, len(image.shape) - 1)
+    return next((d for d in inner if image.shape[d] > 1), 0)
 
 
-def divisible(func: PrimFunc) -> bool:
-    """Whether the output's rows can be computed strip by strip."""
-    shapes = func.attrs.get("shapes", {})
-    if any(len(shape) != 4 for shape in shapes.values()):
-        return False
-    kind = func.attrs.get("kind")
-    blocks = {s.name for s in walk_stmt(func.body) if isinstance(s, Block)}
-    if kind in POINTWISE:
-        return blocks == {"point"} and not func.attrs.get("repeats") and _alike(func)
-    return kind in WINDOWED and blocks <= {*WINDOWED[kind]}
+def heights(func: PrimFunc) -> Iterator[int]:
+    """Rows of a strip: few strips, equally high."""
+    shape, at = func.params[-1].shape, rows_of(func.params[-1])
+    images, rows = prod(shape[:at]), shape[at]
+    for height in range(rows - (images == 1), 0, -1):
+        count = -(-rows // height)
+        if count * images > MOST:
+            return
+        if (count * height - rows) * WASTE <= rows:
+            yield height
 
 
-def _alike(func: PrimFunc) -> bool:
-    images = [p.shape for p in activations(func)]
-    return len(set(images)) == 1 and len(images[0]) == 4
-
-
-def activations(func: PrimFunc) -> list[Buffer]:
-    """The parameters that are stored images: inputs, then the output."""
-    return [p for p in func.params if p.name not in func.constants and len(p.shape) == 4]
-
-
-def rows_read(func: PrimFunc) -> Rows:
-    facts = func.attrs
-    if facts["kind"] in POINTWISE:
-        return Rows(1, 1, 0)
-    kernel, dilation = facts["kernel"][0], facts["dilation"][0]
-    return Rows(facts["stride"][0], (kernel - 1) * dilation + 1, facts["padding"][0][0])
-
-
-def strips_of(func: PrimFunc, rows: int) -> list[Strip]:
-    """The strips of ``rows`` output rows each."""
-    read, y = rows_read(func), func.params[-1]
-    high = func.attrs["shapes"]["x"][2] if "x" in func.attrs["shapes"] else y.shape[1]
+def strips_of(func: PrimFunc, rows: int) -> list[Part]:
+    """The strips of ``rows`` rows each, the last one of an image beginning earlier; none where
+    rows cannot be computed by themselves."""
+    shape, at = func.params[-1].shape, rows_of(func.params[-1])
     found = []
-    for image in range(y.shape[0]):
-        for number in range(-(-y.shape[1] // rows)):
-            first = min(number * rows, y.shape[1] - rows)
-            wanted = first * read.stride - read.top
-            start = min(max(wanted, 0), high)
-            count = max(min(wanted + read.span(rows), high) - start, 0)
-            above = max(start - wanted, 0)
-            below = read.span(rows) - above - count
-            found.append(Strip(image, first, rows, start, count, above, below))
+    for *image, first in product(*(range(n) for n in shape[:at]), range(0, shape[at], rows)):
+        first = min(first, shape[at] - rows)
+        box = {d: range(i, i + 1) for d, i in enumerate(image)}
+        part = part_of(func, {**box, at: range(first, first + rows)})
+        if part is None or not _in_one_piece(func, part):
+            return []
+        found.append(part)
     return found
 
 
-def rows_of(func: PrimFunc, strip: Strip) -> PrimFunc:
-    """The kernel of one strip, its images in TCM."""
-    span = rows_read(func).span(strip.rows)
-    moved = {b: _resized(func, b, strip, span) for b in _images(func)}
-    extents = {"fill": span, "copy": strip.count}
-
-    def extent(block: Block, it: Iter) -> int:
-        if it.axis.attr == "vn":
-            return 1
-        rows = extents.get(block.name, strip.rows)
-        return rows if it.axis.attr in ("vh", "vih", "voh") else it.extent
-
-    body = resized(transform_stmt(func.body, lambda s: _below(s, strip.above)), moved, extent)
-    params = tuple(moved.get(p, p) for p in func.params)
-    return replace(func, params=params, body=body, attrs={**func.attrs, **_facts(func, strip)})
+def _in_one_piece(func: PrimFunc, part: Part) -> bool:
+    return all(stretch(p, part.boxes[p.name]) is not None for p in images_of(func, part))
 
 
-def _images(func: PrimFunc) -> list[Buffer]:
-    local = [s.buffer for s in walk_stmt(func.body) if isinstance(s, Alloc)]
-    return [*activations(func), *local]
+@dataclass(frozen=True)
+class Cut:
+    """A kernel in strips; ``free`` bytes of TCM are left for what does not move with the rows."""
 
+    func: PrimFunc
+    machine: Machine
+    strips: list[Part]
+    kernels: dict[Form, Template]
+    free: int
 
-def _resized(func: PrimFunc, buffer: Buffer, strip: Strip, span: int) -> Buffer:
-    if buffer.name == "xp":
-        rows = span
-    elif buffer.name == "x" and func.attrs["kind"] not in POINTWISE:
-        rows = strip.count
-    else:
-        rows = strip.rows
-    scope = "tcm" if buffer in func.params else buffer.scope
-    return replace(buffer, shape=(1, rows, *buffer.shape[2:]), scope=scope)
+    @staticmethod
+    def of(func: PrimFunc, machine: Machine, make: Make, strips: list[Part]) -> Cut | None:
+        """``func`` in strips; None where the templates of its strips differ."""
+        funcs = {form_of(strip.func): strip.func for strip in strips}
+        own = {form: sum(p.bytes for p in images_of(f, strips[0])) for form, f in funcs.items()}
+        largest = funcs[max(own, key=lambda form: own[form])]
+        pairs = zip(images_of(largest, strips[0]), images_of(func, strips[0]), strict=True)
+        turning = sum(
+            PLACES * (small.bytes + SLACK) if large.scope == "ddr" else large.bytes
+            for small, large in pairs
+        )
+        kernels = {}
+        for form, small in funcs.items():
+            inner = replace(machine, tcm=machine.tcm - turning + own[form])
+            free = machine.tcm - turning - scratch(small, inner)
+            kernel = make(small, inner) if free >= 0 else None
+            if kernel is None:
+                return None
+            kernels[form] = kernel
+        if len({kernel.space.knobs for kernel in kernels.values()}) > 1:
+            return None
+        return Cut(func, machine, strips, kernels, free)
 
+    @cached_property
+    def template(self) -> Template:
+        """The template of most strips."""
+        forms = [form_of(strip.func) for strip in self.strips]
+        return self.kernels[max(self.kernels, key=forms.count)]
 
-def _facts(func: PrimFunc, strip: Strip) -> dict[str, object]:
-    shapes, meant = dict(func.attrs["shapes"]), dict(func.attrs["meant"])
-    for name, (_, channels, _, width) in shapes.items():
-        own = name == "x" and func.attrs["kind"] not in POINTWISE
-        rows = strip.count if own else strip.rows
-        shapes[name] = (1, channels, rows, width)
-        meant[name] = (1, rows, width, channels)
-    facts: dict[str, object] = {"shapes": shapes, "meant": meant}
-    if "images" in func.attrs:
-        facts["images"] = 1
-    if "padding" in func.attrs:
-        facts["padding"] = (strip.above, max(strip.below, 0)), func.attrs["padding"][1]
-    return facts
+    def function(self, point: Point) -> PrimFunc:
+        """The kernel at a point: blocks are lowered, images in DDR are copied."""
 
+        def scheduled(strip: PrimFunc) -> PrimFunc:
+            return self.kernels[form_of(strip)].schedule(point).func
 
-def _below(stmt: Stmt, rows: int) -> Stmt | None:
-    """The block ``copy`` with ``rows`` rows of padding above what it copies."""
-    if not isinstance(stmt, Block) or stmt.name != "copy":
-        return None
-    assert isinstance(stmt.body, Store)
-    row = next(it.axis for it in stmt.iters if it.axis.attr == "vih")
-    n, _, *rest = stmt.body.index
-    index = (n, row + rows if rows else row, *rest)
-    return replace(stmt, body=replace(stmt.body, index=index))
+        return strip_by_strip(self.func, self.strips, scheduled)
+
+    def phases(self, point: Point) -> float:
+        """Phases that multiply, of all strips."""
+        facts = self.template.estimate(point).facts
+        return len(self.strips) * facts.get("phases", 1.0)
+
+    @property
+    def fixed(self) -> int:
+        """Bytes of what does not move with the rows."""
+        moving = {image.name for image in images_of(self.func, self.strips[0])}
+        return sum(p.bytes for p in self.func.params if p.name not in moving)
+
+    def estimate(self, point: Point) -> Estimate:
+        """Strips one after another, each as long as computing it or moving its images takes."""
+        inner, machine = self.template.estimate(point), self.machine
+        count, strip = len(self.strips), self.strips[len(self.strips) // 2]
+        far = {image.name for image in images_of(self.func, strip) if image.scope == "ddr"}
+        moved = {p.name: p.bytes for p in strip.func.params if p.name in far}
+        output = moved.pop(self.func.params[-1].name, 0)
+        inputs = sum(moved.values())
+        again = self.fixed if self.fixed > self.free else 0
+        facts = dict(inner.facts)
+        waited = max(facts.get("first_wait", 0.0) - facts.get("extra_packets", 0.0), 0.0)
+        each = max(
+            inner.cycles - waited + 2 * machine.barrier,
+            (inputs + output + again) / machine.dma_rate,
+        )
+        ends = machine.dma_start + max(inputs, self.fixed if waited else 0) / machine.dma_rate
+        total = ends + count * each + (output / machine.dma_rate + machine.dma_start)
+        facts["phases"] = facts.get("phases", 1.0) * count
+        facts["dma_cycles"] = count * (inputs + output + again) / machine.dma_rate
+        return Estimate(total, facts)

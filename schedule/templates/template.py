@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Point, Space
+from ..placing.operands import place_operands
 from ..schedule import Schedule
 
 COUNTS = (
@@ -63,8 +64,6 @@ class Template:
     def apply(self, point: Point) -> PrimFunc:
         """The scheduled kernel, its DDR operands staged: large ones slab by slab, unless the point
         has a knob ``whole`` that says otherwise."""
-        from .place import place_operands
-
         slabs = not point.get("whole", False)
         return place_operands(self.schedule(point).func, self.machine, slabs)
 

@@ -1,7 +1,7 @@
 """Kernels that need more than TCM, or wait long for DDR: which template, how many rows at a time.
 
 The knob ``strip`` says how many rows of the output are computed at a time (0: all), see
-``stripwise.py``, the knob ``way`` by which template; the others are that template's.
+``strips.py``, the knob ``way`` by which template; the others are that template's.
 """
 
 from __future__ import annotations
@@ -15,19 +15,16 @@ from random import Random
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, Value, choice
+from ..placing.operands import place_operands
 from .contraction import VECTOR
 from .contraction_plan import scratch
 from .direct import direct
-from .place import place_operands
-from .strips import activations, divisible
-from .stripwise import Cut
+from .strips import Cut, heights, strips_of
 from .template import Estimate, Template
 
 Taking = Callable[[PrimFunc, Machine], Iterator[Template]]
 Key = tuple[int, str]  # rows of a strip, the template's name
 
-MOST = 28  # strips: each has phases of its own
-WASTE = 8  # of this number of rows, at most one is computed twice
 HEIGHTS = 8  # of strips, to choose from
 WORTH = 3  # starts of a transfer that images in DDR take, from which on strips are tried, too
 LEAST = 0.05  # the share of the best way's draws that a bad way has
@@ -97,8 +94,8 @@ def tight(func: PrimFunc, machine: Machine, taking: Taking) -> Template:
     ways = {(0, template.name): template for template in taking(func, machine)}
     first = next(iter(ways.values()))
     near = scratch(func, machine) + sum(p.bytes for p in func.params) <= machine.tcm
-    far = sum(p.bytes for p in activations(func) if p.scope == "ddr") / machine.dma_rate
-    cut = divisible(func) and (not near or far > WORTH * machine.dma_start)
+    far = sum(_images(func)) / machine.dma_rate
+    cut = not near or far > WORTH * machine.dma_start
     cuts = _cuts(func, machine, taking, [name for _, name in ways]) if cut else {}
     if len(ways) + len(cuts) == 1:
         return first
@@ -115,10 +112,15 @@ def tight(func: PrimFunc, machine: Machine, taking: Taking) -> Template:
     return Tight(first.name, first.func, machine, space, first.schedule, estimate, ways, cuts)
 
 
+def _images(func: PrimFunc) -> list[int]:
+    """Bytes of the images in DDR."""
+    return [p.bytes for p in func.params if p.scope == "ddr" and p.name not in func.constants]
+
+
 def _at_once(func: PrimFunc, machine: Machine, estimate: Estimate) -> Estimate:
     """The estimate with the time that images in DDR take to come and go, while nothing is computed;
     of images that do not fit into TCM, each vector is waited for."""
-    images = [p.bytes for p in activations(func) if p.scope == "ddr"]
+    images = _images(func)
     free = machine.tcm - scratch(func, machine)
     free -= sum(p.bytes for p in func.params if p.scope == "tcm")
     waits = 0.0
@@ -132,11 +134,11 @@ def _at_once(func: PrimFunc, machine: Machine, estimate: Estimate) -> Estimate:
 def _cuts(func: PrimFunc, machine: Machine, taking: Taking, names: list[str]) -> dict[Key, Cut]:
     """The kernel in strips, by each template."""
     found: dict[int, dict[Key, Cut]] = {}
-    constants = sum(p.bytes for p in func.params if p.name in func.constants)
-    for rows in _heights(func):
-        for name in names:
-            cut = Cut.of(func, machine, _named(taking, name), rows)
-            if cut is not None and cut.free >= min(constants, machine.tcm // 8):
+    for rows in heights(func):
+        strips = strips_of(func, rows)
+        for name in names if strips else ():
+            cut = Cut.of(func, machine, _named(taking, name), strips)
+            if cut is not None and cut.free >= min(cut.fixed, machine.tcm // 8):
                 found.setdefault(rows, {})[rows, name] = cut
     step = max(-(-len(found) // HEIGHTS), 1)
     return {key: cut for cuts in list(found.values())[::step] for key, cut in cuts.items()}
@@ -144,17 +146,6 @@ def _cuts(func: PrimFunc, machine: Machine, taking: Taking, names: list[str]) ->
 
 def _named(taking: Taking, name: str) -> Callable[[PrimFunc, Machine], Template | None]:
     return lambda func, machine: next((t for t in taking(func, machine) if t.name == name), None)
-
-
-def _heights(func: PrimFunc) -> list[int]:
-    """Rows of a strip: few strips, equally high."""
-    images, rows = func.params[-1].shape[:2]
-    found = []
-    for height in range(rows - (images == 1), 0, -1):
-        count = -(-rows // height)
-        if count * images <= MOST and (count * height - rows) * WASTE <= rows:
-            found.append(height)
-    return found
 
 
 def _knobs(ways: Mapping[Key, Template]) -> tuple[Knob, ...]:

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dovetail.schedule.templates.merge import lengths, merged
+from dovetail.schedule.placing.phases import lengths, phases_of
 from dovetail.target.dsp.machine import dsp
 from dovetail.tir.interpret import interpret
 from dovetail.tir.script import parse
-from dovetail.tir.stmt import For, LoopKind, PrimFunc, walk_stmt
+from dovetail.tir.stmt import For, LoopKind, PrimFunc, seq
 from tests.schedule.operators import Case, hold
 
 KERNEL = """\
@@ -32,27 +32,28 @@ SAME = "y[w, c] = x[o, c]"
 
 
 def phases(func: PrimFunc) -> list[For]:
-    loops = [s for s in walk_stmt(func.body) if isinstance(s, For)]
-    return [loop for loop in loops if loop.kind is LoopKind.PARALLEL]
+    """Parallel loops, all of them."""
+    found = [s for s in phases_of(func, dsp(threads=2))[1] if isinstance(s, For)]
+    assert all(loop.kind is LoopKind.PARALLEL for loop in found)
+    return found
 
 
 @pytest.mark.parametrize(("store", "shared", "by"), [(APART, 1, "o"), (ROWS, 2, "w")])
 def test_steps_that_are_apart_share_phases(store: str, shared: int, by: str) -> None:
     func = parse(KERNEL.format(steps=40, shared=shared, store=store))
-    made = merged(func, dsp(threads=2))
-    assert len(phases(made)) == 16
-    assert {loop.axis.attr for loop in phases(made)} == {by}
+    made = phases(func)
+    assert len(made) == 16
+    assert {loop.axis.attr for loop in made} == {by}
     x = np.arange(640, dtype=np.uint8).reshape(80, 8)
     found, wanted = np.zeros_like(x), np.zeros_like(x)
-    interpret(made, x, found)
+    interpret(func.with_body(seq(*made)), x, found)
     interpret(func, x, wanted)
     assert found.tobytes() == wanted.tobytes() and wanted.any()
 
 
 @pytest.mark.parametrize(("store", "steps"), [(APART, 32), (SAME, 40)])
-def test_short_loops_and_steps_that_depend_on_each_other_stay(store: str, steps: int) -> None:
-    func = parse(KERNEL.format(steps=steps, shared=1, store=store))
-    assert merged(func, dsp()).body == func.body
+def test_short_loops_and_steps_that_depend_on_each_other_are_phases(store: str, steps: int) -> None:
+    assert len(phases(parse(KERNEL.format(steps=steps, shared=1, store=store)))) == steps
 
 
 @pytest.mark.parametrize(("extent", "most"), [(33, 3), (250, 16), (393, 10), (397, 1)])
