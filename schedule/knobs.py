@@ -33,9 +33,10 @@ _WALK = 1 << 20  # points a walk looks at before it gives up
 _COUNTED = 1 << 16  # raw points up to which valid points are counted, not estimated
 
 
-def divisors(extent: int) -> tuple[int, ...]:
-    """The sizes of tiles that fill an extent, in ascending order."""
-    return tuple(d for d in range(1, extent + 1) if extent % d == 0)
+def divisors(extent: int, most: int | None = None) -> tuple[int, ...]:
+    """The sizes of tiles that fill an extent, up to ``most``, in ascending order."""
+    last = extent if most is None else min(extent, most)
+    return tuple(d for d in range(1, last + 1) if extent % d == 0)
 
 
 @dataclass(frozen=True, slots=True)

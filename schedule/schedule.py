@@ -157,9 +157,10 @@ class Schedule:
         """Makes one loop and one iter of those of several of a block's loops, outermost first."""
         return LoopRef(self._apply(extents.join, *loop))
 
-    def unroll(self, loop: Loop) -> None:
-        """The body once for each value of the loop."""
-        self._apply(loops.unroll, loop)
+    def unroll(self, *loop: Loop) -> None:
+        """The body once for each value of each loop."""
+        for one in loop:
+            self._apply(loops.unroll, one)
 
     def vectorize(self, *loop: Loop) -> None:
         """Loops become lanes, row-major in the order of nesting; innermost last."""

@@ -15,13 +15,13 @@ from math import prod
 
 from ...tir.expr import Expr, walk
 from ...tir.linear import linear
-from ...tir.stmt import Block, Buffer, PrimFunc, Store
+from ...tir.stmt import Alloc, Block, Buffer, PrimFunc, Seq, Stmt, Store, seq
 from ..blocks import is_map, is_reduction, store_of
-from ..build import Index, is_alone, moved, replace_buffer, resized
+from ..build import Index, is_alone, moved, nest_of, retargeted
 from ..extents import meant
 from ..index import axes_in, bind, bounds, simplify
-from ..prepare import prepare
 from ..state import State
+from ..tree import blocks_below
 
 KEPT = "kept"  # the attribute that names outputs of which something must stay as it was
 Box = Mapping[int, range]  # of the dimensions along which a buffer is cut
@@ -52,28 +52,27 @@ class _Need:
 def part_of(func: PrimFunc, box: Box) -> Part | None:
     """The kernel of a box of the last parameter; None where that is not its one result, or where
     blocks do more than compute the elements that later ones need."""
-    state, result = prepare(func), func.params[-1]
+    state, result = State(func), func.params[-1]
     written = {n for block, _ in state.placed() for n in state.accesses(block).written}
     kept = result.name in func.attrs.get(KEPT, ())
     if kept or written & {p.name for p in func.params} != {result.name}:
         return None
     spans = [box.get(d, range(n)) for d, n in enumerate(result.shape)]
     needs, done = {result.name: _Need(spans, set(box))}, set[str]()
+    steps: dict[str, Steps] = {}
     for block, path in reversed(state.placed()):
         store = store_of(block)
         if store is None or not (is_alone(block, path) and (is_map(block) or is_reduction(block))):
             return None
         done.add(store.buffer.name)
-        steps = _steps(block, store, needs)
-        if steps is None or done & state.accesses(block).inputs:
+        found = _steps(block, store, needs)
+        if found is None or done & state.accesses(block).inputs:
             return None
-        _read(state, block, steps, needs)
-        _shorten(state, block.name, steps)
-    boxes = {name: need.box for name, need in needs.items() if need.moved}
-    for name in boxes.keys() - func.constants.keys():
-        _cut(state, name, boxes[name])
-    params = {p.name for p in func.params} - func.constants.keys()
-    return Part(state.func, {name: found for name, found in boxes.items() if name in params})
+        steps[block.name] = found
+        _read(state, block, found, needs)
+    boxes = {name: need.box for name, need in needs.items()
+             if need.moved and name not in func.constants}  # fmt: skip
+    return _cut(state, steps, boxes)
 
 
 def _steps(block: Block, store: Store, needs: Mapping[str, _Need]) -> Steps | None:
@@ -133,32 +132,57 @@ def _looked_up(index: Expr) -> bool:
     return any(node.op == "load" for node in walk(index))
 
 
-def _shorten(state: State, name: str, steps: Steps) -> None:
-    """A block of these steps alone, counted from 0."""
-    if steps:
-        block, path = state.block("part", name)
-        fresh = moved(block, _onward(steps), state.ranges(block))
-        resized("part", state, path, fresh, {axis: len(span) for axis, span in steps.items()})
+def _cut(state: State, steps: Mapping[str, Steps], boxes: Mapping[str, Box]) -> Part:
+    """Blocks of these steps alone, counted from 0, on buffers of these boxes alone."""
+    cut = {old.name: _on_box(state, old, boxes[old.name])
+           for old in state.buffers() if old.name in boxes}  # fmt: skip
+
+    def fresh(block: Block) -> Block:
+        found, known = steps[block.name], state.ranges(block)
+
+        def element(buffer: Buffer, index: Index) -> tuple[Buffer, Index] | None:
+            box = boxes.get(buffer.name)
+            return None if box is None else (cut[buffer.name], tuple(
+                simplify(e - box[d].start, known) if d in box else e
+                for d, e in enumerate(index)))  # fmt: skip
+
+        iters = tuple(
+            replace(it, extent=len(found[it.axis])) if it.axis in found else it
+            for it in block.iters
+        )
+        block = moved(block, _onward(found), known)
+        init = None if block.init is None else retargeted(block.init, element)
+        return replace(block, iters=iters, body=retargeted(block.body, element), init=init)
+
+    def rebuilt(stmt: Stmt) -> Stmt:
+        match stmt:
+            case Alloc(buffer, body):
+                return Alloc(cut.get(buffer.name, buffer), rebuilt(body))
+            case Seq(stmts):
+                return seq(*map(rebuilt, stmts))
+        return nest_of(fresh(next(blocks_below(stmt))))
+
+    func = state.func
+    real = {p.name: _real(func, p, boxes[p.name]) for p in func.params if p.name in boxes}
+    params = tuple(cut.get(p.name, p) for p in func.params)
+    attrs = {**func.attrs, "meant": {**func.attrs.get("meant", {}), **real}}
+    part = replace(func, params=params, body=rebuilt(func.body), attrs=attrs)
+    return Part(part, {name: boxes[name] for name in real})
 
 
-def _cut(state: State, name: str, box: Box) -> None:
-    """A buffer of what is needed of it, where it is accessed from its start on."""
-    old = state.buffer("part", name)
-    shape = tuple(len(box.get(d, range(n))) for d, n in enumerate(old.shape))
-    local = state.is_local(name)
-    fresh = replace(old, shape=shape, scope=old.scope if local else "tcm")
-    sizes = [max(min(n - box[d].start, len(box[d])), 0) if d in box else n
-             for d, n in enumerate(meant(state.func, old))]  # fmt: skip
+def _on_box(state: State, buffer: Buffer, box: Box) -> Buffer:
+    """A buffer of a box of another one."""
+    shape = tuple(len(box.get(d, range(n))) for d, n in enumerate(buffer.shape))
+    scope = buffer.scope if state.is_local(buffer.name) else "tcm"
+    return replace(buffer, shape=shape, scope=scope)
 
-    def index_map(block: Block, index: Index) -> Index:
-        known = state.ranges(block)
-        return tuple(simplify(e - box[d].start, known) if d in box else e
-                     for d, e in enumerate(index))  # fmt: skip
 
-    replace_buffer(state, name, fresh, index_map)
-    if not local:
-        facts = {**state.func.attrs.get("meant", {}), name: tuple(sizes)}
-        state.func = replace(state.func, attrs={**state.func.attrs, "meant": facts})
+def _real(func: PrimFunc, param: Buffer, box: Box) -> tuple[int, ...]:
+    """How much of a box means something."""
+    return tuple(
+        max(min(n - box[d].start, len(box[d])), 0) if d in box else n
+        for d, n in enumerate(meant(func, param))
+    )
 
 
 def stretch(buffer: Buffer, box: Box) -> tuple[int, int] | None:

@@ -11,15 +11,15 @@ Weights stay signed, and no sums of the inputs are needed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc, stored_in
 from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from .contraction import LANES, VECTOR, WORD, Kernel, kernel_of
-from .contraction_inputs import copy_rows
+from .contraction_inputs import copy_rows, in_place
 from .template import Estimate, Template
 
 SUMS = 256  # of a kernel, at most
@@ -60,15 +60,9 @@ def folded(func: PrimFunc, machine: Machine) -> Template | None:
     plan = plan_of(func, kernel)
     if plan is None:
         return None
-    space = Space(_knobs(plan), (_fits(plan),))
-
-    def schedule(point: Point) -> Schedule:
-        return _schedule(func, kernel, plan, point)
-
-    def estimate(point: Point) -> Estimate:
-        return _estimate(func, plan, machine, point)
-
-    return Template("folded", func, machine, space, schedule, estimate)
+    space = Space(_knobs(plan), (partial(_fits, plan),))
+    return Template("folded", func, machine, space, partial(_schedule, func, kernel, plan),
+                    partial(_estimate, func, plan, machine))  # fmt: skip
 
 
 def plan_of(func: PrimFunc, kernel: Kernel) -> Plan | None:
@@ -89,23 +83,20 @@ def plan_of(func: PrimFunc, kernel: Kernel) -> Plan | None:
 
 def _knobs(plan: Plan) -> tuple[Knob, ...]:
     return (
-        choice("tile", tuple(d for d in divisors(plan.outputs) if d <= 8)),
-        choice("columns", tuple(d for d in divisors(plan.columns) if d <= 8)),
-        choice("steps", tuple(d for d in divisors(plan.depth) if d <= 8)),
+        choice("tile", divisors(plan.outputs, 8)),
+        choice("columns", divisors(plan.columns, 8)),
+        choice("steps", divisors(plan.depth, 8)),
         choice("share", ("none", "outputs", "columns")),
     )
 
 
-def _fits(plan: Plan) -> Callable[[Point], bool]:
-    def fits(point: Point) -> bool:
-        tile = number(point, "tile") * number(point, "columns")
-        if point["share"] == "outputs" and number(point, "tile") == plan.outputs:
-            return False
-        if point["share"] == "columns" and number(point, "columns") == plan.columns:
-            return False
-        return tile <= 16 and tile * number(point, "steps") <= 64
-
-    return fits
+def _fits(plan: Plan, point: Point) -> bool:
+    tile = number(point, "tile") * number(point, "columns")
+    if point["share"] == "outputs" and number(point, "tile") == plan.outputs:
+        return False
+    if point["share"] == "columns" and number(point, "columns") == plan.columns:
+        return False
+    return tile <= 16 and tile * number(point, "steps") <= 64
 
 
 def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, point: Point) -> Schedule:
@@ -141,9 +132,7 @@ def _inputs(sch: Schedule, kernel: Kernel, plan: Plan) -> None:
     if kernel.copy is None:
         return
     if kernel.unpadded(plan.rows, plan.columns):
-        if kernel.fill is not None:
-            sch.drop(kernel.fill.block)
-        sch.compute_inline(kernel.copy.block)
+        in_place(sch, kernel)
         return
     sch.trim(kernel.input.name)
     for part in (kernel.fill, kernel.copy):
@@ -162,8 +151,7 @@ def _partial(sch: Schedule, point: Point, some: str) -> None:
     )
     sch.reorder(*outer, *taps, c_0, c_1, w_1, o_1, j, t)
     sch.vectorize(j, t)
-    for loop in (c_1, w_1, o_1):
-        sch.unroll(loop)
+    sch.unroll(c_1, w_1, o_1)
     if point["share"] != "none":
         sch.parallel(outer[0])
 

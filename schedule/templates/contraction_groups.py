@@ -15,8 +15,8 @@ they are read. Weights are signed: products of two vectors need no sums of the i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
@@ -77,16 +77,9 @@ def groups(func: PrimFunc, machine: Machine) -> Template | None:
     plan = plan_for(func)
     if plan is None:
         return None
-    kept = plan
-    space = Space(_knobs(plan), (_fits(plan),))
-
-    def schedule(point: Point) -> Schedule:
-        return _schedule(func, kept, point)
-
-    def estimate(point: Point) -> Estimate:
-        return _estimate(kept, machine, point)
-
-    return Template("groups", func, machine, space, schedule, estimate)
+    space = Space(_knobs(plan), (partial(_fits, plan),))
+    return Template("groups", func, machine, space,
+                    partial(_schedule, func, plan), partial(_estimate, plan, machine))  # fmt: skip
 
 
 def plan_for(func: PrimFunc) -> Plan | None:
@@ -109,9 +102,9 @@ def plan_for(func: PrimFunc) -> Plan | None:
 
 def _knobs(plan: Plan) -> tuple[Knob, ...]:
     return (
-        choice("rows", tuple(d for d in divisors(plan.rows) if d <= 4)),
-        choice("registers", tuple(d for d in divisors(plan.registers) if d <= 6)),
-        choice("steps", tuple(d for d in divisors(plan.words * plan.taps[0]) if d <= 9)),
+        choice("rows", divisors(plan.rows, 4)),
+        choice("registers", divisors(plan.registers, 6)),
+        choice("steps", divisors(plan.words * plan.taps[0], 9)),
         choice("wide", (False, True) if plan.taps[1] > 1 else (False,)),
         choice("share", ("rows", "blocks") if plan.blocks > 1 else ("rows",)),
         choice(
@@ -128,12 +121,9 @@ def _body(plan: Plan, point: Point) -> tuple[int, int, int]:
     return tile, steps * (wide if point["wide"] else 1), high * plan.words // steps
 
 
-def _fits(plan: Plan) -> Callable[[Point], bool]:
-    def fits(point: Point) -> bool:
-        tile, steps, _ = _body(plan, point)
-        return tile * WORD <= TILE and tile * WORD * steps <= BODY
-
-    return fits
+def _fits(plan: Plan, point: Point) -> bool:
+    tile, steps, _ = _body(plan, point)
+    return tile * WORD <= TILE and tile * WORD * steps <= BODY
 
 
 def _schedule(func: PrimFunc, plan: Plan, point: Point) -> Schedule:
@@ -195,7 +185,7 @@ def _spread(sch: Schedule, plan: Plan, name: str) -> None:
     s_0, s_1 = sch.split(s, (None, min(plan.words, 8)))
     w_0, w_1 = sch.split(w, (None, plan.pixels))
     sch.reorder(n, h, g_0, s_0, w_0, s_1, w_1, g_1, a, t)
-    _lanes(sch, s_1, w_1, g_1, a, t)
+    sch.vectorize(s_1, w_1, g_1, a, t)
     sch.unroll(n)
     sch.parallel(h)
 
@@ -210,9 +200,8 @@ def _tile(sch: Schedule, plan: Plan, point: Point) -> LoopRef:
     last = walk.pop(str(point["inner"]), None)
     order = [n, *walk.values(), *([] if last is None else [last])]
     sch.reorder(shared, *order, h_1, q_1, p, i, j)
-    for loop in (h_1, q_1):
-        sch.unroll(loop)
-    _lanes(sch, p, i, j)
+    sch.unroll(h_1, q_1)
+    sch.vectorize(p, i, j)
     sch.parallel(shared)
     return order[-1]
 
@@ -225,18 +214,8 @@ def _products(sch: Schedule, plan: Plan, point: Point) -> None:
     if point["wide"]:
         sch.reorder(loop, steps, kw)
         sch.unroll(kw)
-    _lanes(sch, p, g, a, t)
-    for inner in (steps, h, q, j):
-        sch.unroll(inner)
-
-
-def _lanes(sch: Schedule, *loops: LoopRef) -> None:
-    """The loops as lanes; those of one step are none."""
-    single = [loop for loop in loops if sch.get_loop(loop).extent == 1]
-    for loop in single:
-        sch.unroll(loop)
-    sch.reorder(*single, *(loop for loop in loops if loop not in single))
-    sch.vectorize(*(loop for loop in loops if loop not in single))
+    sch.vectorize(p, g, a, t)
+    sch.unroll(steps, h, q, j)
 
 
 def _words(plan: Plan, point: Point) -> int:

@@ -171,8 +171,7 @@ def _window(sch: Schedule, name: str, source: Source) -> None:
     w_0, some = sch.split(w_0, (None, _part(sch, w_0)))
     sch.reorder(n, h, w_0, some, *taps, w_1, *groups)
     sch.vectorize(w_1, *groups)
-    for loop in (*taps, some):
-        sch.unroll(loop)
+    sch.unroll(*taps, some)
     share(sch, n, h, w_0)
 
 

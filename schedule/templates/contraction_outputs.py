@@ -12,7 +12,7 @@ interleaves, gives them back in order. Weights are unsigned: two products a pack
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from functools import partial
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
@@ -20,7 +20,7 @@ from ..knobs import Knob, Point, Space, choice, divisors, flag, number
 from ..schedule import Schedule
 from ..state import LoopRef
 from .contraction import LANES, VECTOR
-from .contraction_plan import REGISTERS, Plan, beginning, plan_for, room_of, sum_cycles
+from .contraction_plan import REGISTERS, Beginning, Plan, beginning, plan_for, room_of, sum_cycles
 from .direct import direct
 from .template import Estimate, Template
 
@@ -30,21 +30,15 @@ def outputs(func: PrimFunc, machine: Machine) -> Template | None:
     plan = plan_for(func) or plan_for(func, grouped=True)
     if plan is None:
         return None
-    kept, begin = plan, beginning(func, plan)
-    space = Space(_knobs(kept), (_fits(kept),))
-
-    def schedule(point: Point) -> Schedule:
-        return _schedule(begin(kept.width(number(point, "columns"))), func, kept, point)
-
-    def estimate(point: Point) -> Estimate:
-        return _estimate(func, kept, machine, point)
-
-    return Template("outputs", func, machine, space, schedule, estimate)
+    space = Space(_knobs(plan), (partial(_fits, plan),))
+    return Template("outputs", func, machine, space,
+                    partial(_schedule, beginning(func, plan), func, plan),
+                    partial(_estimate, func, plan, machine))  # fmt: skip
 
 
 def _knobs(plan: Plan) -> tuple[Knob, ...]:
-    rows = tuple(d for d in divisors(plan.height) if d <= 8)
-    blocks = tuple(d for d in divisors(plan.span // plan.block) if d <= 4)
+    rows = divisors(plan.height, 8)
+    blocks = divisors(plan.span // plan.block, 4)
     folds = (0, 1) if plan.foldable else (0,)
     most = plan.words * (plan.taps[1] if plan.foldable else 1)
     return (
@@ -54,29 +48,25 @@ def _knobs(plan: Plan) -> tuple[Knob, ...]:
         choice("order", ("hwo", "who", "how", "ohw", "woh", "owh")),
         choice("share", ("rows", "columns", "channels")),
         choice("fold", folds),
-        choice("steps", tuple(d for d in divisors(most) if d <= 32)),
+        choice("steps", divisors(most, 32)),
         flag("stream"),
         choice("whole", (False, True) if plan.blocks > 1 else (False,)),
     )
 
 
-def _fits(plan: Plan) -> Callable[[Point], bool]:
-    def fits(point: Point) -> bool:
-        tile = number(point, "rows") * number(point, "columns")
-        vectors = plan.ways * number(point, "blocks")
-        if tile * vectors + vectors + 2 > REGISTERS:
-            return False
-        if point["stream"] and (point["share"] == "channels" or plan.blocks == 1 or point["whole"]):
-            return False
-        words = plan.words * (plan.taps[1] if point["fold"] else 1)
-        return (
-            words % number(point, "steps") == 0 and tile * vectors * number(point, "steps") <= 128
-        )
-
-    return fits
+def _fits(plan: Plan, point: Point) -> bool:
+    tile = number(point, "rows") * number(point, "columns")
+    vectors = plan.ways * number(point, "blocks")
+    if tile * vectors + vectors + 2 > REGISTERS:
+        return False
+    if point["stream"] and (point["share"] == "channels" or plan.blocks == 1 or point["whole"]):
+        return False
+    words = plan.words * (plan.taps[1] if point["fold"] else 1)
+    return words % number(point, "steps") == 0 and tile * vectors * number(point, "steps") <= 128
 
 
-def _schedule(sch: Schedule, func: PrimFunc, plan: Plan, point: Point) -> Schedule:
+def _schedule(begin: Beginning, func: PrimFunc, plan: Plan, point: Point) -> Schedule:
+    sch = begin(plan.width(number(point, "columns")))
     block, kernel = plan.block, plan.kernel
     if kernel.group is not None:
         _divide(sch, plan)
@@ -120,9 +110,7 @@ def _tile_output(sch: Schedule, plan: Plan, point: Point) -> LoopRef:
     inner = [loop for loop in order if loop not in (*shared, *streamed)]
     sch.reorder(n, *streamed, *shared, *inner, h_1, w_1, o_1, w_2, o_2, o_3)
     sch.vectorize(w_2, o_2, o_3)
-    for loop in (h_1, w_1, o_1, *streamed):
-        sch.unroll(loop)
-    sch.unroll(n)
+    sch.unroll(h_1, w_1, o_1, *streamed, n)
     sch.parallel(shared[0])
     return inner[-1] if inner else shared[0]
 
@@ -141,8 +129,7 @@ def _tile_products(sch: Schedule, plan: Plan, point: Point) -> None:
         words = sch.fuse(kw, words)
     _, c_1 = sch.split(words, (None, number(point, "steps")))
     sch.vectorize(lane, c_2)
-    for loop in (c_1, h, w, *vectors):
-        sch.unroll(loop)
+    sch.unroll(c_1, h, w, *vectors)
 
 
 def _estimate(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> Estimate:

@@ -15,9 +15,8 @@ channels.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
@@ -26,7 +25,16 @@ from ..placing.operands import LARGE
 from ..schedule import Schedule
 from ..state import LoopRef
 from .contraction import LANES, VECTOR
-from .contraction_plan import REGISTERS, Plan, beginning, plan_for, scratch_of, slabs_of, sum_cycles
+from .contraction_plan import (
+    REGISTERS,
+    Beginning,
+    Plan,
+    beginning,
+    plan_for,
+    scratch_of,
+    slabs_of,
+    sum_cycles,
+)
 from .fusing import even
 from .template import Estimate, Template
 
@@ -40,20 +48,14 @@ def parts(func: PrimFunc, machine: Machine) -> Template | None:
     plan = plan_for(func)
     if plan is None:
         return None
-    kept, source, begin = plan, plan.sources[0], beginning(func, plan)
     wanted = _sums(plan) * VECTOR
-    wanted += sum(scratch_of(plan, source).values()) + sum(p.bytes for p in func.params)
+    wanted += sum(scratch_of(plan, plan.sources[0]).values()) + sum(p.bytes for p in func.params)
     if wanted > machine.tcm:
         return None
-    space = Space(_knobs(kept), (_fits(kept),))
-
-    def schedule(point: Point) -> Schedule:
-        return _schedule(begin(kept.widths[0]), func, kept, machine, point)
-
-    def estimate(point: Point) -> Estimate:
-        return _estimate(kept, machine, point)
-
-    return Template("parts", func, machine, space, schedule, estimate)
+    space = Space(_knobs(plan), (partial(_fits, plan),))
+    return Template("parts", func, machine, space,
+                    partial(_schedule, beginning(func, plan), func, plan, machine),
+                    partial(_estimate, plan, machine))  # fmt: skip
 
 
 def _sums(plan: Plan) -> int:
@@ -62,7 +64,7 @@ def _sums(plan: Plan) -> int:
 
 
 def _pieces(plan: Plan) -> int:
-    return max(d for d in divisors(plan.words) if d <= _PIECES)
+    return divisors(plan.words, _PIECES)[-1]
 
 
 def _knobs(plan: Plan) -> tuple[Knob, ...]:
@@ -71,15 +73,15 @@ def _knobs(plan: Plan) -> tuple[Knob, ...]:
     cuts += [1] if kernel_rows > 1 else []
     cuts += [2] if kernel_columns > 1 else []
     cuts += [3] if _pieces(plan) > 1 else []
-    columns = tuple(d for d in divisors(plan.widths[0]) if d <= 16)
+    columns = divisors(plan.widths[0], 16)
     return (
         choice("columns", columns),
-        choice("rows", tuple(d for d in divisors(plan.height) if d <= 16)),
-        choice("vectors", tuple(d for d in divisors(plan.ways) if d <= 4)),
-        choice("group", tuple(d for d in divisors(plan.blocks) if d <= 8)),
+        choice("rows", divisors(plan.height, 16)),
+        choice("vectors", divisors(plan.ways, 4)),
+        choice("group", divisors(plan.blocks, 8)),
         choice("share", ("rows", "columns", "vectors")),
         choice("cuts", tuple(cuts)),
-        choice("steps", tuple(d for d in divisors(plan.words) if d <= 16)),
+        choice("steps", divisors(plan.words, 16)),
     )
 
 
@@ -88,26 +90,23 @@ def _words(plan: Plan, point: Point) -> int:
     return plan.words // (_pieces(plan) if point["cuts"] == 3 else 1)
 
 
-def _fits(plan: Plan) -> Callable[[Point], bool]:
-    def fits(point: Point) -> bool:
-        vectors = number(point, "vectors")
-        tile = number(point, "rows") * number(point, "columns") * vectors
-        steps = number(point, "steps")
-        if tile + vectors + 2 > REGISTERS or tile < 4:
-            return False
-        groups = plan.blocks // number(point, "group")
-        phases = len(_parts(plan.taps, _pieces(plan), number(point, "cuts"), groups))
-        if tile * steps * phases > max(_CODE, 14 * phases):
-            return False
-        return _words(plan, point) % steps == 0 and tile * steps <= _BODY
-
-    return fits
+def _fits(plan: Plan, point: Point) -> bool:
+    vectors = number(point, "vectors")
+    tile = number(point, "rows") * number(point, "columns") * vectors
+    steps = number(point, "steps")
+    if tile + vectors + 2 > REGISTERS or tile < 4:
+        return False
+    groups = plan.blocks // number(point, "group")
+    phases = len(_parts(plan.taps, _pieces(plan), number(point, "cuts"), groups))
+    if tile * steps * phases > max(_CODE, 14 * phases):
+        return False
+    return _words(plan, point) % steps == 0 and tile * steps <= _BODY
 
 
 def _schedule(
-    sch: Schedule, func: PrimFunc, plan: Plan, machine: Machine, point: Point
+    begin: Beginning, func: PrimFunc, plan: Plan, machine: Machine, point: Point
 ) -> Schedule:
-    kernel = plan.kernel
+    sch, kernel = begin(plan.widths[0]), plan.kernel
     ways, block = plan.ways, plan.block
     slab = slabs_of(plan, _words(plan, point), number(point, "group"))
     sch.transform_layout(kernel.weights.name, slab)
@@ -176,13 +175,11 @@ def _products(sch: Schedule, plan: Plan, point: Point) -> None:
     sch.reorder(kh, kw, c_0, shared, n, o_0, *tiles.values(), c_1, c_2, h_1, w_1, o_4, o_2, c_3)
     start = sch.decompose_reduction(dot, kh)
     sch.vectorize(o_2, c_3)
-    for loop in (c_2, h_1, w_1, o_4):
-        sch.unroll(loop)
+    sch.unroll(c_2, h_1, w_1, o_4)
     sch.parallel(shared)
     *_, h_1, w_1, o_4, o_2 = sch.loops(start)
     sch.vectorize(o_2)
-    for loop in (h_1, w_1, o_4):
-        sch.unroll(loop)
+    sch.unroll(h_1, w_1, o_4)
     sch.parallel(sch.loops(start)[0])
     sch.reorder(o_0, kh, kw, c_0, shared, n)
     _in_parts(sch, dot, number(point, "cuts"))
@@ -244,7 +241,7 @@ def _estimate(plan: Plan, machine: Machine, point: Point) -> Estimate:
 
 
 def _slabs(plan: Plan, point: Point) -> bool:
-    """Whether slabs are large enough to come one by one, see ``place.py``."""
+    """Whether slabs are large enough to come one by one, see ``placing/operands``."""
     return _words(plan, point) * 4 * plan.block * number(point, "group") >= LARGE
 
 

@@ -20,6 +20,7 @@ Words are four channels, or, of few channels, four neighbouring kernel columns o
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc, stored_in
@@ -32,12 +33,12 @@ from .contraction_pixels_plan import (
     Plan,
     by_columns,
     estimate_of,
-    fits_of,
+    fits,
     knobs_of,
     plan_of,
     written,
 )
-from .template import Estimate, Template
+from .template import Template
 
 
 def pixels(func: PrimFunc, machine: Machine) -> Template | None:
@@ -63,15 +64,9 @@ def _template(
         return None
     if plan.scratch + sum(p.bytes for p in func.params if p.scope == "tcm") > machine.tcm:
         return None
-    space = Space(knobs_of(plan), (fits_of(plan),))
-
-    def schedule(point: Point) -> Schedule:
-        return _schedule(func, kernel, plan, point)
-
-    def estimate(point: Point) -> Estimate:
-        return estimate_of(func, plan, machine, point)
-
-    return Template(name, func, machine, space, schedule, estimate)
+    space = Space(knobs_of(plan), (partial(fits, plan),))
+    return Template(name, func, machine, space, partial(_schedule, func, kernel, plan),
+                    partial(estimate_of, func, plan, machine))  # fmt: skip
 
 
 def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, point: Point) -> Schedule:
@@ -168,8 +163,7 @@ def _outputs(sch: Schedule, plan: Plan, point: Point, last: str, back: str | Non
     else:
         sch.reorder(n, a, o_0, h, o_1, w, o_2)
     sch.vectorize(w, o_2)
-    sch.unroll(h)
-    sch.unroll(o_1)
+    sch.unroll(h, o_1)
     return o_0
 
 
@@ -195,8 +189,7 @@ def _back(sch: Schedule, plan: Plan, point: Point, back: str) -> LoopRef | None:
         w_0, w_1 = sch.split(w, (None, per))
         shared = inner = h_0
     sch.vectorize(w_1, o_0, o_1)
-    sch.unroll(h_1)
-    sch.unroll(n)
+    sch.unroll(h_1, n)
     sch.parallel(shared)
     return inner
 
@@ -215,8 +208,7 @@ def _products(sch: Schedule, plan: Plan, point: Point, dot: str) -> None:
     outside = [loop for loop, count, _ in parts if count == 1]
     sch.reorder(*outside, *inside, *outer, o, w, lane)
     sch.vectorize(w, lane)
-    for loop in (*inside, *outer, o):
-        sch.unroll(loop)
+    sch.unroll(*inside, *outer, o)
     if plan.real < plan.outputs == number(point, "groups") * WORD:
         sch.decompose_reduction(dot, [*outside, *inside, *outer][0])
         sch.resize(o, plan.real)

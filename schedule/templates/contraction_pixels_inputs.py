@@ -100,16 +100,9 @@ def _rows_as_one(sch: Schedule, kernel: Kernel, plan: Plan) -> int:
         copy_rows(sch, name, 1)
     sch.transform_layout(near, lambda n, h, w, c: (n, h * wide + w, c))
     deal = sch.cache_read(kernel.dot.block, near, "tcm").name
-    q = run_to(sch, deal, 1, LANES)
-    n, q, c = sch.loops(deal)
-    q_0, q_1 = sch.split(q, (None, LANES))
-    some = min(sch.get_loop(c).extent, plan.together) // WORD
-    c_0, c_1, c_2 = sch.split(c, (None, some, WORD))
+    run_to(sch, deal, 1, LANES)
     sch.transform_layout(deal, lambda n, q, c: (n, c // WORD, q, c % WORD))
-    sch.reorder(n, q_0, c_0, c_1, q_1, c_2)
-    sch.vectorize(c_1, q_1, c_2)
-    sch.unroll(n)
-    sch.parallel(q_0)
+    _deal(sch, deal, plan, True)
     return wide
 
 
@@ -149,8 +142,7 @@ def _words_of_columns(sch: Schedule, kernel: Kernel, plan: Plan) -> int:
 
 def _rows(sch: Schedule, n: LoopRef, h: LoopRef, c: LoopRef) -> None:
     """Rows on all threads, channels and images written out."""
-    sch.unroll(c)
-    sch.unroll(n)
+    sch.unroll(c, n)
     sch.parallel(h)
 
 
@@ -161,19 +153,18 @@ def _dealt_channels(sch: Schedule, deal: str, plan: Plan) -> None:
 
 
 def _deal(sch: Schedule, block: str, plan: Plan, together: bool) -> None:
-    """Registers of words, all channels of their pixels ``together``; rows on all threads."""
-    n, h, w, c = pixels_of(sch, block, plan)
+    """Registers of words, all channels of their pixels ``together``; rows, or parts of the only
+    one, on all threads."""
+    n, *rows, w, c = pixels_of(sch, block, plan)
     step = plan.stride[1]
     w_0, w_1, w_2 = sch.split(w, (None, LANES, step))
     some = min(sch.get_loop(c).extent, plan.together) // WORD
     c_0, c_1, c_2 = sch.split(c, (None, some, WORD))
-    sch.reorder(n, h, w_0, c_0, c_1, w_2, w_1, c_2)
+    sch.reorder(n, *rows, w_0, c_0, c_1, w_2, w_1, c_2)
     if together:
         sch.vectorize(c_1, w_2, w_1, c_2)
     else:
         sch.vectorize(w_1, c_2)
-        sch.unroll(c_0)
-        sch.unroll(c_1)
-        sch.unroll(w_2)
+        sch.unroll(c_0, c_1, w_2)
     sch.unroll(n)
-    sch.parallel(h)
+    sch.parallel([*rows, w_0][0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ...target.dsp.machine import Machine
@@ -140,8 +139,8 @@ def by_columns(func: PrimFunc, kernel: Kernel) -> Plan | None:
 
 def knobs_of(plan: Plan) -> tuple[Knob, ...]:
     return (
-        choice("rows", tuple(d for d in divisors(plan.rows) if d <= 8)),
-        choice("groups", tuple(d for d in divisors(plan.groups) if d <= 4)),
+        choice("rows", divisors(plan.rows, 8)),
+        choice("groups", divisors(plan.groups, 4)),
         choice("inside", tuple(_different(plan))),
         choice("share", ("rows", "columns")),
     )
@@ -168,20 +167,17 @@ def written(plan: Plan, point: Point) -> tuple[int, int, int]:
     }[str(point["inside"])]
 
 
-def fits_of(plan: Plan) -> Callable[[Point], bool]:
-    def fits(point: Point) -> bool:
-        rows, groups = number(point, "rows"), number(point, "groups")
-        sums = rows * groups * WORD
-        high, across, words = written(plan, point)
-        if plan.stride[1] > 1 and across < plan.taps[1] and not plan.inputs:
-            return False  # which columns are read depends on the tap
-        if point["share"] == "columns" and plan.tiles < 2:
-            return False
-        if plan.dealt and rows > 1 and rows * plan.stored // WORD > 16:
-            return False
-        return sums + rows <= REGISTERS and sums * high * across * words <= BODY
-
-    return fits
+def fits(plan: Plan, point: Point) -> bool:
+    rows, groups = number(point, "rows"), number(point, "groups")
+    sums = rows * groups * WORD
+    high, across, words = written(plan, point)
+    if plan.stride[1] > 1 and across < plan.taps[1] and not plan.inputs:
+        return False  # which columns are read depends on the tap
+    if point["share"] == "columns" and plan.tiles < 2:
+        return False
+    if plan.dealt and rows > 1 and rows * plan.stored // WORD > 16:
+        return False
+    return sums + rows <= REGISTERS and sums * high * across * words <= BODY
 
 
 def estimate_of(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> Estimate:

@@ -17,6 +17,7 @@ from .contraction_inputs import Source, prepare, source_of
 from .direct import direct
 
 REGISTERS = 30  # vector registers that a tile may plan with
+Beginning = Callable[[int], Schedule]  # of so many columns of the result
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def _groups_fit(kernel: Kernel, source: Source) -> bool:
     return even and outputs % LANES == 0 and max(outputs, block) % min(outputs, block) == 0
 
 
-def beginning(func: PrimFunc, plan: Plan) -> Callable[[int], Schedule]:
+def beginning(func: PrimFunc, plan: Plan) -> Beginning:
     """Gives schedules of so many columns of the result, the inputs prepared."""
 
     @cache
@@ -216,7 +217,7 @@ class Room:
 
 
 def room_of(func: PrimFunc, plan: Plan, source: Source, machine: Machine, slabs: int) -> Room:
-    """The buffers that fit, as ``place.py`` places them; weights have ``slabs`` slabs."""
+    """The buffers that fit, as ``placing/operands`` places them; weights have ``slabs`` slabs."""
     free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
     near = {p.name for p in func.params if p.scope == "tcm"}
     far = {p.name: p.bytes for p in func.params if p.scope == "ddr"}

@@ -12,8 +12,8 @@ channels.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
@@ -21,7 +21,16 @@ from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
 from .contraction import VECTOR
-from .contraction_plan import REGISTERS, Plan, beginning, plan_for, room_of, slabs_of, sum_cycles
+from .contraction_plan import (
+    REGISTERS,
+    Beginning,
+    Plan,
+    beginning,
+    plan_for,
+    room_of,
+    slabs_of,
+    sum_cycles,
+)
 from .direct import direct
 from .template import Estimate, Template
 
@@ -34,7 +43,7 @@ def slabs(func: PrimFunc, machine: Machine) -> Template | None:
     plan = plan_for(func)
     if plan is None or plan.images > 1:
         return None
-    kept, sums, begin = plan, _sums(plan), beginning(func, plan)
+    sums = _sums(plan)
     taps = plan.blocks * math.prod(plan.taps)
     words = tuple(
         d
@@ -44,15 +53,10 @@ def slabs(func: PrimFunc, machine: Machine) -> Template | None:
     near = room_of(func, plan, plan.sources[-1], machine, 1).slabs == math.inf
     if near or 2 * sums > machine.tcm or not words:
         return None
-    space = Space(_knobs(kept, words), (_fits(kept),))
-
-    def schedule(point: Point) -> Schedule:
-        return _schedule(begin(kept.width(number(point, "columns"))), func, kept, point)
-
-    def estimate(point: Point) -> Estimate:
-        return _estimate(func, kept, machine, point)
-
-    return Template("slabs", func, machine, space, schedule, estimate)
+    space = Space(_knobs(plan, words), (partial(_fits, plan),))
+    return Template("slabs", func, machine, space,
+                    partial(_schedule, beginning(func, plan), func, plan),
+                    partial(_estimate, func, plan, machine))  # fmt: skip
 
 
 def _sums(plan: Plan) -> int:
@@ -63,7 +67,7 @@ def _sums(plan: Plan) -> int:
 def _knobs(plan: Plan, words: tuple[int, ...]) -> tuple[Knob, ...]:
     return (
         choice("columns", plan.tiles(REGISTERS)),
-        choice("rows", tuple(d for d in divisors(plan.height) if d <= 8)),
+        choice("rows", divisors(plan.height, 8)),
         choice("words", _thinned(words)),
         choice("steps", (1, 2, 4)),
         choice("share", ("rows", "columns")),
@@ -79,19 +83,16 @@ def _thinned(words: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _fits(plan: Plan) -> Callable[[Point], bool]:
-    def fits(point: Point) -> bool:
-        tile = number(point, "rows") * number(point, "columns") * plan.ways
-        steps = number(point, "steps")
-        if tile + plan.ways + 2 > REGISTERS or number(point, "words") % steps:
-            return False
-        return tile * steps <= 128
-
-    return fits
+def _fits(plan: Plan, point: Point) -> bool:
+    tile = number(point, "rows") * number(point, "columns") * plan.ways
+    steps = number(point, "steps")
+    if tile + plan.ways + 2 > REGISTERS or number(point, "words") % steps:
+        return False
+    return tile * steps <= 128
 
 
-def _schedule(sch: Schedule, func: PrimFunc, plan: Plan, point: Point) -> Schedule:
-    kernel = plan.kernel
+def _schedule(begin: Beginning, func: PrimFunc, plan: Plan, point: Point) -> Schedule:
+    sch, kernel = begin(plan.width(number(point, "columns"))), plan.kernel
     ways, block = plan.ways, plan.block
     sch.transform_layout(kernel.weights.name, slabs_of(plan, number(point, "words")))
     for name in kernel.by_output(func):
@@ -113,8 +114,7 @@ def _outputs(sch: Schedule, plan: Plan, point: Point) -> LoopRef:
     o_0, o_1, o_2 = sch.split(o, (None, 32, plan.ways))
     sch.reorder(o_0, n, h, w_0, w_1, o_1, o_2)
     sch.vectorize(w_1, o_1, o_2)
-    sch.unroll(o_0)
-    sch.unroll(n)
+    sch.unroll(o_0, n)
     sch.parallel(h)
     return o_0
 
@@ -133,8 +133,7 @@ def _products(sch: Schedule, plan: Plan, point: Point) -> None:
     sch.reorder(kh, kw, c_0, n, shared, other, words, c_1, h_1, w_1, o_2, o_1, c_2)
     start = sch.decompose_reduction(dot, kh)
     sch.vectorize(o_1, c_2)
-    for loop in (kh, kw, c_0, n, c_1, h_1, w_1, o_2):
-        sch.unroll(loop)
+    sch.unroll(kh, kw, c_0, n, c_1, h_1, w_1, o_2)
     sch.parallel(shared)
     _first(sch, start.name)
 
@@ -143,8 +142,7 @@ def _first(sch: Schedule, name: str) -> None:
     """The initial sums: rows on all threads."""
     *_, n, shared, _other, _h, _w, o_2, o_1 = sch.loops(name)
     sch.vectorize(o_1)
-    for loop in (n, o_2):
-        sch.unroll(loop)
+    sch.unroll(n, o_2)
     sch.parallel(shared)
 
 

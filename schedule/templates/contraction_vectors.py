@@ -10,13 +10,14 @@ Inputs are summed as for ``contraction_outputs.py``, for weights are unsigned he
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from .contraction import LANES, WORD
-from .contraction_plan import Plan, beginning, plan_for, sum_cycles
+from .contraction_plan import Beginning, Plan, beginning, plan_for, sum_cycles
 from .fusing import share
 from .template import Estimate, Template
 
@@ -29,23 +30,16 @@ def vectors(func: PrimFunc, machine: Machine) -> Template | None:
     plan = plan_for(func, grouped=True)
     if plan is None or plan.dealt:
         return None
-    kept, begin = plan, beginning(func, plan)
-    space = Space(_knobs(kept), (_fits,))
-
-    def schedule(point: Point) -> Schedule:
-        return _schedule(begin(kept.widths[0]), func, kept, machine, point)
-
-    def estimate(point: Point) -> Estimate:
-        return _estimate(kept, machine, point)
-
-    return Template("vectors", func, machine, space, schedule, estimate)
+    return Template("vectors", func, machine, Space(_knobs(plan), (_fits,)),
+                    partial(_schedule, beginning(func, plan), func, plan, machine),
+                    partial(_estimate, plan, machine))  # fmt: skip
 
 
 def _knobs(plan: Plan) -> tuple[Knob, ...]:
     return (
-        choice("columns", tuple(d for d in divisors(plan.widths[0]) if d <= TILE)),
-        choice("rows", tuple(d for d in divisors(plan.height) if d <= 8)),
-        choice("steps", tuple(d for d in divisors(plan.words) if d <= 16)),
+        choice("columns", divisors(plan.widths[0], TILE)),
+        choice("rows", divisors(plan.height, 8)),
+        choice("steps", divisors(plan.words, 16)),
         choice("share", ("rows", "columns", "channels")),
     )
 
@@ -56,8 +50,9 @@ def _fits(point: Point) -> bool:
 
 
 def _schedule(
-    sch: Schedule, func: PrimFunc, plan: Plan, machine: Machine, point: Point
+    begin: Beginning, func: PrimFunc, plan: Plan, machine: Machine, point: Point
 ) -> Schedule:
+    sch = begin(plan.widths[0])
     dot, last = plan.kernel.dot, plan.kernel.last.block
     sch.divide(sch.loops(dot.block)[4], LANES)
     sch.transform_layout(plan.kernel.weights.name, lambda kh, kw, c, o: (
@@ -90,12 +85,10 @@ def _products(sch: Schedule, dot: str, point: Point) -> None:
     sch.reorder(shared, n, *tiles.values())
     start = sch.decompose_reduction(dot, kh)
     sch.vectorize(lane, c_2)
-    for loop in (c_1, h_1, w_1):
-        sch.unroll(loop)
+    sch.unroll(c_1, h_1, w_1)
     *_, h_1, w_1, lane = sch.loops(start)
     sch.vectorize(lane)
-    for loop in (h_1, w_1):
-        sch.unroll(loop)
+    sch.unroll(h_1, w_1)
     sch.parallel(shared)
 
 

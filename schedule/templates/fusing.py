@@ -19,8 +19,7 @@ def joined(sch: Schedule, block: str, runs: Sequence[Run]) -> list[LoopRef]:
     wanted = [[names[axis] for axis in run.axes] for run in runs]
     flat = [loop for part in wanted for loop in part]
     single = [loop for loop in sch.loops(block) if loop not in (*flat, *folds)]
-    for loop in single:
-        sch.unroll(loop)
+    sch.unroll(*single)
     sch.reorder(*single, *flat, *folds)
     return [sch.fuse(*part) for part in wanted]
 
@@ -42,11 +41,11 @@ def run_on(sch: Schedule, block: str, extents: Sequence[int]) -> None:
             sch.resize(str(it.binding.attr), extent)
 
 
-def folding(sch: Schedule, block: str) -> list[LoopRef]:
-    """The loops of more than one step that a block reduces over."""
+def folding(sch: Schedule, block: str, least: int = 2) -> list[LoopRef]:
+    """The loops of at least so many steps that a block reduces over."""
     axes = {axis for it in sch.get_block(block).iters if it.reduce for axis in axes_in(it.binding)}
     loops = [(loop, sch.get_loop(loop)) for loop in sch.loops(block)]
-    return [loop for loop, node in loops if node.axis in axes and node.extent > 1]
+    return [loop for loop, node in loops if node.axis in axes and node.extent >= least]
 
 
 def even(extent: int, machine: Machine) -> float:

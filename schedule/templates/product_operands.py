@@ -11,20 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ...target.dsp.machine import Machine
 from ...tir.expr import Expr, var
 from ...tir.linear import linear
-from ...tir.stmt import PrimFunc, stored_in
+from ...tir.stmt import LoopKind, PrimFunc, stored_in
 from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Use
 from ..trace import index_map
 from .contraction import LANES, VECTOR, WORD, run_to
+from .fusing import folding, share
 from .product import Product, dims
 
 Layout = Callable[..., tuple[Expr, ...]]
 
 
-def prepare(func: PrimFunc, product: Product) -> Schedule:
+def prepare(func: PrimFunc, product: Product, machine: Machine) -> Schedule:
     """The schedule before its tiles; results that are no registers yet are joined at the end."""
     sch, dot, last = Schedule(func), product.dot.block, product.last
     deal = sch.cache_read(dot, product.right.buffer.name, "tcm").name
@@ -48,6 +50,7 @@ def prepare(func: PrimFunc, product: Product) -> Schedule:
     sch.transform_layout(product.dot.out.buffer.name, layout(product, product.dot.out.index))
     for block in back:
         _joined(sch, product, block)
+    _on_threads(sch, product, machine)
     return sch
 
 
@@ -104,12 +107,15 @@ def _apart(product: Product, index: Expr, axis: Expr) -> list[Expr]:
     return [axis // terms[0][1], *parts] if parts else [axis]
 
 
-def share(sch: Schedule, loops: Sequence[LoopRef]) -> None:
-    """The longest of nested outermost loops on all threads."""
-    longest = max(loops, key=lambda loop: sch.get_loop(loop).extent)
-    if longest != loops[0]:
-        sch.reorder(longest, *(loop for loop in loops if loop != longest))
-    sch.parallel(longest)
+def _on_threads(sch: Schedule, product: Product, machine: Machine) -> None:
+    """Each phase but the products by that of its outer loops that threads share best."""
+    for ref in sch.blocks():
+        folds = folding(sch, ref.name, 1)
+        kinds = {loop: sch.get_loop(loop).kind for loop in sch.loops(ref) if loop not in folds}
+        outer = [loop for loop, kind in kinds.items() if kind is LoopKind.SERIAL]
+        known = ref.name in (product.dot.block, product.last.block)
+        if not known and LoopKind.PARALLEL not in kinds.values():
+            share(sch, outer, machine)
 
 
 def _sums(sch: Schedule, product: Product, use: Use, buffer: str) -> list[str]:
@@ -153,18 +159,16 @@ def _by_heads(product: Product) -> Layout:
 
 def _registers(sch: Schedule, product: Product, block: str) -> None:
     """32 columns of all heads at once."""
-    *outer, w, c = sch.loops(block)
-    part, lanes = sch.split(w, (None, LANES))
+    *_, w, c = sch.loops(block)
+    _, lanes = sch.split(w, (None, LANES))
     sch.vectorize(lanes, *sch.split(c, (None, product.ways)))
-    share(sch, [*outer, part])
 
 
 def _together(sch: Schedule, block: str) -> None:
     """Rows as they lie in memory."""
-    *outer, row, k = sch.loops(block)
-    whole, lanes = sch.split(sch.fuse(row, k), (None, VECTOR))
+    *_, row, k = sch.loops(block)
+    _, lanes = sch.split(sch.fuse(row, k), (None, VECTOR))
     sch.vectorize(lanes)
-    share(sch, [*outer, whole])
 
 
 def _again(sch: Schedule, product: Product) -> None:
@@ -205,12 +209,8 @@ def _words(sch: Schedule, product: Product, deal: str, sums: list[str]) -> None:
     outer, lanes = [k, *single, *several, *blocks], [*ways, i, t]
     sch.reorder(*outer, *lanes)
     sch.vectorize(*lanes)
-    known = sch.blocks()
     if partly and product.words > 1:  # zeros in the last words alone
         sch.split(k, (product.words - 1,), tail="peel")
-    for ref in sch.blocks():
-        if ref.name == deal or ref not in known:
-            share(sch, sch.loops(ref)[: -len(lanes)])
 
 
 def _heads(sch: Schedule, product: Product, deal: str) -> None:
@@ -238,7 +238,6 @@ def _rows(sch: Schedule, product: Product, copy: str) -> None:
     v, k = sch.split(k, (None, step))
     sch.reorder(*outer, v, c, k)
     sch.vectorize(c, k)
-    share(sch, [*outer, v])
 
 
 def _row_sums(sch: Schedule, product: Product, block: str) -> None:
@@ -255,7 +254,6 @@ def _row_sums(sch: Schedule, product: Product, block: str) -> None:
     *outer, k = (loop for loop in sch.loops(block) if loop not in (r, e, *beside))
     sch.reorder(*outer, r, e, *beside, k)
     sch.vectorize(e, *beside, k)
-    share(sch, [*outer, r])
 
 
 def _word_sums(sch: Schedule, product: Product, block: str, k: LoopRef) -> None:
@@ -278,7 +276,6 @@ def _word_sums(sch: Schedule, product: Product, block: str, k: LoopRef) -> None:
     sch.vectorize(*lanes)
     if product.depth.extent % product.step:  # zeros in the last register alone
         sch.split(v, (sch.get_loop(v).extent - 1,), tail="peel")
-    share(sch, outer)
 
 
 def _column_sums(sch: Schedule, product: Product, block: str) -> None:
@@ -292,4 +289,3 @@ def _column_sums(sch: Schedule, product: Product, block: str) -> None:
     outer = [*by.values(), *blocks, *ways]
     sch.reorder(*outer, k, i, t)
     sch.vectorize(i, t)
-    share(sch, outer)

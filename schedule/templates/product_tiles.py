@@ -10,7 +10,7 @@ parallel images, groups of heads, rows or column blocks
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from functools import partial
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
@@ -32,16 +32,10 @@ def products(func: PrimFunc, machine: Machine) -> Template | None:
     product = product_of(func)
     if product is None:
         return None
-    found, prepared = product, prepare(func, product)
-    space = Space(_knobs(found), (_fits(found),))
-
-    def schedule(point: Point) -> Schedule:
-        return _schedule(prepared.copy(), found, point)
-
-    def estimate(point: Point) -> Estimate:
-        return _estimate(found, machine, point)
-
-    return Template("products", func, machine, space, schedule, estimate)
+    space = Space(_knobs(product), (partial(_fits, product),))
+    return Template("products", func, machine, space,
+                    partial(_schedule, prepare(func, product, machine), product),
+                    partial(_estimate, product, machine))  # fmt: skip
 
 
 def _extents(product: Product) -> dict[str, int]:
@@ -60,8 +54,8 @@ def _knobs(product: Product) -> tuple[Knob, ...]:
     most = min(product.words, 16 if product.near is None else product.alike)
     steps = {most, *(1 << n for n in range(most.bit_length()))}
     return (
-        choice("rows", tuple(d for d in divisors(product.quads) if d <= 8)),
-        choice("blocks", tuple(d for d in divisors(product.blocks) if d <= 4)),
+        choice("rows", divisors(product.quads, 8)),
+        choice("blocks", divisors(product.blocks, 4)),
         choice("steps", tuple(sorted(steps))),
         choice("share", several or ("rows",)),
         choice("inner", ("rows", "columns")),
@@ -74,17 +68,15 @@ def _vectors(product: Product, point: Point) -> tuple[int, int]:
     return number(point, "rows") * product.pixels * columns, columns
 
 
-def _fits(product: Product) -> Callable[[Point], bool]:
-    def fits(point: Point) -> bool:
-        sums, columns = _vectors(product, point)
-        block, steps = _steps(product, point)
-        written = max(steps, product.words % block)
-        return sums + columns + 2 <= REGISTERS and sums * written <= BODY
-
-    return fits
+def _fits(product: Product, point: Point) -> bool:
+    sums, columns = _vectors(product, point)
+    block, steps = _steps(product, point)
+    written = max(steps, product.words % block)
+    return sums + columns + 2 <= REGISTERS and sums * written <= BODY
 
 
-def _schedule(sch: Schedule, product: Product, point: Point) -> Schedule:
+def _schedule(prepared: Schedule, product: Product, point: Point) -> Schedule:
+    sch = prepared.copy()
     place = _tile(sch, product, point)
     sch.compute_at(product.dot.block, place)
     _products(sch, product, point)
@@ -110,8 +102,7 @@ def _tile(sch: Schedule, product: Product, point: Point) -> LoopRef:
     lanes = [p, i, *ways]
     sch.reorder(shared, *walk, r_1, q_1, *lanes)
     sch.vectorize(*lanes)
-    sch.unroll(r_1)
-    sch.unroll(q_1)
+    sch.unroll(r_1, q_1)
     sch.parallel(shared)
     return [shared, *walk][-1]
 
@@ -125,8 +116,7 @@ def _products(sch: Schedule, product: Product, point: Point) -> None:
     tile = [*by.values(), *blocks, *ways]
     sch.reorder(k, *tile, i, t)
     sch.vectorize(i, t)
-    for loop in tile:
-        sch.unroll(loop)
+    sch.unroll(*tile)
     block, steps = _steps(product, point)
     parts = sch.split(k, (None, block), tail="peel") if block < product.words else [k]
     if len(parts) > 1 and steps < block:

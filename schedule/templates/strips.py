@@ -7,9 +7,8 @@ computed; what does not move with the rows comes as it does for the whole kernel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 
@@ -25,6 +24,7 @@ from .template import Estimate, Template
 
 MOST = 28  # strips: each has phases of its own
 WASTE = 8  # of this number of rows, at most one is computed twice
+SHARE = 8  # of TCM, that at least what does not move with the rows has beside them
 
 Make = Callable[[PrimFunc, Machine], Template | None]
 
@@ -67,80 +67,78 @@ def _in_one_piece(func: PrimFunc, part: Part) -> bool:
 
 
 @dataclass(frozen=True)
-class Cut:
-    """A kernel in strips; ``free`` bytes of TCM are left for what does not move with the rows."""
+class Strips(Template):
+    """The template of a kernel in strips; ``kernels`` are those of their forms."""
 
-    func: PrimFunc
-    machine: Machine
-    strips: list[Part]
-    kernels: dict[Form, Template]
-    free: int
-
-    @staticmethod
-    def of(func: PrimFunc, machine: Machine, make: Make, strips: list[Part]) -> Cut | None:
-        """``func`` in strips; None where the templates of its strips differ."""
-        funcs = {form_of(strip.func): strip.func for strip in strips}
-        own = {form: sum(p.bytes for p in images_of(f, strips[0])) for form, f in funcs.items()}
-        largest = funcs[max(own, key=lambda form: own[form])]
-        pairs = zip(images_of(largest, strips[0]), images_of(func, strips[0]), strict=True)
-        turning = sum(
-            PLACES * (small.bytes + SLACK) if large.scope == "ddr" else large.bytes
-            for small, large in pairs
-        )
-        kernels = {}
-        for form, small in funcs.items():
-            inner = replace(machine, tcm=machine.tcm - turning + own[form])
-            free = machine.tcm - turning - scratch(small, inner)
-            kernel = make(small, inner) if free >= 0 else None
-            if kernel is None:
-                return None
-            kernels[form] = kernel
-        if len({kernel.space.knobs for kernel in kernels.values()}) > 1:
-            return None
-        return Cut(func, machine, strips, kernels, free)
-
-    @cached_property
-    def template(self) -> Template:
-        """The template of most strips."""
-        forms = [form_of(strip.func) for strip in self.strips]
-        return self.kernels[max(self.kernels, key=forms.count)]
+    strips: Sequence[Part] = ()
+    kernels: Mapping[Form, Template] = field(default_factory=dict)
 
     def function(self, point: Point) -> PrimFunc:
         """The kernel at a point: blocks are lowered, images in DDR are copied."""
 
         def scheduled(strip: PrimFunc) -> PrimFunc:
-            return self.kernels[form_of(strip)].schedule(point).func
+            return self.kernels[form_of(strip)].function(point)
 
         return strip_by_strip(self.func, self.strips, scheduled)
 
-    def phases(self, point: Point) -> float:
-        """Phases that multiply, of all strips."""
-        facts = self.template.estimate(point).facts
-        return len(self.strips) * facts.get("phases", 1.0)
 
-    @property
-    def fixed(self) -> int:
-        """Bytes of what does not move with the rows."""
-        moving = {image.name for image in images_of(self.func, self.strips[0])}
-        return sum(p.bytes for p in self.func.params if p.name not in moving)
+def in_strips(
+    func: PrimFunc, machine: Machine, make: Make, strips: Sequence[Part]
+) -> Strips | None:
+    """``func`` in strips; None where the templates of its strips differ, or TCM has no room."""
+    funcs = {form_of(strip.func): strip.func for strip in strips}
+    own = {form: sum(p.bytes for p in images_of(f, strips[0])) for form, f in funcs.items()}
+    largest = funcs[max(own, key=lambda form: own[form])]
+    images = images_of(func, strips[0])
+    pairs = zip(images_of(largest, strips[0]), images, strict=True)
+    turning = sum(
+        PLACES * (small.bytes + SLACK) if large.scope == "ddr" else large.bytes
+        for small, large in pairs
+    )
+    fixed = sum(p.bytes for p in func.params if p not in images)
+    kernels, free = dict[Form, Template](), 0
+    for form, small in funcs.items():
+        inner = replace(machine, tcm=machine.tcm - turning + own[form])
+        free = machine.tcm - turning - scratch(small, inner)
+        kernel = make(small, inner) if free >= 0 else None
+        if kernel is None:
+            return None
+        kernels[form] = kernel
+    alike = len({kernel.space.knobs for kernel in kernels.values()}) == 1
+    if not alike or free < min(fixed, machine.tcm // SHARE):
+        return None
+    forms = [form_of(strip.func) for strip in strips]
+    common = kernels[max(kernels, key=forms.count)]
+    far = {image.name for image in images if image.scope == "ddr"}
+    moved = {p.name: p.bytes for p in strips[len(strips) // 2].func.params if p.name in far}
+    again = fixed if fixed > free else 0
+    guess = _Guess(common, machine, len(strips), moved.pop(func.params[-1].name, 0),
+                   sum(moved.values()), fixed, again)  # fmt: skip
+    return Strips(common.name, func, machine, common.space, common.schedule, guess.estimate,
+                  strips, kernels)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Guess:
+    """Bytes that each of ``count`` strips brings and takes, or has brought ``again``."""
+
+    common: Template  # of most strips
+    machine: Machine
+    count: int
+    output: int
+    inputs: int
+    fixed: int  # of what does not move with the rows
+    again: int
 
     def estimate(self, point: Point) -> Estimate:
         """Strips one after another, each as long as computing it or moving its images takes."""
-        inner, machine = self.template.estimate(point), self.machine
-        count, strip = len(self.strips), self.strips[len(self.strips) // 2]
-        far = {image.name for image in images_of(self.func, strip) if image.scope == "ddr"}
-        moved = {p.name: p.bytes for p in strip.func.params if p.name in far}
-        output = moved.pop(self.func.params[-1].name, 0)
-        inputs = sum(moved.values())
-        again = self.fixed if self.fixed > self.free else 0
+        inner, machine, count = self.common.estimate(point), self.machine, self.count
         facts = dict(inner.facts)
         waited = max(facts.get("first_wait", 0.0) - facts.get("extra_packets", 0.0), 0.0)
-        each = max(
-            inner.cycles - waited + 2 * machine.barrier,
-            (inputs + output + again) / machine.dma_rate,
-        )
-        ends = machine.dma_start + max(inputs, self.fixed if waited else 0) / machine.dma_rate
-        total = ends + count * each + (output / machine.dma_rate + machine.dma_start)
+        moving = (self.inputs + self.output + self.again) / machine.dma_rate
+        each = max(inner.cycles - waited + 2 * machine.barrier, moving)
+        ends = 2 * machine.dma_start + self.output / machine.dma_rate
+        ends += max(self.inputs, self.fixed if waited else 0) / machine.dma_rate
         facts["phases"] = facts.get("phases", 1.0) * count
-        facts["dma_cycles"] = count * (inputs + output + again) / machine.dma_rate
-        return Estimate(total, facts)
+        facts["dma_cycles"] = count * moving
+        return Estimate(ends + count * each, facts)

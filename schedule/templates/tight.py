@@ -15,11 +15,10 @@ from random import Random
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, Value, choice
-from ..placing.operands import place_operands
 from .contraction import VECTOR
 from .contraction_plan import scratch
 from .direct import direct
-from .strips import Cut, heights, strips_of
+from .strips import heights, in_strips, strips_of
 from .template import Estimate, Template
 
 Taking = Callable[[PrimFunc, Machine], Iterator[Template]]
@@ -33,16 +32,12 @@ PHASES = 160  # of all strips, one for each slab of weights
 
 @dataclass(frozen=True)
 class Tight(Template):
-    """A template of several; ``cuts`` are those that compute strip by strip."""
+    """A template of several."""
 
     ways: Mapping[Key, Template] = field(default_factory=dict)
-    cuts: Mapping[Key, Cut] = field(default_factory=dict)
 
-    def apply(self, point: Point) -> PrimFunc:
-        cut = self.cuts.get(key_of(point))
-        if cut is None:
-            return self.ways[key_of(point)].apply(point)
-        return place_operands(cut.function(point), self.machine, not point.get("whole", False))
+    def function(self, point: Point) -> PrimFunc:
+        return self.ways[key_of(point)].function(point)
 
 
 @dataclass(frozen=True)
@@ -99,17 +94,16 @@ def tight(func: PrimFunc, machine: Machine, taking: Taking) -> Template:
     cuts = _cuts(func, machine, taking, [name for _, name in ways]) if cut else {}
     if len(ways) + len(cuts) == 1:
         return first
-    ways |= {key: cut.template for key, cut in cuts.items()}
+    ways |= cuts
 
     def estimate(point: Point) -> Estimate:
-        cut = cuts.get(key_of(point))
-        if cut is not None:
-            return cut.estimate(point)
-        return _at_once(func, machine, ways[key_of(point)].estimate(point))
+        key = key_of(point)
+        found = ways[key].estimate(point)
+        return found if key in cuts else _at_once(func, machine, found)
 
     knobs = _knobs(ways)
     space = Ways(knobs, (_constraint(knobs, ways), _short(cuts)), ways, estimate)
-    return Tight(first.name, first.func, machine, space, first.schedule, estimate, ways, cuts)
+    return Tight(first.name, first.func, machine, space, first.schedule, estimate, ways)
 
 
 def _images(func: PrimFunc) -> list[int]:
@@ -131,14 +125,16 @@ def _at_once(func: PrimFunc, machine: Machine, estimate: Estimate) -> Estimate:
     return Estimate(estimate.cycles + moved, estimate.facts)
 
 
-def _cuts(func: PrimFunc, machine: Machine, taking: Taking, names: list[str]) -> dict[Key, Cut]:
+def _cuts(
+    func: PrimFunc, machine: Machine, taking: Taking, names: list[str]
+) -> dict[Key, Template]:
     """The kernel in strips, by each template."""
-    found: dict[int, dict[Key, Cut]] = {}
+    found: dict[int, dict[Key, Template]] = {}
     for rows in heights(func):
         strips = strips_of(func, rows)
         for name in names if strips else ():
-            cut = Cut.of(func, machine, _named(taking, name), strips)
-            if cut is not None and cut.free >= min(cut.fixed, machine.tcm // 8):
+            cut = in_strips(func, machine, _named(taking, name), strips)
+            if cut is not None:
                 found.setdefault(rows, {})[rows, name] = cut
     step = max(-(-len(found) // HEIGHTS), 1)
     return {key: cut for cuts in list(found.values())[::step] for key, cut in cuts.items()}
@@ -166,12 +162,12 @@ def _ordered(values: tuple[Value, ...]) -> tuple[Value, ...]:
     return tuple(sorted(numbers)) if len(numbers) == len(values) else values
 
 
-def _short(cuts: Mapping[Key, Cut]) -> Callable[[Point], bool]:
+def _short(cuts: Mapping[Key, Template]) -> Callable[[Point], bool]:
     """Phases are code: strips of many slabs of weights are too much of it."""
 
     def fits(point: Point) -> bool:
         cut = cuts.get(key_of(point))
-        return cut is None or cut.phases(point) <= PHASES
+        return cut is None or cut.estimate(point).facts["phases"] <= PHASES
 
     return fits
 
