@@ -40,7 +40,7 @@ from ..tir.linear import Linear, from_linear, linear
 from ..tir.passes.simplify import simplify
 from ..tir.stmt import Block, Buffer, Iter, Stmt, Store
 from ..tir.types import i8, i32, u8
-from .blocks import Reduction, extents_of, reduction_of
+from .blocks import Reduction, extents_of, is_map, reduction_of
 from .build import (
     allocate,
     buffer_name,
@@ -69,12 +69,13 @@ class Factor:
 
 
 def offset_operand(state: State, block: BlockName, buffer: str) -> list[str]:
-    """Stores constant i8 weights as u8, or takes out the number that is added to the operand;
-    returns the names of the blocks that sum the other operand."""
+    """Stores i8 weights (constant, or a local buffer that a map fills) as u8, or takes out the
+    number that is added to the operand; returns the names of the blocks that sum the other
+    operand."""
     node, path = state.block("offset_operand", block)
     found, own, other = _factors(node, buffer)
     if own.number is None:
-        _check_constant(state, node, buffer)
+        _check_own(state, node, buffer)
     name, top = other.load.attr.name, top_of(path)
     for inner in blocks_below(top[-1]):
         if any(a.buffer.name == name for a in state.accesses(inner).writes):
@@ -98,10 +99,23 @@ def offset_operand(state: State, block: BlockName, buffer: str) -> list[str]:
     for new in sums.buffers:
         allocate(state, new)
     if taken is None:
-        replace_buffer(state, buffer, unsigned)
-        data = state.func.constants[buffer]
-        set_constant(state, buffer, (data.astype(np.int16) + OFFSET).astype(np.uint8))
+        _store_unsigned(state, unsigned)
     return sums.names
+
+
+def _store_unsigned(state: State, unsigned: Buffer) -> None:
+    """Lets a constant, or the map that fills a local buffer, hold bytes more by 128."""
+    name, data = unsigned.name, state.func.constants.get(unsigned.name)
+    if data is not None:
+        replace_buffer(state, name, unsigned)
+        set_constant(state, name, (data.astype(np.int16) + OFFSET).astype(np.uint8))
+        return
+    ((fills, path),) = state.writers(name)
+    store = fills.body
+    assert isinstance(store, Store)
+    value = cast(u8, store.value) + const(OFFSET, u8)
+    state.swap(path, replace(fills, body=Store(unsigned, store.index, value)))
+    replace_buffer(state, name, unsigned)
 
 
 def _on(buffer: Buffer, body: Stmt) -> Store:
@@ -134,12 +148,16 @@ def _negative(number: Expr) -> Expr:
     return cast(i32, as_type(taken, u8)) if small else taken
 
 
-def _check_constant(state: State, block: Block, buffer: str) -> None:
+def _check_own(state: State, block: Block, buffer: str) -> None:
     weights = state.buffer("offset_operand", buffer)
-    if weights.type != i8 or buffer not in state.func.constants:
-        raise refusal("offset_operand", "the operand must be a constant of i8, or have a number "
-                      "added", f"{buffer}: {weights.type}")  # fmt: skip
+    writers = [other for other, _ in state.writers(buffer)]
+    local = all(p.name != buffer for p in state.func.params)
+    filled = local and len(writers) == 1 and is_map(writers[0])
+    if weights.type != i8 or not (filled or buffer in state.func.constants):
+        raise refusal("offset_operand", "the operand must be of i8, a constant or what one map "
+                      "fills, or have a number added", f"{buffer}: {weights.type}")  # fmt: skip
     users = [b.name for b, _ in state.placed() if state.accesses(b).of(buffer)]
+    users = [name for name in users if all(name != other.name for other in writers)]
     if users != [block.name]:
         raise refusal(
             "offset_operand", "only the block may read the operand", ", ".join(users), block

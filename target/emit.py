@@ -293,8 +293,11 @@ class Emitter:
 
 
 def _same_register(node: Expr) -> bool:
-    """Whether a vector of the same bits is asked for: other elements, or other signs of lanes."""
+    """Whether a vector of the same bits is asked for: other elements, or other signs of lanes; or
+    the lanes of a word as one."""
     size, source = size_of(node.type), node.args[0].type
+    if node.op == "reinterpret" and node.type == i32:
+        return size_of(source) == size
     whole = node.type.is_int and source.is_int and size in (128, 256) and size == size_of(source)
     return whole and (node.op == "reinterpret" or node.type.lanes == source.lanes)
 

@@ -142,6 +142,34 @@ def _shift_by_bits(node: Expr) -> Expr | None:
     return x
 
 
+def _shift_up(node: Expr) -> Expr | None:
+    """x * 2**n = x << n, modulo the lanes' size."""
+    x, power = node.args
+    number = int(power.attr) if power.is_const else 0
+    if node.type.lanes == 1 or number <= 0 or number & (number - 1):
+        return None
+    return x << const(number.bit_length() - 1, x.type)
+
+
+def _by_halves(node: Expr) -> Expr | None:
+    """The low word of a product of words: modulo 2**32, a*b is a times the low half of b, and the
+    low half of a times the high half of b, 16 bits further left."""
+    a, b = node.args
+    if node.type.lanes == 1 or node.type.element != i32:
+        return None
+    crossed = Expr("call", node.type, (a, b), "vmpyieoh")
+    return Expr("call", node.type, (crossed, a, b), "vmpyiewuh_acc")
+
+
+def _as_words(node: Expr) -> Expr | None:
+    """The bytes or halfwords of a word again and again are that word again and again."""
+    value = node.args[0].type
+    if value.lanes == 1 or value.lanes * value.bits != 32 or not value.is_int:
+        return None
+    word = make("reinterpret", node.args[0], attr=i32)
+    return make("reinterpret", make("tile", word, attr=node.attr), attr=node.type)
+
+
 def _less(count: Expr, by: int | Expr) -> Expr:
     """``count - by``; a constant where both are."""
     return simplify(count - by)
@@ -155,6 +183,8 @@ EXPANSIONS = (
     Expansion("sub", _where_it_holds, early=True),
     Expansion("rounding_mul_shr", _wide_scalar),
     Expansion("rounding_shr", _round_alone),
+    Expansion("mul", _shift_up),
+    Expansion("mul", _by_halves),
     Expansion("shr", _shift_by_bits),
     Expansion("shl", _shift_by_bits),
     Expansion("floordiv", shift_down),
@@ -162,4 +192,5 @@ EXPANSIONS = (
     Expansion("floordiv", divide),
     Expansion("mod", remain),
     Expansion("interleave", _least_first),
+    Expansion("tile", _as_words),
 )

@@ -15,6 +15,7 @@ from .contraction_parts import parts
 from .contraction_pixels import columns, pixels
 from .contraction_slabs import slabs
 from .contraction_vectors import vectors
+from .folds import folds
 from .lanes import lanes
 from .product_tiles import products
 from .reduction import reduction
@@ -37,8 +38,12 @@ TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
     lanes,
     reduction,
     rows,
+    folds,
     scalar,
 )
+
+
+GENERAL = (folds, scalar)  # those that are asked only where no other takes a kernel
 
 
 def template_for(
@@ -50,16 +55,14 @@ def template_for(
 
 
 def _taking(func: PrimFunc, machine: Machine) -> Iterator[Template]:
-    """The templates that take a kernel at some point at least; the scalar one takes all, but only
-    if no other does."""
-    alone = True
-    for make in TEMPLATES[:-1]:
-        found = make(func, machine)
+    """The templates that take a kernel at some point at least. Where no special one does, the one
+    for folds of any form, if it does; and the scalar one, which takes all."""
+    taken = False
+    for make in TEMPLATES:
+        found = make(func, machine) if not taken or make not in GENERAL else None
         if found is not None and next(iter(found.space), None) is not None:
-            alone = False
+            taken = taken or make not in GENERAL
             yield found
-    if alone:
-        yield scalar(func, machine)
 
 
 __all__ = ["TEMPLATES", "Estimate", "Template", "template_for"]

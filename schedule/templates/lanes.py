@@ -11,7 +11,7 @@ out fills the rest; where bytes do not lie together so, words move.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -63,21 +63,29 @@ class Layer:
             _schedule(sch, scalar(nest) if plain else nest, machine, point)
 
     def estimate(self, machine: Machine, point: Point, plain: bool = False) -> Estimate:
+        return total(self.plans(machine, point, plain), machine)
+
+    def plans(self, machine: Machine, point: Point, plain: bool = False) -> list[Plan]:
+        """What each phase takes."""
         plans: list[Plan] = []
         for number_, nest in enumerate(self.nests):
             if number_ in self.turns and not plain:
                 plans += [Plan(n, n, body, 1) for n, body in bodies(self.turns[number_], machine)]
             else:
                 plans.append(_plan(scalar(nest) if plain else nest, machine, point))
-        return _estimate(plans, machine)
+        return plans
 
 
-def layer_of(func: PrimFunc, forms: Sequence[Form] = FORMS, nearest: bool = False) -> Layer | None:
-    """The blocks as nests; None where one is of another form."""
+def layer_of(func: PrimFunc, forms: Sequence[Form] = FORMS, nearest: bool = False,
+             apart: Container[str] = ()) -> Layer | None:  # fmt: skip
+    """The blocks as nests, those that are kept ``apart`` left out; None where one is of another
+    form."""
     nests: list[Nest] = []
     turns: dict[int, Turn] = {}
     growths: dict[str, tuple[int, ...]] = {}
     for block in blocks_below(func.body):
+        if block.name in apart:
+            continue
         found = structure(block, nearest)
         if found is None or found.form not in forms or block.where is not None:
             return None
@@ -255,7 +263,7 @@ def _plan(nest: Nest, machine: Machine, point: Point) -> Plan:
     return Plan(vectors * folds / unroll, vectors / nest.last, body, unroll)
 
 
-def _estimate(plans: list[Plan], machine: Machine) -> Estimate:
+def total(plans: list[Plan], machine: Machine) -> Estimate:
     """Each phase as long as its turns take at the least, and its loops to begin."""
     cycles = 0.0
     for plan in plans:

@@ -96,8 +96,9 @@ class Nest:
         return bool(self.outer) and any(len(found) > 1 for found in starts.values())
 
     def rows(self, wanted: int) -> int:
-        """Steps of the innermost outer loop at once, at most ``wanted``; 1 where none overlap."""
-        if not self.windows:
+        """Steps of the innermost outer loop of vectors at once, at most ``wanted``; 1 where none
+        overlap."""
+        if not self.windows or self.split is None:
             return 1
         return max(d for d in range(1, wanted + 1) if self.outer[-1].extent % d == 0)
 
@@ -178,7 +179,7 @@ def nest_of(found: Structure) -> Nest:
 def _by_words(found: Structure, runs: tuple[Run, ...]) -> Nest:
     """Bytes that lie together as words; other blocks element by element."""
     near = runs and runs[-1].to == 1 and all(step in (0, 1) for step in runs[-1].come)
-    if found.form in (Form.MAP, Form.REDUCTION) or not near:
+    if found.form in (Form.MAP, Form.REDUCTION, Form.CONTRACTION) or not near:
         return Nest(found, runs, 0, 1)
     size = found.out.buffer.type.bytes
     apart = [found.out.start, *(use.start for use in found.reads), runs[-1].extent]

@@ -80,6 +80,15 @@ def chosen(op: str) -> list[Expr]:
         m, select(x < m, zero, m), select(x < m, m, zero), select(x < m, one, m))]  # fmt: skip
 
 
+def products() -> list[Expr]:
+    """Products of words, by each other and by numbers."""
+    found = []
+    for kind in (i32, u32, i16):
+        x, m = (var(name, vector(kind, 32)) for name in "xm")
+        found += [make("mul", x, b) for b in (m, *(const(n, x.type) for n in (0, 1, 3, 128, 4096)))]
+    return [*found, make("mul", x, const(-4, x.type)), make("mul", var("x", i32), var("m", i32))]
+
+
 def narrowed() -> list[Expr]:
     """Bytes and halfwords of two registers in turn, saturated or not."""
     pairs = [(u8, u16, "sat_cast"), (u8, i16, "sat_cast"), (u16, u32, "sat_cast"),
@@ -98,6 +107,11 @@ def candidates(op: str) -> list[Expr]:
         return chosen(op)
     if op == "interleave":
         return narrowed()
+    if op == "mul":
+        return products()
+    if op == "tile":
+        kinds = [vector(u8, 4), vector(i16, 2), vector(u8, 8), vector(i16, 4), i32]
+        return [make("tile", var("x", kind), attr=32) for kind in kinds]
     found = []
     for kind in (u8, i8, u16, i16, u32, i32):
         for lanes in LANES:

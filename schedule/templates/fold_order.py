@@ -1,0 +1,96 @@
+"""Operands and results in the order in which a sum of products reads them, by copies.
+
+    y[m, n] += a[k, m] * w[n, r, k]       a as [m, k]: words of scalars lie together
+                                          w as [r, k, n]: so do columns, where neither they nor k do
+
+The column is the axis of one operand that fills lanes best; where it lies apart in the result, a
+copy puts results in their places at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+from ...tir.expr import Expr, var
+from ..schedule import Schedule
+from ..structure import Axis, Form, Structure, Use, structure
+from ..trace import index_map
+from .contraction import LANES
+from .product_operands import made_by
+
+TERMS = 64  # products of a packet, about: two of 32 lanes
+MOVE = 2  # packets of an element that a copy moves
+
+
+def straighten(sch: Schedule, found: Structure, words: bool, least: int) -> Structure:
+    """Lets columns, of which there must be some, lie together in the result and, with ``words``,
+    the longest axis that is summed lie together in the other operand; gives the block then."""
+    column = _column(found, least) if found.form is Form.CONTRACTION else None
+    if column is None:
+        return found
+    (vectors,) = (use for use in found.reads if use.step(column))
+    (scalars,) = (use for use in found.reads if use is not vectors)
+    depth = _depth(found, vectors, scalars) if words else None
+    if found.out.step(column) != 1:
+        sch.cache_write(found.block, found.out.buffer.name, "tcm")
+        _last(sch, _now(sch, found.block).out, column)
+    near = 1 in (vectors.step(column), depth is not None and vectors.step(depth))
+    if not near:
+        copy = sch.cache_read(found.block, vectors.buffer.name, "tcm").name
+        inner = [column] if depth is None else [depth, column]
+        _last(sch, Use(sch.get_buffer(made_by(sch, copy)), vectors.index, {}, 0), *inner)
+    if depth is not None and scalars.step(depth) != 1:
+        copy = sch.cache_read(found.block, scalars.buffer.name, "tcm").name
+        _last(sch, Use(sch.get_buffer(made_by(sch, copy)), scalars.index, {}, 0), depth)
+    return _now(sch, found.block)
+
+
+def _now(sch: Schedule, block: str) -> Structure:
+    found = structure(sch.get_block(block))
+    assert found is not None
+    return found
+
+
+def _column(found: Structure, least: int) -> Axis | None:
+    """The axis of the result and of one operand, an index of both, with which lanes and moves cost
+    least."""
+    work = prod(axis.extent for axis in found.axes) / TERMS
+    results = prod(axis.extent for axis in found.spatial) * MOVE
+
+    def cost(axis: Axis) -> float:
+        whole = -(-axis.extent // LANES) * LANES
+        return work * whole / axis.extent + (results if found.out.step(axis) != 1 else 0)
+
+    able = [axis for axis in found.spatial if axis.extent >= least and _alone(found, axis)]
+    return min(able, key=cost, default=None)
+
+
+def _alone(found: Structure, axis: Axis) -> bool:
+    """Whether an axis is a dimension of the result and of the one operand that it moves."""
+    moved = [use for use in found.reads if use.step(axis)]
+    return len(moved) == 1 and all(_single(use, axis) for use in (found.out, *moved))
+
+
+def _single(use: Use, axis: Axis) -> bool:
+    return axis.var in use.index
+
+
+def _depth(found: Structure, vectors: Use, scalars: Use) -> Axis | None:
+    """The longest axis that is summed and a dimension of both operands."""
+    able = [a for a in found.summed if _single(vectors, a) and _single(scalars, a)]
+    return max(able, key=lambda a: (a.extent, scalars.step(a) == 1), default=None)
+
+
+def _last(sch: Schedule, use: Use, *axes: Axis) -> None:
+    """Puts the dimensions of some axes of a local buffer last."""
+    index = list(use.index)
+    last = [index.index(axis.var) for axis in axes]
+    if [*range(len(index) - len(last), len(index))] != last:
+        sch.transform_layout(use.buffer.name, _moving(len(index), last))
+
+
+def _moving(rank: int, last: list[int]) -> Callable[..., tuple[Expr, ...]]:
+    dims = [var(f"i{d}") for d in range(rank)]
+    rest = [dim for d, dim in enumerate(dims) if d not in last]
+    return index_map(dims, (*rest, *(dims[d] for d in last)))

@@ -1,0 +1,58 @@
+"""Blocks of a kernel that have nests of their own, and copies of operands that are transfers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from ...target.dsp.machine import Machine
+from ...tir.stmt import Buffer
+from ..knobs import Point
+from ..schedule import Schedule
+from ..structure import Structure, structure
+from .contraction import VECTOR
+from .lanes import Plan
+from .packets import Body
+
+
+class Part(Protocol):
+    """How a block is computed: whether a point fits it, its schedule, and what its phases take."""
+
+    def fits(self, point: Point) -> bool: ...
+
+    def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None: ...
+
+    def plans(self, machine: Machine, point: Point) -> list[Plan]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A copy of an operand whose rows end in gaps, which is a transfer."""
+
+    size: int  # bytes
+
+    def fits(self, point: Point) -> bool:
+        return True
+
+    def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
+        sch.double_buffer(block, 1)
+
+    def plans(self, machine: Machine, point: Point) -> list[Plan]:
+        cycles = machine.dma_start + self.size / machine.dma_rate
+        return [Plan(1, 1, Body(cycles, 0, 0, 0), 1)]
+
+
+def moved(sch: Schedule, copies: Mapping[str, Buffer]) -> dict[str, Part]:
+    """Copies of buffers as transfers, where these move rows at one distance."""
+    return {block: Moved(old.bytes) for block, old in copies.items() if _in_rows(sch, block, old)}
+
+
+def _in_rows(sch: Schedule, block: str, old: Buffer) -> bool:
+    found = structure(sch.get_block(block))
+    return found is not None and found.out.buffer.shape[1:-1] == old.shape[1:-1]
+
+
+def lanes_of(found: Structure) -> int:
+    """Lanes that fill a register of each operand and of the result."""
+    return VECTOR // min(use.buffer.type.bytes for use in (found.out, *found.reads))

@@ -1,0 +1,158 @@
+"""Folds along elements that lie together, as many results at once as fill a register.
+
+    y[32 i + r] = sum over k of x[32 i + r, k]        lanes r and 32 or more k, a tree of registers
+
+Rows that are no power of two long run on over what changes nothing, in a copy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from ...target.dsp.machine import Machine
+from ...tir.expr import var, walk
+from ..knobs import Point
+from ..schedule import Schedule
+from ..structure import Axis, Run, Structure, runs_of
+from ..trace import index_map
+from .contraction import LANES, VECTOR
+from .fold_parts import Part, lanes_of, moved
+from .fusing import joined, share, stepped
+from .lanes import Plan
+from .packets import DEPTH, Body
+from .product_operands import loops_of, made_by
+
+LEAST = 16  # elements that are folded at once
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A fold along ``depth``, which lies together in each operand; results of the last of ``runs``
+    lie together."""
+
+    found: Structure
+    runs: tuple[Run, ...]
+    depth: Axis
+
+    @property
+    def several(self) -> int:
+        """Results of a register."""
+        return VECTOR // self.found.out.buffer.type.bytes
+
+    @property
+    def size(self) -> int:
+        return max(use.buffer.type.bytes for use in self.found.reads)
+
+    @property
+    def step(self) -> int:
+        """Elements that are folded at once: a power of two, up to a register."""
+        most = min(VECTOR // self.size, VECTOR * VECTOR // self.several // self.size)
+        return next(s for s in _powers(most) if self.depth.extent % s == 0)
+
+    @property
+    def partly(self) -> bool:
+        """Whether the last elements change nothing."""
+        return any(node.op == "select" for node in walk(self.found.value))
+
+    def fits(self, point: Point) -> bool:
+        return True
+
+    def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
+        depth = loops_of(sch, block)[self.depth.var]
+        *outer, row = joined(sch, block, self.runs)
+        if self.step < self.depth.extent:
+            sch.split(depth, (None, self.step))
+        loops = sch.loops(block)
+        inside = len(loops) - loops.index(row)
+        r, blocks = stepped(sch, block, row, self.several)
+        for name in blocks:
+            i, *folds, lanes = sch.loops(name)[-inside:]
+            if folds:
+                sch.reorder(*folds, i)
+            sch.vectorize(i, lanes)
+            if folds and self.partly:
+                sch.split(folds[-1], (sch.get_loop(folds[-1]).extent - 1,), tail="peel")
+        share(sch, [*outer, r], machine)
+
+    def plans(self, machine: Machine, point: Point) -> list[Plan]:
+        registers = self.several * self.step * self.size / VECTOR
+        turns = prod(a.extent for a in self.found.axes) / self.several / self.step / machine.threads
+        packets = registers * (1 + len(self.found.reads))
+        return [Plan(turns, 1, Body(packets, 3 * packets, registers, DEPTH), 1)]
+
+
+def rows_of(found: Structure) -> Rows | None:
+    """How a fold is one of rows; None where its results or what it folds do not lie together, or
+    where results are lanes that lie together in the operands."""
+    runs = tuple(runs_of(found))
+    depth = next((a for a in found.summed if a.extent > 1
+                  and all(use.step(a) == 1 for use in found.reads)), None)  # fmt: skip
+    if not runs or runs[-1].to != 1 or depth is None or set(runs[-1].come) <= {0, 1}:
+        return None
+    rows = Rows(found, runs, depth)
+    return rows if runs[-1].extent >= rows.several and rows.step >= 2 * LEAST else None
+
+
+def run_rows_on(sch: Schedule, found: Structure) -> dict[str, Part]:
+    """Lets results run on to whole registers, and what is folded to a power of two, in copies."""
+    runs = runs_of(found)
+    depth = next((a for a in found.summed if a.extent >= LEAST
+                  and all(use.step(a) == 1 for use in found.reads)), None)  # fmt: skip
+    if not runs or runs[-1].to != 1 or depth is None or set(runs[-1].come) <= {0, 1}:
+        return {}
+    several = VECTOR // found.out.buffer.type.bytes
+    row = next(axis for axis in found.spatial if axis.var is runs[-1].axes[-1])
+    short = runs[-1].extent < several and row.extent >= LEAST
+    odd = depth.extent % (2 * LEAST) != 0
+    if not (short or odd) or any(use.index[-1] is not depth.var for use in found.reads):
+        return {}
+    buffers = dict.fromkeys(use.buffer for use in found.reads)
+    copies = {sch.cache_read(found.block, b.name, "tcm").name: b for b in buffers}
+    if short:
+        sch.cache_write(found.block, found.out.buffer.name, "tcm")
+        sch.resize(loops_of(sch, found.block)[row.var], several)
+    if odd:
+        whole = VECTOR // max(use.buffer.type.bytes for use in found.reads)
+        power = 1 << (depth.extent - 1).bit_length()
+        extent = power if power < whole else -(-depth.extent // whole) * whole
+        sch.resize(loops_of(sch, found.block)[depth.var], extent)
+    return moved(sch, copies) if odd else {}
+
+
+def run_columns_on(sch: Schedule, found: Structure) -> dict[str, Part]:
+    """Lets results beside each other, which are lanes, run on to whole registers, in copies."""
+    column = next((a for a in found.spatial if found.out.step(a) == 1 < a.extent), None)
+    if column is None or not all(use.step(column) in (0, 1) for use in found.reads):
+        return {}
+    lanes = lanes_of(found)
+    read = [use for use in found.reads if use.step(column)]
+    plain = all(use.index[-1] is column.var for use in (found.out, *read))
+    few = column.extent < lanes // 4
+    if few or column.extent % lanes == 0 or column.extent > 4 * lanes or not plain:
+        return {}
+    copies = {sch.cache_read(found.block, use.buffer.name, "tcm").name: use.buffer for use in read}
+    sch.cache_write(found.block, found.out.buffer.name, "tcm")
+    extent = -(-column.extent // lanes) * lanes
+    sch.resize(loops_of(sch, found.block)[column.var], extent)
+    return moved(sch, copies)
+
+
+def in_parts(sch: Schedule, found: Structure) -> None:
+    """Few results: elements as far apart as lanes are folded first, into a buffer, then these."""
+    depth = next((a for a in found.summed if {u.step(a) for u in found.reads} in ({1}, {0, 1})),
+                 None)  # fmt: skip
+    lanes = VECTOR // min(use.buffer.type.bytes for use in found.reads)
+    results = prod(axis.extent for axis in found.spatial)
+    if depth is None or results >= LANES or depth.extent % lanes or depth.extent < 2 * lanes:
+        return
+    _, lane = sch.split(loops_of(sch, found.block)[depth.var], (None, lanes))
+    part = sch.rfactor(found.block, lane).name
+    made = made_by(sch, part)
+    sch.set_scope(made, "tcm")
+    dims = [var(f"i{d}") for d in range(len(sch.get_buffer(made).shape))]
+    sch.transform_layout(made, index_map(dims, (*dims[1:], dims[0])))
+
+
+def _powers(most: int) -> list[int]:
+    return [1 << n for n in range(most.bit_length() - 1, -1, -1)]

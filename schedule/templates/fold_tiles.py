@@ -1,0 +1,203 @@
+"""Sums of products of bytes by words of four: the copies that make words, and the tiles.
+
+    v[n/32, k/4, n%32, k%4] = w[k, n]        words of four k, 32 columns a register, unsigned
+    s[m, k] = a[m, k]                        a copy where words of a row are not aligned
+    acc[m, n] += v[...] * s[...]             a tile of rows and registers, words as terms
+
+Two products a packet want unsigned vectors: signed bytes may be stored more by 128, and what is
+then too much taken off by sums of the scalars (``offset_operand``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log2, prod
+
+from ...target.dsp.machine import Machine
+from ...tir.stmt import Buffer
+from ...tir.types import i8
+from ..knobs import Point, divisors, number
+from ..schedule import Schedule
+from ..structure import Use, structure
+from .contraction import LANES, VECTOR, WORD
+from .fold_parts import Part, moved
+from .fold_words import Words
+from .fusing import share, stepped
+from .lanes import Plan
+from .packets import DEPTH, Body
+from .product_operands import loops_of, made_by
+
+REGISTERS = 30  # vector registers that a tile may plan with
+GROUP = 8  # columns whose words are dealt together where words lie together
+BODY = 128  # products that are written out
+
+
+def arrange(sch: Schedule, words: Words, unsigned: bool) -> dict[str, Part]:
+    """Brings operands and result into their forms; gives the blocks with nests of their own."""
+    block, copies = words.found.block, dict[str, Buffer]()
+    if words.wide > words.column.extent:
+        sch.cache_write(block, words.found.out.buffer.name, "tcm")
+    if words.deep > words.depth.extent or words.wide > words.column.extent:  # as local buffers may
+        copies[_copy(sch, block, words.vectors)] = words.vectors.buffer
+    special: dict[str, Part] = {block: Tile(words, unsigned or words.vectors.buffer.type != i8)}
+    unsigned = unsigned and words.vectors.buffer.type == i8
+    if unsigned or not words.dealt:
+        deal = _copy(sch, block, words.vectors)
+        if unsigned:
+            sch.offset_operand(block, made_by(sch, deal))
+        if not words.dealt:
+            special |= _deals(sch, words, deal)
+    if not words.aligned:
+        copies[_copy(sch, block, words.scalars)] = words.scalars.buffer
+    for axis, extent in ((words.depth, words.deep), (words.column, words.wide)):
+        if extent > axis.extent:
+            sch.resize(loops_of(sch, block)[axis.var], extent)
+    if not words.dealt:
+        sch.transform_layout(made_by(sch, deal), words.layout(LANES))
+    return special | moved(sch, copies)
+
+
+def _copy(sch: Schedule, block: str, use: Use) -> str:
+    """A copy of what a block reads an operand from by now; gives its block."""
+    found = structure(sch.get_block(block))
+    assert found is not None
+    buffer = next(now.buffer for now in found.reads if now.index == use.index)
+    return sch.cache_read(block, buffer.name, "tcm").name
+
+
+def _deals(sch: Schedule, words: Words, deal: str) -> dict[str, Part]:
+    """The blocks that make words: of columns that lie together in one step, of words that lie
+    together by way of words of 8 columns."""
+    wide, deep = words.dims
+    partly, size = words.deep > words.depth.extent, words.vectors.buffer.size
+    if partly:
+        sch.resize(sch.loops(deal)[deep], words.deep, beyond="zeros")
+    if words.wide > words.column.extent:
+        sch.resize(sch.loops(deal)[wide], words.wide)
+    most = max(n for n in (8, 4, 2, 1) if words.deep // WORD % n == 0)
+    if words.vectors.step(words.column) == 1 or most * GROUP < LANES:
+        ways = next(ways for ways in (4, 2, 1) if words.wide // LANES % ways == 0)
+        return {deal: Deal(wide, deep, (ways, LANES), 1, partly, size)}
+    found = structure(sch.get_block(deal))
+    assert found is not None
+    first = sch.cache_read(deal, found.reads[0].buffer.name, "tcm").name
+    if words.wide > words.column.extent:
+        sch.resize(sch.loops(first)[wide], words.wide)
+    sch.transform_layout(made_by(sch, first), words.layout(GROUP))
+    groups = LANES // GROUP, GROUP
+    return {
+        first: Deal(wide, deep, (GROUP,), most, False, size),
+        deal: Deal(wide, deep, groups, min(most, 4), partly, size),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """A block that makes words: so many ``words`` of groups of ``columns`` at once; zeros in the
+    last words where ``partly``."""
+
+    wide: int
+    deep: int
+    columns: tuple[int, ...]
+    words: int
+    partly: bool
+    size: int  # bytes in all
+
+    def fits(self, point: Point) -> bool:
+        return True
+
+    def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
+        loops = sch.loops(block)
+        n, k = loops[self.wide], loops[self.deep]
+        q, *lanes = sch.split(n, (None, *self.columns))
+        words, several, t = sch.split(k, (None, self.words, WORD))
+        rest = [loop for loop in loops if loop not in (n, k)]
+        sch.reorder(*rest, q, words, several, *lanes, t)
+        if self.words > 1:
+            lanes = [several, *lanes]
+        else:
+            sch.unroll(several)
+        sch.vectorize(*lanes, t)
+        count, blocks = sch.get_loop(words).extent, [block]
+        if self.partly and count > 1:
+            blocks += stepped(sch, block, words, count - 1, tail="peel")[1][1:]
+        for name in blocks:
+            share(sch, sch.loops(name)[: len(rest) + 1], machine)
+
+    def plans(self, machine: Machine, point: Point) -> list[Plan]:
+        registers = prod(self.columns) * self.words * WORD / VECTOR
+        packets = registers * max(log2(max(registers, 2)) / 2, 1.0)
+        turns = self.size / VECTOR / registers / machine.threads
+        return [Plan(turns, 1, Body(packets, 4 * registers, registers, DEPTH), 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """The sum of products of words, a tile of rows and registers at a time."""
+
+    words: Words
+    unsigned: bool  # whether vectors are
+
+    def _sizes(self, point: Point) -> tuple[int, int, int]:
+        """Rows, registers of columns and words of a body."""
+        row = self.words.row
+        rows = min(number(point, "rows"), row.extent) if row is not None else 1
+        vectors = max(d for d in divisors(self.words.wide // LANES) if d <= number(point, "unroll"))
+        inner = self.words.deep // WORD
+        if inner == 1:  # terms are of another axis
+            inner = next((axis.extent for axis in self.words.folds[::-1]), 1)
+        return rows, vectors, max(d for d in divisors(inner) if d <= number(point, "terms"))
+
+    def fits(self, point: Point) -> bool:
+        rows, vectors, steps = self._sizes(point)
+        sums = rows * vectors
+        return sums + vectors + 2 <= REGISTERS and sums * steps <= BODY
+
+    def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
+        rows, vectors, steps = self._sizes(point)
+        by, words = loops_of(sch, block), self.words
+        q, i = sch.split(by.pop(words.column.var), (None, LANES))
+        q, v = sch.split(q, (None, vectors))
+        k, t = sch.split(by.pop(words.depth.var), (None, WORD))
+        folds = [by.pop(axis.var) for axis in words.folds]
+        row = [by.pop(words.row.var)] if words.row is not None else []
+        outer = [*row, *by.values(), q]
+        single = [k] if words.deep == WORD and folds else []  # of one step
+        folds = [*folds] if single else [*folds, k]
+        folds[-1], step = sch.split(folds[-1], (None, steps))
+        sch.reorder(*outer, *folds, *single, step, v, i, t)
+        sch.vectorize(i, t)
+        for loop in (step, v):
+            sch.unroll(loop)
+        blocks, inside = [block], len(sch.loops(block)) - len(outer)
+        if row:
+            _, blocks = stepped(sch, block, row[0], rows, tail="peel")
+        for name in blocks:
+            at = len(sch.loops(name)) - inside - len(outer) if row else None
+            _nested(sch, name, inside, at, machine)
+
+    def plans(self, machine: Machine, point: Point) -> list[Plan]:
+        rows, vectors, steps = self._sizes(point)
+        found, sums = self.words.found, rows * vectors
+        loads, scalars = steps * vectors, steps * rows
+        slots = sums * steps + loads + scalars
+        rate = 2 if self.unsigned else 1
+        packets = max(sums * steps / rate, loads, (loads + scalars) / 2, slots / 4, 1.0)
+        results = prod(a.extent for a in found.spatial if a is not self.words.column)
+        tiles = results * (self.words.wide // LANES) / sums / machine.threads
+        folded = prod(a.extent for a in self.words.folds) * self.words.deep // WORD
+        return [
+            Plan(tiles * folded / steps, tiles, Body(packets, slots, sums, DEPTH + 2 * sums), 1)
+        ]
+
+
+def _nested(sch: Schedule, block: str, inside: int, at: int | None, machine: Machine) -> None:
+    """Tiles on all threads, their rows (the loop ``at`` a place) unrolled ``inside``."""
+    loops = sch.loops(block)
+    outer, (*folds, v, _, _) = loops[: len(loops) - inside], loops[len(loops) - inside :]
+    if at is not None:
+        within = outer.pop(at)
+        sch.reorder(*outer, *folds, within, v)
+        sch.unroll(within)
+    if outer:
+        share(sch, outer, machine)

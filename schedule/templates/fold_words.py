@@ -1,0 +1,110 @@
+"""Sums of products of bytes by words of four: which operand is vectors, and which scalars.
+
+acc[m, n] += a[m, k] * w[k, n]        words of four k: those of 32 columns n are a vector of w,
+                                      that of a row m is a scalar of a
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...tir.expr import Expr, var
+from ..structure import Axis, Form, Structure, Use
+from ..trace import index_map
+from .contraction import LANES, VECTOR, WORD
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A contraction of bytes: ``column`` moves the vectors alone and lies together in the result,
+    ``depth`` lies together in the scalars; both are dimensions of the vectors."""
+
+    found: Structure
+    vectors: Use
+    scalars: Use
+    column: Axis
+    depth: Axis
+
+    @property
+    def row(self) -> Axis | None:
+        """The longest axis that moves the scalars alone."""
+        rows = [a for a in self.found.spatial if self.scalars.step(a) and not self.vectors.step(a)]
+        return max(rows, key=lambda a: a.extent, default=None)
+
+    @property
+    def deep(self) -> int:
+        """The elements that are summed along ``depth``: whole words."""
+        return -(-self.depth.extent // WORD) * WORD
+
+    @property
+    def wide(self) -> int:
+        """Columns that are computed: whole vectors."""
+        return -(-self.column.extent // LANES) * LANES
+
+    @property
+    def folds(self) -> list[Axis]:
+        """The other axes that are summed, those along which scalars lie nearest last."""
+        others = [axis for axis in self.found.summed if axis is not self.depth]
+        return sorted(others, key=lambda axis: -self.scalars.step(axis))
+
+    @property
+    def dealt(self) -> bool:
+        """Whether words lie as they are read."""
+        near = self.vectors.step(self.depth) == 1 and self.vectors.step(self.column) == WORD
+        own = self.column, self.depth
+        steps = [self.vectors.step(axis) for axis in self.found.axes if axis not in own]
+        whole = self.depth.extent == WORD and self.column.extent % LANES == 0
+        return near and whole and all(step % VECTOR == 0 for step in (*steps, self.vectors.start))
+
+    @property
+    def aligned(self) -> bool:
+        """Whether words of scalars are aligned."""
+        steps = [self.scalars.step(axis) for axis in self.found.axes if axis is not self.depth]
+        return all(step % WORD == 0 for step in (*steps, self.scalars.start, self.depth.extent))
+
+    @property
+    def dims(self) -> tuple[int, int]:
+        """The dimensions of columns and of depth."""
+        index = list(self.vectors.index)
+        return index.index(self.column.var), index.index(self.depth.var)
+
+    def layout(self, lanes: int) -> Callable[..., tuple[Expr, ...]]:
+        """Words of so many columns side by side."""
+        wide, deep = self.dims
+        axes = [var(f"i{d}") for d in range(len(self.vectors.index))]
+        n, k = axes[wide], axes[deep]
+        rest = [axis for d, axis in enumerate(axes) if d not in (wide, deep)]
+        return index_map(axes, (*rest, n // lanes, k // WORD, n % lanes, k % WORD))
+
+
+def words_of(found: Structure) -> Words | None:
+    """How a contraction is one of words; None where it is none of bytes, or no columns, or words of
+    scalars, lie together."""
+    if not of_bytes(found):
+        return None
+    first, second = found.reads
+    for vectors, scalars in ((second, first), (first, second)):
+        column = next((a for a in found.spatial if found.out.step(a) == 1 < a.extent), None)
+        depth = next((a for a in found.summed if scalars.step(a) == 1 < a.extent), None)
+        if column is None or depth is None or scalars.step(column) or not vectors.step(column):
+            continue
+        words = Words(found, vectors, scalars, column, depth)
+        together = 1 in (vectors.step(column), vectors.step(depth))
+        if together and {column.var, depth.var} <= set(vectors.index) and _copied(words):
+            return words
+    return None
+
+
+def of_bytes(found: Structure) -> bool:
+    """Whether a block sums products of bytes."""
+    return found.form is Form.CONTRACTION and all(u.buffer.type.bits == 8 for u in found.reads)
+
+
+def _copied(words: Words) -> bool:
+    """Whether scalars are aligned, or are so in a copy."""
+    if words.aligned:
+        return True
+    others = [axis for axis in words.found.axes if axis is not words.depth]
+    last = words.scalars.index[-1]
+    return last is words.depth.var and all(words.scalars.step(a) != 1 for a in others)

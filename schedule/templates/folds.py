@@ -1,0 +1,211 @@
+"""Kernels of any blocks that fold: sums of products, sums, maxima and minima, as people write them.
+
+    words      four products of bytes a lane: one operand's words as vectors, the other's as scalars
+    rows       as many results as fill a register, each folded over elements that lie together
+    columns    lanes are steps of the result; what is folded is looped over, some terms a step
+
+Each block is a phase of its own; maps and copies are those of ``lanes``. Words and rows first come
+into local copies where they do not lie so, or end in no whole registers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+
+from ...target.dsp.machine import Machine
+from ...tir.stmt import PrimFunc, stored_in
+from ..errors import ScheduleError
+from ..knobs import Knob, Point, Space, Value, choice, divisors, number
+from ..schedule import Schedule
+from ..state import LoopRef
+from ..structure import Form, Structure, structure
+from ..tree import blocks_below
+from .contraction import LANES, VECTOR
+from .fold_order import straighten
+from .fold_parts import Part, lanes_of
+from .fold_rows import in_parts, rows_of, run_columns_on, run_rows_on
+from .fold_tiles import arrange
+from .fold_words import of_bytes, words_of
+from .lanes import FORMS, ROWS, UNROLLS, Layer, Plan, layer_of, total
+from .nest import Nest, nest_of, scalar
+from .product_operands import loops_of
+from .template import Estimate, Template
+
+FOLDS = (Form.REDUCTION, Form.CONTRACTION)
+TERMS = (8, 4, 2, 1, 16)
+SUMS = 4  # registers of sums of a body
+BODY = 64  # loads of registers of a body
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A schedule whose operands lie as they are read; its blocks, some of them in special nests."""
+
+    sch: Schedule
+    layer: Layer
+    special: dict[str, Part]
+
+    def schedule(self, machine: Machine, point: Point) -> Schedule:
+        sch = self.sch.copy()
+        for block, part in self.special.items():
+            part.place(sch, block, machine, point)
+        self.layer.schedule(sch, machine, point)
+        return sch
+
+    def fits(self, point: Point) -> bool:
+        """Whether sums stay in registers, and bodies short."""
+        unroll, rows, loads = number(point, "unroll"), number(point, "rows"), 0
+        for nest in self.layer.nests:
+            uses = nest.found.out, *nest.found.reads
+            size = max(use.buffer.type.bytes for use in uses) * nest.lanes
+            values = max(size // VECTOR, 1) * nest.together(unroll, None) * nest.rows(rows)
+            if nest.found.form in FOLDS and values > SUMS:
+                return False
+            loads = max(loads, values * len(nest.found.reads))
+        return loads <= BODY and all(part.fits(point) for part in self.special.values())
+
+    def plans(self, machine: Machine, point: Point) -> list[Plan]:
+        found = [plan for part in self.special.values() for plan in part.plans(machine, point)]
+        return [*found, *self.layer.plans(machine, point)]
+
+
+def folds(func: PrimFunc, machine: Machine) -> Template | None:
+    """The template of kernels in which some block folds; None where a block is of no known form."""
+    found = [structure(block) for block in blocks_below(func.body)]
+    known = [part for part in found if part is not None]
+    if len(known) < len(found) or any(p.form not in (*FORMS, *FOLDS) for p in known):
+        return None
+    folding = [part for part in known if part.form in FOLDS]
+    if not folding:
+        return None
+
+    @cache
+    def prepared(words: Value, terms: int) -> Prepared | None:
+        return _prepared(func, folding, str(words), terms)
+
+    if prepared("none", 1) is None:
+        return None
+
+    def fits(point: Point) -> bool:
+        made = prepared(point["words"], number(point, "terms"))
+        return made is not None and made.fits(point)
+
+    def schedule(point: Point) -> Schedule:
+        made = prepared(point["words"], number(point, "terms"))
+        assert made is not None
+        return made.schedule(machine, point)
+
+    def estimate(point: Point) -> Estimate:
+        made = prepared(point["words"], number(point, "terms"))
+        assert made is not None
+        return total(made.plans(machine, point), machine)
+
+    space = Space(_knobs(folding), (fits,))
+    return Template("folds", func, machine, space, schedule, estimate)
+
+
+def _knobs(folding: list[Structure]) -> tuple[Knob, ...]:
+    """``words``: whether vectors of bytes are stored unsigned, or as they are, or not as words."""
+    words = any(of_bytes(found) for found in folding)
+    return (
+        choice("words", ("unsigned", "signed", "none") if words else ("none",)),
+        choice("terms", TERMS),
+        choice("unroll", UNROLLS),
+        choice("rows", ROWS),
+        choice("share", (0, 1)),
+    )
+
+
+def _prepared(func: PrimFunc, folding: list[Structure], words: str, terms: int) -> Prepared | None:
+    """The kernel with each fold in the first way that takes it; None where one has none."""
+    sch, special = Schedule(func), dict[str, Part]()
+    try:
+        _near(sch)
+        for found in folding:
+            _prepare(sch, found, words, special)
+        _near(sch)
+        for name in [ref.name for ref in sch.blocks()]:
+            if name not in special:
+                _prepare_sums(sch, name, terms, special)
+            if name not in special:
+                _whole(sch, name)
+    except ScheduleError:
+        return None
+    layer = layer_of(sch.logical, (*FORMS, *FOLDS), apart=special)
+    if layer is None:
+        return None
+    nests = tuple(nest if _able(nest) else scalar(nest) for nest in layer.nests)
+    return Prepared(sch, replace(layer, nests=nests), special)
+
+
+def _able(nest: Nest) -> bool:
+    """Whether the lanes of a fold or a copy lie together in each operand that they move."""
+    if nest.found.form not in (*FOLDS, Form.COPY):
+        return True
+    run = nest.split
+    return nest.filled == 1 and run is not None and set(run.come) <= {0, 1}
+
+
+def _near(sch: Schedule) -> None:
+    """Local buffers outlive the phase that fills them."""
+    params = {p.name for p in sch.logical.params}
+    for ref in sch.blocks():
+        (made,) = stored_in(sch.get_block(ref))
+        if made.name not in params and made.scope != "tcm":
+            sch.set_scope(made.name, "tcm")
+
+
+def _prepare(sch: Schedule, found: Structure, kind: str, special: dict[str, Part]) -> None:
+    words = kind != "none" and of_bytes(found)
+    if (words_of if words else rows_of)(found) is None:
+        found = straighten(sch, found, words, LANES // 8 if words else lanes_of(found) // 4)
+    plan = words_of(found) if words else None
+    if plan is not None:
+        special.update(arrange(sch, plan, kind == "unsigned"))
+    else:
+        in_parts(sch, found)
+        special.update(run_rows_on(sch, found))
+        special.update(run_columns_on(sch, found))
+
+
+def _prepare_sums(sch: Schedule, name: str, terms: int, special: dict[str, Part]) -> None:
+    """A fold that has no words: rows at once, or a loop of so many terms."""
+    found = structure(sch.get_block(name))
+    if found is None or found.form not in FOLDS:
+        return
+    plan = rows_of(found)
+    if plan is not None:
+        special[name] = plan
+        return
+    left, taken = terms, list[LoopRef]()
+    loops = dict(zip([it.axis for it in sch.get_block(name).iters], sch.loops(name), strict=True))
+    for axis in sorted(found.summed, key=lambda a: min(use.step(a) for use in found.reads)):
+        step = max(d for d in divisors(axis.extent) if d <= left)
+        inner = loops[axis.var]
+        if 1 < step < axis.extent:
+            _, inner = sch.split(inner, (None, step))
+        if step > 1:
+            taken.insert(0, inner)
+        left //= step
+        if step < axis.extent:
+            break
+    if taken:
+        sch.expand(name, *taken)
+
+
+def _whole(sch: Schedule, name: str) -> None:
+    """Rows of whole registers, where local buffers have room for them."""
+    found = structure(sch.get_block(name))
+    if found is None or nest_of(found).split is not None:
+        return
+    uses = (found.out, *found.reads)
+    lanes = lanes_of(found)
+    column = next((a for a in found.spatial if found.out.step(a) == 1 and a.extent > 1), None)
+    inside = not {use.buffer for use in uses} & {*sch.logical.params}
+    if column is None or column.extent < lanes // 2 or not inside:
+        return
+    try:
+        sch.resize(loops_of(sch, name)[column.var], -(-column.extent // lanes) * lanes)
+    except ScheduleError:
+        return
