@@ -9,7 +9,7 @@ copy puts results in their places at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 
 from ...tir.expr import Expr, var
@@ -34,16 +34,20 @@ def straighten(sch: Schedule, found: Structure, words: bool, least: int) -> Stru
     depth = _depth(found, vectors, scalars) if words else None
     if found.out.step(column) != 1:
         sch.cache_write(found.block, found.out.buffer.name, "tcm")
-        _last(sch, _now(sch, found.block).out, column)
+        out = _now(sch, found.block).out
+        _last(sch, out.buffer.name, out.index, column)
     near = 1 in (vectors.step(column), depth is not None and vectors.step(depth))
     if not near:
-        copy = sch.cache_read(found.block, vectors.buffer.name, "tcm").name
         inner = [column] if depth is None else [depth, column]
-        _last(sch, Use(sch.get_buffer(made_by(sch, copy)), vectors.index, {}, 0), *inner)
+        _last(sch, _copy(sch, found.block, vectors), vectors.index, *inner)
     if depth is not None and scalars.step(depth) != 1:
-        copy = sch.cache_read(found.block, scalars.buffer.name, "tcm").name
-        _last(sch, Use(sch.get_buffer(made_by(sch, copy)), scalars.index, {}, 0), depth)
+        _last(sch, _copy(sch, found.block, scalars), scalars.index, depth)
     return _now(sch, found.block)
+
+
+def _copy(sch: Schedule, block: str, use: Use) -> str:
+    """A copy of an operand, which the block reads from then on; gives its buffer."""
+    return made_by(sch, sch.cache_read(block, use.buffer.name, "tcm").name)
 
 
 def _now(sch: Schedule, block: str) -> Structure:
@@ -82,12 +86,11 @@ def _depth(found: Structure, vectors: Use, scalars: Use) -> Axis | None:
     return max(able, key=lambda a: (a.extent, scalars.step(a) == 1), default=None)
 
 
-def _last(sch: Schedule, use: Use, *axes: Axis) -> None:
+def _last(sch: Schedule, buffer: str, index: Sequence[Expr], *axes: Axis) -> None:
     """Puts the dimensions of some axes of a local buffer last."""
-    index = list(use.index)
-    last = [index.index(axis.var) for axis in axes]
+    last = [list(index).index(axis.var) for axis in axes]
     if [*range(len(index) - len(last), len(index))] != last:
-        sch.transform_layout(use.buffer.name, _moving(len(index), last))
+        sch.transform_layout(buffer, _moving(len(index), last))
 
 
 def _moving(rank: int, last: list[int]) -> Callable[..., tuple[Expr, ...]]:
