@@ -256,8 +256,7 @@ def _plan(nest: Nest, machine: Machine, point: Point) -> Plan:
     if share is not None:
         extent = nest.extent(share) // (rows if share == len(nest.outer) - 1 else 1)
         busy = -(-extent // machine.threads) / extent
-    down = nest.outer[-1].come if rows > 1 else ()
-    body = body_of(nest.found, nest.lanes, unroll, rows, down)
+    body = body_of(nest.found, nest.lanes, unroll, nest.reach(rows))
     vectors = nest.steps() * busy / rows
     folds = prod(axis.extent for axis in nest.found.summed)
     return Plan(vectors * folds / unroll, vectors / nest.last, body, unroll)

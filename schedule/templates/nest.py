@@ -19,7 +19,7 @@ from ..index import simplify
 from ..schedule import Schedule
 from ..structure import Form, Run, Structure, runs_of, structure
 from .fusing import even, run_on
-from .packets import VECTOR
+from .packets import VECTOR, Reach
 
 WORDS = (8, 4, 2)  # bytes that a scalar register moves
 
@@ -101,6 +101,18 @@ class Nest:
         if not self.windows or self.split is None:
             return 1
         return max(d for d in range(1, wanted + 1) if self.outer[-1].extent % d == 0)
+
+    def reach(self, rows: int) -> Reach:
+        """Where so many steps of the innermost outer loop read."""
+        still = (0,) * len(self.found.reads)
+        down = self.outer[-1].come if rows > 1 else still
+        spans = [1] * len(still)
+        for run in self.runs[len(self.runs) - self.filled + 1 :] if self.filled else ():
+            spans = [
+                n + (run.extent - 1) * abs(step) for n, step in zip(spans, run.come, strict=True)
+            ]
+        across = self.split.come if self.split is not None else still
+        return Reach(rows, self.part, down, across, tuple(spans))
 
     def shares(self, machine: Machine) -> list[int]:
         """The loops that threads may share, the best first: numbers of outer runs, and one more

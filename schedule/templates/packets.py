@@ -1,6 +1,6 @@
 """What the body of a loop takes at the least: instructions by the pipes that they need.
 
-    body_of(found, lanes=128, unroll=2).packets      of two vectors
+    body_of(found, 128, 2, reach).packets      of two vectors
 
 A value of n bytes is n / 128 registers. Operators take an instruction a register, those in
 ``COUNTS`` others; the table of instructions says on which pipes.
@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...tir.expr import Expr, walk
+from ...tir.stmt import Buffer
 from ..structure import Structure
 
 VECTOR = 128  # bytes of a register
@@ -44,17 +45,35 @@ class Body:
     depth: float
 
 
-def body_of(
-    found: Structure, lanes: int, unroll: int, rows: int = 1, down: tuple[int, ...] = ()
-) -> Body:
-    """What ``unroll`` vectors of ``lanes`` lanes take in each of ``rows`` rows, which are ``down``
-    elements apart in each operand; one lane is a scalar."""
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where a body reads: in ``rows`` steps, each ``down`` elements from the last, vectors of
+    ``part`` pieces, ``across`` elements from one to the next, of ``spans`` elements each; the last
+    three of each operand."""
+
+    rows: int
+    part: int
+    down: tuple[int, ...]
+    across: tuple[int, ...]
+    spans: tuple[int, ...]
+
+    def starts(self, operand: int, vectors: int, pieces: int) -> list[int]:
+        """Where the first pieces of each vector begin, from the operand's first element."""
+        return [
+            row * self.down[operand] + (vector * self.part + piece) * self.across[operand]
+            for row in range(self.rows)
+            for vector in range(vectors)
+            for piece in range(pieces)
+        ]
+
+
+def body_of(found: Structure, lanes: int, unroll: int, reach: Reach) -> Body:
+    """What ``unroll`` vectors of ``lanes`` lanes take in each row; one lane is a scalar."""
+    rows = reach.rows
     if lanes == 1:
         return _scalars(found, unroll * rows)
-    loads, stores = (
-        _loaded(found, lanes, rows, down),
-        _registers(found.out.buffer.type.bytes, lanes),
-    )
+    loads = _loaded(found, lanes, unroll, reach)
+    stores = rows * unroll * _registers(found.out.buffer.type.bytes, lanes)
     plain = multiply = permute = 0.0
     varying: set[Expr] = set()  # values that follow from a load, whose lanes differ
     for node in walk(found.value):
@@ -68,24 +87,32 @@ def body_of(
             plain, multiply, permute = (
                 plain + count * size, multiply + products * size, permute + moves * size,
             )  # fmt: skip
-    stores, plain, multiply, permute = (rows * n for n in (stores, plain, multiply, permute))
+    plain, multiply, permute = (rows * unroll * n for n in (plain, multiply, permute))
     pipes = (plain + loads + stores) / PIPES
-    least = max(loads, stores, multiply / 2, permute, pipes, (loads + stores) / 2) * unroll
-    slots = (plain + loads + stores) * unroll + 2
+    least = max(loads, stores, multiply / 2, permute, pipes, (loads + stores) / 2)
+    slots = plain + loads + stores + 2
     packets = max(least, slots / SLOTS, 1.0)
-    return Body(packets, slots, (loads + stores + plain / 4) * unroll, DEPTH)
+    return Body(packets, slots, loads + stores + plain / 4, DEPTH)
 
 
-def _loaded(found: Structure, lanes: int, rows: int, down: tuple[int, ...]) -> float:
-    """Registers that all rows load: those that several rows read once."""
-    places = {
-        (use.buffer.name, use.start + row * step)
-        for use, step in zip(found.reads, down or (0,) * len(found.reads), strict=True)
-        for row in range(rows)
-        if use.steps
-    }
-    sizes = {use.buffer.name: use.buffer.type.bytes for use in found.reads}
-    return sum(_registers(sizes[name], lanes) for name, _ in places)
+def _loaded(found: Structure, lanes: int, unroll: int, reach: Reach) -> float:
+    """Registers that all vectors load: those that several read once, where they are whole ones."""
+    alone: dict[Buffer, set[int]] = {}  # first elements of vectors
+    whole: dict[Buffer, set[int]] = {}  # aligned registers
+    for number, use in enumerate(found.reads):
+        if not use.steps:
+            continue
+        first = reach.starts(number, unroll, 1)
+        alone.setdefault(use.buffer, set()).update(use.start + at for at in first)
+        size, span = use.buffer.type.bytes, reach.spans[number]
+        for at in reach.starts(number, unroll, reach.part):
+            low, high = (use.start + at) * size, (use.start + at + span) * size
+            ends = low // VECTOR, -(-high // VECTOR)
+            whole.setdefault(use.buffer, set()).update(range(*ends))
+    return sum(
+        min(len(alone[buffer]) * _registers(buffer.type.bytes, lanes), len(whole[buffer]))
+        for buffer in alone
+    )
 
 
 def _registers(size: int, lanes: int) -> float:
