@@ -156,7 +156,8 @@ class Schedules:
         growing steps, and not far."""
         steps = self.body.steps
         placement = _Placement(steps, edges, packer)
-        interval, stride, limit = resource_bound(steps, packer), 1, self.limit
+        stride, limit = 1, self.limit
+        interval = recurrence_bound(len(steps), edges, resource_bound(steps, packer), limit)
         while interval < limit:
             times = placement.times(interval)
             if times is None:
@@ -199,6 +200,16 @@ def _depths(count: int, edges: list[Edge], interval: int) -> list[int] | None:
         if not changed:
             return depth
     return None
+
+
+def recurrence_bound(count: int, edges: list[Edge], low: int, limit: int) -> int:
+    """The least interval from ``low`` on in which no chain waits for itself, ``limit`` at most."""
+    if _depths(count, edges, low) is not None:
+        return low
+    while low + 1 < limit:
+        middle = (low + limit) // 2
+        low, limit = (low, middle) if _depths(count, edges, middle) else (middle, limit)
+    return limit
 
 
 class _Placement:
