@@ -21,6 +21,7 @@ from .lower import Lowering, Table, move
 from .machine import Machine
 from .modulo import Schedules
 from .pack import Pressure, list_schedule, packer
+from .rotate import rotate
 from .scalar import NOP
 from .shares import Liberties
 from .spill import Area, CompileError, Crowded, Room, costs, crowd, fits
@@ -67,6 +68,10 @@ class _Short(CompileError):
     """A phase needs more registers than there are."""
 
 
+class _Turned(Exception):
+    """Registers do not do where loops are turned."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Compiled:
     """The code of a phase, in any program; ``places`` are those that it uses, in its order."""
@@ -101,7 +106,7 @@ def _phase(phase: Phase, machine: Machine) -> _Compiled:
 def _attempt(phase: Phase, table: Table, free: Liberties) -> _Compiled | CompileError:
     """Compiles again and again: first without pairs of scalars, where these are short, then with
     more and more registers in memory."""
-    spilled, spare, pipelined, more = set[int](), [0, 0, 0], True, 1
+    spilled, spare, pipelined, turning, more = set[int](), [0, 0, 0], True, True, 1
     known: dict[str, Schedules] = {}  # of this phase's loops, as long as their steps stay
     for _ in range(_ATTEMPTS):
         low = Lowering(phase, table, free)
@@ -114,7 +119,9 @@ def _attempt(phase: Phase, table: Table, free: Liberties) -> _Compiled | Compile
                     costs(low.nodes), kept, low.link >> 2)  # fmt: skip
         loops = Pipeline(low, room, known)
         try:
-            real = _pack(low, room, loops if pipelined else None)
+            real = _pack(low, room, loops if pipelined else None, turning)
+        except _Turned:
+            turning = False
         except Crowded as crowded:
             if free.pairing and any(low.registers.files[r] == 1 for r in crowded.victims):
                 free, spilled, known = replace(free, pairing=False), set(), {}
@@ -151,11 +158,22 @@ def _function(phase: Phase, low: Lowering, real: dict[int, int]) -> Function:
     return Function("", extent, low.nodes, low.registers, real, low.records, phase.name)
 
 
-def _pack(low: Lowering, room: Room, loops: Pipeline | None) -> dict[int, int]:
-    """Packs all blocks of the lowering; gives the real registers."""
+def _pack(low: Lowering, room: Room, loops: Pipeline | None, turning: bool) -> dict[int, int]:
+    """Packs all blocks of the lowering, loops turned; gives the real registers."""
     if loops is not None:
         low.nodes = loops.run()
     _close(low.nodes, low.table)
+    if not turning:
+        return _packed(low, room)
+    low.nodes = rotate(low.nodes, low.label)
+    try:
+        return _packed(low, room)
+    except (Crowded, NoRegister) as short:
+        raise _Turned from short
+
+
+def _packed(low: Lowering, room: Room) -> dict[int, int]:
+    """Packs what is not packed yet; gives the real registers."""
     split_webs(low.nodes, live_around(low.nodes), low.registers)
     around = live_around(low.nodes)
     for block in blocks(low.nodes):

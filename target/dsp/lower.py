@@ -78,7 +78,7 @@ class Lowering:
             moved = plan.least * pointer.terms.get(plan.step, 0)
             self.delta[pointer.register] = self.delta.get(pointer.register, 0) - moved
             self._settle(pointer)
-        trip = Trip(plan.step, 1, OPTIONAL, self._label(), least=plan.least)
+        trip = Trip(plan.step, 1, OPTIONAL, self.label(), least=plan.least)
         more = self.registers.new(Register.CONDITION)
         row = scalar.INSTRUCTIONS["cmpgti"]
         self.block.add(self._step(row, more, (count, plan.least)))
@@ -88,7 +88,8 @@ class Lowering:
         self.block = Block()
         return [trip, self.block]
 
-    def _label(self) -> str:
+    def label(self) -> str:
+        """A fresh one."""
         self.labels += 1
         return f"{LOOP}{self.labels - 1}"
 
@@ -187,7 +188,7 @@ class Lowering:
         for pointer in used:
             self._settle(pointer)
         level = min(_height(body), 2)
-        trip = Trip(variable, trips, level, self._label())
+        trip = Trip(variable, trips, level, self.label())
         counter = self._set_up(trip, count)
         outside, self.block = self.delta, Block()
         self.delta = {}

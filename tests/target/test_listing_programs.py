@@ -63,11 +63,7 @@ class Writer:
         loops = [parallel] if parallel else []
         body = self.body(loops, [], self.random.randint(1, 3))
         phases = [Phase(body, parallel), Phase(self.body([], [], 1), None)]
-        places = [
-            Place("x", SIZE, "ddr"), Place("w", SIZE, "tcm"), Place("t", 2048, "tcm"),
-            Place("y", SIZE, "ddr"), Place("s", SIZE, "tcm", local=True),
-        ]  # fmt: skip
-        return Program("random", places, phases[: self.random.choice((1, 1, 2))])
+        return Program("random", self.places(), phases[: self.random.choice((1, 1, 2))])
 
     def body(self, loops: list[tuple[str, int]], live: list[Operand], depth: int) -> list[Item]:
         """Items that may use ``live`` and change it; what they make dies at the end."""
@@ -86,6 +82,29 @@ class Writer:
         for operand in self.random.sample(live, count):
             self.store(items, operand, loops)
         return items
+
+    def nest(self) -> Program:
+        """A loop around a loop, with values and stores before and behind the inner one."""
+        items, live = list[Item](), list[Operand]()
+        self.values(items, live, [])
+        outer, inner = ("i", self.random.randint(3, 9)), ("j", self.random.choice((1, 3, 9, 17)))
+        body, own = list[Item](), list(live)
+        for part in range(2):
+            self.values(body, own, [outer])
+            for operand in self.random.sample(own, min(len(own), 3)):
+                self.store(body, operand, [outer])
+            if part == 0:
+                body.append(Loop(*inner, self.body([outer, inner], own, 1)))
+        items.append(Loop(*outer, body))
+        for operand in live:
+            self.store(items, operand, [])
+        return Program("nest", self.places(), [Phase(items)])
+
+    def places(self) -> list[Place]:
+        return [
+            Place("x", SIZE, "ddr"), Place("w", SIZE, "tcm"), Place("t", 2048, "tcm"),
+            Place("y", SIZE, "ddr"), Place("s", SIZE, "tcm", local=True),
+        ]  # fmt: skip
 
     def values(self, items: list[Item], live: list[Operand], loops: list[tuple[str, int]]) -> None:
         for _ in range(self.random.randint(1, self.budget // (1 + len(loops)))):
@@ -240,3 +259,12 @@ def test_random_programs(exact: bool, record_property: Callable[[str, object], N
     record_property("slice", f"random listings: seeds {list(seeds)}")
     for seed in seeds:
         check(Writer(seed).program(), dsp(threads=1 + seed % 4), seed)
+
+
+@pytest.mark.exact
+def test_random_nests(exact: bool, record_property: Callable[[str, object], None]) -> None:
+    """Loops around loops are turned: the next iteration's head beside the tail of the last one."""
+    seeds = range(200) if exact else range(0, 200, 20)
+    record_property("slice", f"random nests: seeds {list(seeds)}")
+    for seed in seeds:
+        check(Writer(seed).nest(), dsp(threads=1), seed)
