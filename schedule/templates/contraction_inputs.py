@@ -37,11 +37,20 @@ class Source:
     copied: bool
     fits: bool  # whether rows of x hold whole registers of sums
     groups: int  # of channels that a stored pixel holds
+    flat: bool  # whether each pixel of x is read once, so that rows are one
 
     @property
     def together(self) -> bool:
         """Whether channels of neighbouring pixels are summed in lanes at once."""
-        return self.deep <= VECTOR and (self.copied or self.fits or self.deep == WORD)
+        beyond = self.copied or self.fits or self.flat or self.deep == WORD
+        return self.deep <= VECTOR and beyond
+
+    @property
+    def vectors(self) -> int:
+        """Registers of sums."""
+        if self.together and self.flat:
+            return -(-self.images * self.rows * self.columns // LANES)
+        return self.images * self.rows * -(-self.columns // LANES)
 
     @property
     def lanes(self) -> int:
@@ -69,7 +78,10 @@ def source_of(kernel: Kernel, inputs: int, columns: int) -> Source:
         copied, near = True, kernel.input
     deep, per = near.shape[3] // groups, max(VECTOR // near.shape[3], 1)
     pitch = (-(-wide // per) * per if copied else near.shape[2]) * groups
-    return Source(near.name, images, rows, wide * groups, pitch, deep, inputs, copied, fits, groups)
+    single = all(axis.extent == 1 for axis in kernel.taps) and groups == 1 and not copied
+    flat = single and near.shape[1:3] == (rows, wide) and rows * wide >= LANES
+    return Source(near.name, images, rows, wide * groups, pitch, deep, inputs, copied, fits, groups,
+                  flat)  # fmt: skip
 
 
 def prepare(sch: Schedule, kernel: Kernel, source: Source) -> None:
@@ -119,11 +131,24 @@ def _channels(sch: Schedule, name: str, source: Source) -> None:
         c = sch.resize(c, whole)
     if not source.together:
         name = _words(sch, name, c, source, source.inputs < whole)
+    elif source.flat:
+        _pixels(sch, name)
+        return
     w = run_to(sch, name, 2, source.lanes)
     w_0, w_1 = sch.split(w, (None, source.lanes))
     n, h, _, _, *inner = sch.loops(name)
     sch.vectorize(w_1, *inner)
     share(sch, n, h, w_0)
+
+
+def _pixels(sch: Schedule, name: str) -> None:
+    """Sums of pixels of all rows, one behind the other; the last register begins early enough."""
+    n, h, w, *inner = sch.loops(name)
+    steps, blocks = stepped(sch, name, sch.fuse(h, w), LANES)
+    for block in blocks:
+        sch.vectorize(*sch.loops(block)[-1 - len(inner) :])
+    sch.unroll(n)
+    sch.parallel(steps)
 
 
 def _grouped(sch: Schedule, name: str, source: Source) -> list[LoopRef]:

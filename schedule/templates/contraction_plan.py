@@ -193,7 +193,7 @@ def sum_cycles(plan: Plan, source: Source, machine: Machine, near: bool) -> floa
     """Cycles of the phases before the products: copies and sums."""
     registers, phases = source.registers / machine.threads, 1
     lines = source.images * -(-source.columns // LANES) / machine.threads
-    cycles = lines * source.rows * (8 if source.together else 70)
+    cycles = source.vectors / machine.threads * (8 if source.together else 70)
     cycles += registers * (1.5 if source.together else 2.5)
     if source.copied:
         cycles += registers * 1.5
