@@ -18,6 +18,7 @@ from ...tir.passes.simplify import simplify_func
 from ...tir.stmt import Alloc, Buffer, Copy, PrimFunc, Region, Stmt, seq, walk_stmt
 from ...tir.types import i32
 from ..build import Element, Index, retargeted
+from ..errors import ScheduleError
 from .part import Part, stretch
 from .transfers import PLACES, Transfer, beside, in_turn
 
@@ -58,6 +59,7 @@ def strip_by_strip(
     for number, form in enumerate(forms):
         used = {name: _near(spot, near, number) for name, spot in spots[number].items()}
         renamed = _renamed(made[form].body, names, list(made).index(form))
+        _check_copies(made[form].body, {*used, *(buffer.name for buffer in renamed)})
         phases.append(retargeted(made[form].body, _moved(used, renamed)))
     result = func.params[-1].name
     body = seq(*beside(phases, list(_transfers(spots, near, result))))
@@ -66,6 +68,15 @@ def strip_by_strip(
     flat = {image.name: replace(image, shape=(image.size,)) for image in images}
     first = made[forms[0]]
     return replace(first, params=tuple(flat.get(p.name, p) for p in first.params), body=body)
+
+
+def _check_copies(body: Stmt, moved: set[str]) -> None:
+    """A part's own transfers must leave the images alone: rows of them lie apart elsewhere."""
+    for copy in (s for s in walk_stmt(body) if isinstance(s, Copy)):
+        if names := sorted({copy.target.buffer.name, copy.source.buffer.name} & moved):
+            raise ScheduleError(
+                f"strips: transfers of a part must be of what is not cut, but one is of {names[0]}"
+            )
 
 
 def form_of(part: PrimFunc) -> Form:

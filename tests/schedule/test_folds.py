@@ -184,3 +184,18 @@ def test_signed_bytes_of_copies_are_stored_unsigned(order: str) -> None:
         assert len(sch.offset_operand("b", f"{name}_tcm")) == 1
         assert str(sch.get_buffer(f"{name}_tcm").type) == "u8", copy
     same(sch, func)
+
+
+def test_strips_of_products_are_right_or_refused() -> None:
+    """Copies that are transfers do not follow rows of an image that lie elsewhere."""
+    func = product({"m": 192, "n": 192, "k": 33}, ("u8", "i8"), "mk", "nk", "mn", "ddr")
+    task = OwnTask(func, dsp(threads=1))
+    drawn_points = (task.space.sample(Random(n)) for n in range(40))
+    strips = [point for point in drawn_points if point["strip"]][:6]
+    assert strips
+    for point in strips:
+        measured = task.measure(point)
+        if measured.status == "ok":
+            assert task.check(point) == (True, ""), point
+        else:
+            assert ": " in measured.message
