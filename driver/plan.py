@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
+from ..graph.borders import stored_shape
 from ..graph.graph import Graph
 from ..graph.kernels import Kernel
 from ..graph.physical import physical
@@ -81,7 +82,7 @@ def room(size: int) -> int:
 
 
 def stored_bytes(graph: Graph, tensor: str) -> int:
-    return prod(physical(graph.types[tensor].shape))
+    return prod(physical(stored_shape(graph, tensor)))
 
 
 def plan(graph: Graph, kernels: Sequence[Kernel], machine: Machine) -> Plan:

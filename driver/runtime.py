@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 
+from ..graph.borders import stored_shape
 from ..graph.graph import Array
 from ..graph.physical import pack, unpack
 from ..schedule.knobs import Point
@@ -38,7 +39,7 @@ class Runtime:
         graph = self.ready.graph
         with self._lock:
             for name, array in zip(graph.inputs, inputs, strict=True):
-                stored = pack(array, graph.types[name].shape, PAD)
+                stored = pack(array, stored_shape(graph, name), PAD)
                 self._bytes(self.ready.plan.spots[name])[:] = stored.reshape(-1)
             for kernel, addresses in self.steps:
                 kernel.run(addresses)
@@ -69,4 +70,5 @@ class Runtime:
         graph = self.ready.graph
         if name in graph.constants:
             return graph.constants[name]
-        return unpack(self._bytes(self.ready.plan.spots[name]), graph.types[name].shape)
+        stored = self._bytes(self.ready.plan.spots[name])
+        return unpack(stored, stored_shape(graph, name)).reshape(graph.types[name].shape)

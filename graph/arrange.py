@@ -44,7 +44,7 @@ def _changes(graph: Graph) -> list[tuple[set[str], Change]]:
 
 def surroundings(graph: Graph, members: set[str]) -> Graph:
     """The part of a graph whose cost depends on a change of ``members``: their nodes, and the moves
-    that are connected to them by moves alone."""
+    that are connected to them by moves alone; with all that reads what they or the model give."""
     beside: dict[str, list[Node]] = {}
     for node in graph.nodes:
         for name in (node.output, *node.inputs) if node.op in MOVES else ():
@@ -59,7 +59,9 @@ def surroundings(graph: Graph, members: set[str]) -> Graph:
             inside.add(node.output)
             left |= {node.output, *node.inputs} - seen
     part = graph.without_nodes()
-    part.nodes = [n for n in graph.nodes if n.output in inside or inside & set(n.inputs)]
+    read = {name for n in graph.nodes if n.output in inside for name in n.inputs}
+    near = inside | (read & {*graph.inputs})
+    part.nodes = [n for n in graph.nodes if n.output in inside or near & set(n.inputs)]
     part.outputs = [name for name in graph.outputs if name in inside]
     return part
 
@@ -84,8 +86,14 @@ def _node_cost(graph: Graph, node: Node) -> int:
 
 
 def _softmax_cost(shape: Shape, axis: int) -> int:
-    """Of a byte: along lanes, whole vectors of them or fewer, or along another axis."""
-    innermost = 1 if len(shape) == 4 else len(shape) - 1
-    if axis != innermost:
-        return 24
-    return 10 if shape[axis] >= VECTOR else 80
+    """Of a byte: along lanes, whole vectors of them or fewer; or along another axis, where each
+    lane has a row of its own, whose division counts more if it is short, and threads need vectors
+    of rows."""
+    stored, length = physical(shape), shape[axis]
+    deep = stored[3]
+    if axis != (1 if len(shape) == 4 else len(shape) - 1):
+        alone = max(2 * VECTOR * length // prod(stored), 1)
+        return (13 + 120 // length + (5 if deep == 4 else 0)) * alone
+    if length < deep or deep <= VECTOR // 4:
+        return 18 if deep >= VECTOR else 24
+    return 10 if deep >= VECTOR else 12

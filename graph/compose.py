@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 
+from .borders import stored_shape
 from .copying import copied
 from .graph import Graph, Node
 from .integer_row import Shape
@@ -41,9 +42,9 @@ def compose(graph: Graph) -> Graph:
 
 def move_cost(graph: Graph, node: Node) -> int | None:
     """What a node costs that only moves; None for another."""
-    shape = graph.types[node.inputs[0]].shape
-    move = Move.of(node, shape)
-    return None if move is None else cost(move, shape, graph.types[node.output].shape)
+    move = Move.of(node, graph.types[node.inputs[0]].shape)
+    shape, out_shape = (stored_shape(graph, name) for name in (node.inputs[0], node.output))
+    return None if move is None else cost(move, shape, out_shape)
 
 
 @cache

@@ -79,10 +79,9 @@ def pad(site: Site) -> Kernel:
 
 def move(site: Site) -> Kernel:
     """A reshape, permute, slice or expand, or what several of them compose to: one block."""
-    shape, out_shape = site.shape(site.node.inputs[0]), site.output_shape
-    found = Move.of(site.node, shape)
+    found = Move.of(site.node, site.shape(site.node.inputs[0]))
     assert found is not None
-    copying = copied(found, shape, out_shape)
+    copying = copied(found, site.stored(site.node.inputs[0]), site.stored(site.node.output))
     if copying is None:
         return _through_scratch(site)
     loops, index, source = _nest(copying)

@@ -10,6 +10,7 @@ import numpy as np
 from ..tir.expr import Expr, cast, clamp, make, maximum, minimum, sat_cast
 from ..tir.stmt import Buffer, PrimFunc
 from ..tir.types import Type, i16, i32, parse_type, u8
+from .borders import stored_shape
 from .errors import UnsupportedModel
 from .forms import FILL, HIGH, LOW, MULTIPLIER, SHIFT, ZERO, Classes, number
 from .graph import Array, Graph, Node, Requant
@@ -55,6 +56,10 @@ class Site:
     def shape(self, name: str) -> Shape:
         return self.graph.types[name].shape
 
+    def stored(self, name: str) -> Shape:
+        """The shape in whose form a tensor is stored."""
+        return stored_shape(self.graph, name)
+
     @property
     def output_shape(self) -> Shape:
         return self.shape(self.node.output)
@@ -65,8 +70,7 @@ class Site:
         known = self.tensors.get(tensor) or self.fixed.get(tensor)
         if known:
             return known
-        shape = self.shape(tensor)
-        self.shapes[name] = shape
+        shape = self.shapes[name] = self.stored(tensor)
         if tensor in self.graph.constants:
             array = pack(self.graph.constants[tensor], shape)
             self.fixed[tensor] = self.constant(name, array)
@@ -75,7 +79,7 @@ class Site:
         return self.tensors[tensor]
 
     def output(self) -> Buffer:
-        return Buffer("y", u8, physical(self.output_shape))
+        return Buffer("y", u8, physical(self.stored(self.node.output)))
 
     def constant(self, name: str, values: Array) -> Buffer:
         short = {"u": "u", "i": "i"}[values.dtype.kind] + str(values.dtype.itemsize * 8)
@@ -96,7 +100,7 @@ class Site:
     def kernel(self, kind: str, **attrs: object) -> Kernel:
         """The finished kernel."""
         node, count = self.node, macs(self.graph, self.node)
-        self.shapes["y"] = self.output_shape
+        self.shapes["y"] = self.stored(self.node.output)
         params = (*self.tensors.values(), *self.constants, self.output())
         real = {name: meant(shape) for name, shape in self.shapes.items()}
         facts = {"kind": kind, "op": node.op, "macs": count, "shapes": dict(self.shapes),

@@ -6,6 +6,9 @@ A tensor of rank 4 is an image (N, C, H, W). Of any other rank, the last axis is
 it W, the product of the rest H, and N is 1. Cp is 4, 32, 64 or a multiple of 128, of rank 4 also 8
 or 16 where rows get shorter by that; Wp is the least that makes a row of Wp * Cp bytes whole
 vectors of 128, and even if it is more than one. The bytes in the pads mean nothing.
+
+A tensor that the model takes or gives may be stored in the form of another shape of its elements,
+as ``graph/borders.py`` says.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ in attention, whose products sum over the last axis, matrices of rank 3.
     (2, 64, 117)     as an image          (2, 64, 1, 117)
     (1, 4, 64, 32)   as matrices          (4, 64, 32)
 
-Operators that read each other's results are turned together.
+Operators that read each other's results are turned together. The model's inputs and outputs are
+stored in the rank in which they are used (``graph/borders.py``), so that no move need be there.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from .graph import Graph, Node
 from .integer_row import Shape, integer, integers
 from .moves import MOVES
 
+RANKED = {"q_softmax", "q_matmul"}  # what these take depends on which axis is innermost
 OPERANDS = {"q_add": 2, "q_mul": 2, "q_matmul": 2}  # inputs that are activations; else the first
 
 
 def groups(graph: Graph) -> list[set[str]]:
-    """Results that are turned together: those that read each other, with a move beside them."""
+    """Results that are turned together: those that read each other, with a move beside them, or at
+    a border, which lies as they do, where what they take depends on the rank."""
     made = {node.output: node for node in graph.nodes}
     free = [node for node in graph.nodes if turn(graph, node) is not None]
     group = {node.output: {node.output} for node in free}
@@ -38,11 +41,18 @@ def groups(graph: Graph) -> list[set[str]]:
         if node.op in MOVES:
             near |= {node.output, *node.inputs}
     distinct = {id(members): members for members in group.values()}.values()
+    border = {*graph.inputs, *graph.outputs}
     return [
         members
         for members in distinct
-        if near & {name for member in members for name in (member, *made[member].inputs)}
+        if _meets(made, members, near)
+        or (_meets(made, members, border) and any(made[name].op in RANKED for name in members))
     ]
+
+
+def _meets(made: Mapping[str, Node], members: set[str], names: set[str]) -> bool:
+    """Whether nodes read or make one of ``names``."""
+    return any({name, *made[name].inputs} & names for name in members)
 
 
 def _rank(graph: Graph, node: Node) -> int:

@@ -37,15 +37,17 @@ from .chain import LANES, MOST, WORDS, Chain, Steps, chain_of
 from .fusing import share
 from .template import Estimate, Template
 
+WORSE = 1.5  # how much longer than the likeliest tile another one may take by the estimate
 PACKETS = 28.0  # that a register takes, from the maximum to the result
 
 
 def rows(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of chains of reductions along one axis and of maps of their results."""
     chain = chain_of(func)
-    if chain is None:
+    tiles = _tiles(chain, machine) if chain else ()
+    if chain is None or not tiles:
         return None
-    knobs = (choice("rows", _tiles(chain, machine)),)
+    knobs = (choice("rows", tiles),)
     space = Space(knobs)
 
     def schedule(point: Point) -> Schedule:
@@ -64,7 +66,8 @@ def rows(func: PrimFunc, machine: Machine) -> Template | None:
 
 @lru_cache(maxsize=256)
 def _tiles(chain: Chain, machine: Machine) -> tuple[int, ...]:
-    """Steps of the tiled axis that a tile may take, the likeliest first."""
+    """Steps of the tiled axis that a tile may take, the likeliest first. Tiles of few rows compute
+    many that mean nothing, in code that takes minutes to pack: those that cannot pay are none."""
     if chain.lanes == 1:
         return (1,)
     extent, least = chain.extents[chain.tiled], _least(chain)
@@ -78,7 +81,9 @@ def _tiles(chain: Chain, machine: Machine) -> tuple[int, ...]:
         size for size in sizes if size * chain.unit <= MOST and _scratch(chain, size) <= room
     ]
     found = fitting or sizes[:1]
-    return tuple(sorted(found, key=lambda size: _estimate(chain, machine, size).cycles))
+    costs = {size: _estimate(chain, machine, size).cycles for size in found}
+    likely = [size for size in found if costs[size] <= WORSE * min(costs.values())]
+    return tuple(sorted(likely, key=costs.__getitem__))  # none where no rows fill a register
 
 
 def _least(chain: Chain) -> int:

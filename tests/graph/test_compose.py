@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dovetail.graph.arrange import arrange
+from dovetail.graph.borders import stored_shape
 from dovetail.graph.compose import compose
 from dovetail.graph.evaluate import evaluate
 from dovetail.graph.graph import Array, Graph, Node, TensorType
@@ -67,11 +68,11 @@ def holds(graph: Graph) -> Graph:
 def run(graph: Graph, node: Node, arrays: dict[str, Array]) -> None:
     """Interpret the node's kernel on stored images with garbage in their pads."""
     kernel = lower(graph, node)
-    shape = graph.types[node.output].shape
+    shape = stored_shape(graph, node.output)
     output = np.full(physical(shape), 0xA5, np.uint8)
-    stored = [pack(arrays[name], graph.types[name].shape, 91) for name in kernel.inputs]
+    stored = [pack(arrays[name], stored_shape(graph, name), 91) for name in kernel.inputs]
     interpret(kernel.func, *stored, output)
-    arrays[node.output] = unpack(output, shape)
+    arrays[node.output] = unpack(output, shape).reshape(graph.types[node.output].shape)
 
 
 @st.composite

@@ -160,7 +160,7 @@ def test_a_sequence_is_an_image_between_its_borders() -> None:
     graph = integer(Residual(), 1, 8, 40)
     made = settle(graph)
     holds(graph, made)
-    assert len(moves(made)) == 2
+    assert not moves(made)
     assert "pad" not in {node.op for node in made.nodes}
 
 

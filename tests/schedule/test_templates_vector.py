@@ -150,7 +150,7 @@ def test_softmax_is_as_fast_in_three_dimensions_as_in_four() -> None:
     three, four = (
         case.task(dsp(), "ddr") for case in (softmax(2, 4, 64, 64), softmax(3, 1, 4, 64, 64))
     )
-    cycles = [task.measure(next(iter(task.space))).cycles for task in (three, four)]
+    cycles = [task.measure(task.default).cycles for task in (three, four)]
     assert cycles[0] is not None and cycles[0] <= 3_000
     assert cycles[1] is not None and cycles[1] <= 1.5 * cycles[0]
 
