@@ -64,6 +64,7 @@ class OwnTask(CodeTask):
     lifted: bool = True
     weight: int = 1
     simulated: bool = True
+    general = True
 
     @cached_property
     def key(self) -> str:

@@ -72,6 +72,7 @@ class CodeTask(ABC):
     machine: Machine
     weight: int
     simulated: bool
+    general = False  # whether templates for any kernel are asked, too, where others take it
 
     @property
     @abstractmethod
@@ -129,7 +130,7 @@ class CodeTask(ABC):
     def template_of(self, lifting: Lifting) -> Template:
         """The template for the lifted kernel in the TCM that other kernels' tensors leave."""
         machine = replace(self.machine, tcm=self.machine.tcm - self.held)
-        return template_for(self.func, machine, lifting)
+        return template_for(self.func, machine, lifting, self.general)
 
     @property
     def held(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from ...target.dsp.machine import Machine
 from ...tir.passes.lift import lift
@@ -43,23 +44,26 @@ TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
 )
 
 
-GENERAL = (folds, scalar)  # those that are asked only where no other takes a kernel
+GENERAL = (folds, scalar)  # those that may be asked only where no other takes a kernel
 
 
 def template_for(
-    func: PrimFunc, machine: Machine, lifting: Callable[[PrimFunc], PrimFunc] = lift
+    func: PrimFunc,
+    machine: Machine,
+    lifting: Callable[[PrimFunc], PrimFunc] = lift,
+    general: bool = False,
 ) -> Template:
-    """The first template that takes the kernel; where it needs more than TCM, all that take it.
-    ``lifting`` is the lift pass, with a budget, forbidden rules or a record if these are wanted."""
-    return tight(lifting(func), machine, _taking)
+    """The templates that take the kernel as one, the first of them first. ``lifting`` is the lift
+    pass, with a budget, forbidden rules or a record if these are wanted; ``general`` asks those
+    for any kernel, too, where others take it, whose vectors may have no code."""
+    return tight(lifting(func), machine, partial(_taking, general=general))
 
 
-def _taking(func: PrimFunc, machine: Machine) -> Iterator[Template]:
-    """The templates that take a kernel at some point at least. Where no special one does, the one
-    for folds of any form, if it does; and the scalar one, which takes all."""
+def _taking(func: PrimFunc, machine: Machine, general: bool) -> Iterator[Template]:
+    """The templates that take a kernel at some point at least."""
     taken = False
     for make in TEMPLATES:
-        found = make(func, machine) if not taken or make not in GENERAL else None
+        found = make(func, machine) if general or not taken or make not in GENERAL else None
         if found is not None and next(iter(found.space), None) is not None:
             taken = taken or make not in GENERAL
             yield found

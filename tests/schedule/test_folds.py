@@ -199,3 +199,19 @@ def test_strips_of_products_are_right_or_refused() -> None:
             assert task.check(point) == (True, ""), point
         else:
             assert ": " in measured.message
+
+
+ODD = {
+    "bytes": fold({"i": 32, "j": 130}, "i", ["a: Buffer[i8, (32, 130)]"], "j", "i32",
+                  "cast(i32, a[vi, vj])"),
+    "halfwords": fold({"i": 128, "j": 31, "k": 4}, "j", ["a: Buffer[i16, (128, 31, 4)]"], "ik",
+                      "i32", "cast(i32, a[vi, vj, vk])"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("func", ODD.values(), ids=ODD)
+def test_kernels_whose_template_has_no_code_have_others(func: PrimFunc) -> None:
+    task = OwnTask(func, dsp(threads=1))
+    assert task.template.name == "reduction"
+    others = [p for p in points(task, 0, 16) if p["way"] != "reduction"]
+    assert any(task.measure(p).status == "ok" and task.check(p)[0] for p in others)
