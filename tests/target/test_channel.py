@@ -89,7 +89,8 @@ def test_a_direct_access_takes_the_latency_of_ddr() -> None:
 
 def test_a_pointer_needs_not_wait_for_what_it_points_to() -> None:
     """Loads that nothing uses yet follow each other at the rate of the channel."""
-    found = priced(dsp(), Phase([Loop("j", 8, [op("vmem", "v1", at="x", j=128)])]))
+    last = op("vmem_store", "", "v1", at="t")
+    found = priced(dsp(), Phase([Loop("j", 8, [op("vmem", "v1", at="x", j=128)]), last]))
     assert 200 <= found.stalls["ddr"] <= 200 + 8 * 4
 
 
