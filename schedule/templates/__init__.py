@@ -56,7 +56,8 @@ def template_for(
     """The templates that take the kernel as one, the first of them first. ``lifting`` is the lift
     pass, with a budget, forbidden rules or a record if these are wanted; ``general`` asks those
     for any kernel, too, where others take it, whose vectors may have no code."""
-    return tight(lifting(func), machine, partial(_taking, general=general))
+    last = () if general else [make.__name__ for make in GENERAL]
+    return tight(lifting(func), machine, partial(_taking, general=general), last)
 
 
 def _taking(func: PrimFunc, machine: Machine, general: bool) -> Iterator[Template]:

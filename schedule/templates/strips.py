@@ -26,7 +26,7 @@ MOST = 28  # strips: each has phases of its own
 WASTE = 8  # of this number of rows, at most one is computed twice
 SHARE = 8  # of TCM, that at least what does not move with the rows has beside them
 
-Make = Callable[[PrimFunc, Machine], Template | None]
+Taking = Callable[[PrimFunc, Machine], Iterator[Template]]
 
 
 def rows_of(image: Buffer) -> int:
@@ -83,9 +83,9 @@ class Strips(Template):
 
 
 def in_strips(
-    func: PrimFunc, machine: Machine, make: Make, strips: Sequence[Part]
-) -> Strips | None:
-    """``func`` in strips; None where the templates of its strips differ, or TCM has no room."""
+    func: PrimFunc, machine: Machine, taking: Taking, strips: Sequence[Part]
+) -> Iterator[Strips]:
+    """``func`` in strips, by each template that takes all of them alike."""
     funcs = {form_of(strip.func): strip.func for strip in strips}
     own = {form: sum(p.bytes for p in images_of(f, strips[0])) for form, f in funcs.items()}
     largest = funcs[max(own, key=lambda form: own[form])]
@@ -95,27 +95,26 @@ def in_strips(
         PLACES * (small.bytes + SLACK) if large.scope == "ddr" else large.bytes
         for small, large in pairs
     )
+    inner = {form: replace(machine, tcm=machine.tcm - turning + own[form]) for form in funcs}
+    free = machine.tcm - turning - max(scratch(f, inner[form]) for form, f in funcs.items())
     fixed = sum(p.bytes for p in func.params if p not in images)
-    kernels, free = dict[Form, Template](), 0
-    for form, small in funcs.items():
-        inner = replace(machine, tcm=machine.tcm - turning + own[form])
-        free = machine.tcm - turning - scratch(small, inner)
-        kernel = make(small, inner) if free >= 0 else None
-        if kernel is None:
-            return None
-        kernels[form] = kernel
-    alike = len({kernel.space.knobs for kernel in kernels.values()}) == 1
-    if not alike or free < min(fixed, machine.tcm // SHARE):
-        return None
+    if free < min(fixed, machine.tcm // SHARE):
+        return
+    found = {form: {t.name: t for t in taking(f, inner[form])} for form, f in funcs.items()}
     forms = [form_of(strip.func) for strip in strips]
-    common = kernels[max(kernels, key=forms.count)]
+    middle = strips[len(strips) // 2].func
     far = {image.name for image in images if image.scope == "ddr"}
-    moved = {p.name: p.bytes for p in strips[len(strips) // 2].func.params if p.name in far}
-    again = fixed if fixed > free else 0
-    guess = _Guess(common, machine, len(strips), moved.pop(func.params[-1].name, 0),
-                   sum(moved.values()), fixed, again)  # fmt: skip
-    return Strips(common.name, func, machine, common.space, common.schedule, guess.estimate,
-                  strips, kernels)  # fmt: skip
+    moved = {p.name: p.bytes for p in middle.params if p.name in far}
+    output = moved.pop(func.params[-1].name, 0)
+    for name in found[forms[0]]:
+        kernels = {form: known[name] for form, known in found.items() if name in known}
+        knobs = {kernel.space.knobs for kernel in kernels.values()}
+        if len(kernels) == len(found) and len(knobs) == 1:
+            common = kernels[max(kernels, key=forms.count)]
+            again = fixed if fixed > free else 0
+            guess = _Guess(common, machine, len(strips), output, sum(moved.values()), fixed, again)
+            yield Strips(name, func, machine, common.space, common.schedule, guess.estimate,
+                         strips, kernels)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

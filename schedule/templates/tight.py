@@ -7,7 +7,7 @@ The knob ``strip`` says how many rows of the output are computed at a time (0: a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
@@ -18,10 +18,9 @@ from ..knobs import Knob, Point, Space, Value, choice
 from .contraction import VECTOR
 from .contraction_plan import scratch
 from .direct import direct
-from .strips import heights, in_strips, strips_of
+from .strips import Taking, heights, in_strips, strips_of
 from .template import Estimate, Template
 
-Taking = Callable[[PrimFunc, Machine], Iterator[Template]]
 Key = tuple[int, str]  # rows of a strip, the template's name
 
 HEIGHTS = 8  # of strips, to choose from
@@ -83,18 +82,22 @@ def key_of(point: Point) -> Key:
     return rows, name
 
 
-def tight(func: PrimFunc, machine: Machine, taking: Taking) -> Template:
+def tight(
+    func: PrimFunc, machine: Machine, taking: Taking, general: Container[str] = ()
+) -> Template:
     """The templates that take ``func`` as one; where it needs more than TCM, or its images in DDR
-    take long, strips of rows too."""
+    take long, strips of rows too, by all templates that take these; ``general`` ones only where no
+    other takes either."""
     ways = {(0, template.name): template for template in taking(func, machine)}
     first = next(iter(ways.values()))
     near = scratch(func, machine) + sum(p.bytes for p in func.params) <= machine.tcm
     far = sum(_images(func)) / machine.dma_rate
     cut = not near or far > WORTH * machine.dma_start
-    cuts = _cuts(func, machine, taking, [name for _, name in ways]) if cut else {}
-    if len(ways) + len(cuts) == 1:
-        return first
-    ways |= cuts
+    cuts = _cuts(func, machine, taking) if cut else {}
+    special = {key: way for key, way in {**ways, **cuts}.items() if key[1] not in general}
+    ways = special or {**ways, **cuts}
+    if len(ways) == 1:
+        return next(iter(ways.values()))
 
     def estimate(point: Point) -> Estimate:
         key = key_of(point)
@@ -125,23 +128,16 @@ def _at_once(func: PrimFunc, machine: Machine, estimate: Estimate) -> Estimate:
     return Estimate(estimate.cycles + moved, estimate.facts)
 
 
-def _cuts(
-    func: PrimFunc, machine: Machine, taking: Taking, names: list[str]
-) -> dict[Key, Template]:
-    """The kernel in strips, by each template."""
-    found: dict[int, dict[Key, Template]] = {}
+def _cuts(func: PrimFunc, machine: Machine, taking: Taking) -> dict[Key, Template]:
+    """The kernel in strips, by each template that takes these."""
+    found: list[Mapping[Key, Template]] = []
     for rows in heights(func):
         strips = strips_of(func, rows)
-        for name in names if strips else ():
-            cut = in_strips(func, machine, _named(taking, name), strips)
-            if cut is not None:
-                found.setdefault(rows, {})[rows, name] = cut
+        ways = in_strips(func, machine, taking, strips) if strips else ()
+        if cuts := {(rows, way.name): way for way in ways}:
+            found.append(cuts)
     step = max(-(-len(found) // HEIGHTS), 1)
-    return {key: cut for cuts in list(found.values())[::step] for key, cut in cuts.items()}
-
-
-def _named(taking: Taking, name: str) -> Callable[[PrimFunc, Machine], Template | None]:
-    return lambda func, machine: next((t for t in taking(func, machine) if t.name == name), None)
+    return {key: cut for cuts in found[::step] for key, cut in cuts.items()}
 
 
 def _knobs(ways: Mapping[Key, Template]) -> tuple[Knob, ...]:

@@ -38,6 +38,7 @@ CASES = {
     "conv_few": (convolved("outputs", (1, 3, 37, 33), 32, 7, 2, 3), 32 * K),
     "conv_wide": (convolved("slabs", (1, 256, 9, 7), 128, 3, 1, 1), 96 * K),
     "conv_points": (convolved("outputs", (1, 64, 16, 16), 128, 1), 40 * K),
+    "conv_pixels": (convolved("pixels", (1, 16, 32, 32), 16, 3, 1, 1), 32 * K),
     "depthwise": (convolved("channels", (1, 128, 15, 14), 128, 3, 1, 1, 1, 128), 48 * K),
     "depthwise_strides": (convolved("channels", (1, 64, 19, 23), 64, 5, 2, 2, 1, 64), 32 * K),
     "max_pool": (pooled("max", (1, 64, 24, 24), 3, 2, 1), 32 * K),
@@ -86,6 +87,14 @@ def test_the_default_computes_strips_and_reads_no_image_from_ddr(name: str) -> N
     cost = task.compiled(task.default).cost
     assert task.default["strip"] != 0
     assert "ddr" not in cost.stalls
+
+
+def test_strips_are_taken_by_templates_that_have_no_room_at_once() -> None:
+    case, tcm = CASES["conv_pixels"]
+    task = case.task(dsp(tcm=tcm), "ddr")
+    points = points_of(task, 40, 0)
+    assert {point["way"] for point in points} == {"pixels"}
+    assert all(point["strip"] for point in points)
 
 
 def test_strips_read_the_rows_of_their_windows_that_exist() -> None:
