@@ -50,7 +50,7 @@ class Prepared:
         sch = self.sch.copy()
         for block, part in self.special.items():
             part.place(sch, block, machine, point)
-        self.layer.schedule(sch, machine, point)
+        self.layer.schedule(sch, machine, _of_layer(point))
         return sch
 
     def fits(self, point: Point) -> bool:
@@ -67,7 +67,11 @@ class Prepared:
 
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
         found = [plan for part in self.special.values() for plan in part.plans(machine, point)]
-        return [*found, *self.layer.plans(machine, point)]
+        return [*found, *self.layer.plans(machine, _of_layer(point))]
+
+
+def _of_layer(point: Point) -> Point:
+    return {**point, "share": point["loop"]}
 
 
 def folds(func: PrimFunc, machine: Machine) -> Template | None:
@@ -88,16 +92,16 @@ def folds(func: PrimFunc, machine: Machine) -> Template | None:
         return None
 
     def fits(point: Point) -> bool:
-        made = prepared(point["words"], number(point, "terms"))
+        made = prepared(point["bytes"], number(point, "terms"))
         return made is not None and made.fits(point)
 
     def schedule(point: Point) -> Schedule:
-        made = prepared(point["words"], number(point, "terms"))
+        made = prepared(point["bytes"], number(point, "terms"))
         assert made is not None
         return made.schedule(machine, point)
 
     def estimate(point: Point) -> Estimate:
-        made = prepared(point["words"], number(point, "terms"))
+        made = prepared(point["bytes"], number(point, "terms"))
         assert made is not None
         return total(made.plans(machine, point), machine)
 
@@ -106,14 +110,15 @@ def folds(func: PrimFunc, machine: Machine) -> Template | None:
 
 
 def _knobs(folding: list[Structure]) -> tuple[Knob, ...]:
-    """``words``: whether vectors of bytes are stored unsigned, or as they are, or not as words."""
+    """``bytes``: whether vectors of bytes are words, unsigned or as they are; ``loop``: which one
+    threads share."""
     words = any(of_bytes(found) for found in folding)
     return (
-        choice("words", ("unsigned", "signed", "none") if words else ("none",)),
+        choice("bytes", ("unsigned", "signed", "none") if words else ("none",)),
         choice("terms", TERMS),
         choice("unroll", UNROLLS),
         choice("rows", ROWS),
-        choice("share", (0, 1)),
+        choice("loop", (0, 1)),
     )
 
 

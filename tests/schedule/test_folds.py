@@ -12,12 +12,14 @@ from dovetail.driver.own import OwnTask
 from dovetail.schedule.knobs import Point
 from dovetail.schedule.schedule import Schedule
 from dovetail.schedule.templates.scalar import scalar
+from dovetail.schedule.templates.tight import Tight
 from dovetail.target.dsp.machine import dsp
 from dovetail.target.hexagon.program import run_program
 from dovetail.tir.passes.lift import lift
 from dovetail.tir.script import parse
 from dovetail.tir.stmt import PrimFunc
 from tests.schedule.kernels import same
+from tests.schedule.test_products import PLAIN, scores
 
 EXTENTS = (1, 2, 3, 4, 7, 8, 16, 17, 24, 31, 32, 33, 45, 48, 64, 100, 128, 130)
 STARTS = {"max": {"u8": 0, "i8": -128, "i16": -32768, "i32": -(1 << 31)},
@@ -215,3 +217,10 @@ def test_kernels_whose_template_has_no_code_have_others(func: PrimFunc) -> None:
     assert task.template.name == "reduction"
     others = [p for p in points(task, 0, 16) if p["way"] != "reduction"]
     assert any(task.measure(p).status == "ok" and task.check(p)[0] for p in others)
+
+
+def test_a_kernel_of_a_special_template_may_join_general_ones() -> None:
+    """Knobs of one name are of one type in all templates that take a kernel."""
+    task = OwnTask(scores(*PLAIN), dsp(threads=1))
+    assert isinstance(task.template, Tight)
+    assert [name for _, name in task.template.ways] == ["products", "folds", "scalar"]
