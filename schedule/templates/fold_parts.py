@@ -13,7 +13,8 @@ from ..schedule import Schedule
 from ..structure import Structure, structure
 from .contraction import VECTOR
 from .lanes import Plan
-from .packets import Body
+from .packets import DEPTH, Body
+from .scalar import PACKETS, spread
 
 
 class Part(Protocol):
@@ -41,6 +42,22 @@ class Moved:
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
         cycles = machine.dma_start + self.size / machine.dma_rate
         return [Plan(1, 1, Body(cycles, 0, 0, 0), 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A block of no known form, element by element."""
+
+    steps: int
+
+    def fits(self, point: Point) -> bool:
+        return True
+
+    def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
+        spread(sch, block, 0)
+
+    def plans(self, machine: Machine, point: Point) -> list[Plan]:
+        return [Plan(self.steps / machine.threads, 1, Body(PACKETS, 0, 0, DEPTH), 1)]
 
 
 def moved(sch: Schedule, copies: Mapping[str, Buffer]) -> dict[str, Part]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
+from math import prod
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc, stored_in
@@ -23,7 +24,7 @@ from ..structure import Form, Structure, structure
 from ..tree import blocks_below
 from .contraction import LANES, VECTOR
 from .fold_order import straighten
-from .fold_parts import Part, lanes_of
+from .fold_parts import Part, Plain, lanes_of
 from .fold_rows import in_parts, rows_of, run_columns_on, run_rows_on
 from .fold_tiles import arrange
 from .fold_words import of_bytes, words_of
@@ -50,8 +51,16 @@ class Prepared:
         sch = self.sch.copy()
         for block, part in self.special.items():
             part.place(sch, block, machine, point)
-        self.layer.schedule(sch, machine, _of_layer(point))
+        self._layer(point).schedule(sch, machine, _of_layer(point))
         return sch
+
+    def _layer(self, point: Point) -> Layer:
+        """The other blocks, maps element by element where their lanes may have no code."""
+        if point["maps"]:
+            return self.layer
+        found = self.layer.nests
+        nests = [scalar(nest) if nest.found.form is Form.MAP else nest for nest in found]
+        return replace(self.layer, nests=tuple(nests))
 
     def fits(self, point: Point) -> bool:
         """Whether sums stay in registers, and bodies short."""
@@ -67,7 +76,7 @@ class Prepared:
 
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
         found = [plan for part in self.special.values() for plan in part.plans(machine, point)]
-        return [*found, *self.layer.plans(machine, _of_layer(point))]
+        return [*found, *self._layer(point).plans(machine, _of_layer(point))]
 
 
 def _of_layer(point: Point) -> Point:
@@ -75,18 +84,20 @@ def _of_layer(point: Point) -> Point:
 
 
 def folds(func: PrimFunc, machine: Machine) -> Template | None:
-    """The template of kernels in which some block folds; None where a block is of no known form."""
-    found = [structure(block) for block in blocks_below(func.body)]
-    known = [part for part in found if part is not None]
-    if len(known) < len(found) or any(p.form not in (*FORMS, *FOLDS) for p in known):
-        return None
-    folding = [part for part in known if part.form in FOLDS]
+    """The template of kernels in which some block folds; blocks of no known form are plain."""
+    blocks = {block: structure(block) for block in blocks_below(func.body)}
+    folding = [found for found in blocks.values() if found is not None and found.form in FOLDS]
+    plain: dict[str, Part] = {
+        block.name: Plain(prod(it.extent for it in block.iters))
+        for block, found in blocks.items()
+        if found is None or found.form not in (*FORMS, *FOLDS)
+    }
     if not folding:
         return None
 
     @cache
     def prepared(words: Value, terms: int) -> Prepared | None:
-        return _prepared(func, folding, str(words), terms)
+        return _prepared(func, folding, plain, str(words), terms)
 
     if prepared("none", 1) is None:
         return None
@@ -105,13 +116,14 @@ def folds(func: PrimFunc, machine: Machine) -> Template | None:
         assert made is not None
         return total(made.plans(machine, point), machine)
 
-    space = Space(_knobs(folding), (fits,))
+    maps = any(found is not None and found.form is Form.MAP for found in blocks.values())
+    space = Space(_knobs(folding, maps), (fits,))
     return Template("folds", func, machine, space, schedule, estimate)
 
 
-def _knobs(folding: list[Structure]) -> tuple[Knob, ...]:
+def _knobs(folding: list[Structure], maps: bool) -> tuple[Knob, ...]:
     """``bytes``: whether vectors of bytes are words, unsigned or as they are; ``loop``: which one
-    threads share."""
+    threads share; ``maps``: whether they have lanes."""
     words = any(of_bytes(found) for found in folding)
     return (
         choice("bytes", ("unsigned", "signed", "none") if words else ("none",)),
@@ -119,12 +131,15 @@ def _knobs(folding: list[Structure]) -> tuple[Knob, ...]:
         choice("unroll", UNROLLS),
         choice("rows", ROWS),
         choice("loop", (0, 1)),
+        choice("maps", (1, 0) if maps else (1,)),
     )
 
 
-def _prepared(func: PrimFunc, folding: list[Structure], words: str, terms: int) -> Prepared | None:
+def _prepared(
+    func: PrimFunc, folding: list[Structure], plain: dict[str, Part], words: str, terms: int
+) -> Prepared | None:
     """The kernel with each fold in the first way that takes it; None where one has none."""
-    sch, special = Schedule(func), dict[str, Part]()
+    sch, special = Schedule(func), dict(plain)
     try:
         _near(sch)
         for found in folding:

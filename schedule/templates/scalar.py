@@ -25,7 +25,7 @@ from ..knobs import Point, Space, choice, number
 from ..schedule import Schedule
 from .template import Estimate, Template
 
-_PACKETS = 3.0  # a guess of the packets that an elementary step takes
+PACKETS = 3.0  # a guess of the packets that an elementary step takes
 
 
 def scalar(func: PrimFunc, machine: Machine) -> Template:
@@ -40,7 +40,7 @@ def scalar(func: PrimFunc, machine: Machine) -> Template:
             if not _is_small(buffer):
                 sch.set_scope(buffer.name, "tcm")
         for block in sch.blocks():
-            _spread(sch, block.name, number(point, "parallel"))
+            spread(sch, block.name, number(point, "parallel"))
         for buffer in _registers(sch.func):
             if len(_nests(sch, buffer.name)) > 1:
                 sch.set_scope(buffer.name, "tcm")  # registers do not outlive a phase
@@ -49,7 +49,7 @@ def scalar(func: PrimFunc, machine: Machine) -> Template:
     def estimate(point: Point) -> Estimate:
         steps = float(_steps(func.body, 1))
         threads = machine.threads if point["parallel"] == 0 else 1 + machine.threads / 2
-        return Estimate(steps * _PACKETS / threads + (0 if point["inline"] else steps), {})
+        return Estimate(steps * PACKETS / threads + (0 if point["inline"] else steps), {})
 
     return Template("scalar", func, machine, space, schedule, estimate)
 
@@ -107,7 +107,7 @@ def touched(block: Stmt) -> tuple[set[str], set[str]]:
     return reads, writes
 
 
-def _spread(sch: Schedule, block: str, place: int) -> None:
+def spread(sch: Schedule, block: str, place: int) -> None:
     """Puts the outermost loop of some length on all threads."""
     loops = sch.loops(block)
     if any(sch.get_loop(loop).kind.value == "parallel" for loop in loops):

@@ -235,6 +235,21 @@ def cmpgtu(a: u32, b: u32) -> boolx1:
     return a > b
 
 
+@instruction(**_TWO, asm="{d} = !cmp.gt({a},{b})")
+def cmplte(a: i32, b: i32) -> boolx1:
+    return a <= b
+
+
+@instruction(timing=(3, 2, 2), unit="CR", asm="{d} = and({a},{b})")
+def andp(a: boolx1, b: boolx1) -> boolx1:
+    return a & b
+
+
+@instruction(timing=(3, 2, 2), unit="CR", asm="{d} = or({a},{b})")
+def orp(a: boolx1, b: boolx1) -> boolx1:
+    return a | b
+
+
 @instruction(**_SHIFT, asm="{d} = maxu({a},{b})")
 def maxu(a: u32, b: u32) -> u32:
     return maximum(a, b)

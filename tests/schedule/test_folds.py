@@ -18,7 +18,7 @@ from dovetail.target.hexagon.program import run_program
 from dovetail.tir.passes.lift import lift
 from dovetail.tir.script import parse
 from dovetail.tir.stmt import PrimFunc
-from tests.schedule.kernels import same
+from tests.schedule.kernels import kernel, same
 from tests.schedule.test_products import PLAIN, scores
 
 EXTENTS = (1, 2, 3, 4, 7, 8, 16, 17, 24, 31, 32, 33, 45, 48, 64, 100, 128, 130)
@@ -224,3 +224,13 @@ def test_a_kernel_of_a_special_template_may_join_general_ones() -> None:
     task = OwnTask(scores(*PLAIN), dsp(threads=1))
     assert isinstance(task.template, Tight)
     assert [name for _, name in task.template.ways] == ["products", "folds", "scalar"]
+
+
+@pytest.mark.parametrize("name", ["matmul", "conv"])
+def test_blocks_of_no_known_form_do_not_hinder_others(name: str) -> None:
+    """A copy with edges that are chosen by conditions is plain, the products are of words."""
+    task = OwnTask(kernel(name), dsp(threads=1))
+    found = [p for p in points(task, 0, 8) if task.measure(p).status == "ok"]
+    assert found
+    for point in found[:2]:
+        assert task.check(point) == (True, ""), point

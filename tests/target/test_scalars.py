@@ -63,6 +63,14 @@ def test_halving_a_difference(kind: str) -> None:
     same(kind, kind, "halving_sub(x, z)")
 
 
+@pytest.mark.parametrize("kind", ["u8", "i16", "i32"])
+@pytest.mark.parametrize("condition", [
+    "x <= z", "(x < z) & (z <= 77)", "(z <= x) | (x < 1)", "(1 <= x) & (x <= z) & (z < 77)",
+])  # fmt: skip
+def test_choices_by_several_conditions(kind: str, condition: str) -> None:
+    same(kind, kind, f"select({condition}, x, z)")
+
+
 def test_words_of_both_signs() -> None:
     same("i32", "i32", "cast(i32, cast(u32, x) >> 3)")
     same("i32", "u32", "abs_diff(x, z)")
