@@ -22,7 +22,10 @@ from ..state import LoopRef
 from .contraction import LANES, VECTOR
 from .contraction_plan import REGISTERS, Beginning, Plan, beginning, plan_for, room_of, sum_cycles
 from .direct import direct
+from .packets import DEPTH
 from .template import Estimate, Template
+
+OVERLAP = 8  # sums of a tile that leave registers for the next tile's
 
 
 def outputs(func: PrimFunc, machine: Machine) -> Template | None:
@@ -147,8 +150,10 @@ def _estimate(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> Est
         crowded = dots >= 128 and tile > 1 and trips > 1 and vectors * (tile + steps) > 40
         inner *= 2.0 if crowded else 1.08
     requant = tile * vectors * 2.5 + 8
-    if trips == 1:  # no loop: packets of the products and of the requantization are shared
+    if trips == 1 and tile * vectors <= OVERLAP:  # packets of products and requantization shared
         per_tile = inner * starts + requant / 2
+    elif trips == 1:
+        per_tile = inner * starts + requant + DEPTH
     else:
         per_tile = inner * trips * starts + starts * 5 + requant + (steps == 1)
     words = plan.words * math.prod(plan.taps)

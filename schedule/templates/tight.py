@@ -115,8 +115,8 @@ def _images(func: PrimFunc) -> list[int]:
 
 
 def _at_once(func: PrimFunc, machine: Machine, estimate: Estimate) -> Estimate:
-    """The estimate with the time that images in DDR take to come and go, while nothing is computed;
-    of images that do not fit into TCM, each vector is waited for."""
+    """The estimate with the time that images in DDR take to start, to come and to go, while nothing
+    is computed; of images that do not fit into TCM, each vector is waited for."""
     images = _images(func)
     free = machine.tcm - scratch(func, machine)
     free -= sum(p.bytes for p in func.params if p.scope == "tcm")
@@ -125,7 +125,10 @@ def _at_once(func: PrimFunc, machine: Machine, estimate: Estimate) -> Estimate:
         waits += 0 if size <= free else size / VECTOR / machine.threads
         free -= size if size <= free else 0
     moved = sum(images) / machine.dma_rate + direct(machine, 0, VECTOR, waits)
-    return Estimate(estimate.cycles + moved, estimate.facts)
+    result = func.params[-1].scope == "ddr"
+    alone = len(images) > result and not estimate.facts.get("first_wait")  # as constants do not
+    starts = machine.dma_start * (result + alone)
+    return Estimate(estimate.cycles + moved + starts, estimate.facts)
 
 
 def _cuts(func: PrimFunc, machine: Machine, taking: Taking) -> dict[Key, Template]:
