@@ -196,7 +196,7 @@ def test_wrong_names_are_one_sentence(here: Path, words: tuple[str, ...], messag
 
 
 def test_a_forbidden_rule_costs_cycles_and_keeps_bytes(here: Path) -> None:
-    (here / "net.py").write_text(NET.replace("6, 6", "18, 18"))
+    (here / "net.py").write_text(NET.replace("6, 6", "34, 34"))
     found = of_json("--kernel", "conv2d_1", "--forbid", "zero_point_then_saturate")
     (kernel,) = found["kernels"]
     assert found["exact"] and kernel["exact"]

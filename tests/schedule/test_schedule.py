@@ -345,15 +345,15 @@ def test_inlining_leaves_one_block() -> None:
 
 
 def test_index_algebra() -> None:
-    i, j, k = var("i0"), var("j0"), var("k0")  # of no other test: terms are in order of creation
+    i, j, k = var("at_i"), var("at_j"), var("at_k")  # of no other test: terms are in their order
     extents = {i: 4, j: 32, k: 6}
     for given, want in {
-        (i * 32 + j) // 32: "i0",
-        (i * 32 + j) % 32: "j0",
-        (i * 32 + j) // 8: "i0 * 4 + j0 // 8",
-        (k // 3) * 3 + k % 3: "k0",
-        (j // 4) // 2: "j0 // 8",
-        (i * 6 + k) % 12: "k0 + i0 % 2 * 6",
+        (i * 32 + j) // 32: "at_i",
+        (i * 32 + j) % 32: "at_j",
+        (i * 32 + j) // 8: "at_i * 4 + at_j // 8",
+        (k // 3) * 3 + k % 3: "at_k",
+        (j // 4) // 2: "at_j // 8",
+        (i * 6 + k) % 12: "at_k + at_i % 2 * 6",
     }.items():
         assert show_expr(simplify(given, extents)) == want
     assert bounds((i * 32 + j) // 3, extents) == (0, 42)
