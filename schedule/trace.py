@@ -91,6 +91,12 @@ def call_map(index_map: Callable[..., Any], axes: tuple[Expr, ...]) -> tuple[Exp
     return tuple(result) if isinstance(result, tuple | list) else (result,)
 
 
+def permuted(order: Sequence[int]) -> Callable[..., tuple[Expr, ...]]:
+    """The map that puts dimensions in this order."""
+    dims = [var(f"i{d}") for d in range(len(order))]
+    return index_map(dims, [dims[d] for d in order])
+
+
 def index_map(axes: Sequence[Expr], results: Sequence[Expr]) -> Callable[..., tuple[Expr, ...]]:
     """A map as a function of as many indices as there are axes, made of what they become."""
 

@@ -9,14 +9,15 @@ copy puts results in their places at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 
-from ...tir.expr import Expr, var
+from ...tir.expr import Expr
 from ..schedule import Schedule
-from ..structure import Axis, Form, Structure, Use, structure
-from ..trace import index_map
+from ..structure import Axis, Form, Structure, Use
+from ..trace import permuted
 from .contraction import LANES
+from .fold_parts import copied, now
 from .product_operands import made_by
 
 TERMS = 64  # products of a packet, about: two of 32 lanes
@@ -34,26 +35,15 @@ def straighten(sch: Schedule, found: Structure, words: bool, least: int) -> Stru
     depth = _depth(found, vectors, scalars) if words else None
     if found.out.step(column) != 1:
         sch.cache_write(found.block, found.out.buffer.name, "tcm")
-        out = _now(sch, found.block).out
+        out = now(sch, found.block).out
         _last(sch, out.buffer.name, out.index, column)
     near = 1 in (vectors.step(column), depth is not None and vectors.step(depth))
     if not near:
         inner = [column] if depth is None else [depth, column]
-        _last(sch, _copy(sch, found.block, vectors), vectors.index, *inner)
+        _last(sch, made_by(sch, copied(sch, found.block, vectors)), vectors.index, *inner)
     if depth is not None and scalars.step(depth) != 1:
-        _last(sch, _copy(sch, found.block, scalars), scalars.index, depth)
-    return _now(sch, found.block)
-
-
-def _copy(sch: Schedule, block: str, use: Use) -> str:
-    """A copy of an operand, which the block reads from then on; gives its buffer."""
-    return made_by(sch, sch.cache_read(block, use.buffer.name, "tcm").name)
-
-
-def _now(sch: Schedule, block: str) -> Structure:
-    found = structure(sch.get_block(block))
-    assert found is not None
-    return found
+        _last(sch, made_by(sch, copied(sch, found.block, scalars)), scalars.index, depth)
+    return now(sch, found.block)
 
 
 def _column(found: Structure, least: int) -> Axis | None:
@@ -90,10 +80,5 @@ def _last(sch: Schedule, buffer: str, index: Sequence[Expr], *axes: Axis) -> Non
     """Puts the dimensions of some axes of a local buffer last."""
     last = [list(index).index(axis.var) for axis in axes]
     if [*range(len(index) - len(last), len(index))] != last:
-        sch.transform_layout(buffer, _moving(len(index), last))
-
-
-def _moving(rank: int, last: list[int]) -> Callable[..., tuple[Expr, ...]]:
-    dims = [var(f"i{d}") for d in range(rank)]
-    rest = [dim for d, dim in enumerate(dims) if d not in last]
-    return index_map(dims, (*rest, *(dims[d] for d in last)))
+        rest = [d for d in range(len(index)) if d not in last]
+        sch.transform_layout(buffer, permuted([*rest, *last]))

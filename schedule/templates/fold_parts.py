@@ -10,7 +10,7 @@ from ...target.dsp.machine import Machine
 from ...tir.stmt import Buffer
 from ..knobs import Point
 from ..schedule import Schedule
-from ..structure import Structure, structure
+from ..structure import Structure, Use, structure
 from .contraction import VECTOR
 from .lanes import Plan
 from .packets import DEPTH, Body
@@ -20,7 +20,8 @@ from .scalar import PACKETS, spread
 class Part(Protocol):
     """How a block is computed: whether a point fits it, its schedule, and what its phases take."""
 
-    def fits(self, point: Point) -> bool: ...
+    def fits(self, point: Point) -> bool:
+        return True
 
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None: ...
 
@@ -28,13 +29,10 @@ class Part(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(Part):
     """A copy of an operand whose rows end in gaps, which is a transfer."""
 
     size: int  # bytes
-
-    def fits(self, point: Point) -> bool:
-        return True
 
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
         sch.double_buffer(block, 1)
@@ -45,19 +43,29 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class Plain:
+class Plain(Part):
     """A block of no known form, element by element."""
 
     steps: int
-
-    def fits(self, point: Point) -> bool:
-        return True
 
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
         spread(sch, block, 0)
 
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
         return [Plan(self.steps / machine.threads, 1, Body(PACKETS, 0, 0, DEPTH), 1)]
+
+
+def now(sch: Schedule, block: str) -> Structure:
+    """What a block is by now."""
+    found = structure(sch.get_block(block))
+    assert found is not None
+    return found
+
+
+def copied(sch: Schedule, block: str, use: Use) -> str:
+    """A copy of what a block reads an operand from by now; gives its block."""
+    buffer = next(read.buffer for read in now(sch, block).reads if read.index == use.index)
+    return sch.cache_read(block, buffer.name, "tcm").name
 
 
 def moved(sch: Schedule, copies: Mapping[str, Buffer]) -> dict[str, Part]:

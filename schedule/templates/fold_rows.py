@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from math import prod
 
 from ...target.dsp.machine import Machine
-from ...tir.expr import var, walk
+from ...tir.expr import walk
 from ..knobs import Point
 from ..schedule import Schedule
 from ..structure import Axis, Run, Structure, runs_of
-from ..trace import index_map
+from ..trace import permuted
 from .contraction import LANES, VECTOR
 from .fold_parts import Part, lanes_of, moved
 from .fusing import joined, share, stepped
@@ -27,7 +27,7 @@ LEAST = 16  # elements that are folded at once
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(Part):
     """A fold along ``depth``, which lies together in each operand; results of the last of ``runs``
     lie together."""
 
@@ -54,9 +54,6 @@ class Rows:
     def partly(self) -> bool:
         """Whether the last elements change nothing."""
         return any(node.op == "select" for node in walk(self.found.value))
-
-    def fits(self, point: Point) -> bool:
-        return True
 
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
         depth = loops_of(sch, block)[self.depth.var]
@@ -150,8 +147,8 @@ def in_parts(sch: Schedule, found: Structure) -> None:
     part = sch.rfactor(found.block, lane).name
     made = made_by(sch, part)
     sch.set_scope(made, "tcm")
-    dims = [var(f"i{d}") for d in range(len(sch.get_buffer(made).shape))]
-    sch.transform_layout(made, index_map(dims, (*dims[1:], dims[0])))
+    rank = len(sch.get_buffer(made).shape)
+    sch.transform_layout(made, permuted([*range(1, rank), 0]))
 
 
 def _powers(most: int) -> list[int]:

@@ -18,9 +18,8 @@ from ...tir.stmt import Buffer
 from ...tir.types import i8
 from ..knobs import Point, divisors, number
 from ..schedule import Schedule
-from ..structure import Use, structure
 from .contraction import LANES, VECTOR, WORD
-from .fold_parts import Part, moved
+from .fold_parts import Part, copied, moved, now
 from .fold_words import Words
 from .fusing import share, stepped
 from .lanes import Plan
@@ -38,31 +37,23 @@ def arrange(sch: Schedule, words: Words, unsigned: bool) -> dict[str, Part]:
     if words.wide > words.column.extent:
         sch.cache_write(block, words.found.out.buffer.name, "tcm")
     if words.deep > words.depth.extent or words.wide > words.column.extent:  # as local buffers may
-        copies[_copy(sch, block, words.vectors)] = words.vectors.buffer
+        copies[copied(sch, block, words.vectors)] = words.vectors.buffer
     special: dict[str, Part] = {block: Tile(words, unsigned or words.vectors.buffer.type != i8)}
     unsigned = unsigned and words.vectors.buffer.type == i8
     if unsigned or not words.dealt:
-        deal = _copy(sch, block, words.vectors)
+        deal = copied(sch, block, words.vectors)
         if unsigned:
             sch.offset_operand(block, made_by(sch, deal))
         if not words.dealt:
             special |= _deals(sch, words, deal)
     if not words.aligned:
-        copies[_copy(sch, block, words.scalars)] = words.scalars.buffer
+        copies[copied(sch, block, words.scalars)] = words.scalars.buffer
     for axis, extent in ((words.depth, words.deep), (words.column, words.wide)):
         if extent > axis.extent:
             sch.resize(loops_of(sch, block)[axis.var], extent)
     if not words.dealt:
         sch.transform_layout(made_by(sch, deal), words.layout(LANES))
     return special | moved(sch, copies)
-
-
-def _copy(sch: Schedule, block: str, use: Use) -> str:
-    """A copy of what a block reads an operand from by now; gives its block."""
-    found = structure(sch.get_block(block))
-    assert found is not None
-    buffer = next(now.buffer for now in found.reads if now.index == use.index)
-    return sch.cache_read(block, buffer.name, "tcm").name
 
 
 def _deals(sch: Schedule, words: Words, deal: str) -> dict[str, Part]:
@@ -78,9 +69,7 @@ def _deals(sch: Schedule, words: Words, deal: str) -> dict[str, Part]:
     if words.vectors.step(words.column) == 1 or most * GROUP < LANES:
         ways = next(ways for ways in (4, 2, 1) if words.wide // LANES % ways == 0)
         return {deal: Deal(wide, deep, (ways, LANES), 1, partly, size)}
-    found = structure(sch.get_block(deal))
-    assert found is not None
-    first = sch.cache_read(deal, found.reads[0].buffer.name, "tcm").name
+    first = copied(sch, deal, now(sch, deal).reads[0])
     if words.wide > words.column.extent:
         sch.resize(sch.loops(first)[wide], words.wide)
     sch.transform_layout(made_by(sch, first), words.layout(GROUP))
@@ -92,7 +81,7 @@ def _deals(sch: Schedule, words: Words, deal: str) -> dict[str, Part]:
 
 
 @dataclass(frozen=True, slots=True)
-class Deal:
+class Deal(Part):
     """A block that makes words: so many ``words`` of groups of ``columns`` at once; zeros in the
     last words where ``partly``."""
 
@@ -102,9 +91,6 @@ class Deal:
     words: int
     partly: bool
     size: int  # bytes in all
-
-    def fits(self, point: Point) -> bool:
-        return True
 
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
         loops = sch.loops(block)
@@ -132,7 +118,7 @@ class Deal:
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
+class Tile(Part):
     """The sum of products of words, a tile of rows and registers at a time."""
 
     words: Words

@@ -11,7 +11,7 @@ into local copies where they do not lie so, or end in no whole registers.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from math import prod
 
 from ...target.dsp.machine import Machine
@@ -55,9 +55,11 @@ class Prepared:
         return sch
 
     def _layer(self, point: Point) -> Layer:
-        """The other blocks, maps element by element where their lanes may have no code."""
-        if point["maps"]:
-            return self.layer
+        return self.layer if point["maps"] else self._plain
+
+    @cached_property
+    def _plain(self) -> Layer:
+        """The other blocks, maps element by element, since their lanes may have no code."""
         found = self.layer.nests
         nests = [scalar(nest) if nest.found.form is Form.MAP else nest for nest in found]
         return replace(self.layer, nests=tuple(nests))

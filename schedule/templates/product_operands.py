@@ -18,7 +18,7 @@ from ...tir.stmt import LoopKind, PrimFunc, stored_in
 from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Use
-from ..trace import index_map
+from ..trace import index_map, permuted
 from .contraction import LANES, VECTOR, WORD, run_to
 from .fusing import folding, share
 from .product import Product, dims
@@ -266,8 +266,8 @@ def _word_sums(sch: Schedule, product: Product, block: str, k: LoopRef) -> None:
     part = sch.rfactor(block, lane).name
     made = made_by(sch, part)
     sch.set_scope(made, "tcm")
-    dims = [var(f"i{d}") for d in range(len(sch.get_buffer(made).shape))]
-    sch.transform_layout(made, index_map(dims, (*dims[1:], dims[0])))
+    rank = len(sch.get_buffer(made).shape)
+    sch.transform_layout(made, permuted([*range(1, rank), 0]))
     *outer, v, j, t = sch.loops(part)
     lanes = [j, t]
     if near in axes:

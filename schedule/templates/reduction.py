@@ -17,7 +17,6 @@ from functools import partial
 from math import prod
 
 from ...target.dsp.machine import Machine
-from ...tir.expr import Expr, var
 from ...tir.stmt import Block, PrimFunc, stored_in, walk_stmt
 from ...tir.types import u16
 from ..errors import ScheduleError
@@ -27,7 +26,7 @@ from ..knobs import Point, Space, choice, divisors
 from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Axis, Form, Structure, structure
-from ..trace import index_map
+from ..trace import permuted
 from .lanes import FORMS, Layer, layer_of
 from .packets import VECTOR
 from .template import Estimate, Template
@@ -216,7 +215,8 @@ def _pixels(sch: Schedule, fold: Structure) -> str | None:
     (sums,) = stored_in(sch.get_block(block))
     sch.set_scope(sums.name, "tcm")
     sch.trim(sums.name)
-    sch.transform_layout(sums.name, _last_but_one(len(sums.shape)))
+    last = len(sums.shape) - 1
+    sch.transform_layout(sums.name, permuted([*range(1, last), 0, last]))
     return block
 
 
@@ -232,12 +232,6 @@ def _channels(sch: Schedule, fold: Structure) -> int:
     if deep > near[0].extent:
         sch.resize(_loops(sch, fold.block)[str(near[0].var.attr)], deep)
     return deep
-
-
-def _last_but_one(rank: int) -> Callable[..., tuple[Expr, ...]]:
-    """The first index just before the last one."""
-    part, *rest = axes = [var(f"i{k}") for k in range(rank)]
-    return index_map(axes, (*rest[:-1], part, rest[-1]))
 
 
 def _blocks(sch: Schedule, block: str, rows: Axis, count: int) -> str:

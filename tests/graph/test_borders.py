@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,32 +11,14 @@ from dovetail.driver.prepare import ready
 from dovetail.driver.runtime import Runtime
 from dovetail.graph.borders import stored_shape
 from dovetail.graph.evaluate import evaluate
-from dovetail.graph.graph import Graph, Node, TensorType
-from dovetail.graph.integer import infer_shape, verify
+from dovetail.graph.graph import Graph
+from dovetail.graph.integer import verify
 from dovetail.graph.lower import lower_graph
 from dovetail.graph.settle import settle
 from dovetail.target.dsp.machine import dsp
+from tests.graph.graphs import add, graph_of
 
 RNG = np.random.default_rng(11)
-TABLE = RNG.permutation(256).astype(np.uint8)
-EXPONENTS = np.rint(np.exp(-np.arange(256) / 20) * (1 << 15)).astype(np.int32)
-
-
-def graph_of(*shapes: tuple[int, ...]) -> Graph:
-    graph = Graph("test", [f"x{i}" for i in range(len(shapes))])
-    graph.constants = {"table": TABLE, "exponents": EXPONENTS}
-    graph.types = {
-        name: TensorType(shape, "u8") for name, shape in zip(graph.inputs, shapes, strict=True)
-    }
-    graph.types |= {"table": TensorType((256,), "u8"), "exponents": TensorType((256,), "i32")}
-    return graph
-
-
-def add(graph: Graph, op: str, *inputs: str, **attrs: Any) -> str:
-    node = Node(op, inputs, f"t{len(graph.nodes)}", attrs)
-    graph.types[node.output] = TensorType(infer_shape(graph, node), "u8")
-    graph.nodes.append(node)
-    return node.output
 
 
 def pooled(graph: Graph, x: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,39 +13,20 @@ from torch import Tensor, nn
 
 from dovetail.graph.arrange import arrange
 from dovetail.graph.evaluate import evaluate
-from dovetail.graph.graph import Graph, Node, Requant, TensorType
-from dovetail.graph.integer import infer_shape, verify
+from dovetail.graph.graph import Graph, Requant
+from dovetail.graph.integer import verify
 from dovetail.graph.lower import lower_graph
 from dovetail.graph.ranks import turn, turned
 from dovetail.graph.settle import settle
 from dovetail.graph.torch_import import import_model
 from dovetail.quant.quantize import quantize
+from tests.graph.graphs import add, graph_of
 
 RNG = np.random.default_rng(8)
 REQUANT = Requant((1 << 30,), 36, 7)
 SUM = {"a_zero": 3, "b_zero": 9, "a_mult": 300, "b_mult": -200, "shift": 8, "zero_point": 5,
        "low": 0, "high": 255}  # fmt: skip
 PRODUCT = {"a_zero": 3, "b_zero": 9, "requant": REQUANT}
-TABLE = RNG.permutation(256).astype(np.uint8)
-EXPONENTS = np.rint(np.exp(-np.arange(256) / 20) * (1 << 15)).astype(np.int32)
-
-
-def graph_of(*shapes: tuple[int, ...]) -> Graph:
-    graph = Graph("test", [f"x{i}" for i in range(len(shapes))])
-    graph.constants = {"table": TABLE, "exponents": EXPONENTS}
-    graph.types = {
-        name: TensorType(shape, "u8") for name, shape in zip(graph.inputs, shapes, strict=True)
-    }
-    graph.types |= {"table": TensorType((256,), "u8"), "exponents": TensorType((256,), "i32")}
-    return graph
-
-
-def add(graph: Graph, op: str, *inputs: str, **attrs: Any) -> str:
-    """A node that is the last output."""
-    node = Node(op, inputs, f"t{len(graph.nodes)}", attrs)
-    graph.types[node.output] = TensorType(infer_shape(graph, node), "u8")
-    graph.nodes.append(node)
-    return node.output
 
 
 def holds(graph: Graph, made: Graph) -> None:
