@@ -106,30 +106,6 @@ def union(spans: Sequence[Span | None], size: int) -> Span:
     return clip(Span(first.start.plus(Linear({}, low)), high - low, False), size)
 
 
-def joined_box(boxes: Sequence[Box]) -> Box:
-    """The box that dense boxes fill together: they differ in one dimension, where each meets the
-    ones before. All dimensions unknown where that is not so."""
-    total, *rest = sorted(boxes, key=_position)
-    for box in rest:
-        pairs = list(zip(total, box, strict=True))
-        open_ = [k for k, (a, b) in enumerate(pairs) if a != b]
-        if any(s is None for s in (*total, *box)) or len(open_) > 1:
-            return (None,) * len(total)
-        for k in open_:
-            a, b = pairs[k]
-            assert a is not None and b is not None
-            gap = b.offset(a)
-            if gap is None or not 0 <= gap <= a.extent:
-                return (None,) * len(total)
-            grown = Span(a.start, max(a.extent, gap + b.extent), a.dense and b.dense)
-            total = (*total[:k], grown, *total[k + 1 :])
-    return tuple(None if span is None or not span.dense else span for span in total)
-
-
-def _position(box: Box) -> list[int]:
-    return [0 if span is None else span.start.constant for span in box]
-
-
 def runs_whole(block: Block, state: State) -> bool:
     """Whether the block's loops alone run all its instances: other parts may have been peeled."""
     spans = [span_of(simplify(it.binding, state.extents), set(), state.extents)

@@ -176,10 +176,6 @@ class Schedule:
         """Moves a producer below a loop of its consumers, for the part that is needed there."""
         self._apply(stages.compute_at, block, loop)
 
-    def reverse_compute_at(self, block: BlockName, loop: Loop) -> None:
-        """Moves a consumer below a loop of its producers, for the part that is made there."""
-        self._apply(stages.reverse_compute_at, block, loop)
-
     def compute_inline(self, block: BlockName) -> None:
         """Puts a block's value into its consumers; block and buffer are gone."""
         self._apply(inline.compute_inline, block)

@@ -64,10 +64,6 @@ def compute_at(sch: Schedule, rng: Random) -> None:
     sch.compute_at(any_block(sch, rng), any_loop(sch, rng))
 
 
-def reverse_compute_at(sch: Schedule, rng: Random) -> None:
-    sch.reverse_compute_at(any_block(sch, rng), any_loop(sch, rng))
-
-
 def inline(sch: Schedule, rng: Random) -> None:
     sch.compute_inline(any_block(sch, rng))
 
@@ -175,7 +171,7 @@ def fills(sch: Schedule, rng: Random) -> None:
 
 MOVES: tuple[Move, ...] = (
     split, split, split, reorder, reorder, reorder, fuse, kind, kind, compute_at, compute_at,
-    reverse_compute_at, reverse_compute_at, inline, cache, stage, layout, reduction,
+    compute_at, compute_at, inline, cache, stage, layout, reduction,
     offset, planes, copy_ahead, copy_ahead, resize, resize, resize, fills, terms, inside,
 )  # fmt: skip
 
@@ -296,7 +292,7 @@ def attempt(move: Callable[..., object], *given: object) -> None:
 
 CODE_MOVES: tuple[Move, ...] = (
     lanes, lanes, lanes, lanes, lanes, dot, dot, split, reorder, fuse, kind, compute_at, compute_at,
-    compute_at, reverse_compute_at, reverse_compute_at, inline, inline, inline, cache, cache, stage,
+    compute_at, compute_at, compute_at, inline, inline, inline, cache, cache, stage,
     layout, layout, scope, scope, reduction, reduction, offset, offset, planes, planes, words,
     words, copy_ahead, copy_ahead, resize, resize, resize, fills, fills, fills, terms, terms,
     inside,

@@ -51,6 +51,23 @@ ODD = {
                 vj = spatial(8, j)
                 y[vi, vj] = a[0]
 """,
+    "within": HEAD + LOCAL + """\
+    b = alloc(i32, (8, 8))
+    for i in range(8):
+        for j in range(8):
+            with block("first"):
+                vi = spatial(8, i)
+                vj = spatial(8, j)
+                a[vi, vj] = x[vi, vj]
+            with block("second"):
+                vi = spatial(8, i)
+                vj = spatial(8, j)
+                b[vi, vj] = a[vi, vj]
+            with block("last"):
+                vi = spatial(8, i)
+                vj = spatial(8, j)
+                y[vi, vj] = b[vi, vj]
+""",
     "behind": HEAD + LOCAL + """\
     for i in range(8):
         for j in range(8):
@@ -188,28 +205,6 @@ def odd(x: Buffer[u8, (8,)], y: Buffer[u8, (8,)]):
                 vi = spatial(8, i)
                 vj = spatial(8, j)
                 y[vi, vj] = a[vi, vj]
-""",
-    "touched": HEAD + LOCAL + "    t = alloc(i32, (8, 8))\n"
-    + nest("first", "a[vi, vj] = x[vi, vj]")
-    + nest("early", "t[vi, vj] = y[vi, vj]")
-    + nest("last", "y[vi, vj] = a[vi, vj]")
-    + nest("more", "x[vi, vj] = t[vi, vj]"),
-    "early": HEAD + LOCAL
-    + nest("first", "a[vi, vj] = y[vi, vj]")
-    + nest("second", "y[vi, vj] = x[vi, vj]")
-    + nest("last", "x[vi, vj] = a[vi, vj]"),
-    "again": HEAD + "    a = alloc(i32, (8,))\n" + """\
-    for r in range(8):
-        for i in range(8):
-            with block("first"):
-                vi = spatial(8, i)
-                a[vi] = x[vi, 0]
-    for i in range(8):
-        with block("sum"):
-            vi = reduce(8, i)
-            with init():
-                y[0, 0] = 0
-            y[0, 0] = y[0, 0] + a[vi]
 """,
     "two": HEAD + nest("two", "y[vi, vj] = x[vi, vj]", "x[vi, vj] = 0"),
     "half": HEAD + LOCAL

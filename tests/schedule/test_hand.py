@@ -50,7 +50,7 @@ MACHINES = (dsp(), dsp(), dsp(threads=1), dsp(threads=3), dsp(version=62), dsp(v
             dsp(version=68), dsp(version=69))  # fmt: skip
 PRIMITIVES = {
     "split", "fuse", "reorder", "unroll", "parallel", "vectorize", "compute_at",
-    "reverse_compute_at", "compute_inline", "decompose_reduction", "rfactor", "cache_read",
+    "compute_inline", "decompose_reduction", "rfactor", "cache_read",
     "cache_write", "stage", "set_scope", "transform_layout", "offset_operand", "split_bytes",
     "retype", "double_buffer", "resize", "divide", "join", "trim", "drop", "border", "expand",
     "separate",
