@@ -15,7 +15,6 @@ from .contraction_outputs import outputs
 from .contraction_parts import parts
 from .contraction_pixels import columns, pixels
 from .contraction_slabs import slabs
-from .contraction_vectors import vectors
 from .folds import folds
 from .lanes import lanes
 from .product_tiles import products
@@ -31,7 +30,6 @@ TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
     parts,
     channels,
     groups,
-    vectors,
     products,
     pixels,
     columns,

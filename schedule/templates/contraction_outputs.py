@@ -104,8 +104,7 @@ def _tile_output(sch: Schedule, plan: Plan, point: Point) -> LoopRef:
     h_0, h_1 = sch.split(h, (None, number(point, "rows")))
     pixels = plan.pixels
     w_0, w_1, w_2 = sch.split(w, (None, number(point, "columns") // pixels, pixels))
-    lanes = (LANES, plan.ways) if plan.dealt else (plan.ways, LANES)
-    o_0, o_1, o_2, o_3 = sch.split(o, (None, number(point, "blocks"), *lanes))
+    o_0, o_1, o_2, o_3 = sch.split(o, (None, number(point, "blocks"), *plan.lanes))
     outer = {"h": [h_0], "w": [w_0], "o": [*groups, o_0]}
     order = [loop for letter in str(point["order"]) for loop in outer[letter]]
     shared = [outer[_SHARED[str(point["share"])]][0]]

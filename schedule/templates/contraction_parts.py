@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import Any
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
@@ -44,9 +45,10 @@ _CODE = 200  # products of all phases' innermost loops, each of which is code of
 
 
 def parts(func: PrimFunc, machine: Machine) -> Template | None:
-    """The template of a contraction that fits into TCM, sums included; None for others."""
-    plan = plan_for(func)
-    if plan is None:
+    """The template of a contraction that fits into TCM, sums included, also of groups that share
+    blocks; None for others."""
+    plan = plan_for(func) or plan_for(func, grouped=True)
+    if plan is None or (plan.kernel.group is not None and plan.dealt):
         return None
     wanted = _sums(plan) * VECTOR
     wanted += sum(scratch_of(plan, plan.sources[0]).values()) + sum(p.bytes for p in func.params)
@@ -60,7 +62,7 @@ def parts(func: PrimFunc, machine: Machine) -> Template | None:
 
 def _sums(plan: Plan) -> int:
     """Registers of sums."""
-    return plan.images * plan.height * plan.widths[0] * plan.outputs // LANES
+    return plan.images * plan.height * plan.widths[0] * plan.vectors
 
 
 def _pieces(plan: Plan) -> int:
@@ -77,8 +79,8 @@ def _knobs(plan: Plan) -> tuple[Knob, ...]:
     return (
         choice("columns", columns),
         choice("rows", divisors(plan.height, 16)),
-        choice("vectors", divisors(plan.ways, 4)),
-        choice("group", divisors(plan.blocks, 8)),
+        choice("vectors", divisors(plan.ways if plan.dealt else plan.vectors, 4)),
+        choice("group", divisors(plan.blocks, 8) if plan.dealt else (plan.blocks,)),
         choice("share", ("rows", "columns", "vectors")),
         choice("cuts", tuple(cuts)),
         choice("steps", divisors(plan.words, 16)),
@@ -107,14 +109,17 @@ def _schedule(
     begin: Beginning, func: PrimFunc, plan: Plan, machine: Machine, point: Point
 ) -> Schedule:
     sch, kernel = begin(plan.widths[0]), plan.kernel
-    ways, block = plan.ways, plan.block
     slab = slabs_of(plan, _words(plan, point), number(point, "group"))
     sch.transform_layout(kernel.weights.name, slab)
     for name in kernel.by_output(func):
-        sch.transform_layout(name, lambda o: (o // block * ways + o % ways, o // ways % 32))
+        sch.transform_layout(name, plan.vector)
     acc = kernel.dot.out.buffer.name
-    sch.transform_layout(acc, lambda n, h, w, o: (
-        o // block * ways + o % ways, n, h, w, o // ways % 32))  # fmt: skip
+
+    def sums(n: Any, h: Any, w: Any, o: Any) -> tuple[Any, ...]:
+        vector, lane = plan.vector(o)
+        return vector, n, h, w, lane
+
+    sch.transform_layout(acc, sums)
     sch.set_scope(acc, "tcm")
     _outputs(sch, plan, machine)
     _products(sch, plan, point)
@@ -125,7 +130,7 @@ def _outputs(sch: Schedule, plan: Plan, machine: Machine) -> None:
     """The requantization, shared by the loop that threads divide best."""
     n, h, w, o = sch.loops(plan.kernel.last.block)
     w_0, w_1 = sch.split(w, (None, plan.pixels))
-    o_0, o_1, o_2 = sch.split(o, (None, 32, plan.ways))
+    o_0, o_1, o_2 = sch.split(o, (None, *plan.lanes))
     order = sorted((h, w_0, o_0), key=lambda loop: -even(sch.get_loop(loop).extent, machine))
     sch.reorder(order[0], n, *order[1:], w_1, o_1, o_2)
     sch.vectorize(w_1, o_1, o_2)
@@ -159,30 +164,49 @@ class _Nest:
 def _products(sch: Schedule, plan: Plan, point: Point) -> None:
     """Initial sums, then the groups; the first in parts."""
     dot = plan.kernel.dot.block
-    n, h, w, o, kh, kw, c = sch.loops(dot)
-    ways, vectors = plan.ways, number(point, "vectors")
     steps, words = number(point, "steps"), _words(plan, point)
-    o_0, o_1, o_2, o_3, o_4 = sch.split(
-        o, (None, number(point, "group"), 32, ways // vectors, vectors)
-    )
+    o_0, v, o_4, o_2 = _vectors(sch, plan, point)
+    n, h, w, *_, kh, kw, c = sch.loops(dot)
     c_0, c_1, c_2, c_3 = sch.split(c, (None, words // steps, steps, 4))
     h_0, h_1 = sch.split(h, (None, number(point, "rows")))
     w_0, w_1 = sch.split(w, (None, number(point, "columns")))
-    sch.reorder(o_1, o_3, o_2)
-    v = sch.fuse(o_1, o_3)
     tiles = {"rows": h_0, "columns": w_0, "vectors": v}
     shared = tiles.pop(str(point["share"]))
-    sch.reorder(kh, kw, c_0, shared, n, o_0, *tiles.values(), c_1, c_2, h_1, w_1, o_4, o_2, c_3)
+    outer, taps = (shared, n, o_0, *tiles.values()), (kh, kw, c_0)
+    within = _within(plan, point)
+    order = (o_0, shared, n, *tiles.values(), *taps) if within else (*taps, *outer)
+    sch.reorder(*order, c_1, c_2, h_1, w_1, o_4, o_2, c_3)
     start = sch.decompose_reduction(dot, kh)
     sch.vectorize(o_2, c_3)
     sch.unroll(c_2, h_1, w_1, o_4)
     sch.parallel(shared)
-    *_, h_1, w_1, o_4, o_2 = sch.loops(start)
+    first, *_, h_1, w_1, o_4, o_2 = sch.loops(start)
     sch.vectorize(o_2)
     sch.unroll(h_1, w_1, o_4)
-    sch.parallel(sch.loops(start)[0])
-    sch.reorder(o_0, kh, kw, c_0, shared, n)
+    if within:
+        sch.unroll(o_0)
+        return
+    sch.parallel(first)
+    sch.reorder(o_0, *taps, shared, n)
     _in_parts(sch, dot, number(point, "cuts"))
+
+
+def _within(plan: Plan, point: Point) -> bool:
+    """Whether a tile begins with its initial sums: weights of groups are too few to wait for."""
+    return plan.kernel.group is not None and point["cuts"] == 0
+
+
+def _vectors(sch: Schedule, plan: Plan, point: Point) -> tuple[LoopRef, ...]:
+    """The loops of outputs: groups of blocks, vectors of a tile around those in it, lanes."""
+    dot, vectors = plan.kernel.dot.block, number(point, "vectors")
+    if plan.dealt:
+        sizes = number(point, "group"), LANES, plan.ways // vectors, vectors
+        o_0, o_1, lane, o_3, o_4 = sch.split(sch.loops(dot)[3], (None, *sizes))
+        sch.reorder(o_1, o_3, lane)
+        return o_0, sch.fuse(o_1, o_3), o_4, lane
+    sch.divide(sch.loops(dot)[4], LANES)
+    *_, group, v, lane, _, _, _ = sch.loops(dot)
+    return *sch.split(sch.fuse(group, v), (1, None, vectors)), lane
 
 
 def _in_parts(sch: Schedule, dot: str, cuts: int) -> None:
@@ -210,18 +234,20 @@ def _estimate(plan: Plan, machine: Machine, point: Point) -> Estimate:
     tile, group = rows * columns, number(point, "group")
     inner = _inner(rows, columns, vectors, steps)
     extents = {"rows": plan.height // rows, "columns": plan.widths[0] // columns,
-               "vectors": group * plan.ways // vectors}  # fmt: skip
+               "vectors": plan.vectors * group // plan.blocks // vectors}  # fmt: skip
     shared = extents[str(point["share"])]
     turns = -(-shared // machine.threads)
     tiles = plan.images * math.prod(extents.values()) // shared * turns  # of a thread and phase
     sums = _sums(plan)
-    extra = sum_cycles(plan, plan.sources[0], machine, True) + sums * 1.6 / machine.threads
+    extra = sum_cycles(plan, plan.sources[0], machine, True)
+    if not _within(plan, point):
+        extra += sums * 1.6 / machine.threads + machine.barrier
     requant = sums / 4 / machine.threads * 9 + 10
     weights = plan.weights / machine.dma_rate
     groups = plan.blocks // group
     parts = _parts(plan.taps, _pieces(plan), number(point, "cuts"), groups)
     first = machine.dma_start + weights * (parts[0][0] if _slabs(plan, point) else 1.0)
-    now, moved = extra + 2 * machine.barrier, first
+    now, moved = extra + machine.barrier, first
     for number_, (part, starts) in enumerate(parts):
         if number_ and _slabs(plan, point):
             moved += weights * part

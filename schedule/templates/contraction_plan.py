@@ -88,6 +88,25 @@ class Plan:
         ways = self.ways
         return (o % ways, o // ways % LANES) if self.dealt else (o // LANES % ways, o % LANES)
 
+    def vector(self, o: Any) -> tuple[Any, ...]:
+        """The vector of all, and the lane, of an output."""
+        if not self.dealt:
+            return o // LANES, o % LANES
+        return o // self.block * self.ways + o % self.ways, o // self.ways % LANES
+
+    @property
+    def lanes(self) -> tuple[int, int]:
+        """The factors by which outputs of a block are lanes."""
+        return (LANES, self.ways) if self.dealt else (self.ways, LANES)
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of outputs that are computed."""
+        if self.dealt:
+            return self.blocks * self.ways
+        assert self.kernel.group is not None
+        return self.kernel.group.extent * self.kernel.output.extent // LANES
+
     @property
     def pixels(self) -> int:
         """Pixels that one register of output bytes holds."""
@@ -151,13 +170,13 @@ def beginning(func: PrimFunc, plan: Plan) -> Beginning:
 def slabs_of(plan: Plan, words: int, group: int = 1) -> Callable[..., tuple[Any, ...]]:
     """The layout of weights that come slab by slab: ``words`` words of a tap, for ``group`` blocks
     of outputs."""
-    ways, block, (high, wide) = plan.ways, plan.block, plan.taps
-    pieces = plan.words // words
+    (high, wide), pieces = plan.taps, plan.words // words
 
     def slab(kh: Any, kw: Any, c: Any, o: Any) -> tuple[Any, ...]:
-        at = ((o // (block * group) * high + kh) * wide + kw) * pieces + c // (WORD * words)
-        vector = o // block % group * ways + o % ways if group > 1 else o % ways
-        return at, c // WORD % words, vector, o // ways % LANES, c % WORD
+        vector, lane = plan.vector(o)
+        group_, within = vector // (plan.ways * group), vector % (plan.ways * group)
+        at = ((group_ * high + kh) * wide + kw) * pieces + c // (WORD * words)
+        return at, c // WORD % words, within, lane, c % WORD
 
     return slab
 

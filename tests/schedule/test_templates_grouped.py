@@ -23,7 +23,7 @@ Note = Callable[[str, object], None]
 Size = tuple[int, int, int, int, int]  # inputs, outputs, groups, rows, columns
 Window = tuple[int, int, int, int]  # kernel, stride, padding, dilation
 
-LANES, SCALARS, BOTH = {"groups"}, {"outputs"}, {"groups", "outputs", "vectors"}
+LANES, SCALARS, BOTH = {"groups"}, {"outputs"}, {"groups", "outputs", "parts"}
 DENSE = {"outputs", "parts"}
 CASES: dict[str, tuple[Size, Window, int]] = {
     "many": ((128, 128, 32, 14, 14), (3, 1, 1, 1), 1),
