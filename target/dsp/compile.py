@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ...tir.recent import Recent
-from ..program import Loop, Phase, Program
+from ..program import Phase, Program
+from .alike import form_of
 from .allocate import NoRegister, assign, live_around, lives, states
 from .cycles import calls
 from .dead import drop_dead
@@ -23,7 +24,7 @@ from .modulo import Schedules
 from .pack import Pressure, list_schedule, packer
 from .rotate import rotate
 from .scalar import NOP
-from .shares import Liberties
+from .shares import Liberties, share_out
 from .spill import Area, CompileError, Crowded, Room, costs, crowd, fits
 from .steps import Block, Node, Step, Trip, blocks
 from .walk import Walker, cycles
@@ -36,20 +37,24 @@ _SPARE = 6  # registers of a file left free before spilling because no assignmen
 
 def compile_program(program: Program, machine: Machine) -> Listing:
     """The listing of ``program`` for ``machine``; CompileError when its registers do not do."""
-    offsets = {place.name: 4 * i for i, place in enumerate(program.places)}
-    offsets[SPILL] = 4 * len(offsets)
+    table = {(place.name, 0): i for i, place in enumerate(program.places)}
+    table[SPILL, 0] = len(table)
+    known = len(table)
     found: dict[Phase, _Compiled] = {}  # a phase that comes again is the same function
     linked: dict[Phase, Function] = {}
     for number, phase in enumerate(program.phases):
         if phase in found:
             continue
+        form = form_of(phase, machine)
         try:
-            made = _recent((phase, machine), partial(_phase, phase, machine))
+            made = _recent((form.key, machine), partial(_phase, form.phase, machine))
         except _Short:
             raise CompileError(
                 f"compile: phase {number} of {program.name} needs too many registers"
             ) from None
-        found[phase], places = made, tuple(offsets[name] for name in made.places)
+        entries = [(name, form.shifts.get(name, 0)) for name in made.places]
+        places = tuple(4 * table.setdefault(entry, len(table)) for entry in entries)
+        found[phase] = made
         linked[phase] = replace(made.function, symbol=f"phase_{number}", places=places)
     functions = [linked[phase] for phase in program.phases]
     tcm = sum(
@@ -61,7 +66,8 @@ def compile_program(program: Program, machine: Machine) -> Listing:
     most = max((made.spill_bytes for made in found.values()), default=0)
     far = frozenset(place.name for place in program.places if place.scope == "ddr")
     free = free_phases(program, machine)
-    return Listing(program.name, machine, functions, spills, most, tcm, far, free)
+    views = tuple((table[name, 0], shift) for name, shift in list(table)[known:])
+    return Listing(program.name, machine, functions, spills, most, tcm, far, free, views)
 
 
 class _Short(CompileError):
@@ -91,16 +97,21 @@ class _Compiled:
 def _phase(phase: Phase, machine: Machine) -> _Compiled:
     """With invariants before their loops; where that takes too many registers, also without."""
     table, phase = Table(machine), replace(phase, body=drop_dead(phase.body))
-    first = _attempt(phase, table, Liberties())
-    loops = phase.parallel or any(isinstance(item, Loop) for item in phase.body)
-    if isinstance(first, _Compiled) and not (first.crowded and loops):
-        return first
-    second = _attempt(phase, table, Liberties(hoisting=False))
-    found = [made for made in (first, second) if isinstance(made, _Compiled)]
-    if not found:
-        assert isinstance(second, CompileError)
-        raise second
-    return min(found, key=lambda made: made.cycles(table.machine))
+    found = [_attempt(phase, table, Liberties())]
+    short = not isinstance(found[0], _Compiled) or found[0].crowded
+    if short and _hoists(phase, machine):
+        found.append(_attempt(phase, table, Liberties(hoisting=False)))
+    made = [one for one in found if isinstance(one, _Compiled)]
+    if not made:
+        assert isinstance(found[-1], CompileError)
+        raise found[-1]
+    return min(made, key=lambda one: one.cycles(machine)) if made[1:] else made[0]
+
+
+def _hoists(phase: Phase, machine: Machine) -> bool:
+    """Whether some loop of a phase has invariants."""
+    inside = share_out(phase, machine, Liberties(hoisting=False))
+    return share_out(phase, machine, Liberties()) != inside
 
 
 def _attempt(phase: Phase, table: Table, free: Liberties) -> _Compiled | CompileError:
@@ -163,12 +174,14 @@ def _pack(low: Lowering, room: Room, loops: Pipeline | None, turning: bool) -> d
     if loops is not None:
         low.nodes = loops.run()
     _close(low.nodes, low.table)
-    if not turning:
-        return _packed(low, room)
-    low.nodes = rotate(low.nodes, low.label)
+    labels = low.labels
+    if turning:
+        low.nodes = rotate(low.nodes, low.label)
     try:
         return _packed(low, room)
     except (Crowded, NoRegister) as short:
+        if low.labels == labels:
+            raise
         raise _Turned from short
 
 

@@ -86,6 +86,7 @@ class Listing:
     tcm: int = 0  # bytes of tightly coupled memory that its places take
     far: frozenset[str] = frozenset()  # places in DDR that instructions access directly
     free: frozenset[int] = frozenset()  # phases that begin without a barrier
+    views: tuple[tuple[int, int], ...] = ()  # places by number, and bytes in: further addresses
 
     @cached_property
     def text(self) -> str:

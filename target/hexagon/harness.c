@@ -4,8 +4,8 @@
  * linked in with the listing; everything else comes from standard input, and goes to standard output
  * when all phases have run. target/hexagon/run.py writes the former and reads the latter:
  *
- *   in   struct header, struct place[places], struct chunk[phases][threads], bytes of every place
- *        that has some (one copy, even for a place per thread)
+ *   in   struct header, struct place[places], struct view[views], struct chunk[phases][threads],
+ *        bytes of every place that has some (one copy, even for a place per thread)
  *   out  struct counts[phases][threads], every output place (the copies of all threads in order)
  */
 typedef unsigned u32;
@@ -16,8 +16,9 @@ enum { OUTPUT = 1, PER_THREAD = 2, GIVEN = 4 };
 enum { BACKWARDS = 1, LATE = 2 }; /* the last thread first; copies are done when they are awaited */
 enum { VECTOR = 128, STARTED = 4096 };
 
-struct header { u32 places, threads, phases, spill, fill, order; };
+struct header { u32 places, views, threads, phases, spill, fill, order; };
 struct place { u32 size, flags; };
+struct view { u32 place; int shift; };
 struct chunk { u32 first, count; };
 struct counts { u32 packets, instructions, hvx; };
 
@@ -138,8 +139,10 @@ static void run(void) {
     struct place *place = (struct place *)memory(head.places * sizeof *place, 0);
     struct chunk *chunk = (struct chunk *)memory(head.phases * head.threads * sizeof *chunk, 0);
     struct counts *counts = (struct counts *)memory(head.phases * head.threads * sizeof *counts, 0);
-    u32 entries = head.places + 1, *table = (u32 *)memory(head.threads * entries * 4, 0);
+    struct view *view = (struct view *)memory(head.views * sizeof *view, 0);
+    u32 entries = head.places + 1 + head.views, *table = (u32 *)memory(head.threads * entries * 4, 0);
     input(place, head.places * sizeof *place);
+    input(view, head.views * sizeof *view);
     input(chunk, head.phases * head.threads * sizeof *chunk);
 
     for (u32 p = 0; p < head.places; p++) {
@@ -152,8 +155,12 @@ static void run(void) {
                 for (u32 i = 0; i < place[p].size; i++) at[i] = first[i];
         }
     }
-    for (u32 t = 0; t < head.threads; t++)
-        table[t * entries + head.places] = (u32)memory(head.spill, head.fill);
+    for (u32 t = 0; t < head.threads; t++) {
+        u32 *own = table + t * entries;
+        own[head.places] = (u32)memory(head.spill, head.fill);
+        for (u32 v = 0; v < head.views; v++)
+            own[head.places + 1 + v] = own[view[v].place] + view[v].shift;
+    }
 
     order = head.order;
     for (u32 f = 0; f < head.phases; f++)

@@ -57,8 +57,10 @@ def run_program(
     images = [_image(place, given, place.name in changed) for place in program.places]
     phases = [PhaseCall(f.symbol, calls(f, listing.machine)) for f in listing.functions]
     version = min(listing.machine.version, NEWEST)
-    done = run(listing.text, phases, images, listing.spill_bytes, version=version, fill=fill,
-               backwards=backwards, late=late, timeout=timeout)  # fmt: skip
+    done = run(
+        listing.text, phases, images, listing.spill_bytes, listing.views,
+        version=version, fill=fill, backwards=backwards, late=late, timeout=timeout,
+    )  # fmt: skip
     outputs = {
         program.places[number].name: np.frombuffer(data, np.uint8)
         for number, data in done.outputs.items()

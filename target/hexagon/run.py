@@ -4,7 +4,7 @@ A phase is a leaf function that returns by ``jumpr r31`` and may change every re
 and r31. It gets
 
     r0  a table of addresses: the places in order (of a place per thread, this thread's own copy),
-        then this thread's spill area
+        then this thread's spill area, then its views: bytes within places
     r1  its first iteration        r2  how many
 
 and may call ``dovetail_dma`` (r26 target, r27 source, r28 a record of four words: rows, bytes of a
@@ -56,6 +56,7 @@ class PlaceImage:
         return _OUTPUT * self.is_output | _PER_THREAD * self.per_thread | given
 
 
+Views = Sequence[tuple[int, int]]  # the number of a place, and bytes into it
 Counts = tuple[tuple[int, ...], ...]  # of each phase, of each thread
 
 
@@ -74,6 +75,7 @@ def run(
     phases: Sequence[PhaseCall],
     places: Sequence[PlaceImage],
     spill_bytes: int = 0,
+    views: Views = (),
     *,
     version: int = 66,
     fill: int = 0xA5,
@@ -89,8 +91,8 @@ def run(
     """
     table = phase_table([phase.symbol for phase in phases])
     program = link(*harness(), assemble(text + table, version))
-    return execute(program, phases, places, spill_bytes, fill=fill, backwards=backwards, late=late,
-                   timeout=timeout)  # fmt: skip
+    return execute(program, phases, places, spill_bytes, views, fill=fill, backwards=backwards,
+                   late=late, timeout=timeout)  # fmt: skip
 
 
 def phase_table(symbols: Sequence[str]) -> str:
@@ -105,6 +107,7 @@ def execute(
     phases: Sequence[PhaseCall],
     places: Sequence[PlaceImage],
     spill_bytes: int = 0,
+    views: Views = (),
     *,
     fill: int = 0xA5,
     backwards: bool = False,
@@ -114,7 +117,7 @@ def execute(
     """Runs a linked program that has the harness and ``dovetail_functions``."""
     threads = max((len(phase.threads) for phase in phases), default=1)
     order = _BACKWARDS * backwards | _LATE * late
-    message = _message(phases, places, threads, (spill_bytes, fill, order))
+    message = _message(phases, places, views, threads, (spill_bytes, fill, order))
     answer = _qemu(program, message, timeout)
     counts = np.frombuffer(answer, "<u4", len(phases) * threads * 3).reshape(-1, threads, 3)
     outputs, at = {}, counts.nbytes
@@ -130,12 +133,14 @@ def execute(
 def _message(
     phases: Sequence[PhaseCall],
     places: Sequence[PlaceImage],
+    views: Views,
     threads: int,
     more: tuple[int, int, int],
 ) -> bytes:
     """The bytes that harness.c reads."""
-    parts = [struct.pack("<6I", len(places), threads, len(phases), *more)]
+    parts = [struct.pack("<7I", len(places), len(views), threads, len(phases), *more)]
     parts += [struct.pack("<2I", place.size, place.flags) for place in places]
+    parts += [struct.pack("<2i", *view) for view in views]
     for phase in phases:
         idle = [(0, 0)] * (threads - len(phase.threads))
         parts += [struct.pack("<iI", *chunk) for chunk in [*phase.threads, *idle]]

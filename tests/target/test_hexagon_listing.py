@@ -93,6 +93,26 @@ def test_phases_wait_for_each_other_and_idle_threads_execute_nothing(extent: int
     assert [sum(map(bool, threads)) for threads in done.packets] == [min(extent, 4)] * 2
 
 
+@pytest.mark.parametrize("step", [128, 384, 1024])
+def test_phases_that_work_elsewhere_in_their_places_share_their_code(step: int) -> None:
+    """Where it begins is in the table of places; pieces of bursts are no shift."""
+    own = Place("s", SIZE, "tcm", local=True, per_thread=True)
+    phases = []
+    for at in range(3):
+        body: list[Item] = [op("vmem", "v1", at=f"x+{step * at}", p=128)]
+        body += [op("vmem_store", "", "v1", at=f"s+{step * (2 - at)}", p=128)]
+        body += [op("vmem", "v2", at=f"s+{step * (2 - at)}", p=128)]
+        body += [op("vmem_store", "", "v2", at=f"y+{2048 * at}", p=128)]
+        phases.append(Phase(body, ("p", 7)))
+    program = Program("alike", places(s=own), phases)
+    listing, _ = holds(program)
+    assert len({id(function.nodes) for function in listing.functions}) == 1
+    views = {(place, shift) for place, shift in listing.views if place == 0}
+    assert views == {(0, step), (0, 2 * step)}
+    apart, _ = holds(program, dsp(burst=4096))
+    assert len({id(function.nodes) for function in apart.functions}) == 3
+
+
 @pytest.mark.parametrize("count", [40, 60, 90])
 def test_registers_in_memory_are_each_threads_own(count: int) -> None:
     """So many sums stay in use across a loop, and the threads have only 32 vectors each."""

@@ -245,7 +245,7 @@ def check(program: Program, machine: Machine, seed: int) -> None:
     images = [PlaceImage(given[p.name].tobytes(), True) if p.name in given else
               PlaceImage(p.size, per_thread=p.per_thread) for p in program.places]  # fmt: skip
     phases = [PhaseCall(f.symbol, calls(f, machine)) for f in listing.functions]
-    done = run(listing.text, phases, images, listing.spill_bytes, fill=0)
+    done = run(listing.text, phases, images, listing.spill_bytes, listing.views, fill=0)
     assert done.packets == predicted.executed
     jit(program)(*given.values())
     for number, place in enumerate(program.places):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from dovetail.target.dsp import rotate
+from dovetail.target.dsp import compile, rotate
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
 from dovetail.target.dsp.listing import Listing
 from dovetail.target.dsp.machine import dsp
 from dovetail.target.dsp.steps import Node, Trip
 from dovetail.target.program import Item, Loop
+from dovetail.tir.recent import Recent
 from tests.target.nests import assembles, op, program
 
 
@@ -40,6 +41,7 @@ def test_a_turned_loop_has_an_iteration_less_and_takes_less_time(
 ) -> None:
     turned = compiled(20)
     monkeypatch.setattr(rotate, "LEAST", 1000)
+    monkeypatch.setattr(compile, "_recent", Recent(1))
     plain = compiled(20)
     assert outer(turned.functions[0].nodes) == [19]
     assert outer(plain.functions[0].nodes) == [20]
