@@ -19,13 +19,12 @@ from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, divisors, flag, number
 from ..schedule import Schedule
 from ..state import LoopRef
-from .contraction import LANES, VECTOR
+from .contraction import LANES, VECTOR, WORD
 from .contraction_plan import REGISTERS, Beginning, Plan, beginning, plan_for, room_of, sum_cycles
 from .direct import direct
-from .packets import DEPTH
+from .packets import Ops, ops_of
 from .template import Estimate, Template
-
-OVERLAP = 8  # sums of a tile that leave registers for the next tile's
+from .tiles import Tiles, around, busiest, products
 
 
 def outputs(func: PrimFunc, machine: Machine) -> Template | None:
@@ -34,9 +33,10 @@ def outputs(func: PrimFunc, machine: Machine) -> Template | None:
     if plan is None:
         return None
     space = Space(_knobs(plan), (partial(_fits, plan),))
+    made = ops_of(plan.kernel.last, VECTOR)
     return Template("outputs", func, machine, space,
                     partial(_schedule, beginning(func, plan), func, plan),
-                    partial(_estimate, func, plan, machine))  # fmt: skip
+                    partial(_estimate, func, plan, machine, made))  # fmt: skip
 
 
 def _knobs(plan: Plan) -> tuple[Knob, ...]:
@@ -134,41 +134,37 @@ def _tile_products(sch: Schedule, plan: Plan, point: Point) -> None:
     sch.unroll(c_1, h, w, *vectors)
 
 
-def _estimate(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> Estimate:
-    """Packets of the inner loop by slots and multipliers, of the rest by rough counts."""
-    width = plan.width(number(point, "columns"))
-    source = plan.source(width)
+def _nest(plan: Plan, machine: Machine, made: Ops, point: Point) -> tuple[Tiles, int, int]:
+    """The tiles of a phase, the steps that threads share, and the number of phases."""
+    rows, columns, steps = (number(point, name) for name in ("rows", "columns", "steps"))
+    tile, vectors = rows * columns, plan.ways * number(point, "blocks")
+    extents = {"h": plan.height // rows, "w": plan.width(columns) // columns,
+               "o": plan.blocks // number(point, "blocks")}  # fmt: skip
+    phases = extents.pop("o") if point["stream"] else 1
+    shared = extents.pop(_SHARED[str(point["share"])])
+    inner = [extents[axis] for axis in str(point["order"]) if axis in extents]
+    high, wide = plan.taps
+    taps = (high, wide * plan.words) if plan.foldable else (high, wide, plan.words)
+    dots, busy = tile * vectors, busiest(shared, machine) * plan.images
+    head, tail = Ops(dots, 0, tile, vectors, tile), made * (dots / WORD)
+    nest = Tiles(math.prod(inner) * busy, around(inner, shared, machine),
+                 (*taps[:-1], taps[-1] // steps), steps,
+                 products(dots, vectors, tile * plan.together, plan.ways, steps),
+                 head, tail, dots, vectors)  # fmt: skip
+    return nest, shared, phases
+
+
+def _estimate(func: PrimFunc, plan: Plan, machine: Machine, made: Ops, point: Point) -> Estimate:
+    """Tiles of the busiest thread, once the inputs are summed and the first weights are there."""
+    source = plan.source(plan.width(number(point, "columns")))
     room = room_of(func, plan, source, machine, plan.blocks if point["stream"] else 1)
-    tile = number(point, "rows") * number(point, "columns")
-    vectors = plan.ways * number(point, "blocks")
-    steps = number(point, "steps")
-    dots, loads = tile * vectors * steps, steps * (tile * plan.together + vectors)
-    trips, starts = _turns(plan, point)
-    inner = max(dots / 2, loads / 2, steps * vectors, (dots + loads) / 4, 1.5)
-    if trips <= 4 and dots + loads > 64:  # too few turns of too long a body: not overlapped
-        crowded = dots >= 128 and tile > 1 and trips > 1 and vectors * (tile + steps) > 40
-        inner *= 2.0 if crowded else 1.08
-    requant = tile * vectors * 2.5 + 8
-    if trips == 1 and tile * vectors <= OVERLAP:  # packets of products and requantization shared
-        per_tile = inner * starts + requant / 2
-    elif trips == 1:
-        per_tile = inner * starts + requant + DEPTH
-    else:
-        per_tile = inner * trips * starts + starts * 5 + requant + (steps == 1)
-    words = plan.words * math.prod(plan.taps)
-    bodies = trips * starts  # those of a tile; each waits for its operands from DDR
+    nest, shared, phases = _nest(plan, machine, made, point)
+    body, each, bodies = nest.body, nest.each(machine), nest.bodies
     if room.slabs < 1:  # each vector of weights comes from DDR each time that it is used
-        per_tile += direct(machine, words * vectors, VECTOR, bodies)
+        each += direct(machine, bodies * body.loads, VECTOR, bodies)
     if not room.near:
-        per_tile += direct(machine, words * tile, 4, bodies)
-    extents = {"rows": plan.height // number(point, "rows"),
-               "columns": width // number(point, "columns"),
-               "channels": plan.blocks // number(point, "blocks")}  # fmt: skip
-    tiles = math.prod(extents.values()) * plan.images
-    phases = extents["channels"] if point["stream"] else 1
-    shared = extents[str(point["share"])] * (1 if point["stream"] else plan.images)
-    turns = -(-shared // machine.threads)
-    main = per_tile * (tiles // max(shared, 1)) * turns / phases
+        each += direct(machine, bodies * body.words, WORD, bodies)
+    main = each * nest.tiles
     extra = sum_cycles(plan, source, machine, room.near)
     weights = plan.weights / machine.dma_rate
     wait = machine.dma_start + weights / phases  # of the first phase
@@ -177,26 +173,9 @@ def _estimate(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> Est
     else:
         later = (main + machine.barrier + weights / phases) * (phases - 1)
     cycles = max(extra, wait) + main + later + 2 * machine.barrier
-    facts = {
-        "inner_packets": inner, "dots_per_packet": dots / inner, "loop_trips": trips,
-        "loop_starts": starts, "tiles": tiles, "registers": tile * vectors + vectors,
-        "requant_packets": requant, "extra_packets": extra, "phases": phases,
-        "unbalance": turns * machine.threads / max(shared, 1), "dma_cycles": weights,
-        "first_wait": wait, "code": dots,
+    even = shared / busiest(shared, machine)
+    facts = nest.facts(nest.tiles * phases * even) | {
+        "extra_packets": extra, "phases": phases, "unbalance": machine.threads / even,
+        "dma_cycles": weights, "first_wait": wait,
     }  # fmt: skip
     return Estimate(cycles, facts)
-
-
-def _turns(plan: Plan, point: Point) -> tuple[int, int]:
-    """Iterations of the innermost loop over taps and words, and how often it starts in a tile.
-
-    Consecutive words of a row of taps are one loop, and loops of one iteration are none.
-    """
-    kh, kw = plan.taps
-    steps = number(point, "steps")
-    if plan.foldable:
-        loops = [kh, kw * plan.words // steps]
-    else:
-        loops = [kh, kw, plan.words // steps]
-    loops = [extent for extent in loops if extent > 1] or [1]
-    return loops[-1], math.prod(loops[:-1])

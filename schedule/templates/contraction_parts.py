@@ -15,7 +15,7 @@ channels.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -25,7 +25,7 @@ from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..placing.operands import LARGE
 from ..schedule import Schedule
 from ..state import LoopRef
-from .contraction import LANES, VECTOR
+from .contraction import LANES, VECTOR, WORD
 from .contraction_plan import (
     REGISTERS,
     Beginning,
@@ -37,7 +37,9 @@ from .contraction_plan import (
     sum_cycles,
 )
 from .fusing import even
+from .packets import DEPTH, Ops, ops_of
 from .template import Estimate, Template
+from .tiles import Tiles, around, busiest, products
 
 _PIECES = 4  # parts of the first tap's channels, at most
 _BODY = 64  # products of an innermost loop, at most
@@ -55,9 +57,10 @@ def parts(func: PrimFunc, machine: Machine) -> Template | None:
     if wanted > machine.tcm:
         return None
     space = Space(_knobs(plan), (partial(_fits, plan),))
+    made = ops_of(plan.kernel.last, VECTOR)
     return Template("parts", func, machine, space,
                     partial(_schedule, beginning(func, plan), func, plan, machine),
-                    partial(_estimate, plan, machine))  # fmt: skip
+                    partial(_estimate, plan, machine, made))  # fmt: skip
 
 
 def _sums(plan: Plan) -> int:
@@ -227,41 +230,42 @@ def _depth(level: int, cuts: int) -> int:
     return max(level + 1, min(cuts, 2))
 
 
-def _estimate(plan: Plan, machine: Machine, point: Point) -> Estimate:
-    """Packets of tiles, and when the weights of each phase are there."""
-    rows, columns = number(point, "rows"), number(point, "columns")
-    vectors, steps = number(point, "vectors"), number(point, "steps")
-    tile, group = rows * columns, number(point, "group")
-    inner = _inner(rows, columns, vectors, steps)
+def _estimate(plan: Plan, machine: Machine, made: Ops, point: Point) -> Estimate:
+    """Tiles of each phase, once its weights are there."""
+    columns, rows, vectors, group, steps = (
+        number(point, name) for name in ("columns", "rows", "vectors", "group", "steps")
+    )
     extents = {"rows": plan.height // rows, "columns": plan.widths[0] // columns,
                "vectors": plan.vectors * group // plan.blocks // vectors}  # fmt: skip
-    shared = extents[str(point["share"])]
-    turns = -(-shared // machine.threads)
-    tiles = plan.images * math.prod(extents.values()) // shared * turns  # of a thread and phase
-    sums = _sums(plan)
-    extra = sum_cycles(plan, plan.sources[0], machine, True)
-    if not _within(plan, point):
-        extra += sums * 1.6 / machine.threads + machine.barrier
-    requant = sums / 4 / machine.threads * 9 + 10
-    weights = plan.weights / machine.dma_rate
-    groups = plan.blocks // group
-    parts = _parts(plan.taps, _pieces(plan), number(point, "cuts"), groups)
-    first = machine.dma_start + weights * (parts[0][0] if _slabs(plan, point) else 1.0)
-    now, moved = extra + machine.barrier, first
-    for number_, (part, starts) in enumerate(parts):
-        if number_ and _slabs(plan, point):
-            moved += weights * part
-            now += machine.barrier + 2
-        words = part * groups * plan.words * math.prod(plan.taps)
-        trips = words / steps / starts
-        each = starts * (inner * trips + 8) + tile * vectors * 2 - 8
-        now = max(now, moved) + tiles * each + machine.barrier
-    facts = {
-        "inner_packets": inner, "dots_per_packet": tile * vectors * steps / inner,
-        "loop_trips": plan.words / steps, "tiles": tiles * machine.threads,
-        "registers": tile * vectors + vectors, "requant_packets": requant,
-        "extra_packets": extra, "phases": len(parts), "dma_cycles": weights, "first_wait": first,
-        "unbalance": turns * machine.threads / shared, "code": tile * vectors * steps * len(parts),
+    shared, inner = extents.pop(str(point["share"])), extents.values()
+    busy, dots = busiest(shared, machine), rows * columns * vectors
+    body = products(dots, vectors, rows * columns, group * plan.ways, steps)
+    sums = _sums(plan) / machine.threads
+    extra, head = sum_cycles(plan, plan.sources[0], machine, True), Ops(loads=dots)
+    if _within(plan, point):
+        head = Ops(dots, 0, rows * columns, vectors, rows * columns)
+    else:
+        extra += Ops(plain=1, loads=1, stores=1).packets * sums + DEPTH + machine.barrier
+    nest = Tiles(plan.images * math.prod(inner) * busy, around(inner, shared, machine), (1,), steps,
+                 body, head, Ops(stores=dots), dots, vectors)  # fmt: skip
+    requant = (made + Ops(loads=2 * WORD, stores=1)).packets * sums / WORD + DEPTH
+    weights, slabs = plan.weights / machine.dma_rate, _slabs(plan, point)
+    parts = _parts(plan.taps, _pieces(plan), number(point, "cuts"), plan.blocks // group)
+    words = plan.blocks // group * plan.words * math.prod(plan.taps) / steps
+    nests = {(part, starts): replace(nest, loops=(starts, round(words * part) // starts))
+             for part, starts in dict.fromkeys(parts)}  # fmt: skip
+    cycles = {part: one.each(machine) * one.tiles for part, one in nests.items()}
+    now, moved = extra + machine.barrier, machine.dma_start + (0 if slabs else weights)
+    first = moved + (weights * parts[0][0] if slabs else 0)
+    for part in parts:
+        moved += weights * part[0] if slabs else 0
+        now = max(now, moved) + cycles[part] + machine.barrier
+    tiles = nest.tiles * shared / busy
+    facts = nest.facts(tiles) | {
+        "loop_trips": plan.words / steps, "requant_packets": requant, "extra_packets": extra,
+        "phases": len(parts), "dma_cycles": weights, "first_wait": first,
+        "unbalance": busy * machine.threads / shared, "code": body.multiply * len(parts),
+        "products": sum(nests[part].facts(tiles)["products"] for part in parts),
     }  # fmt: skip
     return Estimate(now + requant + machine.barrier, facts)
 
@@ -269,24 +273,6 @@ def _estimate(plan: Plan, machine: Machine, point: Point) -> Estimate:
 def _slabs(plan: Plan, point: Point) -> bool:
     """Whether slabs are large enough to come one by one, see ``placing/operands``."""
     return _words(plan, point) * 4 * plan.block * number(point, "group") >= LARGE
-
-
-def _inner(rows: int, columns: int, vectors: int, steps: int) -> float:
-    """Packets of a step of the innermost loop. Where places are short two words of a pixel are one
-    load, and pairs and the rows' addresses may be more than the scalar registers hold."""
-    tile, crowded = rows * columns, 1.0
-    dots, near, words = tile * vectors * steps, vectors * steps, tile * steps
-    best = max(math.ceil(dots / 2), near)
-
-    def places(words: int) -> int:
-        return max((dots + near + words + 4) // 4, -(-(near + words) // 2))
-
-    if places(words) > best and steps % 2 == 0:
-        words //= 2
-        crowded = 1.0 if tile <= 8 and words + rows <= 18 else 1.07 if steps <= 2 else 1.13
-    elif steps > 8:
-        crowded = 1.03
-    return max(best, places(words)) * crowded
 
 
 @lru_cache(maxsize=256)

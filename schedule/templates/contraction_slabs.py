@@ -20,7 +20,7 @@ from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
-from .contraction import VECTOR
+from .contraction import VECTOR, WORD
 from .contraction_plan import (
     REGISTERS,
     Beginning,
@@ -32,7 +32,9 @@ from .contraction_plan import (
     sum_cycles,
 )
 from .direct import direct
+from .packets import DEPTH, Ops, ops_of
 from .template import Estimate, Template
+from .tiles import Tiles, around, busiest, products
 
 _SLAB = 1 << 16  # bytes of weights that come together, at most
 _PHASES = 200  # slabs, each a phase of its own: more would be too much code
@@ -54,9 +56,10 @@ def slabs(func: PrimFunc, machine: Machine) -> Template | None:
     if near or 2 * sums > machine.tcm or not words:
         return None
     space = Space(_knobs(plan, words), (partial(_fits, plan),))
+    made = ops_of(plan.kernel.last, VECTOR)
     return Template("slabs", func, machine, space,
                     partial(_schedule, beginning(func, plan), func, plan),
-                    partial(_estimate, func, plan, machine))  # fmt: skip
+                    partial(_estimate, func, plan, machine, made))  # fmt: skip
 
 
 def _sums(plan: Plan) -> int:
@@ -146,31 +149,38 @@ def _first(sch: Schedule, name: str) -> None:
     sch.parallel(shared)
 
 
-def _estimate(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> Estimate:
-    """Multiplying a slab's words for each tile, its sums loaded and stored; or the transfers."""
-    rows, columns = number(point, "rows"), number(point, "columns")
-    words, vectors, tile = number(point, "words"), plan.ways, rows * columns
-    count = plan.blocks * math.prod(plan.taps) * (plan.words // words)
+def _estimate(func: PrimFunc, plan: Plan, machine: Machine, made: Ops, point: Point) -> Estimate:
+    """Tiles of a slab's words, or the slab's transfer, for each slab."""
+    rows, columns, steps = (number(point, name) for name in ("rows", "columns", "steps"))
+    words, vectors, dots = number(point, "words"), plan.ways, rows * columns * plan.ways
+    phases = plan.blocks * math.prod(plan.taps) * (plan.words // words)
     width = plan.width(columns)
     source, left = plan.source(width), replace(machine, tcm=machine.tcm - _sums(plan))
-    room = room_of(func, plan, source, left, count)
-    inner = max(tile * vectors / 2, vectors, (tile + vectors) / 2)
+    room = room_of(func, plan, source, left, phases)
+    extents = {"rows": plan.height // rows, "columns": width // columns}
+    shared, inner = extents.pop(str(point["share"])), extents.values()
+    busy = busiest(shared, machine)
+    body = products(dots, vectors, rows * columns, plan.ways, steps)
+    nest = Tiles(math.prod(inner) * busy, around(inner, shared, machine), (words // steps,), steps,
+                 body, Ops(loads=dots), Ops(stores=dots), dots, vectors)  # fmt: skip
+    each = nest.each(machine)
     if room.slabs < 1:
-        inner += direct(machine, vectors, VECTOR, 1)
+        each += direct(machine, nest.bodies * body.loads, VECTOR, nest.bodies)
     if not room.near:
-        inner += direct(machine, tile, 4, 1)
-    extent = {"rows": plan.height // rows, "columns": width // columns}
-    shared = extent[str(point["share"])]
-    tiles = math.prod(extent.values()) / shared * -(-shared // machine.threads)
-    per_slab = tiles * (inner * words + 2 * tile * vectors + 14) + machine.barrier * 2
-    moved = words * 4 * plan.block / machine.dma_rate
+        each += direct(machine, nest.bodies * body.words, WORD, nest.bodies)
+    slab, moved = nest.tiles * each + machine.barrier, words * WORD * plan.block / machine.dma_rate
     if room.slabs >= 2:
-        per_slab = max(per_slab, moved)
+        slab = max(slab, moved)
     elif room.slabs >= 1:
-        per_slab += moved + machine.dma_start
-    requant = plan.height * width * plan.outputs / 32 * 3 / machine.threads
+        slab += moved + machine.dma_start
+    results = plan.height * width * plan.outputs / VECTOR / machine.threads
+    requant = (made + Ops(loads=2 * WORD, stores=1)).packets * results
+    requant += Ops(plain=1, loads=1, stores=1).packets * results * WORD
+    requant += plan.blocks * 2 * (machine.barrier + DEPTH)
     extra = sum_cycles(plan, source, machine, room.near)
     first = machine.dma_start + moved
-    facts = {"inner_packets": inner, "loop_trips": words, "tiles": tiles, "phases": count,
-             "dma_cycles": count * moved, "extra_packets": extra, "first_wait": first}  # fmt: skip
-    return Estimate(max(extra, first) + count * per_slab + requant, facts)
+    facts = nest.facts(nest.tiles * phases * shared / busy) | {
+        "requant_packets": requant, "extra_packets": extra, "phases": phases,
+        "dma_cycles": phases * moved, "first_wait": first, "code": body.multiply * phases,
+    }  # fmt: skip
+    return Estimate(max(extra, first) + phases * slab + requant, facts)

@@ -8,14 +8,13 @@ A value of n bytes is n / 128 registers. Operators take an instruction a registe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...tir.expr import Expr, walk
 from ...tir.stmt import Buffer
 from ..structure import Structure
 
 VECTOR = 128  # bytes of a register
-PIPES = 4  # any of which takes a plain operator
 SLOTS = 4  # instructions of a packet
 DEPTH = 10  # cycles from a load to the store of what follows from it, about two latencies
 
@@ -33,6 +32,39 @@ COUNTS: dict[str, tuple[float, float, float]] = {
     "rounding_shr": (1, 0, 0),
     "lookup": (8, 0, 8),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Ops:
+    """Instructions of a body: ``plain`` ones on any pipe, those on multipliers and on the permuter
+    among them, with the multipliers that they take; ``words`` are loads of scalars."""
+
+    plain: float = 0.0
+    multiply: float = 0.0
+    permute: float = 0.0
+    loads: float = 0.0
+    words: float = 0.0
+    stores: float = 0.0
+
+    def __add__(self, other: Ops) -> Ops:
+        return Ops(self.plain + other.plain, self.multiply + other.multiply,
+                   self.permute + other.permute, self.loads + other.loads,
+                   self.words + other.words, self.stores + other.stores)  # fmt: skip
+
+    def __mul__(self, n: float) -> Ops:
+        return Ops(self.plain * n, self.multiply * n, self.permute * n, self.loads * n,
+                   self.words * n, self.stores * n)  # fmt: skip
+
+    @property
+    def count(self) -> float:
+        return self.plain + self.loads + self.words + self.stores
+
+    @property
+    def packets(self) -> float:
+        """The fewest, by what is held most."""
+        moves = (self.loads + self.words + self.stores) / 2
+        return max(self.multiply / 2, self.permute, self.loads, self.stores, moves,
+                   self.count / SLOTS, 1.0)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +106,14 @@ def body_of(found: Structure, lanes: int, unroll: int, reach: Reach) -> Body:
         return _scalars(found, unroll * rows)
     loads = _loaded(found, lanes, unroll, reach)
     stores = rows * unroll * _registers(found.out.buffer.type.bytes, lanes)
+    made = ops_of(found, lanes) * (rows * unroll)
+    ops = replace(made, loads=loads, stores=stores)
+    slots = ops.count + 2
+    return Body(max(ops.packets, slots / SLOTS), slots, loads + stores + ops.plain / 4, DEPTH)
+
+
+def ops_of(found: Structure, lanes: int) -> Ops:
+    """What the operators of ``lanes`` lanes of a block take, its loads and stores left out."""
     plain = multiply = permute = 0.0
     varying: set[Expr] = set()  # values that follow from a load, whose lanes differ
     for node in walk(found.value):
@@ -87,12 +127,7 @@ def body_of(found: Structure, lanes: int, unroll: int, reach: Reach) -> Body:
             plain, multiply, permute = (
                 plain + count * size, multiply + products * size, permute + moves * size,
             )  # fmt: skip
-    plain, multiply, permute = (rows * unroll * n for n in (plain, multiply, permute))
-    pipes = (plain + loads + stores) / PIPES
-    least = max(loads, stores, multiply / 2, permute, pipes, (loads + stores) / 2)
-    slots = plain + loads + stores + 2
-    packets = max(least, slots / SLOTS, 1.0)
-    return Body(packets, slots, loads + stores + plain / 4, DEPTH)
+    return Ops(plain, multiply, permute)
 
 
 def _loaded(found: Structure, lanes: int, unroll: int, reach: Reach) -> float:

@@ -105,14 +105,14 @@ class Pipeline:
         return found and found[0]
 
 
-_FEW, _LONG = 4, 64  # a few turns of a long body gain little from overlapping
+FEW, LONG = 4, 64  # a few turns of a long body gain little from overlapping
 
 
 def _able(trip: Trip) -> bool:
     """Innermost loops with a known count that call nothing."""
     if not trip.innermost or trip.trips is None or trip.level:
         return False
-    if trip.trips <= _FEW and sum(len(block.steps) for block in blocks(trip.body)) > _LONG:
+    if trip.trips <= FEW and sum(len(block.steps) for block in blocks(trip.body)) > LONG:
         return False
     return not any(step.is_call for block in blocks(trip.body) for step in block.steps)
 
