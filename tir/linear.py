@@ -101,7 +101,7 @@ def _fold_division(expr: Expr) -> Linear | None:
 
 def joined(form: Linear) -> Linear:
     """Digits put together again: c*n*(x // n) + c*(x % n) is c*x, and c*n*(x % m // n) + c*(x % n)
-    is c*(x % m) where n divides m."""
+    is c*(x % m) where n divides m; the last digit of x + c*n is that of x."""
     for atom, coefficient in form.terms.items():
         if atom.op != "mod" or not atom.args[1].is_const:
             continue
@@ -115,15 +115,23 @@ def joined(form: Linear) -> Linear:
 
 
 def _whole_of(value: Expr, upper: Expr, n: int) -> Expr | None:
-    """What ``upper * n + value % n`` is, where ``upper`` is a digit above: value, or value % m."""
+    """What ``upper * n + value % n`` is, where ``upper`` is a digit above: value, or value % m; or
+    that of a value some n further, whose last digit is the same."""
     if upper in _quotients(value, n):
         return value
     if upper.op != "floordiv" or upper.args[1] is not const(n, i32):
         return None
     inner = upper.args[0]
-    if inner.op == "mod" and inner.args[0] is value and inner.args[1].is_const:
-        return inner if int(inner.args[1].attr) % n == 0 else None
-    return None
+    if inner.op != "mod" or not inner.args[1].is_const:
+        return inner if _further(inner, value, n) else None
+    whole = int(inner.args[1].attr) % n == 0 and _further(inner.args[0], value, n)
+    return inner if whole else None
+
+
+def _further(one: Expr, other: Expr, n: int) -> bool:
+    """Whether two values differ by a known multiple of ``n``."""
+    apart = linear(one).plus(linear(other), -1)
+    return not apart.terms and apart.constant % n == 0
 
 
 def _quotients(value: Expr, n: int) -> list[Expr]:

@@ -41,6 +41,7 @@ from ..index import bounds
 from ..state import unused
 from .part import KEPT
 from .phases import phases_of
+from .straight import loaded_first, stored_straight
 from .transfers import PLACES, Transfer, beside, in_turn, rows_of
 
 LARGE = 4096  # bytes of a slab that may come alone
@@ -62,7 +63,8 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
     far = {b: replace(b, scope="ddr") for b in (*own, *shared) if b not in (*kept, *fits)}
     copied = set().union(*map(_copied, phases))
     _check_near(copied & far.keys())
-    wanted = {p: p.bytes for p in func.params if p.scope == "ddr" and p not in copied}
+    stays = copied | _straight(func, phases, machine)
+    wanted = {p: p.bytes for p in func.params if p.scope == "ddr" and p not in stays}
     resident, free = _fitting(wanted, free)
     taken = {buffer.name for buffer in (*func.params, *own, *wraps)}
     near = {p: Buffer(unused(f"{p.name}_tcm", taken), p.type, p.shape, "tcm") for p in resident}
@@ -84,10 +86,19 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
             turning.append(place)
             free -= place.bytes
     phases = [on_buffers(phase, {**far, **near}) for phase in phases]
+    transfers, phases = loaded_first(transfers, phases, machine)
     body = seq(*beside(phases, transfers), *ends)
     for buffer in [*(far.get(b, b) for b in wraps), *near.values(), *turning][::-1]:
         body = Alloc(buffer, body)
     return func.with_body(body)
+
+
+def _straight(func: PrimFunc, phases: Sequence[Stmt], machine: Machine) -> set[Buffer]:
+    """Results that are stored to DDR where they lie there, and never read."""
+    read = set().union(*map(_read, phases))
+    kept = func.attrs.get(KEPT, ())
+    return {p for p in func.params if p.scope == "ddr" and p.name not in kept and p not in read
+            and stored_straight(p, phases, machine)}  # fmt: skip
 
 
 def _check_near(lost: set[Buffer]) -> None:

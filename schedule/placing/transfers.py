@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from ...tir.expr import const
 from ...tir.stmt import Buffer, Copy, Region, Stmt, Wait
@@ -24,6 +25,11 @@ class Transfer:
     copy: Copy
     start: int
     needed: int
+
+    @property
+    def bytes(self) -> int:
+        source = self.copy.source
+        return prod(source.extent) * source.buffer.type.bytes
 
 
 def beside(phases: Sequence[Stmt], transfers: Sequence[Transfer]) -> list[Stmt]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ...tir.recent import Recent
-from ..program import Phase, Program
+from ..program import Op, Phase, Program
 from .alike import form_of
 from .allocate import NoRegister, assign, live_around, lives, states
 from .cycles import calls
@@ -18,7 +18,7 @@ from .depend import block_edges
 from .expand import Pipeline
 from .joins import free_phases
 from .listing import SPILL, Function, Listing
-from .lower import Lowering, Table, move
+from .lower import Lowering, Table, move, walk_items
 from .machine import Machine
 from .modulo import Schedules
 from .pack import Pressure, list_schedule, packer
@@ -40,6 +40,7 @@ def compile_program(program: Program, machine: Machine) -> Listing:
     table = {(place.name, 0): i for i, place in enumerate(program.places)}
     table[SPILL, 0] = len(table)
     known = len(table)
+    far = frozenset(place.name for place in program.places if place.scope == "ddr")
     found: dict[Phase, _Compiled] = {}  # a phase that comes again is the same function
     linked: dict[Phase, Function] = {}
     for number, phase in enumerate(program.phases):
@@ -47,7 +48,9 @@ def compile_program(program: Program, machine: Machine) -> Listing:
             continue
         form = form_of(phase, machine)
         try:
-            made = _recent((form.key, machine), partial(_phase, form.phase, machine))
+            direct = far & _accessed(form.phase)
+            make = partial(_phase, form.phase, machine, direct)
+            made = _recent((form.key, machine, direct), make)
         except _Short:
             raise CompileError(
                 f"compile: phase {number} of {program.name} needs too many registers"
@@ -64,10 +67,15 @@ def compile_program(program: Program, machine: Machine) -> Listing:
     )
     spills = sum(made.spills for made in found.values())
     most = max((made.spill_bytes for made in found.values()), default=0)
-    far = frozenset(place.name for place in program.places if place.scope == "ddr")
     free = free_phases(program, machine)
     views = tuple((table[name, 0], shift) for name, shift in list(table)[known:])
     return Listing(program.name, machine, functions, spills, most, tcm, far, free, views)
+
+
+def _accessed(phase: Phase) -> frozenset[str]:
+    """The places that a phase's instructions access."""
+    ops = (item for item in walk_items(phase.body) if isinstance(item, Op))
+    return frozenset(op.address.buffer for op in ops if op.address)
 
 
 class _Short(CompileError):
@@ -94,9 +102,9 @@ class _Compiled:
         return cycles(Walker(self.function, machine).run(count))
 
 
-def _phase(phase: Phase, machine: Machine) -> _Compiled:
+def _phase(phase: Phase, machine: Machine, far: frozenset[str]) -> _Compiled:
     """With invariants before their loops; where that takes too many registers, also without."""
-    table, phase = Table(machine), replace(phase, body=drop_dead(phase.body))
+    table, phase = Table(machine, far), replace(phase, body=drop_dead(phase.body))
     found = [_attempt(phase, table, Liberties())]
     short = not isinstance(found[0], _Compiled) or found[0].crowded
     if short and _hoists(phase, machine):
@@ -200,7 +208,7 @@ def _packed(low: Lowering, room: Room) -> dict[int, int]:
 def _pack_block(block: Block, before: int, after: int, low: Lowering, room: Room) -> None:
     """Packs with fewer and fewer registers until those in use suffice."""
     machine = room.machine
-    edges = block_edges(block, low.extents, machine.vector_result)
+    edges = block_edges(block, low.extents, machine, low.table.far)
     for less in (0, 3, 6, 10, 100):
         vectors, scalars, *rest = room.limits
         limits = (vectors - less, scalars - less, rest[0], rest[1])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from .machine import Machine
 from .steps import Access, Block, Facts, Step
 
 Edges = list[list[tuple[int, int]]]  # of each step: (successor, latency)
@@ -28,8 +29,16 @@ def result_latency(step: Step, atom: int, use: int, vector_result: int) -> int:
     return latency(step.facts, use, vector_result)
 
 
-def block_edges(block: Block, extents: Mapping[str, int], vector_result: int) -> Edges:
-    """The dependences of straight-line code, steps numbered in order."""
+def is_far(step: Step, far: frozenset[str]) -> bool:
+    """Whether a step accesses one of the places in DDR."""
+    return step.access is not None and step.access.buffer in far
+
+
+def block_edges(
+    block: Block, extents: Mapping[str, int], machine: Machine, far: frozenset[str]
+) -> Edges:
+    """The dependences of straight-line code, steps numbered in order; what is loaded from ``far``
+    places comes late."""
     edges: list[dict[int, int]] = []
     writer: dict[int, int] = {}
     readers: dict[int, list[int]] = {}
@@ -48,7 +57,9 @@ def block_edges(block: Block, extents: Mapping[str, int], vector_result: int) ->
             for atom, use in step.reads:
                 if atom in writer:
                     before = writer[atom]
-                    wait = result_latency(steps[before], atom, use, vector_result)
+                    wait = result_latency(steps[before], atom, use, machine.vector_result)
+                    if far and is_far(steps[before], far) and atom != steps[before].pointer >> 1:
+                        wait += machine.ddr_latency
                     add(before, i, wait if use else 0)
                 readers.setdefault(atom, []).append(i)
         for i, step in enumerate(group, number):

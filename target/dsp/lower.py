@@ -22,10 +22,10 @@ TABLE, FIRST, COUNT, DMA_TARGET, DMA_SOURCE, DMA_RECORD, LINK = 0, 1, 2, 26, 27,
 
 
 class Table:
-    """The facts of rows on one machine, made once each."""
+    """The facts of rows on one machine, made once each; ``far`` are places in DDR."""
 
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
+    def __init__(self, machine: Machine, far: frozenset[str] = frozenset()) -> None:
+        self.machine, self.far = machine, far
         self._facts: dict[str, Facts] = {}
 
     def __call__(self, row: Instruction) -> Facts:
@@ -58,7 +58,7 @@ class Lowering:
         self.block = Block()
         nodes: list[Node] = [self.block]
         self.delta: dict[int, int] = {}
-        calls = any(isinstance(item, Dma | Wait) for item in _walk(items))
+        calls = any(isinstance(item, Dma | Wait) for item in walk_items(items))
         if calls:
             self.saved = self._make(scalar.INSTRUCTIONS["tfr"], self.link)
         self.extents |= plan.extents
@@ -290,7 +290,7 @@ class Lowering:
 
     def _pointers_in(self, items: list[Item]) -> list[Pointer]:
         found: dict[int, Pointer] = {}
-        for item in _walk(items):
+        for item in walk_items(items):
             for address, reach in self._addresses(item):
                 pointer = self.pointers.of(address, reach)
                 found[pointer.register] = pointer
@@ -375,8 +375,9 @@ def _height(items: list[Item]) -> int:
     return 1 + max(loops) if loops else 0
 
 
-def _walk(items: list[Item]) -> Iterator[Item]:
+def walk_items(items: list[Item]) -> Iterator[Item]:
+    """All items, outer before inner."""
     for item in items:
         yield item
         if isinstance(item, Loop):
-            yield from _walk(item.body)
+            yield from walk_items(item.body)

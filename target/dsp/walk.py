@@ -16,7 +16,7 @@ from __future__ import annotations
 from operator import add
 
 from .channel import accessed
-from .depend import result_latency
+from .depend import is_far, result_latency
 from .listing import Function, words_of
 from .machine import Machine
 from .steps import OPTIONAL, Block, Node, Step, Trip
@@ -165,7 +165,7 @@ class Walker:
             number = self._number(step)
             for atom in step.writes:
                 pending[atom] = (issue, number)
-            if delay and self._is_far(step):
+            if delay and is_far(step, self.far):
                 for atom in step.writes:
                     if atom != step.pointer >> 1:
                         pending[atom] = (issue + delay, number)
@@ -179,9 +179,6 @@ class Walker:
             total[cause] += issue - now
         return issue + 1
 
-    def _is_far(self, step: Step) -> bool:
-        return step.access is not None and step.access.buffer in self.far
-
     def _bursts(self, packet: list[Step]) -> int:
         """Bytes of the channel that the packet's direct accesses move."""
         found = self.bursts.get(id(packet))
@@ -189,14 +186,14 @@ class Walker:
             found = sum(
                 accessed(step.access, step.facts.row.align, self.machine.burst)
                 for step in packet
-                if step.access is not None and self._is_far(step)
+                if step.access is not None and is_far(step, self.far)
             )
             self.bursts[id(packet)] = found
         return found
 
     def _cause(self, producer: Step, use: int) -> int:
         """The field of the stall for a result."""
-        if self.far and self._is_far(producer):
+        if self.far and is_far(producer, self.far):
             return DDR
         if producer.facts.latency == 0:
             return FIRST_CAUSE + (0 if use < 7 else 1)
