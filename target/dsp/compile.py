@@ -107,7 +107,7 @@ def _phase(phase: Phase, machine: Machine, far: frozenset[str]) -> _Compiled:
     table, phase = Table(machine, far), replace(phase, body=drop_dead(phase.body))
     found = [_attempt(phase, table, Liberties())]
     short = not isinstance(found[0], _Compiled) or found[0].crowded
-    if short and _hoists(phase, machine):
+    if short and _matters(phase, machine, Liberties(), Liberties(hoisting=False)):
         found.append(_attempt(phase, table, Liberties(hoisting=False)))
     made = [one for one in found if isinstance(one, _Compiled)]
     if not made:
@@ -116,10 +116,9 @@ def _phase(phase: Phase, machine: Machine, far: frozenset[str]) -> _Compiled:
     return min(made, key=lambda one: one.cycles(machine)) if made[1:] else made[0]
 
 
-def _hoists(phase: Phase, machine: Machine) -> bool:
-    """Whether some loop of a phase has invariants."""
-    inside = share_out(phase, machine, Liberties(hoisting=False))
-    return share_out(phase, machine, Liberties()) != inside
+def _matters(phase: Phase, machine: Machine, free: Liberties, less: Liberties) -> bool:
+    """Whether a phase changes where it may undergo ``less`` than ``free``."""
+    return share_out(phase, machine, less) != share_out(phase, machine, free)
 
 
 def _attempt(phase: Phase, table: Table, free: Liberties) -> _Compiled | CompileError:
@@ -127,6 +126,15 @@ def _attempt(phase: Phase, table: Table, free: Liberties) -> _Compiled | Compile
     more and more registers in memory."""
     spilled, spare, pipelined, turning, more = set[int](), [0, 0, 0], True, True, 1
     known: dict[str, Schedules] = {}  # of this phase's loops, as long as their steps stay
+
+    def parting(short: bool) -> bool:
+        """Where scalars are short, no more pairs of them; whether that changes the code."""
+        nonlocal free
+        paired = free
+        if short and free.pairing:
+            free = replace(free, pairing=False)
+        return free is not paired and _matters(phase, table.machine, paired, free)
+
     for _ in range(_ATTEMPTS):
         low = Lowering(phase, table, free)
         split_webs(low.nodes, live_around(low.nodes), low.registers)
@@ -142,15 +150,13 @@ def _attempt(phase: Phase, table: Table, free: Liberties) -> _Compiled | Compile
         except _Turned:
             turning = False
         except Crowded as crowded:
-            if free.pairing and any(low.registers.files[r] == 1 for r in crowded.victims):
-                free, spilled, known = replace(free, pairing=False), set(), {}
-            else:
-                spilled, known = spilled | crowded.victims, {}
+            known, files = {}, {low.registers.files[register] for register in crowded.victims}
+            spilled = set() if parting(1 in files) else spilled | crowded.victims
         except NoRegister as error:
             file = low.registers.files[error.number]
             victims = _in_the_way(error, low.nodes, room, more if file < 2 else 1)
-            if file == 1 and free.pairing:
-                free, spilled, known = replace(free, pairing=False), set(), {}
+            if parting(file == 1):
+                spilled, known = set(), {}
             elif file < 2 and spare[file] < _SPARE:
                 spare[file] += 2
             elif victims:

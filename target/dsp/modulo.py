@@ -129,8 +129,7 @@ def _pointer_edges(body: Body, add: object) -> None:
             add(i, bump, 0, most)
 
 
-_LARGE = 200  # steps beyond which a body is long enough without overlapping its iterations
-_INTERVALS = 12  # intervals that are tried from the least possible one on
+_FINE = 64  # packets of an interval up to which the next one is a packet longer
 
 
 def resource_bound(steps: Sequence[Step], packer: Packer) -> int:
@@ -161,7 +160,7 @@ class Schedules:
         while interval < limit:
             times = placement.times(interval)
             if times is None:
-                interval += 1
+                interval += 1 + interval // _FINE
                 continue
             limit = min(limit, 2 * interval + 8) if stride == 1 else limit
             yield Modulo(interval, times)
