@@ -38,8 +38,10 @@ class Cost:
 
 
 def share(extent: int, threads: int) -> list[tuple[int, int]]:
-    """Each thread's first iteration and count: contiguous chunks, equal up to one."""
-    cuts = [extent * i // threads for i in range(threads + 1)]
+    """Each thread's first iteration and count: contiguous chunks, equal up to one. Few iterations
+    are the first threads', of which one also runs what is not shared: no barrier between."""
+    busy = min(extent, threads)
+    cuts = [extent * min(i, busy) // max(busy, 1) for i in range(threads + 1)]
     return [(a, b - a) for a, b in pairwise(cuts)]
 
 

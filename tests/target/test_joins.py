@@ -38,6 +38,17 @@ def test_rows_of_ones_own_need_no_barrier() -> None:
     assert free(rows("a", "b"), rows("b", "c"), rows("c", "d")) == [1, 2]
 
 
+@pytest.mark.parametrize("threads", [1, 3, 4])
+def test_few_rows_are_those_of_the_first_threads(threads: int) -> None:
+    """Chunks are as equal as can be, and what one thread runs is the first one's."""
+    for extent in range(12):
+        counts = [count for _, count in share(extent, threads)]
+        assert sum(counts) == extent and max(counts) - min(counts) <= 1
+        assert extent >= threads or counts == [1] * extent + [0] * (threads - extent)
+    alone = Phase([load(V[0], "b"), store(V[0], "c")])
+    assert free(rows("a", "b", count=1), alone, rows("c", "d", count=1)) == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("second", "why"),
     [
