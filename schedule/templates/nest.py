@@ -146,17 +146,18 @@ def grown_of(func: PrimFunc, found: Structure, nearest: bool = False) -> Structu
             return None
         whole = 1 << (run.extent - 1).bit_length()
         short = lanes * whole < wanted and any(run.come)  # repeated bytes would need no vector
-        if short and outer is not None and outer.to != lanes * whole:
+        apart = outer is None or outer.to != lanes * whole
+        beside = _beside(found, lanes * whole) if short and apart else None
+        if short and apart and outer is not None and beside is None:
             whole = wanted // lanes
         if whole != run.extent and lanes * run.extent < wanted:
             if len(run.axes) > 1:
                 return None
             more[run.axes[0]] = whole
         lanes *= more.get(run.axes[0], run.extent)
-    single = [a.var for a in found.spatial if a.extent == 1 and found.out.step(a) == lanes]
-    if single and lanes < wanted:
-        more[single[0]] = wanted // lanes
-        lanes = wanted
+        if beside is not None and lanes < wanted:
+            more[beside] = wanted // lanes
+            lanes = wanted
     if not more or lanes < wanted:
         return None
     sch = Schedule(func)
@@ -166,6 +167,12 @@ def grown_of(func: PrimFunc, found: Structure, nearest: bool = False) -> Structu
         return None
     grown = structure(sch.get_block(found.block), nearest)
     return grown if grown is not None and grown.held == found.held else None
+
+
+def _beside(found: Structure, step: int) -> Expr | None:
+    """An axis of one step, whose next one would lie ``step`` elements further in the result."""
+    single = (a.var for a in found.spatial if a.extent == 1 and found.out.step(a) == step)
+    return next(single, None)
 
 
 def scalar(nest: Nest) -> Nest:

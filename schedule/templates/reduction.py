@@ -100,7 +100,7 @@ def _named(fold: Structure) -> Iterator[tuple[str, Steps]]:
     if fold.out.buffer.type.bits == 8:
         yield "near_apart", partial(_windows, fold=fold, near=True, apart=True)
         yield "copy_apart", partial(_windows, fold=fold, near=False, apart=True)
-    summed = {axis.var for axis in fold.summed}
+    summed = {axis.var for axis in fold.summed if axis.extent > 1}
     kept = {axis.var for axis in fold.spatial if axis.extent > 1}
     if any(axes_in(e) & summed and axes_in(e) & kept for e in fold.reads[0].index):
         return  # rows of windows

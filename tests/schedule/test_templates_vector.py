@@ -28,6 +28,10 @@ def mean(shape: tuple[int, ...], *axes: int) -> Case:
     return Case("reduction", lambda x: x.mean(axes), (shape,))
 
 
+def averaged(shape: tuple[int, ...], rows: int | None, columns: int | None) -> Case:
+    return Case("reduction", lambda x: F.adaptive_avg_pool2d(x, (rows, columns)), (shape,))
+
+
 def joined(axis: int, *shapes: tuple[int, ...]) -> Case:
     return Case("lanes", lambda *x: torch.cat(x, axis), shapes, "cat")
 
@@ -62,6 +66,9 @@ CASES = {
     "mean_odd": mean((3, 29, 13, 9), 2, 3),
     "mean_few": mean((1, 3, 17, 23), 2, 3),
     "mean_long": mean((2, 200, 18, 75), 2, 3),
+    "mean_of_columns": averaged((1, 32, 12, 32), None, 1),
+    "mean_of_few_columns": averaged((2, 13, 9, 24), None, 1),
+    "mean_of_rows": averaged((1, 29, 12, 9), 1, None),
     "mean_of_tokens": mean((3, 19, 40), 1),
     "mean_of_many_tokens": mean((2, 320, 96), 1),
     "mean_of_prime_tokens": mean((1, 331, 128), 1),
@@ -164,6 +171,8 @@ BOUNDS = {
     "max_pool": (pooled("max", (1, 64, 56, 56), 3, 2, 1), 2_250),
     # 343 for Halide
     "mean": (mean((1, 512, 7, 7), 2, 3), 343),
+    # 32 rows of 8 registers, whose bytes are added in halfwords
+    "mean_of_columns": (averaged((1, 32, 32, 32), None, 1), 1_100),
     # 16 look-ups a row, 8,049 for Halide
     "softmax": (softmax(1, 128, 128), 4_000),
 }
