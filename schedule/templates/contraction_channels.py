@@ -36,6 +36,7 @@ from .template import Estimate, Template
 
 MOST = 400  # products of a quad of one way, all of which are written out
 KEPT = 22  # registers of constants and sums that stay through a loop
+REGISTERS = 31  # those of the machine, less the one of the result's zero point
 BODY = 72  # products of a tile of one way that are written out
 
 
@@ -405,20 +406,22 @@ def _keep(sch: Schedule, kernel: Kernel, plan: Plan, point: Point, place: LoopRe
 def _tile(plan: Plan, point: Point) -> tuple[float, int, float]:
     """Packets of a tile by the resource that it holds most, its products, and its registers."""
     step, rows, columns = (number(point, name) for name in ("step", "rows", "columns"))
-    ways = 1 if point["apart"] else plan.ways
+    apart, near = bool(point["apart"]), point["words"] == "tile"
+    ways = 1 if apart else plan.ways
     reach, sums = plan.reach(step), rows * columns * ways
     dots, made = sums * plan.taps[0] * reach, sums / WORD
     lines, groups = min(rows * plan.taps[0], plan.lines(rows)), plan.groups(columns, step)
+    fresh = min(lines, rows * plan.stride[0]) if near and point["inner"] == "rows" else lines
+    words, again = fresh * groups * ways, (lines - fresh) * groups * ways
     constants = (plan.phases(step) * plan.taps[0] * reach + 2) * ways
-    held = min(constants, KEPT - 4 * rows if point["apart"] else 16)
-    words = lines * groups * ways
-    shuffles = 1.5 * words if point["words"] == "tile" else 0.0
+    local = sums + words + 2 * again if near else sums + 2 * ways * plan.taps[0]
+    held = KEPT - 4 * rows if apart else max(REGISTERS - local, 0) if near else 16
     loads = words + max(constants - held, 0)
+    shuffles = 1.5 * words + again if near else 0.0
     packets = max(loads, dots / 2 + 8 * made, (2 * dots + 22 * made + loads + shuffles) / 4)
-    live = held + sums + 2 * ways * plan.taps[0]
-    kept = point["apart"] or live <= 24
-    crowded = 1.0 if kept else 1.15 if live <= 32 else 1.4  # iterations do not overlap
-    return packets * crowded, dots, live
+    live = local if near else constants + local
+    crowded = 1.0 if apart or live <= 24 else 1.15 if live <= 32 and not near else 1.4
+    return packets * crowded, dots, live  # crowded iterations do not overlap
 
 
 def _estimate(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> Estimate:

@@ -5,6 +5,7 @@ Where registers do not suffice, the phase is compiled again with some of them ke
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -32,6 +33,7 @@ from .webs import split_webs
 
 _recent = Recent["_Compiled"](1024)
 _ATTEMPTS = 60  # compilations of a phase, each with more registers in memory
+_HOISTINGS = 4  # compilations of a phase with more and more invariants in their loops
 _SPARE = 6  # registers of a file left free before spilling because no assignment was found
 
 
@@ -83,7 +85,11 @@ class _Short(CompileError):
 
 
 class _Turned(Exception):
-    """Registers do not do where loops are turned."""
+    """Registers do not do where loops are turned: the one without a place, or -1."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("registers do not do where loops are turned")
+        self.number = number
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,7 @@ class _Compiled:
     spills: int
     spill_bytes: int
     crowded: bool  # slower than it would be with more registers
+    roomy: int  # vectors that may come before loops and leave them enough registers
 
     def cycles(self, machine: Machine) -> int:
         """Cycles of the thread with the most iterations."""
@@ -103,17 +110,39 @@ class _Compiled:
 
 
 def _phase(phase: Phase, machine: Machine, far: frozenset[str]) -> _Compiled:
-    """With invariants before their loops; where that takes too many registers, also without."""
+    """With all liberties; where these take too many registers, also with fewer of them."""
     table, phase = Table(machine, far), replace(phase, body=drop_dead(phase.body))
-    found = [_attempt(phase, table, Liberties())]
-    short = not isinstance(found[0], _Compiled) or found[0].crowded
-    if short and _matters(phase, machine, Liberties(), Liberties(hoisting=False)):
-        found.append(_attempt(phase, table, Liberties(hoisting=False)))
-    made = [one for one in found if isinstance(one, _Compiled)]
-    if not made:
-        assert isinstance(found[-1], CompileError)
-        raise found[-1]
-    return min(made, key=lambda one: one.cycles(machine)) if made[1:] else made[0]
+    found, refused = list[_Compiled](), None
+    for carrying in (True, False):
+        for made in _hoisted(phase, table, carrying):
+            if isinstance(made, _Compiled):
+                found.append(made)
+            else:
+                refused = made
+        if found and not found[0].crowded:
+            break
+        if not _matters(phase, machine, Liberties(), Liberties(carrying=False)):
+            break
+    if not found:
+        assert refused is not None
+        raise refused
+    return min(found, key=lambda made: made.cycles(machine)) if found[1:] else found[0]
+
+
+def _hoisted(phase: Phase, table: Table,
+             carrying: bool) -> Iterator[_Compiled | CompileError]:  # fmt: skip
+    """With invariants before their loops; where those take too many registers, also with as many
+    as should leave enough, and in the end without."""
+    free = Liberties(carrying=carrying)
+    for more in range(_HOISTINGS, -1, -1):
+        made = _attempt(phase, table, free)
+        yield made
+        if isinstance(made, _Compiled) and not made.crowded:
+            return
+        if not _matters(phase, table.machine, free, replace(free, hoisting=0)):
+            return
+        roomy = made.roomy if isinstance(made, _Compiled) and more > 1 else 0
+        free = replace(free, hoisting=min(roomy, free.hoisting - 1))
 
 
 def _matters(phase: Phase, machine: Machine, free: Liberties, less: Liberties) -> bool:
@@ -147,8 +176,12 @@ def _attempt(phase: Phase, table: Table, free: Liberties) -> _Compiled | Compile
         loops = Pipeline(low, room, known)
         try:
             real = _pack(low, room, loops if pipelined else None, turning)
-        except _Turned:
-            turning = False
+        except _Turned as turned:
+            file = low.registers.files[turned.number] if turned.number >= 0 else 2
+            if file < 2 and spare[file] < _SPARE:
+                spare[file] += 2
+            else:
+                turning, spare = False, [0, 0, 0]
         except Crowded as crowded:
             known, files = {}, {low.registers.files[register] for register in crowded.victims}
             spilled = set() if parting(1 in files) else spilled | crowded.victims
@@ -172,9 +205,9 @@ def _attempt(phase: Phase, table: Table, free: Liberties) -> _Compiled | Compile
                 return error
             pipelined = False
         else:
-            short = bool(area.steps or loops.crowded)
-            made = _function(phase, low, real)
-            return _Compiled(made, tuple(low.places), area.steps, area.bytes, short)
+            short = bool(area.steps or loops.roomy)
+            made, roomy = _function(phase, low, real), min(loops.roomy, default=0)
+            return _Compiled(made, tuple(low.places), area.steps, area.bytes, short, roomy)
     return _Short()
 
 
@@ -196,7 +229,7 @@ def _pack(low: Lowering, room: Room, loops: Pipeline | None, turning: bool) -> d
     except (Crowded, NoRegister) as short:
         if low.labels == labels:
             raise
-        raise _Turned from short
+        raise _Turned(short.number if isinstance(short, NoRegister) else -1) from short
 
 
 def _packed(low: Lowering, room: Room) -> dict[int, int]:

@@ -16,15 +16,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .allocate import Sets, live_around
+from .feed import feed
 from .lower import Lowering, Table, carries
-from .modulo import Body, Modulo, Schedules, edges_of, lifetimes
+from .modulo import Body, Found, Schedules, edges_of
 from .pack import packer
 from .scalar import INSTRUCTIONS
 from .spill import Room
 from .steps import Access, Block, Node, Registers, Step, Trip, bits, blocks
 
 _WORTH = 64  # cycles of a loop that are worth another compilation
-FLAT = 192  # instructions up to which a loop too short for a kernel is written out whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,8 @@ class Pipeline:
     low: Lowering
     room: Room
     known: dict[str, Schedules]
-    crowded: list[str] = field(default_factory=list)  # loops slower for want of registers
+    roomy: list[int] = field(default_factory=list)  # of loops that lack registers: the vectors
+    # from outside that would leave enough of them
 
     def run(self) -> list[Node]:
         """The tree with its innermost loops pipelined where that pays."""
@@ -64,12 +65,11 @@ class Pipeline:
         inner = trip.body[0]
         assert isinstance(inner, Block)
         live = around[id(inner)]
-        body = _body(trip, inner, live, self.low.table)
-        found = self._search(trip.label, body, bits(live[0] | live[1]))
-        plan = Plan(body, found, self.low.registers) if found else None
-        if plan is None or not plan.pays:
+        found = self._search(trip, inner.steps, bits(live[0] | live[1]))
+        if found is None:
             done.append(trip)
             return []
+        plan = Plan(found, self.low.registers)
         block.groups += plan.flat(0, plan.first)
         if plan.passes:
             assert trip.setup is not None
@@ -81,28 +81,40 @@ class Pipeline:
             block.groups = [group for group in block.groups if group[0].target != trip.label]
         return plan.flat(plan.first + plan.passes * plan.unroll, plan.blocks)
 
-    def _search(self, label: str, body: Body, through: list[int]) -> Modulo | None:
+    def _search(self, trip: Trip, steps: list[Step], through: list[int]) -> Found | None:
         """The schedule within the registers that values which live through the loop leave free; if
         it is much slower than one without this limit, a call to spill some of these values."""
-        table, registers, room = self.low.table, self.low.registers, self.room
+        registers, room, label = self.low.registers, self.room, trip.label
         if label not in self.known:
-            edges = edges_of(body, self.low.extents, table.machine)
-            self.known[label] = Schedules(body, edges, packer(table.machine), _longest(body))
+            self.known[label] = self._schedules(trip, steps, {atom >> 1 for atom in through})
         known, left = self.known[label], room.left(through)
-        best = known.least((1 << 10, *left[1:]), registers)
-        if best is None or best[1][0] <= left[0]:
-            return best and best[0]
-        excess = best[1][0] - left[0]
-        found = known.least(left, registers)
-        slower = (found[0].interval if found else _longest(body)) - best[0].interval
-        used = {atom for step in body.steps for atom in (*step.writes, *(a for a, _ in step.reads))}
+        best = known.least((1 << 10, *left[1:]))
+        if best is None or best.needs[0] <= left[0]:
+            return best
+        excess = best.needs[0] - left[0]
+        found = known.least(left)
+        slower = (found.schedule.interval if found else known.limit) - best.schedule.interval
+        used = {atom for step in steps for atom in (*step.writes, *(a for a, _ in step.reads))}
         idle = [atom for atom in through if registers.files[atom >> 1] == 0
                 and atom not in used and atom >> 1 not in room.kept]  # fmt: skip
-        if slower * body.trips > 2 * excess and len(idle) >= excess:
+        if slower * best.body.trips > 2 * excess and len(idle) >= excess:
             raise room.victims(idle, excess, {})
-        if slower * body.trips > _WORTH:
-            self.crowded.append(label)
-        return found and found[0]
+        if slower * best.body.trips > _WORTH:
+            written = {atom for step in steps for atom in step.writes}
+            constant = [atom for atom in through if registers.files[atom >> 1] == 0
+                        and atom in used and atom not in written]  # fmt: skip
+            self.roomy.append(max(len(constant) - (known.needs - left[0]), 0))
+        return found
+
+    def _schedules(self, trip: Trip, steps: list[Step], outside: set[int]) -> Schedules:
+        """Of the body as it is, and with loads in the packets of their users."""
+        low, machine = self.low, self.low.table.machine
+        fed = feed(steps, outside, low)
+        forms = []
+        for form in (steps, fed) if len(fed) < len(steps) else (steps,):
+            body = _body(trip, form, outside, low.table)
+            forms.append((body, edges_of(body, low.extents, machine)))
+        return Schedules(forms, packer(machine), _longest(forms[0][0]), low.registers)
 
 
 FEW, LONG = 4, 64  # a few turns of a long body gain little from overlapping
@@ -122,8 +134,9 @@ def _longest(body: Body) -> int:
     return 2 * len(body.steps) + 8
 
 
-def _body(trip: Trip, block: Block, live: Sets, table: Table) -> Body:
-    steps = list(block.steps)
+def _body(trip: Trip, steps: list[Step], outside: set[int], table: Table) -> Body:
+    """``outside``: the registers that live around the loop."""
+    steps = list(steps)
     bumps: dict[int, tuple[int, int]] = {}
     for pointer, by in trip.bumps.items():
         able = [i for i, step in enumerate(steps)
@@ -137,7 +150,6 @@ def _body(trip: Trip, block: Block, live: Sets, table: Table) -> Body:
         else:
             bumps[pointer] = (len(steps), by)
             steps.append(Step(table(INSTRUCTIONS["addi"]), pointer, (pointer, by)))
-    outside = {atom >> 1 for atom in bits(live[0] | live[1])}
     used = {atom >> 1 for step in steps for atom, _ in step.reads}
     used |= {atom >> 1 for step in steps for atom in step.writes}
     assert trip.trips is not None
@@ -147,25 +159,17 @@ def _body(trip: Trip, block: Block, live: Sets, table: Table) -> Body:
 class Plan:
     """How a modulo schedule becomes code. Time is cut into blocks of one interval."""
 
-    def __init__(self, body: Body, found: Modulo, registers: Registers) -> None:
-        self.body, self.found = body, found
-        life = lifetimes(body, found)
-        spans = [(high - low) // (2 * found.interval) + 1 for low, high in life.values()]
-        self.unroll = max(spans, default=1)
-        self.first = found.stages - 1  # blocks of the prologue
-        self.blocks = body.trips + found.stages - 1
-        self.passes = max(0, (body.trips - self.first) // self.unroll)
-        if self.passes < 2:
-            self.passes, self.first = 0, self.blocks
+    def __init__(self, found: Found, registers: Registers) -> None:
+        self.body, self.found = found.body, found.schedule
+        self.first = self.found.stages - 1  # blocks of the prologue
+        self.blocks = self.body.trips + self.first
+        self.passes, self.unroll = found.passes, found.unroll
+        if not self.passes:
+            self.first = self.blocks
         self.names: list[dict[int, int]] = [{} for _ in range(self.unroll)]
-        for register in sorted(body.local):
+        for register in sorted(self.body.local):
             for copy in range(1, self.unroll):
                 self.names[copy][register] = registers.new(registers.kinds[register]) >> 2
-
-    @property
-    def pays(self) -> bool:
-        """Whether the pipelined loop has a kernel, or few enough passes to be written out."""
-        return self.passes > 0 or self.body.trips * len(self.body.steps) <= FLAT
 
     def kernel(self) -> list[list[Step]]:
         """The packets of the kernel; where none issues, the machine waits by itself."""

@@ -8,20 +8,42 @@ loop j in 8                          v1 = vsplat(r0)
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from ..coalesce import base, reads
-from ..instruction import Kind
+from ..instruction import Kind, Register
 from ..program import Dma, Item, Loop, Op, Reg, Wait
 
+ALL = 1 << 10  # as many as there are
 
-def hoist(variable: str, body: list[Item]) -> tuple[list[Item], list[Item]]:
+
+def hoist(variable: str, body: list[Item], most: int = ALL) -> tuple[list[Op], list[Item]]:
     """(what may run once in front of the loop over ``variable``, the loop's body without it).
 
-    Only for loops without loops inside: values kept across those would crowd their registers.
+    Only for loops without loops inside: values kept across those would crowd their registers. Of
+    vectors ``most`` move, if loads can stay: those for the fewest instructions do.
     """
-    if any(isinstance(item, Loop) for item in body):
+    if most == 0 or any(isinstance(item, Loop) for item in body):
         return [], body
+    before, rest = _split(variable, body, set())
+    excess = sum(_is_vector(op) for op in before) - most
+    if excess <= 0:
+        return before, rest
+    users = Counter(register for op in _ops(rest) for register in reads(op))
+    read = {register for op in before for register in reads(op)}
+    loads = [op.result for op in before if op.instruction.kind is Kind.LOAD and _is_vector(op)]
+    able = [register for register in loads if isinstance(register, Reg) and register not in read]
+    able.sort(key=lambda register: users[register])
+    return _split(variable, body, set(able[:excess]))
+
+
+def _is_vector(op: Op) -> bool:
+    return op.instruction.result_register in (Register.VECTOR, Register.PAIR)
+
+
+def _split(variable: str, body: list[Item], kept: set[Reg]) -> tuple[list[Op], list[Item]]:
+    """As ``hoist``; ``kept`` are made in every iteration."""
     ops = list(_ops(body))
     assigned: dict[Reg, int] = {}
     for op in ops:
@@ -29,9 +51,9 @@ def hoist(variable: str, body: list[Item]) -> tuple[list[Item], list[Item]]:
             assigned[register] = assigned.get(register, 0) + 1
     stored = {op.address.buffer for op in ops if op.address and op.instruction.kind is Kind.STORE}
     quiet = not any(isinstance(item, Dma | Wait) for item in _items(body))
-    before: list[Item] = []
+    before: list[Op] = []
     rest: list[Item] = []
-    read: set[Reg] = set()
+    read = set(kept)
     for item in body:
         if isinstance(item, Op) and _same(item, variable, assigned, stored, quiet, read):
             assert isinstance(item.result, Reg)

@@ -68,10 +68,14 @@ class Function:
 
     def lines(self, packet: list[Step]) -> list[Line]:
         """The instructions of a packet."""
-        return [
-            Line(text(step, packet, self), step.facts.row, step.facts.unit, step.origin)
-            for step in packet
-        ]
+        found = []
+        for step in packet:
+            load = step.facts.load
+            if load is not None:
+                found.append(Line(_fed(step, packet, self), load.row, "LOAD", step.origin))
+            text_ = text(step, packet, self)
+            found.append(Line(text_, step.facts.row, step.facts.unit, step.origin))
+        return found
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ def words_of(nodes: list[Node], end: int = 1) -> int:
             continue
         for packet in node.packets:
             least = end if node is nodes[-1] and packet is node.packets[-1] else 1
-            total += max(len(packet) + sum(step.extended for step in packet), least)
+            total += max(sum(step.instructions + step.extended for step in packet), least)
     return total
 
 
@@ -147,7 +151,7 @@ def _nodes_text(function: Function, nodes: list[Node], end: str, lines: list[str
             continue
         for j, packet in enumerate(node.packets):
             marker = end if last and j == len(node.packets) - 1 else ""
-            body = "".join(f"\t\t{text(step, packet, function)}\n" for step in packet)
+            body = "".join(f"\t\t{line.text}\n" for line in function.lines(packet))
             lines.append(f"\t{{\n{body}\t}}{marker}\n")
 
 
@@ -157,16 +161,38 @@ def text(step: Step, packet: list[Step], function: Function) -> str:
     values = {"target": function.label(step.target)}
     if step.result >= 0:
         values["d"] = name(step.result, function)
-    for parameter, code in zip(row.parameters, step.operands, strict=True):
-        if parameter.register is Register.IMMEDIATE:
+    for i, (parameter, code) in enumerate(zip(row.parameters, step.operands, strict=True)):
+        if i == step.facts.at:
+            values[parameter.name] = _passed(step, packet, function)
+        elif parameter.register is Register.IMMEDIATE:
             values[parameter.name] = f"#{code}" if step.extended else str(code)
         else:
             values[parameter.name] = name(code, function)
             if row.name in ("jumpt", "jumpf") and _made(code, packet):
                 values[parameter.name] += ".new"
-    if step.pointer >= 0:
+    if step.pointer >= 0 and step.facts.load is None:
         values |= _address(step, function)
     return row.asm.format(**values)
+
+
+def _fed(step: Step, packet: list[Step], function: Function) -> str:
+    """The load that feeds a step: a value that no register keeps."""
+    assert step.facts.load is not None
+    result = f"{_passed(step, packet, function)}.tmp"
+    return step.facts.load.row.asm.format(d=result, **_address(step, function))
+
+
+def _passed(step: Step, packet: list[Step], function: Function) -> str:
+    """The name under which a load passes its value on: of a register that the packet does not
+    touch, which stays as it is."""
+    taken = {
+        function.real[atom >> 1] + (atom & 1)
+        for other in packet
+        for atom in (*other.writes, *(atom for atom, _ in other.reads))
+        if function.registers.files[atom >> 1] == 0
+    }
+    free = [number for number in range(32) if number not in taken]
+    return f"v{free[[other for other in packet if other.facts.load].index(step)]}"
 
 
 def _made(code: int, packet: list[Step]) -> bool:
@@ -175,7 +201,7 @@ def _made(code: int, packet: list[Step]) -> bool:
 
 def _address(step: Step, function: Function) -> dict[str, str]:
     base = name(step.pointer, function)
-    if step.facts.row.kind is Kind.COMPUTE:
+    if step.facts.load is None and step.facts.row.kind is Kind.COMPUTE:
         return {"base": base, "offset": str(step.imm)}
     unit = step.facts.reach[2] if step.facts.reach[2] >= 128 else 1
     if step.index >= 0:

@@ -366,8 +366,8 @@ def move(block: Block, moves: dict[int, int], table: Table) -> None:
 
 def carries(step: Step, by: int) -> bool:
     """Whether the access could add ``by`` to its pointer."""
-    low, high = step.facts.bump
-    return low <= by <= high and low < 0 and by % step.facts.row.bytes == 0 and step.index < 0
+    (low, high), unit = step.facts.bump, step.facts.reach[2]
+    return low <= by <= high and low < 0 and by % unit == 0 and step.index < 0
 
 
 def _height(items: list[Item]) -> int:

@@ -142,44 +142,83 @@ def resource_bound(steps: Sequence[Step], packer: Packer) -> int:
     return bound
 
 
+FLAT = 192  # instructions up to which a loop too short for a kernel is written out whole
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A schedule of one form of a loop's body, and the registers that its local values need."""
+
+    body: Body
+    schedule: Modulo
+    needs: tuple[int, int, int]  # vectors, scalars, predicates
+    unroll: int  # iterations that the kernel holds, so that values outlive the interval
+
+    @property
+    def passes(self) -> int:
+        """Passes of the kernel; 0 where there is none: too few iterations."""
+        passes = (self.body.trips - self.schedule.stages + 1) // self.unroll
+        return passes if passes > 1 else 0
+
+    @property
+    def pays(self) -> bool:
+        """Whether there is a kernel, or so few iterations that they can be written out."""
+        return self.passes > 0 or self.body.trips * len(self.body.steps) <= FLAT
+
+
 class Schedules:
-    """The schedules of one loop by rising interval, made when asked for."""
+    """The schedules of one loop by rising interval, made when asked for; ``forms`` are bodies that
+    do the same, with their dependences."""
 
-    def __init__(self, body: Body, edges: list[Edge], packer: Packer, limit: int) -> None:
-        self.body, self.limit = body, limit
-        self._found: list[tuple[Modulo, tuple[int, int, int]]] = []
-        self._more = self._make(edges, packer)
+    def __init__(self, forms: Sequence[tuple[Body, list[Edge]]], packer: Packer, limit: int,
+                 registers: Registers) -> None:  # fmt: skip
+        self.forms, self.limit, self.registers = forms, limit, registers
+        self._found: list[Found] = []
+        self._more = self._make(packer)
 
-    def _make(self, edges: list[Edge], packer: Packer) -> Iterator[Modulo]:
+    def _make(self, packer: Packer) -> Iterator[Found]:
         """Step by step up to the first schedule; from there on, which only saves registers, in
         growing steps, and not far."""
-        steps = self.body.steps
-        placement = _Placement(steps, edges, packer)
-        stride, limit = 1, self.limit
-        interval = recurrence_bound(len(steps), edges, resource_bound(steps, packer), limit)
+        limit, first = self.limit, 0
+        forms = []
+        for body, edges in self.forms:
+            low = resource_bound(body.steps, packer)
+            low = recurrence_bound(len(body.steps), edges, low, limit)
+            forms.append((low, body, _Placement(body.steps, edges, packer)))
+        interval = min(low for low, _, _ in forms)
         while interval < limit:
-            times = placement.times(interval)
-            if times is None:
-                interval += 1 + interval // _FINE
-                continue
-            limit = min(limit, 2 * interval + 8) if stride == 1 else limit
-            yield Modulo(interval, times)
-            interval += stride
-            stride *= 2
+            for low, body, placement in forms:
+                for deep in (False, True) if low <= interval else ():
+                    times = placement.times(interval, deep)
+                    if times is None:
+                        continue
+                    if not first:
+                        first, limit = interval, min(limit, 2 * interval + 8)
+                    yield self._judged(body, Modulo(interval, times))
+            interval += 1 + ((interval - first) // 4 if first else interval // _FINE)
 
-    def least(self, room: tuple[int, int, int],
-              registers: Registers) -> tuple[Modulo, tuple[int, int, int]] | None:  # fmt: skip
-        """The first schedule that needs no more vector, scalar and predicate registers than
-        ``room`` for values that live within iterations, and the numbers that it needs."""
-        for found, needs in self._found:
-            if _fits(needs, room):
-                return found, needs
+    def _judged(self, body: Body, found: Modulo) -> Found:
+        life = lifetimes(body, found).values()
+        spans = [(high - low) // (2 * found.interval) + 1 for low, high in life]
+        return Found(body, found, pressure(body, found, self.registers), max(spans, default=1))
+
+    @property
+    def needs(self) -> int:
+        """The fewest vectors that a schedule needs, of those that were made."""
+        return min((found.needs[0] for found in self._found), default=0)
+
+    def least(self, room: tuple[int, int, int]) -> Found | None:
+        """The first schedule that pays and needs no more vector, scalar and predicate registers
+        than ``room`` for values that live within iterations."""
+        able = (one for one in self._rising() if one.pays and _fits(one.needs, room))
+        return next(able, None)
+
+    def _rising(self) -> Iterator[Found]:
+        """All schedules, made when they are wanted for the first time."""
+        yield from self._found
         for found in self._more:
-            needs = pressure(self.body, found, registers)
-            self._found.append((found, needs))
-            if _fits(needs, room):
-                return found, needs
-        return None
+            self._found.append(found)
+            yield found
 
 
 def _fits(needs: tuple[int, int, int], room: tuple[int, int, int]) -> bool:
@@ -219,13 +258,14 @@ class _Placement:
         self.units = [packer.unit(step) for step in steps]
         self.near = _companions(steps)
 
-    def times(self, interval: int) -> list[int] | None:
-        """Packets counted forward from 0; None when it cannot be, or the tries are used up."""
+    def times(self, interval: int, deep: bool) -> list[int] | None:
+        """Packets counted forward from 0; None when it cannot be, or the tries are used up. Steps
+        are placed by the lengths of the chains to them, or, ``deep``, chain by chain."""
         count = len(self.units)
         depth = _depths(count, self.edges, interval)
         if depth is None:
             return None
-        self._start(interval, depth)
+        self._start(interval, depth, deep)
         tries = _TRIES * count
         todo = list(range(count))
         while todo:
@@ -237,7 +277,7 @@ class _Placement:
         latest = max(t for t in self.time if t is not None)
         return [latest - t for t in self.time if t is not None]
 
-    def _start(self, interval: int, depth: list[int]) -> None:
+    def _start(self, interval: int, depth: list[int], deep: bool) -> None:
         self.interval, count = interval, len(self.units)
         self.after: list[list[tuple[int, int]]] = [[] for _ in range(count)]
         self.before: list[list[tuple[int, int]]] = [[] for _ in range(count)]
@@ -245,7 +285,10 @@ class _Placement:
             if i != j:
                 self.after[i].append((j, packets - interval * distance))
                 self.before[j].append((i, packets - interval * distance))
-        self.order = sorted(range(count), key=lambda i: (-depth[i], self.near[i], i))
+        if deep:
+            self.order = _chains(count, self.edges, depth)
+        else:
+            self.order = sorted(range(count), key=lambda i: (-depth[i], self.near[i], i))
         self.rank = [0] * count
         for rank, i in enumerate(self.order):
             self.rank[i] = rank
@@ -305,6 +348,26 @@ class _Placement:
         for j in self.rows[row]:
             state = self.packer.fit(state, self.units[j])
         self.states[row] = state
+
+
+def _chains(count: int, edges: list[Edge], depth: list[int]) -> list[int]:
+    """The steps from the ends of chains on, one chain after the other: each behind those that wait
+    for it, and then at once, so that few values live until their chain is placed."""
+    makers: list[set[int]] = [set() for _ in range(count)]
+    users = [0] * count
+    for i, j, _, distance in edges:
+        if distance == 0 and i not in makers[j]:
+            makers[j].add(i)
+            users[i] += 1
+    todo, found = [i for i in range(count) if users[i] == 0], list[int]()
+    todo.sort(key=lambda i: (depth[i], i))
+    while todo:
+        found.append(todo.pop())
+        for i in makers[found[-1]]:
+            users[i] -= 1
+        ready = [i for i in makers[found[-1]] if users[i] == 0]
+        todo += sorted(ready, key=lambda i: (depth[i], i))
+    return found
 
 
 def _companions(steps: Sequence[Step]) -> list[int]:

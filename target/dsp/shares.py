@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ..program import Address, Dma, Item, Loop, Op, Phase, Wait
+from .carry import carry
+from .hoist import ALL
 from .machine import Machine
 from .pairs import pair_loads
 from .simplify import simplify
@@ -22,7 +24,8 @@ _SMALL = 128  # instructions up to which the odd iteration is written out again
 class Liberties:
     """The changes that a phase may undergo although they take registers."""
 
-    hoisting: bool = True  # invariants before their loops
+    hoisting: int = ALL  # vectors that come before a loop because its iterations share them
+    carrying: bool = True  # values kept for the next iteration
     pairing: bool = True  # neighbouring words loaded as pairs
 
 
@@ -43,6 +46,8 @@ def share_out(phase: Phase, machine: Machine, free: Liberties) -> Shares:
 
     def prepared(items: list[Item]) -> list[Item]:
         items = simplify(items, free.hoisting)
+        if free.carrying:
+            items = carry(items, machine)
         return pair_loads(items, machine.version) if free.pairing else items
 
     if phase.parallel is None:

@@ -12,14 +12,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..program import Address, Dma, Item, Loop, Op, Wait
-from .hoist import hoist
+from .hoist import ALL, hoist
 
 WRITE_OUT = 64  # instructions up to which an innermost loop of 2 to 4 iterations is written out
 
 
-def simplify(items: list[Item], hoisting: bool = True) -> list[Item]:
+def simplify(items: list[Item], hoisting: int = ALL) -> list[Item]:
     """The same code without loops of extent 1, and with tiny innermost loops written out;
-    without ``hoisting``, loops keep what their iterations have in common."""
+    ``hoisting`` vectors that iterations have in common come before their loop, if loads can stay;
+    with 0 nothing does."""
     done: list[Item] = []
     for item in items:
         if not isinstance(item, Loop):
@@ -30,9 +31,8 @@ def simplify(items: list[Item], hoisting: bool = True) -> list[Item]:
             for value in range(item.extent):
                 done += [at(inner, item.variable, value) for inner in body]
         elif body:
-            if hoisting:
-                before, body = hoist(item.variable, body)
-                done += before
+            before, body = hoist(item.variable, body, hoisting)
+            done += before
             done.append(_merged(item.variable, item.extent, body))
     return done
 

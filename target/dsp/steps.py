@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..instruction import Instruction, Kind, Register
 from ..program import Late
@@ -83,6 +83,8 @@ class Facts:
     short: tuple[int, int] | None  # range of an immediate without an extender
     reach: tuple[int, int, int]  # of an address: least and greatest immediate, and their step
     bump: tuple[int, int]  # least and greatest post-increment, in bytes; (0, 0): has none
+    load: Facts | None = None  # of what brings operand ``at`` from memory in the same packet
+    at: int = -1
 
 
 def facts(row: Instruction, machine: Machine) -> Facts:
@@ -102,6 +104,12 @@ def facts(row: Instruction, machine: Machine) -> Facts:
     number = [name for name, _ in machine.units].index(unit)
     return Facts(row, unit, _latency(row, unit, machine), operands, number, wide, small,
                  SHORT.get(row.name), reach, bump)  # fmt: skip
+
+
+def feeding(user: Facts, load: Facts, at: int) -> Facts:
+    """The facts of ``user`` and ``load`` as one: operand ``at`` comes from memory."""
+    operands = tuple(operand for operand in user.operands if operand[0] != at)
+    return replace(user, operands=operands, reach=load.reach, bump=load.bump, load=load, at=at)
 
 
 def _latency(row: Instruction, unit: str, machine: Machine) -> int:
@@ -146,9 +154,10 @@ class Access:
 
 
 class Step:
-    """One instruction. ``pointer`` and ``imm`` (bytes) form its address, ``bump`` is added to the
-    pointer afterwards, ``index`` is added to the address; ``access`` says what is touched;
-    ``target`` is the label of a jump, a call or a record."""
+    """One instruction, or one and the load that feeds it (``facts.load``) in the same packet.
+    ``pointer`` and ``imm`` (bytes) form its address, ``bump`` is added to the pointer afterwards,
+    ``index`` is added to the address; ``access`` says what is touched; ``target`` is the label of a
+    jump, a call or a record."""
 
     __slots__ = ("access", "bump", "facts", "imm", "index", "operands", "origin", "pointer",
                  "reads", "result", "target", "writes")  # fmt: skip
@@ -195,8 +204,12 @@ class Step:
         return self.facts.row.name == "call"
 
     @property
+    def instructions(self) -> int:
+        return 1 if self.facts.load is None else 2
+
+    @property
     def places(self) -> int:
-        """Places in the packet."""
+        """Places of the instruction itself in the packet."""
         return 2 if self.facts.wide or (self.facts.short and self.extended) else 1
 
     @property

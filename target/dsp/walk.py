@@ -170,7 +170,7 @@ class Walker:
                     if atom != step.pointer >> 1:
                         pending[atom] = (issue + delay, number)
             unit = step.facts.unit
-            total[1] += step.facts.row.name != "nop"
+            total[1] += step.instructions if step.facts.row.name != "nop" else 0
             total[2] += 2 if unit == "VX_DV" else unit == "VX"
             total[3] += "dot" in step.facts.row.tags
         total[0] += 1

@@ -176,6 +176,23 @@ def test_invariants_leave_an_innermost_loop() -> None:
     assert names == [["vmem", "vaddw"], ["vmem", "vaddw", "vmem_store"]]
 
 
+def test_of_many_invariants_loads_for_few_stay() -> None:
+    """Two tables, of which two maxima read one: it is the one that leaves the loop."""
+    func = parse(HEAD + '''x: Buffer[i32, (512,), "tcm"], k: Buffer[i32, (32,), "tcm"],
+      m: Buffer[i32, (32,), "tcm"], y: Buffer[i32, (512,), "tcm"]):
+    for i in serial(8):
+        for l in vectorized(32):
+            y[i * 64 + l] = max(x[i * 64 + l], k[l])
+        for l in vectorized(32):
+            y[i * 64 + 32 + l] = max(min(x[i * 64 + 32 + l], m[l]), k[l])
+''')  # fmt: skip
+    (phase,) = build(func, dsp()).phases
+    loop = _loop(phase.body)
+    moved = [[op.address.buffer for op in hoist(loop.variable, loop.body, most)[0] if op.address]
+             for most in (0, 1, 2)]  # fmt: skip
+    assert moved[:2] == [[], ["k"]] and set(moved[2]) == {"k", "m"}
+
+
 def test_what_a_loop_stores_stays_in_it() -> None:
     func = parse(HEAD + '''x: Buffer[i32, (32,), "tcm"], y: Buffer[i32, (256,), "tcm"]):
     for i in serial(8):

@@ -1,0 +1,232 @@
+"""Values that the next iteration needs again stay in registers instead of being made again.
+
+                                              v1 = vmem(x)
+    loop j in 8                               loop j in 8
+      v1 = vmem(x[j*128])                       v2 = vmem(x[j*128 + 128])
+      v2 = vmem(x[j*128 + 128])        ->       v3 = vmaxub(v1, v2)
+      v3 = vmaxub(v1, v2)                       vmem(y[j*128]) = v3
+      vmem(y[j*128]) = v3                       v1 = v2
+
+Two values are the same one iteration apart if the same instructions make them of loads whose
+addresses differ by what the loop moves them. The value of the first iteration is made before it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from ..coalesce import base, reads
+from ..instruction import Kind, Register
+from ..program import Address, Half, Item, Loop, Op, Operand, Reg
+from .machine import Machine
+from .pack import packer
+from .rows import Roles
+from .simplify import address_at
+
+LEAST = 3  # iterations from which on values are kept
+
+
+def carry(items: list[Item], machine: Machine) -> list[Item]:
+    """The code with values kept in the innermost loops that take fewer packets so."""
+    ops = list(_ops(items))
+    numbers = [register.number for op in ops for register in _touched(op)]
+    touched = Counter(register for op in ops for register in _touched(op))
+    return _Phase(touched, machine, max(numbers, default=0)).items(items)
+
+
+def _ops(items: list[Item]) -> Iterator[Op]:
+    for item in items:
+        if isinstance(item, Op):
+            yield item
+        elif isinstance(item, Loop):
+            yield from _ops(item.body)
+
+
+def _touched(op: Op) -> list[Reg]:
+    made = base(op.result) if op.result is not None else None
+    return [*reads(op), *([made] if made is not None else [])]
+
+
+@dataclass(slots=True)
+class _Phase:
+    """``touched`` counts where the phase's instructions name each register."""
+
+    touched: Counter[Reg]
+    machine: Machine
+    last: int  # the greatest number of a register
+
+    def items(self, items: list[Item]) -> list[Item]:
+        done: list[Item] = []
+        for item in items:
+            if isinstance(item, Loop):
+                body = [inner for inner in item.body if isinstance(inner, Op)]
+                if len(body) == len(item.body) and item.extent >= LEAST:
+                    done += self.loop(item, body)
+                else:
+                    done.append(Loop(item.variable, item.extent, self.items(item.body)))
+            else:
+                done.append(item)
+        return done
+
+    def loop(self, loop: Loop, body: list[Op]) -> list[Item]:
+        """The loop and what comes before it."""
+        values = _Values(loop.variable, body, self.touched)
+        kept, gone = values.kept(), values.gone()
+        move = Roles(self.machine.version).move
+        rest = [op for op in values.body if op.result not in gone]
+        rest += [Op(move(to.kind), to, (source,)) for to, source in kept.items()]
+        if not kept or _packets(rest, self.machine) >= _packets(body, self.machine):
+            return [loop]
+        return [*self.first(values, list(kept)), Loop(loop.variable, loop.extent, [*rest])]
+
+    def first(self, values: _Values, wanted: list[Reg]) -> list[Item]:
+        """Makes the values of the first iteration, in the registers that keep them; what they are
+        made of goes into fresh ones."""
+        names: dict[Reg, Reg] = {register: register for register in wanted}
+        needed = set(wanted)
+        for op in reversed(values.body):
+            if op.result in needed:
+                needed.update(register for register in reads(op) if register in values.made)
+        done: list[Item] = []
+        for op in values.body:
+            if isinstance(op.result, Reg) and op.result in needed:
+                if op.result not in names:
+                    self.last += 1
+                    names[op.result] = Reg(self.last, op.result.kind)
+                address = op.address and address_at(op.address, values.variable, 0)
+                operands = tuple(_named(operand, names) for operand in op.operands)
+                done.append(replace(op, result=names[op.result], operands=operands,
+                                    address=address))  # fmt: skip
+        return done
+
+
+def _named(operand: Operand, names: dict[Reg, Reg]) -> Operand:
+    if isinstance(operand, Half):
+        return Half(names.get(operand.pair, operand.pair), operand.index)
+    return names.get(operand, operand) if isinstance(operand, Reg) else operand
+
+
+def _packets(ops: list[Op], machine: Machine) -> Fraction:
+    """The packets that the most contended set of slots or pipes needs."""
+    automaton, numbers = packer(machine), [name for name, _ in machine.units]
+    units = Counter(numbers.index(op.instruction.unit_at(machine.version)) for op in ops)
+    return max(
+        Fraction(sum(automaton.least(unit, resources) * n for unit, n in units.items()), count)
+        for resources, count in automaton.sets
+    )
+
+
+Key = tuple[object, ...]
+
+
+class _Values:
+    """The values that a loop's body makes anew in each iteration, numbered by how they are made."""
+
+    def __init__(self, variable: str, body: list[Op], touched: Counter[Reg]) -> None:
+        self.variable, self.body = variable, body
+        here = Counter(register for op in body for register in _touched(op))
+        assigned = Counter(base(op.result) for op in body if op.result is not None)
+        stored = {op.address.buffer for op in body
+                  if op.address and op.instruction.kind is Kind.STORE}  # fmt: skip
+        self.made: dict[Reg, int] = {}  # the number of what a register holds
+        self.numbers: dict[Key, int] = {}
+        self.keys: list[Key] = []
+        read = set[Reg]()
+        for op in body:
+            sources = reads(op)
+            result = op.result
+            able = (
+                isinstance(result, Reg) and op.instruction.accumulate is None
+                and assigned[result] == 1 and result not in read and touched[result] == here[result]
+                and all(register in self.made or not assigned[register] for register in sources)
+                and _pure(op, stored)
+            )  # fmt: skip
+            if able:
+                assert isinstance(result, Reg)
+                self.made[result] = self._number(self._key(op))
+            read.update(sources)
+        holders = {number: register for register, number in reversed(self.made.items())}
+        self.carried: dict[Reg, Reg] = {}  # the register of the same value one iteration earlier
+        for register, number in self.made.items():
+            later = self._next(number)
+            if later is not None and later != number and _is_vector(register):
+                self.carried[register] = holders[later]
+
+    def kept(self) -> dict[Reg, Reg]:
+        """The registers that keep values for the next iteration, and where they come from, in an
+        order in which they can be copied."""
+        users = [op for op in self.body if op.result not in self.carried]
+        live = {register for op in users for register in reads(op) if register in self.carried}
+        for register in list(live):
+            while (register := self.carried[register]) in self.carried:
+                live.add(register)
+        order = sorted(live, key=self._hops, reverse=True)
+        return {register: self.carried[register] for register in order}
+
+    def _hops(self, register: Reg) -> int:
+        """Iterations from the value's first use to its last."""
+        hops = 0
+        while register in self.carried:
+            register, hops = self.carried[register], hops + 1
+        return hops
+
+    def gone(self) -> set[Reg]:
+        """The registers that need not be filled anew: of values that are kept, and of those that
+        only they are made of."""
+        readers: dict[Reg, set[Reg | None]] = {}
+        for op in self.body:
+            made = base(op.result) if op.result is not None else None
+            for register in reads(op):
+                readers.setdefault(register, set()).add(made)
+        gone = set(self.carried)
+        for register in reversed(self.made):
+            if register in readers and readers[register] <= gone:
+                gone.add(register)
+        return gone
+
+    def _number(self, key: Key) -> int:
+        if key not in self.numbers:
+            self.numbers[key] = len(self.keys)
+            self.keys.append(key)
+        return self.numbers[key]
+
+    def _key(self, op: Op) -> Key:
+        return op.instruction.name, op.address, *map(self._source, op.operands)
+
+    def _source(self, operand: Operand) -> object:
+        register = base(operand)
+        if register is None or register not in self.made:
+            return operand
+        return self.made[register], operand.index if isinstance(operand, Half) else -1
+
+    def _next(self, number: int) -> int | None:
+        """The number of the same value an iteration later; None where nothing holds it."""
+        name, address, *sources = self.keys[number]
+        moved: list[object] = []
+        for source in sources:
+            if isinstance(source, tuple):
+                later = self._next(source[0])
+                if later is None:
+                    return None
+                source = later, source[1]
+            moved.append(source)
+        if isinstance(address, Address):
+            by = dict(address.terms).get(self.variable, 0)
+            address = replace(address, offset=address.offset + by)
+        return self.numbers.get((name, address, *moved))
+
+
+def _is_vector(register: Reg) -> bool:
+    return register.kind in (Register.VECTOR, Register.PAIR)
+
+
+def _pure(op: Op, stored: set[str]) -> bool:
+    """Whether the result depends on operands and bytes that the loop leaves alone."""
+    if op.instruction.kind is Kind.COMPUTE:
+        return op.address is None
+    assert op.address is not None
+    return op.instruction.kind is Kind.LOAD and op.address.index is None and \
+        op.address.buffer not in stored  # fmt: skip
