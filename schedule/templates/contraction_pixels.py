@@ -36,6 +36,7 @@ from .contraction_pixels_plan import (
     fits,
     knobs_of,
     plan_of,
+    spreads,
     written,
 )
 from .template import Template
@@ -65,11 +66,11 @@ def _template(
     if plan.scratch + sum(p.bytes for p in func.params if p.scope == "tcm") > machine.tcm:
         return None
     space = Space(knobs_of(plan), (partial(fits, plan),))
-    return Template(name, func, machine, space, partial(_schedule, func, kernel, plan),
-                    partial(estimate_of, func, plan, machine))  # fmt: skip
+    made = partial(_schedule, func, kernel, plan, spreads(plan, machine))
+    return Template(name, func, machine, space, made, partial(estimate_of, func, plan, machine))
 
 
-def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, point: Point) -> Schedule:
+def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, spread: bool, point: Point) -> Schedule:
     sch = Schedule(func)
     dot, last = kernel.dot.block, kernel.last.block
     if kernel.fill is not None and not plan.pads:
@@ -107,6 +108,8 @@ def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, point: Point) -> Sched
     if plan.form == "rows":
         run_to(sch, dot, 3, LANES)
     within = _outputs(sch, plan, point, last, back)
+    if spread:
+        _spread(sch, kernel, plan)
     sch.compute_at(dot, within)
     _products(sch, plan, point, dot)
     sch.transform_layout(results[0], lambda n, h, a, w, o: (n, h, a, o, w))
@@ -118,6 +121,18 @@ def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, point: Point) -> Sched
             sch.transform_layout(result, lambda n, h, a, w, o: (
                 n, h, a, o // WORD, w, o % WORD))  # fmt: skip
     return sch
+
+
+def _spread(sch: Schedule, kernel: Kernel, plan: Plan) -> None:
+    """Stores what is constant of an output once for each lane, so that tiles need not repeat it."""
+    dot, last = kernel.dot.block, kernel.last.block
+    lanes = {"rows": 3, "padded": 2, "image": 1}[plan.form]
+    late = {use.buffer.name for use in kernel.last.reads}
+    for name in sorted(sch.func.constants.keys() - {kernel.weights.name}):
+        if name in late:
+            sch.repeat(last, name, sch.loops(last)[-2])
+        else:
+            sch.repeat(dot, name, sch.loops(dot)[lanes])
 
 
 def _tiles_of_columns(sch: Schedule, block: str, plan: Plan) -> None:

@@ -16,6 +16,7 @@ REGISTERS = 24  # vector registers that a tile may plan with
 MOST = 32  # registers of words that are dealt together
 SPARED = 0.8  # of the tiles, at most, where rows of the padded input are one
 BODY = 144  # products of the innermost loop's body, at most
+SPLATS = 4  # packets that repeat what is constant of four outputs, twice, in all lanes
 INSIDE = ("none", "columns", "taps", "words", "columns and words", "all")
 
 
@@ -167,6 +168,13 @@ def written(plan: Plan, point: Point) -> tuple[int, int, int]:
     }[str(point["inside"])]
 
 
+def spreads(plan: Plan, machine: Machine) -> bool:
+    """Whether bringing what is constant of an output once for each lane takes less than repeating
+    it in each tile."""
+    repeated = SPLATS * plan.images * plan.rows * plan.tiles * plan.groups / machine.threads
+    return repeated > 2 * plan.outputs * VECTOR / machine.dma_rate
+
+
 def fits(plan: Plan, point: Point) -> bool:
     rows, groups = number(point, "rows"), number(point, "groups")
     sums = rows * groups * WORD
@@ -192,7 +200,7 @@ def estimate_of(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> E
     weights = outputs * part / 2
     inner = max(dots / 2, loads, (dots + 2 * loads + weights) / 4, (2 * loads + weights) / 2)
     trips = plan.depth / part
-    requant = rows * groups * 11 + 6
+    requant = rows * groups * (7 if spreads(plan, machine) else 7 + SPLATS) + 6
     loops = [n for n, m in zip((*plan.taps, plan.words), (high, across, words), strict=True)
              if m == 1 and n > 1]  # fmt: skip
     starts = math.prod(loops[:-1])  # of the innermost loop, in a tile
@@ -220,6 +228,7 @@ def estimate_of(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> E
         extra += (12.0 * parts + 12) * plan.source[0] * plan.images / machine.threads
         extra += 2 * machine.barrier
     constants = sum(p.bytes for p in func.params if p.name in func.constants)
+    constants += 2 * plan.outputs * VECTOR if spreads(plan, machine) else 0
     wait = machine.dma_start + constants / machine.dma_rate
     facts = {
         "inner_packets": inner, "dots_per_packet": dots / inner, "loop_trips": trips,
