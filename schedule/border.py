@@ -50,6 +50,10 @@ def _fill(operation: str, state: State, block: BlockName) -> Fill:
         if order.index(node.name) < order.index(b.name) < first
         and all(top_of(p)[-1] is not top for top in tops)
     ]
+    adding = [b.name for b, _ in later if b.init is None and not is_map(b)]
+    if adding:
+        raise refusal(operation, "later blocks must not read what they change of the buffer",
+                      adding[0], node)  # fmt: skip
     return Fill(node, path, store, later)
 
 

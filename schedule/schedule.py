@@ -21,7 +21,6 @@ from ..tir.stmt import Block, Buffer, For, PrimFunc
 from ..tir.types import Type, parse_type
 from . import border as borders
 from . import (
-    buffering,
     cache,
     expand,
     extents,
@@ -38,6 +37,7 @@ from . import (
     stages,
     taps,
 )
+from . import transfer as transfers
 from .finish import finished
 from .prepare import prepare
 from .state import BlockName, BlockRef, Loop, LoopRef, State
@@ -54,14 +54,14 @@ class Schedule:
     def __init__(self, func: PrimFunc) -> None:
         self._state = prepare(func)
         self._steps: list[Step] = []
-        self._ahead = False  # copies that run ahead must stay possible after each primitive
+        self._moved = False  # transfers must stay possible after each primitive
         self._compact: tuple[PrimFunc, PrimFunc] | None = None
 
     def copy(self) -> Schedule:
         """The function now, with its steps; what follows changes one of the two alone."""
         twin = Schedule.__new__(Schedule)
         twin._state, twin._steps = self._state.copy(), list(self._steps)
-        twin._ahead, twin._compact = self._ahead, self._compact
+        twin._moved, twin._compact = self._moved, self._compact
         return twin
 
     @property
@@ -89,9 +89,9 @@ class Schedule:
         before, names, gone = state.func, set(state.names), dict(state.gone)
         try:
             result = run(state, *args, **options)
-            if self._ahead or name == "double_buffer":
+            if self._moved or name == "transfer":
                 self._compact = state.func, finished(state)
-                self._ahead = True
+                self._moved = True
         except BaseException:
             state.func, state.names, state.gone = before, names, gone
             raise
@@ -268,6 +268,6 @@ class Schedule:
         around its weights; gives the block that makes the words."""
         return BlockRef(self._apply(taps.word_taps, block, loop, step))
 
-    def double_buffer(self, block: BlockName, copies: int = 2) -> None:
-        """Makes a block that copies a DMA transfer, which runs one iteration of its loop ahead."""
-        self._apply(buffering.double_buffer, block, copies=copies)
+    def transfer(self, block: BlockName) -> None:
+        """Makes a block that copies a DMA transfer."""
+        self._apply(transfers.transfer, block)

@@ -35,7 +35,7 @@ class Moved(Part):
     size: int  # bytes
 
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
-        sch.double_buffer(block, 1)
+        sch.transfer(block)
 
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
         cycles = machine.dma_start + self.size / machine.dma_rate

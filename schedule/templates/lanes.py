@@ -179,8 +179,8 @@ def _transfers(nest: Nest) -> bool:
 def _transfer(sch: Schedule, nest: Nest) -> None:
     """To TCM and back, with no instruction in between."""
     near = sch.cache_read(nest.found.block, nest.found.reads[0].buffer.name, "tcm")
-    sch.double_buffer(near, 1)
-    sch.double_buffer(nest.found.block, 1)
+    sch.transfer(near)
+    sch.transfer(nest.found.block)
 
 
 def _fill(sch: Schedule, block: str, filled: int, rows: int) -> None:

@@ -140,8 +140,8 @@ def words(sch: Schedule, rng: Random) -> None:
     sch.word_taps(block, rng.choice(sch.loops(block)[-3:]), rng.choice([1, 2, 4]))
 
 
-def copy_ahead(sch: Schedule, rng: Random) -> None:
-    sch.double_buffer(any_block(sch, rng), copies=rng.choice([1, 2, 2]))
+def transfer(sch: Schedule, rng: Random) -> None:
+    sch.transfer(any_block(sch, rng))
 
 
 def resize(sch: Schedule, rng: Random) -> None:
@@ -172,7 +172,7 @@ def fills(sch: Schedule, rng: Random) -> None:
 MOVES: tuple[Move, ...] = (
     split, split, split, reorder, reorder, reorder, fuse, kind, kind, compute_at, compute_at,
     compute_at, compute_at, inline, cache, stage, layout, reduction,
-    offset, planes, copy_ahead, copy_ahead, resize, resize, resize, fills, terms, inside,
+    offset, planes, transfer, transfer, resize, resize, resize, fills, terms, inside,
 )  # fmt: skip
 
 
@@ -294,7 +294,7 @@ CODE_MOVES: tuple[Move, ...] = (
     lanes, lanes, lanes, lanes, lanes, dot, dot, split, reorder, fuse, kind, compute_at, compute_at,
     compute_at, compute_at, compute_at, inline, inline, inline, cache, cache, stage,
     layout, layout, scope, scope, reduction, reduction, offset, offset, planes, planes, words,
-    words, copy_ahead, copy_ahead, resize, resize, resize, fills, fills, fills, terms, terms,
+    words, transfer, transfer, resize, resize, resize, fills, fills, fills, terms, terms,
     inside,
 )  # fmt: skip
 

@@ -175,37 +175,6 @@ def odd(x: Buffer[u8, (8,)], y: Buffer[u8, (8,)]):
     "unread": HEAD + LOCAL
     + nest("first", "a[vi, vj] = x[vi, vj]")
     + nest("last", "y[vi, vj] = x[vi, vj]"),
-    "outlives": HEAD + LOCAL + """\
-    for i in range(8):
-        for j in range(8):
-            with block("copy"):
-                vi = spatial(8, i)
-                vj = spatial(8, j)
-                a[vi, vj] = x[vi, vj]
-        for j in range(8):
-            with block("use"):
-                vi = spatial(8, i)
-                vj = spatial(8, j)
-                y[vi, vj] = a[vi, vj]
-""" + nest("last", "y[vi, vj] = y[vi, vj] + a[vi, vj]"),
-    "source": HEAD + LOCAL + "    u = alloc(i32, (8, 8))\n" + """\
-    for i in range(8):
-        for j in range(8):
-            with block("fill"):
-                vi = spatial(8, i)
-                vj = spatial(8, j)
-                u[vi, vj] = x[vi, vj]
-        for j in range(8):
-            with block("copy"):
-                vi = spatial(8, i)
-                vj = spatial(8, j)
-                a[vi, vj] = u[vi, vj]
-        for j in range(8):
-            with block("use"):
-                vi = spatial(8, i)
-                vj = spatial(8, j)
-                y[vi, vj] = a[vi, vj]
-""",
     "two": HEAD + nest("two", "y[vi, vj] = x[vi, vj]", "x[vi, vj] = 0"),
     "half": HEAD + LOCAL
     + nest("first", "a[vi, vj] = x[vi, vj]").replace("range(8)", "range(4)", 1)

@@ -208,24 +208,14 @@ def test_a_copy_goes_its_own_way() -> None:
     same(sch, func)
 
 
-def test_double_buffer_starts_one_ahead() -> None:
+def test_a_transfer_waits() -> None:
     func = kernel("matmul")
     sch = Schedule(func)
     copy = sch.cache_read("matmul", "w", "tcm")
     tiled_matmul(sch)
-    _, n_0, *_ = sch.loops("matmul")
-    sch.compute_at(copy, n_0)
-    sch.double_buffer(copy)
-    assert shape_of(sch, "w_tcm") == (2, 16, 8)
-    copies = [s for s in walk_stmt(sch.func.body) if isinstance(s, Copy)]
-    assert [c.token for c in copies] == ["w_tcm", "w_tcm"]
-    same(sch, func)
-
-
-def test_one_copy_waits() -> None:
-    func = kernel("matmul")
-    sch = Schedule(func)
-    sch.double_buffer(sch.cache_read("matmul", "w", "tcm"), copies=1)
+    sch.compute_at(copy, sch.loops("matmul")[1])
+    sch.transfer(copy)
+    assert shape_of(sch, "w_tcm") == (16, 8)
     assert [s.token for s in walk_stmt(sch.func.body) if isinstance(s, Copy)] == [""]
     same(sch, func)
 
