@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from ...target.dsp.machine import Machine
@@ -24,7 +24,9 @@ from .scalar import scalar
 from .template import Estimate, Template
 from .tight import tight
 
-TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
+Maker = Callable[[PrimFunc, Machine], Template | None]
+
+SPECIAL: tuple[Maker, ...] = (
     slabs,
     outputs,
     parts,
@@ -37,12 +39,8 @@ TEMPLATES: tuple[Callable[[PrimFunc, Machine], Template | None], ...] = (
     lanes,
     reduction,
     rows,
-    folds,
-    scalar,
 )
-
-
-GENERAL = (folds, scalar)  # those that may be asked only where no other takes a kernel
+GENERAL: tuple[Maker, ...] = (folds, scalar)  # for any kernel that has no special one
 
 
 def template_for(
@@ -54,18 +52,18 @@ def template_for(
     """The templates that take the kernel as one, the first of them first. ``lifting`` is the lift
     pass, with a budget, forbidden rules or a record if these are wanted; ``general`` asks those
     for any kernel, too, where others take it, whose vectors may have no code."""
-    last = () if general else [make.__name__ for make in GENERAL]
-    return tight(lifting(func), machine, partial(_taking, general=general), last)
+    lifted = lifting(func)
+    tiers = ((*SPECIAL, *GENERAL),) if general else (SPECIAL, GENERAL)
+    found = (tight(lifted, machine, partial(_taking, makers)) for makers in tiers)
+    return next(template for template in found if template is not None)
 
 
-def _taking(func: PrimFunc, machine: Machine, general: bool) -> Iterator[Template]:
+def _taking(makers: Sequence[Maker], func: PrimFunc, machine: Machine) -> Iterator[Template]:
     """The templates that take a kernel at some point at least."""
-    taken = False
-    for make in TEMPLATES:
-        found = make(func, machine) if general or not taken or make not in GENERAL else None
+    for make in makers:
+        found = make(func, machine)
         if found is not None and next(iter(found.space), None) is not None:
-            taken = taken or make not in GENERAL
             yield found
 
 
-__all__ = ["TEMPLATES", "Estimate", "Template", "template_for"]
+__all__ = ["GENERAL", "SPECIAL", "Estimate", "Template", "template_for"]

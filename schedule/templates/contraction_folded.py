@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from ...target.dsp.machine import Machine
-from ...tir.stmt import PrimFunc, stored_in
+from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from .contraction import LANES, VECTOR, WORD, Kernel, kernel_of
 from .contraction_inputs import copy_rows, in_place
+from .fusing import partial_results
 from .template import Estimate, Template
 
 SUMS = 256  # of a kernel, at most
@@ -105,10 +106,7 @@ def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, point: Point) -> Sched
     sch.set_scope(acc, "tcm")
     _, inner = sch.divide(sch.loops(dot)[-1], VECTOR)
     part, _ = sch.divide(inner, WORD)
-    some = sch.rfactor(dot, part).name
-    (partial,) = stored_in(sch.get_block(some))
-    sums = partial.name
-    sch.set_scope(sums, "tcm")
+    some, sums = partial_results(sch, dot, part)
     if plan.wide and plan.columns < plan.stored[0]:
         sch.resize(sch.loops(dot)[2], plan.columns)
     for at, extent in ((2, plan.columns), (3, plan.outputs)):

@@ -13,11 +13,11 @@ import math
 from dataclasses import dataclass
 
 from ...tir.expr import walk
-from ...tir.stmt import Store, stored_in
+from ...tir.stmt import Store
 from ..schedule import Schedule
 from ..state import Loop, LoopRef
 from .contraction import LANES, VECTOR, WORD, Kernel, bordered, run_to
-from .fusing import stepped
+from .fusing import made_by, partial_results, stepped
 
 PARTS = 4  # registers that are copied or summed by one step of a loop, at most
 
@@ -90,8 +90,7 @@ def prepare(sch: Schedule, kernel: Kernel, source: Source) -> None:
         in_place(sch, kernel)
     sums = [ref.name for ref in sch.offset_operand(kernel.dot.block, kernel.weights.name)]
     for name in sums:
-        (made,) = stored_in(sch.get_block(name))
-        sch.set_scope(made.name, "tcm")
+        sch.set_scope(made_by(sch, name), "tcm")
     if source.copied:
         _padded(sch, kernel, source)
     _channels(sch, sums[0], source)
@@ -165,13 +164,11 @@ def _words(sch: Schedule, name: str, c: LoopRef, source: Source, masked: bool) -
     if deep > VECTOR:
         _, c = sch.divide(c, VECTOR)
     lane, _ = sch.divide(c, WORD)
-    part = sch.rfactor(name, lane).name
-    (partial,) = stored_in(sch.get_block(part))
-    sch.set_scope(partial.name, "tcm")
+    part, made = partial_results(sch, name, lane)
     per = max(VECTOR // deep, 1)
     run_to(sch, part, 2, per)
-    pitch = sch.get_buffer(partial.name).shape[3]
-    sch.transform_layout(partial.name, lambda j, n, h, w, *g: (n, h * pitch + w, *g, j))
+    pitch = sch.get_buffer(made).shape[3]
+    sch.transform_layout(made, lambda j, n, h, w, *g: (n, h * pitch + w, *g, j))
     n, h, w, *c_0, j, k = sch.loops(part)
     g = [c_0.pop(0)] if groups > 1 else []
     w_0, w_1 = sch.split(w, (None, per))

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ...target.dsp.machine import Machine
-from ...tir.stmt import PrimFunc, stored_in
+from ...tir.stmt import PrimFunc
 from ..knobs import Point, Space, number
 from ..schedule import Schedule
 from ..state import LoopRef
@@ -39,6 +39,7 @@ from .contraction_pixels_plan import (
     spreads,
     written,
 )
+from .fusing import made_by
 from .template import Template
 
 
@@ -82,9 +83,9 @@ def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, spread: bool, point: P
     wide = prepare(sch, kernel, plan, place)
     results = [kernel.dot.out.buffer.name]
     if back is not None:
-        (made,) = stored_in(sch.get_block(last))
-        sch.set_scope(made.name, "tcm")
-        results.append(made.name)
+        made = made_by(sch, last)
+        sch.set_scope(made, "tcm")
+        results.append(made)
     for block in (last, dot):
         if plan.outputs < plan.stored:
             sch.resize(sch.loops(block)[3], plan.outputs)

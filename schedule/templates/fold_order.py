@@ -18,7 +18,7 @@ from ..structure import Axis, Form, Structure, Use
 from ..trace import permuted
 from .contraction import LANES
 from .fold_parts import copied, now
-from .product_operands import made_by
+from .fusing import made_by
 
 TERMS = 64  # products of a packet, about: two of 32 lanes
 MOVE = 2  # packets of an element that a copy moves

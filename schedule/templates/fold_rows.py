@@ -15,13 +15,11 @@ from ...tir.expr import walk
 from ..knobs import Point
 from ..schedule import Schedule
 from ..structure import Axis, Run, Structure, runs_of
-from ..trace import permuted
 from .contraction import LANES, VECTOR
 from .fold_parts import Part, lanes_of, moved
-from .fusing import joined, share, stepped
+from .fusing import joined, loops_of, partial_results, share, stepped
 from .lanes import Plan
 from .packets import DEPTH, Body
-from .product_operands import loops_of, made_by
 
 LEAST = 16  # elements that are folded at once
 
@@ -82,23 +80,27 @@ class Rows(Part):
 def rows_of(found: Structure) -> Rows | None:
     """How a fold is one of rows; None where its results or what it folds do not lie together, or
     where results are lanes that lie together in the operands."""
+    rows = _together(found)
+    fit = rows is not None and rows.runs[-1].extent >= rows.several and rows.step >= 2 * LEAST
+    return rows if fit else None
+
+
+def _together(found: Structure) -> Rows | None:
+    """A fold along elements that lie together, of results that do, too."""
     runs = tuple(runs_of(found))
-    depth = next((a for a in found.summed if a.extent > 1
+    depth = next((a for a in found.summed if a.extent >= LEAST
                   and all(use.step(a) == 1 for use in found.reads)), None)  # fmt: skip
     if not runs or runs[-1].to != 1 or depth is None or set(runs[-1].come) <= {0, 1}:
         return None
-    rows = Rows(found, runs, depth)
-    return rows if runs[-1].extent >= rows.several and rows.step >= 2 * LEAST else None
+    return Rows(found, runs, depth)
 
 
 def run_rows_on(sch: Schedule, found: Structure) -> dict[str, Part]:
     """Lets results run on to whole registers, and what is folded to a power of two, in copies."""
-    runs = runs_of(found)
-    depth = next((a for a in found.summed if a.extent >= LEAST
-                  and all(use.step(a) == 1 for use in found.reads)), None)  # fmt: skip
-    if not runs or runs[-1].to != 1 or depth is None or set(runs[-1].come) <= {0, 1}:
+    rows = _together(found)
+    if rows is None:
         return {}
-    several = VECTOR // found.out.buffer.type.bytes
+    runs, depth, several = rows.runs, rows.depth, rows.several
     row = next(axis for axis in found.spatial if axis.var is runs[-1].axes[-1])
     short = runs[-1].extent < several and row.extent >= LEAST
     odd = depth.extent % (2 * LEAST) != 0
@@ -144,11 +146,7 @@ def in_parts(sch: Schedule, found: Structure) -> None:
     if depth is None or results >= LANES or depth.extent % lanes or depth.extent < 2 * lanes:
         return
     _, lane = sch.split(loops_of(sch, found.block)[depth.var], (None, lanes))
-    part = sch.rfactor(found.block, lane).name
-    made = made_by(sch, part)
-    sch.set_scope(made, "tcm")
-    rank = len(sch.get_buffer(made).shape)
-    sch.transform_layout(made, permuted([*range(1, rank), 0]))
+    partial_results(sch, found.block, lane, near=True)
 
 
 def _powers(most: int) -> list[int]:

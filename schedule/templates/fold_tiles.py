@@ -21,10 +21,9 @@ from ..schedule import Schedule
 from .contraction import LANES, VECTOR, WORD
 from .fold_parts import Part, copied, moved, now
 from .fold_words import Words
-from .fusing import share, stepped
+from .fusing import loops_of, made_by, share, stepped
 from .lanes import Plan
 from .packets import DEPTH, Body
-from .product_operands import loops_of, made_by
 
 REGISTERS = 30  # vector registers that a tile may plan with
 GROUP = 8  # columns whose words are dealt together where words lie together

@@ -15,11 +15,10 @@ from functools import cache, cached_property
 from math import prod
 
 from ...target.dsp.machine import Machine
-from ...tir.stmt import PrimFunc, stored_in
+from ...tir.stmt import PrimFunc
 from ..errors import ScheduleError
-from ..knobs import Knob, Point, Space, Value, choice, divisors, number
+from ..knobs import Knob, Point, Space, Value, choice, number
 from ..schedule import Schedule
-from ..state import LoopRef
 from ..structure import Form, Structure, structure
 from ..tree import blocks_below
 from .contraction import LANES, VECTOR
@@ -28,9 +27,9 @@ from .fold_parts import Part, Plain, lanes_of
 from .fold_rows import in_parts, rows_of, run_columns_on, run_rows_on
 from .fold_tiles import arrange
 from .fold_words import of_bytes, words_of
+from .fusing import expand_terms, loops_of, made_by
 from .lanes import FORMS, ROWS, UNROLLS, Layer, Plan, layer_of, total
 from .nest import Nest, nest_of, scalar
-from .product_operands import loops_of
 from .template import Estimate, Template
 
 FOLDS = (Form.REDUCTION, Form.CONTRACTION)
@@ -173,7 +172,7 @@ def _near(sch: Schedule) -> None:
     """Local buffers outlive the phase that fills them."""
     params = {p.name for p in sch.logical.params}
     for ref in sch.blocks():
-        (made,) = stored_in(sch.get_block(ref))
+        made = sch.get_buffer(made_by(sch, ref.name))
         if made.name not in params and made.scope != "tcm":
             sch.set_scope(made.name, "tcm")
 
@@ -200,20 +199,7 @@ def _prepare_sums(sch: Schedule, name: str, terms: int, special: dict[str, Part]
     if plan is not None:
         special[name] = plan
         return
-    left, taken = terms, list[LoopRef]()
-    loops = dict(zip([it.axis for it in sch.get_block(name).iters], sch.loops(name), strict=True))
-    for axis in sorted(found.summed, key=lambda a: min(use.step(a) for use in found.reads)):
-        step = max(d for d in divisors(axis.extent) if d <= left)
-        inner = loops[axis.var]
-        if 1 < step < axis.extent:
-            _, inner = sch.split(inner, (None, step))
-        if step > 1:
-            taken.insert(0, inner)
-        left //= step
-        if step < axis.extent:
-            break
-    if taken:
-        sch.expand(name, *taken)
+    expand_terms(sch, name, terms)
 
 
 def _whole(sch: Schedule, name: str) -> None:

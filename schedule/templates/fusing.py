@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...target.dsp.machine import Machine
+from ...tir.expr import Expr
+from ...tir.stmt import stored_in
+from ..errors import ScheduleError
 from ..index import axes_in
+from ..knobs import divisors
 from ..schedule import Schedule
 from ..state import LoopRef
-from ..structure import Run
+from ..structure import Run, structure
+from ..trace import permuted
 
 
 def joined(sch: Schedule, block: str, runs: Sequence[Run]) -> list[LoopRef]:
     """The block's loops in this order, those of each run fused, below loops of one step, with the
     loops that it reduces over innermost."""
-    names = {it.axis: LoopRef(str(it.binding.attr)) for it in sch.get_block(block).iters}
+    names = loops_of(sch, block)
     folds = folding(sch, block)
     wanted = [[names[axis] for axis in run.axes] for run in runs]
     flat = [loop for part in wanted for loop in part]
@@ -22,6 +27,50 @@ def joined(sch: Schedule, block: str, runs: Sequence[Run]) -> list[LoopRef]:
     sch.unroll(*single)
     sch.reorder(*single, *flat, *folds)
     return [sch.fuse(*part) for part in wanted]
+
+
+def made_by(sch: Schedule, block: str) -> str:
+    """The buffer that a block stores."""
+    (made,) = stored_in(sch.get_block(block))
+    return made.name
+
+
+def loops_of(sch: Schedule, block: str) -> dict[Expr, LoopRef]:
+    """The loops of a block's iters, each of which has one."""
+    return {it.axis: LoopRef(str(it.binding.attr)) for it in sch.get_block(block).iters}
+
+
+def partial_results(
+    sch: Schedule, block: str, loop: LoopRef, near: bool = False
+) -> tuple[str, str]:
+    """Lets a loop of a fold make partial results, in TCM, those of an element side by side where
+    ``near``: their block and buffer."""
+    part = sch.rfactor(block, loop).name
+    made = made_by(sch, part)
+    sch.set_scope(made, "tcm")
+    if near:
+        rank = len(sch.get_buffer(made).shape)
+        sch.transform_layout(made, permuted([*range(1, rank), 0]))
+    return part, made
+
+
+def expand_terms(sch: Schedule, block: str, most: int) -> None:
+    """Several terms of a fold a step, at most so many, those of the nearest elements first."""
+    found, loops = structure(sch.get_block(block)), loops_of(sch, block)
+    if found is None:
+        raise ScheduleError(f"expand: the accesses of {block} must be affine")
+    left, taken = most, list[LoopRef]()
+    for axis in sorted(found.summed, key=lambda a: min(use.step(a) for use in found.reads)):
+        step, inner = max(d for d in divisors(axis.extent) if d <= left), loops[axis.var]
+        if 1 < step < axis.extent:
+            _, inner = sch.split(inner, (None, step))
+        if step > 1 or axis.extent == 1:
+            taken.insert(0, inner)
+        left //= step
+        if step < axis.extent:
+            break
+    if taken:
+        sch.expand(block, *taken)
 
 
 def stepped(

@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from ...target.dsp.machine import Machine
 from ...tir.expr import Expr, var
 from ...tir.linear import linear
-from ...tir.stmt import LoopKind, PrimFunc, stored_in
+from ...tir.stmt import LoopKind, PrimFunc
 from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Use
-from ..trace import index_map, permuted
+from ..trace import index_map
 from .contraction import LANES, VECTOR, WORD, run_to
-from .fusing import folding, share
+from .fusing import folding, loops_of, made_by, partial_results, share
 from .product import Product, dims
 
 Layout = Callable[..., tuple[Expr, ...]]
@@ -52,17 +52,6 @@ def prepare(func: PrimFunc, product: Product, machine: Machine) -> Schedule:
         _joined(sch, product, block)
     _on_threads(sch, product, machine)
     return sch
-
-
-def made_by(sch: Schedule, block: str) -> str:
-    """The buffer that a block stores."""
-    (made,) = stored_in(sch.get_block(block))
-    return made.name
-
-
-def loops_of(sch: Schedule, block: str) -> dict[Expr, LoopRef]:
-    """The loops of a block's iters, each of which has one."""
-    return {it.axis: LoopRef(str(it.binding.attr)) for it in sch.get_block(block).iters}
 
 
 def columns_of(
@@ -263,11 +252,7 @@ def _word_sums(sch: Schedule, product: Product, block: str, k: LoopRef) -> None:
     near = product.near.var if product.near is not None else None
     _, inside = sch.divide(k, product.step)
     lane, _ = sch.divide(inside, WORD)
-    part = sch.rfactor(block, lane).name
-    made = made_by(sch, part)
-    sch.set_scope(made, "tcm")
-    rank = len(sch.get_buffer(made).shape)
-    sch.transform_layout(made, permuted([*range(1, rank), 0]))
+    part, _ = partial_results(sch, block, lane, near=True)
     *outer, v, j, t = sch.loops(part)
     lanes = [j, t]
     if near in axes:

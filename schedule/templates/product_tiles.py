@@ -18,8 +18,9 @@ from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
 from .contraction import WORD
+from .fusing import loops_of
 from .product import Product, product_of
-from .product_operands import columns_of, loops_of, prepare
+from .product_operands import columns_of, prepare
 from .template import Estimate, Template
 
 REGISTERS = 28  # vector registers that a tile may plan with

@@ -17,6 +17,7 @@ from functools import partial
 from math import prod
 
 from ...target.dsp.machine import Machine
+from ...tir.expr import Expr
 from ...tir.stmt import Block, PrimFunc, stored_in, walk_stmt
 from ...tir.types import u16
 from ..errors import ScheduleError
@@ -24,9 +25,9 @@ from ..extents import meant
 from ..index import axes_in
 from ..knobs import Point, Space, choice, divisors
 from ..schedule import Schedule
-from ..state import LoopRef
 from ..structure import Axis, Form, Structure, structure
 from ..trace import permuted
+from .fusing import expand_terms, loops_of, made_by, partial_results
 from .lanes import FORMS, Layer, layer_of
 from .packets import VECTOR
 from .template import Estimate, Template
@@ -126,12 +127,12 @@ def _windows(sch: Schedule, fold: Structure, near: bool, apart: bool) -> None:
             sch.drop(ref)
     elif len(copies) == 2:
         sch.border(copies[0])
-    order = [str(axis.var.attr) for axis in _by_step(fold)]
+    order = [axis.var for axis in _by_step(fold)]
     if apart:
         deep = _channels(sch, fold)
-        first = sch.separate(fold.block, _loops(sch, fold.block)[order[-1]])
+        first = sch.separate(fold.block, loops_of(sch, fold.block)[order[-1]])
         _whole(sch, first.name, deep)
-        sch.expand(first, _loops(sch, first.name)[order[-1]])
+        sch.expand(first, loops_of(sch, first.name)[order[-1]])
         order = order[:-1]
     _expand(sch, fold.block, order)
 
@@ -144,7 +145,7 @@ def _whole(sch: Schedule, block: str, deep: int) -> None:
         return
     extent = -(-column.extent * deep // VECTOR) * VECTOR // deep
     try:
-        sch.resize(_loops(sch, block)[str(column.var.attr)], extent)
+        sch.resize(loops_of(sch, block)[column.var], extent)
     except ScheduleError:
         return
 
@@ -154,18 +155,11 @@ def _by_step(fold: Structure) -> list[Axis]:
     return sorted(fold.summed, key=fold.reads[0].step)
 
 
-def _loops(sch: Schedule, block: str) -> dict[str, LoopRef]:
-    """The loops of a block by the names of its iters."""
-    iters = sch.get_block(block).iters
-    return {str(it.axis.attr): LoopRef(str(it.binding.attr)) for it in iters}
-
-
-def _expand(sch: Schedule, block: str, axes: list[str]) -> None:
+def _expand(sch: Schedule, block: str, axes: list[Expr]) -> None:
     """A reduction as a map, which its reader takes in."""
-    loops = _loops(sch, block)
+    loops = loops_of(sch, block)
     sch.expand(block, *(loops[axis] for axis in axes))
-    (out,) = stored_in(sch.get_block(block))
-    if all(out.name != param.name for param in sch.logical.params):
+    if all(made_by(sch, block) != param.name for param in sch.logical.params):
         sch.compute_inline(block)
 
 
@@ -181,7 +175,7 @@ def _shorter(sch: Schedule, fold: Structure) -> None:
         for dim, index in enumerate(found.out.index):
             axis = next((axis for axis in found.spatial if axis.var is index), None)
             if axis is not None and axis.extent > sizes[dim]:
-                sch.resize(_loops(sch, found.block)[str(axis.var.attr)], sizes[dim])
+                sch.resize(loops_of(sch, found.block)[axis.var], sizes[dim])
 
 
 # Long sums ----------------------------------------------------------------------------------------
@@ -191,9 +185,9 @@ def _sums(sch: Schedule, fold: Structure, rows: Axis, blocks: int) -> None:
     """Partial sums by blocks of rows and by the pixels of a vector, which the map then joins."""
     several = _pixels(sch, fold)
     joins = [fold.block] if several is None else [several, fold.block]
-    _steps(sch, fold, _blocks(sch, joins[0], rows, blocks))
+    _steps(sch, _blocks(sch, joins[0], rows, blocks))
     for name in joins:
-        _expand(sch, name, [*_summing(sch, name, 1)])
+        _expand(sch, name, [it.axis for it in sch.get_block(name).iters if it.reduce])
 
 
 def _pixels(sch: Schedule, fold: Structure) -> str | None:
@@ -207,16 +201,14 @@ def _pixels(sch: Schedule, fold: Structure) -> str | None:
     if beside is None or VECTOR // size % deep or deep * size >= VECTOR:
         raise ScheduleError("reduction: pixels must lie side by side")
     several = VECTOR // size // deep
-    loop = _loops(sch, fold.block)[str(beside.var.attr)]
+    loop = loops_of(sch, fold.block)[beside.var]
     if beside.extent % several:
         loop = sch.resize(loop, -(-beside.extent // several) * several)
     _, loop = sch.split(loop, (None, several))
-    block = sch.rfactor(fold.block, loop).name
-    (sums,) = stored_in(sch.get_block(block))
-    sch.set_scope(sums.name, "tcm")
-    sch.trim(sums.name)
-    last = len(sums.shape) - 1
-    sch.transform_layout(sums.name, permuted([*range(1, last), 0, last]))
+    block, sums = partial_results(sch, fold.block, loop)
+    sch.trim(sums)
+    last = len(sch.get_buffer(sums).shape) - 1
+    sch.transform_layout(sums, permuted([*range(1, last), 0, last]))
     return block
 
 
@@ -230,48 +222,22 @@ def _channels(sch: Schedule, fold: Structure) -> int:
     others = [use.step(a) for a in fold.axes if a is not near[0] and use.step(a)]
     deep = min([*others, -(-near[0].extent // VECTOR) * VECTOR])
     if deep > near[0].extent:
-        sch.resize(_loops(sch, fold.block)[str(near[0].var.attr)], deep)
+        sch.resize(loops_of(sch, fold.block)[near[0].var], deep)
     return deep
 
 
 def _blocks(sch: Schedule, block: str, rows: Axis, count: int) -> str:
     """The sums of each block of rows; gives their block."""
-    loop, _ = sch.split(_loops(sch, block)[str(rows.var.attr)], (count, None))
-    made = sch.rfactor(block, loop).name
-    (sums,) = stored_in(sch.get_block(made))
-    sch.set_scope(sums.name, "tcm")
-    return made
+    loop, _ = sch.split(loops_of(sch, block)[rows.var], (count, None))
+    return partial_results(sch, block, loop)[0]
 
 
-def _steps(sch: Schedule, fold: Structure, block: str) -> None:
+def _steps(sch: Schedule, block: str) -> None:
     """Several terms a step of what is left to loop over, in u16 where that holds the sums."""
-    left, order = STEP, [str(axis.var.attr) for axis in _by_step(fold)]
-    taken: list[LoopRef] = []
-    named = _summing(sch, block, 1)
-    for axis in order:
-        loop = next((loop for name, loop in named.items() if name.startswith(axis)), None)
-        if loop is None:
-            continue
-        extent = sch.get_loop(loop).extent
-        step = max(d for d in divisors(extent) if d <= left)
-        if step < extent:
-            _, loop = sch.split(loop, (None, step))
-        if step in (extent, left) or step > 1:
-            taken.insert(0, loop)
-        left //= step
-        if step < extent:
-            break
-    sch.expand(block, *taken)
-    (sums,) = stored_in(sch.get_block(block))
+    expand_terms(sch, block, STEP)
+    sums = sch.get_buffer(made_by(sch, block))
     if sums.shape[-1] * u16.bytes >= VECTOR:
         try:
             sch.retype(sums.name, u16)
         except ScheduleError:
             return
-
-
-def _summing(sch: Schedule, block: str, least: int = 2) -> dict[str, LoopRef]:
-    """The loops of the iters that are summed, those of at least so many steps."""
-    loops = _loops(sch, block)
-    return {str(it.axis.attr): loops[str(it.axis.attr)] for it in sch.get_block(block).iters
-            if it.reduce and it.extent >= least}  # fmt: skip

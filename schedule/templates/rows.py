@@ -34,7 +34,7 @@ from ..state import LoopRef
 from ..structure import Form
 from ..trace import index_map
 from .chain import LANES, MOST, WORDS, Chain, Steps, chain_of
-from .fusing import share
+from .fusing import partial_results, share
 from .template import Estimate, Template
 
 WORSE = 1.5  # how much longer than the likeliest tile another one may take by the estimate
@@ -223,12 +223,8 @@ class _Along:
                 _, loop, _ = sch.split(loop, (count, ways // BYTES, BYTES))
             elif count > 1:
                 _, loop = sch.split(loop, (count, ways))
-            made = sch.rfactor(name, loop).name
-            (parts,) = stored_in(sch.get_block(made))
+            made, _ = partial_results(sch, name, loop, near=True)
             self.partials.add(made)
-            sch.set_scope(parts.name, "tcm")
-            last = _of_rank(len(parts.shape), lambda part, *at: (*at, part))
-            sch.transform_layout(parts.name, last)
             self.steps = {
                 new: found
                 for old in self.steps

@@ -7,7 +7,7 @@ The knob ``strip`` says how many rows of the output are computed at a time (0: a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
@@ -82,22 +82,18 @@ def key_of(point: Point) -> Key:
     return rows, name
 
 
-def tight(
-    func: PrimFunc, machine: Machine, taking: Taking, general: Container[str] = ()
-) -> Template:
+def tight(func: PrimFunc, machine: Machine, taking: Taking) -> Template | None:
     """The templates that take ``func`` as one; where it needs more than TCM, or its images in DDR
-    take long, strips of rows too, by all templates that take these; ``general`` ones only where no
-    other takes either."""
-    ways = {(0, template.name): template for template in taking(func, machine)}
-    first = next(iter(ways.values()))
+    take long, strips of rows too, by all templates that take these; None where there are none."""
+    ways: dict[Key, Template] = {(0, template.name): template for template in taking(func, machine)}
     near = scratch(func, machine) + sum(p.bytes for p in func.params) <= machine.tcm
     far = sum(_images(func)) / machine.dma_rate
     cut = not near or far > WORTH * machine.dma_start
     cuts = _cuts(func, machine, taking) if cut else {}
-    special = {key: way for key, way in {**ways, **cuts}.items() if key[1] not in general}
-    ways = special or {**ways, **cuts}
-    if len(ways) == 1:
-        return next(iter(ways.values()))
+    ways |= cuts
+    first = next(iter(ways.values()), None)
+    if first is None or len(ways) == 1:
+        return first
 
     def estimate(point: Point) -> Estimate:
         key = key_of(point)

@@ -15,13 +15,13 @@ from math import log2, prod
 
 from ...target.dsp.machine import Machine
 from ...tir.expr import Expr
-from ...tir.stmt import PrimFunc, stored_in
+from ...tir.stmt import PrimFunc
 from ..errors import ScheduleError
 from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Form, Run, Structure
 from ..trace import index_map
-from .fusing import even, joined, run_on, stepped
+from .fusing import even, joined, made_by, run_on, stepped
 from .packets import DEPTH, VECTOR, Body
 
 GROUP = 8  # rows of the operand that are dealt together
@@ -125,8 +125,7 @@ def schedule_turn(sch: Schedule, turn: Turn, machine: Machine) -> None:
     """The two blocks, each with a loop on all threads."""
     staged = sch.stage(turn.found.block, "tcm")
     run_on(sch, staged.name, turn.staged)
-    (near,) = stored_in(sch.get_block(staged))
-    sch.transform_layout(near.name, turn.layout)
+    sch.transform_layout(made_by(sch, staged.name), turn.layout)
     if turn.wide > turn.far.extent:
         run_on(sch, turn.found.block, turn.extents)
     _deal(sch, turn, staged.name, machine)
