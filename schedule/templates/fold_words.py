@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...tir.expr import Expr, var
+from ...tir.expr import Expr, is_number, var, walk
 from ..structure import Axis, Form, Structure, Use
 from ..trace import index_map
 from .contraction import LANES, VECTOR, WORD
@@ -94,6 +94,13 @@ def words_of(found: Structure) -> Words | None:
         if together and {column.var, depth.var} <= set(vectors.index) and _copied(words):
             return words
     return None
+
+
+def shifted(found: Structure, use: Use) -> bool:
+    """Whether a number is added to the elements of an operand."""
+    sums = [e.args for e in walk(found.value) if e.op == "add"]
+    less = [read for read, by in sums if by.is_const or is_number(by)]
+    return any(e.attr == use.buffer for read in less for e in walk(read) if e.op == "load")
 
 
 def of_bytes(found: Structure) -> bool:

@@ -23,10 +23,10 @@ from ..structure import Form, Structure, structure
 from ..tree import blocks_below
 from .contraction import LANES, VECTOR
 from .fold_order import straighten
-from .fold_parts import Part, Plain, lanes_of
+from .fold_parts import Part, Plain, lanes_of, now
 from .fold_rows import in_parts, rows_of, run_columns_on, run_rows_on
 from .fold_tiles import arrange
-from .fold_words import of_bytes, words_of
+from .fold_words import of_bytes, shifted, words_of
 from .fusing import expand_terms, loops_of, made_by
 from .lanes import FORMS, ROWS, UNROLLS, Layer, Plan, layer_of, total
 from .nest import Nest, nest_of, scalar
@@ -179,6 +179,8 @@ def _near(sch: Schedule) -> None:
 
 def _prepare(sch: Schedule, found: Structure, kind: str, special: dict[str, Part]) -> None:
     words = kind != "none" and of_bytes(found)
+    sums = _sums(sch, found) if words else []
+    found = now(sch, found.block)
     if (words_of if words else rows_of)(found) is None:
         found = straighten(sch, found, words, LANES // 8 if words else lanes_of(found) // 4)
     plan = words_of(found) if words else None
@@ -188,6 +190,14 @@ def _prepare(sch: Schedule, found: Structure, kind: str, special: dict[str, Part
         in_parts(sch, found)
         special.update(run_rows_on(sch, found))
         special.update(run_columns_on(sch, found))
+    for name in sums:
+        _prepare(sch, now(sch, name), "none", special)
+
+
+def _sums(sch: Schedule, found: Structure) -> list[str]:
+    """Takes numbers out of the operands; gives the blocks that sum the other ones."""
+    names = [use.buffer.name for use in found.reads if shifted(found, use)]
+    return [ref.name for name in names for ref in sch.offset_operand(found.block, name)]
 
 
 def _prepare_sums(sch: Schedule, name: str, terms: int, special: dict[str, Part]) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ...tir.expr import is_number, walk
 from ...tir.stmt import PrimFunc
 from ...tir.types import u8
 from ..extents import meant
@@ -114,12 +113,6 @@ class Product:
         if self.near is not None:
             return True
         return self.left.buffer.shape[dims(self.left, self.row)] % LANES > 0
-
-    def shifted(self, use: Use) -> bool:
-        """Whether a number is added to the elements of an operand."""
-        sums = [e.args for e in walk(self.dot.value) if e.op == "add"]
-        less = [read for read, by in sums if by.is_const or is_number(by)]
-        return any(e.attr == use.buffer for read in less for e in walk(read) if e.op == "load")
 
 
 def product_of(func: PrimFunc) -> Product | None:

@@ -20,6 +20,7 @@ from ..state import LoopRef
 from ..structure import Use
 from ..trace import index_map
 from .contraction import LANES, VECTOR, WORD, run_to
+from .fold_words import shifted
 from .fusing import folding, loops_of, made_by, partial_results, share
 from .product import Product, dims
 
@@ -110,7 +111,7 @@ def _on_threads(sch: Schedule, product: Product, machine: Machine) -> None:
 def _sums(sch: Schedule, product: Product, use: Use, buffer: str) -> list[str]:
     """Takes a zero point out of an operand, which lies in ``buffer``; gives the block that sums the
     other one."""
-    if not product.shifted(use):
+    if not shifted(product.dot, use):
         return []
     (block,) = sch.offset_operand(product.dot.block, buffer)
     sch.set_scope(made_by(sch, block.name), "tcm")

@@ -16,7 +16,7 @@ from dovetail.schedule.templates.tight import Tight
 from dovetail.target.dsp.machine import dsp
 from dovetail.target.hexagon.program import run_program
 from dovetail.tir.passes.lift import lift
-from dovetail.tir.script import parse
+from dovetail.tir.script import parse, show
 from dovetail.tir.stmt import PrimFunc
 from tests.schedule.kernels import kernel, same
 from tests.schedule.test_products import PLAIN, scores
@@ -128,6 +128,12 @@ def test_points_give_the_interpreters_bytes(part: int) -> None:
     assert right > tried / 2
 
 
+def numbered(func: PrimFunc) -> PrimFunc:
+    """Zero points on both operands."""
+    left, right = "cast(i32, a[vm, vk])", "cast(i32, w[vk, vn])"
+    return parse(show(func).replace(f"{left} * {right}", f"({left} + -3) * ({right} + -200)"))
+
+
 PRODUCTS = {
     "rows": product({"m": 64, "n": 128, "k": 96}, ("u8", "i8"), "mk", "kn", "mn"),
     "signed": product({"m": 64, "n": 128, "k": 96}, ("i8", "i8"), "mk", "kn", "mn"),
@@ -136,6 +142,7 @@ PRODUCTS = {
     "odd": product({"m": 37, "n": 50, "k": 45}, ("u8", "i8"), "mk", "kn", "mn"),
     "single": product({"m": 1, "n": 512, "k": 64}, ("u8", "u8"), "mk", "kn", "mn"),
     "halfwords": product({"m": 32, "n": 64, "k": 64}, ("i16", "i16"), "mk", "kn", "mn"),
+    "numbers": numbered(product({"m": 64, "n": 128, "k": 96}, ("u8", "u8"), "mk", "kn", "mn")),
     "batch": product({"b": 3, "m": 24, "n": 64, "k": 32}, ("u8", "i8"), "bmk", "bkn", "bmn"),
 }
 
@@ -147,7 +154,7 @@ def test_products_take_a_small_part_of_scalar_code(name: str) -> None:
     best = min(found for p in points(task, 0, 4) if (found := task.measure(p).cycles) is not None)
     plain = scalar(lift(task.func), task.machine)
     steps = plain.estimate(next(iter(plain.space))).cycles
-    assert best * 10 < steps
+    assert best * (100 if name == "numbers" else 10) < steps
 
 
 @pytest.mark.parametrize("summed", ["i", "j", "ij"])

@@ -8,6 +8,7 @@ import pytest
 
 from dovetail.schedule.errors import ScheduleError
 from dovetail.schedule.schedule import Schedule
+from dovetail.schedule.templates.fold_words import shifted
 from dovetail.schedule.templates.product import product_of
 from dovetail.schedule.templates.product_tiles import products
 from dovetail.target.dsp.machine import dsp
@@ -111,7 +112,7 @@ def test_kernels_by_hand_are_products(operands: tuple[str, str]) -> None:
     found = product_of(func)
     assert found is not None
     assert (found.left.buffer.name, found.right.buffer.name) == ("x", "v")
-    assert found.shifted(found.left) == (operands != PLAIN)
+    assert shifted(found.dot, found.left) == (operands != PLAIN)
     template = products(func, dsp())
     assert template is not None
     same(template.schedule(next(iter(template.space))), func)
