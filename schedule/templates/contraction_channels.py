@@ -432,7 +432,8 @@ def _estimate(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> Est
     shared, others = (bands, plan.blocks) if point["share"] == "rows" else (plan.blocks, bands)
     turns = -(-shared // threads)
     walk = band // number(point, "rows"), whole // number(point, "columns")
-    starts = walk[0] if point["inner"] == "columns" else walk[1]
+    order = walk if point["inner"] == "columns" else walk[::-1]
+    starts = math.prod(walk) // next((n for n in reversed(order) if n > 1), 1)
     even = plan.groups(whole, step) * step == whole * plan.stride[1]
     even &= plan.blocks == 1 or point["words"] == "band"
     if even and point["inner"] == "columns" and number(point, "rows") * plan.stride[0] == 1:
@@ -459,5 +460,6 @@ def _estimate(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> Est
         "loop_starts": ways * others * turns, "tiles": math.prod(walk) * ways * others * shared,
         "registers": live, "requant_packets": 8.0, "extra_packets": extra, "phases": shared,
         "unbalance": turns * threads / shared, "dma_cycles": traffic, "code": dots,
+        "products": plan.images * math.prod(walk) * ways * others * shared * dots * VECTOR,
     }  # fmt: skip
     return Estimate(cycles + extra + traffic, facts)

@@ -145,11 +145,11 @@ def _nest(plan: Plan, machine: Machine, made: Ops, point: Point) -> tuple[Tiles,
     inner = [extents[axis] for axis in str(point["order"]) if axis in extents]
     high, wide = plan.taps
     taps = (high, wide * plan.words) if plan.foldable else (high, wide, plan.words)
-    dots, busy = tile * vectors, busiest(shared, machine) * plan.images
-    head, tail = Ops(dots, 0, tile, vectors, tile), made * (dots / WORD)
+    dots, words, busy = tile * vectors, tile * plan.together, busiest(shared, machine) * plan.images
+    head, tail = Ops(dots + tile, 0, tile, vectors, tile), made * (dots / WORD)
     nest = Tiles(math.prod(inner) * busy, around(inner, shared, machine),
-                 (*taps[:-1], taps[-1] // steps), steps,
-                 products(dots, vectors, tile * plan.together, plan.ways, steps),
+                 (*taps[:-1], taps[-1] // steps), steps, (dots + vectors + words) * steps,
+                 products(dots, vectors, words, plan.ways, steps),
                  head, tail, dots, vectors)  # fmt: skip
     return nest, shared, phases
 

@@ -57,10 +57,9 @@ def parts(func: PrimFunc, machine: Machine) -> Template | None:
     if wanted > machine.tcm:
         return None
     space = Space(_knobs(plan), (partial(_fits, plan),))
-    made = ops_of(plan.kernel.last, VECTOR)
     return Template("parts", func, machine, space,
                     partial(_schedule, beginning(func, plan), func, plan, machine),
-                    partial(_estimate, plan, machine, made))  # fmt: skip
+                    partial(_estimate, plan, machine, _requantized(plan, machine)))  # fmt: skip
 
 
 def _sums(plan: Plan) -> int:
@@ -230,7 +229,16 @@ def _depth(level: int, cuts: int) -> int:
     return max(level + 1, min(cuts, 2))
 
 
-def _estimate(plan: Plan, machine: Machine, made: Ops, point: Point) -> Estimate:
+def _requantized(plan: Plan, machine: Machine) -> float:
+    """Cycles of the last phase: registers of results, in the loops of ``_outputs``."""
+    loops = [plan.height, plan.widths[0] // plan.pixels, plan.blocks]
+    shared, *inner = sorted(loops, key=lambda extent: -even(extent, machine))
+    made = ops_of(plan.kernel.last, VECTOR) + Ops(loads=2 * WORD, stores=1)
+    registers = busiest(shared, machine) * plan.images * math.prod(inner)
+    return registers * (made.packets + DEPTH / around(inner, shared, machine))
+
+
+def _estimate(plan: Plan, machine: Machine, requant: float, point: Point) -> Estimate:
     """Tiles of each phase, once its weights are there."""
     columns, rows, vectors, group, steps = (
         number(point, name) for name in ("columns", "rows", "vectors", "group", "steps")
@@ -243,12 +251,12 @@ def _estimate(plan: Plan, machine: Machine, made: Ops, point: Point) -> Estimate
     sums = _sums(plan) / machine.threads
     extra, head = sum_cycles(plan, plan.sources[0], machine, True), Ops(loads=dots)
     if _within(plan, point):
-        head = Ops(dots, 0, rows * columns, vectors, rows * columns)
+        head = Ops(dots + rows * columns, 0, rows * columns, vectors, rows * columns)
     else:
         extra += Ops(plain=1, loads=1, stores=1).packets * sums + DEPTH + machine.barrier
+    items = (dots + vectors + rows * columns) * steps
     nest = Tiles(plan.images * math.prod(inner) * busy, around(inner, shared, machine), (1,), steps,
-                 body, head, Ops(stores=dots), dots, vectors)  # fmt: skip
-    requant = (made + Ops(loads=2 * WORD, stores=1)).packets * sums / WORD + DEPTH
+                 items, body, head, Ops(stores=dots), dots, vectors)  # fmt: skip
     weights, slabs = plan.weights / machine.dma_rate, _slabs(plan, point)
     parts = _parts(plan.taps, _pieces(plan), number(point, "cuts"), plan.blocks // group)
     words = plan.blocks // group * plan.words * math.prod(plan.taps) / steps

@@ -31,6 +31,7 @@ from .contraction import LANES, VECTOR, WORD, Kernel, kernel_of, run_to
 from .contraction_pixels_inputs import pixels_of, places_of, prepare
 from .contraction_pixels_plan import (
     Plan,
+    apart,
     by_columns,
     estimate_of,
     fits,
@@ -40,6 +41,7 @@ from .contraction_pixels_plan import (
     written,
 )
 from .fusing import made_by
+from .packets import ops_of
 from .template import Template
 
 
@@ -67,8 +69,10 @@ def _template(
     if plan.scratch + sum(p.bytes for p in func.params if p.scope == "tcm") > machine.tcm:
         return None
     space = Space(knobs_of(plan), (partial(fits, plan),))
-    made = partial(_schedule, func, kernel, plan, spreads(plan, machine))
-    return Template(name, func, machine, space, made, partial(estimate_of, func, plan, machine))
+    made = ops_of(kernel.last, VECTOR)
+    return Template(name, func, machine, space,
+                    partial(_schedule, func, kernel, plan, spreads(plan, machine)),
+                    partial(estimate_of, func, plan, machine, made))  # fmt: skip
 
 
 def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, spread: bool, point: Point) -> Schedule:
@@ -189,7 +193,7 @@ def _back(sch: Schedule, plan: Plan, point: Point, back: str) -> LoopRef | None:
     per = max(VECTOR // plan.stored, 1)
     n, h, w, o = pixels_of(sch, back, plan)
     o_0, o_1 = sch.split(o, (None, WORD))
-    if plan.form == "padded" or (not plan.whole and point["share"] == "columns"):
+    if apart(plan, point):
         w_0, w_1 = sch.split(w, (None, per))
         sch.vectorize(w_1, o_0, o_1)
         sch.unroll(n)

@@ -10,7 +10,9 @@ from ...tir.stmt import PrimFunc
 from ..extents import meant
 from ..knobs import Knob, Point, choice, divisors, number
 from .contraction import LANES, VECTOR, WORD, Kernel
+from .packets import DEPTH, Ops
 from .template import Estimate
+from .tiles import Tiles, around, busiest
 
 REGISTERS = 24  # vector registers that a tile may plan with
 MOST = 32  # registers of words that are dealt together
@@ -188,52 +190,56 @@ def fits(plan: Plan, point: Point) -> bool:
     return sums + rows <= REGISTERS and sums * high * across * words <= BODY
 
 
-def estimate_of(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> Estimate:
-    """Packets of the innermost body by the resource that it holds most, of the rest by counts."""
+def apart(plan: Plan, point: Point) -> bool:
+    """Whether results are dealt back in a phase of their own."""
+    across = not plan.whole and point["share"] == "columns"
+    return plan.dealt and (plan.form == "padded" or across)
+
+
+def estimate_of(func: PrimFunc, plan: Plan, machine: Machine, made: Ops, point: Point) -> Estimate:
+    """Tiles of the busiest thread, with their way back, once the input is dealt."""
     rows, groups = number(point, "rows"), number(point, "groups")
-    high, across, words = written(plan, point)
-    part = high * across * words
+    parts = written(plan, point)
+    (high, across, words), steps = parts, math.prod(parts)
     outputs = plan.real if groups == plan.groups else groups * WORD
-    dots = rows * outputs * part
+    dots, sums = rows * outputs, rows * groups * WORD
     lines = min(rows * high, (rows - 1) * plan.stride[0] + high) if high > 1 else rows
-    loads = lines * across * words
-    weights = outputs * part / 2
-    inner = max(dots / 2, loads, (dots + 2 * loads + weights) / 4, (2 * loads + weights) / 2)
-    trips = plan.depth / part
-    requant = rows * groups * (7 if spreads(plan, machine) else 7 + SPLATS) + 6
-    loops = [n for n, m in zip((*plan.taps, plan.words), (high, across, words), strict=True)
-             if m == 1 and n > 1]  # fmt: skip
-    starts = math.prod(loops[:-1])  # of the innermost loop, in a tile
-    filling = starts * 5 + inner / 4 + 4 if trips > 1 else 0
-    sums = (inner * trips + 6 + filling + requant) * plan.groups / groups
-    per = max(VECTOR // plan.stored, 1)
+    body = Ops(dots * steps, dots * steps, 0, lines * across * words, outputs * steps / 2)
+    loops = [n for n, m in zip((*plan.taps, plan.words), parts, strict=True) if m == 1 and n > 1]
+    extents = {"rows": plan.rows // rows, "columns": plan.tiles}
+    shared = extents.pop(str(point["share"]))
+    inner, busy = (*extents.values(), plan.groups // groups), busiest(shared, machine)
+    items = (dots + outputs) * steps + lines * across * words
+    splats = Ops(outputs, 0, outputs, 0, outputs)  # of a number for each output
+    splats = Ops(loads=outputs) if spreads(plan, machine) else splats
+    nest = Tiles(plan.images * math.prod(inner) * busy, around(inner, shared, machine),
+                 (*loops, 1), steps, items, body, splats, splats + made * (sums / WORD), sums,
+                 lines)  # fmt: skip
     back = 0.0
     if plan.dealt:
-        registers = plan.stored // WORD
-        stages = math.log2(registers)
-        back = rows * (registers * 0.4 * stages + plan.width / per) + 6
-    extents = {"rows": plan.rows // rows, "columns": plan.tiles}
-    shared = extents[str(point["share"])]
-    turns = -(-shared // machine.threads)
-    tiles = math.prod(extents.values()) * plan.images
-    if not plan.whole and point["share"] == "columns":
-        back += (machine.barrier + 30) / max(tiles / shared * turns, 1)
-    main = (sums + back) * tiles / shared * turns
-    blocks = -(-plan.source[1] // LANES) * plan.source[0] * plan.images / machine.threads
-    count = plan.deep // WORD
-    extra = blocks * count * (1 + 0.2 * math.log2(max(count, 1))) + machine.barrier
+        registers, per = plan.stored // WORD, max(VECTOR // plan.stored, 1)
+        dealt = _dealt(registers, plan.stored / WORD)
+        back = rows * replace(dealt, stores=plan.width / per).packets + DEPTH
+    main = nest.each(machine) * nest.tiles + back * nest.tiles / (plan.groups // groups)
+    lines_ = plan.source[0] * plan.images / machine.threads
+    blocks, count = -(-plan.source[1] // LANES) * lines_, plan.deep // WORD
+    extra = blocks * _dealt(count, count).packets + machine.barrier
     extra += blocks * count + machine.barrier if plan.early else 0
-    if plan.inputs:  # planes, then words of four registers at a time
-        parts = -(-plan.columns * plan.stride[1] // VECTOR) * plan.inputs
-        extra += (12.0 * parts + 12) * plan.source[0] * plan.images / machine.threads
-        extra += 2 * machine.barrier
+    extra += machine.barrier if apart(plan, point) else 0
+    if plan.inputs:  # planes, then words of four registers: three of them shifted, all exchanged
+        planes = -(-plan.columns * plan.stride[1] // VECTOR) * plan.inputs
+        words_ = _dealt(WORD, WORD) + Ops(permute=WORD - 1, loads=1) + Ops(1, 0, 1, 1, 0, 1)
+        extra += (words_.packets * planes + DEPTH) * lines_ + 2 * machine.barrier
     constants = sum(p.bytes for p in func.params if p.name in func.constants)
     constants += 2 * plan.outputs * VECTOR if spreads(plan, machine) else 0
     wait = machine.dma_start + constants / machine.dma_rate
-    facts = {
-        "inner_packets": inner, "dots_per_packet": dots / inner, "loop_trips": trips,
-        "loop_starts": 1.0, "tiles": tiles, "registers": rows * groups * WORD + lines,
-        "requant_packets": requant, "extra_packets": extra, "phases": 1.0,
-        "unbalance": turns * machine.threads / shared, "dma_cycles": wait, "code": dots,
+    facts = nest.facts(nest.tiles * shared / busy) | {
+        "extra_packets": extra, "phases": 1.0, "unbalance": busy * machine.threads / shared,
+        "dma_cycles": wait, "first_wait": wait,
     }  # fmt: skip
     return Estimate(max(extra, wait) + main + 2 * machine.barrier, facts)
+
+
+def _dealt(ways: int, registers: float) -> Ops:
+    """Registers loaded, exchanged digit by digit, two at a time, and stored."""
+    return Ops(permute=math.log2(max(ways, 1)) / 2, loads=1, stores=1) * registers

@@ -161,8 +161,9 @@ def _estimate(func: PrimFunc, plan: Plan, machine: Machine, made: Ops, point: Po
     shared, inner = extents.pop(str(point["share"])), extents.values()
     busy = busiest(shared, machine)
     body = products(dots, vectors, rows * columns, plan.ways, steps)
+    items = (dots + vectors + rows * columns) * steps
     nest = Tiles(math.prod(inner) * busy, around(inner, shared, machine), (words // steps,), steps,
-                 body, Ops(loads=dots), Ops(stores=dots), dots, vectors)  # fmt: skip
+                 items, body, Ops(loads=dots), Ops(stores=dots), dots, vectors)  # fmt: skip
     each = nest.each(machine)
     if room.slabs < 1:
         each += direct(machine, nest.bodies * body.loads, VECTOR, nest.bodies)

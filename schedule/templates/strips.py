@@ -130,14 +130,15 @@ class _Guess:
     again: int
 
     def estimate(self, point: Point) -> Estimate:
-        """Strips one after another, each as long as computing it or moving its images takes."""
+        """Strips one after another while images of others move; of the first one and the last one
+        images move alone."""
         inner, machine, count = self.common.estimate(point), self.machine, self.count
         facts = dict(inner.facts)
         waited = max(facts.get("first_wait", 0.0) - facts.get("extra_packets", 0.0), 0.0)
-        moving = (self.inputs + self.output + self.again) / machine.dma_rate
-        each = max(inner.cycles - waited + 2 * machine.barrier, moving)
-        ends = 2 * machine.dma_start + self.output / machine.dma_rate
-        ends += max(self.inputs, self.fixed if waited else 0) / machine.dma_rate
+        come, go = (self.inputs + self.again) / machine.dma_rate, self.output / machine.dma_rate
+        each, beside = inner.cycles - waited, max(self.fixed - self.inputs, 0) if waited else 0
+        ends = 2 * machine.dma_start + beside / machine.dma_rate + come + go
+        later = max(each, machine.dma_start + come + go) * (count - PLACES)  # once a place is free
         facts["phases"] = facts.get("phases", 1.0) * count
-        facts["dma_cycles"] = count * moving
-        return Estimate(ends + count * each, facts)
+        facts["dma_cycles"] = count * (come + go)
+        return Estimate(ends + each + max(each, come) + later, facts)

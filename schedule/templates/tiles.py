@@ -24,6 +24,7 @@ from ...target.dsp.simplify import WRITE_OUT
 from .packets import DEPTH, VECTOR, Ops
 
 NEAR = 3  # registers by which a load moves its pointer, at most
+LATE = 7  # cycle in which products read their sum
 
 
 def products(dots: int, vectors: int, words: float, apart: int, steps: int) -> Ops:
@@ -50,13 +51,15 @@ def busiest(shared: int, machine: Machine) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """``loops`` are the trips of those around a body, outermost first; ``sums`` the registers that
-    a tile keeps, ``held`` those that its products read at a time."""
+    """``loops`` are the trips of those around a body, outermost first, ``items`` its instructions
+    before words are paired; ``sums`` are the registers that a tile keeps, ``held`` those that its
+    products read at a time."""
 
     tiles: float
     around: int
     loops: tuple[int, ...]
     steps: int
+    items: int
     body: Ops
     head: Ops
     tail: Ops
@@ -80,22 +83,23 @@ class Tiles:
 
     def each(self, machine: Machine) -> float:
         """Cycles of a tile."""
-        body, count = self.body, self.body.count
+        body, items = self.body, self.items
         loops = [trips for trips in self.loops if trips > 1]
-        while loops and loops[-1] <= FEW and count * loops[-1] <= WRITE_OUT:
-            count *= loops[-1]
+        while loops and loops[-1] <= FEW and items * loops[-1] <= WRITE_OUT:
+            items *= loops[-1]
             body = body * loops.pop()
         if not loops:
             return self._straight(body, machine)
-        if loops[-1] > FEW or count <= LONG:
-            inner: float = ceil(body.packets)
-            filling = body.packets / self.steps
-        else:
-            inner, filling = self._alone(body, self.held, machine), 0.0
-        products = prod(loops[:-1]) * (loops[-1] * inner + filling)
-        if self.around >= LEAST:
-            return products + (self.head + self.tail).packets
-        return products + self.head.packets + self.tail.packets + DEPTH
+        step, starts = Ops(), prod(loops[:-1])  # that runs alone as a loop begins
+        inner: float = body.packets + machine.load_latency
+        if loops[-1] > FEW or body.count <= LONG:
+            chain = self.steps * (machine.vector_result - LATE)  # of products of one sum
+            step, inner = body * (1 / self.steps), max(ceil(body.packets), chain)
+        head, tail = step + self.head, self.tail
+        ends = head.packets + tail.packets + DEPTH
+        if self.around >= LEAST and len(loops) == 1:
+            ends = (head + tail).packets
+        return starts * loops[-1] * inner + (starts - 1) * step.packets + ends
 
     def _straight(self, body: Ops, machine: Machine) -> float:
         """A tile without loops: an iteration of the loop around it."""
@@ -104,14 +108,13 @@ class Tiles:
         fits = stay * self.sums + self.held <= machine.vectors
         if fits and (self.around > FEW or both.count <= LONG):
             return both.packets + DEPTH / self.around
-        alone = self._alone(body + self.head, 3 * self.held, machine)
-        return alone + self.tail.packets + DEPTH
+        return self._alone(body + self.head, machine) + self.tail.packets + DEPTH
 
-    def _alone(self, body: Ops, held: int, machine: Machine) -> float:
+    def _alone(self, body: Ops, machine: Machine) -> float:
         """A body that overlaps no other one: loads run ahead of the products that need them; where
-        that takes too many registers, products load what they need."""
+        that takes too many registers beside constants, products load what they need."""
         packets = body.packets
         ahead = body.loads * (1 - body.loads / packets)
-        if self.sums + ahead + held - self.held > machine.vectors - 2:
+        if self.sums + ahead + 2 * self.held > machine.vectors - 2:
             packets = max(packets, body.multiply)
         return packets + machine.load_latency

@@ -8,13 +8,11 @@ from random import Random
 import pytest
 
 from dovetail.driver.task import KernelTask
-from dovetail.schedule.structure import Form, structure
 from dovetail.schedule.templates.template import Template
 from dovetail.schedule.templates.tight import Tight
-from dovetail.schedule.tree import blocks_below
 from dovetail.target.dsp.machine import dsp
-from dovetail.tir.expr import walk
-from dovetail.tir.stmt import For, Stmt, Store, children
+from dovetail.tir.expr import Expr, walk
+from dovetail.tir.stmt import Buffer, For, Stmt, Store, children
 from tests.schedule.test_templates_tight import K, convolved
 
 CASES = {
@@ -22,6 +20,11 @@ CASES = {
     "strides": (("outputs", "parts"), convolved("outputs", (1, 32, 23, 21), 128, 3, 2, 1)),
     "points": (("outputs", "parts"), convolved("outputs", (2, 96, 12, 12), 160, 1)),
     "groups": (("outputs", "parts"), convolved("outputs", (1, 128, 9, 9), 128, 3, 1, 1, 1, 4)),
+    "pixels": (("pixels",), convolved("pixels", (1, 16, 20, 44), 12, 3, 1, 1)),
+    "padded": (("pixels",), convolved("pixels", (1, 8, 14, 14), 16, 3, 1, 1)),
+    "columns": (("columns", "pixels"), convolved("columns", (1, 1, 21, 40), 16, 7, 2, 3)),
+    "depthwise": (("channels",), convolved("channels", (1, 128, 12, 12), 128, 3, 1, 1, 1, 128)),
+    "shared": (("channels",), convolved("channels", (1, 16, 20, 20), 16, 3, 2, 1, 1, 16)),
     "slabs": (("slabs",), convolved("slabs", (1, 256, 9, 7), 128, 3, 1, 1)),
 }
 TCM = {"slabs": 96 * K}
@@ -36,13 +39,19 @@ def ways_of(task: KernelTask) -> Mapping[str, Template]:
     return {name: way for (rows, name), way in found.ways.items() if not rows}
 
 
-def products(stmt: Stmt, weights: str, times: int = 1) -> int:
-    """How often a nest multiplies elements of ``weights``."""
+def loaded(value: Expr) -> set[Buffer]:
+    return {e.attr for e in walk(value) if e.op == "load"}
+
+
+def products(stmt: Stmt, times: int = 1) -> int:
+    """How often a nest adds a product to what it has."""
     if isinstance(stmt, For):
-        return products(stmt.body, weights, times * stmt.extent)
+        return products(stmt.body, times * stmt.extent)
     if isinstance(stmt, Store):
-        return times * any(e.op == "load" and e.attr.name == weights for e in walk(stmt.value))
-    return sum(products(child, weights, times) for child in children(stmt))
+        added = stmt.buffer in loaded(stmt.value)
+        factors = (loaded(e) for e in walk(stmt.value) if e.op in ("mul", "widening_mul"))
+        return times * (added and any(len(found) == 2 for found in factors))
+    return sum(products(child, times) for child in children(stmt))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -52,9 +61,6 @@ def test_products_of_a_plan_are_those_of_the_nest(name: str) -> None:
     assert {*taken} <= {*ways}
     for way in taken:
         template = ways[way]
-        parts = map(structure, blocks_below(template.func.body))
-        (dot,) = (part for part in parts if part and part.form is Form.CONTRACTION)
-        weights = dot.reads[1].buffer.name
         for point in template.space.survey(Random(len(name)), POINTS // len(taken), 10 * POINTS):
-            nest = products(template.function(point).body, weights)
+            nest = products(template.function(point).body)
             assert template.estimate(point).facts["products"] == nest, f"{way}: {point}"
