@@ -111,8 +111,9 @@ def _images(func: PrimFunc) -> list[int]:
 
 
 def _at_once(func: PrimFunc, machine: Machine, estimate: Estimate) -> Estimate:
-    """The estimate with the time that images in DDR take to start, to come and to go, while nothing
-    is computed; of images that do not fit into TCM, each vector is waited for."""
+    """The estimate with the time that images in DDR take to start and to come, while nothing is
+    computed; results go as they are computed (``placing/straight``), or after it. Of images that do
+    not fit into TCM, each vector is waited for."""
     images = _images(func)
     free = machine.tcm - scratch(func, machine)
     free -= sum(p.bytes for p in func.params if p.scope == "tcm")
@@ -120,11 +121,21 @@ def _at_once(func: PrimFunc, machine: Machine, estimate: Estimate) -> Estimate:
     for size in sorted(images):
         waits += 0 if size <= free else size / VECTOR / machine.threads
         free -= size if size <= free else 0
-    moved = sum(images) / machine.dma_rate + direct(machine, 0, VECTOR, waits)
-    result = func.params[-1].scope == "ddr"
-    alone = len(images) > result and not estimate.facts.get("first_wait")  # as constants do not
-    starts = machine.dma_start * (result + alone)
-    return Estimate(estimate.cycles + moved + starts, estimate.facts)
+    result = func.params[-1]
+    gone = result.bytes if result.scope == "ddr" else 0
+    moved = (sum(images) - gone) / machine.dma_rate + direct(machine, 0, VECTOR, waits)
+    alone = len(images) > (gone > 0) and not estimate.facts.get("first_wait")  # as constants do not
+    cycles = estimate.cycles + moved + machine.dma_start * alone
+    return Estimate(cycles + _behind(gone, estimate.cycles, machine), estimate.facts)
+
+
+def _behind(result: int, cycles: float, machine: Machine) -> float:
+    """Cycles until so many bytes of a result are in DDR, once they are computed in ``cycles``."""
+    if not result:
+        return 0.0
+    if machine.ddr_latency < machine.dma_start:
+        return max(result / machine.dma_rate - cycles, 0.0) + machine.ddr_latency
+    return result / machine.dma_rate + machine.dma_start
 
 
 def _cuts(func: PrimFunc, machine: Machine, taking: Taking) -> dict[Key, Template]:
