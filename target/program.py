@@ -14,7 +14,7 @@ affine byte addresses, so that every consumer can form its own pointers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from .instruction import Instruction, Register
@@ -135,6 +135,19 @@ class Loop:
 Item = Op | Loop | Dma | Wait
 
 
+def items_in(items: Iterable[Item]) -> Iterator[Item]:
+    """All items of some code, a loop before what is in it."""
+    for item in items:
+        yield item
+        if isinstance(item, Loop):
+            yield from items_in(item.body)
+
+
+def ops_in(items: Iterable[Item]) -> Iterator[Op]:
+    """All instructions of some code."""
+    return (item for item in items_in(items) if isinstance(item, Op))
+
+
 @dataclass(slots=True, eq=False)
 class Phase:
     """Code between two barriers: with ``parallel``, the threads share that loop's iterations in
@@ -174,13 +187,5 @@ class Program:
 
     def ops(self) -> Iterator[Op]:
         """Every instruction once, in program order."""
-
-        def walk(items: list[Item]) -> Iterator[Op]:
-            for item in items:
-                if isinstance(item, Op):
-                    yield item
-                elif isinstance(item, Loop):
-                    yield from walk(item.body)
-
         for phase in self.phases:
-            yield from walk(phase.body)
+            yield from ops_in(phase.body)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import lcm
 
-from ..program import Address, Dma, Item, Loop, Op, Phase
+from ..program import Address, Dma, Item, Loop, Op, Phase, items_in
 from .machine import Machine
 
 VECTOR = 128  # bytes to which places are aligned
@@ -42,10 +42,8 @@ def form_of(phase: Phase, machine: Machine) -> Form:
 
 
 def _addresses(items: Iterable[Item]) -> Iterator[Address]:
-    for item in items:
+    for item in items_in(items):
         match item:
-            case Loop(body=body):
-                yield from _addresses(body)
             case Dma(target=target, source=source):
                 yield target
                 yield source

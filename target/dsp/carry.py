@@ -14,13 +14,12 @@ addresses differ by what the loop moves them. The value of the first iteration i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..coalesce import base, reads
 from ..instruction import Kind, Register
-from ..program import Address, Half, Item, Loop, Op, Operand, Reg
+from ..program import Address, Half, Item, Loop, Op, Operand, Reg, ops_in
 from .machine import Machine
 from .pack import packer
 from .rows import Roles
@@ -31,18 +30,10 @@ LEAST = 3  # iterations from which on values are kept
 
 def carry(items: list[Item], machine: Machine) -> list[Item]:
     """The code with values kept in the innermost loops that take fewer packets so."""
-    ops = list(_ops(items))
+    ops = list(ops_in(items))
     numbers = [register.number for op in ops for register in _touched(op)]
     touched = Counter(register for op in ops for register in _touched(op))
     return _Phase(touched, machine, max(numbers, default=0)).items(items)
-
-
-def _ops(items: list[Item]) -> Iterator[Op]:
-    for item in items:
-        if isinstance(item, Op):
-            yield item
-        elif isinstance(item, Loop):
-            yield from _ops(item.body)
 
 
 def _touched(op: Op) -> list[Reg]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ...tir.recent import Recent
-from ..program import Op, Phase, Program
+from ..program import Phase, Program, ops_in
 from .alike import form_of
 from .allocate import NoRegister, assign, live_around, lives, states
 from .cycles import calls
@@ -19,7 +19,7 @@ from .depend import block_edges
 from .expand import Pipeline
 from .joins import free_phases
 from .listing import SPILL, Function, Listing
-from .lower import Lowering, Table, move, walk_items
+from .lower import Lowering, Table, move
 from .machine import Machine
 from .modulo import Schedules
 from .pack import Pressure, list_schedule, packer
@@ -76,8 +76,7 @@ def compile_program(program: Program, machine: Machine) -> Listing:
 
 def _accessed(phase: Phase) -> frozenset[str]:
     """The places that a phase's instructions access."""
-    ops = (item for item in walk_items(phase.body) if isinstance(item, Op))
-    return frozenset(op.address.buffer for op in ops if op.address)
+    return frozenset(op.address.buffer for op in ops_in(phase.body) if op.address)
 
 
 class _Short(CompileError):

@@ -9,11 +9,10 @@ loop j in 8                          v1 = vsplat(r0)
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 from ..coalesce import base, reads
 from ..instruction import Kind, Register
-from ..program import Dma, Item, Loop, Op, Reg, Wait
+from ..program import Dma, Item, Loop, Op, Reg, Wait, items_in, ops_in
 
 ALL = 1 << 10  # as many as there are
 
@@ -30,7 +29,7 @@ def hoist(variable: str, body: list[Item], most: int = ALL) -> tuple[list[Op], l
     excess = sum(_is_vector(op) for op in before) - most
     if excess <= 0:
         return before, rest
-    users = Counter(register for op in _ops(rest) for register in reads(op))
+    users = Counter(register for op in ops_in(rest) for register in reads(op))
     read = {register for op in before for register in reads(op)}
     loads = [op.result for op in before if op.instruction.kind is Kind.LOAD and _is_vector(op)]
     able = [register for register in loads if isinstance(register, Reg) and register not in read]
@@ -44,13 +43,13 @@ def _is_vector(op: Op) -> bool:
 
 def _split(variable: str, body: list[Item], kept: set[Reg]) -> tuple[list[Op], list[Item]]:
     """As ``hoist``; ``kept`` are made in every iteration."""
-    ops = list(_ops(body))
+    ops = list(ops_in(body))
     assigned: dict[Reg, int] = {}
     for op in ops:
         if (register := base(op.result) if op.result else None) is not None:
             assigned[register] = assigned.get(register, 0) + 1
     stored = {op.address.buffer for op in ops if op.address and op.instruction.kind is Kind.STORE}
-    quiet = not any(isinstance(item, Dma | Wait) for item in _items(body))
+    quiet = not any(isinstance(item, Dma | Wait) for item in items_in(body))
     before: list[Op] = []
     rest: list[Item] = []
     read = set(kept)
@@ -61,7 +60,7 @@ def _split(variable: str, body: list[Item], kept: set[Reg]) -> tuple[list[Op], l
             before.append(item)
         else:
             rest.append(item)
-            read.update(register for op in _ops([item]) for register in reads(op))
+            read.update(register for op in ops_in([item]) for register in reads(op))
     return before, rest
 
 
@@ -84,16 +83,3 @@ def _same(
     assert op.address is not None
     fixed = all(name != variable for name, _ in op.address.terms)
     return row.kind is Kind.LOAD and fixed and quiet and op.address.buffer not in stored
-
-
-def _items(items: list[Item]) -> Iterator[Item]:
-    for item in items:
-        yield item
-        if isinstance(item, Loop):
-            yield from _items(item.body)
-
-
-def _ops(items: list[Item]) -> Iterator[Op]:
-    for item in _items(items):
-        if isinstance(item, Op):
-            yield item

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..instruction import Instruction, Kind, Register
-from ..program import Address, Dma, Half, Item, Loop, Op, Operand, Phase, Wait
+from ..program import Address, Dma, Half, Item, Loop, Op, Operand, Phase, Wait, items_in
 from . import scalar
 from .listing import LOOP, PLACES, RECORD, SPILL
 from .machine import Machine
@@ -58,7 +58,7 @@ class Lowering:
         self.block = Block()
         nodes: list[Node] = [self.block]
         self.delta: dict[int, int] = {}
-        calls = any(isinstance(item, Dma | Wait) for item in walk_items(items))
+        calls = any(isinstance(item, Dma | Wait) for item in items_in(items))
         if calls:
             self.saved = self._make(scalar.INSTRUCTIONS["tfr"], self.link)
         self.extents |= plan.extents
@@ -290,7 +290,7 @@ class Lowering:
 
     def _pointers_in(self, items: list[Item]) -> list[Pointer]:
         found: dict[int, Pointer] = {}
-        for item in walk_items(items):
+        for item in items_in(items):
             for address, reach in self._addresses(item):
                 pointer = self.pointers.of(address, reach)
                 found[pointer.register] = pointer
@@ -373,11 +373,3 @@ def carries(step: Step, by: int) -> bool:
 def _height(items: list[Item]) -> int:
     loops = [_height(item.body) for item in items if isinstance(item, Loop)]
     return 1 + max(loops) if loops else 0
-
-
-def walk_items(items: list[Item]) -> Iterator[Item]:
-    """All items, outer before inner."""
-    for item in items:
-        yield item
-        if isinstance(item, Loop):
-            yield from walk_items(item.body)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..instruction import Kind, Register
-from ..program import Address, Half, Item, Loop, Op, Reg
+from ..program import Address, Half, Item, Loop, Op, Reg, ops_in
 from .scalar import INSTRUCTIONS
 
 _PAIR = INSTRUCTIONS["loadrd"]
@@ -26,7 +26,7 @@ _Key = tuple[str, tuple[tuple[str, int], ...]]
 
 def pair_loads(items: list[Item], version: int) -> list[Item]:
     """The same code with neighbouring words loaded at once where that saves packets."""
-    ops = list(_ops(items))
+    ops = list(ops_in(items))
     made = Counter(op.result.number for op in ops if isinstance(op.result, Reg))
     read = Counter(number for op in ops for number in _reads(op))
     once = {number for number, count in made.items() if count == 1}
@@ -133,11 +133,3 @@ def _reads(op: Op) -> Iterator[int]:
     yield from (operand.pair.number for operand in op.operands if isinstance(operand, Half))
     if op.address is not None and op.address.index is not None:
         yield op.address.index.number
-
-
-def _ops(items: list[Item]) -> Iterator[Op]:
-    for item in items:
-        if isinstance(item, Op):
-            yield item
-        elif isinstance(item, Loop):
-            yield from _ops(item.body)
