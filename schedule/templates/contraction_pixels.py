@@ -154,12 +154,13 @@ def _tiles_of_columns(sch: Schedule, block: str, plan: Plan) -> None:
 
 def _tiled(sch: Schedule, block: str, plan: Plan) -> list[LoopRef]:
     """The loops of a block over images, rows, tiles, lanes, and the others."""
-    *_, n, h, w, o = loops = sch.loops(block)[-5:]
+    loops = sch.loops(block)
     if plan.form == "rows":
-        return loops
+        return loops[-5:]
+    *n, h, w, o = loops[-3 - (plan.form == "padded") :]
     if plan.form == "image":
         return [*sch.split(h, (1, None, 1)), w, o]
-    return [n, *sch.split(h, (None, 1)), w, o]
+    return [*n, *sch.split(h, (None, 1)), w, o]
 
 
 def _outputs(sch: Schedule, plan: Plan, point: Point, last: str, back: str | None) -> LoopRef:

@@ -225,7 +225,7 @@ def _pack(low: Lowering, room: Room, loops: Pipeline | None, turning: bool) -> d
         low.nodes = rotate(low.nodes, low.label)
     try:
         return _packed(low, room)
-    except (Crowded, NoRegister) as short:
+    except (Crowded, NoRegister, CompileError) as short:
         if low.labels == labels:
             raise
         raise _Turned(short.number if isinstance(short, NoRegister) else -1) from short
