@@ -129,7 +129,7 @@ def _pointer_edges(body: Body, add: object) -> None:
             add(i, bump, 0, most)
 
 
-_FINE = 64  # packets of an interval up to which the next one is a packet longer
+_FINE = 32  # packets of an interval up to which the next one is a packet longer
 
 
 def resource_bound(steps: Sequence[Step], packer: Packer) -> int:
@@ -195,7 +195,7 @@ class Schedules:
                     if not first:
                         first, limit = interval, min(limit, 2 * interval + 8)
                     yield self._judged(body, Modulo(interval, times))
-            interval += 1 + ((interval - first) // 4 if first else interval // _FINE)
+            interval += 1 + max((interval - first) // 4 if first else 0, interval // _FINE)
 
     def _judged(self, body: Body, found: Modulo) -> Found:
         life = lifetimes(body, found).values()
