@@ -44,10 +44,7 @@ from .defaults import Pick, ranked
 from .nest import nest
 from .run import run_program
 
-DEFAULT_PACKED = 8  # points that the choice of a default may pack
-_SAMPLED = 400  # points that the analytic model ranks for it
 _BYTE = np.dtype(np.uint8)
-_PATIENCE = 3  # points in a row that are no better
 
 Lifting = Callable[[PrimFunc], PrimFunc]
 

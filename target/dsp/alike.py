@@ -14,8 +14,6 @@ from math import lcm
 from ..program import Address, Dma, Item, Loop, Op, Phase, items_in
 from .machine import Machine
 
-VECTOR = 128  # bytes to which places are aligned
-
 Key = tuple[object, ...]
 
 
@@ -31,7 +29,7 @@ class Form:
 
 def form_of(phase: Phase, machine: Machine) -> Form:
     """The form of a phase, shifted by whole vectors and whole bursts."""
-    step = lcm(VECTOR, machine.burst)
+    step = lcm(machine.vector_bytes, machine.burst)
     first: dict[str, int] = {}
     for address in _addresses(phase.body):
         first[address.buffer] = min(first.get(address.buffer, address.offset), address.offset)
