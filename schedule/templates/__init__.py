@@ -14,7 +14,6 @@ from .contraction_groups import groups
 from .contraction_outputs import outputs
 from .contraction_parts import parts
 from .contraction_pixels import columns, pixels
-from .contraction_slabs import slabs
 from .folds import folds
 from .lanes import lanes
 from .product_tiles import products
@@ -27,7 +26,6 @@ from .tight import tight
 Maker = Callable[[PrimFunc, Machine], Template | None]
 
 SPECIAL: tuple[Maker, ...] = (
-    slabs,
     outputs,
     parts,
     channels,

@@ -8,8 +8,9 @@
 
 The first group's parts are a kernel row each, the first row's a tap each, the first tap's a part of
 the channels each, as fine as the point says: the first wait is short, and later ones are none where
-multiplying takes longer than moving. See ``contraction_outputs.py`` for the tile and the order of
-channels.
+multiplying takes longer than moving. Where the weights do not fit into TCM, every group is cut as
+fine as that, and weights take turns: each is read from DDR once. See ``contraction_outputs.py`` for
+the tile and the order of channels.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..placing.operands import LARGE
+from ..placing.transfers import PLACES
 from ..schedule import Schedule
 from ..state import LoopRef
 from .contraction import LANES, VECTOR, WORD
@@ -42,24 +44,57 @@ from .template import Estimate, Template
 from .tiles import Tiles, around, busiest, products
 
 _PIECES = 4  # parts of the first tap's channels, at most
+_TURNS = 200  # phases whose weights take turns, at most: each is code
 _BODY = 64  # products of an innermost loop, at most
 _CODE = 200  # products of all phases' innermost loops, each of which is code of its own
 
 
+@dataclass(frozen=True, slots=True)
+class _Cuts:
+    """How fine the weights may be cut: how many loops over them are phases, of groups of blocks,
+    kernel rows, columns, and then, in one number, of so many pieces of the channels."""
+
+    plan: Plan
+    room: int  # bytes for the weights
+
+    @property
+    def turning(self) -> bool:
+        """Whether weights take turns, and all groups are cut alike."""
+        return self.plan.weights > self.room
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """What the knob ``cuts`` may be."""
+        pieces = divisors(self.plan.words, _TURNS if self.turning else _PIECES)
+        some = pieces[1:] if self.turning else {pieces[-1]} - {1}
+        taps = [level for level, extent in enumerate(self.plan.taps, 1) if extent > 1]
+        return 0, *taps, *(2 + count for count in some)
+
+    def words(self, point: Point) -> int:
+        """Words of four channels in a slab of weights."""
+        return self.plan.words // max(number(point, "cuts") - 2, 1)
+
+    def phases(self, point: Point) -> list[tuple[float, int]]:
+        """Each phase's part of all weights, and how often its innermost loop starts in a tile."""
+        cuts, groups = number(point, "cuts"), self.plan.blocks // number(point, "group")
+        return _phases((groups, *self.plan.taps, max(cuts - 2, 1)), min(cuts, 3), self.turning)
+
+
 def parts(func: PrimFunc, machine: Machine) -> Template | None:
-    """The template of a contraction that fits into TCM, sums included, also of groups that share
-    blocks; None for others."""
+    """The template of a contraction that fits into TCM, sums included, weights in turns perhaps,
+    also of groups that share blocks; None for others."""
     plan = plan_for(func) or plan_for(func, grouped=True)
     if plan is None or (plan.kernel.group is not None and plan.dealt):
         return None
-    wanted = _sums(plan) * VECTOR
-    wanted += sum(scratch_of(plan, plan.sources[0]).values()) + sum(p.bytes for p in func.params)
-    if wanted > machine.tcm:
+    others = _sums(plan) * VECTOR + sum(scratch_of(plan, plan.sources[0]).values())
+    others += sum(p.bytes for p in func.params if p != plan.kernel.weights)
+    cuts = _Cuts(plan, machine.tcm - others)
+    if others > machine.tcm or (cuts.turning and plan.kernel.group is not None):
         return None
-    space = Space(_knobs(plan), (partial(_fits, plan),))
+    space = Space(_knobs(cuts), (partial(_fits, cuts),))
     return Template("parts", func, machine, space,
-                    partial(_schedule, beginning(func, plan), func, plan, machine),
-                    partial(_estimate, plan, machine, _requantized(plan, machine)))  # fmt: skip
+                    partial(_schedule, beginning(func, plan), func, cuts, machine),
+                    partial(_estimate, cuts, machine, _requantized(plan, machine)))  # fmt: skip
 
 
 def _sums(plan: Plan) -> int:
@@ -67,51 +102,37 @@ def _sums(plan: Plan) -> int:
     return plan.images * plan.height * plan.widths[0] * plan.vectors
 
 
-def _pieces(plan: Plan) -> int:
-    return divisors(plan.words, _PIECES)[-1]
-
-
-def _knobs(plan: Plan) -> tuple[Knob, ...]:
-    kernel_rows, kernel_columns = plan.taps
-    cuts = [0]
-    cuts += [1] if kernel_rows > 1 else []
-    cuts += [2] if kernel_columns > 1 else []
-    cuts += [3] if _pieces(plan) > 1 else []
-    columns = divisors(plan.widths[0], 16)
+def _knobs(cuts: _Cuts) -> tuple[Knob, ...]:
+    plan = cuts.plan
     return (
-        choice("columns", columns),
+        choice("columns", divisors(plan.widths[0], 16)),
         choice("rows", divisors(plan.height, 16)),
         choice("vectors", divisors(plan.ways if plan.dealt else plan.vectors, 4)),
         choice("group", divisors(plan.blocks, 8) if plan.dealt else (plan.blocks,)),
         choice("share", ("rows", "columns", "vectors")),
-        choice("cuts", tuple(cuts)),
+        choice("cuts", cuts.values),
         choice("steps", divisors(plan.words, 16)),
     )
 
 
-def _words(plan: Plan, point: Point) -> int:
-    """Words of four channels in a slab of weights."""
-    return plan.words // (_pieces(plan) if point["cuts"] == 3 else 1)
-
-
-def _fits(plan: Plan, point: Point) -> bool:
+def _fits(cuts: _Cuts, point: Point) -> bool:
     vectors = number(point, "vectors")
     tile = number(point, "rows") * number(point, "columns") * vectors
-    steps = number(point, "steps")
-    if tile + vectors + 2 > REGISTERS or tile < 4:
+    steps, phases = number(point, "steps"), cuts.phases(point)
+    if tile + vectors + 2 > REGISTERS or tile < 4 or cuts.words(point) % steps:
         return False
-    groups = plan.blocks // number(point, "group")
-    phases = len(_parts(plan.taps, _pieces(plan), number(point, "cuts"), groups))
-    if tile * steps * phases > max(_CODE, 14 * phases):
-        return False
-    return _words(plan, point) % steps == 0 and tile * steps <= _BODY
+    if cuts.turning:
+        slab = cuts.plan.weights * phases[0][0]
+        return PLACES * slab <= cuts.room and len(phases) <= _TURNS and tile * steps <= _BODY
+    return tile * steps * len(phases) <= max(_CODE, 14 * len(phases)) and tile * steps <= _BODY
 
 
 def _schedule(
-    begin: Beginning, func: PrimFunc, plan: Plan, machine: Machine, point: Point
+    begin: Beginning, func: PrimFunc, cuts: _Cuts, machine: Machine, point: Point
 ) -> Schedule:
+    plan = cuts.plan
     sch, kernel = begin(plan.widths[0]), plan.kernel
-    slab = slabs_of(plan, _words(plan, point), number(point, "group"))
+    slab = slabs_of(plan, cuts.words(point), number(point, "group"))
     sch.transform_layout(kernel.weights.name, slab)
     for name in kernel.by_output(func):
         sch.transform_layout(name, plan.vector)
@@ -124,7 +145,7 @@ def _schedule(
     sch.transform_layout(acc, sums)
     sch.set_scope(acc, "tcm")
     _outputs(sch, plan, machine)
-    _products(sch, plan, point)
+    _products(sch, cuts, point)
     return sch
 
 
@@ -163,10 +184,10 @@ class _Nest:
             sch.reorder(*self.tiles, *self.taps[levels - 1 :])
 
 
-def _products(sch: Schedule, plan: Plan, point: Point) -> None:
+def _products(sch: Schedule, cuts: _Cuts, point: Point) -> None:
     """Initial sums, then the groups; the first in parts."""
-    dot = plan.kernel.dot.block
-    steps, words = number(point, "steps"), _words(plan, point)
+    plan, dot = cuts.plan, cuts.plan.kernel.dot.block
+    steps, words = number(point, "steps"), cuts.words(point)
     o_0, v, o_4, o_2 = _vectors(sch, plan, point)
     n, h, w, *_, kh, kw, c = sch.loops(dot)
     c_0, c_1, c_2, c_3 = sch.split(c, (None, words // steps, steps, 4))
@@ -190,7 +211,10 @@ def _products(sch: Schedule, plan: Plan, point: Point) -> None:
         return
     sch.parallel(first)
     sch.reorder(o_0, *taps, shared, n)
-    _in_parts(sch, dot, number(point, "cuts"))
+    levels = min(number(point, "cuts"), 3)
+    if not cuts.turning:
+        _in_parts(sch, dot, levels)
+    _Nest.of(sch, dot).whole(sch, levels + 1)
 
 
 def _within(plan: Plan, point: Point) -> bool:
@@ -221,7 +245,6 @@ def _in_parts(sch: Schedule, dot: str, cuts: int) -> None:
             sch.split(loop, (1,), tail="peel")
             (rest,) = {block.name for block in sch.blocks()} - known
             _Nest.of(sch, rest).whole(sch, _depth(level, cuts))
-    _Nest.of(sch, dot).whole(sch, cuts + 1)
 
 
 def _depth(level: int, cuts: int) -> int:
@@ -238,11 +261,12 @@ def _requantized(plan: Plan, machine: Machine) -> float:
     return registers * (made.packets + DEPTH / around(inner, shared, machine))
 
 
-def _estimate(plan: Plan, machine: Machine, requant: float, point: Point) -> Estimate:
+def _estimate(cuts: _Cuts, machine: Machine, requant: float, point: Point) -> Estimate:
     """Tiles of each phase, once its weights are there."""
     columns, rows, vectors, group, steps = (
         number(point, name) for name in ("columns", "rows", "vectors", "group", "steps")
     )
+    plan = cuts.plan
     extents = {"rows": plan.height // rows, "columns": plan.widths[0] // columns,
                "vectors": plan.vectors * group // plan.blocks // vectors}  # fmt: skip
     shared, inner = extents.pop(str(point["share"])), extents.values()
@@ -257,44 +281,43 @@ def _estimate(plan: Plan, machine: Machine, requant: float, point: Point) -> Est
     items = (dots + vectors + rows * columns) * steps
     nest = Tiles(plan.images * math.prod(inner) * busy, around(inner, shared, machine), (1,), steps,
                  items, body, head, Ops(stores=dots), dots, vectors)  # fmt: skip
-    weights, slabs = plan.weights / machine.dma_rate, _slabs(plan, point)
-    parts = _parts(plan.taps, _pieces(plan), number(point, "cuts"), plan.blocks // group)
+    weights, phases = plan.weights / machine.dma_rate, cuts.phases(point)
     words = plan.blocks // group * plan.words * math.prod(plan.taps) / steps
     nests = {(part, starts): replace(nest, loops=(starts, round(words * part) // starts))
-             for part, starts in dict.fromkeys(parts)}  # fmt: skip
-    cycles = {part: one.each(machine) * one.tiles for part, one in nests.items()}
-    now, moved = extra + machine.barrier, machine.dma_start + (0 if slabs else weights)
-    first = moved + (weights * parts[0][0] if slabs else 0)
-    for part in parts:
-        moved += weights * part[0] if slabs else 0
-        now = max(now, moved) + cycles[part] + machine.barrier
+             for part, starts in dict.fromkeys(phases)}  # fmt: skip
+    cycles = {part: one.each(machine) * one.tiles + machine.barrier for part, one in nests.items()}
+    apart = cuts.turning or _large(cuts, point)
+    first = machine.dma_start + weights * (phases[0][0] if apart else 1)
+    ends, moved = [extra + machine.barrier], first
+    for number_, part in enumerate(phases):
+        if number_ and apart:  # a place is free once the phase that had it is over
+            free = ends[max(number_ + 1 - PLACES, 0)] if cuts.turning else 0.0
+            moved = max(moved, free) + weights * part[0]
+        ends.append(max(ends[-1], moved) + cycles[part])
     tiles = nest.tiles * shared / busy
     facts = nest.facts(tiles) | {
         "loop_trips": plan.words / steps, "requant_packets": requant, "extra_packets": extra,
-        "phases": len(parts), "dma_cycles": weights, "first_wait": first,
-        "unbalance": busy * machine.threads / shared, "code": body.multiply * len(parts),
-        "products": sum(nests[part].facts(tiles)["products"] for part in parts),
+        "phases": len(phases), "dma_cycles": weights, "first_wait": first,
+        "unbalance": busy * machine.threads / shared, "code": body.multiply * len(phases),
+        "products": sum(nests[part].facts(tiles)["products"] for part in phases),
     }  # fmt: skip
-    return Estimate(now + requant + machine.barrier, facts)
+    return Estimate(ends[-1] + requant + machine.barrier, facts)
 
 
-def _slabs(plan: Plan, point: Point) -> bool:
+def _large(cuts: _Cuts, point: Point) -> bool:
     """Whether slabs are large enough to come one by one, see ``placing/operands``."""
-    return _words(plan, point) * 4 * plan.block * number(point, "group") >= LARGE
+    return cuts.words(point) * WORD * cuts.plan.block * number(point, "group") >= LARGE
 
 
 @lru_cache(maxsize=256)
-def _parts(taps: tuple[int, int], pieces: int, cuts: int, groups: int) -> list[tuple[float, int]]:
-    """The phases: their part of all weights, and how often the innermost loop starts in a tile."""
-    (high, wide), last = taps, pieces if cuts == 3 else 1
-    extents = (groups, high, wide, last)
-    starts = (high, high, 1, 1)  # a row of taps is one loop
+def _phases(extents: tuple[int, ...], cuts: int, turning: bool) -> list[tuple[float, int]]:
+    """The phases of loops over groups, taps and pieces of channels."""
+    starts = (extents[1], extents[1], 1, 1)  # a row of taps is one loop
     found: list[tuple[float, int]] = []
-    for level in range(cuts + 1):
+    for level in range(cuts if turning else 0, cuts + 1):
         depth = cuts + 1 if level == cuts else _depth(level, cuts)
-        count = math.prod(extents[level:depth])
-        steps = extents[level] - (level < cuts)
-        phases = count // extents[level] * steps
+        count = math.prod(extents[0 if turning else level : depth])
+        phases = count if level == cuts else count - count // extents[level]
         part = 1 / math.prod(extents[:depth])
         found = [(part, starts[depth - 1] if depth < 2 else 1)] * phases + found
     return found

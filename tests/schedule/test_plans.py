@@ -25,9 +25,9 @@ CASES = {
     "columns": (("columns", "pixels"), convolved("columns", (1, 1, 21, 40), 16, 7, 2, 3)),
     "depthwise": (("channels",), convolved("channels", (1, 128, 12, 12), 128, 3, 1, 1, 1, 128)),
     "shared": (("channels",), convolved("channels", (1, 16, 20, 20), 16, 3, 2, 1, 1, 16)),
-    "slabs": (("slabs",), convolved("slabs", (1, 256, 9, 7), 128, 3, 1, 1)),
+    "turns": (("parts",), convolved("parts", (1, 256, 9, 7), 128, 3, 1, 1)),
 }
-TCM = {"slabs": 96 * K}
+TCM = {"turns": 192 * K}
 POINTS = 200
 
 

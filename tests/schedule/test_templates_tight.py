@@ -36,7 +36,7 @@ CASES = {
     "conv_strides": (convolved("outputs", (1, 32, 23, 21), 64, 3, 2, 1), 64 * K),
     "conv_dilated": (convolved("outputs", (1, 32, 19, 17), 32, 3, 1, 2, 2), 48 * K),
     "conv_few": (convolved("outputs", (1, 3, 37, 33), 32, 7, 2, 3), 32 * K),
-    "conv_wide": (convolved("slabs", (1, 256, 9, 7), 128, 3, 1, 1), 96 * K),
+    "conv_wide": (convolved("parts", (1, 256, 9, 7), 128, 3, 1, 1), 96 * K),
     "conv_points": (convolved("outputs", (1, 64, 16, 16), 128, 1), 40 * K),
     "conv_pixels": (convolved("pixels", (1, 16, 32, 32), 16, 3, 1, 1), 32 * K),
     "depthwise": (convolved("channels", (1, 128, 15, 14), 128, 3, 1, 1, 1, 128), 48 * K),
