@@ -9,12 +9,11 @@ from ...target.dsp.machine import Machine
 from ...tir.passes.lift import lift
 from ...tir.stmt import PrimFunc
 from .contraction_channels import channels
-from .contraction_folded import folded
 from .contraction_groups import groups
 from .contraction_outputs import outputs
 from .contraction_parts import parts
 from .contraction_pixels import columns, pixels
-from .folds import folds
+from .folds import folds, sums
 from .lanes import lanes
 from .product_tiles import products
 from .reduction import reduction
@@ -33,7 +32,7 @@ SPECIAL: tuple[Maker, ...] = (
     products,
     pixels,
     columns,
-    folded,
+    sums,
     lanes,
     reduction,
     rows,

@@ -36,13 +36,13 @@ def straighten(sch: Schedule, found: Structure, words: bool, least: int) -> Stru
     if found.out.step(column) != 1:
         sch.cache_write(found.block, found.out.buffer.name, "tcm")
         out = now(sch, found.block).out
-        _last(sch, out.buffer.name, out.index, column)
+        put_last(sch, out.buffer.name, out.index, column)
     near = 1 in (vectors.step(column), depth is not None and vectors.step(depth))
     if not near:
         inner = [column] if depth is None else [depth, column]
-        _last(sch, made_by(sch, copied(sch, found.block, vectors)), vectors.index, *inner)
+        put_last(sch, made_by(sch, copied(sch, found.block, vectors)), vectors.index, *inner)
     if depth is not None and scalars.step(depth) != 1:
-        _last(sch, made_by(sch, copied(sch, found.block, scalars)), scalars.index, depth)
+        put_last(sch, made_by(sch, copied(sch, found.block, scalars)), scalars.index, depth)
     return now(sch, found.block)
 
 
@@ -76,8 +76,8 @@ def _depth(found: Structure, vectors: Use, scalars: Use) -> Axis | None:
     return max(able, key=lambda a: (a.extent, scalars.step(a) == 1), default=None)
 
 
-def _last(sch: Schedule, buffer: str, index: Sequence[Expr], *axes: Axis) -> None:
-    """Puts the dimensions of some axes of a local buffer last."""
+def put_last(sch: Schedule, buffer: str, index: Sequence[Expr], *axes: Axis) -> None:
+    """Puts the dimensions of some axes of a local buffer or constant last."""
     last = [list(index).index(axis.var) for axis in axes]
     if [*range(len(index) - len(last), len(index))] != last:
         rest = [d for d in range(len(index)) if d not in last]

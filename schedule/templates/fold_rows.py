@@ -68,7 +68,7 @@ class Rows(Part):
             sch.vectorize(i, lanes)
             if folds and self.partly:
                 sch.split(folds[-1], (sch.get_loop(folds[-1]).extent - 1,), tail="peel")
-        share(sch, [*outer, r], machine)
+        share(sch, [*outer, r], machine, point)
 
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
         registers = self.several * self.step * self.size / VECTOR

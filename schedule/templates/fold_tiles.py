@@ -107,7 +107,7 @@ class Deal(Part):
         if self.partly and count > 1:
             blocks += stepped(sch, block, words, count - 1, tail="peel")[1][1:]
         for name in blocks:
-            share(sch, sch.loops(name)[: len(rest) + 1], machine)
+            share(sch, sch.loops(name)[: len(rest) + 1], machine, point)
 
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
         registers = prod(self.columns) * self.words * WORD / VECTOR
@@ -159,7 +159,7 @@ class Tile(Part):
             _, blocks = stepped(sch, block, row[0], rows, tail="peel")
         for name in blocks:
             at = len(sch.loops(name)) - inside - len(outer) if row else None
-            _nested(sch, name, inside, at, machine)
+            _nested(sch, name, inside, at, machine, point)
 
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
         rows, vectors, steps = self._sizes(point)
@@ -176,7 +176,9 @@ class Tile(Part):
         ]
 
 
-def _nested(sch: Schedule, block: str, inside: int, at: int | None, machine: Machine) -> None:
+def _nested(
+    sch: Schedule, block: str, inside: int, at: int | None, machine: Machine, point: Point
+) -> None:
     """Tiles on all threads, their rows (the loop ``at`` a place) unrolled ``inside``."""
     loops = sch.loops(block)
     outer, (*folds, v, _, _) = loops[: len(loops) - inside], loops[len(loops) - inside :]
@@ -185,4 +187,4 @@ def _nested(sch: Schedule, block: str, inside: int, at: int | None, machine: Mac
         sch.reorder(*outer, *folds, within, v)
         sch.unroll(within)
     if outer:
-        share(sch, outer, machine)
+        share(sch, outer, machine, point)

@@ -1,6 +1,7 @@
 """Kernels of any blocks that fold: sums of products, sums, maxima and minima, as people write them.
 
     words      four products of bytes a lane: one operand's words as vectors, the other's as scalars
+    lanes      words of both as vectors, for few results, whose partial sums are rows then
     rows       as many results as fill a register, each folded over elements that lie together
     columns    lanes are steps of the result; what is folded is looped over, some terms a step
 
@@ -22,17 +23,19 @@ from ..schedule import Schedule
 from ..structure import Form, Structure, structure
 from ..tree import blocks_below
 from .contraction import LANES, VECTOR
+from .fold_lanes import in_lanes
 from .fold_order import straighten
 from .fold_parts import Part, Plain, lanes_of, now
 from .fold_rows import in_parts, rows_of, run_columns_on, run_rows_on
 from .fold_tiles import arrange
 from .fold_words import of_bytes, shifted, words_of
-from .fusing import expand_terms, loops_of, made_by
-from .lanes import FORMS, ROWS, UNROLLS, Layer, Plan, layer_of, total
+from .fusing import ALONE, expand_terms, loops_of, made_by
+from .lanes import FORMS, ROWS, UNROLLS, Layer, layer_of, total
 from .nest import Nest, nest_of, scalar
 from .template import Estimate, Template
 
 FOLDS = (Form.REDUCTION, Form.CONTRACTION)
+KINDS = ("lanes", "unsigned", "signed", "none")
 TERMS = (8, 4, 2, 1, 16)
 SUMS = 4  # registers of sums of a body
 BODY = 64  # loads of registers of a body
@@ -75,9 +78,16 @@ class Prepared:
             loads = max(loads, values * len(nest.found.reads))
         return loads <= BODY and all(part.fits(point) for part in self.special.values())
 
-    def plans(self, machine: Machine, point: Point) -> list[Plan]:
-        found = [plan for part in self.special.values() for plan in part.plans(machine, point)]
-        return [*found, *self._layer(point).plans(machine, _of_layer(point))]
+    def estimate(self, machine: Machine, point: Point) -> Estimate:
+        """All phases, which are one on one thread, once constants have come."""
+        plans = [plan for part in self.special.values() for plan in part.plans(machine, point)]
+        plans += self._layer(point).plans(machine, _of_layer(point))
+        found, func = total(plans, machine), self.sch.func
+        known = sum(p.bytes for p in func.params if p.name in func.constants)
+        wait = machine.dma_start + known / machine.dma_rate if known else 0.0
+        if number(point, "loop") == ALONE:
+            wait -= (len(plans) - 1) * machine.barrier
+        return Estimate(found.cycles + wait, {**found.facts, "first_wait": wait})
 
 
 def _of_layer(point: Point) -> Point:
@@ -86,6 +96,15 @@ def _of_layer(point: Point) -> Point:
 
 def folds(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of kernels in which some block folds; blocks of no known form are plain."""
+    return _folds(func, machine, KINDS)
+
+
+def sums(func: PrimFunc, machine: Machine) -> Template | None:
+    """The template of few sums of many products of bytes, which lie in lanes."""
+    return _folds(func, machine, KINDS[:1])
+
+
+def _folds(func: PrimFunc, machine: Machine, kinds: tuple[str, ...]) -> Template | None:
     blocks = {block: structure(block) for block in blocks_below(func.body)}
     folding = [found for found in blocks.values() if found is not None and found.form in FOLDS]
     plain: dict[str, Part] = {
@@ -93,45 +112,40 @@ def folds(func: PrimFunc, machine: Machine) -> Template | None:
         for block, found in blocks.items()
         if found is None or found.form not in (*FORMS, *FOLDS)
     }
-    if not folding:
-        return None
+    words = kinds if any(of_bytes(found) for found in folding) else kinds[3:]
 
     @cache
     def prepared(words: Value, terms: int) -> Prepared | None:
         return _prepared(func, folding, plain, str(words), terms)
 
-    if prepared("none", 1) is None:
+    if not folding or not words or prepared(words[-1], 1) is None:
         return None
 
+    def of(point: Point) -> Prepared:
+        made = prepared(point["bytes"], number(point, "terms"))
+        assert made is not None
+        return made
+
     def fits(point: Point) -> bool:
-        made = prepared(point["bytes"], number(point, "terms"))
-        return made is not None and made.fits(point)
-
-    def schedule(point: Point) -> Schedule:
-        made = prepared(point["bytes"], number(point, "terms"))
-        assert made is not None
-        return made.schedule(machine, point)
-
-    def estimate(point: Point) -> Estimate:
-        made = prepared(point["bytes"], number(point, "terms"))
-        assert made is not None
-        return total(made.plans(machine, point), machine)
+        return prepared(point["bytes"], number(point, "terms")) is not None and of(point).fits(
+            point
+        )
 
     maps = any(found is not None and found.form is Form.MAP for found in blocks.values())
-    space = Space(_knobs(folding, maps), (fits,))
-    return Template("folds", func, machine, space, schedule, estimate)
+    space = Space(_knobs(words, maps and len(kinds) > 1), (fits,))
+    return Template("folds", func, machine, space, lambda point: of(point).schedule(machine, point),
+                    lambda point: of(point).estimate(machine, point))  # fmt: skip
 
 
-def _knobs(folding: list[Structure], maps: bool) -> tuple[Knob, ...]:
-    """``bytes``: whether vectors of bytes are words, unsigned or as they are; ``loop``: which one
-    threads share; ``maps``: whether they have lanes."""
-    words = any(of_bytes(found) for found in folding)
+def _knobs(words: tuple[str, ...], maps: bool) -> tuple[Knob, ...]:
+    """``bytes``: whether what is summed lies in lanes, or vectors of bytes are words, unsigned or
+    as they are; ``loop``: which one threads share, if any; ``maps``: whether they have lanes."""
     return (
-        choice("bytes", ("unsigned", "signed", "none") if words else ("none",)),
+        choice("bytes", words),
         choice("terms", TERMS),
         choice("unroll", UNROLLS),
         choice("rows", ROWS),
-        choice("loop", (0, 1)),
+        choice("loop", (0, 1, ALONE)),
         choice("maps", (1, 0) if maps else (1,)),
     )
 
@@ -179,6 +193,9 @@ def _near(sch: Schedule) -> None:
 
 def _prepare(sch: Schedule, found: Structure, kind: str, special: dict[str, Part]) -> None:
     words = kind != "none" and of_bytes(found)
+    if words and kind == "lanes":
+        special.update([in_lanes(sch, now(sch, found.block))])
+        return
     sums = _sums(sch, found) if words else []
     found = now(sch, found.block)
     if (words_of if words else rows_of)(found) is None:

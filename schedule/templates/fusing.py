@@ -9,11 +9,13 @@ from ...tir.expr import Expr
 from ...tir.stmt import stored_in
 from ..errors import ScheduleError
 from ..index import axes_in
-from ..knobs import divisors
+from ..knobs import Point, divisors
 from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Run, structure
 from ..trace import permuted
+
+ALONE = -1  # the loop that threads share where one runs all
 
 
 def joined(sch: Schedule, block: str, runs: Sequence[Run]) -> list[LoopRef]:
@@ -102,8 +104,13 @@ def even(extent: int, machine: Machine) -> float:
     return extent / (-(-extent // machine.threads) * machine.threads)
 
 
-def share(sch: Schedule, loops: Sequence[LoopRef], machine: Machine) -> None:
-    """Puts the loop that threads share best before the others, and on all threads."""
+def share(
+    sch: Schedule, loops: Sequence[LoopRef], machine: Machine, point: Point | None = None
+) -> None:
+    """Puts the loop that threads share best before the others, and on all threads, unless one runs
+    all at this point."""
+    if point is not None and point["loop"] == ALONE:
+        return
     best = max(loops, key=lambda loop: even(sch.get_loop(loop).extent, machine))
     if best != loops[0]:
         sch.reorder(best, *(loop for loop in loops if loop != best))

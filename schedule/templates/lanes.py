@@ -136,8 +136,8 @@ def lanes(func: PrimFunc, machine: Machine) -> Template | None:
 
 
 def _share(nest: Nest, machine: Machine, point: Point) -> int | None:
-    found = nest.shares(machine)
-    return found[min(number(point, "share"), len(found) - 1)] if found else None
+    found, wanted = nest.shares(machine), number(point, "share")
+    return found[min(wanted, len(found) - 1)] if found and wanted >= 0 else None
 
 
 def _schedule(sch: Schedule, nest: Nest, machine: Machine, point: Point) -> None:

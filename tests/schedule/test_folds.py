@@ -141,6 +141,7 @@ PRODUCTS = {
     "turned": product({"m": 64, "n": 128, "k": 96}, ("u8", "i8"), "km", "nk", "mn"),
     "odd": product({"m": 37, "n": 50, "k": 45}, ("u8", "i8"), "mk", "kn", "mn"),
     "single": product({"m": 1, "n": 512, "k": 64}, ("u8", "u8"), "mk", "kn", "mn"),
+    "few": product({"m": 2, "n": 12, "k": 256}, ("u8", "i8"), "mk", "nk", "mn"),
     "halfwords": product({"m": 32, "n": 64, "k": 64}, ("i16", "i16"), "mk", "kn", "mn"),
     "numbers": numbered(product({"m": 64, "n": 128, "k": 96}, ("u8", "u8"), "mk", "kn", "mn")),
     "batch": product({"b": 3, "m": 24, "n": 64, "k": 32}, ("u8", "i8"), "bmk", "bkn", "bmn"),

@@ -10,10 +10,10 @@ import torch
 
 from dovetail.driver.task import KernelTask
 from dovetail.schedule.knobs import number
-from dovetail.schedule.templates.contraction_folded import folded
 from dovetail.schedule.templates.contraction_outputs import outputs
 from dovetail.schedule.templates.contraction_pixels import columns, pixels
 from dovetail.schedule.templates.contraction_plan import plan_for
+from dovetail.schedule.templates.folds import sums
 from dovetail.schedule.templates.template import Template
 from dovetail.target.dsp.machine import Machine, dsp
 from dovetail.tir.passes.lift import lift
@@ -89,7 +89,7 @@ def held_by(
 
 @pytest.mark.parametrize("at", range(len(FEW)))
 def test_summed_channels_in_lanes(at: int, exact: bool) -> None:
-    held_by(folded, *FEW[at], Random(at), 20 if exact else 2)
+    held_by(sums, *FEW[at], Random(at), 20 if exact else 2)
 
 
 TILED: tuple[tuple[torch.nn.Module, tuple[int, ...]], ...] = (

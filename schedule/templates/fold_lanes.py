@@ -1,0 +1,155 @@
+"""Few results of long sums of products of bytes: words of what is summed lie in lanes.
+
+    s[n, j] += x[128 c + 4 j + t] * w[n, 128 c + 4 j + t]      32 partial sums of each result
+    y[n] = sum over j of s[n, j]                               rows that are folded (``fold_rows``)
+
+Bytes may have any signs. Only results that mean something have partial sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from math import prod
+
+from ...target.dsp.machine import Machine
+from ...tir.expr import Expr, walk
+from ..errors import ScheduleError
+from ..extents import meant
+from ..knobs import Point, divisors, number
+from ..schedule import Schedule
+from ..state import LoopRef
+from ..structure import Form, Structure, structure
+from ..trace import permuted
+from .contraction import LANES, VECTOR, WORD
+from .fold_order import put_last
+from .fold_parts import Part, now
+from .fusing import ALONE, loops_of, made_by, partial_results, share
+from .lanes import Plan
+from .packets import DEPTH, Body, Ops
+
+MOST = 256  # results
+SUMS = 16  # registers of sums of a tile
+BODY = 64  # products that are written out
+
+
+@dataclass(frozen=True, slots=True)
+class Sums(Part):
+    """The partial sums: tiles of what moves one operand alone by what moves the other, a register
+    of each at a time; ``registers``, ``lane`` and ``byte`` are the loops of what is summed."""
+
+    found: Structure
+    registers: LoopRef
+    lane: LoopRef
+    byte: LoopRef
+    count: int  # registers
+
+    def _sizes(self, point: Point) -> tuple[dict[Expr, int], int]:
+        """Steps of each tiled axis, the longest of its operand, and registers of a body."""
+        first, second = self.found.reads
+        sizes = dict[Expr, int]()
+        for use, other, knob in ((first, second, "rows"), (second, first, "unroll")):
+            axes = [a for a in self.found.spatial if use.step(a) > other.step(a) == 0]
+            for axis in sorted(axes, key=lambda axis: axis.extent)[-1:]:
+                sizes[axis.var] = _most(axis.extent, number(point, knob))
+        return sizes, _most(self.count, number(point, "terms"))
+
+    def fits(self, point: Point) -> bool:
+        sizes, steps = self._sizes(point)
+        return prod(sizes.values()) <= min(SUMS, BODY // steps)
+
+    def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
+        by, (sizes, steps) = loops_of(sch, block), self._sizes(point)
+        within = list[LoopRef]()
+        for axis, size in sizes.items():
+            by[axis], inner = sch.split(by[axis], (None, size))
+            within.append(inner)
+        spatial = {axis.var for axis in self.found.spatial}
+        rest = [
+            var for var, loop in by.items() if loop not in (self.registers, self.lane, self.byte)
+        ]
+        outer = [by[var] for var in rest if var in spatial]
+        registers, step = sch.split(self.registers, (None, steps))
+        folds = [by[var] for var in rest if var not in spatial]
+        sch.reorder(*outer, *folds, registers, step, *within, self.lane, self.byte)
+        sch.vectorize(self.lane, self.byte)
+        sch.unroll(step, *within)
+        share(sch, outer, machine, point)
+
+    def plans(self, machine: Machine, point: Point) -> list[Plan]:
+        sizes, steps = self._sizes(point)
+        sums = prod(sizes.values())
+        body = Ops(sums, sums, 0, sum(sizes.values())) * steps
+        tiles = prod(axis.extent for axis in self.found.spatial) / LANES / sums
+        tiles /= 1 if point["loop"] == ALONE else machine.threads
+        turns = tiles * prod(axis.extent for axis in self.found.summed) / WORD / steps
+        return [Plan(turns, tiles, Body(body.packets, body.count, sums, DEPTH + sums), 1)]
+
+
+def _most(extent: int, wanted: int) -> int:
+    return max(d for d in divisors(extent) if d <= wanted)
+
+
+def in_lanes(sch: Schedule, found: Structure) -> tuple[str, Part]:
+    """Makes partial sums of words; gives their block."""
+    block, results, users = found.block, meant(sch.logical, found.out.buffer), [found.block]
+    for after in map(structure, map(sch.get_block, sch.blocks())):
+        if after is not None and after.form is Form.MAP and _takes(after, found):
+            results, users = meant(sch.logical, after.out.buffer), [*users, after.block]
+    depth = max((axis for axis in found.summed if axis.extent % VECTOR == 0
+                 and all(axis.var in use.index for use in found.reads)),
+                key=lambda axis: axis.extent, default=None)  # fmt: skip
+    if depth is None or prod(results) > MOST:
+        raise ScheduleError("folds: registers must be summed to few results")
+    for use in found.reads:
+        if use.step(depth) != 1:
+            put_last(sch, use.buffer.name, use.index, depth)
+    registers, inner = sch.divide(loops_of(sch, block)[depth.var], VECTOR)
+    lane, byte = sch.divide(inner, WORD)
+    some, _ = partial_results(sch, block, lane, near=True)
+    _shorter(sch, found, some, results)
+    for use in now(sch, some).reads:
+        if use.buffer.name in sch.logical.constants:
+            sch.trim(use.buffer.name)
+        _where_it_lies(sch, use.buffer.name)
+    for name in users if found.out.buffer.shape[-1] < LANES else ():
+        _side_by_side(sch, name)
+    return some, Sums(now(sch, some), registers, lane, byte, depth.extent // VECTOR)
+
+
+def _takes(after: Structure, found: Structure) -> bool:
+    """Whether a map stores what it makes of each result at its place."""
+    return (found.out.buffer, after.out.index) in [(use.buffer, use.index) for use in after.reads]
+
+
+def _shorter(sch: Schedule, found: Structure, some: str, results: Sequence[int]) -> None:
+    """Partial sums of results that mean something, sums of those of whole registers."""
+    beside, sizes = 1, zip(found.out.index, results, found.out.buffer.shape, strict=True)
+    for axis, extent, stored in reversed(list(sizes)):
+        whole = -(-LANES // beside)
+        more, beside = min(-(-extent // whole) * whole, stored), beside * stored
+        for name, steps in ((some, extent), (found.block, more)):
+            if axis in loops_of(sch, name):
+                sch.resize(loops_of(sch, name)[axis], steps)
+
+
+def _side_by_side(sch: Schedule, block: str) -> None:
+    """Constants of few columns once for each step of those that share a register with them."""
+    found = now(sch, block)
+    pixel, column = found.out.index[-2:]
+    nodes = walk(found.value), walk(found.init) if found.init is not None else ()
+    reads = {e.attr.name for part in nodes for e in part if e.op == "load" and e.args == (column,)}
+    for name in sorted(reads & {*sch.logical.constants}):
+        sch.repeat(block, name, loops_of(sch, block)[pixel])
+        sch.transform_layout(name, permuted([1, 0]))
+
+
+def _where_it_lies(sch: Schedule, buffer: str) -> None:
+    """Lets a block read what a copy was made of, where it reads nothing else."""
+    made = [ref.name for ref in sch.blocks() if made_by(sch, ref.name) == buffer]
+    with suppress(ScheduleError):
+        for name in made[:-1]:
+            sch.drop(name)
+        for name in made[-1:]:
+            sch.compute_inline(name)
