@@ -140,9 +140,12 @@ class _Values:
                 self.made[result] = self._number(self._key(op))
             read.update(sources)
         holders = {number: register for register, number in reversed(self.made.items())}
+        nexts: list[int | None] = []  # of each value, which comes after those that it is made of
+        for value in self.keys:
+            nexts.append(self._next(value, nexts))
         self.carried: dict[Reg, Reg] = {}  # the register of the same value one iteration earlier
         for register, number in self.made.items():
-            later = self._next(number)
+            later = nexts[number]
             if later is not None and later != number and _is_vector(register):
                 self.carried[register] = holders[later]
 
@@ -193,13 +196,13 @@ class _Values:
             return operand
         return self.made[register], operand.index if isinstance(operand, Half) else -1
 
-    def _next(self, number: int) -> int | None:
+    def _next(self, value: Key, nexts: list[int | None]) -> int | None:
         """The number of the same value an iteration later; None where nothing holds it."""
-        name, address, *sources = self.keys[number]
+        name, address, *sources = value
         moved: list[object] = []
         for source in sources:
             if isinstance(source, tuple):
-                later = self._next(source[0])
+                later = nexts[source[0]]
                 if later is None:
                     return None
                 source = later, source[1]

@@ -21,7 +21,6 @@ from .joins import free_phases
 from .listing import SPILL, Function, Listing
 from .lower import Lowering, Table, move
 from .machine import Machine
-from .modulo import Schedules
 from .pack import Pressure, list_schedule, packer
 from .rotate import rotate
 from .scalar import NOP
@@ -153,7 +152,6 @@ def _attempt(phase: Phase, table: Table, free: Liberties) -> _Compiled | Compile
     """Compiles again and again: first without pairs of scalars, where these are short, then with
     more and more registers in memory."""
     spilled, spare, pipelined, turning, more = set[int](), [0, 0, 0], True, True, 1
-    known: dict[str, Schedules] = {}  # of this phase's loops, as long as their steps stay
 
     def parting(short: bool) -> bool:
         """Where scalars are short, no more pairs of them; whether that changes the code."""
@@ -172,7 +170,7 @@ def _attempt(phase: Phase, table: Table, free: Liberties) -> _Compiled | Compile
         vectors, scalars, predicates = spare
         room = Room(table.machine, low.registers, (vectors, scalars, predicates),
                     costs(low.nodes), kept, low.link >> 2)  # fmt: skip
-        loops = Pipeline(low, room, known)
+        loops = Pipeline(low, room)
         try:
             real = _pack(low, room, loops if pipelined else None, turning)
         except _Turned as turned:
@@ -182,17 +180,17 @@ def _attempt(phase: Phase, table: Table, free: Liberties) -> _Compiled | Compile
             else:
                 turning, spare = False, [0, 0, 0]
         except Crowded as crowded:
-            known, files = {}, {low.registers.files[register] for register in crowded.victims}
+            files = {low.registers.files[register] for register in crowded.victims}
             spilled = set() if parting(1 in files) else spilled | crowded.victims
         except NoRegister as error:
             file = low.registers.files[error.number]
             victims = _in_the_way(error, low.nodes, room, more if file < 2 else 1)
             if parting(file == 1):
-                spilled, known = set(), {}
+                spilled = set()
             elif file < 2 and spare[file] < _SPARE:
                 spare[file] += 2
             elif victims:
-                spilled, known, more = spilled | victims, {}, 2 * more
+                spilled, more = spilled | victims, 2 * more
             elif pipelined:
                 pipelined = False
             elif file == 2 and spare[2] < table.machine.predicates - 1:

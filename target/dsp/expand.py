@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .allocate import Sets, live_around
+from .body import Body, shape_of
 from .feed import feed
 from .lower import Lowering, Table, carries
-from .modulo import Body, Found, Schedules, edges_of
+from .modulo import Found, Schedules
 from .pack import packer
 from .scalar import INSTRUCTIONS
 from .spill import Room
@@ -29,11 +30,10 @@ _WORTH = 64  # cycles of a loop that are worth another compilation
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Pipelines the loops of a lowered phase. ``known`` keeps their schedules by label."""
+    """Pipelines the loops of a lowered phase."""
 
     low: Lowering
     room: Room
-    known: dict[str, Schedules]
     roomy: list[int] = field(default_factory=list)  # of loops that lack registers: the vectors
     # from outside that would leave enough of them
 
@@ -84,10 +84,9 @@ class Pipeline:
     def _search(self, trip: Trip, steps: list[Step], through: list[int]) -> Found | None:
         """The schedule within the registers that values which live through the loop leave free; if
         it is much slower than one without this limit, a call to spill some of these values."""
-        registers, room, label = self.low.registers, self.room, trip.label
-        if label not in self.known:
-            self.known[label] = self._schedules(trip, steps, {atom >> 1 for atom in through})
-        known, left = self.known[label], room.left(through)
+        registers, room = self.low.registers, self.room
+        known = self._schedules(trip, steps, {atom >> 1 for atom in through})
+        left = room.left(through)
         best = known.least((1 << 10, *left[1:]))
         if best is None or best.needs[0] <= left[0]:
             return best
@@ -103,18 +102,19 @@ class Pipeline:
             written = {atom for step in steps for atom in step.writes}
             constant = [atom for atom in through if registers.files[atom >> 1] == 0
                         and atom in used and atom not in written]  # fmt: skip
-            self.roomy.append(max(len(constant) - (known.needs - left[0]), 0))
+            self.roomy.append(max(len(constant) - (known.fewest - left[0]), 0))
         return found
 
     def _schedules(self, trip: Trip, steps: list[Step], outside: set[int]) -> Schedules:
         """Of the body as it is, and with loads in the packets of their users."""
         low, machine = self.low, self.low.table.machine
-        fed = feed(steps, outside, low)
+        fed, automaton = feed(steps, outside, low), packer(machine)
         forms = []
         for form in (steps, fed) if len(fed) < len(steps) else (steps,):
             body = _body(trip, form, outside, low.table)
-            forms.append((body, edges_of(body, low.extents, machine)))
-        return Schedules(forms, packer(machine), _longest(forms[0][0]), low.registers)
+            shape = shape_of(body, low.extents, automaton, low.registers, machine)
+            forms.append((body, shape))
+        return Schedules(forms, automaton, _longest(forms[0][0]))
 
 
 FEW, LONG = 4, 64  # a few turns of a long body gain little from overlapping

@@ -64,6 +64,18 @@ def test_what_is_made_of_loads_is_kept_rather_than_they() -> None:
     assert (rows.count("vmem"), rows.count("vshufoeb"), rows.count("vassignp")) == (2, 1, 1)
 
 
+def test_values_made_of_one_value_twice_over_and_over_are_looked_at_once() -> None:
+    """The paths to the loads are 2**64."""
+    body: list[Item] = []
+    for i in range(2):
+        body.append(op("vmem", f"v{100 * i}", at=f"x+{128 * i}", j=128))
+        for k in range(100 * i, 100 * i + 64):
+            body.append(op("vaddw", f"v{k + 1}", f"v{k}", f"v{k}"))
+    body += [op("vmaxub", "v300", "v64", "v164"), op("vmem_store", "", "v300", at="y", j=128)]
+    rows = inner(same([Loop("j", 7, body)]))
+    assert (rows.count("vaddw"), rows.count("vassign")) == (64, 1)
+
+
 @pytest.mark.parametrize(
     ("items", "why"),
     [

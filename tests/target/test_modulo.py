@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from dovetail.target.dsp import modulo
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
+from dovetail.target.dsp.interval import Placement
 from dovetail.target.dsp.machine import dsp
 from dovetail.target.dsp.steps import Block, Trip
 from dovetail.target.program import Item, Loop
+from dovetail.tir.recent import Recent
 from tests.target.nests import assembles, kernels, op, products, program
 
 MACHINE = dsp()
@@ -42,6 +45,29 @@ def loop(body: list[Item], trips: int = 40) -> list[Item]:
     return [op("vd0", "v90"), op("vd0", "v91"), Loop("k", trips, body),
             op("vmem_store", "", "v90", at="z"),
             op("vmem_store", "", "v91", at="z+128")]  # fmt: skip
+
+
+def test_bodies_of_one_shape_are_scheduled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    times = Placement.times
+
+    def heard(self: Placement, interval: int, deep: bool) -> list[int] | None:
+        asked.append(interval)
+        return times(self, interval, deep)
+
+    def text(trips: int) -> str:
+        body: list[Item] = [op("vmem", "v1", at="x", k=128), op("vaddw", "v90", "v90", "v1")]
+        return compile_program(program(loop(body, trips)), MACHINE).text
+
+    monkeypatch.setattr(Placement, "times", heard)
+    alone = []
+    for trips in (36, 52):
+        monkeypatch.setattr(modulo, "_recent", Recent(8))
+        asked.clear()
+        alone.append(text(trips))
+    once = len(asked)
+    assert once and text(44) != alone[1] and len(asked) == once
+    assert text(36) == alone[0]
 
 
 def interval(body: list[Item], trips: int = 40) -> float:
