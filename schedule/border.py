@@ -70,7 +70,6 @@ def drop(state: State, block: BlockName) -> None:
     state.swap(fill.path, None)
     if not any(state.accesses(b).touch(fill.name) for b, _ in state.placed()):
         drop_buffer(state, fill.name)
-    state.gone[fill.block.name] = "drop"
 
 
 def _holds(made: Box, wanted: Box) -> bool:
@@ -104,13 +103,12 @@ def border(state: State, block: BlockName, late: bool = False) -> list[str]:
                 names[side].append(name)
         before.append((first, end))
     if late and high:
-        put_after(state, top_of(state.block("border", inner.name)[1]), *high)
+        put_after(state, inner.name, *high)
     early = low if late else [*low, *high]
     _, path = state.block("border", fill.block.name)
     state.swap(path, None)
     if early:
-        put_before(state, top_of(state.block("border", inner.name)[1]), *early)
-    state.gone[fill.block.name] = "border"
+        put_before(state, inner.name, *early)
     return [*names["low"], *names["high"]]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from .index import Extents, simplify
 from .state import State, unused
 from .tree import Path, blocks_below, loops_of, nest
 
+Array = NDArray[Any]
 Index = tuple[Expr, ...]
 IndexMap = Callable[[Block, Index], Index]
 Element = Callable[[Buffer, Index], tuple[Buffer, Index] | None]  # where it is, if elsewhere
@@ -64,13 +66,15 @@ def top_of(path: Path) -> Path:
     return path[: k + 1]
 
 
-def put_before(state: State, path: Path, *new: Stmt) -> None:
-    """Inserts statements before the node at the end of ``path``."""
+def put_before(state: State, block: str, *new: Stmt) -> None:
+    """Inserts statements before the outermost one that holds a block."""
+    path = top_of(state.block("put_before", block)[1])
     state.swap(path, seq(*new, path[-1]))
 
 
-def put_after(state: State, path: Path, *new: Stmt) -> None:
-    """Inserts statements after the node at the end of ``path``."""
+def put_after(state: State, block: str, *new: Stmt) -> None:
+    """Inserts statements after the outermost one that holds a block."""
+    path = top_of(state.block("put_after", block)[1])
     state.swap(path, seq(path[-1], *new))
 
 
@@ -98,27 +102,28 @@ def check_alone(operation: str, block: Block, path: Path) -> None:
                       "other loops", block, f"Use {operation} first.")  # fmt: skip
 
 
-def resized(
-    operation: str, state: State, path: Path, block: Block, sizes: Mapping[Expr, int]
-) -> list[str]:
+def on_iters(
+    state: State, path: Path, block: Block, changes: Mapping[Expr, Sequence[Iter]]
+) -> None:
+    """Puts ``block`` in the place of the end of ``path`` with other iters, each with a loop of its
+    own, for some that have loops of their own there."""
+    fresh = {it.binding: changes[it.axis] for it in block.iters if it.axis in changes}
+    iters = [new for it in block.iters for new in changes.get(it.axis, (it,))]
+    at = next(k for k, node in enumerate(path) if isinstance(node, For) and node.axis in fresh)
+    loops = [loop for node in loops_of(path[at:]) for loop in (
+        [replace(node, axis=it.binding, extent=it.extent) for it in fresh[node.axis]]
+        if node.axis in fresh else [node])]  # fmt: skip
+    state.swap(path[: at + 1], nest(loops, replace(block, iters=tuple(iters))))
+
+
+def resized(state: State, path: Path, block: Block, sizes: Mapping[Expr, int]) -> list[str]:
     """Puts ``block`` in the place of the end of ``path``, with other extents of iters that have
     loops of their own there; gives the names of these loops, which are new."""
-    fresh = {it.binding: state.axis(str(it.binding.attr), sizes[it.axis])
+    fresh = {it.axis: replace(it, extent=sizes[it.axis],
+                              binding=state.axis(str(it.binding.attr), sizes[it.axis]))
              for it in block.iters if it.axis in sizes}  # fmt: skip
-    iters = tuple(
-        replace(it, extent=sizes[it.axis], binding=fresh[it.binding]) if it.axis in sizes else it
-        for it in block.iters
-    )
-    at = next(k for k, node in enumerate(path) if isinstance(node, For) and node.axis in fresh)
-    loops = [
-        replace(node, axis=fresh[node.axis], extent=state.extents[fresh[node.axis]])
-        if node.axis in fresh
-        else node
-        for node in loops_of(path[at:])
-    ]
-    state.swap(path[: at + 1], nest(loops, replace(block, iters=iters)))
-    state.gone.update({str(axis.attr): operation for axis in fresh})
-    return [str(axis.attr) for axis in fresh.values()]
+    on_iters(state, path, block, {axis: [it] for axis, it in fresh.items()})
+    return [str(it.binding.attr) for it in fresh.values()]
 
 
 def rewritten(
@@ -200,41 +205,50 @@ def redirect(block: Block, name: str, buffer: Buffer, index_map: IndexMap | None
     return replace(block, body=retargeted(block.body, element), init=init)
 
 
-def replace_buffer(
-    state: State, name: str, buffer: Buffer, index_map: IndexMap | None = None
-) -> None:
-    """Puts ``buffer`` in the place of the one called ``name``: declaration and all accesses."""
+def exchange(
+    state: State, name: str, others: Sequence[Buffer], change: Callable[[Block], Block],
+    data: Callable[[Array], Sequence[Array]] | None = None,
+) -> None:  # fmt: skip
+    """Puts ``others`` in the place of a buffer: its declaration, and the data of a constant; blocks
+    that touch it ``change``."""
 
-    def change(node: Stmt) -> Stmt | None:
+    def put(node: Stmt) -> Stmt | None:
         if isinstance(node, Alloc) and node.buffer.name == name:
-            return Alloc(buffer, node.body)
+            return reduce(lambda body, other: Alloc(other, body), reversed(others), node.body)
         if isinstance(node, Block) and state.accesses(node).touch(name):
-            return redirect(node, name, buffer, index_map)
+            return change(node)
         return None
 
-    params = tuple(buffer if p.name == name else p for p in state.func.params)
-    state.func = replace(state.func, params=params, body=transform_stmt(state.body, change))
+    func, constants = state.func, dict(state.func.constants)
+    if data is not None and name in constants:
+        values = data(constants.pop(name))
+        constants.update({b.name: part for b, part in zip(others, values, strict=True)})
+    params = [p for old in func.params for p in (others if old.name == name else (old,))]
+    body = transform_stmt(func.body, put)
+    state.func = replace(func, params=tuple(params), body=body, constants=constants)
+
+
+def replace_buffer(
+    state: State, buffer: Buffer, index_map: IndexMap | None = None,
+    data: Callable[[Array], Array] | None = None,
+) -> None:  # fmt: skip
+    """Puts ``buffer`` in the place of the one of its name: all accesses, and what a constant
+    holds."""
+
+    def change(block: Block) -> Block:
+        return redirect(block, buffer.name, buffer, index_map)
+
+    exchange(state, buffer.name, [buffer], change, None if data is None else lambda v: [data(v)])
 
 
 def enlarge(state: State, name: str, shape: tuple[int, ...]) -> None:
     """A buffer of a larger shape; a constant grows by zeros."""
     old = state.buffer("enlarge", name)
+    pads = [(0, n - m) for n, m in zip(shape, old.shape, strict=True)]
     if shape != old.shape:
-        replace_buffer(state, name, replace(old, shape=shape))
-        if name in state.func.constants:
-            pads = [(0, n - m) for n, m in zip(shape, old.shape, strict=True)]
-            set_constant(state, name, np.pad(state.func.constants[name], pads))
+        replace_buffer(state, replace(old, shape=shape), data=lambda values: np.pad(values, pads))
 
 
 def drop_buffer(state: State, name: str) -> None:
-    """Takes the declaration of a local buffer away."""
-
-    def change(node: Stmt) -> Stmt | None:
-        return node.body if isinstance(node, Alloc) and node.buffer.name == name else None
-
-    state.body = transform_stmt(state.body, change)
-
-
-def set_constant(state: State, name: str, values: NDArray[Any]) -> None:
-    """The function with other data of a constant parameter."""
-    state.func = replace(state.func, constants={**state.func.constants, name: values})
+    """Takes the declaration of a local buffer away that no block touches."""
+    exchange(state, name, [], lambda block: block)

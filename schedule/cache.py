@@ -68,7 +68,7 @@ def cache_read(
     for reader in (block, *also):
         node, path = state.block("cache_read", reader)
         state.swap(path, redirect(node, buffer, copy))
-    put_before(state, top_of(state.block("cache_read", block)[1]), nest_of(copying))
+    put_before(state, str(block), nest_of(copying))
     allocate(state, copy)
     return name
 
@@ -88,7 +88,7 @@ def stage(state: State, block: BlockName, scope: str) -> str:
     index = tuple(it.axis for it in node.iters)
     first = Block(name, iters_of(state, name, axes), Store(copy, index, store.value))
     state.swap(path, replace(node, body=replace(store, value=load(copy, *index))))
-    put_before(state, top_of(state.block("stage", block)[1]), nest_of(first))
+    put_before(state, node.name, nest_of(first))
     allocate(state, copy)
     return name
 
@@ -125,6 +125,6 @@ def cache_write(state: State, block: BlockName, buffer: str, scope: str) -> str:
     iters = iters_of(state, name, [(str(it.axis.attr), it.extent, False) for it in spatial])
     copying = Block(name, iters, Store(old, store.index, load(copy, *store.index)))
     state.swap(path, redirect(node, buffer, copy))
-    put_after(state, top_of(state.block("cache_write", block)[1]), nest_of(copying))
+    put_after(state, node.name, nest_of(copying))
     allocate(state, copy)
     return name

@@ -73,7 +73,6 @@ def _terms(state: State, block: str, loop: Loop, groups: list[Expr]) -> list[lis
     state.swap(path, at.body)
     _, inside = state.block("expand", block)
     state.swap(inside, replace(node, iters=tuple(iters)))
-    state.gone[str(loop)] = "expand"
     return terms
 
 

@@ -24,15 +24,14 @@ from .build import (
     check_alone,
     iter_name,
     moved,
+    on_iters,
     replace_buffer,
     resized,
-    set_constant,
-    top_of,
 )
 from .errors import refusal
 from .index import bounds, parts_of
 from .state import Loop, State
-from .tree import Path, blocks_below, loop_at, loops_of, nest
+from .tree import Path, blocks_below, loop_at
 
 Sizes = tuple[int, ...]
 
@@ -56,16 +55,10 @@ def divide(state: State, loop: Loop, size: int) -> list[str]:
         known = replace(block, iters=(*block.iters, *parts))
         name = iter_name(known, f"{it.axis.attr}_{suffix}")
         parts.append(Iter(var(name), extent, it.reduce, state.axis(f"{loop}_{suffix}", extent)))
-    iters = [new for i in block.iters for new in (parts if i is it else [i])]
-    loops = [new for node in loops_of(path) for new in (
-        [replace(node, axis=p.binding, extent=p.extent) for p in parts] if node is old else [node]
-    )]  # fmt: skip
     first, second = (part.axis for part in parts)
-    fresh = replace(block, iters=tuple(iters))
     value = second if it.extent == size else first if size == 1 else first * size + second
-    fresh = moved(fresh, {it.axis: value}, state.ranges(fresh))
-    state.swap(top_of(path), nest(loops, fresh))
-    state.gone[str(loop)] = "divide"
+    fresh = moved(block, {it.axis: value}, state.ranges(block) | extents_of(parts))
+    on_iters(state, path, fresh, {it.axis: parts})
     return [str(p.binding.attr) for p in parts]
 
 
@@ -91,14 +84,8 @@ def join(state: State, *loops: Loop) -> str:
     whole = Iter(var(iter_name(block, names)), extent, first.reduce, axis)
     parts = parts_of(whole.axis, [it.extent for it in iters])
     values = {it.axis: part for it, part in zip(iters, parts, strict=True)}
-    kept = [whole if it is first else it for it in block.iters if it not in iters[1:]]
-    fresh = replace(block, iters=tuple(kept))
-    fresh = moved(fresh, values, state.ranges(fresh))
-    chain = [replace(node, axis=axis, extent=extent) if node is old[0] else node
-             for node in loops_of(path) if node not in old[1:]]  # fmt: skip
-    state.swap(top_of(path), nest(chain, fresh))
-    for loop in loops:
-        state.gone[str(loop)] = "join"
+    fresh = moved(block, values, state.ranges(block) | extents_of([whole]))
+    on_iters(state, path, fresh, {it.axis: [whole] if it is first else [] for it in iters})
     return str(axis.attr)
 
 
@@ -122,10 +109,9 @@ def trim(state: State, buffer: str) -> None:
         return
     for block, _ in state.writers(buffer):
         _shorten(state, *state.block("trim", block.name), shape)
-    replace_buffer(state, buffer, replace(old, shape=shape))
-    if buffer in state.func.constants:
-        part = state.func.constants[buffer][tuple(slice(n) for n in shape)]
-        set_constant(state, buffer, np.ascontiguousarray(part))
+    part = tuple(slice(n) for n in shape)
+    replace_buffer(state, replace(old, shape=shape),
+                   data=lambda values: np.ascontiguousarray(values[part]))  # fmt: skip
 
 
 def _shorten(state: State, block: Block, path: Path, shape: Sizes) -> None:
@@ -145,4 +131,4 @@ def _shorten(state: State, block: Block, path: Path, shape: Sizes) -> None:
                           "reduction", show_expr(index), block)  # fmt: skip
         sizes[axes[0]] = size - form.constant
     if sizes:
-        resized("trim", state, path, block, sizes)
+        resized(state, path, block, sizes)

@@ -13,6 +13,6 @@ from .transfer import make_copies
 def finished(state: State) -> PrimFunc:
     """The function of ``state``, which stays as it is."""
     func = replace(state.func, body=compact(state))
-    last = State(func, state.extents, set(state.names), state.gone)
+    last = State(func, state.extents, set(state.names))
     make_copies(last)
     return last.func

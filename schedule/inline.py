@@ -39,7 +39,6 @@ def compute_inline(state: State, block: BlockName) -> None:
     _, path = state.block(operation, block)
     state.swap(path, None)
     drop_buffer(state, name)
-    state.gone[producer.name] = operation
 
 
 def _reads_beyond(

@@ -15,7 +15,6 @@ from typing import Any
 from weakref import ref
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..tir.expr import Expr, as_expr, var, walk
 from ..tir.ops import OPS
@@ -23,13 +22,12 @@ from ..tir.script.show import show_expr
 from ..tir.stmt import Block, Buffer
 from ..tir.types import i32
 from .blocks import injective
-from .build import replace_buffer, set_constant
+from .build import Array, replace_buffer
 from .errors import refusal
 from .index import Digit, Extents, bind, bounds, digits_of, simplify
 from .state import State
 from .trace import call_map
 
-Array = NDArray[Any]
 SCOPES = ("ddr", "tcm", "reg")
 
 
@@ -42,7 +40,7 @@ def set_scope(state: State, buffer: str, scope: str) -> None:
         raise refusal("set_scope", "the buffer must be local, for the caller places parameters",
                       buffer, mend="Use cache_read or cache_write for a local copy.")  # fmt: skip
     if old.scope != scope:
-        replace_buffer(state, buffer, replace(old, scope=scope))
+        replace_buffer(state, replace(old, scope=scope))
 
 
 def transform_layout(state: State, buffer: str, index_map: Callable[..., Any]) -> None:
@@ -64,10 +62,8 @@ def transform_layout(state: State, buffer: str, index_map: Callable[..., Any]) -
         values, known = dict(zip(axes, given, strict=True)), state.ranges(block)
         return tuple(simplify(bind(e, values), known) for e in index)
 
-    replace_buffer(state, buffer, replace(old, shape=shape), element)
-    if buffer in state.func.constants:
-        data = state.func.constants[buffer]
-        set_constant(state, buffer, repack(data, index, extents, shape))
+    replace_buffer(state, replace(old, shape=shape), element,
+                   lambda values: repack(values, index, extents, shape))  # fmt: skip
 
 
 def _mapped(

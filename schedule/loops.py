@@ -66,7 +66,6 @@ def split(
         axes.append(rest.axis)
         new = seq(rest, new) if tail == "head" else seq(new, rest)
     state.swap(path, new)
-    state.gone[name] = "split"
     return [str(axis.attr) for axis in axes]
 
 
@@ -207,8 +206,6 @@ def fuse(state: State, *loops: Loop) -> str:
     axis = state.axis("_".join(str(loop.axis.attr) for loop in chain) + "_fused", extent)
     parts = parts_of(axis, [loop.extent for loop in chain])
     values = {loop.axis: part for loop, part in zip(chain, parts, strict=True)}
-    for loop in chain:
-        state.gone[str(loop.axis.attr)] = "fuse"
     body = replace_axes(chain[-1].body, values, state.extents)
     path = state.loop("fuse", str(chain[0].axis.attr))
     state.swap(path, For(axis, extent, chain[0].kind, body, chain[0].annotations))

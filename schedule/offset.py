@@ -48,7 +48,6 @@ from .build import (
     nest_of,
     put_before,
     replace_buffer,
-    set_constant,
     top_of,
 )
 from .errors import refusal
@@ -76,8 +75,8 @@ def offset_operand(state: State, block: BlockName, buffer: str) -> list[str]:
     found, own, other = _factors(node, buffer)
     if own.number is None:
         _check_own(state, node, buffer)
-    name, top = other.load.attr.name, top_of(path)
-    for inner in blocks_below(top[-1]):
+    name = other.load.attr.name
+    for inner in blocks_below(top_of(path)[-1]):
         if any(a.buffer.name == name for a in state.accesses(inner).writes):
             raise refusal("offset_operand", "the inputs must be complete before the block's loops",
                           f"{inner.name}, which writes {name} inside", node,
@@ -86,7 +85,7 @@ def offset_operand(state: State, block: BlockName, buffer: str) -> list[str]:
     sums = _Sums(state, node, other.load, own.load, taken)
     total = sums.build()
     assert found.init is not None
-    put_before(state, top, *sums.stmts)
+    put_before(state, node.name, *sums.stmts)
     _, path = state.block("offset_operand", block)
     init = found.init
     if taken is not None and other.number is not None:
@@ -105,17 +104,12 @@ def offset_operand(state: State, block: BlockName, buffer: str) -> list[str]:
 
 def _store_unsigned(state: State, unsigned: Buffer) -> None:
     """Lets a constant, or the map that fills a local buffer, hold bytes more by 128."""
-    name, data = unsigned.name, state.func.constants.get(unsigned.name)
-    if data is not None:
-        replace_buffer(state, name, unsigned)
-        set_constant(state, name, (data.astype(np.int16) + OFFSET).astype(np.uint8))
-        return
-    ((fills, path),) = state.writers(name)
-    store = fills.body
-    assert isinstance(store, Store)
-    value = cast(u8, store.value) + const(OFFSET, u8)
-    state.swap(path, replace(fills, body=Store(unsigned, store.index, value)))
-    replace_buffer(state, name, unsigned)
+    for fills, path in state.writers(unsigned.name):
+        store = fills.body
+        assert isinstance(store, Store)
+        value = cast(u8, store.value) + const(OFFSET, u8)
+        state.swap(path, replace(fills, body=Store(unsigned, store.index, value)))
+    replace_buffer(state, unsigned, data=lambda v: (v.astype(np.int16) + OFFSET).astype(np.uint8))
 
 
 def _on(buffer: Buffer, body: Stmt) -> Store:

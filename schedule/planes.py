@@ -12,25 +12,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import partial
 from math import prod
 
 import numpy as np
 
 from ..tir.bounds import bounds
 from ..tir.expr import Expr, cast, const, load, make
-from ..tir.stmt import (
-    Alloc,
-    Block,
-    Buffer,
-    Seq,
-    Stmt,
-    Store,
-    transform_stmt,
-)
+from ..tir.stmt import Block, Buffer, Seq, Stmt, Store
 from ..tir.types import Type, u8
 from .blocks import is_map, reduction_of, store_of
-from .build import buffer_name, check_alone, iters_of, nest_of, replace_buffer, rewritten, top_of
+from .build import (
+    Array,
+    buffer_name,
+    check_alone,
+    exchange,
+    iters_of,
+    nest_of,
+    rewritten,
+    top_of,
+)
 from .errors import refusal
 from .state import State
 from .tree import Path
@@ -57,13 +58,12 @@ def split_bytes(state: State, buffer: str) -> list[str]:
         for k in range(old.type.bytes)
     )
     names = [name for block, _ in writers for name in _write_planes(state, block, planes)]
-    _replace(state, old, planes)
-    if fixed:
-        data = state.func.constants[buffer].astype(np.int64)
-        kept = {n: v for n, v in state.func.constants.items() if n != buffer}
-        bytes_ = {p.name: (data >> 8 * k & 255).astype(np.uint8) for k, p in enumerate(planes)}
-        state.func = replace(state.func, constants={**kept, **bytes_})
-    state.gone[buffer] = "split_bytes"
+
+    def bytes_of(values: Array) -> list[Array]:
+        return [(values.astype(np.int64) >> 8 * k & 255).astype(np.uint8)
+                for k in range(len(planes))]  # fmt: skip
+
+    exchange(state, buffer, planes, partial(_on_planes, old, planes), bytes_of)
     return names
 
 
@@ -88,7 +88,6 @@ def _write_planes(state: State, block: Block, planes: Planes) -> list[str]:
         value = _byte(store.value, k)
         made.append(nest_of(Block(names[-1], iters, Store(plane, store.index, value))))
     state.swap(place, Seq(tuple(made)))
-    state.gone[block.name] = "split_bytes"
     return names
 
 
@@ -123,8 +122,8 @@ def _joined(parts: Sequence[Expr], kind: Type) -> Expr:
     return total
 
 
-def _replace(state: State, old: Buffer, planes: Planes) -> None:
-    """The planes in the place of ``old``: declaration and loads."""
+def _on_planes(old: Buffer, planes: Planes, block: Block) -> Block:
+    """``block`` with its loads of ``old`` from the planes."""
 
     def element(node: Expr) -> Expr | None:
         if node.op == "load" and node.attr.name == old.name:
@@ -135,16 +134,7 @@ def _replace(state: State, old: Buffer, planes: Planes) -> None:
                 return _joined([*terms.values()], node.type)
         return None
 
-    def change(node: Stmt) -> Stmt | None:
-        if isinstance(node, Alloc) and node.buffer.name == old.name:
-            return reduce(lambda body, plane: Alloc(plane, body), reversed(planes), node.body)
-        if isinstance(node, Block) and state.accesses(node).touch(old.name):
-            return rewritten(node, element)
-        return None
-
-    params = [planes if p.name == old.name else (p,) for p in state.func.params]
-    flat = tuple(p for group in params for p in group)
-    state.func = replace(state.func, params=flat, body=transform_stmt(state.body, change))
+    return rewritten(block, element)
 
 
 # Elements of another type ---------------------------------------------------------------------
@@ -166,10 +156,7 @@ def retype(state: State, buffer: str, kind: Type) -> None:
             rule = "a block that writes must be a map, or a reduction that keeps wider values"
             raise refusal("retype", rule, f"{block.name}, which is neither", block)
     new = replace(old, type=kind)
-    for block, _ in state.placed():
-        if state.accesses(block).touch(buffer):
-            state.swap(state.block("retype", block.name)[1], _retyped(block, old, new))
-    replace_buffer(state, buffer, new)
+    exchange(state, buffer, [new], partial(_retyped, old, new))
 
 
 def _holds(state: State, buffer: str, kind: Type) -> bool:
@@ -191,7 +178,7 @@ def _holds(state: State, buffer: str, kind: Type) -> bool:
     return True
 
 
-def _retyped(block: Block, old: Buffer, new: Buffer) -> Block:
+def _retyped(old: Buffer, new: Buffer, block: Block) -> Block:
     """``block`` on elements of another type; a reduction folds them as they are."""
     found = None if is_map(block) else reduction_of(block)
 

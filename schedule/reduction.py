@@ -14,7 +14,7 @@ from math import gcd
 from ..tir.expr import Expr, const, load, make, substitute, var
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.script.show import show_expr
-from ..tir.stmt import Block, Buffer, For, Iter, Stmt, Store
+from ..tir.stmt import Block, Buffer, For, Iter, Stmt, Store, seq
 from ..tir.types import Type, i32
 from .blocks import Reduction, init_reads, is_reduction, reduction_of
 from .build import (
@@ -24,7 +24,6 @@ from .build import (
     iters_of,
     nest_of,
     put_after,
-    put_before,
     top_of,
 )
 from .depend import runs_once
@@ -75,7 +74,8 @@ def decompose_reduction(state: State, block: BlockName, loop: Loop) -> str:
     first = replace_axes(first, values, state.extents)
     first = nest([replace(item, axis=axis) for item, axis in zip(kept, axes, strict=True)], first)
     state.swap(path, replace(node, init=None))
-    put_before(state, state.loop(operation, loop), first)
+    target = state.loop(operation, loop)
+    state.swap(target, seq(first, target[-1]))
     return name
 
 
@@ -127,8 +127,7 @@ def rfactor(state: State, block: BlockName, loop: Loop) -> str:
                      (at.extent, *found.buffer.shape))  # fmt: skip
     name = state.fresh(f"{node.name}_rf")
     state.swap(path, _partial_block(state, name, node, found, split, partial, at))
-    _, path = state.block(operation, name)
-    put_after(state, top_of(path), nest_of(_joining_block(state, node, found, partial)))
+    put_after(state, name, nest_of(_joining_block(state, node, found, partial)))
     allocate(state, partial)
     return name
 

@@ -16,7 +16,7 @@ import numpy as np
 from ..tir.expr import Expr, var
 from ..tir.stmt import Block, For, Iter, LoopKind
 from .blocks import is_map
-from .build import iter_name, replace_buffer, set_constant
+from .build import iter_name, replace_buffer
 from .errors import refusal
 from .state import BlockName, Loop, State
 from .tree import loop_at
@@ -42,10 +42,8 @@ def repeat(state: State, block: BlockName, buffer: str, loop: Loop) -> None:
     for writer in writers:
         axes[writer.name] = _again(state, writer, str(at.axis.attr), it.extent)
     fresh = replace(old, shape=(*old.shape, it.extent))
-    replace_buffer(state, buffer, fresh, lambda user, index: (*index, axes[user.name]))
-    if buffer in state.func.constants:
-        data = state.func.constants[buffer]
-        set_constant(state, buffer, np.repeat(data[..., None], it.extent, axis=-1))
+    replace_buffer(state, fresh, lambda user, index: (*index, axes[user.name]),
+                   lambda values: np.repeat(values[..., None], it.extent, axis=-1))  # fmt: skip
 
 
 def _again(state: State, block: Block, name: str, extent: int) -> Expr:

@@ -70,7 +70,7 @@ def resize(state: State, loop: Loop, extent: int, beyond: str = "any") -> str:
         fresh = _with_zeros(state, fresh, it)
     fresh, shapes = _operands(state, fresh, it, extent, beyond == "last" and not it.reduce)
     _, path = state.block("resize", block.name)
-    (name,) = resized("resize", state, path, fresh, {it.axis: extent})
+    (name,) = resized(state, path, fresh, {it.axis: extent})
     for changed, shape in shapes.items():
         enlarge(state, changed, shape)
     return name

@@ -86,15 +86,16 @@ class Schedule:
     ) -> R:
         """Runs a primitive and records it; an error leaves the schedule as it was."""
         state, name = self._state, run.__name__
-        before, names, gone = state.func, set(state.names), dict(state.gone)
+        before, names = state.func, set(state.names)
         try:
             result = run(state, *args, **options)
             if self._moved or name == "transfer":
                 self._compact = state.func, finished(state)
                 self._moved = True
         except BaseException:
-            state.func, state.names, state.gone = before, names, gone
+            state.func, state.names = before, names
             raise
+        state.past.append((name, before.body))
         self._steps.append(step(run, args, options))
         return result
 

@@ -12,12 +12,20 @@ from dataclasses import dataclass, replace
 from ..tir.expr import Expr, const, load, make, substitute, transform, walk
 from ..tir.stmt import Block, Buffer, Iter, Store
 from .blocks import Reduction, extents_of, is_reduction, reduction_of
-from .build import allocate, buffer_name, iters_of, nest_of, put_before, top_of
+from .build import (
+    allocate,
+    buffer_name,
+    check_alone,
+    iters_of,
+    nest_of,
+    put_before,
+    top_of,
+)
 from .errors import refusal
 from .index import axes_in, bounds
 from .reduction import neutral
 from .state import BlockName, Loop, State
-from .tree import blocks_below, loops_of
+from .tree import loops_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +43,7 @@ def separate(state: State, block: BlockName, *loops: Loop) -> str:
     found = reduction_of(node)
     if found is None or found.init is None or not is_reduction(node):
         raise refusal("separate", "the block must be a reduction with an init", node.name, node)
-    plain = [loop.axis for loop in loops_of(path)] == [it.binding for it in node.iters]
-    if not plain or len(list(blocks_below(top_of(path)[-1]))) > 1 or node.where is not None:
-        raise refusal("separate", "the block must stand alone under one loop an iter",
-                      "other loops", node, "Use separate first.")  # fmt: skip
+    check_alone("separate", node, path)
     wanted = {state.loop("separate", loop)[-1] for loop in loops}
     first = [it for it in node.iters if any(it.binding is loop.axis for loop in loops_of(path)
                                             if loop in wanted)]  # fmt: skip
@@ -79,9 +84,7 @@ def separate(state: State, block: BlockName, *loops: Loop) -> str:
     left = tuple(it for it in node.iters if it not in first)
     fresh = replace(node, iters=left, body=Store(found.buffer, found.index, rest))
     state.swap(top_of(path), nest_of(fresh))
-    put_before(state, top_of(state.block("separate", node.name)[1]), nest_of(made))
-    for loop in loops:
-        state.gone[str(loop)] = "separate"
+    put_before(state, node.name, nest_of(made))
     allocate(state, partial)
     return name
 

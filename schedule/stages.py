@@ -187,12 +187,8 @@ def renest(state: State, block: Block, ranges: Ranges) -> Stmt:
 
 def _move(state: State, path: Path, loop: str, fresh: Stmt, readers: set[str]) -> None:
     """Takes the block at ``path`` away and puts ``fresh`` before its readers below ``loop``."""
-    for node in loops_of(path):
-        state.gone[str(node.axis.attr)] = "its block"
     state.swap(path, None)
     target = state.loop("compute_at", loop)
-    for node in loops_of(target):
-        state.gone.pop(str(node.axis.attr), None)
     at = loop_at(target)
     parts = _parts(at)
     place = next(k for k, s in enumerate(parts) if any(b.name in readers for b in blocks_below(s)))

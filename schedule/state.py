@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from ..tir.expr import Expr, const, substitute, var, walk
 from ..tir.linear import linear
@@ -109,19 +110,19 @@ def unused(name: str, taken: Container[object]) -> str:
 
 @dataclass
 class State:
-    """The function under the primitives; ``gone`` tells which step took a name away."""
+    """The function under the primitives; ``past`` are the earlier ones, with what changed them."""
 
     func: PrimFunc
     extents: dict[Expr, int] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
-    gone: dict[str, str] = field(default_factory=dict)
+    past: list[tuple[str, Stmt]] = field(default_factory=list)
     partial: frozenset[str] = frozenset()  # blocks that never ran over their iters' extents
     _places: Places | None = None
     _accesses: dict[int, tuple[Stmt, Stmt | None, Accesses]] = field(default_factory=dict)
 
     def copy(self) -> State:
         """Another state of the same function."""
-        kept = dict(self.extents), set(self.names), dict(self.gone)
+        kept = dict(self.extents), set(self.names), list(self.past)
         return State(self.func, *kept, self.partial, self._places, dict(self._accesses))
 
     @property
@@ -174,7 +175,8 @@ class State:
         return node, path
 
     def _unknown(self, operation: str, kind: str, name: str, there: list[str]) -> ScheduleError:
-        why = f" (it went with {self.gone[name]})" if name in self.gone else ""
+        went = (step for step, body in reversed(self.past) if _has(Places(body), kind, name))
+        why = "".join(f" (it went with {step})" for step in islice(went, 1))
         known = ", ".join(dict.fromkeys(there)) or "none"
         return refusal(operation, f"the {kind} must be in the function", f"{name!r}{why}",
                        mend=f"The {kind}s now: {known}.")  # fmt: skip
@@ -235,6 +237,10 @@ class State:
     def readers(self, buffer: str) -> list[tuple[Block, Path]]:
         """Blocks that read ``buffer``, a reduction's reading of its own result left out."""
         return [p for p in self.placed() if buffer in self.accesses(p[0]).inputs]
+
+
+def _has(places: Places, kind: str, name: str) -> bool:
+    return (places.loop(name) if kind == "loop" else places.block(name)) is not None
 
 
 def _accesses(block: Block) -> Accesses:

@@ -28,15 +28,13 @@ from .build import (
     iter_name,
     iters_of,
     nest_of,
+    on_iters,
     put_before,
     replace_buffer,
-    set_constant,
-    top_of,
 )
 from .errors import refusal
 from .index import axes_in, bounds, simplify
 from .state import BlockName, Loop, State
-from .tree import loops_of, nest
 
 SIZE = 4  # elements of a word
 
@@ -87,17 +85,8 @@ def word_taps(state: State, block: BlockName, loop: Loop, step: int) -> str:
     assert isinstance(node.body, Store)
     body = replace(node.body, value=transform(node.body.value, new.get))
     _, path = state.block("word_taps", block)  # its operands have changed
-    iters = tuple(n for old in node.iters for n in (parts if old.axis is it.axis else [old]))
-    loops = [
-        replace(old, axis=part.binding, extent=part.extent)
-        for old in loops_of(path)
-        for part in (
-            parts if old.axis is it.binding else [Iter(old.axis, old.extent, False, old.axis)]
-        )
-    ]
-    state.swap(top_of(path), nest(loops, replace(node, iters=iters, body=body)))
-    state.gone[str(loop)] = "word_taps"
-    put_before(state, top_of(state.block("word_taps", node.name)[1]), nest_of(copying))
+    on_iters(state, path, replace(node, body=body), {it.axis: parts})
+    put_before(state, node.name, nest_of(copying))
     allocate(state, words)
     return copying.name
 
@@ -162,6 +151,5 @@ def _spread(state: State, window: _Window, step: int, reach: int) -> Buffer:
     for phase in window.phases(step):
         ends = slice(phase, phase + window.apart * (window.tap.extent - 1) + 1, window.apart)
         np.moveaxis(out[phase], dim, 0)[ends] = np.moveaxis(data, dim, 0)[: window.tap.extent]
-    set_constant(state, old.name, out)
-    replace_buffer(state, old.name, replace(old, shape=out.shape))
+    replace_buffer(state, replace(old, shape=out.shape), data=lambda _: out)
     return state.buffer("word_taps", old.name)
