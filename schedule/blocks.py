@@ -174,7 +174,7 @@ def _leading(base: Expr, axes: Mapping[Expr, int]) -> tuple[Expr, int, Linear]:
     """x, c and r of a sum c*x + r with 0 <= r < c; c is 0 where it is none."""
     form = linear(base)
     x, c = max(form.terms.items(), key=lambda term: term[1])
-    rest = Linear({v: n for v, n in form.terms.items() if v is not x}, form.constant)
+    rest = form.plus(form.only(lambda atom: atom is x), -1)
     low, high = form_bounds(rest, axes)
     inside = low is not None and high is not None and 0 <= low and high < c
     return x, c if inside else 0, rest

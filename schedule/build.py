@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import Any
@@ -52,6 +52,20 @@ def iter_name(block: Block, name: str) -> str:
     return unused(name, taken | {n.axis.attr for n in walk_stmt(block) if isinstance(n, For)})
 
 
+def made(
+    state: State, name: str, sizes: Iterable[tuple[str, int]], store: Callable[[Index], Store]
+) -> Block:
+    """A new map over iters of these names and extents, under a name of its own."""
+    name = state.fresh(name)
+    iters = iters_of(state, name, [(axis, extent, False) for axis, extent in sizes])
+    return Block(name, iters, store(tuple(it.axis for it in iters)))
+
+
+def named(iters: Iterable[Iter]) -> list[tuple[str, int]]:
+    """The names and extents of iters."""
+    return [(str(it.axis.attr), it.extent) for it in iters]
+
+
 def nest_of(block: Block) -> Stmt:
     """``block`` below a loop for each iter, whose binding is the loop's variable."""
     body: Stmt = block
@@ -66,16 +80,16 @@ def top_of(path: Path) -> Path:
     return path[: k + 1]
 
 
-def put_before(state: State, block: str, *new: Stmt) -> None:
-    """Inserts statements before the outermost one that holds a block."""
+def put_before(state: State, block: str, *new: Block) -> None:
+    """Inserts blocks, each in loops of its own, before the outermost statement around a block."""
     path = top_of(state.block("put_before", block)[1])
-    state.swap(path, seq(*new, path[-1]))
+    state.swap(path, seq(*map(nest_of, new), path[-1]))
 
 
-def put_after(state: State, block: str, *new: Stmt) -> None:
-    """Inserts statements after the outermost one that holds a block."""
+def put_after(state: State, block: str, *new: Block) -> None:
+    """Inserts blocks, each in loops of its own, after the outermost statement around a block."""
     path = top_of(state.block("put_after", block)[1])
-    state.swap(path, seq(path[-1], *new))
+    state.swap(path, seq(path[-1], *map(nest_of, new)))
 
 
 def allocate(state: State, buffer: Buffer) -> None:

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..tir.expr import load
-from ..tir.stmt import Block, Buffer, Store
+from ..tir.stmt import Buffer, Store
 from .blocks import is_map, store_of
 from .build import (
     allocate,
     buffer_name,
     check_alone,
-    iters_of,
-    nest_of,
+    made,
+    named,
     put_after,
     put_before,
     redirect,
@@ -60,17 +60,14 @@ def cache_read(
             rule = "further readers must come later, of a buffer that no block writes"
             raise refusal("cache_read", rule, str(other), node)
     copy = _local_copy("cache_read", state, old, scope)
-    name = state.fresh(copy.name)
-    axes = [(f"v{k}", extent, False) for k, extent in enumerate(old.shape)]
-    iters = iters_of(state, name, axes)
-    index = tuple(it.axis for it in iters)
-    copying = Block(name, iters, Store(copy, index, load(old, *index)))
+    sizes = [(f"v{k}", extent) for k, extent in enumerate(old.shape)]
+    copying = made(state, copy.name, sizes, lambda at: Store(copy, at, load(old, *at)))
     for reader in (block, *also):
         node, path = state.block("cache_read", reader)
         state.swap(path, redirect(node, buffer, copy))
-    put_before(state, str(block), nest_of(copying))
+    put_before(state, str(block), copying)
     allocate(state, copy)
-    return name
+    return copying.name
 
 
 def stage(state: State, block: BlockName, scope: str) -> str:
@@ -83,14 +80,12 @@ def stage(state: State, block: BlockName, scope: str) -> str:
     check_alone("stage", node, path)
     wanted = Buffer(node.name, store.value.type, tuple(it.extent for it in node.iters))
     copy = _local_copy("stage", state, wanted, scope)
-    name = state.fresh(copy.name)
-    axes = [(str(it.axis.attr), it.extent, False) for it in node.iters]
-    index = tuple(it.axis for it in node.iters)
-    first = Block(name, iters_of(state, name, axes), Store(copy, index, store.value))
-    state.swap(path, replace(node, body=replace(store, value=load(copy, *index))))
-    put_before(state, node.name, nest_of(first))
+    first = made(state, copy.name, named(node.iters), lambda at: Store(copy, at, store.value))
+    element = load(copy, *(it.axis for it in node.iters))
+    state.swap(path, replace(node, body=replace(store, value=element)))
+    put_before(state, node.name, first)
     allocate(state, copy)
-    return name
+    return first.name
 
 
 def cache_write(state: State, block: BlockName, buffer: str, scope: str) -> str:
@@ -120,11 +115,10 @@ def cache_write(state: State, block: BlockName, buffer: str, scope: str) -> str:
                       ", ".join(others), node,
                       "Use cache_write before compute_at.")  # fmt: skip
     copy = _local_copy("cache_write", state, old, scope)
-    name = state.fresh(copy.name)
-    spatial = [it for it in node.iters if not it.reduce]
-    iters = iters_of(state, name, [(str(it.axis.attr), it.extent, False) for it in spatial])
-    copying = Block(name, iters, Store(old, store.index, load(copy, *store.index)))
+    element = load(copy, *store.index)
+    spatial = named(it for it in node.iters if not it.reduce)
+    copying = made(state, copy.name, spatial, lambda _: Store(old, store.index, element))
     state.swap(path, redirect(node, buffer, copy))
-    put_after(state, node.name, nest_of(copying))
+    put_after(state, node.name, copying)
     allocate(state, copy)
-    return name
+    return copying.name

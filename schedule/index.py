@@ -105,28 +105,23 @@ def divide(form: Linear, n: int, op: str, extents: Extents) -> Linear:
     """
     if n == 1:
         return form if op == "floordiv" else Linear({}, 0)
-    whole = {a: c // n for a, c in form.terms.items() if c % n == 0}
-    rest = Linear({a: c for a, c in form.terms.items() if c % n}, form.constant % n)
-    quotient = Linear(whole, form.constant // n)
+    quotient, rest = form.divided(n)
     low, high = form_bounds(rest, extents)
     if low is not None and high is not None and low // n == high // n:
         step = low // n
         if op == "mod":
-            return rest.plus(Linear({}, -step * n))
-        return quotient.plus(Linear({}, step))
+            return rest.shifted(-step * n)
+        return quotient.shifted(step)
     left = _divide_rest(rest, n, op, extents)
     return left if op == "mod" else quotient.plus(left)
 
 
 def _divide_rest(rest: Linear, n: int, op: str, extents: Extents) -> Linear:
     for step in sorted({gcd(n, c) for c in rest.terms.values()} - {1}, reverse=True):
-        small = Linear({a: c for a, c in rest.terms.items() if c % step}, rest.constant % step)
+        big, small = rest.divided(step)
         low, high = form_bounds(small, extents)
         if low is None or high is None or low < 0 or high >= step:
             continue
-        big = Linear(
-            {a: c // step for a, c in rest.terms.items() if c % step == 0}, rest.constant // step
-        )
         inner = divide(big, n // step, op, extents)
         return inner if op == "floordiv" else small.plus(inner, step)
     if len(rest.terms) == 1 and not rest.constant:

@@ -13,7 +13,7 @@ from ..tir.expr import Expr, maximum, minimum
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block, Buffer, Store
 from .blocks import extents_of, is_map, is_reduction, reduction_of
-from .build import rewritten
+from .build import drop_buffer, rewritten
 from .errors import refusal
 from .index import Extents, form_bounds
 from .reduction import neutral
@@ -25,7 +25,8 @@ Places = list[tuple[int, int]]  # of each dimension: where copied elements begin
 
 
 def nearest(state: State, block: BlockName, buffer: str) -> None:
-    """Lets a reduction by min or max read what a padded copy was made of."""
+    """Lets a reduction by min or max read what a padded copy was made of; the copy goes where
+    nothing else reads it."""
     node, path = state.block("nearest", block)
     found = reduction_of(node)
     value = None if found is None else found.value
@@ -38,13 +39,17 @@ def nearest(state: State, block: BlockName, buffer: str) -> None:
     reduced = {it.axis for it in node.iters if it.reduce}
     index = []
     for expr, (start, size) in zip(value.args, places, strict=True):
-        form = linear(expr).plus(Linear({}, -start))
+        form = linear(expr).shifted(-start)
         if not is_reduction(node) or not _met(form, size, reduced, extents):
             raise refusal("nearest", "each window must hold elements of the copy, and all between",
                           f"{buffer}, of which {size} are copied", node)  # fmt: skip
         index.append(_inside(form, size, extents))
     fresh = Expr("load", value.type, tuple(index), source)
     state.swap(path, rewritten(node, lambda part: fresh if part is value else None))
+    if not state.readers(buffer):
+        for writer, _ in state.writers(buffer):
+            state.swap(state.block("nearest", writer.name)[1], None)
+        drop_buffer(state, buffer)
 
 
 def _copied(state: State, reader: Block, buffer: str, fill: int) -> tuple[Buffer, Places]:

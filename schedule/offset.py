@@ -45,13 +45,13 @@ from .build import (
     allocate,
     buffer_name,
     iters_of,
-    nest_of,
     put_before,
     replace_buffer,
     top_of,
 )
 from .errors import refusal
-from .index import axes_in, bounds
+from .index import axes_in, form_bounds
+from .separate import separated
 from .state import BlockName, State
 from .tree import blocks_below
 
@@ -83,9 +83,8 @@ def offset_operand(state: State, block: BlockName, buffer: str) -> list[str]:
                           "Use offset_operand before compute_at.")  # fmt: skip
     taken = None if own.number is None else _negative(own.number)
     sums = _Sums(state, node, other.load, own.load, taken)
-    total = sums.build()
+    total, names = sums.build()
     assert found.init is not None
-    put_before(state, node.name, *sums.stmts)
     _, path = state.block("offset_operand", block)
     init = found.init
     if taken is not None and other.number is not None:
@@ -95,11 +94,9 @@ def offset_operand(state: State, block: BlockName, buffer: str) -> list[str]:
     body = _on(unsigned, node.body) if taken is None else _freed(own, node.body)
     start = Store(found.buffer, found.index, init)
     state.swap(path, replace(node, init=start, body=body))
-    for new in sums.buffers:
-        allocate(state, new)
     if taken is None:
         _store_unsigned(state, unsigned)
-    return sums.names
+    return names
 
 
 def _store_unsigned(state: State, unsigned: Buffer) -> None:
@@ -202,7 +199,7 @@ class Dim:
     """How one dimension of x is read: ``(start + window) * step + channel``. Start is of spatial
     iters, window of reduce iters; channel is a reduce iter with a coefficient of 1, or none."""
 
-    start: Expr
+    start: Linear
     window: Linear
     step: int
     channel: Iter | None
@@ -211,124 +208,102 @@ class Dim:
     @property
     def kept(self) -> bool:
         """Whether sums over the channel still have this dimension."""
-        return bool(axes_in(self.start) or self.window.terms)
+        return bool(self.start.terms or self.window.terms)
+
+    def index(self, begin: Expr) -> Expr:
+        """The index of x where windows begin at ``begin``."""
+        form = linear(begin).plus(self.window).times(self.step)
+        return from_linear(form if self.channel is None else form.plus(linear(self.channel.axis)))
 
 
 class _Sums:
-    """The blocks that sum the inputs of one reduction block, each ``factor`` times."""
+    """The sums of the inputs of one reduction block, each ``factor`` times."""
 
     def __init__(
         self, state: State, block: Block, x: Expr, weights: Expr, factor: Expr | None
     ) -> None:
         self.state, self.block, self.factor = state, block, factor
         self.x, self.weights = x, weights
-        self.names: list[str] = []
-        self.buffers: list[Buffer] = []
-        self.stmts: list[Stmt] = []
         self.spatial = {it.axis: it for it in block.iters if not it.reduce}
         reduce = [it for it in block.iters if it.reduce]
         several = [it for it in reduce if it.extent > 1] or reduce[-1:]
         self.reduce = {it.axis: it for it in several}
         ones = {it.axis: const(0, i32) for it in reduce if it not in several}
-        self.index = [substitute(e, ones) for e in x.args]
+        index = [linear(substitute(e, ones)) for e in x.args]
         for axis in self.reduce:
-            found = [linear(e).terms for e in self.index if axis in axes_in(e)]
+            found = [form.terms for form in index if any(axis in axes_in(a) for a in form.terms)]
             if len(found) != 1 or axis not in found[0]:
                 raise refusal("offset_operand", "each reduce iter must stand in one dimension of "
                               "the inputs' index", str(axis.attr), block)  # fmt: skip
-        self.dims = [self._dim(k) for k in range(len(self.index))]
+        sizes = zip(index, x.attr.shape, strict=True)
+        self.dims = [self._dim(form, size, form is index[-1]) for form, size in sizes]
         self.kept = [dim for dim in self.dims if dim.kept]
         self.last = max((k for k, dim in enumerate(self.kept) if not self._batch(dim)), default=0)
 
-    def _dim(self, k: int) -> Dim:
-        form, last = linear(self.index[k]), k == len(self.index) - 1
-        size = self.x.attr.shape[k]
+    def _dim(self, form: Linear, size: int, last: bool) -> Dim:
+        step, channel = 1, None
         for axis, it in self.reduce.items():
-            terms = {a: c for a, c in form.terms.items() if a is not axis}
-            if form.terms.get(axis) != 1 or any(axis in axes_in(a) for a in terms):
-                continue
-            if not terms:
-                return Dim(const(form.constant, i32), Linear({}, 0), 1, it, size)
-            if last and not any(c % it.extent for c in (form.constant, *terms.values())):
-                step = it.extent
-                scaled = Linear({a: c // step for a, c in terms.items()}, form.constant // step)
-                return self._windowed(scaled, step, it, size // step)
-        return self._windowed(form, 1, None, size)
-
-    def _windowed(self, form: Linear, step: int, channel: Iter | None, size: int) -> Dim:
-        inner = {a: c for a, c in form.terms.items() if a in self.reduce}
-        outer = {a: c for a, c in form.terms.items() if a not in self.reduce}
-        start = from_linear(Linear(outer, form.constant))
-        return Dim(start, Linear(inner, 0), step, channel, size)
+            others = form.plus(linear(axis), -1)
+            deep = it.extent if others.terms else 1
+            near = others.divided(deep)[1]
+            whole = not near.terms and not near.constant and (last or not others.terms)
+            if form.terms.get(axis) == 1 and whole:
+                form, step, channel = others.divided(deep)[0], deep, it
+                break
+        window = form.only(self.reduce.__contains__)
+        return Dim(form.plus(window, -1), window, step, channel, size // step)
 
     @property
     def count(self) -> int:
         """The terms of a sum."""
         return prod(it.extent for it in self.reduce.values())
 
-    def build(self) -> Expr:
-        """Makes the nests; gives the sum that belongs to an accumulator."""
-        places = [self._place(k, bool(dim.window.terms)) for k, dim in enumerate(self.kept)]
-        channels = [dim.channel for dim in self.dims if dim.channel is not None]
-        windows = [k for k, dim in enumerate(self.kept) if dim.window.terms]
-        sums = None
-        if channels or not windows:
-            at = [self._begin(k, place) for k, place in enumerate(places)]
-            sums = self._sum("csum", places, channels, self._source(None, at))
-        for k in windows:
-            at = [p.axis if sums else self._begin(j, p) for j, p in enumerate(places)]
-            places[k] = self._place(k, False)
-            dim = self.kept[k]
-            at[k] = from_linear(linear(self._begin(k, places[k])).plus(dim.window, 1))
-            reduce = [self.reduce[axis] for axis in dim.window.terms]
-            name = "wsum" if k == windows[-1] else "vsum"
-            sums = self._sum(name, places, reduce, self._source(sums, at))
-        ends = [place.axis if place.axis in self.spatial else dim.start
-                for place, dim in zip(places, self.kept, strict=True)]  # fmt: skip
-        return self._source(sums, ends)
+    def build(self) -> tuple[Expr, list[str]]:
+        """Makes the blocks; gives the sum that belongs to an accumulator, and their names."""
+        places = [self._place(k) for k in range(len(self.kept))]
+        starts = [from_linear(dim.start) for dim in self.kept]
+        shared = [place.axis in self.spatial for place in places]
+        begins = [s if same else p.axis for s, same, p in zip(starts, shared, places, strict=True)]
+        left = iter(begins)
+        value = cast(i32, load(self.x.attr, *(
+            dim.index(next(left) if dim.kept else from_linear(dim.start)) for dim in self.dims
+        )))  # fmt: skip
+        channels = {dim.channel.axis for dim in self.dims if dim.channel is not None}
+        *others, last = [{*dim.window.terms} for dim in self.kept if dim.window.terms] or [channels]
+        name, buffer = self._sum("wsum" if last is not channels else "csum", places,
+                                 value if self.factor is None else value * self.factor)  # fmt: skip
+        stages = [("csum", channels)] if channels and last is not channels else []
+        names = [
+            separated(self.state, self.state.block("offset_operand", name)[0], axes,
+                      f"{self.block.name}_{suffix}", buffer.scope)
+            for suffix, axes in [*stages, *(("vsum", axes) for axes in others)]
+        ]  # fmt: skip
+        ends = [p.axis if same else s for s, same, p in zip(starts, shared, places, strict=True)]
+        return load(buffer, *(ends or [const(0, i32)])), [*names, name]
 
-    def _place(self, k: int, whole: bool) -> Iter:
+    def _place(self, k: int) -> Iter:
         """The iter of a kept dimension in sums: the spatial one that alone moves it, or one of its
-        own over where windows begin (over all that they read, if ``whole``). In the last dimension
-        that all outputs share, neighbours stay neighbours."""
+        own over where windows begin. In the last dimension that all outputs share, neighbours stay
+        neighbours."""
         dim = self.kept[k]
-        form, others = linear(dim.start), [d.start for d in self.kept if d is not dim]
-        (axis, *more) = form.terms or [dim.start]
+        others = [atom for d in self.kept if d is not dim for atom in d.start.terms]
+        (axis, *more) = dim.start.terms or [const(0, i32)]
         alone = axis in self.spatial and not more and not any(axis in axes_in(e) for e in others)
-        near = k < self.last or dim.start is axis
-        if alone and near and not whole:
+        near = k < self.last or dim.start == Linear({axis: 1}, 0)
+        if alone and near:
             return self.spatial[axis]
-        known = extents_of(self.block.iters)
-        _, high = bounds(from_linear(form.plus(dim.window, int(whole))), known)
+        _, high = form_bounds(dim.start, extents_of(self.block.iters))
         return Iter(var(f"d{k}"), dim.size if high is None else high + 1, False, var(f"d{k}"))
 
     def _batch(self, dim: Dim) -> bool:
         """Whether a dimension is of an axis that moves the weights, too."""
-        return any(dim.start in axes_in(e) for e in self.weights.args)
+        start = from_linear(dim.start)
+        return any(start in axes_in(e) for e in self.weights.args)
 
-    def _begin(self, k: int, place: Iter) -> Expr:
-        """Where the windows of a place begin, in the inputs."""
-        return self.kept[k].start if place.axis in self.spatial else place.axis
-
-    def _source(self, sums: Buffer | None, at: Sequence[Expr]) -> Expr:
-        """The sums that are there at a place of the kept dimensions, the inputs before there are
-        any."""
-        if sums is not None:
-            return load(sums, *(at or [const(0, i32)]))
-        index, left = [], list(at)
-        for dim in self.dims:
-            form = linear((left.pop(0) if dim.kept else dim.start) * dim.step)
-            if dim.channel is not None:
-                form = form.plus(linear(dim.channel.axis), 1)
-            index.append(from_linear(form))
-        value = cast(i32, load(self.x.attr, *index))
-        return value if self.factor is None else value * self.factor
-
-    def _sum(
-        self, suffix: str, spatial: Sequence[Iter], reduce: Sequence[Iter], value: Expr
-    ) -> Buffer:
-        """``buffer[spatial] = sum over reduce of value``, in loops of its own."""
+    def _sum(self, suffix: str, spatial: Sequence[Iter], value: Expr) -> tuple[str, Buffer]:
+        """``buffer[spatial] = sum over the reduce iters of value``, in loops of its own."""
         name = self.state.fresh(f"{self.block.name}_{suffix}")
+        reduce = self.reduce.values()
         axes = [(str(it.axis.attr), it.extent, it in reduce) for it in (*spatial, *reduce)]
         shape = tuple(it.extent for it in spatial) or (1,)
         iters = iters_of(self.state, name, axes)
@@ -336,7 +311,6 @@ class _Sums:
         index = tuple(it.axis for it in iters if not it.reduce) or (const(0, i32),)
         init = Store(buffer, index, const(0, i32))
         body = Store(buffer, index, load(buffer, *index) + value)
-        self.names.append(name)
-        self.buffers.append(buffer)
-        self.stmts.append(nest_of(Block(name, iters, body, init)))
-        return buffer
+        put_before(self.state, self.block.name, Block(name, iters, body, init))
+        allocate(self.state, buffer)
+        return name, buffer

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import starmap
 from math import prod
 
 import numpy as np
@@ -27,7 +28,8 @@ from .build import (
     buffer_name,
     check_alone,
     exchange,
-    iters_of,
+    made,
+    named,
     nest_of,
     rewritten,
     top_of,
@@ -79,16 +81,14 @@ def _write_planes(state: State, block: Block, planes: Planes) -> list[str]:
     store = store_of(block)
     assert store is not None
     _, path = state.block("split_bytes", block.name)
-    place, made = top_of(path), list[Stmt]()
-    names = []
-    axes = [(str(it.axis.attr), it.extent, False) for it in block.iters]
-    for k, plane in enumerate(planes):
-        names.append(state.fresh(f"{block.name}_{k}"))
-        iters = iters_of(state, names[-1], axes)
-        value = _byte(store.value, k)
-        made.append(nest_of(Block(names[-1], iters, Store(plane, store.index, value))))
-    state.swap(place, Seq(tuple(made)))
-    return names
+
+    def writing(k: int, plane: Buffer) -> Block:
+        byte = Store(plane, store.index, _byte(store.value, k))
+        return made(state, f"{block.name}_{k}", named(block.iters), lambda _: byte)
+
+    blocks = list(starmap(writing, enumerate(planes)))
+    state.swap(top_of(path), Seq(tuple(map(nest_of, blocks))))
+    return [new.name for new in blocks]
 
 
 def _byte(value: Expr, plane: int) -> Expr:

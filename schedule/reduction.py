@@ -22,7 +22,6 @@ from .build import (
     buffer_name,
     iter_name,
     iters_of,
-    nest_of,
     put_after,
     top_of,
 )
@@ -127,7 +126,7 @@ def rfactor(state: State, block: BlockName, loop: Loop) -> str:
                      (at.extent, *found.buffer.shape))  # fmt: skip
     name = state.fresh(f"{node.name}_rf")
     state.swap(path, _partial_block(state, name, node, found, split, partial, at))
-    put_after(state, name, nest_of(_joining_block(state, node, found, partial)))
+    put_after(state, name, _joining_block(state, node, found, partial))
     allocate(state, partial)
     return name
 
@@ -145,7 +144,7 @@ def factored(operation: str, state: State, block: Block, loop: For) -> Factored:
     if guards:
         raise refusal(operation, "the reduction must not be guarded", show_expr(guards[0]), loop,
                       "Split it by factors that divide, or with tail=\"peel\".")  # fmt: skip
-    rest = Linear({a: c for a, c in form.terms.items() if a is not loop.axis}, form.constant)
+    rest = form.plus(form.only(lambda atom: atom is loop.axis), -1)
     return driven[0], form.terms[loop.axis], _rests(operation, rest, loop, state)
 
 
@@ -191,7 +190,7 @@ def _rests(operation: str, form: Linear, loop: For, state: State) -> list[tuple[
     if not form.terms:
         return []
     step = gcd(*form.terms.values())
-    inner = from_linear(Linear({a: c // step for a, c in form.terms.items()}, 0))
+    inner = from_linear(Linear(form.terms, 0).divided(step)[0])
     span = span_of(inner, set(), state.extents)
     if span is not None and span.dense:
         return [(step, inner, span.extent)]

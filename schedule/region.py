@@ -67,7 +67,7 @@ def span_of(expr: Expr, outer: set[Expr], extents: Extents) -> Span | None:
             continue
         if low is None or high is None or (axes & outer and low != high):
             return None
-        start = start.plus(Linear({}, min(low * coefficient, high * coefficient)))
+        start = start.shifted(min(low * coefficient, high * coefficient))
         inner.append((abs(coefficient), high - low, atom))
     extent, dense = 1, True
     for coefficient, width, atom in sorted(inner, key=lambda term: term[0]):
@@ -103,7 +103,7 @@ def union(spans: Sequence[Span | None], size: int) -> Span:
         if gap is None:
             return Span(_ZERO, size, False)
         low, high = min(low, gap), max(high, gap + span.extent)
-    return clip(Span(first.start.plus(Linear({}, low)), high - low, False), size)
+    return clip(Span(first.start.shifted(low), high - low, False), size)
 
 
 def runs_whole(block: Block, state: State) -> bool:

@@ -29,7 +29,7 @@ from ..tir.expr import (
     var,
     walk,
 )
-from ..tir.linear import Linear, from_linear, linear
+from ..tir.linear import from_linear, linear
 from ..tir.script.show import show_expr
 from ..tir.stmt import Block, Buffer, For, Iter, Store
 from ..tir.types import i32
@@ -86,13 +86,13 @@ def _counts(binding: Expr, axis: Expr, state: State) -> bool:
 def _apart(state: State, block: Block, it: Iter, loop: For) -> tuple[Block, Iter]:
     """The block with what the loop drives as an iter apart from the rest of ``it``."""
     form = linear(it.binding)
-    rest = Linear({a: c for a, c in form.terms.items() if a is not loop.axis}, form.constant)
+    rest = form.plus(form.only(lambda atom: atom is loop.axis), -1)
     part = Iter(var(iter_name(block, f"{it.axis.attr}_part")), loop.extent, it.reduce, loop.axis)
     iters = [part if i is it else i for i in block.iters]
     value = part.axis
     if rest.terms or rest.constant:
         step = gcd(rest.constant, *rest.terms.values())
-        at = Linear({a: c // step for a, c in rest.terms.items()}, rest.constant // step)
+        at, _ = rest.divided(step)
         _, high = bounds(from_linear(at), state.extents)
         assert high is not None
         name = iter_name(block, f"{it.axis.attr}_outer")

@@ -181,13 +181,9 @@ class Schedule:
         """Puts a block's value into its consumers; block and buffer are gone."""
         self._apply(inline.compute_inline, block)
 
-    def drop(self, block: BlockName) -> None:
-        """Takes a block away of which another one overwrites all that is read."""
-        self._apply(borders.drop, block)
-
     def border(self, block: BlockName, late: bool = False) -> list[BlockRef]:
-        """Cuts a fill down to the border around what a copy overwrites; gives its parts, of which
-        those behind what is copied come after the copy if ``late``."""
+        """Cuts a fill down to the border around what a copy overwrites, as far as it is read; gives
+        its parts, of which those behind what is copied come after the copy if ``late``."""
         return [BlockRef(name) for name in self._apply(borders.border, block, late=late)]
 
     def decompose_reduction(self, block: BlockName, loop: Loop) -> BlockRef:
@@ -219,7 +215,7 @@ class Schedule:
 
     def nearest(self, block: BlockName, buffer: str) -> None:
         """A reduction by min or max reads what a padded copy was made of, at the nearest element
-        where it lies outside."""
+        where it lies outside; the copy goes with its last reader."""
         self._apply(nearest.nearest, block, buffer)
 
     def cache_write(self, block: BlockName, buffer: str, scope: str) -> BlockRef:

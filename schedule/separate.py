@@ -7,34 +7,51 @@ becomes    t[i, u] = max over h of x[i + h, u]    for each u = j + k
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, replace
+from math import gcd
 
-from ..tir.expr import Expr, const, load, make, substitute, transform, walk
+from ..tir.expr import Expr, const, load, make, transform, walk
+from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block, Buffer, Iter, Store
 from .blocks import Reduction, extents_of, is_reduction, reduction_of
 from .build import (
     allocate,
     buffer_name,
     check_alone,
+    iter_name,
     iters_of,
     nest_of,
     put_before,
     top_of,
 )
 from .errors import refusal
-from .index import axes_in, bounds
+from .index import Extents, axes_in, form_bounds
 from .reduction import neutral
 from .state import BlockName, Loop, State
-from .tree import loops_of
+from .tree import loop_at
 
 
 @dataclass(frozen=True, slots=True)
 class Dim:
-    """A dimension that what is left of the reduction reads: its index, from ``low`` on."""
+    """Dimension ``number`` of the operand, where what is left reads ``step * index + near``: index
+    counts from ``low`` on, and near is less than a step."""
 
-    index: Expr
+    number: int
+    index: Linear
     low: int
     extent: int
+    step: int
+    near: Linear
+
+    def at(self, axis: Expr) -> Expr:
+        """The operand's index where ``axis`` counts partial results."""
+        return from_linear(linear(axis).shifted(self.low).times(self.step).plus(self.near))
+
+    @property
+    def place(self) -> Expr:
+        """The partial result that is read."""
+        return from_linear(self.index.shifted(-self.low))
 
 
 def separate(state: State, block: BlockName, *loops: Loop) -> str:
@@ -44,78 +61,86 @@ def separate(state: State, block: BlockName, *loops: Loop) -> str:
     if found is None or found.init is None or not is_reduction(node):
         raise refusal("separate", "the block must be a reduction with an init", node.name, node)
     check_alone("separate", node, path)
-    wanted = {state.loop("separate", loop)[-1] for loop in loops}
-    first = [it for it in node.iters if any(it.binding is loop.axis for loop in loops_of(path)
-                                            if loop in wanted)]  # fmt: skip
-    last = [it for it in node.iters if it.reduce and it not in first]
-    if not first or not last or not all(it.reduce for it in first):
+    wanted = {loop_at(state.loop("separate", loop)).axis for loop in loops}
+    first = {it.axis for it in node.iters if it.binding in wanted}
+    reduced = {it.axis for it in node.iters if it.reduce}
+    if not first or not first < reduced:
         raise refusal("separate", "some of the reduction's loops must be given, not all",
                       ", ".join(map(str, loops)), node)  # fmt: skip
-    read, dims = _dims(state, node, found, {it.axis for it in first}, {it.axis for it in last})
-    absorbed = {a for dim in dims for a in axes_in(dim.index)}
-    kept = [it for it in node.iters if not it.reduce and it.axis not in absorbed]
-    order: list[Iter | Dim] = sorted([*kept, *dims], key=lambda part: _place(part, read))
-    shape = tuple(part.extent for part in order)
-    partial = Buffer(buffer_name(state, f"{found.buffer.name}_part"), found.buffer.type, shape,
-                     "tcm")  # fmt: skip
-    name = state.fresh(f"{node.name}_part")
-    axes = [(str(part.axis.attr) if isinstance(part, Iter) else f"u{k}", part.extent, False)
-            for k, part in enumerate(order)]  # fmt: skip
-    iters = iters_of(state, name, [*axes, *((str(i.axis.attr), i.extent, True) for i in first)])
-    spatial = [it.axis for it in iters if not it.reduce]
-    values = {old.axis: new.axis for old, new in zip(first, iters[len(spatial) :], strict=True)}
-    own: dict[Expr, Expr] = {}
-    index: list[Expr] = []
-    for part, axis in zip(order, spatial, strict=True):
-        if isinstance(part, Iter):
-            values[part.axis] = axis
-            index.append(part.axis)
-        else:
-            own[part.index] = axis + part.low if part.low else axis
-            index.append(part.index - part.low if part.low else part.index)
-    element = Expr("load", read.type, tuple(own.get(e, substitute(e, values)) for e in read.args),
-                   read.attr)  # fmt: skip
+    return separated(state, node, first, f"{node.name}_part", "tcm")
+
+
+def separated(state: State, block: Block, first: Set[Expr], name: str, scope: str) -> str:
+    """Lets a reduction that stands alone reduce over the axes ``first`` in a block before it."""
+    found = reduction_of(block)
+    assert found is not None
+    left = [it for it in block.iters if it.axis not in first]
+    read, dims = _dims(block, found, first, {it.axis for it in left if it.reduce})
+    absorbed = {axis for dim in dims for atom in dim.index.terms for axis in axes_in(atom)}
+    kept = [it for it in left if not it.reduce and it.axis not in absorbed]
+    order: list[Iter | Dim] = sorted([*kept, *dims], key=lambda part: _number(part, read))
+    name = state.fresh(name)
+    sizes = [(str(part.axis.attr) if isinstance(part, Iter) else iter_name(block, f"u{k}"),
+              part.extent, False) for k, part in enumerate(order)]  # fmt: skip
+    last = [(str(it.axis.attr), it.extent, True) for it in block.iters if it.axis in first]
+    iters = iters_of(state, name, [*sizes, *last])
+    at = tuple(it.axis for it in iters if not it.reduce)
+    partial = Buffer(buffer_name(state, name), found.buffer.type,
+                     tuple(part.extent for part in order), scope)  # fmt: skip
+    index = list(read.args)
+    for part, axis in zip(order, at, strict=True):
+        if isinstance(part, Dim):
+            index[part.number] = part.at(axis)
+    element = load(read.attr, *index)
     term = transform(found.value, lambda e: element if e is read else None)
-    body = make(found.op, load(partial, *spatial), term)
     start = const(neutral(found.op, partial.type), partial.type)
-    made = Block(name, iters, Store(partial, tuple(spatial), body),
-                 Store(partial, tuple(spatial), start))  # fmt: skip
-    rest = make(found.op, load(found.buffer, *found.index), load(partial, *index))
-    left = tuple(it for it in node.iters if it not in first)
-    fresh = replace(node, iters=left, body=Store(found.buffer, found.index, rest))
-    state.swap(top_of(path), nest_of(fresh))
-    put_before(state, node.name, nest_of(made))
+    own = make(found.op, load(partial, *at), term)
+    partly = Block(name, iters, Store(partial, at, own), Store(partial, at, start))
+    taken = load(partial, *(p.axis if isinstance(p, Iter) else p.place for p in order))
+    rest = make(found.op, load(found.buffer, *found.index), taken)
+    _, path = state.block("separate", block.name)
+    body = Store(found.buffer, found.index, rest)
+    state.swap(top_of(path), nest_of(replace(block, iters=tuple(left), body=body)))
+    put_before(state, block.name, partly)
     allocate(state, partial)
     return name
 
 
-def _place(part: Iter | Dim, read: Expr) -> int:
+def _number(part: Iter | Dim, read: Expr) -> int:
     """The dimension of the operand in which a part of the index stands."""
-    wanted = part.axis if isinstance(part, Iter) else part.index
-    axes = axes_in(wanted)
-    return next((k for k, e in enumerate(read.args) if axes & axes_in(e)), -1)
+    if isinstance(part, Dim):
+        return part.number
+    return next((k for k, e in enumerate(read.args) if part.axis in axes_in(e)), -1)
 
 
 def _dims(
-    state: State, block: Block, found: Reduction, first: set[Expr], last: set[Expr]
+    block: Block, found: Reduction, first: Set[Expr], last: Set[Expr]
 ) -> tuple[Expr, list[Dim]]:
     """The load of a term, and its dimensions that the last axes move."""
     loads = {e for e in walk(found.value) if e.op == "load"}
-    rule = "a term must follow from one element, whose place each axis moves in one dimension"
-    if len(loads) != 1:
-        raise refusal("separate", rule, block.name, block)
-    (read,) = loads
-    axes = [axes_in(expr) for expr in read.args]
-    extents = extents_of(block.iters)
-    dims: list[Dim] = []
-    for number, expr in enumerate(read.args):
-        others = frozenset[Expr]().union(*axes[:number], *axes[number + 1 :])
-        low, high = bounds(expr, extents)
-        if axes[number] & last and not axes[number] & (first | others):
-            if low is not None and high is not None:
-                dims.append(Dim(expr, low, high - low + 1))
-    moved = frozenset[Expr]().union(*(axes_in(dim.index) for dim in dims))
-    inside = frozenset[Expr]().union(*axes) >= axes_in(found.value)
-    if not inside or not last <= moved:
-        raise refusal("separate", rule, block.name, block)
-    return read, dims
+    axes = [axes_in(e) for read in loads for e in read.args]
+    if len(loads) == 1 and frozenset[Expr]().union(*axes) >= axes_in(found.value):
+        (read,) = loads
+        moved = [k for k, own in enumerate(axes) if own & last]
+        dims = [_dim(k, read.args[k], first, extents_of(block.iters)) for k in moved]
+        alone = all(not axes[k] & own for k in moved for n, own in enumerate(axes) if n != k)
+        known = [dim for dim in dims if dim is not None]
+        if alone and len(known) == len(dims) and last <= frozenset[Expr]().union(*axes):
+            return read, known
+    raise refusal("separate", "a term must follow from one element, whose place each axis moves in "
+                  "one dimension", block.name, block)  # fmt: skip
+
+
+def _dim(number: int, expr: Expr, first: Set[Expr], extents: Extents) -> Dim | None:
+    """A dimension; None where what the axes ``first`` move is no part of a step of the rest."""
+    form = linear(expr)
+    near = form.only(lambda atom: bool(axes_in(atom) & first))
+    far = form.plus(near, -1)
+    step = gcd(far.constant, *far.terms.values()) if near.terms else 1
+    index, _ = far.divided(step)
+    least, most = form_bounds(near, extents)
+    low, high = form_bounds(index, extents)
+    if least is None or most is None or low is None or high is None:
+        return None
+    inside = least >= 0 and most < step and all(axes_in(atom) <= first for atom in near.terms)
+    return Dim(number, index, low, high - low + 1, step, near) if inside else None

@@ -137,7 +137,7 @@ def ranges_for(iters: Sequence[Iter], index: Sequence[Expr], box: Box) -> Ranges
             continue
         digit = digits[0]
         if digit.coefficient == 1 and digit.base.op == "var":
-            shift = Span(span.start.plus(Linear({}, -found[1])), span.extent, span.dense)
+            shift = Span(span.start.shifted(-found[1]), span.extent, span.dense)
             parts.setdefault(digit.base, []).append((digit.low, digit.extent, shift))
     ranges: Ranges = {}
     for it in iters:

@@ -172,7 +172,7 @@ def shifted(index: Expr, span: Span, block: Block, outer: set[Expr], state: Stat
     gap = linear(whole).plus(span.start, -1).plus(linear(part), -1)
     if any(bounds(atom, extents) != (0, 0) for atom in gap.terms):
         return None
-    return from_linear(linear(index).plus(Linear({}, gap.constant)))
+    return from_linear(linear(index).shifted(gap.constant))
 
 
 def inner_part(binding: Expr, outer: set[Expr]) -> Expr:

@@ -21,13 +21,13 @@ from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block, Buffer, Iter, Store
 from .blocks import extents_of, reduction_of
 from .build import (
+    Index,
     allocate,
     buffer_name,
     check_alone,
     enlarge,
     iter_name,
-    iters_of,
-    nest_of,
+    made,
     on_iters,
     put_before,
     replace_buffer,
@@ -86,7 +86,7 @@ def word_taps(state: State, block: BlockName, loop: Loop, step: int) -> str:
     body = replace(node.body, value=transform(node.body.value, new.get))
     _, path = state.block("word_taps", block)  # its operands have changed
     on_iters(state, path, replace(node, body=body), {it.axis: parts})
-    put_before(state, node.name, nest_of(copying))
+    put_before(state, node.name, copying)
     allocate(state, words)
     return copying.name
 
@@ -103,7 +103,7 @@ def _window(state: State, block: Block, loop: Loop, step: int) -> _Window:
         dims = [d for d, e in enumerate(f.args) if it.axis in axes_in(e)]
         along = [d for d, e in enumerate(x.args) if it.axis in axes_in(e)]
         form = linear(x.args[along[0]]) if along else Linear({}, 0)
-        start = Linear({a: c for a, c in form.terms.items() if a is not it.axis}, form.constant)
+        start = form.plus(form.only(lambda atom: atom is it.axis), -1)
         spatial = {i.axis for i in block.iters if not i.reduce}
         alone = users == [block.name] and len(dims) == 1 and f.args[dims[0]] is it.axis
         if alone and len(along) == 1 and form.terms.get(it.axis, 0) > 0:
@@ -133,14 +133,14 @@ def _words(state: State, window: _Window, count: int, step: int) -> tuple[Buffer
         source = state.buffer("word_taps", source.name)
     shape = (*source.shape[:along], count, SIZE, *source.shape[along + 1 :])
     words = Buffer(buffer_name(state, f"{source.name}_words"), source.type, shape, "tcm")
-    name = state.fresh(words.name)
-    iters = iters_of(state, name, [(f"v{k}", n, False) for k, n in enumerate(shape)])
-    where = tuple(it.axis for it in iters)
-    at = where[along] * step + where[along + 1]
-    if wanted > source.shape[along]:
-        at = minimum(at, source.shape[along] - 1)
-    value = load(source, *where[:along], at, *where[along + 2 :])
-    return words, Block(name, iters, Store(words, where, value))
+
+    def word(where: Index) -> Store:
+        at = where[along] * step + where[along + 1]
+        if wanted > source.shape[along]:
+            at = minimum(at, source.shape[along] - 1)
+        return Store(words, where, load(source, *where[:along], at, *where[along + 2 :]))
+
+    return words, made(state, words.name, [(f"v{k}", n) for k, n in enumerate(shape)], word)
 
 
 def _spread(state: State, window: _Window, step: int, reach: int) -> Buffer:

@@ -66,7 +66,7 @@ def _dealt(first: Expr, form: Linear, size: int, kind: Type, fetch: Fetch) -> Ex
     part = form.constant // first.type.lanes % 2
     if form.constant % first.type.lanes:
         part = 0
-    start = form.plus(Linear({}, -part * first.type.lanes))
+    start = form.shifted(-part * first.type.lanes)
     whole = Expr("load", vector(first.type, 2 * kind.lanes), (from_linear(start),), first.attr)
     low, high = (fetch(whole, at, kind) for at in (0, VECTOR))
     pair = vector(kind, 2 * kind.lanes)
@@ -81,7 +81,7 @@ def _placed(first: Expr, forms: list[Linear], kind: Type, fetch: Fetch, apart: b
     total: Expr | None = None
     for number, form in enumerate(forms):
         place = number * lanes
-        start = from_linear(form.plus(Linear({}, -place if apart else 0)))
+        start = from_linear(form.shifted(-place if apart else 0))
         piece = fetch(Expr("load", kind, (start,), first.attr), 0, kind)
         if place and not apart:
             by = const(VECTOR - place * kind.bytes, i32)

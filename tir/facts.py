@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .affine import Affine, affine_over
 from .bounds import Interval
 from .evaluate import evaluate_expr, loads, mentions
 from .expr import Expr, substitute
+from .linear import Linear, sum_of
 from .passes.simplify import Simplifier
 
 TRIED = 1 << 20  # points that are tried at most
@@ -52,21 +52,21 @@ class Facts:
     def range(self, expr: Expr) -> Interval:
         """Lowest and highest value of an index, as far as it is known."""
         expr = self.plain(expr)
-        form = affine_over(expr)
+        form = sum_of(expr)
         limits = [limit for condition in self.holds for limit in at_most_zero(condition)]
         low, high = self._range(form)
         for limit in limits:
-            high = min(high, self._range(form - limit)[1])
-            low = max(low, self._range(form + limit)[0])
+            high = min(high, self._range(form.plus(limit, -1))[1])
+            low = max(low, self._range(form.plus(limit))[0])
         return low, high
 
-    def _range(self, form: Affine) -> Interval:
+    def _range(self, form: Linear) -> Interval:
         return form.range(self.ranges, self._simplifier().known)
 
     def reaches(self, expr: Expr, low: int, high: int) -> Interval | None:
         """None where ``expr`` stays within low..high; else what it reaches as far as known."""
         if not self.bindings:  # as an index mostly is, its form alone stays within
-            found = affine_over(expr).range(self.ranges, self._simplifier().known)
+            found = sum_of(expr).range(self.ranges, self._simplifier().known)
             if low <= found[0] and found[1] <= high:
                 return None
         found = self.range(expr)
@@ -106,11 +106,11 @@ def conjuncts(condition: Expr) -> Iterator[Expr]:
         yield condition
 
 
-def at_most_zero(condition: Expr) -> Iterator[Affine]:
+def at_most_zero(condition: Expr) -> Iterator[Linear]:
     """Forms that are 0 or less where a scalar comparison of integers holds."""
     if condition.op not in ("lt", "le", "eq") or not condition.args[0].type.is_int:
         return
-    difference = affine_over(condition.args[0]) - affine_over(condition.args[1])
-    yield difference + Affine({}, 1) if condition.op == "lt" else difference
+    difference = sum_of(condition.args[0]).plus(sum_of(condition.args[1]), -1)
+    yield difference.shifted(1) if condition.op == "lt" else difference
     if condition.op == "eq":
-        yield difference * -1
+        yield difference.times(-1)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .affine import Affine, affine_over
 from .bounds import Interval, Ranges
 from .evaluate import evaluate_expr, loads, mentions
 from .expr import Expr, substitute, walk
+from .linear import Linear, sum_of
 from .stmt import Alloc, Block, Buffer, Copy, For, If, Region, Seq, Stmt, Store, Wait
 
 MERGES = {"add", "min", "max"}
@@ -209,11 +209,11 @@ def _dimension_apart(
     mine: list[Access], d: int, loop: For, inner: Mapping[Expr, Interval], ranges: Ranges
 ) -> bool:
     """All indices are c * axis + rest, and the rests of all accesses span less than c."""
-    first: Affine | None = None
+    first: Linear | None = None
     lows, highs, coefficient = [], [], 0
     for access in mine:
-        form = affine_over(access.index[d])
-        fixed = Affine({a: c for a, c in form.terms.items() if _is_outer(a, loop, inner)}, 0)
+        form = sum_of(access.index[d])
+        fixed = form.only(lambda atom: _is_outer(atom, loop, inner))
         moving = {a: c for a, c in form.terms.items() if a not in fixed.terms}
         own = moving.pop(loop.axis, 0)
         if first is None:
@@ -222,7 +222,7 @@ def _dimension_apart(
             return False
         if any(loop.axis in mentions(atom) for atom in moving):
             return False
-        low, high = Affine(moving, form.const).range(ranges)
+        low, high = Linear(moving, form.constant).range(ranges)
         lows.append(low)
         highs.append(high + access.extent[d] - 1)
     return max(highs) - min(lows) < abs(coefficient)
@@ -274,8 +274,8 @@ def _resets_first(access: Access, loop: For) -> bool:
 
 def _grows(binding: Expr, loop: For) -> bool:
     """``c * axis + rest`` with c > 0 and rest >= 0, so that it is 0 in step 0 only."""
-    form = affine_over(binding)
+    form = sum_of(binding)
     rest = dict(form.terms)
     own = rest.pop(loop.axis, 0)
     plain = all(atom.op == "var" and c > 0 for atom, c in rest.items())
-    return own > 0 and form.const >= 0 and plain
+    return own > 0 and form.constant >= 0 and plain

@@ -1,19 +1,23 @@
-"""Linear forms of index expressions: ``3*i + 4*j + 7`` as terms and a constant.
+"""Linear forms of integer expressions: ``3*i + 4*j + 7`` as terms and a constant.
 
     >>> linear(var("i") * 3 + 7)
     Linear({i: 3}, 7)
 
 Terms are variables, or whole sub-expressions that are not linear (``i // 4``, ``i % 4``), so every
-integer expression has a linear form; two equal forms are equal expressions.
+integer expression has a linear form; two equal forms are equal expressions. ``linear`` is for
+indices, which never wrap: it looks into divisions, too. ``sum_of`` is exact modulo 2**bits, so it
+holds for all arithmetic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
+from .bounds import Interval, Ranges, bounds
 from .expr import Expr, const, rebuild
-from .types import i32
+from .types import Type, i32
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,30 @@ class Linear:
 
     def times(self, scale: int) -> Linear:
         return _ZERO.plus(self, scale)
+
+    def shifted(self, by: int) -> Linear:
+        """``self + by``."""
+        return Linear(self.terms, self.constant + by) if by else self
+
+    def only(self, wanted: Callable[[Expr], bool]) -> Linear:
+        """The terms whose atoms are wanted, without the constant."""
+        return Linear({a: c for a, c in self.terms.items() if wanted(a)}, 0)
+
+    def divided(self, n: int) -> tuple[Linear, Linear]:
+        """Quotient and rest with ``self == quotient * n + rest``: terms whose coefficient ``n``
+        divides go to the quotient."""
+        whole = {a: c // n for a, c in self.terms.items() if c % n == 0}
+        rest = {a: c for a, c in self.terms.items() if c % n}
+        return Linear(whole, self.constant // n), Linear(rest, self.constant % n)
+
+    def range(self, ranges: Ranges, known: dict[Expr, Interval] | None = None) -> Interval:
+        """Lowest and highest exact value."""
+        low = high = self.constant
+        known = {} if known is None else known
+        for atom, coefficient in self.terms.items():
+            ends = [coefficient * end for end in bounds(atom, ranges, known)]
+            low, high = low + min(ends), high + max(ends)
+        return low, high
 
 
 _ZERO = Linear({}, 0)
@@ -89,14 +117,11 @@ def _fold_division(expr: Expr) -> Linear | None:
     n, form = int(expr.args[1].attr), linear(expr.args[0])
     if not form.terms:
         return Linear({}, form.constant // n if expr.op == "floordiv" else form.constant % n)
-    whole = {atom: c for atom, c in form.terms.items() if c % n == 0}
-    if not whole and 0 <= form.constant < n:
+    whole, rest = form.divided(n)
+    if not whole.terms and not whole.constant:
         return None
-    rest = Linear({a: c for a, c in form.terms.items() if c % n}, form.constant % n)
     left = linear(Expr(expr.op, i32, (from_linear(rest), expr.args[1])))
-    if expr.op == "mod":
-        return left
-    return left.plus(Linear({a: c // n for a, c in whole.items()}, form.constant // n))
+    return left if expr.op == "mod" else left.plus(whole)
 
 
 def joined(form: Linear) -> Linear:
@@ -157,3 +182,51 @@ def from_linear(form: Linear) -> Expr:
 def canonical(expr: Expr) -> Expr:
     """``expr`` brought into its canonical linear form."""
     return from_linear(linear(expr))
+
+
+@cache
+def sum_of(expr: Expr) -> Linear:
+    """The normal form where whatever is no sum or product with a constant is an atom."""
+    if not expr.type.is_int:
+        return Linear({expr: 1}, 0)
+    match expr.op:
+        case "const":
+            return Linear({}, int(expr.attr))
+        case "add":
+            return sum_of(expr.args[0]).plus(sum_of(expr.args[1]))
+        case "sub":
+            return sum_of(expr.args[0]).plus(sum_of(expr.args[1]), -1)
+        case "mul" if expr.args[1].is_const:
+            return sum_of(expr.args[0]).times(int(expr.args[1].attr))
+        case "mul" if expr.args[0].is_const:
+            return sum_of(expr.args[1]).times(int(expr.args[0].attr))
+        case "shl" if expr.args[1].is_const and 0 <= expr.args[1].attr < expr.type.bits:
+            return sum_of(expr.args[0]).times(1 << int(expr.args[1].attr))
+    return Linear({expr: 1}, 0)
+
+
+def from_sum(form: Linear, kind: Type) -> Expr:
+    """The canonical expression: large coefficients first, equal ones by text, the constant last."""
+    terms = sorted(form.terms.items(), key=lambda term: (-abs(term[1]), -term[1], text(term[0])))
+    total: Expr | None = None
+    first = next((i for i, (_, c) in enumerate(terms) if c > 0), 0)
+    terms.insert(0, terms.pop(first)) if terms else None
+    for atom, coefficient in terms:
+        if total is not None and coefficient < 0:
+            total = total - (atom * -coefficient if coefficient != -1 else atom)
+        else:
+            part = atom if coefficient == 1 else atom * const(coefficient, kind)
+            total = part if total is None else total + part
+    if total is None:
+        return const(form.constant, kind)
+    if form.constant < 0:
+        return total - -form.constant
+    return total + form.constant if form.constant else total
+
+
+@cache
+def text(atom: Expr) -> str:
+    """A sort key that is the same in every process."""
+    from .script.show import show_expr
+
+    return show_expr(atom)

@@ -102,7 +102,7 @@ def in_place(sch: Schedule, kernel: Kernel) -> None:
     """Lets windows read what the copy was made of."""
     assert kernel.copy is not None
     if kernel.fill is not None:
-        sch.drop(kernel.fill.block)
+        sch.border(kernel.fill.block)
     sch.compute_inline(kernel.copy.block)
 
 

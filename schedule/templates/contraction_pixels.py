@@ -79,7 +79,7 @@ def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, spread: bool, point: P
     sch = Schedule(func)
     dot, last = kernel.dot.block, kernel.last.block
     if kernel.fill is not None and not plan.pads:
-        sch.drop(kernel.fill.block)
+        sch.border(kernel.fill.block)
     place = places_of(kernel, plan)
     back = None
     if plan.dealt:

@@ -123,8 +123,6 @@ def _windows(sch: Schedule, fold: Structure, near: bool, apart: bool) -> None:
     if near:
         _shorter(sch, fold)
         sch.nearest(fold.block, fold.reads[0].buffer.name)
-        for ref in reversed(copies):
-            sch.drop(ref)
     elif len(copies) == 2:
         sch.border(copies[0])
     order = [axis.var for axis in _by_step(fold)]

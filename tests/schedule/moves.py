@@ -162,11 +162,7 @@ def resize(sch: Schedule, rng: Random) -> None:
 
 def fills(sch: Schedule, rng: Random) -> None:
     """What is filled and then copied over is filled no more than it has to be."""
-    first = sch.blocks()[0]
-    if rng.random() < 0.3:
-        sch.drop(first)
-    else:
-        sch.border(first, late=rng.random() < 0.5)
+    sch.border(sch.blocks()[0], late=rng.random() < 0.5)
 
 
 MOVES: tuple[Move, ...] = (

@@ -192,7 +192,8 @@ def odd(x: Buffer[u8, (8,)], y: Buffer[u8, (8,)]):
     + nest("fill", "a[vi, vj] = 5")
     + nest("first", "a[vi + 2, vj] = x[vi, vj]")
     .replace("8, i", "4, i").replace("range(8)", "range(4)", 1)
-    + nest("last", "y[vi, vj] = a[vi, vj]"),
+    + nest("last", "y[vi, vj] = a[vi + {}, vj]")
+    .replace("8, i", "4, i").replace("range(8)", "range(4)", 1),
     "veiled": HEAD + LOCAL
     + nest("fill", "a[vi, vj] = 5")
     + nest("first", "a[vi, vj] = x[vi, vj]", "where(vi < 5)")

@@ -52,7 +52,7 @@ PRIMITIVES = {
     "split", "fuse", "reorder", "unroll", "parallel", "vectorize", "compute_at",
     "compute_inline", "decompose_reduction", "rfactor", "cache_read",
     "cache_write", "stage", "set_scope", "transform_layout", "offset_operand", "split_bytes",
-    "retype", "transfer", "resize", "divide", "join", "trim", "drop", "border", "expand",
+    "retype", "transfer", "resize", "divide", "join", "trim", "border", "expand",
     "separate",
     "nearest", "word_taps",
 }  # fmt: skip

@@ -14,6 +14,7 @@ from dovetail.tir.expr import Expr, var
 from dovetail.tir.script import parse, show, show_expr
 from dovetail.tir.stmt import Alloc, Copy, LoopKind, PrimFunc, walk_stmt
 from tests.schedule.kernels import CONV, kernel, same
+from tests.schedule.odd import ODD
 
 
 def names(sch: Schedule, block: str) -> list[str]:
@@ -267,6 +268,16 @@ def test_a_fill_is_cut_down_to_the_border(late: bool) -> None:
     assert names == ["fill_low", "fill_low_2", "fill_high", "fill_high_2"]
     first = names[:2] if late else names
     assert [ref.name for ref in sch.blocks()] == [*first, "copy", *names[len(first) :], "last"]
+    same(sch, func)
+
+
+@pytest.mark.parametrize(("first", "left"), [(0, ["fill_low"]), (2, []), (4, ["fill_high"])])
+def test_a_border_that_is_not_read_is_not_filled(first: int, left: list[str]) -> None:
+    """Of a, rows 2 to 5 are copied; four are read, from the first one on."""
+    func = parse(ODD["filled"].format(first))
+    sch = Schedule(func)
+    assert [ref.name for ref in sch.border("fill")] == left
+    assert len(sch.blocks()) == 2 + len(left)
     same(sch, func)
 
 

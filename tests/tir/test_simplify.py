@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dovetail.tir.affine import affine, affine_over, from_affine
 from dovetail.tir.bounds import bounds
 from dovetail.tir.evaluate import evaluate_expr
 from dovetail.tir.expr import Expr, var
+from dovetail.tir.linear import from_sum, sum_of
 from dovetail.tir.passes.simplify import simplify, simplify_func, simplify_stmt
 from dovetail.tir.script import parse, show, show_expr
 from dovetail.tir.stmt import PrimFunc
@@ -146,16 +146,13 @@ def f(x: Buffer[u8, (8,)]):
     assert show(simplify_func(func)) == show(want)
 
 
-def test_affine_forms() -> None:
+def test_sums_of_atoms() -> None:
     i, j, _ = AXES
-    form = affine(i * 16 + j - 1 - i * 4)
-    assert form is not None
-    assert (dict(form.terms), form.const) == ({i: 12, j: 1}, -1)
-    assert show_expr(from_affine(form, i32)) == "i * 12 + j - 1"
-    assert affine(i * j) is None
-    assert affine((i + 1) // 4) is not None
-    assert dict(affine_over(i * j + 2).terms) == {i * j: 1}
-    assert show_expr(from_affine(affine_over(3 - i), i32)) == "i * -1 + 3"
+    form = sum_of(i * 16 + j - 1 - i * 4)
+    assert (dict(form.terms), form.constant) == ({i: 12, j: 1}, -1)
+    assert show_expr(from_sum(form, i32)) == "i * 12 + j - 1"
+    assert dict(sum_of(i * j + 2).terms) == {i * j: 1}
+    assert show_expr(from_sum(sum_of(3 - i), i32)) == "i * -1 + 3"
 
 
 def test_bounds_of_indices() -> None:

@@ -16,9 +16,9 @@ from math import gcd
 
 import numpy as np
 
-from ..affine import Affine, affine_over, from_affine
 from ..bounds import Interval, Ranges, bounds, type_range
 from ..expr import Expr, cast, const, make, rebuild, walk
+from ..linear import Linear, from_sum, sum_of
 from ..ops import OPS
 from ..recent import Recent
 from ..stmt import (
@@ -124,10 +124,10 @@ class Simplifier:
             if not divisor.is_const or divisor.attr <= 0:
                 return node
             return (self._floordiv if node.op == "floordiv" else self._mod)(node, divisor.attr)
-        form = self._recombined(affine_over(node))
-        return from_affine(form, i32)
+        form = self._recombined(sum_of(node))
+        return from_sum(form, i32)
 
-    def _recombined(self, form: Affine) -> Affine:
+    def _recombined(self, form: Linear) -> Linear:
         """``(a // c) * (p * c) + (a % c) * p`` put together as ``a * p``."""
         for atom, coefficient in form.terms.items():
             if atom.op != "mod" or not atom.args[1].is_const:
@@ -135,42 +135,33 @@ class Simplifier:
             divided = self._fixed(make("floordiv", *atom.args))
             if form.terms.get(divided) == coefficient * atom.args[1].attr:
                 terms = {a: c for a, c in form.terms.items() if a not in (atom, divided)}
-                whole = affine_over(atom.args[0]) * coefficient
-                return self._recombined(Affine(terms, form.const) + whole)
+                whole = Linear(terms, form.constant).plus(sum_of(atom.args[0]), coefficient)
+                return self._recombined(whole)
         return form
 
-    def _exact(self, form: Affine) -> bool:
+    def _exact(self, form: Linear) -> bool:
         """No sum of the form can wrap."""
         low, high = form.range(self.ranges, self.known)
         return i32.low <= low and high <= i32.high
 
-    def _split(self, form: Affine, divisor: int) -> tuple[Affine, Affine]:
-        """quotient, rest with ``form == quotient * divisor + rest``.
-
-        Terms whose coefficient the divisor divides go to the quotient.
-        """
-        even = {a: c // divisor for a, c in form.terms.items() if c % divisor == 0}
-        odd = {a: c for a, c in form.terms.items() if c % divisor}
-        return Affine(even, form.const // divisor), Affine(odd, form.const % divisor)
-
     def _floordiv(self, node: Expr, divisor: int) -> Expr:
         inner = node.args[0]
-        form = affine_over(inner)
+        form = sum_of(inner)
         if divisor == 1:
             return inner
         if not self._exact(form):
             return node
-        quotient, rest = self._split(form, divisor)
+        quotient, rest = form.divided(divisor)
         low, high = rest.range(self.ranges, self.known)
         if low // divisor == high // divisor:  # rest // divisor is one number
-            return from_affine(quotient + Affine({}, low // divisor), i32)
-        if quotient.terms or quotient.const:
-            left = self._fixed(make("floordiv", from_affine(rest, i32), node.args[1]))
-            return from_affine(quotient + affine_over(left), i32)
+            return from_sum(quotient.shifted(low // divisor), i32)
+        if quotient.terms or quotient.constant:
+            left = self._fixed(make("floordiv", from_sum(rest, i32), node.args[1]))
+            return from_sum(quotient.plus(sum_of(left)), i32)
         common = gcd(divisor, *rest.terms.values())
         if common > 1:
-            reduced = Affine({a: c // common for a, c in rest.terms.items()}, rest.const // common)
-            return make("floordiv", from_affine(reduced, i32), const(divisor // common, i32))
+            reduced, _ = rest.divided(common)
+            return make("floordiv", from_sum(reduced, i32), const(divisor // common, i32))
         if inner.op == "floordiv" and inner.args[1].is_const and inner.args[1].attr > 0:
             whole = inner.args[1].attr * divisor
             if whole <= i32.high:
@@ -179,20 +170,20 @@ class Simplifier:
 
     def _mod(self, node: Expr, divisor: int) -> Expr:
         inner = node.args[0]
-        form = affine_over(inner)
+        form = sum_of(inner)
         if not self._exact(form):
             return node
-        quotient, rest = self._split(form, divisor)
+        quotient, rest = form.divided(divisor)
         low, high = rest.range(self.ranges, self.known)
         if low // divisor == high // divisor:
-            return from_affine(rest + Affine({}, -(low // divisor) * divisor), i32)
-        if quotient.terms or quotient.const:
-            return self._fixed(make("mod", from_affine(rest, i32), node.args[1]))
+            return from_sum(rest.shifted(-(low // divisor) * divisor), i32)
+        if quotient.terms or quotient.constant:
+            return self._fixed(make("mod", from_sum(rest, i32), node.args[1]))
         common = gcd(divisor, *rest.terms.values())
         if common > 1:
-            reduced = Affine({a: c // common for a, c in rest.terms.items()}, rest.const // common)
-            left = make("mod", from_affine(reduced, i32), const(divisor // common, i32))
-            return left * common + rest.const % common
+            reduced, _ = rest.divided(common)
+            left = make("mod", from_sum(reduced, i32), const(divisor // common, i32))
+            return left * common + rest.constant % common
         return node
 
 
@@ -276,10 +267,10 @@ def _compare(simple: Simplifier, node: Expr) -> Expr:
     a, b = node.args
     if a.type != i32 or not (simple._is_index(a) and simple._is_index(b)):
         return node
-    left, right = affine_over(a), affine_over(b)
+    left, right = sum_of(a), sum_of(b)
     if not (simple._exact(left) and simple._exact(right)):
         return node
-    low, high = (left - right).range(simple.ranges, simple.known)
+    low, high = left.plus(right, -1).range(simple.ranges, simple.known)
     always, never = COMPARED[node.op](low, high)
     return const(always, node.type) if always or never else node
 

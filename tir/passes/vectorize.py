@@ -204,7 +204,7 @@ class _Vectorizer:
             return self._step_by_step(node, bent)
         strides = [form.terms.get(axis, 0) for axis, _ in self.axes]
         used = tuple(stride != 0 for stride in strides)
-        rest = Linear({a: c for a, c in form.terms.items() if not self._is_axis(a)}, form.constant)
+        rest = form.plus(form.only(self._is_axis), -1)
         digits = [(e, s) for (_, e), s in zip(self.axes, strides, strict=True) if s and e > 1]
         return _Lanes(_gather(node, rest, digits), used)
 
@@ -280,7 +280,7 @@ class _Vectorizer:
         digits = [
             (e, form.terms[a]) for (a, e), u in zip(self.axes, used, strict=True) if u and e > 1
         ]
-        rest = Linear({a: c for a, c in form.terms.items() if not self._is_axis(a)}, form.constant)
+        rest = form.plus(form.only(self._is_axis), -1)
         stores: list[Stmt] = []
         _scatter(stmt, rest, digits, value, stores)
         return stores[0] if len(stores) == 1 else Seq(tuple(stores))
@@ -411,21 +411,21 @@ def _gather(node: Expr, start: Linear, digits: list[tuple[int, int]]) -> Expr:
         apart = _apart(digits)
         if apart is not None:
             (extent, stride), rest = digits[apart], [*digits[:apart], *digits[apart + 1 :]]
-            parts = [_gather(node, start.plus(Linear({}, k * stride)), rest) for k in range(extent)]
+            parts = [_gather(node, start.shifted(k * stride), rest) for k in range(extent)]
             order = [apart, *(k for k in range(len(digits)) if k != apart)]
             return _moved(make("concat", *parts), order, digits)
     inner = _from_inside(digits)
     (extent, stride), rest = (digits[-1], digits[:-1]) if inner else (digits[0], digits[1:])
     if not rest and stride != 1:
         return _strided(node, start, extent, stride)
-    parts = [_gather(node, start.plus(Linear({}, step * stride)), rest) for step in range(extent)]
+    parts = [_gather(node, start.shifted(step * stride), rest) for step in range(extent)]
     return make("interleave" if inner else "concat", *parts)
 
 
 def _strided(node: Expr, start: Linear, extent: int, stride: int) -> Expr:
     """Lanes ``stride`` elements apart, one load each."""
     parts = [
-        Expr("load", node.type, (from_linear(start.plus(Linear({}, step * stride))),), node.attr)
+        Expr("load", node.type, (from_linear(start.shifted(step * stride)),), node.attr)
         for step in range(extent)
     ]
     return make("concat", *parts)
@@ -453,4 +453,4 @@ def _scatter(
             if inner
             else make("slice", value, attr=(step * size, size))
         )
-        _scatter(stmt, start.plus(Linear({}, step * stride)), rest, part, out)
+        _scatter(stmt, start.shifted(step * stride), rest, part, out)
