@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ..tir.expr import Expr, walk
+from ..tir.evaluate import loads
+from ..tir.expr import Expr
 from ..tir.linear import Linear, from_linear, linear
-from ..tir.stmt import Block, Buffer, Iter, Store, walk_stmt
+from ..tir.stmt import Block, Buffer, Iter, Stmt, Store, walk_stmt
 from .index import Digit, digits_of, form_bounds
 
 ASSOCIATIVE = ("add", "min", "max", "and_", "or_", "xor")
@@ -53,7 +54,7 @@ def reduction_of(block: Block) -> Reduction | None:
         return None
     first, second = store.value.args
     for self_, value in ((first, second), (second, first)):
-        if _is_load(self_, store.buffer, store.index) and not reads(value, store.buffer.name):
+        if _is_load(self_, store.buffer, store.index) and store.buffer.name not in loads(value):
             return Reduction(store.buffer, store.index, store.value.op, value,
                              init.value if isinstance(init, Store) else None)  # fmt: skip
     return None
@@ -63,31 +64,10 @@ def _is_load(expr: Expr, buffer: Buffer, index: tuple[Expr, ...]) -> bool:
     return expr.op == "load" and expr.attr == buffer and expr.args == index
 
 
-def reads(expr: Expr, buffer: str) -> bool:
-    """Whether ``expr`` loads from ``buffer``."""
-    stack, seen = [expr], set()
-    while stack:
-        node = stack.pop()
-        if node.op == "load" and node.attr.name == buffer:
-            return True
-        if node.number not in seen:
-            seen.add(node.number)
-            stack.extend(node.args)
-    return False
-
-
-def touches(block: Block, buffer: str) -> bool:
-    """Whether a block loads from ``buffer``."""
-    stores = [s for s in walk_stmt(block) if isinstance(s, Store)]
-    return any(reads(e, buffer) for s in stores for e in (*s.index, s.value))
-
-
-def init_reads(block: Block) -> set[str]:
-    """The buffers that a block's init loads from."""
-    if not isinstance(block.init, Store):
-        return set()
-    exprs = (*block.init.index, block.init.value)
-    return {node.attr.name for e in exprs for node in walk(e) if node.op == "load"}
+def read_in(node: Stmt | None) -> frozenset[str]:
+    """The names of the buffers that stores in ``node`` load from."""
+    stores = (s for s in walk_stmt(node) if isinstance(s, Store)) if node is not None else ()
+    return frozenset[str]().union(*(loads(e) for s in stores for e in (*s.index, s.value)))
 
 
 def is_map(block: Block) -> bool:
@@ -95,7 +75,7 @@ def is_map(block: Block) -> bool:
     store = store_of(block)
     if store is None or block.init is not None or any(it.reduce for it in block.iters):
         return False
-    if any(reads(e, store.buffer.name) for e in (store.value, *store.index)):
+    if store.buffer.name in read_in(store):
         return False
     return injective(store.index, extents_of(block.iters))
 

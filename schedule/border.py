@@ -7,12 +7,11 @@ border("fill")    leaves the parts above and left of what is copied, before the 
 
 from __future__ import annotations
 
-from ..tir.expr import Expr
+from ..tir.expr import Expr, free_vars
 from ..tir.stmt import Block, Buffer, Store
 from .blocks import is_map, store_of
 from .build import made, named, put_after, put_before, top_of
 from .errors import refusal
-from .index import axes_in
 from .region import Span, box_of
 from .state import BlockName, State
 
@@ -29,7 +28,7 @@ def border(state: State, block: BlockName, late: bool = False) -> list[str]:
                       node.name, node)  # fmt: skip
     axes, later = [it.axis for it in node.iters], _later(state, node, store)
     plain = list(store.index) == axes and node.where is None
-    if not plain or axes_in(store.value) & set(axes) or len(later) != 1:
+    if not plain or free_vars(store.value) & set(axes) or len(later) != 1:
         raise refusal("border", "the block must store one value at its iters, and one map "
                       "some of it after that", node.name, node)  # fmt: skip
     (inner,) = later

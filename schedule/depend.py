@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from ..tir.expr import Expr
+from ..tir.expr import Expr, free_vars
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block, For, LoopKind
 from .blocks import injective, is_map, is_reduction
 from .errors import refusal
-from .index import axes_in
 from .region import Box, box_of, separated
 from .state import State
 from .storage import is_private
@@ -27,7 +26,7 @@ def loop_roles(block: Block, axis: Expr) -> tuple[bool, bool]:
     """Whether ``axis`` drives spatial iters of ``block``, and whether reduce iters."""
     spatial = reduce = False
     for it in block.iters:
-        if axis in axes_in(it.binding):
+        if axis in free_vars(it.binding):
             spatial, reduce = spatial or not it.reduce, reduce or it.reduce
     return spatial, reduce
 
@@ -78,7 +77,7 @@ def runs_once(block: Block, axes: dict[Expr, int]) -> bool:
     for it in block.iters:
         form, kept = linear(it.binding), {}
         for atom, coefficient in form.terms.items():
-            used = axes_in(atom)
+            used = free_vars(atom)
             if used <= axes.keys():
                 kept[atom] = coefficient
             elif used & axes.keys():

@@ -184,14 +184,6 @@ def _extreme(expr: Expr, extents: Extents) -> Bounds:
     return (max(strong) if strong else None), high
 
 
-@lru_cache(maxsize=1 << 16)
-def axes_in(expr: Expr) -> frozenset[Expr]:
-    """The variables of an index."""
-    if expr.op == "var":
-        return frozenset((expr,))
-    return frozenset[Expr]().union(*map(axes_in, expr.args))
-
-
 @dataclass(frozen=True, slots=True)
 class Digit:
     """``coefficient * ((base // low) % (high // low))``; the topmost digit has no ``%``."""

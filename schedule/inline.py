@@ -5,7 +5,7 @@ a[i] = x[i] * 3;  y[i] = a[i] + 1        becomes       y[i] = x[i] * 3 + 1
 
 from __future__ import annotations
 
-from ..tir.expr import Expr, const, transform
+from ..tir.expr import Expr, conjuncts, const, transform
 from ..tir.script.show import show_expr
 from ..tir.stmt import Block, Store
 from ..tir.types import i32
@@ -14,7 +14,7 @@ from .build import drop_buffer, replacing, rewritten
 from .errors import refusal
 from .index import bounds
 from .stages import check_inputs
-from .state import BlockName, State, conjuncts, is_domain_guard
+from .state import BlockName, State, is_domain_guard
 
 
 def compute_inline(state: State, block: BlockName) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 from math import prod
 
-from ..tir.expr import Expr, const, var
+from ..tir.expr import Expr, conjoin, conjuncts, const, free_vars, var
 from ..tir.stmt import (
     Alloc,
     Block,
@@ -30,8 +30,8 @@ from ..tir.types import i32
 from .blocks import is_map, is_reduction, reduction_of
 from .depend import check_lanes, check_parallel, check_reorder, loop_roles
 from .errors import refusal
-from .index import axes_in, bounds, parts_of, substitute_axes
-from .state import Loop, State, conjoin, conjuncts, replace_axes
+from .index import bounds, parts_of, substitute_axes
+from .state import Loop, State, replace_axes
 from .tree import blocks_below, loop_at, loops_of, nest
 
 TAILS = ("exact", "guard", "peel", "head", "overlap")
@@ -104,7 +104,7 @@ def _check_overlap(state: State, loop: For, sizes: list[int], came: str) -> None
     written: set[str] = set()
     below = {node.axis for node in walk_stmt(loop.body) if isinstance(node, For)}
     for block in reversed(list(blocks_below(loop.body))):
-        summed = [axis for it in block.iters if it.reduce for axis in axes_in(it.binding)]
+        summed = [axis for it in block.iters if it.reduce for axis in free_vars(it.binding)]
         anew = is_reduction(block) and block.init is not None and below.issuperset(summed)
         if not (is_map(block) or anew):
             raise refusal("split", "steps that overlap must be of blocks that may run again",

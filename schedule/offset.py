@@ -29,6 +29,7 @@ from ..tir.expr import (
     as_type,
     cast,
     const,
+    free_vars,
     is_number,
     load,
     retyped,
@@ -50,7 +51,7 @@ from .build import (
     top_of,
 )
 from .errors import refusal
-from .index import axes_in, form_bounds
+from .index import form_bounds
 from .separate import separated
 from .state import BlockName, State
 from .tree import blocks_below
@@ -231,7 +232,7 @@ class _Sums:
         ones = {it.axis: const(0, i32) for it in reduce if it not in several}
         index = [linear(substitute(e, ones)) for e in x.args]
         for axis in self.reduce:
-            found = [form.terms for form in index if any(axis in axes_in(a) for a in form.terms)]
+            found = [form.terms for form in index if any(axis in free_vars(a) for a in form.terms)]
             if len(found) != 1 or axis not in found[0]:
                 raise refusal("offset_operand", "each reduce iter must stand in one dimension of "
                               "the inputs' index", str(axis.attr), block)  # fmt: skip
@@ -288,7 +289,7 @@ class _Sums:
         dim = self.kept[k]
         others = [atom for d in self.kept if d is not dim for atom in d.start.terms]
         (axis, *more) = dim.start.terms or [const(0, i32)]
-        alone = axis in self.spatial and not more and not any(axis in axes_in(e) for e in others)
+        alone = axis in self.spatial and not more and not any(axis in free_vars(e) for e in others)
         near = k < self.last or dim.start == Linear({axis: 1}, 0)
         if alone and near:
             return self.spatial[axis]
@@ -298,7 +299,7 @@ class _Sums:
     def _batch(self, dim: Dim) -> bool:
         """Whether a dimension is of an axis that moves the weights, too."""
         start = from_linear(dim.start)
-        return any(start in axes_in(e) for e in self.weights.args)
+        return any(start in free_vars(e) for e in self.weights.args)
 
     def _sum(self, suffix: str, spatial: Sequence[Iter], value: Expr) -> tuple[str, Buffer]:
         """``buffer[spatial] = sum over the reduce iters of value``, in loops of its own."""

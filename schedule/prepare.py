@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from ..tir.expr import Expr, substitute
+from ..tir.expr import Expr, free_vars, substitute
 from ..tir.stmt import Alloc, For, If, PrimFunc, Seq, Stmt, Store, children, rebuild_stmt, walk_stmt
 from .errors import refusal
-from .index import axes_in
 from .region import runs_whole
 from .state import State, replace_axes
 from .tree import below, blocks_below
@@ -51,7 +50,7 @@ def _check_blocks(root: Stmt) -> None:
         for stmt in walk_stmt(block):
             if isinstance(stmt, Store):
                 for expr in (*stmt.index, stmt.value):
-                    if strange := axes_in(expr) - known:
+                    if strange := free_vars(expr) - known:
                         names = ", ".join(sorted(str(v.attr) for v in strange))
                         raise refusal("Schedule", "a block must speak of its iters only", names,
                                       block, "Bind an iter to the loop.")  # fmt: skip

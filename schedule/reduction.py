@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import replace
 from math import gcd
 
-from ..tir.expr import Expr, const, load, make, substitute, var
+from ..tir.expr import Expr, conjoin, conjuncts, const, free_vars, load, make, substitute, var
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.script.show import show_expr
 from ..tir.stmt import Block, Buffer, For, Iter, Stmt, Store, seq
 from ..tir.types import Type, i32
-from .blocks import Reduction, init_reads, is_reduction, reduction_of
+from .blocks import Reduction, is_reduction, read_in, reduction_of
 from .build import (
     allocate,
     buffer_name,
@@ -27,9 +27,8 @@ from .build import (
 )
 from .depend import runs_once
 from .errors import refusal
-from .index import axes_in
 from .region import check_whole, runs_whole, span_of
-from .state import BlockName, Loop, State, always, conjoin, conjuncts, replace_axes
+from .state import BlockName, Loop, State, always, replace_axes
 from .tree import blocks_below, loop_at, loops_of, nest
 
 # A reduce iter, by which factor a loop drives it, and the rest of its binding as a sum of
@@ -81,7 +80,7 @@ def decompose_reduction(state: State, block: BlockName, loop: Loop) -> str:
 def _check_init_ready(state: State, block: Block, at: Stmt) -> None:
     """Buffers that the init reads must not be written below the loop that it goes before."""
     for other in blocks_below(at):
-        late = sorted(state.accesses(other).written & init_reads(block))
+        late = sorted(state.accesses(other).written & read_in(block.init))
         if late and other.name != block.name:
             raise refusal("decompose_reduction", "the init's inputs must be ready before the loop",
                           f"{late[0]}, which {other.name} writes", at)  # fmt: skip
@@ -89,7 +88,7 @@ def _check_init_ready(state: State, block: Block, at: Stmt) -> None:
 
 def _axes_of(block: Block, reduce: bool) -> frozenset[Expr]:
     return frozenset[Expr]().union(
-        *(axes_in(it.binding) for it in block.iters if it.reduce == reduce)
+        *(free_vars(it.binding) for it in block.iters if it.reduce == reduce)
     )
 
 
@@ -134,13 +133,13 @@ def rfactor(state: State, block: BlockName, loop: Loop) -> str:
 def factored(operation: str, state: State, block: Block, loop: For) -> Factored:
     """The reduce iter that the loop drives, by which factor, and the rest of its binding as a sum
     of step * inner where each inner takes all its values 0 .. extent-1."""
-    driven = [it for it in block.iters if loop.axis in axes_in(it.binding)]
+    driven = [it for it in block.iters if loop.axis in free_vars(it.binding)]
     form = linear(driven[0].binding) if driven else None
-    atoms = set() if form is None else {a for a in form.terms if loop.axis in axes_in(a)}
+    atoms = set() if form is None else {a for a in form.terms if loop.axis in free_vars(a)}
     if form is None or len(driven) != 1 or not driven[0].reduce or atoms != {loop.axis}:
         raise refusal(operation, "the loop must drive one reduce iter", str(loop.axis.attr), loop)
     guards = [p for p in conjuncts(block.where)
-              if axes_in(p) & {driven[0].axis, loop.axis}]  # fmt: skip
+              if free_vars(p) & {driven[0].axis, loop.axis}]  # fmt: skip
     if guards:
         raise refusal(operation, "the reduction must not be guarded", show_expr(guards[0]), loop,
                       "Split it by factors that divide, or with tail=\"peel\".")  # fmt: skip

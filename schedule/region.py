@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..tir.expr import Expr
+from ..tir.expr import Expr, free_vars
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block
 from .blocks import injective
 from .errors import refusal
-from .index import Extents, axes_in, bind, bounds, simplify
+from .index import Extents, bind, bounds, simplify
 from .state import Access, State
 
 _ZERO = Linear({}, 0)
@@ -60,7 +60,7 @@ def span_of(expr: Expr, outer: set[Expr], extents: Extents) -> Span | None:
     form = linear(expr)
     start, inner = Linear({}, form.constant), []
     for atom, coefficient in form.terms.items():
-        axes = axes_in(atom)
+        axes = free_vars(atom)
         low, high = bounds(atom, extents)
         if axes <= outer and (low is None or low != high):
             start = start.plus(Linear({atom: coefficient}, 0))
@@ -110,7 +110,7 @@ def runs_whole(block: Block, state: State) -> bool:
     """Whether the block's loops alone run all its instances: other parts may have been peeled."""
     spans = [span_of(simplify(it.binding, state.extents), set(), state.extents)
              for it in block.iters]  # fmt: skip
-    used = [axis for it in block.iters for axis in axes_in(it.binding)]
+    used = [axis for it in block.iters for axis in free_vars(it.binding)]
     return len(used) == len(set(used)) and all(
         s is not None and s.dense and s.start.constant <= 0 and s.start.constant + s.extent >= n
         for s, n in zip(spans, (it.extent for it in block.iters), strict=True)
@@ -143,7 +143,7 @@ def _common(boxes: Sequence[Box], axes: set[Expr]) -> tuple[Expr, ...]:
         if first is None or any(span != first for span in rest) or first.extent > 1:
             continue
         start = start_of(first)
-        if axes_in(start) and axes_in(start) <= axes:
+        if free_vars(start) and free_vars(start) <= axes:
             found.append(start)
     return tuple(found)
 
@@ -161,7 +161,7 @@ def _told_apart(spans: Sequence[Span | None], axes: Mapping[Expr, int]) -> set[E
     told: set[Expr] = set()
     for atom, coefficient in sorted(known[0].start.terms.items(), key=lambda t: abs(t[1])):
         if atom not in axes:
-            if axes_in(atom) & axes.keys():
+            if free_vars(atom) & axes.keys():
                 return set()
             continue
         if abs(coefficient) <= reach:

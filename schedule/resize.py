@@ -19,7 +19,9 @@ from math import gcd
 
 from ..tir.expr import (
     Expr,
+    conjuncts,
     const,
+    free_vars,
     is_number,
     make,
     maximum,
@@ -37,9 +39,9 @@ from .blocks import Reduction, extents_of, is_map, is_reduction, reduction_of, s
 from .build import enlarge, iter_name, moved, resized, rewritten, top_of
 from .errors import refusal
 from .extents import Sizes, meant
-from .index import Bounds, axes_in, bounds
+from .index import Bounds, bounds
 from .reduction import neutral
-from .state import Access, Loop, State, conjuncts
+from .state import Access, Loop, State
 from .tree import blocks_below, loop_at
 
 RULE = "the loop must be the innermost part of one iter of the only block below it"
@@ -57,11 +59,11 @@ def resize(state: State, loop: Loop, extent: int, beyond: str = "any") -> str:
         raise refusal("resize", "the extent must be positive", str(extent), old)
     blocks = list(blocks_below(old))
     block = blocks[0]
-    driven = [it for it in block.iters if old.axis in axes_in(it.binding)]
+    driven = [it for it in block.iters if old.axis in free_vars(it.binding)]
     if len(blocks) > 1 or len(driven) != 1 or not _counts(driven[0].binding, old.axis, state):
         raise refusal("resize", RULE, f"{', '.join(b.name for b in blocks)}, which is not so", old)
     it = driven[0]
-    if any(axes_in(guard) & {it.axis, old.axis} for guard in conjuncts(block.where)):
+    if any(free_vars(guard) & {it.axis, old.axis} for guard in conjuncts(block.where)):
         raise refusal("resize", "the steps must not be guarded", block.name, old)
     if it.binding is not old.axis or it.extent != old.extent:
         block, it = _apart(state, block, it, old)
@@ -160,7 +162,7 @@ def _ends_in_zeros(state: State, value: Expr, it: Iter, extent: int) -> bool:
         return any(_ends_in_zeros(state, arg, it, extent) for arg in value.args)
     if value.op != "load" or not state.is_local(value.attr.name):
         return False
-    dims = [d for d, e in enumerate(value.args) if it.axis in axes_in(e)]
+    dims = [d for d, e in enumerate(value.args) if it.axis in free_vars(e)]
     writers = state.writers(value.attr.name)
     if len(dims) != 1 or value.args[dims[0]] is not it.axis or len(writers) != 1:
         return False
@@ -216,7 +218,7 @@ def _spatial(state: State, block: Block, it: Iter, extent: int) -> Block:
     if extent > it.extent and not local:
         _check_meaningless(state, block, store, it, extent)
         return block
-    dims = [d for d, e in enumerate(store.index) if it.axis in axes_in(e)]
+    dims = [d for d, e in enumerate(store.index) if it.axis in free_vars(e)]
     if len(dims) != 1 or linear(store.index[dims[0]]).terms != {it.axis: 1}:
         raise refusal("resize", "the loop must be the index of one dimension of the result",
                       f"{store.buffer.name}[{', '.join(map(show_expr, store.index))}]",
@@ -266,7 +268,7 @@ def _ends(state: State, buffer: Buffer, dim: int) -> list[tuple[Buffer, int]]:
         if store is None or not whole or len(reads) != 1 or len(dims) != 1:
             return [(buffer, dim)]
         if any(
-            axes_in(store.index[dims[0]]) & axes_in(e)
+            free_vars(store.index[dims[0]]) & free_vars(e)
             for d, e in enumerate(store.index)
             if d != dims[0]
         ):
@@ -373,4 +375,4 @@ def _held(expr: Expr, size: int, it: Iter, known: Mapping[Expr, int]) -> Expr:
 
 def _follows(expr: Expr, it: Iter) -> bool:
     """Whether an index follows from an iter by arithmetic; data are in range by themselves."""
-    return it.axis in axes_in(expr) and all(node.op != "load" for node in walk(expr))
+    return it.axis in free_vars(expr) and all(node.op != "load" for node in walk(expr))

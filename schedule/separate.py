@@ -11,7 +11,7 @@ from collections.abc import Set
 from dataclasses import dataclass, replace
 from math import gcd
 
-from ..tir.expr import Expr, const, load, make, transform, walk
+from ..tir.expr import Expr, const, free_vars, load, make, transform, walk
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block, Buffer, Iter, Store
 from .blocks import Reduction, extents_of, is_reduction, reduction_of
@@ -26,7 +26,7 @@ from .build import (
     top_of,
 )
 from .errors import refusal
-from .index import Extents, axes_in, form_bounds
+from .index import Extents, form_bounds
 from .reduction import neutral
 from .state import BlockName, Loop, State
 from .tree import loop_at
@@ -76,7 +76,7 @@ def separated(state: State, block: Block, first: Set[Expr], name: str, scope: st
     assert found is not None
     left = [it for it in block.iters if it.axis not in first]
     read, dims = _dims(block, found, first, {it.axis for it in left if it.reduce})
-    absorbed = {axis for dim in dims for atom in dim.index.terms for axis in axes_in(atom)}
+    absorbed = {axis for dim in dims for atom in dim.index.terms for axis in free_vars(atom)}
     kept = [it for it in left if not it.reduce and it.axis not in absorbed]
     order: list[Iter | Dim] = sorted([*kept, *dims], key=lambda part: _number(part, read))
     name = state.fresh(name)
@@ -110,7 +110,7 @@ def _number(part: Iter | Dim, read: Expr) -> int:
     """The dimension of the operand in which a part of the index stands."""
     if isinstance(part, Dim):
         return part.number
-    return next((k for k, e in enumerate(read.args) if part.axis in axes_in(e)), -1)
+    return next((k for k, e in enumerate(read.args) if part.axis in free_vars(e)), -1)
 
 
 def _dims(
@@ -118,8 +118,8 @@ def _dims(
 ) -> tuple[Expr, list[Dim]]:
     """The load of a term, and its dimensions that the last axes move."""
     loads = {e for e in walk(found.value) if e.op == "load"}
-    axes = [axes_in(e) for read in loads for e in read.args]
-    if len(loads) == 1 and frozenset[Expr]().union(*axes) >= axes_in(found.value):
+    axes = [free_vars(e) for read in loads for e in read.args]
+    if len(loads) == 1 and frozenset[Expr]().union(*axes) >= free_vars(found.value):
         (read,) = loads
         moved = [k for k, own in enumerate(axes) if own & last]
         dims = [_dim(k, read.args[k], first, extents_of(block.iters)) for k in moved]
@@ -134,7 +134,7 @@ def _dims(
 def _dim(number: int, expr: Expr, first: Set[Expr], extents: Extents) -> Dim | None:
     """A dimension; None where what the axes ``first`` move is no part of a step of the rest."""
     form = linear(expr)
-    near = form.only(lambda atom: bool(axes_in(atom) & first))
+    near = form.only(lambda atom: bool(free_vars(atom) & first))
     far = form.plus(near, -1)
     step = gcd(far.constant, *far.terms.values()) if near.terms else 1
     index, _ = far.divided(step)
@@ -142,5 +142,5 @@ def _dim(number: int, expr: Expr, first: Set[Expr], extents: Extents) -> Dim | N
     low, high = form_bounds(index, extents)
     if least is None or most is None or low is None or high is None:
         return None
-    inside = least >= 0 and most < step and all(axes_in(atom) <= first for atom in near.terms)
+    inside = least >= 0 and most < step and all(free_vars(atom) <= first for atom in near.terms)
     return Dim(number, index, low, high - low + 1, step, near) if inside else None

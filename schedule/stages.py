@@ -12,21 +12,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..tir.expr import Expr, const
+from ..tir.expr import Expr, conjoin, conjuncts, const, free_vars
 from ..tir.linear import Linear
 from ..tir.script.show import show_expr
 from ..tir.stmt import Block, For, Iter, LoopKind, Seq, Stmt, seq
 from ..tir.types import i32
-from .blocks import extents_of, init_reads, is_map, is_reduction
+from .blocks import extents_of, is_map, is_reduction, read_in
 from .errors import refusal
-from .index import axes_in, digits_of, simplify
+from .index import digits_of, simplify
 from .region import Box, Span, box_of, check_whole, inside, start_of, union
 from .state import (
     BlockName,
     Loop,
     State,
-    conjoin,
-    conjuncts,
     domain_guard,
     is_domain_guard,
 )
@@ -104,9 +102,9 @@ def _check_ready(state: State, producer: Block, at: For, consumers: set[str]) ->
 
 def _check_init(consumer: Block, buffer: str, loops: Sequence[For]) -> None:
     """An init runs before the reduction's loops, so its inputs must be made outside them."""
-    if buffer in init_reads(consumer):
+    if buffer in read_in(consumer.init):
         for it in consumer.iters:
-            late = [loop for loop in loops if it.reduce and loop.axis in axes_in(it.binding)]
+            late = [loop for loop in loops if it.reduce and loop.axis in free_vars(it.binding)]
             if late:
                 raise refusal("compute_at", "what an init reads must be made outside the reduction",
                               f"{buffer} below {late[-1].axis.attr}", late[-1],

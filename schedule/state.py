@@ -10,7 +10,7 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from ..tir.expr import Expr, const, substitute, var, walk
+from ..tir.expr import Expr, conjoin, conjuncts, const, free_vars, substitute, var, walk
 from ..tir.linear import linear
 from ..tir.stmt import (
     Alloc,
@@ -31,7 +31,7 @@ from ..tir.stmt import (
 from ..tir.types import i32
 from .blocks import extents_of
 from .errors import ScheduleError, refusal
-from .index import axes_in, bounds, form_bounds, substitute_axes
+from .index import bounds, form_bounds, substitute_axes
 from .tree import Path, Places, swap
 
 
@@ -305,7 +305,7 @@ def _block_replaced(
         for bound in (substitute_axes(it.binding, values, extents),)
     )
     if all(a is b for a, b in zip(iters, block.iters, strict=True)):
-        if not any(v in values for part in conjuncts(block.where) for v in axes_in(part)):
+        if not any(v in values for part in conjuncts(block.where) for v in free_vars(part)):
             return block
     kept = [substitute(part, values) for part in conjuncts(block.where)]
     needed = [part for part in kept if not always(part, iters, extents)]
@@ -320,23 +320,6 @@ def always(part: Expr, iters: tuple[Iter, ...], extents: Mapping[Expr, int]) -> 
     a, b = (linear(substitute(arg, bindings)) for arg in part.args)
     _, high = form_bounds(a.plus(b, -1), extents)
     return high is not None and (high < 0 or (part.op == "le" and high == 0))
-
-
-def conjuncts(where: Expr | None) -> list[Expr]:
-    """The parts of a guard that must all hold."""
-    if where is None:
-        return []
-    if where.op != "and_":
-        return [where]
-    return [*conjuncts(where.args[0]), *conjuncts(where.args[1])]
-
-
-def conjoin(parts: list[Expr]) -> Expr | None:
-    """The guard that demands all of ``parts``."""
-    total: Expr | None = None
-    for part in dict.fromkeys(parts):
-        total = part if total is None else total & part
-    return total
 
 
 def domain_guard(it: Iter, extents: Mapping[Expr, int]) -> list[Expr]:

@@ -14,13 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 
-from ..tir.expr import Expr, const, var
+from ..tir.expr import Expr, const, free_vars, var
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Alloc, Block, Buffer, For, Iter, LoopKind, Stmt, transform_stmt
 from ..tir.types import i32
 from .blocks import extents_of
 from .build import iter_name, redirect
-from .index import axes_in, bind, bounds, simplify
+from .index import bind, bounds, simplify
 from .region import Box, Span, bindings_of, box_of, inside, union
 from .state import Access, State
 from .tree import loops_of
@@ -71,7 +71,7 @@ def _starts_here(use: Use, loop: For) -> bool:
     """Whether the block initialises its result anew in each iteration of ``loop``."""
     fixed = set(_down_to(use.loops, loop))
     return use.block.init is not None and not any(
-        it.reduce and axes_in(it.binding) & fixed for it in use.block.iters
+        it.reduce and free_vars(it.binding) & fixed for it in use.block.iters
     )
 
 
@@ -177,9 +177,9 @@ def shifted(index: Expr, span: Span, block: Block, outer: set[Expr], state: Stat
 
 def inner_part(binding: Expr, outer: set[Expr]) -> Expr:
     form = linear(binding)
-    if not any(axes_in(atom) <= outer for atom in form.terms):
+    if not any(free_vars(atom) <= outer for atom in form.terms):
         return binding if form.terms else const(0, i32)
-    kept = {atom: c for atom, c in form.terms.items() if not axes_in(atom) <= outer}
+    kept = {atom: c for atom, c in form.terms.items() if not free_vars(atom) <= outer}
     return from_linear(Linear(kept, 0))
 
 

@@ -11,13 +11,13 @@ No name of a block, a buffer or an axis means anything here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 
 from ..tir.expr import Expr, free_vars, is_number, transform, walk
-from ..tir.linear import Linear, linear
+from ..tir.linear import row_major
 from ..tir.stmt import Block, Buffer, Store
 from .blocks import is_map, reduction_of
 
@@ -177,17 +177,8 @@ def _follows(outer: Run, inner: Run) -> bool:
     return all(a == b * inner.extent for a, b in steps)
 
 
-def flat_form(buffer: Buffer, index: Sequence[Expr]) -> Linear:
-    """The number of an element in memory as a linear form."""
-    form, stride = Linear({}, 0), 1
-    for extent, part in zip(reversed(buffer.shape), reversed(index), strict=True):
-        form = form.plus(linear(part), stride)
-        stride *= extent
-    return form
-
-
 def _use(buffer: Buffer, index: tuple[Expr, ...], known: set[Expr]) -> Use | None:
-    form = flat_form(buffer, index)
+    form = row_major(buffer.shape, index)
     if not form.terms.keys() <= known:
         return None
     return Use(buffer, index, form.terms, form.constant)

@@ -16,7 +16,7 @@ from math import gcd
 
 import numpy as np
 
-from ..tir.expr import Expr, load, minimum, transform, var
+from ..tir.expr import Expr, free_vars, load, minimum, transform, var
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block, Buffer, Iter, Store
 from .blocks import extents_of, reduction_of
@@ -33,7 +33,7 @@ from .build import (
     replace_buffer,
 )
 from .errors import refusal
-from .index import axes_in, bounds, simplify
+from .index import bounds, simplify
 from .state import BlockName, Loop, State
 
 SIZE = 4  # elements of a word
@@ -100,8 +100,8 @@ def _window(state: State, block: Block, loop: Loop, step: int) -> _Window:
     if it is not None and SIZE % max(step, 1) == 0 < step and len(factors) == 2 and len(fixed) == 1:
         (f,), (x,) = fixed, [factor for factor in factors if factor is not fixed[0]]
         users = [b.name for b, _ in state.placed() if state.accesses(b).of(f.attr.name)]
-        dims = [d for d, e in enumerate(f.args) if it.axis in axes_in(e)]
-        along = [d for d, e in enumerate(x.args) if it.axis in axes_in(e)]
+        dims = [d for d, e in enumerate(f.args) if it.axis in free_vars(e)]
+        along = [d for d, e in enumerate(x.args) if it.axis in free_vars(e)]
         form = linear(x.args[along[0]]) if along else Linear({}, 0)
         start = form.plus(form.only(lambda atom: atom is it.axis), -1)
         spatial = {i.axis for i in block.iters if not i.reduce}

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..tir.expr import Expr, substitute
+from ..tir.linear import row_major
 from ..tir.stmt import Block, Buffer, Copy, For, Region, Store
 from .blocks import is_map, store_of
 from .errors import refusal
@@ -19,7 +20,6 @@ from .index import simplify
 from .region import Box, Span, box_of, start_of
 from .state import Access, BlockName, State
 from .storage import inner_part
-from .structure import flat_form
 from .tree import Path, loops_of
 
 OPERATION = "transfer"
@@ -78,7 +78,7 @@ def _regions(state: State, block: Block, top: Path) -> tuple[Region, Region]:
         s is not None and s.extent == n and not s.start.terms
         for s, n in zip(spans, sizes, strict=True)
     )
-    flat = [flat_form(access.buffer, access.index) for access in (target, source)]
+    flat = [row_major(access.buffer.shape, access.index) for access in (target, source)]
     alike = steps[0] == steps[1] or (whole and flat[0] == flat[1])
     if not alike or any(s is None or not s.dense for s in spans):
         raise refusal(OPERATION, "source and target must be boxes in the same order",

@@ -15,7 +15,7 @@ from functools import partial
 from math import gcd
 
 from ..tir.expr import Expr
-from ..tir.linear import Linear, linear
+from ..tir.linear import Linear, row_major
 from ..tir.recent import Recent
 from ..tir.stmt import (
     Alloc,
@@ -24,7 +24,6 @@ from ..tir.stmt import (
     For,
     LoopKind,
     PrimFunc,
-    Region,
     Seq,
     Stmt,
     Store,
@@ -236,15 +235,11 @@ class Body:
         rows, row, target_stride, source_stride = _rows(copy)
         token = copy.token or "copy"
         size = copy.target.buffer.type.bytes
-        start = Dma(
-            token,
-            self.address(copy.target.buffer.name, _start(copy.target), size),
-            self.address(copy.source.buffer.name, _start(copy.source), size),
-            rows,
-            row * size,
-            target_stride * size,
-            source_stride * size,
+        to, source = (
+            self.address(side.buffer.name, row_major(side.buffer.shape, side.start), size)
+            for side in (copy.target, copy.source)
         )
+        start = Dma(token, to, source, rows, row * size, target_stride * size, source_stride * size)
         self.region.touched(copy.target.buffer.name)
         before = self.emitter.offsets()
         return [*before, start] if copy.token else [*before, start, WaitItem(token)]
@@ -263,14 +258,6 @@ class Body:
             return Address(buffer, offset, moving)
         index = self.emitter.index(self.region.scalar, rest)
         return Address(buffer, offset, moving, index, gcd(*rest.terms.values()))
-
-
-def _start(region: Region) -> Linear:
-    form, stride = Linear({}, 0), 1
-    for extent, start in zip(reversed(region.buffer.shape), reversed(region.start), strict=True):
-        form = form.plus(linear(start), stride)
-        stride *= extent
-    return form
 
 
 def _rows(copy: Copy) -> tuple[int, int, int, int]:

@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 
-from .expr import Expr, walk
+from .expr import Expr
 from .ops import OPS, Value
 
 Mask = Value | None  # which of the loops' points run; None: all
@@ -133,9 +133,3 @@ def loads(root: Expr) -> frozenset[str]:
     """The names of the buffers that ``root`` reads."""
     below = frozenset().union(*(loads(arg) for arg in root.args)) if root.args else frozenset()
     return below | {root.attr.name} if root.op == "load" else below
-
-
-@cache
-def mentions(root: Expr) -> frozenset[Expr]:
-    """The variables that ``root`` mentions."""
-    return frozenset(node for node in walk(root) if node.op == "var")

@@ -11,9 +11,9 @@ an ``int`` operand takes the type of the other side.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from .types import Type, boolean, i32, vector
@@ -271,9 +271,25 @@ def substitute(root: Expr, values: Mapping[Expr, Expr]) -> Expr:
     return transform(root, values.get) if values else root
 
 
-def free_vars(root: Expr) -> set[Expr]:
+@lru_cache(maxsize=1 << 16)
+def free_vars(root: Expr) -> frozenset[Expr]:
     """The variables that ``root`` mentions."""
-    return {node for node in walk(root) if node.op == "var"}
+    return frozenset([node for node in walk(root) if node.op == "var"])
+
+
+def conjuncts(condition: Expr | None) -> list[Expr]:
+    """The conditions that all hold where ``condition`` does."""
+    if condition is None or condition.op != "and_":
+        return [] if condition is None else [condition]
+    return [part for arg in condition.args for part in conjuncts(arg)]
+
+
+def conjoin(parts: Iterable[Expr]) -> Expr | None:
+    """The condition that demands all of ``parts``."""
+    total: Expr | None = None
+    for part in dict.fromkeys(parts):
+        total = part if total is None else total & part
+    return total
 
 
 true = const(True, boolean)

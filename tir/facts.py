@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .bounds import Interval
-from .evaluate import evaluate_expr, loads, mentions
-from .expr import Expr, substitute
+from .evaluate import evaluate_expr, loads
+from .expr import Expr, conjuncts, free_vars, substitute
 from .linear import Linear, sum_of
 from .passes.simplify import Simplifier
 
@@ -82,7 +82,7 @@ class Facts:
         holds = [c for c in self.holds if not loads(c)]
         if loads(expr):
             return None
-        axes = sorted(set().union(*map(mentions, (expr, *holds))), key=lambda axis: str(axis.attr))
+        axes = sorted(set().union(*map(free_vars, (expr, *holds))), key=lambda axis: str(axis.attr))
         extents = [self.ranges[axis][1] + 1 for axis in axes if axis in self.ranges]
         if len(extents) != len(axes) or np.prod(extents, dtype=np.float64) > TRIED:
             return None
@@ -95,15 +95,6 @@ class Facts:
         values, alive = np.broadcast_arrays(values, alive)
         seen = values[alive]
         return (int(seen.min()), int(seen.max())) if seen.size else (0, -1)
-
-
-def conjuncts(condition: Expr) -> Iterator[Expr]:
-    """The conditions that all hold where ``condition`` does."""
-    if condition.op == "and_":
-        for arg in condition.args:
-            yield from conjuncts(arg)
-    else:
-        yield condition
 
 
 def at_most_zero(condition: Expr) -> Iterator[Linear]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .bounds import Interval, Ranges
-from .evaluate import evaluate_expr, loads, mentions
-from .expr import Expr, substitute, walk
+from .evaluate import evaluate_expr, loads
+from .expr import Expr, free_vars, substitute, walk
 from .linear import Linear, sum_of
 from .stmt import Alloc, Block, Buffer, Copy, For, If, Region, Seq, Stmt, Store, Wait
 
@@ -220,7 +220,7 @@ def _dimension_apart(
             first, coefficient = fixed, own
         if not own or own != coefficient or fixed.terms != first.terms:
             return False
-        if any(loop.axis in mentions(atom) for atom in moving):
+        if any(loop.axis in free_vars(atom) for atom in moving):
             return False
         low, high = Linear(moving, form.constant).range(ranges)
         lows.append(low)
@@ -229,13 +229,13 @@ def _dimension_apart(
 
 
 def _is_outer(atom: Expr, loop: For, inner: Mapping[Expr, Interval]) -> bool:
-    return not loads(atom) and not any(v is loop.axis or v in inner for v in mentions(atom))
+    return not loads(atom) and not any(v is loop.axis or v in inner for v in free_vars(atom))
 
 
 def _is_function_of_step(mine: list[Access], d: int, loop: For) -> bool:
     index = mine[0].index[d]
     return (
-        mentions(index) == {loop.axis}
+        free_vars(index) == {loop.axis}
         and not loads(index)
         and all(a.index[d] is index and a.extent[d] == 1 for a in mine)
     )
@@ -260,11 +260,11 @@ def _merged(mine: list[Access], loop: For) -> bool:
 
 def _resets_first(access: Access, loop: For) -> bool:
     """The step moves the block's reduce axes only, and these are all at 0 in step 0 only."""
-    if any(loop.axis in mentions(e) for e in access.index):
+    if any(loop.axis in free_vars(e) for e in access.index):
         return False
     if any(_grows(binding, loop) for binding in access.reduces):
         return True
-    alone = [e for e in access.reduces if mentions(e) == {loop.axis} and not loads(e)]
+    alone = [e for e in access.reduces if free_vars(e) == {loop.axis} and not loads(e)]
     if not alone:
         return False
     steps = np.arange(loop.extent, dtype=np.int32)[:, None]

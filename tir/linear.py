@@ -11,7 +11,7 @@ holds for all arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -177,6 +177,15 @@ def from_linear(form: Linear) -> Expr:
     if total is None:
         return const(form.constant, i32)
     return total + form.constant if form.constant else total
+
+
+def row_major(shape: Sequence[int], index: Sequence[Expr]) -> Linear:
+    """The number of an element of an array in memory."""
+    form, stride = _ZERO, 1
+    for extent, part in zip(reversed(shape), reversed(index), strict=True):
+        form = form.plus(linear(part), stride)
+        stride *= extent
+    return form
 
 
 def canonical(expr: Expr) -> Expr:

@@ -14,8 +14,8 @@ from keyword import iskeyword
 import numpy as np
 
 from .bounds import Interval, bounds, type_range
-from .evaluate import loads, mentions
-from .expr import Expr, Hole, walk
+from .evaluate import loads
+from .expr import Expr, Hole, free_vars, walk
 from .facts import Facts
 from .independence import merge_of
 from .ops import OPS
@@ -298,7 +298,7 @@ def _expr(root: Expr, scope: _Scope, place: Stmt) -> None:
     """Types by the op table, names in scope, loads within bounds where they are chosen."""
     if fault := _type_fault(root):
         raise VerifyError(fault, place)
-    for node in mentions(root) - scope.axes:
+    for node in free_vars(root) - scope.axes:
         raise VerifyError(f"name: {node} must be an axis around it", place)
     for gap in sorted(_holes(root), key=lambda gap: (gap.name, gap.low, gap.high)):
         first = scope.holes.setdefault(gap.name, gap)

@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from ...tir.expr import Expr, walk
+from ...tir.expr import Expr, free_vars, walk
 from ...tir.linear import linear
 from ...tir.stmt import Alloc, Block, Buffer, PrimFunc, Seq, Stmt, Store, seq
 from ..blocks import is_map, is_reduction, store_of
 from ..build import Index, is_alone, moved, nest_of, retargeted
 from ..extents import meant
-from ..index import axes_in, bind, bounds, simplify
+from ..index import bind, bounds, simplify
 from ..state import State
 from ..tree import blocks_below
 
@@ -83,7 +83,7 @@ def _steps(block: Block, store: Store, needs: Mapping[str, _Need]) -> Steps | No
     for d, span in need.box.items():
         form = linear(store.index[d])
         axis = next(iter(form.terms), None)
-        alone = [k for k, e in enumerate(store.index) if axis in axes_in(e)] == [d]
+        alone = [k for k, e in enumerate(store.index) if axis in free_vars(e)] == [d]
         if axis is None and form.constant in span:
             continue
         if axis is None or form.terms != {axis: 1} or axis not in free or not alone:
@@ -108,7 +108,7 @@ def _read(state: State, block: Block, steps: Steps, needs: dict[str, _Need]) -> 
         known = needs.setdefault(buffer.name, _Need(spans))
         known.spans = [_hull(a, b) for a, b in zip(known.spans, spans, strict=True)]
         known.moved |= {d for d, e in enumerate(access.index)
-                        if axes_in(e) & steps.keys() and not _looked_up(e)}  # fmt: skip
+                        if free_vars(e) & steps.keys() and not _looked_up(e)}  # fmt: skip
 
 
 def _onward(steps: Steps) -> dict[Expr, Expr]:

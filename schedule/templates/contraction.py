@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...tir.expr import Expr, walk
+from ...tir.expr import Expr, free_vars, walk
 from ...tir.linear import Linear, linear
 from ...tir.stmt import Buffer, PrimFunc
 from ...tir.types import i8, u8
 from ..extents import meant
-from ..index import axes_in
 from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Axis, Form, Role, Structure, structure
@@ -154,7 +153,7 @@ def _axes(
     depth, taps = (None, summed) if alone else (summed[-1], summed[:-1])
     inner = depth or output
     if any(
-        {axis.var} - axes_in(e)
+        {axis.var} - free_vars(e)
         for axis, e in zip((image, row, pixel), first.index[:3], strict=True)
     ):
         return None

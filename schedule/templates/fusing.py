@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...target.dsp.machine import Machine
-from ...tir.expr import Expr
+from ...tir.expr import Expr, free_vars
 from ...tir.stmt import stored_in
 from ..errors import ScheduleError
-from ..index import axes_in
 from ..knobs import Point, divisors
 from ..schedule import Schedule
 from ..state import LoopRef
@@ -94,7 +93,9 @@ def run_on(sch: Schedule, block: str, extents: Sequence[int]) -> None:
 
 def folding(sch: Schedule, block: str, least: int = 2) -> list[LoopRef]:
     """The loops of at least so many steps that a block reduces over."""
-    axes = {axis for it in sch.get_block(block).iters if it.reduce for axis in axes_in(it.binding)}
+    axes = {
+        axis for it in sch.get_block(block).iters if it.reduce for axis in free_vars(it.binding)
+    }
     loops = [(loop, sch.get_loop(loop)) for loop in sch.loops(block)]
     return [loop for loop, node in loops if node.axis in axes and node.extent >= least]
 

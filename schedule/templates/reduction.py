@@ -17,12 +17,11 @@ from functools import partial
 from math import prod
 
 from ...target.dsp.machine import Machine
-from ...tir.expr import Expr
+from ...tir.expr import Expr, free_vars
 from ...tir.stmt import Block, PrimFunc, stored_in, walk_stmt
 from ...tir.types import u16
 from ..errors import ScheduleError
 from ..extents import meant
-from ..index import axes_in
 from ..knobs import Point, Space, choice, divisors
 from ..schedule import Schedule
 from ..structure import Axis, Form, Structure, structure
@@ -103,7 +102,7 @@ def _named(fold: Structure) -> Iterator[tuple[str, Steps]]:
         yield "copy_apart", partial(_windows, fold=fold, near=False, apart=True)
     summed = {axis.var for axis in fold.summed if axis.extent > 1}
     kept = {axis.var for axis in fold.spatial if axis.extent > 1}
-    if any(axes_in(e) & summed and axes_in(e) & kept for e in fold.reads[0].index):
+    if any(free_vars(e) & summed and free_vars(e) & kept for e in fold.reads[0].index):
         return  # rows of windows
     rows = max(fold.summed, key=fold.reads[0].step)
     for count in divisors(rows.extent):

@@ -22,12 +22,11 @@ from functools import lru_cache
 from math import lcm, prod
 
 from ...target.dsp.machine import Machine
-from ...tir.expr import Expr, var, walk
+from ...tir.expr import Expr, free_vars, var, walk
 from ...tir.stmt import Block, Buffer, PrimFunc, Store, stored_in, walk_stmt
 from ...tir.types import i32
-from ..blocks import reduction_of, touches
+from ..blocks import read_in, reduction_of
 from ..depend import loop_roles
-from ..index import axes_in
 from ..knobs import Point, Space, choice, number
 from ..schedule import Schedule
 from ..state import LoopRef
@@ -170,7 +169,7 @@ class _Along:
             )
 
     def _reads(self, name: str, buffer: str) -> bool:
-        return touches(self.sch.get_block(name), buffer)
+        return buffer in read_in(self.sch.get_block(name))
 
     def split_planes(self) -> None:
         """Values of several bytes as planes of bytes: tables, and what is looked up in them."""
@@ -293,7 +292,7 @@ class _Along:
         axis, step = self.sch.get_loop(loop).axis, self.steps[name]
         known = {*step.rows, step.along}
         return any(
-            axis in axes_in(it.binding)
+            axis in free_vars(it.binding)
             for it in self.sch.get_block(name).iters
             if not it.reduce and str(it.axis.attr) not in known
         )
@@ -390,5 +389,5 @@ def _by_bytes(deep: int, beside: int) -> IndexMap:
 def drives(sch: Schedule, block: str, name: str) -> list[LoopRef]:
     """The loops that drive an iter of a block, outermost first."""
     bindings = [it.binding for it in sch.get_block(block).iters if it.axis.attr == name]
-    axes = axes_in(bindings[0]) if bindings else frozenset()
+    axes = free_vars(bindings[0]) if bindings else frozenset()
     return [loop for loop in sch.loops(block) if sch.get_loop(loop).axis in axes]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..expr import Expr, free_vars, substitute, var
+from ..expr import Expr, conjuncts, free_vars, substitute, var
 from ..stmt import (
     Block,
     For,
@@ -107,18 +107,10 @@ def _guard_init(nest: Stmt, block: Block, values: dict[Expr, Expr]) -> Stmt:
     """The block's guard, as far as it does not speak of reductions (those only skip terms)."""
     reduces = {it.axis for it in block.iters if it.reduce}
     reduces |= {v for it in block.iters if it.reduce for v in free_vars(it.binding)}
-    parts = [e for e in _conjuncts(block.where) if not free_vars(e) & reduces]
+    parts = [e for e in conjuncts(block.where) if not free_vars(e) & reduces]
     for part in parts:
         nest = If(substitute(part, values), nest)
     return nest
-
-
-def _conjuncts(condition: Expr | None) -> list[Expr]:
-    if condition is None:
-        return []
-    if condition.op == "and_":
-        return [part for arg in condition.args for part in _conjuncts(arg)]
-    return [condition]
 
 
 def _path(loop: For, block: Block) -> list[For]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..expr import Expr, transform
-from ..linear import Linear, from_linear, joined, linear
+from ..linear import from_linear, joined, row_major
 from ..stmt import Alloc, Buffer, Copy, PrimFunc, Stmt, Store, map_exprs, transform_stmt
 from .checked import checked
 
@@ -58,8 +58,4 @@ def flatten_buffers(func: PrimFunc) -> PrimFunc:
 
 def flat_index(buffer: Buffer, index: Sequence[Expr]) -> Expr:
     """The row-major element number of ``index``, in canonical linear form."""
-    form, stride = Linear({}, 0), 1
-    for extent, part in zip(reversed(buffer.shape), reversed(index), strict=True):
-        form = form.plus(linear(part), stride)
-        stride *= extent
-    return from_linear(joined(form))
+    return from_linear(joined(row_major(buffer.shape, index)))

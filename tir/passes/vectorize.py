@@ -23,8 +23,8 @@ from math import gcd, prod
 import numpy as np
 
 from ..bounds import Interval, Ranges
-from ..evaluate import MOVES_LANES, evaluate_expr, loads, mentions
-from ..expr import Expr, const, make, substitute
+from ..evaluate import MOVES_LANES, evaluate_expr, loads
+from ..expr import Expr, const, free_vars, make, substitute
 from ..linear import Linear, from_linear, linear
 from ..stmt import (
     Block,
@@ -147,11 +147,11 @@ class _Vectorizer:
             return _Lanes(node, self.none)
         if node.op == "load":
             return self._looked_up(node) if self._by_data(node) else self._load(node)
-        if node.type.kind == "b" and mentions(node) & self.names and not loads(node):
+        if node.type.kind == "b" and free_vars(node) & self.names and not loads(node):
             return self._mask(node)
         if node.op == "lookup":
             index = self.lanes(node.args[1])
-            if mentions(node.args[0]) & self.names:
+            if free_vars(node.args[0]) & self.names:
                 raise VectorizeError(
                     f"vectorize: a table must be the same for all lanes, but got {node.args[0]}"
                 )
@@ -164,7 +164,7 @@ class _Vectorizer:
     def _mask(self, node: Expr) -> _Lanes:
         """A condition on the axes alone: runs of lanes that hold, and of lanes that do not."""
         extents = [extent for _, extent in self.axes]
-        if not mentions(node) <= self.names:
+        if not free_vars(node) <= self.names:
             raise VectorizeError(f"vectorize: a condition must speak of axes only, but got {node}")
         grid = np.indices(extents, np.int32).reshape(len(extents), -1, 1)
         env = {str(axis.attr): at for (axis, _), at in zip(self.axes, grid, strict=True)}
@@ -231,7 +231,7 @@ class _Vectorizer:
     def _by_data(self, node: Expr) -> bool:
         """Whether an index is loaded, for each lane another one."""
         atoms = linear(node.args[0]).terms
-        return any(loads(atom) and mentions(atom) & self.names for atom in atoms)
+        return any(loads(atom) and free_vars(atom) & self.names for atom in atoms)
 
     def _looked_up(self, node: Expr) -> _Lanes:
         """A load that a byte indexes: one look-up in the whole table."""
@@ -250,7 +250,7 @@ class _Vectorizer:
 
     def check_atoms(self, form: Linear) -> None:
         for atom in form.terms:
-            if not self._is_axis(atom) and mentions(atom) & self.names:
+            if not self._is_axis(atom) and free_vars(atom) & self.names:
                 raise VectorizeError(
                     f"vectorize: an index must be linear in the axis, but got {atom}"
                 )
@@ -288,7 +288,7 @@ class _Vectorizer:
 
 def _bends(form: Linear, axis: Expr) -> bool:
     """Whether an index follows from ``axis`` in another way than linearly."""
-    return any(atom is not axis and axis in mentions(atom) for atom in form.terms)
+    return any(atom is not axis and axis in free_vars(atom) for atom in form.terms)
 
 
 def _group(op: str, term: Expr, n: int) -> Expr:
