@@ -13,14 +13,14 @@ from .blocks import is_map, store_of
 from .build import made, named, put_after, put_before, top_of
 from .errors import refusal
 from .region import Span, box_of
-from .state import BlockName, State
+from .state import BlockName, BlockRef, State
 
 Ranges = list[tuple[int, int]]  # of each dimension, where a part of a buffer begins and ends
 
 
-def border(state: State, block: BlockName, late: bool = False) -> list[str]:
-    """Cuts a map of one value down to what the map after it leaves of what is read. Gives the parts
-    that are left; the high ones come after the other map if ``late``."""
+def border(state: State, block: BlockName, late: bool = False) -> list[BlockRef]:
+    """Cuts a fill down to the border around what a copy overwrites, as far as it is read; gives its
+    parts, of which those behind what is copied come after the copy if ``late``."""
     node, path = state.block("border", block)
     store = store_of(node)
     if store is None or not is_map(node) or not state.is_local(store.buffer.name):
@@ -48,7 +48,7 @@ def border(state: State, block: BlockName, late: bool = False) -> list[str]:
     if late and parts["high"]:
         put_after(state, inner.name, *parts["high"])
     put_before(state, inner.name, *parts["low"], *([] if late else parts["high"]))
-    return [part.name for side in parts.values() for part in side]
+    return [BlockRef(part.name) for side in parts.values() for part in side]
 
 
 def _later(state: State, fill: Block, store: Store) -> list[Block]:

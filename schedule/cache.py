@@ -28,7 +28,7 @@ from .build import (
 from .errors import refusal
 from .layout import SCOPES
 from .region import check_whole, runs_whole
-from .state import BlockName, State
+from .state import BlockName, BlockRef, State
 from .tree import blocks_below
 
 
@@ -40,9 +40,9 @@ def _local_copy(operation: str, state: State, buffer: Buffer, scope: str) -> Buf
 
 def cache_read(
     state: State, block: BlockName, buffer: str, scope: str, also: Sequence[BlockName] = ()
-) -> str:
-    """Copies a buffer before the block's loops; the block reads the copy, and so do the later ones
-    of ``also``. Gives the new block."""
+) -> BlockRef:
+    """The block reads a local copy of a buffer, and so do later blocks of ``also``; gives the
+    block that copies."""
     node, path = state.block("cache_read", block)
     old = state.buffer("cache_read", buffer)
     if buffer not in state.accesses(node).inputs:
@@ -67,11 +67,12 @@ def cache_read(
         state.swap(path, redirect(node, buffer, copy))
     put_before(state, str(block), copying)
     allocate(state, copy)
-    return copying.name
+    return BlockRef(copying.name)
 
 
-def stage(state: State, block: BlockName, scope: str) -> str:
-    """Computes a map's values into a buffer over its iters first; gives the new block."""
+def stage(state: State, block: BlockName, scope: str) -> BlockRef:
+    """A map's values are computed into a local buffer over its iters first; gives the block
+    that does, the old one copies."""
     node, path = state.block("stage", block)
     store = store_of(node)
     if store is None or not is_map(node):
@@ -85,11 +86,11 @@ def stage(state: State, block: BlockName, scope: str) -> str:
     state.swap(path, replace(node, body=replace(store, value=element)))
     put_before(state, node.name, first)
     allocate(state, copy)
-    return first.name
+    return BlockRef(first.name)
 
 
-def cache_write(state: State, block: BlockName, buffer: str, scope: str) -> str:
-    """Lets the block write a local buffer, which is copied after its loops. Gives the new block."""
+def cache_write(state: State, block: BlockName, buffer: str, scope: str) -> BlockRef:
+    """The block writes a local buffer, copied afterwards; gives the block that copies."""
     node, path = state.block("cache_write", block)
     old = state.buffer("cache_write", buffer)
     store = store_of(node)
@@ -121,4 +122,4 @@ def cache_write(state: State, block: BlockName, buffer: str, scope: str) -> str:
     state.swap(path, redirect(node, buffer, copy))
     put_after(state, node.name, copying)
     allocate(state, copy)
-    return copying.name
+    return BlockRef(copying.name)

@@ -30,8 +30,8 @@ MOST = 256  # terms of one expression
 
 
 def expand(state: State, block: BlockName, *loops: Loop) -> None:
-    """Writes the steps of reduction loops as terms of one expression, those of outer loops in
-    groups; ``loops`` outermost first."""
+    """Writes the steps of reduction loops, outermost first, as terms of one expression; where
+    no other loop reduces, the block becomes a map."""
     node, _ = state.block("expand", block)
     found = reduction_of(node)
     if found is None or found.init is None or not is_reduction(node):

@@ -30,7 +30,7 @@ from .build import (
 )
 from .errors import refusal
 from .index import bounds, parts_of
-from .state import Loop, State
+from .state import Loop, LoopRef, State
 from .tree import Path, blocks_below, loop_at
 
 Sizes = tuple[int, ...]
@@ -42,8 +42,8 @@ def meant(func: PrimFunc, buffer: Buffer) -> Sizes:
     return tuple(known)
 
 
-def divide(state: State, loop: Loop, size: int) -> list[str]:
-    """Makes two iters and loops of one: steps of ``size``, and those within; gives the loops."""
+def divide(state: State, loop: Loop, size: int) -> list[LoopRef]:
+    """Makes two loops of one and two iters of its iter: steps of ``size``, and within them."""
     old = loop_at(state.loop("divide", loop))
     block, path = state.block("divide", next(blocks_below(old)).name)
     check_alone("divide", block, path)
@@ -59,11 +59,11 @@ def divide(state: State, loop: Loop, size: int) -> list[str]:
     value = second if it.extent == size else first if size == 1 else first * size + second
     fresh = moved(block, {it.axis: value}, state.ranges(block) | extents_of(parts))
     on_iters(state, path, fresh, {it.axis: parts})
-    return [str(p.binding.attr) for p in parts]
+    return [LoopRef(str(p.binding.attr)) for p in parts]
 
 
-def join(state: State, *loops: Loop) -> str:
-    """Makes one iter and loop of several, outermost first, in the place of the first; gives it."""
+def join(state: State, *loops: Loop) -> LoopRef:
+    """Makes one loop and one iter of those of several of a block's loops, outermost first."""
     old = [loop_at(state.loop("join", loop)) for loop in loops]
     if len({id(loop) for loop in old}) < max(len(old), 1):
         raise refusal(
@@ -77,7 +77,7 @@ def join(state: State, *loops: Loop) -> str:
         raise refusal("join", "the loops must be of one block, all spatial or all reductions",
                       ", ".join(map(str, loops)), block)  # fmt: skip
     if len(iters) == 1:
-        return str(loops[0])
+        return LoopRef(str(loops[0]))
     first, names = iters[0], "_".join(str(it.axis.attr) for it in iters)
     extent = prod(it.extent for it in iters)
     axis = state.axis("_".join(map(str, loops)), extent)
@@ -86,11 +86,11 @@ def join(state: State, *loops: Loop) -> str:
     values = {it.axis: part for it, part in zip(iters, parts, strict=True)}
     fresh = moved(block, values, state.ranges(block) | extents_of([whole]))
     on_iters(state, path, fresh, {it.axis: [whole] if it is first else [] for it in iters})
-    return str(axis.attr)
+    return LoopRef(str(axis.attr))
 
 
 def trim(state: State, buffer: str) -> None:
-    """Cuts a constant or local buffer, and what is written to it, down to what is read."""
+    """Cuts a local buffer or constant, and what is written to it, down to what is read."""
     old = state.buffer("trim", buffer)
     if not state.is_local(buffer) and buffer not in state.func.constants:
         raise refusal("trim", "the buffer must be local or a constant", buffer)

@@ -18,7 +18,7 @@ from .state import BlockName, State, is_domain_guard
 
 
 def compute_inline(state: State, block: BlockName) -> None:
-    """Puts the value of a map in the place of each load of its buffer."""
+    """Puts a map's value into its consumers; block and buffer are gone."""
     operation = "compute_inline"
     producer, path = state.block(operation, block)
     store = _map_store(operation, state, producer)

@@ -32,7 +32,7 @@ SCOPES = ("ddr", "tcm", "reg")
 
 
 def set_scope(state: State, buffer: str, scope: str) -> None:
-    """Puts a local buffer into another memory."""
+    """Puts a local buffer into ``ddr``, ``tcm`` or ``reg``."""
     old = state.buffer("set_scope", buffer)
     if scope not in SCOPES:
         raise refusal("set_scope", "the scope must be ddr, tcm or reg", repr(scope))
@@ -44,7 +44,7 @@ def set_scope(state: State, buffer: str, scope: str) -> None:
 
 
 def transform_layout(state: State, buffer: str, index_map: Callable[..., Any]) -> None:
-    """Stores element (i, j, ...) of a buffer at ``index_map(i, j, ...)``."""
+    """Stores element (i, j, ...) of a local buffer or constant at ``index_map(i, j, ...)``."""
     old = state.buffer("transform_layout", buffer)
     if not state.is_local(buffer) and buffer not in state.func.constants:
         raise refusal("transform_layout", "the buffer must be local or a constant", buffer,

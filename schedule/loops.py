@@ -6,6 +6,7 @@ for i in range(64): ...      split("i", (None, 32))      for i_0 in range(2):
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from math import prod
@@ -31,7 +32,7 @@ from .blocks import is_map, is_reduction, reduction_of
 from .depend import check_lanes, check_parallel, check_reorder, loop_roles
 from .errors import refusal
 from .index import bounds, parts_of, substitute_axes
-from .state import Loop, State, replace_axes
+from .state import Loop, LoopRef, State, replace_axes
 from .tree import blocks_below, loop_at, loops_of, nest
 
 TAILS = ("exact", "guard", "peel", "head", "overlap")
@@ -40,10 +41,15 @@ LANE_FOLDS = ("add", "min", "max")  # what lanes may be joined by
 
 
 def split(
-    state: State, loop: Loop, factors: tuple[int | None, ...], tail: str = "exact"
-) -> list[str]:
-    """Replaces a loop by nested ones; with ``peel`` the loop of the rest comes last, with ``head``
-    first, with ``overlap`` one more step that begins early enough to be whole."""
+    state: State, loop: Loop, factors: Sequence[int | None], tail: str = "exact"
+) -> list[LoopRef]:
+    """Nested loops of these extents, one of which may be None: whatever is left.
+
+    ``tail``: ``exact`` wants factors that divide; ``guard`` guards the last step; ``peel``
+    returns a further loop for the rest, if there is any, whose blocks are named ``*_tail``, and
+    ``head`` has it first; ``overlap`` returns one for a whole last step, of which part was computed
+    before.
+    """
     path = state.loop("split", loop)
     old = loop_at(path)
     sizes = _sizes(state, old, factors, tail)
@@ -66,10 +72,10 @@ def split(
         axes.append(rest.axis)
         new = seq(rest, new) if tail == "head" else seq(new, rest)
     state.swap(path, new)
-    return [str(axis.attr) for axis in axes]
+    return [LoopRef(str(axis.attr)) for axis in axes]
 
 
-def _sizes(state: State, loop: For, factors: tuple[int | None, ...], tail: str) -> list[int]:
+def _sizes(state: State, loop: For, factors: Sequence[int | None], tail: str) -> list[int]:
     came = f"factors={tuple(factors)}, extent={loop.extent}"
     if tail not in TAILS:
         raise refusal("split", f"tail must be one of {', '.join(TAILS)}", repr(tail), loop)
@@ -182,8 +188,8 @@ def _copied(loop: For, start: int, extent: int, state: State) -> For:
     return For(rest, extent, loop.kind, replace_axes(body, values, state.extents))
 
 
-def fuse(state: State, *loops: Loop) -> str:
-    """Replaces directly nested loops, outermost first, by one."""
+def fuse(state: State, *loops: Loop) -> LoopRef:
+    """One loop for several directly nested ones, outermost first."""
     if not loops:
         raise refusal("fuse", "at least one loop must be given", "none")
     chain = [loop_at(state.loop("fuse", loop)) for loop in loops]
@@ -201,7 +207,7 @@ def fuse(state: State, *loops: Loop) -> str:
             raise refusal("fuse", "the loops must be all spatial or all reductions",
                           f"both in {block.name}", chain[0])  # fmt: skip
     if len(chain) == 1:
-        return str(chain[0].axis.attr)
+        return LoopRef(str(chain[0].axis.attr))
     extent = prod(loop.extent for loop in chain)
     axis = state.axis("_".join(str(loop.axis.attr) for loop in chain) + "_fused", extent)
     parts = parts_of(axis, [loop.extent for loop in chain])
@@ -209,11 +215,11 @@ def fuse(state: State, *loops: Loop) -> str:
     body = replace_axes(chain[-1].body, values, state.extents)
     path = state.loop("fuse", str(chain[0].axis.attr))
     state.swap(path, For(axis, extent, chain[0].kind, body, chain[0].annotations))
-    return str(axis.attr)
+    return LoopRef(str(axis.attr))
 
 
 def reorder(state: State, *loops: Loop) -> None:
-    """Gives the loops the order stated, in the places that they take now."""
+    """Puts nested loops into this order, in the places that they take now."""
     paths = [state.loop("reorder", loop) for loop in loops]
     if len({path[-1].axis for path in paths if isinstance(path[-1], For)}) < len(paths):
         raise refusal("reorder", "each loop must be named once", ", ".join(map(str, loops)))
@@ -238,21 +244,23 @@ def reorder(state: State, *loops: Loop) -> None:
     state.swap(deepest[: top + 1], nest(order, chain[-1].body))
 
 
-def unroll(state: State, loop: Loop) -> None:
-    """Makes a loop its body once for each value."""
-    path = state.loop("unroll", loop)
-    state.swap(path, replace(loop_at(path), kind=LoopKind.UNROLLED))
+def unroll(state: State, *loops: Loop) -> None:
+    """The body once for each value of each loop."""
+    for loop in loops:
+        path = state.loop("unroll", loop)
+        state.swap(path, replace(loop_at(path), kind=LoopKind.UNROLLED))
 
 
 def parallel(state: State, loop: Loop) -> None:
-    """Spreads the iterations of a loop over threads."""
+    """Iterations are spread over hardware threads."""
     path = state.loop("parallel", loop)
     check_parallel(state, path)
     state.swap(path, replace(loop_at(path), kind=LoopKind.PARALLEL))
 
 
 def vectorize(state: State, *loops: Loop) -> None:
-    """Makes loops lanes, the innermost of them first, so that each finds only lanes below."""
+    """Loops become lanes, row-major in the order of nesting; innermost last."""
+    # the innermost first, so that each finds only lanes below
     paths = sorted((state.loop("vectorize", loop) for loop in loops), key=len, reverse=True)
     for found in paths:
         path = state.loop("vectorize", str(loop_at(found).axis.attr))

@@ -25,8 +25,8 @@ Places = list[tuple[int, int]]  # of each dimension: where copied elements begin
 
 
 def nearest(state: State, block: BlockName, buffer: str) -> None:
-    """Lets a reduction by min or max read what a padded copy was made of; the copy goes where
-    nothing else reads it."""
+    """A reduction by min or max reads what a padded copy was made of, at the nearest element
+    where it lies outside; the copy goes with its last reader."""
     node, path = state.block("nearest", block)
     found = reduction_of(node)
     value = None if found is None else found.value

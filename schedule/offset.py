@@ -53,7 +53,7 @@ from .build import (
 from .errors import refusal
 from .index import form_bounds
 from .separate import separated
-from .state import BlockName, State
+from .state import BlockName, BlockRef, State
 from .tree import blocks_below
 
 OFFSET = 128
@@ -68,10 +68,10 @@ class Factor:
     number: Expr | None
 
 
-def offset_operand(state: State, block: BlockName, buffer: str) -> list[str]:
-    """Stores i8 weights (constant, or a local buffer that a map fills) as u8, or takes out the
-    number that is added to the operand; returns the names of the blocks that sum the other
-    operand."""
+def offset_operand(state: State, block: BlockName, buffer: str) -> list[BlockRef]:
+    """Stores an i8 operand of a dot product, a constant or what a map fills, as u8 (plus 128), or
+    takes out the number that is added to it; returns the blocks that sum the other operand:
+    ``*_csum`` (channels), ``*_vsum`` and ``*_wsum`` (windows), where each is needed."""
     node, path = state.block("offset_operand", block)
     found, own, other = _factors(node, buffer)
     if own.number is None:
@@ -97,7 +97,7 @@ def offset_operand(state: State, block: BlockName, buffer: str) -> list[str]:
     state.swap(path, replace(node, init=start, body=body))
     if taken is None:
         _store_unsigned(state, unsigned)
-    return names
+    return [BlockRef(name) for name in names]
 
 
 def _store_unsigned(state: State, unsigned: Buffer) -> None:

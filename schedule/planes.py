@@ -21,7 +21,7 @@ import numpy as np
 from ..tir.bounds import bounds
 from ..tir.expr import Expr, cast, const, load, make
 from ..tir.stmt import Block, Buffer, Seq, Stmt, Store
-from ..tir.types import Type, u8
+from ..tir.types import Type, parse_type, u8
 from .blocks import is_map, reduction_of, store_of
 from .build import (
     Array,
@@ -35,15 +35,16 @@ from .build import (
     top_of,
 )
 from .errors import refusal
-from .state import State
+from .state import BlockRef, State
 from .tree import Path
 
 Planes = tuple[Buffer, ...]
 ORDERED = ("min", "max", "and_", "or_", "xor")  # they give the same in a wider type
 
 
-def split_bytes(state: State, buffer: str) -> list[str]:
-    """Stores an unsigned buffer as planes of bytes; the blocks that write them, plane by plane."""
+def split_bytes(state: State, buffer: str) -> list[BlockRef]:
+    """Stores an unsigned buffer, local or constant, as planes of bytes (``*_0`` and so on);
+    gives the blocks that write them, one a plane."""
     old = state.buffer("split_bytes", buffer)
     fixed = buffer in state.func.constants
     if old.type.kind != "u" or old.type.bits == 8:
@@ -66,7 +67,7 @@ def split_bytes(state: State, buffer: str) -> list[str]:
                 for k in range(len(planes))]  # fmt: skip
 
     exchange(state, buffer, planes, partial(_on_planes, old, planes), bytes_of)
-    return names
+    return [BlockRef(name) for name in names]
 
 
 def _check_writer(state: State, block: Block, path: Path, buffer: str) -> None:
@@ -140,8 +141,9 @@ def _on_planes(old: Buffer, planes: Planes, block: Block) -> Block:
 # Elements of another type ---------------------------------------------------------------------
 
 
-def retype(state: State, buffer: str, kind: Type) -> None:
-    """Stores the elements of a local buffer in another type of integers that holds them all."""
+def retype(state: State, buffer: str, kind: Type | str) -> None:
+    """Stores a local buffer of integers in another type that holds all its values."""
+    kind = kind if isinstance(kind, Type) else parse_type(kind)
     old = state.buffer("retype", buffer)
     if not state.is_local(buffer):
         raise refusal("retype", "the buffer must be local, for the caller gives parameters", buffer)

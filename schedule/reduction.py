@@ -28,7 +28,7 @@ from .build import (
 from .depend import runs_once
 from .errors import refusal
 from .region import check_whole, runs_whole, span_of
-from .state import BlockName, Loop, State, always, replace_axes
+from .state import BlockName, BlockRef, Loop, State, always, replace_axes
 from .tree import blocks_below, loop_at, loops_of, nest
 
 # A reduce iter, by which factor a loop drives it, and the rest of its binding as a sum of
@@ -36,8 +36,8 @@ from .tree import blocks_below, loop_at, loops_of, nest
 Factored = tuple[Iter, int, list[tuple[int, Expr, int]]]
 
 
-def decompose_reduction(state: State, block: BlockName, loop: Loop) -> str:
-    """Makes the init of a reduction a block before ``loop``. Gives its name."""
+def decompose_reduction(state: State, block: BlockName, loop: Loop) -> BlockRef:
+    """Makes the init of a reduction a block of its own before ``loop``: ``*_init``."""
     operation = "decompose_reduction"
     node, path = state.block(operation, block)
     target = state.loop(operation, loop)
@@ -74,7 +74,7 @@ def decompose_reduction(state: State, block: BlockName, loop: Loop) -> str:
     state.swap(path, replace(node, init=None))
     target = state.loop(operation, loop)
     state.swap(target, seq(first, target[-1]))
-    return name
+    return BlockRef(name)
 
 
 def _check_init_ready(state: State, block: Block, at: Stmt) -> None:
@@ -100,9 +100,8 @@ def _first_guards(block: Block, reducing: frozenset[Expr]) -> list[Expr]:
     return [part for part in parts if not always(part, (), {})]
 
 
-def rfactor(state: State, block: BlockName, loop: Loop) -> str:
-    """Lets a reduction loop make partial results, one for each of its values, which a second
-    block then joins under the old name. Gives the name of the block of partial results."""
+def rfactor(state: State, block: BlockName, loop: Loop) -> BlockRef:
+    """Partial results for each value of a reduction loop (block ``*_rf``), joined after."""
     operation = "rfactor"
     node, path = state.block(operation, block)
     at = loop_at(state.loop(operation, loop))
@@ -127,7 +126,7 @@ def rfactor(state: State, block: BlockName, loop: Loop) -> str:
     state.swap(path, _partial_block(state, name, node, found, split, partial, at))
     put_after(state, name, _joining_block(state, node, found, partial))
     allocate(state, partial)
-    return name
+    return BlockRef(name)
 
 
 def factored(operation: str, state: State, block: Block, loop: For) -> Factored:

@@ -23,8 +23,8 @@ from .tree import loop_at
 
 
 def repeat(state: State, block: BlockName, buffer: str, loop: Loop) -> None:
-    """Stores a local buffer or constant, which ``block`` alone reads, once for each step of one of
-    its spatial loops."""
+    """Stores a local buffer or constant, which the block alone reads, once for each step of a
+    spatial loop."""
     node, _ = state.block("repeat", block)
     old, at = state.buffer("repeat", buffer), loop_at(state.loop("repeat", loop))
     it = next((it for it in node.iters if it.binding is at.axis and not it.reduce), None)

@@ -41,7 +41,7 @@ from .errors import refusal
 from .extents import Sizes, meant
 from .index import Bounds, bounds
 from .reduction import neutral
-from .state import Access, Loop, State
+from .state import Access, Loop, LoopRef, State
 from .tree import blocks_below, loop_at
 
 RULE = "the loop must be the innermost part of one iter of the only block below it"
@@ -49,9 +49,10 @@ BEYOND = ("any", "zeros", "last")
 Shapes = dict[str, Sizes]
 
 
-def resize(state: State, loop: Loop, extent: int, beyond: str = "any") -> str:
-    """Lets a loop run to ``extent``; gives its new name. Further elements are those that follow
-    from what is read there (``any``), ``zeros``, or the ``last`` one again."""
+def resize(state: State, loop: Loop, extent: int, beyond: str = "any") -> LoopRef:
+    """Lets a loop run longer, for elements that nobody reads or that mean nothing (``beyond``:
+    any, those of a local buffer zeros, or made of the last ones of local operands), or for what
+    changes no sum, or less long, where it leaves out pads of a result; gives the new loop."""
     old = loop_at(state.loop("resize", loop))
     if beyond not in BEYOND:
         raise refusal("resize", f"beyond must be one of {', '.join(BEYOND)}", repr(beyond), old)
@@ -75,7 +76,7 @@ def resize(state: State, loop: Loop, extent: int, beyond: str = "any") -> str:
     (name,) = resized(state, path, fresh, {it.axis: extent})
     for changed, shape in shapes.items():
         enlarge(state, changed, shape)
-    return name
+    return LoopRef(name)
 
 
 def _counts(binding: Expr, axis: Expr, state: State) -> bool:

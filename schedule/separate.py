@@ -28,7 +28,7 @@ from .build import (
 from .errors import refusal
 from .index import Extents, form_bounds
 from .reduction import neutral
-from .state import BlockName, Loop, State
+from .state import BlockName, BlockRef, Loop, State
 from .tree import loop_at
 
 
@@ -54,8 +54,9 @@ class Dim:
         return from_linear(self.index.shifted(-self.low))
 
 
-def separate(state: State, block: BlockName, *loops: Loop) -> str:
-    """Reduces over ``loops`` first, in a block of its own, whose name it gives."""
+def separate(state: State, block: BlockName, *loops: Loop) -> BlockRef:
+    """A reduction over some of its loops first, for all elements that the rest of it reads;
+    gives the block that does."""
     node, path = state.block("separate", block)
     found = reduction_of(node)
     if found is None or found.init is None or not is_reduction(node):
@@ -67,7 +68,7 @@ def separate(state: State, block: BlockName, *loops: Loop) -> str:
     if not first or not first < reduced:
         raise refusal("separate", "some of the reduction's loops must be given, not all",
                       ", ".join(map(str, loops)), node)  # fmt: skip
-    return separated(state, node, first, f"{node.name}_part", "tcm")
+    return BlockRef(separated(state, node, first, f"{node.name}_part", "tcm"))
 
 
 def separated(state: State, block: Block, first: Set[Expr], name: str, scope: str) -> str:

@@ -34,7 +34,7 @@ Ranges = dict[Expr, tuple[Expr, int]]  # iter -> start over the outer loops, ext
 
 
 def compute_at(state: State, block: BlockName, loop: Loop) -> None:
-    """Moves a producer below a loop of its consumers, for the part that one iteration needs."""
+    """Moves a producer below a loop of its consumers, for the part that is needed there."""
     producer, path = state.block("compute_at", block)
     target = state.loop("compute_at", loop)
     at = loop_at(target)

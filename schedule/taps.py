@@ -34,7 +34,7 @@ from .build import (
 )
 from .errors import refusal
 from .index import bounds, simplify
-from .state import BlockName, Loop, State
+from .state import BlockName, BlockRef, Loop, State
 
 SIZE = 4  # elements of a word
 
@@ -58,9 +58,9 @@ class _Window:
         return [self.start.constant % unit + unit * k for k in range(step // unit)]
 
 
-def word_taps(state: State, block: BlockName, loop: Loop, step: int) -> str:
-    """Lets a sum over taps read words of four neighbours, one each ``step`` elements; gives the
-    block that makes these."""
+def word_taps(state: State, block: BlockName, loop: Loop, step: int) -> BlockRef:
+    """Lets a sum over taps read words of four neighbours, one each ``step`` elements, and zeros
+    around its weights; gives the block that makes the words."""
     node, path = state.block("word_taps", block)
     check_alone("word_taps", node, path)
     window = _window(state, node, loop, step)
@@ -88,7 +88,7 @@ def word_taps(state: State, block: BlockName, loop: Loop, step: int) -> str:
     on_iters(state, path, replace(node, body=body), {it.axis: parts})
     put_before(state, node.name, copying)
     allocate(state, words)
-    return copying.name
+    return BlockRef(copying.name)
 
 
 def _window(state: State, block: Block, loop: Loop, step: int) -> _Window:

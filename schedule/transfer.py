@@ -13,13 +13,13 @@ from dataclasses import replace
 
 from ..tir.expr import Expr, substitute
 from ..tir.linear import row_major
-from ..tir.stmt import Block, Buffer, Copy, For, Region, Store
+from ..tir.stmt import Block, Buffer, Copy, For, PrimFunc, Region, Store
 from .blocks import is_map, store_of
 from .errors import refusal
 from .index import simplify
 from .region import Box, Span, box_of, start_of
 from .state import Access, BlockName, State
-from .storage import inner_part
+from .storage import compact, inner_part
 from .tree import Path, loops_of
 
 OPERATION = "transfer"
@@ -27,7 +27,7 @@ NOTE = OPERATION, True
 
 
 def transfer(state: State, block: BlockName) -> None:
-    """Makes a copying block a DMA transfer."""
+    """Makes a block that copies a DMA transfer."""
     node, path = state.block(OPERATION, block)
     _copying(node, is_map(node))
     notes = [note for note in node.annotations if note != NOTE]
@@ -43,12 +43,14 @@ def _copying(block: Block, once: bool = True) -> Store:
     return store
 
 
-def make_copies(state: State) -> None:
-    """Replaces each noted block by a copy; ``state`` holds buffers at their places."""
-    for name in [block.name for block, _ in state.placed() if NOTE in block.annotations]:
-        block, path = state.block(OPERATION, name)
+def finished(state: State) -> PrimFunc:
+    """The function of ``state``, which stays as it is: buffers at their places, transfers made."""
+    last = State(replace(state.func, body=compact(state)), state.extents, set(state.names))
+    for name in [block.name for block, _ in last.placed() if NOTE in block.annotations]:
+        block, path = last.block(OPERATION, name)
         top = _own_nest(path)
-        state.swap(top, Copy(*_regions(state, block, top)))
+        last.swap(top, Copy(*_regions(last, block, top)))
+    return last.func
 
 
 def _own_nest(path: Path) -> Path:
