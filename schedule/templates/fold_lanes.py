@@ -150,6 +150,6 @@ def _where_it_lies(sch: Schedule, buffer: str) -> None:
     made = [ref.name for ref in sch.blocks() if made_by(sch, ref.name) == buffer]
     with suppress(ScheduleError):
         for name in made[:-1]:
-            sch.drop(name)
+            sch.border(name)
         for name in made[-1:]:
             sch.compute_inline(name)
