@@ -279,6 +279,7 @@ class _Sums:
                       f"{self.block.name}_{suffix}", buffer.scope)
             for suffix, axes in [*stages, *(("vsum", axes) for axes in others)]
         ]  # fmt: skip
+        allocate(self.state, buffer)
         ends = [p.axis if same else s for s, same, p in zip(starts, shared, places, strict=True)]
         return load(buffer, *(ends or [const(0, i32)])), [*names, name]
 
@@ -313,5 +314,4 @@ class _Sums:
         init = Store(buffer, index, const(0, i32))
         body = Store(buffer, index, load(buffer, *index) + value)
         put_before(self.state, self.block.name, Block(name, iters, body, init))
-        allocate(self.state, buffer)
         return name, buffer
