@@ -8,10 +8,11 @@ a buffer in row-major order.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from typing import cast
 
-from ..tir.expr import Expr, const
+from ..tir.expr import Expr, const, select
 from ..tir.stmt import Buffer, Store
 from ..tir.types import i32, u8
 from .copying import STORED, Copying, Digit, copied
@@ -23,11 +24,18 @@ from .lower_nest import Axis, box, grown, variables
 from .lower_point import logical
 from .lower_site import Site
 from .moves import Move
-from .physical import flat, physical, place_of
+from .physical import VECTOR, flat, physical, place_of
+
+MOST = 1024  # bytes of a pixel that is stored as a whole
 
 
 def cat(site: Site) -> Kernel:
-    """A block an input; along the joined axis none runs into its pads."""
+    """A block an input; along the joined axis none runs into its pads. Channels that end within
+    vectors are chosen, all in one block."""
+    chosen = _chosen(site)
+    if chosen is not None:
+        site.nests.add("copy", *chosen)
+        return site.kernel("move", axis=integer(site.node, "axis"), alias=False)
     joined, offset = integer(site.node, "axis"), 0
     for number, (name, way) in enumerate(zip(site.node.inputs, ways(site.node), strict=True)):
         x, shape = site.input(number, f"x{number}"), site.shape(name)
@@ -42,6 +50,50 @@ def cat(site: Site) -> Kernel:
         site.nests.add(f"copy{number}", grown(fixed, store), store)
         offset += shape[joined]
     return site.kernel("move", axis=joined, alias=False)
+
+
+def _chosen(site: Site) -> tuple[list[Axis], Store] | None:
+    """Channels of all inputs as one store of whole pixels, with zeros behind the last of them; None
+    where each input ends with a vector, or where pixels are of no power of two of bytes."""
+    shape, output = site.output_shape, site.output()
+    deep, joined = output.shape[-1], integer(site.node, "axis")
+    parts = [_channels(site, number) for number in range(len(site.node.inputs))]
+    if place_of(shape, [const(int(d == joined), i32) for d in range(len(shape))])[-1].attr != 1:
+        return None
+    whole = all(part is None or part[2] % VECTOR == 0 for part in parts[:-1])
+    if deep & (deep - 1) or deep > MOST or whole or None in parts:
+        return None
+    loops, index = logical(shape)
+    channel, value = index[joined], const(0, u8)
+    end = shape[joined]
+    for x, start, count in [part for part in parts if part][::-1]:
+        first = end - count
+        at = [e + (start - first) if d == joined and start != first else e
+              for d, e in enumerate(index)]  # fmt: skip
+        load = x[place_of(shape, at)]
+        fits = end == shape[joined] and start + deep - first <= x.shape[-1]
+        value = load if fits else select(channel < end, load, value)
+        end = first
+    store = Store(output, place_of(shape, index), value)
+    fixed = [replace(axis, extent=deep) if axis.var is channel else axis for axis in loops]
+    return grown(fixed, store), store
+
+
+def _channels(site: Site, number: int) -> tuple[Buffer, int, int] | None:
+    """An input, or what its move takes of it: channels ``start`` to ``start + count`` of all its
+    pixels. None where pixels move, or where a power of two of channels would leave the pixel."""
+    name, way = site.node.inputs[number], ways(site.node)[number]
+    shape, axis, start = site.shape(name), integer(site.node, "axis"), 0
+    part = shape if way is None else integers(way, "shape")
+    if way is not None:
+        move = Move.of(way, shape)
+        start = move.offset // prod(shape[axis + 1 :]) % shape[axis] if move else 0
+        attrs = {"axis": axis, "start": start, "stop": start + part[axis], "step": 1}
+        if len(part) != len(shape) or Move.of(replace(way, op="slice", attrs=attrs), shape) != move:
+            return None
+    x = site.input(number, f"x{number}")
+    whole = start + (1 << (part[axis] - 1).bit_length())
+    return (x, start, part[axis]) if whole <= x.shape[-1] else None
 
 
 def _joined(site: Site, x: Buffer, way: Node, offset: int) -> tuple[list[Axis], Store]:

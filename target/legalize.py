@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..tir.expr import Expr, cast, const, make
-from ..tir.types import Type, i32, vector
+from ..tir.types import Type, i16, i32, vector
 from .errors import SelectError
 from .gather import DEALT, FILLING, filled, gathered
 from .masks import known_lanes, predicates
@@ -81,10 +81,10 @@ class Legalizer:
             found = gathered(node, self.fetch) or self._known(node)
             if found is not None:
                 return found
-        if is_shuffle(node):
-            moved = shuffled(node, lambda part: self._whole(part))
-            if moved is not None:
-                return halved("concat", list(moved))
+        if node.op == "concat" and (turned := self._turned(node)) is not None:
+            return turned
+        if (moved := self._shuffled(node)) is not None:
+            return moved
         if node.op == "transpose":
             return self.tree(by_ends(node))
         if node.op == "concat":
@@ -174,12 +174,31 @@ class Legalizer:
         tree = self.tree(node)
         return None if has_interleaved(tree) else registers_of(tree)
 
+    def _shuffled(self, node: Expr) -> Tree | None:
+        """Bytes that change places by digits."""
+        moved = shuffled(node, self._whole) if is_shuffle(node) else None
+        return None if moved is None else halved("concat", list(moved))
+
+    def _turned(self, node: Expr) -> Tree | None:
+        """The last bytes of a value, and then all before them."""
+        by = turned_by(node)
+        whole = self._whole(node.args[0].args[0]) if by else None
+        if whole is None:
+            return None
+        many, few = divmod(by, VECTOR)
+        whole = [*whole[-many:], *whole[:-many]] if many else whole
+        if len(whole) == 1:
+            return _right(whole[0], VECTOR - few)
+        pairs = zip(whole, [whole[-1], *whole[:-1]], strict=True)
+        return halved("concat", [_left(a, b, few) if few else a for a, b in pairs])
+
     def _broadcast(self, node: Expr) -> Tree:
         if node.op == "tile" and _few_words(node.args[0]):
             return self._in_turns(node)
         value = node.args[0].type
-        if node.op == "tile" and node.args[0].op == "load" and size_of(value) in FILLING:
-            whole = filled(node.args[0], self.fetch)
+        pair = value.bits == 8 and value.lanes == 2 and not size_of(node.type) % VECTOR
+        if node.op == "tile" and node.args[0].op == "load" and (pair or size_of(value) in FILLING):
+            whole = (_halfwords if pair else filled)(node.args[0], self.fetch)
             return halved("concat", [whole] * (size_of(node.type) // VECTOR))
         if node.op == "repeat" and _piece(node.args[0]):
             return self._first_runs(node)
@@ -199,6 +218,8 @@ class Legalizer:
             return halved("concat", [inner] * node.attr)
         if node.op == "repeat" and size_of(value) % VECTOR == 0:
             return repeated(inner, node.attr)
+        if (moved := self._shuffled(node)) is not None:
+            return moved
         raise SelectError(
             f"lanes: a broadcast repeats a scalar or registers, but got {node.type} of {value}"
         )
@@ -287,6 +308,34 @@ class Legalizer:
                 total = Expr("call", kind, (total, index, source, number), "vlutvvb_oracci")
         assert total is not None
         return total
+
+
+def turned_by(node: Expr) -> int:
+    """How many of its last bytes a value begins with, whose slices these parts of a ``concat`` are
+    otherwise in order; 0 where they are no such slices."""
+    first, count, size = node.args[0], node.type.lanes, node.args[0].type.lanes
+    if node.type.bits != 8 or count % VECTOR or first.op != "slice":
+        return 0
+    by = count - first.attr[0]
+    starts = [at % count for at in range(-by, count - by, size)]
+    turned = all(e.op == "slice" and e.args == first.args and e.attr == (at, size)
+                 for e, at in zip(node.args, starts, strict=True))  # fmt: skip
+    return by if turned and first.args[0].type.lanes == count else 0
+
+
+def _halfwords(load: Expr, fetch: Fetch) -> Expr:
+    """A register that holds two bytes in all its halfwords."""
+    each = make("tile", fetch(load, 0, i16), attr=VECTOR // 2)
+    return Expr("reinterpret", vector(load.type, VECTOR), (each,))
+
+
+def _right(register: Expr, by: int) -> Expr:
+    return Expr("call", register.type, (register, const(by, i32)), "vror")
+
+
+def _left(register: Expr, before: Expr, by: int) -> Expr:
+    """The last ``by`` bytes of the register before, then the first ones."""
+    return Expr("call", register.type, (register, before, const(by, i32)), "vlalignb")
 
 
 def _decided(mask: Tree) -> bool:

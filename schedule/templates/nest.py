@@ -7,6 +7,7 @@ At either end of a row vectors may read the nearest element inside of an operand
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 from math import gcd, prod
@@ -21,6 +22,7 @@ from ..structure import Form, Run, Structure, runs_of, structure
 from .fusing import even, run_on
 from .packets import VECTOR, Reach
 
+MOST_SPREAD = 2  # vectors at once
 WORDS = (8, 4, 2)  # bytes that a scalar register moves
 
 
@@ -180,19 +182,34 @@ def scalar(nest: Nest) -> Nest:
 
 
 def nest_of(found: Structure) -> Nest:
-    """The loops of a block, and which of them fill a vector."""
+    """The loops of a block, and which of them fill a vector, or the vectors that one of an operand
+    gives."""
     runs = tuple(runs_of(found))
     widths = [use.buffer.type.bytes for use in (found.out, *found.reads)]
     wanted = VECTOR // min(widths)
-    filled, lanes = 0, 1
-    for run in reversed(runs):
-        if lanes >= wanted or run.to != lanes:
-            break
-        filled, lanes = filled + 1, lanes * run.extent
-    inner = prod(run.extent for run in runs[len(runs) - filled + 1 :]) if filled else 1
-    if filled and lanes >= wanted and wanted % inner == 0:
-        return Nest(found, runs, filled, wanted // inner)
+    for times in _spreads(found, runs):
+        filled, lanes = 0, 1
+        for run in reversed(runs):
+            if lanes >= wanted * times or run.to != lanes:
+                break
+            filled, lanes = filled + 1, lanes * run.extent
+        inner = prod(run.extent for run in runs[len(runs) - filled + 1 :]) if filled else 1
+        if filled and lanes >= wanted * times and wanted * times % inner == 0:
+            return Nest(found, runs, filled, wanted * times // inner)
     return _by_words(found, runs)
+
+
+def _spreads(found: Structure, runs: tuple[Run, ...]) -> Iterator[int]:
+    """How many vectors to fill at once, the best first: where elements are chosen among others,
+    those that one of an operand gives, and all that conditions tell apart."""
+    if any(node.op == "select" for node in walk(found.value)) and runs:
+        apart = [run.to // step for run in runs for step in run.come if step]
+        times = max((n for n in apart if n <= MOST_SPREAD), default=1)
+        least = max(runs[-1].extent // VECTOR, 1)
+        while times:
+            yield times * least
+            times //= 2
+    yield 1
 
 
 def _by_words(found: Structure, runs: tuple[Run, ...]) -> Nest:

@@ -18,9 +18,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 from functools import reduce as chain
-from math import gcd, prod
+from math import prod
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..bounds import Interval, Ranges
 from ..evaluate import MOVES_LANES, evaluate_expr, loads
@@ -41,6 +42,7 @@ from ..stmt import (
 )
 from ..types import Type, i32, u8, vector
 from .checked import checked
+from .pieces import Pieces, condition, is_choice
 from .simplify import simplify
 
 WHOLE = 1024  # bits: pieces below this are cut out of larger loads, or put together for a store
@@ -149,6 +151,8 @@ class _Vectorizer:
             return self._looked_up(node) if self._by_data(node) else self._load(node)
         if node.type.kind == "b" and free_vars(node) & self.names and not loads(node):
             return self._mask(node)
+        if is_choice(node, self.names) and (pieces := self._pieces(node)) is not None:
+            return pieces
         if node.op == "lookup":
             index = self.lanes(node.args[1])
             if free_vars(node.args[0]) & self.names:
@@ -161,21 +165,29 @@ class _Vectorizer:
             return _Lanes(Expr(node.op, vector(node.type, args[0].type.lanes), args), used)
         return _Lanes(make(node.op, *args, attr=node.attr), used)
 
+    def _places(self) -> dict[Expr, NDArray[np.int64]]:
+        """The value of each axis in each lane."""
+        extents = [extent for _, extent in self.axes]
+        grid = np.indices(extents, np.int64).reshape(len(extents), -1)
+        return {axis: at for (axis, _), at in zip(self.axes, grid, strict=True)}
+
+    def _pieces(self, node: Expr) -> _Lanes | None:
+        """A choice between loads that the axes make."""
+        everything = (True,) * len(self.axes)
+        pieces = Pieces(self._places(), _gather, _insert,
+                        lambda part: self.expand(self.lanes(part), everything))  # fmt: skip
+        value = pieces.value(node)
+        return None if value is None else _Lanes(value, everything)
+
     def _mask(self, node: Expr) -> _Lanes:
         """A condition on the axes alone: runs of lanes that hold, and of lanes that do not."""
-        extents = [extent for _, extent in self.axes]
         if not free_vars(node) <= self.names:
             raise VectorizeError(f"vectorize: a condition must speak of axes only, but got {node}")
-        grid = np.indices(extents, np.int32).reshape(len(extents), -1, 1)
-        env = {str(axis.attr): at for (axis, _), at in zip(self.axes, grid, strict=True)}
-        holds = np.broadcast_to(evaluate_expr(node, env), (grid.shape[1], 1))[:, 0]
-        ends = [0, *(np.flatnonzero(np.diff(holds)) + 1).tolist(), len(holds)]
-        size = gcd(*ends)
-        parts = [
-            const(bool(holds[at]), vector(node.type, size)) for at in range(0, len(holds), size)
-        ]
-        value = parts[0] if len(parts) == 1 else make("concat", *parts)
-        return _Lanes(value, (True,) * len(self.axes))
+        grid = self._places()
+        everything = (True,) * len(grid)
+        env = {str(axis.attr): at.reshape(-1, 1) for axis, at in grid.items()}
+        holds = np.broadcast_to(evaluate_expr(node, env), (self.count(everything), 1))[:, 0]
+        return _Lanes(condition(holds), everything)
 
     def _together(self, parts: list[_Lanes]) -> tuple[tuple[Expr, ...], tuple[bool, ...]]:
         """The values with lanes for all axes that any of them has, and which these are."""

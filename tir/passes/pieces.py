@@ -1,0 +1,196 @@
+"""Lanes that come from different places in memory, chosen by where they are.
+
+    select(c < 24, x[32*w + c], y[32*w + c - 24])      24 lanes of x, 24 of y, 16 of what follows
+
+Of each operand whole registers are loaded and shuffled so that its lanes lie as far apart as they
+must; then they are turned to their places, and chosen. A choice that a digit of the lane's number
+makes is none: its operands lie side by side. What a lane that is not chosen holds means nothing, so
+digits that are 0 in all chosen lanes stand still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from math import gcd
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..evaluate import evaluate_expr, loads
+from ..expr import Expr, const, free_vars, make
+from ..linear import Linear, linear
+from ..types import boolean, vector
+
+REGISTER = 7  # digits of a lane of a register of bytes
+FEW = 1  # digits of elements that a register repeats: it is made for itself
+LEAST = 1 << REGISTER  # lanes of values that lie side by side
+Numbers = NDArray[np.int64]
+Holds = NDArray[np.bool_]
+Digits = list[tuple[int, int]]  # extents and strides, outermost first
+
+
+def is_choice(node: Expr, names: frozenset[Expr]) -> bool:
+    """Whether a condition on axes alone chooses between loads."""
+    return node.op == "select" and _known(node.args[0], names) and all(map(loads, node.args[1:]))
+
+
+def _known(condition: Expr, names: frozenset[Expr]) -> bool:
+    return free_vars(condition) <= names and not loads(condition)
+
+
+def condition(holds: Holds) -> Expr:
+    """A condition that is known: runs of lanes that hold, and of lanes that do not."""
+    ends = [0, *(np.flatnonzero(np.diff(holds)) + 1).tolist(), len(holds)]
+    size = gcd(*ends)
+    kind = vector(boolean, size)
+    parts = [const(bool(holds[at]), kind) for at in range(0, len(holds), size)]
+    return parts[0] if len(parts) == 1 else make("concat", *parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """Puts lanes together: ``at`` are the axes' values in each of them; ``gather`` loads digits,
+    ``insert`` repeats lanes outside of the innermost ones, ``other`` gives any other value."""
+
+    at: dict[Expr, Numbers]
+    gather: Callable[[Expr, Linear, Digits], Expr]
+    insert: Callable[[Expr, int, int], Expr]
+    other: Callable[[Expr], Expr]
+
+    def value(self, node: Expr) -> Expr | None:
+        """The lanes of ``node``; None where they do not lie so."""
+        count = len(next(iter(self.at.values())))
+        if count & (count - 1):
+            return None
+        return self._value(node, np.arange(count), np.ones(count, bool))
+
+    def _value(self, node: Expr, lanes: Numbers, wanted: Holds) -> Expr | None:
+        """Those ``lanes`` of a node that are ``wanted``, and others between them."""
+        if node.op == "select" and _known(node.args[0], frozenset(self.at)):
+            return self._chosen(node, lanes, wanted)
+        if node.op == "load" and node.type.lanes == 1:
+            return self._loaded(node, lanes, wanted)
+        if node.is_const:
+            return Expr("const", vector(node.type, len(lanes)), (), node.attr)
+        return self.other(node) if len(lanes) == len(next(iter(self.at.values()))) else None
+
+    def _chosen(self, node: Expr, lanes: Numbers, wanted: Holds) -> Expr | None:
+        env: dict[str, Any] = {str(a.attr): at[lanes].reshape(-1, 1) for a, at in self.at.items()}
+        found = evaluate_expr(node.args[0], env)
+        holds = np.broadcast_to(found, (len(lanes), 1))[:, 0]
+        sides = [(node.args[1], wanted & holds), (node.args[2], wanted & ~holds)]
+        for (side, _), (_, none) in (sides, sides[::-1]):
+            if not none.any():
+                return self._value(side, lanes, wanted)
+        digit = _telling(*(kept for _, kept in sides))
+        if digit is not None and len(lanes) >= 2 * LEAST and all(loads(side) for side, _ in sides):
+            return self._beside(sides, digit, lanes)
+        yes, no = (self._value(side, lanes, kept) for side, kept in sides)
+        return None if yes is None or no is None else make("select", condition(holds), yes, no)
+
+    def _beside(self, sides: list[tuple[Expr, Holds]], digit: int, lanes: Numbers) -> Expr | None:
+        """Two values, the lanes of each with another value of a digit."""
+        parts: list[Expr | None] = [None, None]
+        for side, kept in sides:
+            number = int(np.flatnonzero(kept)[0]) >> digit & 1
+            here = np.arange(len(lanes)) >> digit & 1 == number
+            parts[number] = self._value(side, lanes[here], kept[here])
+        low, high = parts
+        if low is None or high is None:
+            return None
+        sizes = 2, len(lanes) >> digit + 1, 1 << digit
+        return make("transpose", make("concat", low, high), attr=(sizes, (1, 0, 2)))
+
+    def _loaded(self, node: Expr, lanes: Numbers, wanted: Holds) -> Expr | None:
+        """A load whose wanted lanes are digits, turned so that the first of them is lane 0."""
+        form, count = linear(node.args[0]), len(lanes)
+        rest = {atom: step for atom, step in form.terms.items() if atom not in self.at}
+        if any(free_vars(atom) & self.at.keys() for atom in rest):
+            return None
+        where = sum((self.at[a][lanes] * step for a, step in form.terms.items() if a in self.at),
+                    np.zeros(count, np.int64))  # fmt: skip
+        first = int(np.flatnonzero(wanted)[0])
+        steps = _steps(where[first:] - where[first], wanted[first:], count.bit_length() - 1)
+        if steps is None:
+            return None
+        start = Linear(rest, form.constant + int(where[first]))
+        value = self._digits(node, start, steps)
+        return _turned(value, first) if first else value
+
+    def _digits(self, node: Expr, start: Linear, steps: list[int]) -> Expr:
+        """The load's lanes by digits, the innermost first: those that stand still repeat."""
+        if len(steps) > REGISTER and sum(map(bool, steps[:REGISTER])) <= FEW:
+            outer = steps.pop()
+            ends = start, start.shifted(outer)
+            return make("concat", *(self._digits(node, end, [*steps]) for end in ends))
+        value = self.gather(node, start, _merged([step for step in steps[::-1] if step]))
+        for place, times in _still(steps):
+            value = self.insert(value, 1 << place, times) if place else _repeated(value, times)
+        return value
+
+
+def _turned(value: Expr, by: int) -> Expr:
+    """The last ``by`` lanes before the others."""
+    count = value.type.lanes
+    size = gcd(by, count)
+    starts = [at % count for at in range(-by, count - by, size)]
+    return make("concat", *(make("slice", value, attr=(at, size)) for at in starts))
+
+
+def _telling(one: Holds, other: Holds) -> int | None:
+    """A digit of the lane's number that tells two sets of lanes apart."""
+    numbers = np.arange(len(one))
+    for digit in range(len(one).bit_length() - 1):
+        bits = [{*(numbers[kept] >> digit & 1).tolist()} for kept in (one, other)]
+        if len(bits[0]) == len(bits[1]) == 1 and bits[0] != bits[1]:
+            return digit
+    return None
+
+
+def _steps(where: Numbers, wanted: Holds, digits: int) -> list[int] | None:
+    """How far a step of each digit of the lane's number moves; 0 where it is 0 in all wanted lanes;
+    None where that does not say where these are."""
+    numbers, steps = np.arange(len(where)), list[int]()
+    for digit in range(digits):
+        there = 1 << digit
+        if not (wanted & (numbers >> digit & 1 == 1)).any():
+            steps.append(0)
+        elif wanted[there] and where[there] > 0:
+            steps.append(int(where[there]))
+        else:
+            return None
+    found = sum(((numbers >> digit & 1) * step for digit, step in enumerate(steps)), 0 * numbers)
+    return steps if np.array_equal(found[wanted], where[wanted]) else None
+
+
+def _still(steps: list[int]) -> Iterator[tuple[int, int]]:
+    """The places of digits that stand still, neighbours as one, with the values that they take."""
+    place = 0
+    for still, group in groupby(steps, lambda step: not step):
+        count = len([*group])
+        if still:
+            yield place, 1 << count
+        place += count
+
+
+def _repeated(value: Expr, times: int) -> Expr:
+    """Each lane so many times, a power of two."""
+    if value.type.lanes == 1:
+        return make("tile", value, attr=times)
+    while times > 1:
+        value, times = make("interleave", value, value), times // 2
+    return value
+
+
+def _merged(steps: list[int]) -> Digits:
+    """Steps of binary digits, outermost first, as digits as large as they can be."""
+    found: Digits = []
+    for step in steps:
+        if found and found[-1][1] == 2 * step:
+            found[-1] = found[-1][0] * 2, step
+        else:
+            found.append((2, step))
+    return found
