@@ -126,6 +126,7 @@ def _along(func: PrimFunc, chain: Chain, machine: Machine, size: int) -> Schedul
     made.deal()
     made.split_planes()
     made.partial()
+    made.widen()
     made.tile()
     for name, step in made.steps.items():
         made.fill(name, step)
@@ -195,10 +196,13 @@ class _Along:
                         (buffer,) = stored_in(sch.get_block(plane))
                         ways = _of_rank(len(buffer.shape), _dealt(self.chain.lanes))
                         sch.transform_layout(buffer.name, ways)
-        for name in sorted(self.narrow) if self.chain.lanes > 1 else ():
-            sch.set_scope(name, "tcm")
-            if sch.get_buffer(name).type.bits < 32:
-                sch.retype(name, i32)
+
+    def widen(self) -> None:
+        """A word for each row's number; partial results stay as they are."""
+        for name in sorted(self.narrow):
+            self.sch.set_scope(name, "tcm")
+            if self.sch.get_buffer(name).type.bits < 32:
+                self.sch.retype(name, i32)
 
     def partial(self) -> None:
         """Reductions first over registers, lane by lane, where a row has several, or where a tile
@@ -281,6 +285,10 @@ class _Along:
         rest = [x for x in sch.loops(name) if x not in (*self.outer, *lanes, *along)]
         sch.reorder(*rest, *along, *lanes)
         sch.vectorize(*lanes)
+        if along and step.form is Form.MAP and rest:  # what rows have in common is made once
+            count = sch.get_loop(along[-1]).extent
+            some = max(n for n in range(1, min(count, TOGETHER) + 1) if count % n == 0)
+            sch.unroll(sch.split(along[-1], (None, some))[-1])
         if along and chain.lanes * chain.registers > chain.length and _folds(step):
             sch.split(along[-1], (chain.registers - 1,), tail="peel")  # only the last is masked
 
@@ -298,6 +306,7 @@ class _Along:
         )
 
 
+TOGETHER = 4  # registers of a row that are written out
 BYTES = 4  # of a word, which one product sums
 
 
