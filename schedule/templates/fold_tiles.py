@@ -61,6 +61,7 @@ def _deals(sch: Schedule, words: Words, deal: str) -> dict[str, Part]:
     wide, deep = words.dims
     partly, size = words.deep > words.depth.extent, words.vectors.buffer.size
     if partly:
+        sch.trim(made_by(sch, deal))
         sch.resize(sch.loops(deal)[deep], words.deep, beyond="zeros")
     if words.wide > words.column.extent:
         sch.resize(sch.loops(deal)[wide], words.wide)

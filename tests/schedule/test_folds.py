@@ -55,11 +55,12 @@ def fold(axes: Axes, summed: str, params: Sequence[str], out: Sequence[str], kin
 
 
 def product(axes: Axes, types: Sequence[str], left: str, right: str, out: str, place: str = "tcm",
-            ) -> PrimFunc:  # fmt: skip
-    """``y[out] += a[left] * w[right]``, summed over the axes that the result lacks."""
-    scope = f', "{place}"'
-    params = [f"a: Buffer[{types[0]}, {tuple_of(axes, left)}{scope}]",
-              f"w: Buffer[{types[1]}, {tuple_of(axes, right)}{scope}]"]  # fmt: skip
+            stored: Axes | None = None) -> PrimFunc:  # fmt: skip
+    """``y[out] += a[left] * w[right]``, summed over the axes that the result lacks, of operands
+    that may be longer than that."""
+    scope, sizes = f', "{place}"', stored or axes
+    params = [f"a: Buffer[{types[0]}, {tuple_of(sizes, left)}{scope}]",
+              f"w: Buffer[{types[1]}, {tuple_of(sizes, right)}{scope}]"]  # fmt: skip
     value = f"cast(i32, {loaded('a', left)}) * cast(i32, {loaded('w', right)})"
     summed = "".join(name for name in axes if name not in out)
     return fold(axes, summed, params, out, "i32", value, scope=scope)
@@ -102,7 +103,8 @@ def drawn(seed: int) -> PrimFunc:
     if rng.random() < 0.3:
         axes["b"], left, out = rng.choice((2, 3)), "b" + left, "b" + out
         right = rng.choice(("b" + right, right))
-    return product(axes, types, left, right, out, rng.choice(("tcm", "ddr")))
+    place, stored = rng.choice(("tcm", "ddr")), {name: n + n % 3 for name, n in axes.items()}
+    return product(axes, types, left, right, out, place, stored if seed % 2 else None)
 
 
 def points(task: OwnTask, seed: int, count: int) -> list[Point]:
@@ -156,6 +158,17 @@ def test_products_take_a_small_part_of_scalar_code(name: str) -> None:
     plain = scalar(lift(task.func), task.machine)
     steps = plain.estimate(next(iter(plain.space))).cycles
     assert best * (100 if name == "numbers" else 10) < steps
+
+
+@pytest.mark.parametrize("stored", [{}, {"k": 48}, {"m": 40, "n": 64, "k": 64}])
+def test_words_that_end_within_an_operand_have_code(stored: Axes) -> None:
+    axes = {"m": 37, "n": 50, "k": 45}
+    func = product(axes, ("u8", "i8"), "mk", "kn", "mn", stored={**axes, **stored})
+    task = OwnTask(func, dsp(threads=1))
+    words = [p for p in points(task, 1, 16) if p["bytes"] in ("signed", "unsigned")]
+    assert len(words) > 4
+    for point in words[:4]:
+        assert task.check(point) == (True, ""), point
 
 
 @pytest.mark.parametrize("summed", ["i", "j", "ij"])
