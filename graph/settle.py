@@ -13,11 +13,12 @@ from .graph import Graph
 from .integer import verify
 from .joins import join_moves
 from .spread import spread
+from .tables import without_identities
 
 
 def settle(graph: Graph) -> Graph:
     """A graph of the same inputs and outputs, and of the same bytes in all of them."""
-    made = compose(spread(arrange(graph)))
+    made = compose(spread(arrange(without_identities(graph))))
     join_moves(made)
     fold_pads(made)
     remove_dead(made)

@@ -1,6 +1,7 @@
-"""Tables between moves: looked up before the first of them, so that the moves meet.
+"""Tables that need not be looked up, and those that are looked up elsewhere.
 
-permute, lookup, permute    ->    lookup, permute, permute
+lookup (0, 1, ..., 255)     ->    nothing: a factor is another scale
+permute, lookup, permute    ->    lookup, permute, permute: the moves meet
 """
 
 from __future__ import annotations
@@ -8,8 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from .graph import Graph, Node
 from .moves import MOVES
+
+
+def without_identities(graph: Graph) -> Graph:
+    """The graph without tables that give each byte back; results of the model keep theirs."""
+    changed, alias = graph.without_nodes(), dict[str, str]()
+    for node in graph.nodes:
+        inputs = tuple(alias.get(name, name) for name in node.inputs)
+        table = graph.constants.get(node.inputs[1]) if node.op == "lookup" else None
+        plain = table is not None and np.array_equal(table, np.arange(256))
+        if plain and node.output not in graph.outputs and inputs[0] not in graph.constants:
+            alias[node.output] = inputs[0]
+        else:
+            changed.nodes.append(replace(node, inputs=inputs))
+    return changed
 
 
 def between_moves(graph: Graph) -> list[str]:

@@ -20,6 +20,7 @@ from dovetail.graph.integer import infer_shape, verify
 from dovetail.graph.lower import lower
 from dovetail.graph.moves import Move, merged
 from dovetail.graph.physical import pack, physical, unpack
+from dovetail.graph.tables import without_identities
 from dovetail.tir.interpret import interpret
 
 RNG = np.random.default_rng(7)
@@ -211,3 +212,13 @@ def test_a_copy_whose_readers_are_free_is_kept() -> None:
     made = holds(graph_of((2, 128, 6), *nodes, outputs=("c", "d")))
     copies = [n for n in made.nodes if n.op != "lookup" and not lower(made, n).func.attrs["alias"]]
     assert len(copies) <= 2
+
+
+def test_tables_that_give_each_byte_back_are_none() -> None:
+    first = ("slice", {"axis": 0, "start": 0, "stop": 2, "step": 1})
+    graph = chain((3, 128), first, ("lookup", {}), ("lookup", {}))
+    graph.constants["table"] = np.arange(256).astype(np.uint8)
+    made = holds(without_identities(graph))
+    assert [node.op for node in made.nodes] == ["slice", "lookup"]  # a result keeps its map
+    graph.constants["table"] = graph.constants["table"][::-1]
+    assert without_identities(graph).nodes == graph.nodes
