@@ -148,7 +148,8 @@ def move(site: Site) -> Kernel:
 def _nest(copying: Copying) -> tuple[list[Axis], tuple[Expr, ...], tuple[Expr, ...]]:
     """The loops, the stored index of the output and that of the input.
 
-    An axis may run on into the pads where it walks over both sides alike: runs of bytes join.
+    An axis may run on into the pads where it walks over both sides alike: runs of bytes join. So
+    may channels of which there is one.
     """
     sizes = physical(copying.out_shape)
     loops: list[Axis] = []
@@ -160,6 +161,9 @@ def _nest(copying: Copying) -> tuple[list[Axis], tuple[Expr, ...], tuple[Expr, .
         digits = [digit for digit in copying.digits if digit.axis == name]
         if not digits and _unit(copying, place):
             digits = [Digit(name, 1, 1, _UNITS[place])]
+            alike |= set(digits)
+        elif not digits and name == STORED[-1]:  # its pads may hold the byte itself
+            digits = [Digit(name, 1, 1, _STILL)]
             alike |= set(digits)
         total = const(0, i32)
         for number, digit in enumerate(digits):
@@ -174,6 +178,7 @@ def _nest(copying: Copying) -> tuple[list[Axis], tuple[Expr, ...], tuple[Expr, .
     return loops, tuple(index), tuple(source)
 
 
+_STILL = (0, 0, 0, 0)
 _UNITS = ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1))
 
 

@@ -218,7 +218,10 @@ class Legalizer:
             return halved("concat", [inner] * node.attr)
         if node.op == "repeat" and size_of(value) % VECTOR == 0:
             return repeated(inner, node.attr)
-        if (moved := self._shuffled(node)) is not None:
+        beside = node.args[0] if node.op == "repeat" else node
+        while beside.type.lanes < node.type.lanes and not node.attr & (node.attr - 1):
+            beside = make("interleave", beside, beside)
+        if (moved := self._shuffled(beside)) is not None:
             return moved
         raise SelectError(
             f"lanes: a broadcast repeats a scalar or registers, but got {node.type} of {value}"

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dovetail.graph.physical import pack
+from dovetail.schedule.tree import blocks_below
 from dovetail.tir.interpret import interpret
 
 RNG = np.random.default_rng(6)
@@ -114,3 +115,11 @@ def test_an_alias_keeps_every_byte(kit: Any) -> None:
     output = np.zeros(kernel.func.params[-1].shape, np.uint8)
     interpret(kernel.func, stored, output)
     assert output.tobytes() == stored.tobytes()
+
+
+def test_a_single_channel_fills_its_pads(kit: Any) -> None:
+    digits = {"extents": (6, 2, 8, 2), "strides": (8, 96, 1, 48), "offset": 0}
+    x = kit.bytes_of(RNG, 1, 4, 6, 8)
+    kernel = kit.holds("move", [x], **digits, shape=(1, 1, 12, 16))
+    (block,) = blocks_below(kernel.func.body)
+    assert sorted(it.extent for it in block.iters) == [2, 2, 4, 6, 8]
