@@ -21,15 +21,14 @@ Ranges = list[tuple[int, int]]  # of each dimension, where a part of a buffer be
 def border(state: State, block: BlockName, late: bool = False) -> list[BlockRef]:
     """Cuts a fill down to the border around what a copy overwrites, as far as it is read; gives its
     parts, of which those behind what is copied come after the copy if ``late``."""
-    node, path = state.block("border", block)
+    node, path = state.block(block)
     store = store_of(node)
     if store is None or not is_map(node) or not state.is_local(store.buffer.name):
-        raise refusal("border", "the block must be a map that makes a local buffer",
-                      node.name, node)  # fmt: skip
+        raise refusal("the block must be a map that makes a local buffer", node.name, node)
     axes, later = [it.axis for it in node.iters], _later(state, node, store)
     plain = list(store.index) == axes and node.where is None
     if not plain or free_vars(store.value) & set(axes) or len(later) != 1:
-        raise refusal("border", "the block must store one value at its iters, and one map "
+        raise refusal("the block must store one value at its iters, and one map "
                       "some of it after that", node.name, node)  # fmt: skip
     (inner,) = later
     inside, read = _inside(state, store.buffer, inner), _read(state, store.buffer)
@@ -63,8 +62,7 @@ def _later(state: State, fill: Block, store: Store) -> list[Block]:
              and all(top_of(p)[-1] is not top for top in tops)]  # fmt: skip
     adding = [b.name for b in later if b.init is None and not is_map(b)]
     if adding:
-        raise refusal("border", "later blocks must not read what they change of the buffer",
-                      adding[0], fill)  # fmt: skip
+        raise refusal("later blocks must not read what they change of the buffer", adding[0], fill)
     return later
 
 
@@ -73,7 +71,7 @@ def _inside(state: State, buffer: Buffer, inner: Block) -> Ranges:
     first, *others = (box_of(a, inner, (), state) for a in state.accesses(inner).of(buffer.name))
     spans = [span for span in first if span is not None and span.dense and not span.start.terms]
     if others or len(spans) < len(first) or inner.where is not None:
-        raise refusal("border", "the other block must write a box of the buffer", inner.name, inner)
+        raise refusal("the other block must write a box of the buffer", inner.name, inner)
     return list(map(_ends, spans))
 
 

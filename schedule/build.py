@@ -29,6 +29,7 @@ from ..tir.stmt import (
 from ..tir.types import vector
 from .errors import refusal
 from .index import Extents, simplify
+from .region import check_whole, runs_whole
 from .state import State, unused
 from .tree import Path, blocks_below, loops_of, nest
 
@@ -82,13 +83,13 @@ def top_of(path: Path) -> Path:
 
 def put_before(state: State, block: str, *new: Block) -> None:
     """Inserts blocks, each in loops of its own, before the outermost statement around a block."""
-    path = top_of(state.block("put_before", block)[1])
+    path = top_of(state.block(block)[1])
     state.swap(path, seq(*map(nest_of, new), path[-1]))
 
 
 def put_after(state: State, block: str, *new: Block) -> None:
     """Inserts blocks, each in loops of its own, after the outermost statement around a block."""
-    path = top_of(state.block("put_after", block)[1])
+    path = top_of(state.block(block)[1])
     state.swap(path, seq(path[-1], *map(nest_of, new)))
 
 
@@ -109,11 +110,27 @@ def is_alone(block: Block, path: Path) -> bool:
     return plain and len(list(blocks_below(top_of(path)[-1]))) == 1
 
 
-def check_alone(operation: str, block: Block, path: Path) -> None:
+def check_alone(block: Block, path: Path) -> None:
     """ScheduleError unless the block stands alone under loops of its own, one an iter."""
     if not is_alone(block, path):
-        raise refusal(operation, "the block must stand alone under one loop an iter",
-                      "other loops", block, f"Use {operation} first.")  # fmt: skip
+        raise refusal("the block must stand alone under one loop an iter",
+                      "other loops", block, "Use it before loops change.")  # fmt: skip
+
+
+def check_result(state: State, block: Block, path: Path, buffer: str) -> None:
+    """ScheduleError unless new loops over the block's iters make all that it makes of ``buffer``,
+    which no other block touches within its loops."""
+    check_whole(block, state)
+    writers = [b.name for b, _ in state.writers(buffer) if b.name != block.name]
+    if writers and (not runs_whole(block, state) or block.init is None):
+        raise refusal("the block must compute all its elements by itself",
+                      f"{writers[0]}, which writes some of them", block,
+                      "Use it before peeling.")  # fmt: skip
+    others = [b.name for b in blocks_below(top_of(path)[-1])
+              if b.name != block.name and state.accesses(b).touch(buffer)]  # fmt: skip
+    if others:
+        raise refusal("no other block may touch the buffer within the block's loops",
+                      ", ".join(others), block, "Use it before compute_at.")  # fmt: skip
 
 
 def on_iters(
@@ -257,7 +274,7 @@ def replace_buffer(
 
 def enlarge(state: State, name: str, shape: tuple[int, ...]) -> None:
     """A buffer of a larger shape; a constant grows by zeros."""
-    old = state.buffer("enlarge", name)
+    old = state.buffer(name)
     pads = [(0, n - m) for n, m in zip(shape, old.shape, strict=True)]
     if shape != old.shape:
         replace_buffer(state, replace(old, shape=shape), data=lambda values: np.pad(values, pads))

@@ -18,6 +18,7 @@ from .build import (
     allocate,
     buffer_name,
     check_alone,
+    check_result,
     made,
     named,
     put_after,
@@ -26,15 +27,13 @@ from .build import (
     top_of,
 )
 from .errors import refusal
-from .layout import SCOPES
-from .region import check_whole, runs_whole
+from .layout import check_scope
 from .state import BlockName, BlockRef, State
 from .tree import blocks_below
 
 
-def _local_copy(operation: str, state: State, buffer: Buffer, scope: str) -> Buffer:
-    if scope not in SCOPES:
-        raise refusal(operation, "the scope must be ddr, tcm or reg", repr(scope))
+def _local_copy(state: State, buffer: Buffer, scope: str) -> Buffer:
+    check_scope(scope)
     return replace(buffer, name=buffer_name(state, f"{buffer.name}_{scope}"), scope=scope)
 
 
@@ -43,14 +42,14 @@ def cache_read(
 ) -> BlockRef:
     """The block reads a local copy of a buffer, and so do later blocks of ``also``; gives the
     block that copies."""
-    node, path = state.block("cache_read", block)
-    old = state.buffer("cache_read", buffer)
+    node, path = state.block(block)
+    old = state.buffer(buffer)
     if buffer not in state.accesses(node).inputs:
-        raise refusal("cache_read", "the block must read the buffer and not write it", buffer, node)
+        raise refusal("the block must read the buffer and not write it", buffer, node)
     top = top_of(path)
     inside = [b.name for b in blocks_below(top[-1]) if buffer in state.accesses(b).written]
     if inside:
-        raise refusal("cache_read", "the buffer must be complete before the block's loops",
+        raise refusal("the buffer must be complete before the block's loops",
                       f"{inside[0]}, which writes it inside", node,
                       "Use cache_read before compute_at.")  # fmt: skip
     later = [b.name for b, _ in state.placed()]
@@ -58,12 +57,12 @@ def cache_read(
     for other in also:
         if str(other) not in later or state.writers(buffer):
             rule = "further readers must come later, of a buffer that no block writes"
-            raise refusal("cache_read", rule, str(other), node)
-    copy = _local_copy("cache_read", state, old, scope)
+            raise refusal(rule, str(other), node)
+    copy = _local_copy(state, old, scope)
     sizes = [(f"v{k}", extent) for k, extent in enumerate(old.shape)]
     copying = made(state, copy.name, sizes, lambda at: Store(copy, at, load(old, *at)))
     for reader in (block, *also):
-        node, path = state.block("cache_read", reader)
+        node, path = state.block(reader)
         state.swap(path, redirect(node, buffer, copy))
     put_before(state, str(block), copying)
     allocate(state, copy)
@@ -73,14 +72,14 @@ def cache_read(
 def stage(state: State, block: BlockName, scope: str) -> BlockRef:
     """A map's values are computed into a local buffer over its iters first; gives the block
     that does, the old one copies."""
-    node, path = state.block("stage", block)
+    node, path = state.block(block)
     store = store_of(node)
     if store is None or not is_map(node):
-        raise refusal("stage", "the block must store each element once, from its iters alone",
+        raise refusal("the block must store each element once, from its iters alone",
                       f"{node.name}, which does not", node)  # fmt: skip
-    check_alone("stage", node, path)
+    check_alone(node, path)
     wanted = Buffer(node.name, store.value.type, tuple(it.extent for it in node.iters))
-    copy = _local_copy("stage", state, wanted, scope)
+    copy = _local_copy(state, wanted, scope)
     first = made(state, copy.name, named(node.iters), lambda at: Store(copy, at, store.value))
     element = load(copy, *(it.axis for it in node.iters))
     state.swap(path, replace(node, body=replace(store, value=element)))
@@ -91,31 +90,17 @@ def stage(state: State, block: BlockName, scope: str) -> BlockRef:
 
 def cache_write(state: State, block: BlockName, buffer: str, scope: str) -> BlockRef:
     """The block writes a local buffer, copied afterwards; gives the block that copies."""
-    node, path = state.block("cache_write", block)
-    old = state.buffer("cache_write", buffer)
+    node, path = state.block(block)
+    old = state.buffer(buffer)
     store = store_of(node)
     if store is None or store.buffer.name != buffer:
-        raise refusal("cache_write", "the block's body must be a store to the buffer", buffer, node)
+        raise refusal("the block's body must be a store to the buffer", buffer, node)
     own = state.accesses(node).reads_of(buffer)
     if own and (node.init is None or any(a.index != store.index for a in own)):
-        raise refusal("cache_write", "the block must make all that it reads of the buffer itself",
+        raise refusal("the block must make all that it reads of the buffer itself",
                       f"{buffer}, which holds values before it", node)  # fmt: skip
-    check_whole("cache_write", node, state)
-    others = [
-        b.name
-        for b in blocks_below(top_of(path)[-1])
-        if b.name != node.name and state.accesses(b).touch(buffer)
-    ]
-    writers = [b.name for b, _ in state.writers(buffer) if b.name != node.name]
-    if writers and (not runs_whole(node, state) or node.init is None):
-        raise refusal("cache_write", "the block must compute all its elements by itself",
-                      f"{writers[0]}, which writes some of them", node,
-                      "Use cache_write before peeling.")  # fmt: skip
-    if others:
-        raise refusal("cache_write", "no other block may touch the buffer within the block's loops",
-                      ", ".join(others), node,
-                      "Use cache_write before compute_at.")  # fmt: skip
-    copy = _local_copy("cache_write", state, old, scope)
+    check_result(state, node, path, buffer)
+    copy = _local_copy(state, old, scope)
     element = load(copy, *store.index)
     spatial = named(it for it in node.iters if not it.reduce)
     copying = made(state, copy.name, spatial, lambda _: Store(old, store.index, element))

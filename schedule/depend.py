@@ -38,7 +38,7 @@ def check_reorder(state: State, chain: Sequence[For], order: Sequence[For]) -> N
         return
     for outer, inner in pairwise(order):
         if outer.kind is LoopKind.VECTORIZED and inner.kind is not LoopKind.VECTORIZED:
-            raise refusal("reorder", "only vectorized loops may stand below a vectorized one",
+            raise refusal("only vectorized loops may stand below a vectorized one",
                           f"{inner.axis.attr} below {outer.axis.attr}", outer)  # fmt: skip
     axes = {loop.axis: loop.extent for loop in chain[moved[0] : moved[-1] + 1]}
     inside = chain[moved[-1]]
@@ -47,19 +47,17 @@ def check_reorder(state: State, chain: Sequence[For], order: Sequence[For]) -> N
         _check_one(state, blocks[0], axes, chain[moved[0]])
         return
     mend = "Reorder before compute_at brings the blocks together."
-    _check_apart("reorder", state, inside, axes, chain[moved[0]], mend)
+    _check_apart(state, inside, axes, chain[moved[0]], mend)
 
 
-def _check_apart(
-    operation: str, state: State, inside: For, axes: dict[Expr, int], place: For, mend: str
-) -> None:
+def _check_apart(state: State, inside: For, axes: dict[Expr, int], place: For, mend: str) -> None:
     """ScheduleError unless values of ``axes`` have elements of their own in each buffer that the
     blocks below ``inside`` write, or buffers of their own."""
     blocks = list(blocks_below(inside.body))
     for block in blocks:
         for name in sorted(state.accesses(block).written):
             if not is_private(state, name, inside) and not _apart(state, blocks, name, axes):
-                raise refusal(operation, "iterations must not meet in one element of a buffer",
+                raise refusal("iterations must not meet in one element of a buffer",
                               f"{name}, which {block.name} writes", place, mend)  # fmt: skip
 
 
@@ -67,7 +65,7 @@ def _check_one(state: State, block: Block, axes: dict[Expr, int], place: For) ->
     if is_map(block) or (is_reduction(block) and runs_once(block, axes)):
         return
     if not _apart(state, [block], None, axes):
-        raise refusal("reorder", "a block must store each element once, or be a reduction by an "
+        raise refusal("a block must store each element once, or be a reduction by an "
                       "associative operator", f"{block.name}, which is neither", place)  # fmt: skip
 
 
@@ -104,7 +102,7 @@ def _apart(
 
 def _outside(state: State, block: Block, axes: dict[Expr, int]) -> list[Expr]:
     """The axes above ``block`` down to the innermost of ``axes``."""
-    _, path = state.block("reorder", block.name)
+    _, path = state.block(block.name)
     loops = [loop.axis for loop in loops_of(path)]
     last = max(k for k, axis in enumerate(loops) if axis in axes)
     return loops[: last + 1]
@@ -121,7 +119,7 @@ def check_lanes(state: State, block: Block, loop: For) -> None:
             axes[inner.axis] = inner.extent
         inner = inner.body
     if not _apart(state, [block], None, axes):
-        raise refusal("vectorize", "a lane must not touch what another one stores",
+        raise refusal("a lane must not touch what another one stores",
                       f"{block.name}, which does", loop)  # fmt: skip
 
 
@@ -132,7 +130,7 @@ def check_parallel(state: State, path: Path) -> None:
     if len(blocks) == 1 and _instances_apart(blocks[0], loop, _below(state, blocks[0], loop)):
         return
     mend = "Take a spatial loop, or compute_at the block below it."
-    _check_apart("parallel", state, loop, {loop.axis: loop.extent}, loop, mend)
+    _check_apart(state, loop, {loop.axis: loop.extent}, loop, mend)
 
 
 def _instances_apart(block: Block, loop: For, below: dict[Expr, int]) -> bool:
@@ -147,7 +145,7 @@ def _instances_apart(block: Block, loop: For, below: dict[Expr, int]) -> bool:
 
 def _below(state: State, block: Block, loop: For) -> dict[Expr, int]:
     """The axes of the loops around ``block`` from ``loop`` on."""
-    _, path = state.block("parallel", block.name)
+    _, path = state.block(block.name)
     loops = loops_of(path)
     first = next(k for k, inner in enumerate(loops) if inner.axis is loop.axis)
     return {inner.axis: inner.extent for inner in loops[first:]}

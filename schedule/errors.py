@@ -7,6 +7,9 @@ split: the factors must multiply to the extent, but got factors=(48,), extent=10
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from ..tir.stmt import Block, For, Stmt
 
 
@@ -14,11 +17,18 @@ class ScheduleError(ValueError):
     """A primitive would change the function's values, or names a missing loop, block or buffer."""
 
 
-def refusal(
-    operation: str, rule: str, came: str, place: Stmt | None = None, mend: str = ""
-) -> ScheduleError:
-    """The error text of ``operation``: one sentence, then the place, then the mend."""
-    text = f"{operation}: {rule}, but got {came}"
+@contextmanager
+def asked(operation: str) -> Iterator[None]:
+    """What is refused in here is refused by ``operation``."""
+    try:
+        yield
+    except ScheduleError as refused:
+        raise ScheduleError(f"{operation}: {refused}") from None
+
+
+def refusal(rule: str, came: str, place: Stmt | None = None, mend: str = "") -> ScheduleError:
+    """The error of the operation that is asked: one sentence, then the place, then the mend."""
+    text = f"{rule}, but got {came}"
     if place is not None:
         text += f"\n    {line_of(place)}"
     return ScheduleError(f"{text}\n  {mend}" if mend else text)

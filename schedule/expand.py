@@ -17,10 +17,10 @@ from math import prod
 from ..tir.expr import Expr, cast, const, load, make, transform
 from ..tir.stmt import Block, Store
 from ..tir.types import i32
-from .blocks import Reduction, extents_of, is_reduction, reduction_of
+from .blocks import Reduction, extents_of
 from .build import replacing
 from .errors import refusal
-from .reduction import factored, neutral, without
+from .reduction import begun, factored, neutral, without
 from .region import runs_whole
 from .state import BlockName, Loop, State
 from .tree import blocks_below, loop_at
@@ -32,37 +32,35 @@ MOST = 256  # terms of one expression
 def expand(state: State, block: BlockName, *loops: Loop) -> None:
     """Writes the steps of reduction loops, outermost first, as terms of one expression; where
     no other loop reduces, the block becomes a map."""
-    node, _ = state.block("expand", block)
-    found = reduction_of(node)
-    if found is None or found.init is None or not is_reduction(node):
-        raise refusal("expand", "the block must be a reduction with an init", node.name, node)
+    node, _ = state.block(block)
+    found = begun(node)
     if node.name in state.partial or not runs_whole(node, state):
-        raise refusal("expand", "the block's loops must run each value of each iter once",
+        raise refusal("the block's loops must run each value of each iter once",
                       f"{node.name}, whose loops do not", node)  # fmt: skip
-    count = prod(loop_at(state.loop("expand", loop)).extent for loop in loops)
+    count = prod(loop_at(state.loop(loop)).extent for loop in loops)
     if count > MOST:
-        raise refusal("expand", f"an expression must have at most {MOST} terms", str(count), node,
+        raise refusal(f"an expression must have at most {MOST} terms", str(count), node,
                       "Split the loops.")  # fmt: skip
     groups = [found.value]
     for loop in reversed(loops):
         terms = _terms(state, node.name, loop, groups)
-        node, _ = state.block("expand", node.name)
+        node, _ = state.block(node.name)
         flat = [term for step in terms for term in step]
         groups = flat if found.op == "add" else [_joined(found, step) for step in terms]
     value = _summed(found, groups) if found.op == "add" else _joined(found, groups)
-    _, path = state.block("expand", node.name)
+    _, path = state.block(node.name)
     state.swap(path, _storing(node, found, value))
 
 
 def _terms(state: State, block: str, loop: Loop, groups: list[Expr]) -> list[list[Expr]]:
     """For each step of ``loop``, which is no more, what ``groups`` are in it."""
-    node, _ = state.block("expand", block)
-    path = state.loop("expand", loop)
+    node, _ = state.block(block)
+    path = state.loop(loop)
     at = loop_at(path)
     below = [b.name for b in blocks_below(at)]
     if below != [block]:
-        raise refusal("expand", "the loop must hold the block alone", ", ".join(below), at)
-    split = factored("expand", state, node, at)
+        raise refusal("the loop must hold the block alone", ", ".join(below), at)
+    split = factored(state, node, at)
     iters, rest = without(node, split)
     extents = extents_of(iters)
     terms: list[list[Expr]] = []
@@ -71,7 +69,7 @@ def _terms(state: State, block: str, loop: Loop, groups: list[Expr]) -> list[lis
         change = replacing({split[0].axis: value}, extents)
         terms.append([transform(group, change) for group in groups])
     state.swap(path, at.body)
-    _, inside = state.block("expand", block)
+    _, inside = state.block(block)
     state.swap(inside, replace(node, iters=tuple(iters)))
     return terms
 

@@ -44,12 +44,12 @@ def meant(func: PrimFunc, buffer: Buffer) -> Sizes:
 
 def divide(state: State, loop: Loop, size: int) -> list[LoopRef]:
     """Makes two loops of one and two iters of its iter: steps of ``size``, and within them."""
-    old = loop_at(state.loop("divide", loop))
-    block, path = state.block("divide", next(blocks_below(old)).name)
-    check_alone("divide", block, path)
+    old = loop_at(state.loop(loop))
+    block, path = state.block(next(blocks_below(old)).name)
+    check_alone(block, path)
     it = next(it for it in block.iters if it.binding is old.axis)
     if size < 1 or it.extent % size:
-        raise refusal("divide", "the size must divide the extent", f"{size} of {it.extent}", block)
+        raise refusal("the size must divide the extent", f"{size} of {it.extent}", block)
     parts: list[Iter] = []
     for suffix, extent in (("a", it.extent // size), ("b", size)):
         known = replace(block, iters=(*block.iters, *parts))
@@ -64,17 +64,15 @@ def divide(state: State, loop: Loop, size: int) -> list[LoopRef]:
 
 def join(state: State, *loops: Loop) -> LoopRef:
     """Makes one loop and one iter of those of several of a block's loops, outermost first."""
-    old = [loop_at(state.loop("join", loop)) for loop in loops]
+    old = [loop_at(state.loop(loop)) for loop in loops]
     if len({id(loop) for loop in old}) < max(len(old), 1):
-        raise refusal(
-            "join", "loops must be given, each once", ", ".join(map(str, loops)) or "none"
-        )
-    block, path = state.block("join", next(blocks_below(old[0])).name)
-    check_alone("join", block, path)
+        raise refusal("loops must be given, each once", ", ".join(map(str, loops)) or "none")
+    block, path = state.block(next(blocks_below(old[0])).name)
+    check_alone(block, path)
     found = [next((i for i in block.iters if i.binding is loop.axis), None) for loop in old]
     iters = [it for it in found if it is not None]
     if len(iters) < len(old) or len({it.reduce for it in iters}) > 1:
-        raise refusal("join", "the loops must be of one block, all spatial or all reductions",
+        raise refusal("the loops must be of one block, all spatial or all reductions",
                       ", ".join(map(str, loops)), block)  # fmt: skip
     if len(iters) == 1:
         return LoopRef(str(loops[0]))
@@ -91,16 +89,14 @@ def join(state: State, *loops: Loop) -> LoopRef:
 
 def trim(state: State, buffer: str) -> None:
     """Cuts a local buffer or constant, and what is written to it, down to what is read."""
-    old = state.buffer("trim", buffer)
-    if not state.is_local(buffer) and buffer not in state.func.constants:
-        raise refusal("trim", "the buffer must be local or a constant", buffer)
+    old = state.own(buffer)
     reads = [
         [bounds(e, state.ranges(block))[1] for e in access.index]
         for block, _ in state.readers(buffer)
         for access in state.accesses(block).reads_of(buffer)
     ]
     if not reads:
-        raise refusal("trim", "the buffer must be read", buffer)
+        raise refusal("the buffer must be read", buffer)
     shape = tuple(
         min(max(n if high is None else high + 1 for high in highs), n)
         for highs, n in zip(zip(*reads, strict=True), old.shape, strict=True)
@@ -108,7 +104,7 @@ def trim(state: State, buffer: str) -> None:
     if shape == old.shape:
         return
     for block, _ in state.writers(buffer):
-        _shorten(state, *state.block("trim", block.name), shape)
+        _shorten(state, *state.block(block.name), shape)
     part = tuple(slice(n) for n in shape)
     replace_buffer(state, replace(old, shape=shape),
                    data=lambda values: np.ascontiguousarray(values[part]))  # fmt: skip
@@ -116,7 +112,7 @@ def trim(state: State, buffer: str) -> None:
 
 def _shorten(state: State, block: Block, path: Path, shape: Sizes) -> None:
     """A block that writes no more of a buffer than ``shape``."""
-    check_alone("trim", block, path)
+    check_alone(block, path)
     store, sizes = store_of(block), dict[Expr, int]()
     kind = store is not None and (is_map(block) or is_reduction(block))
     spatial = {it.axis for it in block.iters if not it.reduce}
@@ -127,7 +123,7 @@ def _shorten(state: State, block: Block, path: Path, shape: Sizes) -> None:
             continue
         axes = [axis for axis, step in form.terms.items() if step == 1 and axis in spatial]
         if not kind or len(axes) != len(form.terms) or len(axes) != 1 or form.constant >= size:
-            raise refusal("trim", "what is not read must be the end of an iter of a map or "
+            raise refusal("what is not read must be the end of an iter of a map or "
                           "reduction", show_expr(index), block)  # fmt: skip
         sizes[axes[0]] = size - form.constant
     if sizes:

@@ -19,24 +19,23 @@ from .state import BlockName, State, is_domain_guard
 
 def compute_inline(state: State, block: BlockName) -> None:
     """Puts a map's value into its consumers; block and buffer are gone."""
-    operation = "compute_inline"
-    producer, path = state.block(operation, block)
-    store = _map_store(operation, state, producer)
+    producer, path = state.block(block)
+    store = _map_store(state, producer)
     name = store.buffer.name
     if not state.is_local(name):
-        raise refusal(operation, "a result of the function cannot be inlined", name, producer)
-    axes = _plain_axes(operation, producer, store.index)
-    check_inputs(operation, state, producer)
+        raise refusal("a result of the function cannot be inlined", name, producer)
+    axes = _plain_axes(producer, store.index)
+    check_inputs(state, producer)
     readers = [b for b, _ in state.readers(name)]
     if not readers:
-        raise refusal(operation, "the block must have a consumer", "none", producer)
-    state.check_elements(operation, name)
+        raise refusal("the block must have a consumer", "none", producer)
+    state.check_elements(name)
     for reader in readers:
         if _reads_beyond(state, reader, name, axes, producer):
-            raise refusal(operation, "the block must store all that is read", reader.name, producer)
-        _, at = state.block(operation, reader.name)
+            raise refusal("the block must store all that is read", reader.name, producer)
+        _, at = state.block(reader.name)
         state.swap(at, _inlined(state, reader, producer, axes, store))
-    _, path = state.block(operation, block)
+    _, path = state.block(block)
     state.swap(path, None)
     drop_buffer(state, name)
 
@@ -54,26 +53,25 @@ def _reads_beyond(
     return False
 
 
-def _map_store(operation: str, state: State, block: Block) -> Store:
+def _map_store(state: State, block: Block) -> Store:
     store = store_of(block)
     guards = [p for p in conjuncts(block.where) if not is_domain_guard(p, block.iters)]
     if store is None or not is_map(block) or guards:
-        raise refusal(operation, "the block must store each element once, from its iters alone",
+        raise refusal("the block must store each element once, from its iters alone",
                       f"{block.name}, which does not", block)  # fmt: skip
     writers = [b.name for b, _ in state.writers(store.buffer.name)]
     if writers != [block.name]:
-        raise refusal(operation, "the block must be the only writer of its buffer",
-                      ", ".join(writers), block)  # fmt: skip
+        raise refusal("the block must be the only writer of its buffer", ", ".join(writers), block)
     return store
 
 
-def _plain_axes(operation: str, block: Block, index: tuple[Expr, ...]) -> list[Expr | None]:
+def _plain_axes(block: Block, index: tuple[Expr, ...]) -> list[Expr | None]:
     """The iter that each dimension of ``index`` is; None where it is the constant 0."""
     known = {it.axis for it in block.iters}
     axes: list[Expr | None] = []
     for expr in index:
         if expr not in known and not (expr.is_const and expr.attr == 0):
-            raise refusal(operation, "each index must be an iter", show_expr(expr), block,
+            raise refusal("each index must be an iter", show_expr(expr), block,
                           "Use it before transform_layout.")  # fmt: skip
         axes.append(expr if expr in known else None)
     return axes

@@ -33,30 +33,28 @@ SCOPES = ("ddr", "tcm", "reg")
 
 def set_scope(state: State, buffer: str, scope: str) -> None:
     """Puts a local buffer into ``ddr``, ``tcm`` or ``reg``."""
-    old = state.buffer("set_scope", buffer)
-    if scope not in SCOPES:
-        raise refusal("set_scope", "the scope must be ddr, tcm or reg", repr(scope))
-    if not state.is_local(buffer):
-        raise refusal("set_scope", "the buffer must be local, for the caller places parameters",
-                      buffer, mend="Use cache_read or cache_write for a local copy.")  # fmt: skip
+    old = state.own(buffer, fixed=False)
+    check_scope(scope)
     if old.scope != scope:
         replace_buffer(state, replace(old, scope=scope))
 
 
+def check_scope(scope: str) -> None:
+    """ScheduleError unless there is such a memory."""
+    if scope not in SCOPES:
+        raise refusal("the scope must be ddr, tcm or reg", repr(scope))
+
+
 def transform_layout(state: State, buffer: str, index_map: Callable[..., Any]) -> None:
     """Stores element (i, j, ...) of a local buffer or constant at ``index_map(i, j, ...)``."""
-    old = state.buffer("transform_layout", buffer)
-    if not state.is_local(buffer) and buffer not in state.func.constants:
-        raise refusal("transform_layout", "the buffer must be local or a constant", buffer,
-                      mend="Use cache_read or cache_write for a local copy.")  # fmt: skip
-    state.check_elements("transform_layout", buffer)
+    old = state.own(buffer)
+    state.check_elements(buffer)
     axes = tuple(var(f"?{k}") for k in range(len(old.shape)))
     extents = dict(zip(axes, old.shape, strict=True))
     index = _mapped(index_map, axes, extents, old)
     shape = tuple(_size(e, extents, old) for e in index)
     if not injective(index, extents):
-        raise refusal("transform_layout", "the map must keep different elements apart",
-                      _shown(index, axes))  # fmt: skip
+        raise refusal("the map must keep different elements apart", _shown(index, axes))
 
     def element(block: Block, given: tuple[Expr, ...]) -> tuple[Expr, ...]:
         values, known = dict(zip(axes, given, strict=True)), state.ranges(block)
@@ -72,7 +70,7 @@ def _mapped(
     try:
         result = call_map(index_map, axes)
     except TypeError as fault:
-        raise refusal("transform_layout", f"the map must take {len(axes)} indices, those of "
+        raise refusal(f"the map must take {len(axes)} indices, those of "
                       f"{old.name}, and give indices", str(fault)) from None  # fmt: skip
     return tuple(simplify(as_expr(e, i32), extents) for e in result)
 
@@ -80,7 +78,7 @@ def _mapped(
 def _size(expr: Expr, extents: Extents, old: Buffer) -> int:
     low, high = bounds(expr, extents)
     if low is None or high is None or low < 0:
-        raise refusal("transform_layout", "each new index must have a least value of 0 or more",
+        raise refusal("each new index must have a least value of 0 or more",
                       _shown((expr,), tuple(extents)))  # fmt: skip
     return high + 1
 

@@ -50,7 +50,7 @@ def split(
     ``head`` has it first; ``overlap`` returns one for a whole last step, of which part was computed
     before.
     """
-    path = state.loop("split", loop)
+    path = state.loop(loop)
     old = loop_at(path)
     sizes = _sizes(state, old, factors, tail)
     name, total = str(old.axis.attr), prod(sizes)
@@ -78,10 +78,10 @@ def split(
 def _sizes(state: State, loop: For, factors: Sequence[int | None], tail: str) -> list[int]:
     came = f"factors={tuple(factors)}, extent={loop.extent}"
     if tail not in TAILS:
-        raise refusal("split", f"tail must be one of {', '.join(TAILS)}", repr(tail), loop)
+        raise refusal(f"tail must be one of {', '.join(TAILS)}", repr(tail), loop)
     known = [f for f in factors if f is not None]
     if not factors or len(known) < len(factors) - 1 or any(f < 1 for f in known):
-        raise refusal("split", "the factors must be positive, at most one of them None", came, loop)
+        raise refusal("the factors must be positive, at most one of them None", came, loop)
     inner = prod(known)
     if len(known) < len(factors):
         down = tail in CUT
@@ -89,13 +89,13 @@ def _sizes(state: State, loop: For, factors: Sequence[int | None], tail: str) ->
         known = [max(open_, 1) if f is None else f for f in factors]
     total = prod(known)
     if tail == "exact" and total != loop.extent:
-        raise refusal("split", "the factors must multiply to the extent or tail= must be given",
+        raise refusal("the factors must multiply to the extent or tail= must be given",
                       came, loop, 'Give tail="guard" to keep a guarded last step, or tail="peel" '
                       "for a loop of the rest.")  # fmt: skip
     if tail == "guard" and total < loop.extent:
-        raise refusal("split", "guarded factors must cover the extent", came, loop)
+        raise refusal("guarded factors must cover the extent", came, loop)
     if tail in CUT and total > loop.extent:
-        raise refusal("split", "peeled factors must not exceed the extent", came, loop,
+        raise refusal("peeled factors must not exceed the extent", came, loop,
                       'Give tail="guard" to keep a guarded last step.')  # fmt: skip
     if tail == "overlap" and total < loop.extent:
         _check_overlap(state, loop, known, came)
@@ -106,18 +106,18 @@ def _check_overlap(state: State, loop: For, sizes: list[int], came: str) -> None
     """Steps may be computed twice: blocks store what follows from their iters, and read nothing
     that is written after them; the steps that are left are fewer than one of the outermost."""
     if loop.extent - prod(sizes) >= prod(sizes[1:]):
-        raise refusal("split", "overlapping factors must leave less than a step", came, loop)
+        raise refusal("overlapping factors must leave less than a step", came, loop)
     written: set[str] = set()
     below = {node.axis for node in walk_stmt(loop.body) if isinstance(node, For)}
     for block in reversed(list(blocks_below(loop.body))):
         summed = [axis for it in block.iters if it.reduce for axis in free_vars(it.binding)]
         anew = is_reduction(block) and block.init is not None and below.issuperset(summed)
         if not (is_map(block) or anew):
-            raise refusal("split", "steps that overlap must be of blocks that may run again",
+            raise refusal("steps that overlap must be of blocks that may run again",
                           block.name, loop, 'Give tail="peel".')  # fmt: skip
         late = sorted(written & state.accesses(block).read)
         if late:
-            raise refusal("split", "steps that overlap must not change what they read",
+            raise refusal("steps that overlap must not change what they read",
                           f"{late[0]}, which {block.name} reads", loop,
                           'Give tail="peel".')  # fmt: skip
         written |= state.accesses(block).written
@@ -157,7 +157,7 @@ def _check_maps(loop: For) -> None:
     """The first steps may come first where no reduction begins with them."""
     for block in blocks_below(loop.body):
         if loop_roles(block, loop.axis)[1]:
-            raise refusal("split", "a head must be of spatial steps", f"{loop.axis.attr}, over "
+            raise refusal("a head must be of spatial steps", f"{loop.axis.attr}, over "
                           f"which {block.name} reduces", loop, 'Give tail="peel".')  # fmt: skip
 
 
@@ -191,20 +191,20 @@ def _copied(loop: For, start: int, extent: int, state: State) -> For:
 def fuse(state: State, *loops: Loop) -> LoopRef:
     """One loop for several directly nested ones, outermost first."""
     if not loops:
-        raise refusal("fuse", "at least one loop must be given", "none")
-    chain = [loop_at(state.loop("fuse", loop)) for loop in loops]
+        raise refusal("at least one loop must be given", "none")
+    chain = [loop_at(state.loop(loop)) for loop in loops]
     for outer, inner in pairwise(chain):
         if outer.body is not inner:
-            raise refusal("fuse", "each loop must hold just the next one",
+            raise refusal("each loop must hold just the next one",
                           f"{outer.axis.attr}, {inner.axis.attr}", outer,
                           "Reorder them first.")  # fmt: skip
         if outer.kind is not inner.kind:
-            raise refusal("fuse", "the loops must be of one kind",
+            raise refusal("the loops must be of one kind",
                           f"{outer.kind.value} and {inner.kind.value}", inner)  # fmt: skip
     for block in blocks_below(chain[-1].body):
         roles = [loop_roles(block, item.axis) for item in chain]
         if any(s for s, _ in roles) and any(r for _, r in roles):
-            raise refusal("fuse", "the loops must be all spatial or all reductions",
+            raise refusal("the loops must be all spatial or all reductions",
                           f"both in {block.name}", chain[0])  # fmt: skip
     if len(chain) == 1:
         return LoopRef(str(chain[0].axis.attr))
@@ -213,16 +213,16 @@ def fuse(state: State, *loops: Loop) -> LoopRef:
     parts = parts_of(axis, [loop.extent for loop in chain])
     values = {loop.axis: part for loop, part in zip(chain, parts, strict=True)}
     body = replace_axes(chain[-1].body, values, state.extents)
-    path = state.loop("fuse", str(chain[0].axis.attr))
+    path = state.loop(str(chain[0].axis.attr))
     state.swap(path, For(axis, extent, chain[0].kind, body, chain[0].annotations))
     return LoopRef(str(axis.attr))
 
 
 def reorder(state: State, *loops: Loop) -> None:
     """Puts nested loops into this order, in the places that they take now."""
-    paths = [state.loop("reorder", loop) for loop in loops]
+    paths = [state.loop(loop) for loop in loops]
     if len({path[-1].axis for path in paths if isinstance(path[-1], For)}) < len(paths):
-        raise refusal("reorder", "each loop must be named once", ", ".join(map(str, loops)))
+        raise refusal("each loop must be named once", ", ".join(map(str, loops)))
     if len(paths) < 2:
         return
     deepest = max(paths, key=len)
@@ -230,11 +230,11 @@ def reorder(state: State, *loops: Loop) -> None:
     top = min(len(path) for path in paths) - 1
     for loop in wanted:
         if not any(node is loop for node in deepest):
-            raise refusal("reorder", "the loops must be nested in one another",
+            raise refusal("the loops must be nested in one another",
                           ", ".join(map(str, loops)), loop)  # fmt: skip
     for node in deepest[top:-1]:
         if not isinstance(node, For):
-            raise refusal("reorder", "nothing may stand between the loops",
+            raise refusal("nothing may stand between the loops",
                           f"a {type(node).__name__} between them", deepest[top],
                           "Reorder before compute_at puts other blocks there.")  # fmt: skip
     chain = loops_of(deepest[top:])
@@ -247,13 +247,13 @@ def reorder(state: State, *loops: Loop) -> None:
 def unroll(state: State, *loops: Loop) -> None:
     """The body once for each value of each loop."""
     for loop in loops:
-        path = state.loop("unroll", loop)
+        path = state.loop(loop)
         state.swap(path, replace(loop_at(path), kind=LoopKind.UNROLLED))
 
 
 def parallel(state: State, loop: Loop) -> None:
     """Iterations are spread over hardware threads."""
-    path = state.loop("parallel", loop)
+    path = state.loop(loop)
     check_parallel(state, path)
     state.swap(path, replace(loop_at(path), kind=LoopKind.PARALLEL))
 
@@ -261,9 +261,9 @@ def parallel(state: State, loop: Loop) -> None:
 def vectorize(state: State, *loops: Loop) -> None:
     """Loops become lanes, row-major in the order of nesting; innermost last."""
     # the innermost first, so that each finds only lanes below
-    paths = sorted((state.loop("vectorize", loop) for loop in loops), key=len, reverse=True)
+    paths = sorted((state.loop(loop) for loop in loops), key=len, reverse=True)
     for found in paths:
-        path = state.loop("vectorize", str(loop_at(found).axis.attr))
+        path = state.loop(str(loop_at(found).axis.attr))
         _check_vectorized(state, loop_at(path))
         state.swap(path, replace(loop_at(path), kind=LoopKind.VECTORIZED))
 
@@ -275,21 +275,18 @@ def _check_vectorized(state: State, loop: For) -> None:
         inner = inner.body
     if not isinstance(inner, Block):
         came = f"a {type(inner).__name__} below {loop.axis.attr}"
-        raise refusal("vectorize", "only vectorized loops and one block may stand below", came,
+        raise refusal("only vectorized loops and one block may stand below", came,
                       loop, "Reorder the loop to the innermost place first.")  # fmt: skip
     spatial, reduce = loop_roles(inner, loop.axis)
     if not reduce:
         check_lanes(state, inner, loop)
         return
     if spatial:
-        raise refusal(
-            "vectorize", "a loop must be spatial or a reduction", "one that is both", loop
-        )
+        raise refusal("a loop must be spatial or a reduction", "one that is both", loop)
     found = reduction_of(inner)
     if found is None or found.op not in LANE_FOLDS or not found.value.type.is_int:
         op = "no reduction" if found is None else f"{found.op} of {found.value.type}"
-        raise refusal("vectorize", "a vectorized reduction must be a sum, min or max of integers",
-                      op, inner)  # fmt: skip
+        raise refusal("a vectorized reduction must be a sum, min or max of integers", op, inner)
     if isinstance(loop.body, For) and not loop_roles(inner, loop.body.axis)[1]:
-        raise refusal("vectorize", "a vectorized reduction must be innermost",
+        raise refusal("a vectorized reduction must be innermost",
                       f"{loop.body.axis.attr} below it", loop)  # fmt: skip

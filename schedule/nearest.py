@@ -27,12 +27,12 @@ Places = list[tuple[int, int]]  # of each dimension: where copied elements begin
 def nearest(state: State, block: BlockName, buffer: str) -> None:
     """A reduction by min or max reads what a padded copy was made of, at the nearest element
     where it lies outside; the copy goes with its last reader."""
-    node, path = state.block("nearest", block)
+    node, path = state.block(block)
     found = reduction_of(node)
     value = None if found is None else found.value
     plain = value is not None and value.op == "load" and value.attr.name == buffer
     if found is None or value is None or not plain or found.op not in ("min", "max"):
-        raise refusal("nearest", "the block must be a reduction by min or max of the buffer's "
+        raise refusal("the block must be a reduction by min or max of the buffer's "
                       "elements", node.name, node)  # fmt: skip
     source, places = _copied(state, node, buffer, neutral(found.op, found.buffer.type))
     extents = extents_of(node.iters)
@@ -41,14 +41,14 @@ def nearest(state: State, block: BlockName, buffer: str) -> None:
     for expr, (start, size) in zip(value.args, places, strict=True):
         form = linear(expr).shifted(-start)
         if not is_reduction(node) or not _met(form, size, reduced, extents):
-            raise refusal("nearest", "each window must hold elements of the copy, and all between",
+            raise refusal("each window must hold elements of the copy, and all between",
                           f"{buffer}, of which {size} are copied", node)  # fmt: skip
         index.append(_inside(form, size, extents))
     fresh = Expr("load", value.type, tuple(index), source)
     state.swap(path, rewritten(node, lambda part: fresh if part is value else None))
     if not state.readers(buffer):
         for writer, _ in state.writers(buffer):
-            state.swap(state.block("nearest", writer.name)[1], None)
+            state.swap(state.block(writer.name)[1], None)
         drop_buffer(state, buffer)
 
 
@@ -62,9 +62,9 @@ def _copied(state: State, reader: Block, buffer: str, fill: int) -> tuple[Buffer
     fine = all(is_map(block) and runs_whole(block, state) for block in writers)
     filled = all(isinstance(b.body, Store) and _is(b.body.value, fill) for b in fills)
     if not state.is_local(buffer) or not (early and fine and filled) or places is None:
-        raise refusal("nearest", "one map must copy elements to the buffer, after others that fill "
+        raise refusal("one map must copy elements to the buffer, after others that fill "
                       "it with the neutral one", buffer, copy)  # fmt: skip
-    check_inputs("nearest", state, copy)
+    check_inputs(state, copy)
     assert isinstance(copy.body, Store)
     return copy.body.value.attr, places
 

@@ -72,26 +72,26 @@ def offset_operand(state: State, block: BlockName, buffer: str) -> list[BlockRef
     """Stores an i8 operand of a dot product, a constant or what a map fills, as u8 (plus 128), or
     takes out the number that is added to it; returns the blocks that sum the other operand:
     ``*_csum`` (channels), ``*_vsum`` and ``*_wsum`` (windows), where each is needed."""
-    node, path = state.block("offset_operand", block)
+    node, path = state.block(block)
     found, own, other = _factors(node, buffer)
     if own.number is None:
         _check_own(state, node, buffer)
     name = other.load.attr.name
     for inner in blocks_below(top_of(path)[-1]):
         if any(a.buffer.name == name for a in state.accesses(inner).writes):
-            raise refusal("offset_operand", "the inputs must be complete before the block's loops",
+            raise refusal("the inputs must be complete before the block's loops",
                           f"{inner.name}, which writes {name} inside", node,
                           "Use offset_operand before compute_at.")  # fmt: skip
     taken = None if own.number is None else _negative(own.number)
     sums = _Sums(state, node, other.load, own.load, taken)
     total, names = sums.build()
     assert found.init is not None
-    _, path = state.block("offset_operand", block)
+    _, path = state.block(block)
     init = found.init
     if taken is not None and other.number is not None:
         init = simplify(init + taken * _negative(other.number) * sums.count)
     init = init - (total * OFFSET if taken is None else total)
-    unsigned = replace(state.buffer("offset_operand", buffer), type=u8)
+    unsigned = replace(state.buffer(buffer), type=u8)
     body = _on(unsigned, node.body) if taken is None else _freed(own, node.body)
     start = Store(found.buffer, found.index, init)
     state.swap(path, replace(node, init=start, body=body))
@@ -141,19 +141,17 @@ def _negative(number: Expr) -> Expr:
 
 
 def _check_own(state: State, block: Block, buffer: str) -> None:
-    weights = state.buffer("offset_operand", buffer)
+    weights = state.buffer(buffer)
     writers = [other for other, _ in state.writers(buffer)]
     local = all(p.name != buffer for p in state.func.params)
     filled = local and len(writers) == 1 and is_map(writers[0])
     if weights.type != i8 or not (filled or buffer in state.func.constants):
-        raise refusal("offset_operand", "the operand must be of i8, a constant or what one map "
+        raise refusal("the operand must be of i8, a constant or what one map "
                       "fills, or have a number added", f"{buffer}: {weights.type}")  # fmt: skip
     users = [b.name for b, _ in state.placed() if state.accesses(b).of(buffer)]
     users = [name for name in users if all(name != other.name for other in writers)]
     if users != [block.name]:
-        raise refusal(
-            "offset_operand", "only the block may read the operand", ", ".join(users), block
-        )
+        raise refusal("only the block may read the operand", ", ".join(users), block)
 
 
 def _factors(block: Block, buffer: str) -> tuple[Reduction, Factor, Factor]:
@@ -161,13 +159,13 @@ def _factors(block: Block, buffer: str) -> tuple[Reduction, Factor, Factor]:
     found = reduction_of(block)
     product = None if found is None else _widened(found.value)
     if found is None or product is None or found.op != "add" or found.init is None:
-        raise refusal("offset_operand", RULE, "another body", block)
+        raise refusal(RULE, "another body", block)
     known = product.op in ("mul", "widening_mul")
     factors = [_factor(arg) for arg in product.args] if known else []
     named = [f for f in factors if f is not None and f.load.attr.name == buffer]
     others = [f for f in factors if f is not None and f not in named]
     if len(named) != 1 or len(others) != 1:
-        raise refusal("offset_operand", RULE, "another body", block)
+        raise refusal(RULE, "another body", block)
     return found, named[0], others[0]
 
 
@@ -234,7 +232,7 @@ class _Sums:
         for axis in self.reduce:
             found = [form.terms for form in index if any(axis in free_vars(a) for a in form.terms)]
             if len(found) != 1 or axis not in found[0]:
-                raise refusal("offset_operand", "each reduce iter must stand in one dimension of "
+                raise refusal("each reduce iter must stand in one dimension of "
                               "the inputs' index", str(axis.attr), block)  # fmt: skip
         sizes = zip(index, x.attr.shape, strict=True)
         self.dims = [self._dim(form, size, form is index[-1]) for form, size in sizes]
@@ -275,7 +273,7 @@ class _Sums:
                                  value if self.factor is None else value * self.factor)  # fmt: skip
         stages = [("csum", channels)] if channels and last is not channels else []
         names = [
-            separated(self.state, self.state.block("offset_operand", name)[0], axes,
+            separated(self.state, self.state.block(name)[0], axes,
                       f"{self.block.name}_{suffix}", buffer.scope)
             for suffix, axes in [*stages, *(("vsum", axes) for axes in others)]
         ]  # fmt: skip

@@ -45,14 +45,10 @@ ORDERED = ("min", "max", "and_", "or_", "xor")  # they give the same in a wider 
 def split_bytes(state: State, buffer: str) -> list[BlockRef]:
     """Stores an unsigned buffer, local or constant, as planes of bytes (``*_0`` and so on);
     gives the blocks that write them, one a plane."""
-    old = state.buffer("split_bytes", buffer)
-    fixed = buffer in state.func.constants
+    old = state.own(buffer)
     if old.type.kind != "u" or old.type.bits == 8:
-        raise refusal("split_bytes", "the elements must be unsigned and of several bytes",
-                      f"{buffer}: {old.type}")  # fmt: skip
-    if not fixed and not state.is_local(buffer):
-        raise refusal("split_bytes", "the buffer must be local or a constant", buffer)
-    state.check_elements("split_bytes", buffer)
+        raise refusal("the elements must be unsigned and of several bytes", f"{buffer}: {old.type}")
+    state.check_elements(buffer)
     writers = state.writers(buffer)
     for block, path in writers:
         _check_writer(state, block, path, buffer)
@@ -72,16 +68,16 @@ def split_bytes(state: State, buffer: str) -> list[BlockRef]:
 
 def _check_writer(state: State, block: Block, path: Path, buffer: str) -> None:
     if not is_map(block) or block.name in state.partial:
-        raise refusal("split_bytes", "a block that writes must store each element once",
+        raise refusal("a block that writes must store each element once",
                       f"{block.name}, which does not", block)  # fmt: skip
-    check_alone("split_bytes", block, path)
+    check_alone(block, path)
 
 
 def _write_planes(state: State, block: Block, planes: Planes) -> list[str]:
     """A block for each plane in the place of one."""
     store = store_of(block)
     assert store is not None
-    _, path = state.block("split_bytes", block.name)
+    _, path = state.block(block.name)
 
     def writing(k: int, plane: Buffer) -> Block:
         byte = Store(plane, store.index, _byte(store.value, k))
@@ -144,19 +140,16 @@ def _on_planes(old: Buffer, planes: Planes, block: Block) -> Block:
 def retype(state: State, buffer: str, kind: Type | str) -> None:
     """Stores a local buffer of integers in another type that holds all its values."""
     kind = kind if isinstance(kind, Type) else parse_type(kind)
-    old = state.buffer("retype", buffer)
-    if not state.is_local(buffer):
-        raise refusal("retype", "the buffer must be local, for the caller gives parameters", buffer)
-    state.check_elements("retype", buffer)
+    old = state.own(buffer, fixed=False)
+    state.check_elements(buffer)
     wider = kind.is_int and old.type.is_int and kind.bits > old.type.bits and kind.holds(old.type)
     if not wider and not (kind.is_int and old.type.is_int and _holds(state, buffer, kind)):
-        raise refusal("retype", "the type must hold all values of the elements",
-                      f"{kind} for {old.type}")  # fmt: skip
+        raise refusal("the type must hold all values of the elements", f"{kind} for {old.type}")
     for block, _ in state.writers(buffer) if wider else ():
         found = reduction_of(block)
         if not is_map(block) and (found is None or found.op not in ORDERED):
             rule = "a block that writes must be a map, or a reduction that keeps wider values"
-            raise refusal("retype", rule, f"{block.name}, which is neither", block)
+            raise refusal(rule, f"{block.name}, which is neither", block)
     new = replace(old, type=kind)
     exchange(state, buffer, [new], partial(_retyped, old, new))
 

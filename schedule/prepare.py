@@ -42,8 +42,7 @@ def _check_blocks(root: Stmt) -> None:
     seen: set[str] = set()
     for block in blocks_below(root):
         if block.name in seen:
-            raise refusal("Schedule", "each block must have a name of its own",
-                          f"{block.name} twice", block)  # fmt: skip
+            raise refusal("each block must have a name of its own", f"{block.name} twice", block)
         seen.add(block.name)
         known = {it.axis for it in block.iters}
         known |= {n.axis for n in walk_stmt(block) if isinstance(n, For)}
@@ -52,12 +51,12 @@ def _check_blocks(root: Stmt) -> None:
                 for expr in (*stmt.index, stmt.value):
                     if strange := free_vars(expr) - known:
                         names = ", ".join(sorted(str(v.attr) for v in strange))
-                        raise refusal("Schedule", "a block must speak of its iters only", names,
+                        raise refusal("a block must speak of its iters only", names,
                                       block, "Bind an iter to the loop.")  # fmt: skip
     stack = [root]
     while stack:
         node = stack.pop()
         if isinstance(node, Store):
-            raise refusal("Schedule", "each store must stand in a block",
+            raise refusal("each store must stand in a block",
                           f"a store to {node.buffer.name} outside")  # fmt: skip
         stack.extend(below(node))

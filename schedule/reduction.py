@@ -20,14 +20,14 @@ from .blocks import Reduction, is_reduction, read_in, reduction_of
 from .build import (
     allocate,
     buffer_name,
+    check_result,
     iter_name,
     iters_of,
     put_after,
-    top_of,
 )
 from .depend import runs_once
 from .errors import refusal
-from .region import check_whole, runs_whole, span_of
+from .region import span_of
 from .state import BlockName, BlockRef, Loop, State, always, replace_axes
 from .tree import blocks_below, loop_at, loops_of, nest
 
@@ -38,28 +38,26 @@ Factored = tuple[Iter, int, list[tuple[int, Expr, int]]]
 
 def decompose_reduction(state: State, block: BlockName, loop: Loop) -> BlockRef:
     """Makes the init of a reduction a block of its own before ``loop``: ``*_init``."""
-    operation = "decompose_reduction"
-    node, path = state.block(operation, block)
-    target = state.loop(operation, loop)
+    node, path = state.block(block)
+    target = state.loop(loop)
     at = target[-1]
     loops = loops_of(path)
     place = next((k for k, item in enumerate(loops) if item is at), None)
-    if node.init is None or not is_reduction(node):
-        raise refusal(operation, "the block must be a reduction with an init", node.name, node)
+    begun(node)
+    assert node.init is not None
     if place is None:
-        raise refusal(operation, "the loop must stand around the block", str(loop), node)
+        raise refusal("the loop must stand around the block", str(loop), node)
     reducing = _axes_of(node, reduce=True)
     late = [item for item in loops[:place] if item.axis in reducing]
     if late:
-        raise refusal(operation, "no reduction may run outside the loop",
+        raise refusal("no reduction may run outside the loop",
                       f"{late[0].axis.attr} outside {loop}", late[0],
                       f"Give {late[0].axis.attr} or a loop around it.")  # fmt: skip
     spatial = _axes_of(node, reduce=False)
     if spatial & reducing:
-        raise refusal(operation, "each loop must be spatial or a reduction", "one that is both",
-                      node)  # fmt: skip
+        raise refusal("each loop must be spatial or a reduction", "one that is both", node)
     if not runs_once(node, {item.axis: item.extent for item in loops[place:]}):
-        raise refusal(operation, "each step of the reduction must run once below the loop",
+        raise refusal("each step of the reduction must run once below the loop",
                       f"{node.name}, computed again", at, "Take an inner loop.")  # fmt: skip
     _check_init_ready(state, node, at)
     kept = [item for item in loops[place:] if item.axis in spatial]
@@ -72,7 +70,7 @@ def decompose_reduction(state: State, block: BlockName, loop: Loop) -> BlockRef:
     first = replace_axes(first, values, state.extents)
     first = nest([replace(item, axis=axis) for item, axis in zip(kept, axes, strict=True)], first)
     state.swap(path, replace(node, init=None))
-    target = state.loop(operation, loop)
+    target = state.loop(loop)
     state.swap(target, seq(first, target[-1]))
     return BlockRef(name)
 
@@ -82,7 +80,7 @@ def _check_init_ready(state: State, block: Block, at: Stmt) -> None:
     for other in blocks_below(at):
         late = sorted(state.accesses(other).written & read_in(block.init))
         if late and other.name != block.name:
-            raise refusal("decompose_reduction", "the init's inputs must be ready before the loop",
+            raise refusal("the init's inputs must be ready before the loop",
                           f"{late[0]}, which {other.name} writes", at)  # fmt: skip
 
 
@@ -102,24 +100,11 @@ def _first_guards(block: Block, reducing: frozenset[Expr]) -> list[Expr]:
 
 def rfactor(state: State, block: BlockName, loop: Loop) -> BlockRef:
     """Partial results for each value of a reduction loop (block ``*_rf``), joined after."""
-    operation = "rfactor"
-    node, path = state.block(operation, block)
-    at = loop_at(state.loop(operation, loop))
-    found = reduction_of(node)
-    if found is None or found.init is None or not is_reduction(node):
-        raise refusal(operation, "the block must be a reduction with an init", node.name, node)
-    check_whole(operation, node, state)
-    split = factored(operation, state, node, at)
-    readers = [b.name for b in blocks_below(top_of(path)[-1])
-               if b.name != node.name and state.accesses(b).touch(found.buffer.name)]  # fmt: skip
-    if readers:
-        raise refusal(operation, "no other block may touch the result within the block's loops",
-                      ", ".join(readers), node, "Use rfactor before compute_at.")  # fmt: skip
-    writers = [b.name for b, _ in state.writers(found.buffer.name) if b.name != node.name]
-    if writers and not runs_whole(node, state):
-        raise refusal(operation, "the block must compute all its elements by itself",
-                      f"{writers[0]}, which writes some of them", node,
-                      "Use rfactor before peeling.")  # fmt: skip
+    node, path = state.block(block)
+    at = loop_at(state.loop(loop))
+    found = begun(node)
+    check_result(state, node, path, found.buffer.name)
+    split = factored(state, node, at)
     partial = Buffer(buffer_name(state, f"{found.buffer.name}_rf"), found.buffer.type,
                      (at.extent, *found.buffer.shape))  # fmt: skip
     name = state.fresh(f"{node.name}_rf")
@@ -129,21 +114,29 @@ def rfactor(state: State, block: BlockName, loop: Loop) -> BlockRef:
     return BlockRef(name)
 
 
-def factored(operation: str, state: State, block: Block, loop: For) -> Factored:
+def begun(block: Block) -> Reduction:
+    """The reduction with an init that a block is; ScheduleError where it is none."""
+    found = reduction_of(block)
+    if found is None or found.init is None or not is_reduction(block):
+        raise refusal("the block must be a reduction with an init", block.name, block)
+    return found
+
+
+def factored(state: State, block: Block, loop: For) -> Factored:
     """The reduce iter that the loop drives, by which factor, and the rest of its binding as a sum
     of step * inner where each inner takes all its values 0 .. extent-1."""
     driven = [it for it in block.iters if loop.axis in free_vars(it.binding)]
     form = linear(driven[0].binding) if driven else None
     atoms = set() if form is None else {a for a in form.terms if loop.axis in free_vars(a)}
     if form is None or len(driven) != 1 or not driven[0].reduce or atoms != {loop.axis}:
-        raise refusal(operation, "the loop must drive one reduce iter", str(loop.axis.attr), loop)
+        raise refusal("the loop must drive one reduce iter", str(loop.axis.attr), loop)
     guards = [p for p in conjuncts(block.where)
               if free_vars(p) & {driven[0].axis, loop.axis}]  # fmt: skip
     if guards:
-        raise refusal(operation, "the reduction must not be guarded", show_expr(guards[0]), loop,
+        raise refusal("the reduction must not be guarded", show_expr(guards[0]), loop,
                       "Split it by factors that divide, or with tail=\"peel\".")  # fmt: skip
     rest = form.plus(form.only(lambda atom: atom is loop.axis), -1)
-    return driven[0], form.terms[loop.axis], _rests(operation, rest, loop, state)
+    return driven[0], form.terms[loop.axis], _rests(rest, loop, state)
 
 
 def _partial_block(
@@ -183,7 +176,7 @@ def without(block: Block, split: Factored) -> tuple[list[Iter], Expr | None]:
     return iters, value
 
 
-def _rests(operation: str, form: Linear, loop: For, state: State) -> list[tuple[int, Expr, int]]:
+def _rests(form: Linear, loop: For, state: State) -> list[tuple[int, Expr, int]]:
     """A sum as one of step * inner where each inner takes all its values 0 .. extent-1."""
     if not form.terms:
         return []
@@ -195,7 +188,7 @@ def _rests(operation: str, form: Linear, loop: For, state: State) -> list[tuple[
     largest = sorted(form.terms.items(), key=lambda term: -term[1])  # not by what came before
     parts = [(c, a, state.extents.get(a, 0)) for a, c in largest]
     if not all(extent and step > 0 for step, _, extent in parts):
-        raise refusal(operation, "the parts of the loop's iter must be loops",
+        raise refusal("the parts of the loop's iter must be loops",
                       f"{loop.axis.attr} among {show_expr(from_linear(form))}", loop)  # fmt: skip
     return parts
 

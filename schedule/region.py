@@ -117,10 +117,10 @@ def runs_whole(block: Block, state: State) -> bool:
     )
 
 
-def check_whole(operation: str, block: Block, state: State) -> None:
+def check_whole(block: Block, state: State) -> None:
     """ScheduleError unless new loops over the iters' extents run just what the block's loops do."""
     if block.name in state.partial:
-        raise refusal(operation, "the block's loops must run each value of each iter",
+        raise refusal("the block's loops must run each value of each iter",
                       f"{block.name}, whose loops leave some out", block)  # fmt: skip
 
 

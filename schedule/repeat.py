@@ -25,18 +25,16 @@ from .tree import loop_at
 def repeat(state: State, block: BlockName, buffer: str, loop: Loop) -> None:
     """Stores a local buffer or constant, which the block alone reads, once for each step of a
     spatial loop."""
-    node, _ = state.block("repeat", block)
-    old, at = state.buffer("repeat", buffer), loop_at(state.loop("repeat", loop))
+    node, _ = state.block(block)
+    old, at = state.own(buffer), loop_at(state.loop(loop))
     it = next((it for it in node.iters if it.binding is at.axis and not it.reduce), None)
     if it is None:
-        raise refusal("repeat", "the loop must be a spatial iter of the block", str(loop), node)
-    if not state.is_local(buffer) and buffer not in state.func.constants:
-        raise refusal("repeat", "the buffer must be local or a constant", buffer)
+        raise refusal("the loop must be a spatial iter of the block", str(loop), node)
     users = [b for b, _ in state.placed() if state.accesses(b).touch(buffer)]
     writers = [b for b in users if buffer in state.accesses(b).written]
     others = [b.name for b in users if b.name != node.name and b not in writers]
     if others or not users or node in writers or not all(map(is_map, writers)):
-        raise refusal("repeat", "the block alone must read the buffer, which maps write",
+        raise refusal("the block alone must read the buffer, which maps write",
                       ", ".join(b.name for b in users), node)  # fmt: skip
     axes = {node.name: it.axis}
     for writer in writers:
@@ -50,7 +48,7 @@ def _again(state: State, block: Block, name: str, extent: int) -> Expr:
     """Runs a block once for each step of a new iter; gives its variable."""
     axis = var(iter_name(block, "again"))
     loop = state.axis(f"{block.name}_{name}", extent)
-    _, path = state.block("repeat", block.name)
+    _, path = state.block(block.name)
     fresh = replace(block, iters=(*block.iters, Iter(axis, extent, False, loop)))
     state.swap(path, For(loop, extent, LoopKind.SERIAL, fresh))
     return axis

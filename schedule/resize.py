@@ -53,26 +53,26 @@ def resize(state: State, loop: Loop, extent: int, beyond: str = "any") -> LoopRe
     """Lets a loop run longer, for elements that nobody reads or that mean nothing (``beyond``:
     any, those of a local buffer zeros, or made of the last ones of local operands), or for what
     changes no sum, or less long, where it leaves out pads of a result; gives the new loop."""
-    old = loop_at(state.loop("resize", loop))
+    old = loop_at(state.loop(loop))
     if beyond not in BEYOND:
-        raise refusal("resize", f"beyond must be one of {', '.join(BEYOND)}", repr(beyond), old)
+        raise refusal(f"beyond must be one of {', '.join(BEYOND)}", repr(beyond), old)
     if extent < 1:
-        raise refusal("resize", "the extent must be positive", str(extent), old)
+        raise refusal("the extent must be positive", str(extent), old)
     blocks = list(blocks_below(old))
     block = blocks[0]
     driven = [it for it in block.iters if old.axis in free_vars(it.binding)]
     if len(blocks) > 1 or len(driven) != 1 or not _counts(driven[0].binding, old.axis, state):
-        raise refusal("resize", RULE, f"{', '.join(b.name for b in blocks)}, which is not so", old)
+        raise refusal(RULE, f"{', '.join(b.name for b in blocks)}, which is not so", old)
     it = driven[0]
     if any(free_vars(guard) & {it.axis, old.axis} for guard in conjuncts(block.where)):
-        raise refusal("resize", "the steps must not be guarded", block.name, old)
+        raise refusal("the steps must not be guarded", block.name, old)
     if it.binding is not old.axis or it.extent != old.extent:
         block, it = _apart(state, block, it, old)
     fresh = _reduced(state, block, it, extent) if it.reduce else _spatial(state, block, it, extent)
     if beyond == "zeros":
         fresh = _with_zeros(state, fresh, it)
     fresh, shapes = _operands(state, fresh, it, extent, beyond == "last" and not it.reduce)
-    _, path = state.block("resize", block.name)
+    _, path = state.block(block.name)
     (name,) = resized(state, path, fresh, {it.axis: extent})
     for changed, shape in shapes.items():
         enlarge(state, changed, shape)
@@ -117,7 +117,7 @@ def _reduced(state: State, block: Block, it: Iter, extent: int) -> Block:
         if _zeros_left(state, found.value, it, extent):
             return block
     if found is None or not is_reduction(block) or extent < it.extent:
-        raise refusal("resize", "a loop of a reduction may only run on, or leave out products by "
+        raise refusal("a loop of a reduction may only run on, or leave out products by "
                       "zeros", str(extent), block)  # fmt: skip
     if found.op == "add" and _ends_in_zeros(state, found.value, it, extent):
         return block
@@ -186,8 +186,7 @@ def _with_zeros(state: State, block: Block, it: Iter) -> Block:
     """A map of a local buffer that is 0 beyond its iter."""
     store = store_of(block)
     if it.reduce or store is None or not state.is_local(store.buffer.name):
-        raise refusal("resize", "zeros must be further elements of a local buffer", block.name,
-                      block)  # fmt: skip
+        raise refusal("zeros must be further elements of a local buffer", block.name, block)
     value = select(_inside(it.axis, it.extent), store.value, const(0, store.value.type))
     return replace(block, body=replace(store, value=value))
 
@@ -214,20 +213,20 @@ def _spatial(state: State, block: Block, it: Iter, extent: int) -> Block:
     """The block as it is, where its elements may be more, or fewer."""
     store = store_of(block)
     if store is None or not (is_map(block) or is_reduction(block)):
-        raise refusal("resize", "the block must be a map or a reduction", block.name, block)
+        raise refusal("the block must be a map or a reduction", block.name, block)
     local = state.is_local(store.buffer.name)
     if extent > it.extent and not local:
         _check_meaningless(state, block, store, it, extent)
         return block
     dims = [d for d, e in enumerate(store.index) if it.axis in free_vars(e)]
     if len(dims) != 1 or linear(store.index[dims[0]]).terms != {it.axis: 1}:
-        raise refusal("resize", "the loop must be the index of one dimension of the result",
+        raise refusal("the loop must be the index of one dimension of the result",
                       f"{store.buffer.name}[{', '.join(map(show_expr, store.index))}]",
                       block)  # fmt: skip
     if extent < it.extent:
         _check_pads(state, block, store, dims[0], extent)
     elif others := _makers(state, block, store, dims[0], it, extent):
-        raise refusal("resize", "a longer loop must make elements that are not made already, or "
+        raise refusal("a longer loop must make elements that are not made already, or "
                       "not read", ", ".join([store.buffer.name, *others]), block)  # fmt: skip
     return block
 
@@ -243,7 +242,7 @@ def _check_meaningless(state: State, block: Block, store: Store, it: Iter, exten
     tops = [bounds(expr, {**known, it.axis: extent})[1] for expr in store.index]
     sizes = zip(tops, store.buffer.shape, strict=True)
     if not inside or any(top is None or top >= size for top, size in sizes):
-        raise refusal("resize", "what is stored beyond the iter must mean nothing",
+        raise refusal("what is stored beyond the iter must mean nothing",
                       f"{it.axis.attr} of {store.buffer.name}", block)  # fmt: skip
 
 
@@ -251,7 +250,7 @@ def _check_pads(state: State, block: Block, store: Store, dim: int, extent: int)
     """What lies beyond ``extent`` must end in pads of results."""
     for buffer, at in _ends(state, store.buffer, dim):
         if state.is_local(buffer.name) or meant(state.func, buffer)[at] > extent:
-            raise refusal("resize", "what a shorter loop leaves out must lie in pads of a result",
+            raise refusal("what a shorter loop leaves out must lie in pads of a result",
                           f"{extent} of {buffer.name}", block)  # fmt: skip
 
 
@@ -295,7 +294,7 @@ def _makers(state: State, block: Block, store: Store, dim: int, it: Iter, extent
     name = store.buffer.name
     if not any(meets(b, state.accesses(b).reads) for b, _ in state.readers(name)):
         return []
-    _, path = state.block("resize", block.name)
+    _, path = state.block(block.name)
     order = [b.name for b, _ in state.placed()]
     early = {*order[: order.index(block.name)], *(b.name for b in blocks_below(top_of(path)[-1]))}
     return [
@@ -352,7 +351,7 @@ def _reach(
             continue
         low, high = bounds(expr, known)
         if low is None or high is None or low < 0:
-            raise refusal("resize", "each index must have bounds", show_expr(expr), block)
+            raise refusal("each index must have bounds", show_expr(expr), block)
         needed.append(max(size, high + 1))
     return tuple(needed)
 

@@ -38,6 +38,7 @@ from . import (
     transfer,
 )
 from . import loops as nesting
+from .errors import asked
 from .prepare import prepare
 from .state import BlockName, BlockRef, Loop, LoopRef, State
 from .trace import Step, Trace, step
@@ -56,10 +57,11 @@ def _primitive(run: Callable[Concatenate[State, P], R]) -> Callable[Concatenate[
         state, name = self._state, run.__name__
         before, names = state.func, set(state.names)
         try:
-            result = run(state, *args, **options)
-            if self._moved or name == "transfer":
-                self._compact = state.func, finished(state)
-                self._moved = True
+            with asked(name):
+                result = run(state, *args, **options)
+                if self._moved or name == "transfer":
+                    self._compact = state.func, finished(state)
+                    self._moved = True
         except BaseException:
             state.func, state.names = before, names
             raise
@@ -74,7 +76,8 @@ class Schedule:
     """A PrimFunc under transformation; ``func`` is the present one, ``trace`` how it came about."""
 
     def __init__(self, func: PrimFunc) -> None:
-        self._state = prepare(func)
+        with asked("Schedule"):
+            self._state = prepare(func)
         self._steps: list[Step] = []
         self._moved = False  # transfers must stay possible after each primitive
         self._compact: tuple[PrimFunc, PrimFunc] | None = None
@@ -111,20 +114,24 @@ class Schedule:
 
     def loops(self, block: BlockName) -> list[LoopRef]:
         """The loops around a block, outermost first."""
-        _, path = self._state.block("loops", block)
+        with asked("loops"):
+            _, path = self._state.block(block)
         return [LoopRef(str(loop.axis.attr)) for loop in loops_of(path)]
 
     def get_loop(self, loop: Loop) -> For:
         """The statement of a loop."""
-        return loop_at(self._state.loop("get_loop", loop))
+        with asked("get_loop"):
+            return loop_at(self._state.loop(loop))
 
     def get_block(self, block: BlockName) -> Block:
         """The statement of a block."""
-        return self._state.block("get_block", block)[0]
+        with asked("get_block"):
+            return self._state.block(block)[0]
 
     def get_buffer(self, name: str) -> Buffer:
         """A parameter or local buffer."""
-        return self._state.buffer("get_buffer", name)
+        with asked("get_buffer"):
+            return self._state.buffer(name)
 
     # Loops ------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from math import gcd
 from ..tir.expr import Expr, const, free_vars, load, make, transform, walk
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block, Buffer, Iter, Store
-from .blocks import Reduction, extents_of, is_reduction, reduction_of
+from .blocks import Reduction, extents_of
 from .build import (
     allocate,
     buffer_name,
@@ -27,7 +27,7 @@ from .build import (
 )
 from .errors import refusal
 from .index import Extents, form_bounds
-from .reduction import neutral
+from .reduction import begun, neutral
 from .state import BlockName, BlockRef, Loop, State
 from .tree import loop_at
 
@@ -57,24 +57,21 @@ class Dim:
 def separate(state: State, block: BlockName, *loops: Loop) -> BlockRef:
     """A reduction over some of its loops first, for all elements that the rest of it reads;
     gives the block that does."""
-    node, path = state.block("separate", block)
-    found = reduction_of(node)
-    if found is None or found.init is None or not is_reduction(node):
-        raise refusal("separate", "the block must be a reduction with an init", node.name, node)
-    check_alone("separate", node, path)
-    wanted = {loop_at(state.loop("separate", loop)).axis for loop in loops}
+    node, path = state.block(block)
+    begun(node)
+    check_alone(node, path)
+    wanted = {loop_at(state.loop(loop)).axis for loop in loops}
     first = {it.axis for it in node.iters if it.binding in wanted}
     reduced = {it.axis for it in node.iters if it.reduce}
     if not first or not first < reduced:
-        raise refusal("separate", "some of the reduction's loops must be given, not all",
+        raise refusal("some of the reduction's loops must be given, not all",
                       ", ".join(map(str, loops)), node)  # fmt: skip
     return BlockRef(separated(state, node, first, f"{node.name}_part", "tcm"))
 
 
 def separated(state: State, block: Block, first: Set[Expr], name: str, scope: str) -> str:
     """Lets a reduction that stands alone reduce over the axes ``first`` in a block before it."""
-    found = reduction_of(block)
-    assert found is not None
+    found = begun(block)
     left = [it for it in block.iters if it.axis not in first]
     read, dims = _dims(block, found, first, {it.axis for it in left if it.reduce})
     absorbed = {axis for dim in dims for atom in dim.index.terms for axis in free_vars(atom)}
@@ -99,7 +96,7 @@ def separated(state: State, block: Block, first: Set[Expr], name: str, scope: st
     partly = Block(name, iters, Store(partial, at, own), Store(partial, at, start))
     taken = load(partial, *(p.axis if isinstance(p, Iter) else p.place for p in order))
     rest = make(found.op, load(found.buffer, *found.index), taken)
-    _, path = state.block("separate", block.name)
+    _, path = state.block(block.name)
     body = Store(found.buffer, found.index, rest)
     state.swap(top_of(path), nest_of(replace(block, iters=tuple(left), body=body)))
     put_before(state, block.name, partly)
@@ -128,7 +125,7 @@ def _dims(
         known = [dim for dim in dims if dim is not None]
         if alone and len(known) == len(dims) and last <= frozenset[Expr]().union(*axes):
             return read, known
-    raise refusal("separate", "a term must follow from one element, whose place each axis moves in "
+    raise refusal("a term must follow from one element, whose place each axis moves in "
                   "one dimension", block.name, block)  # fmt: skip
 
 

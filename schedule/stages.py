@@ -35,20 +35,20 @@ Ranges = dict[Expr, tuple[Expr, int]]  # iter -> start over the outer loops, ext
 
 def compute_at(state: State, block: BlockName, loop: Loop) -> None:
     """Moves a producer below a loop of its consumers, for the part that is needed there."""
-    producer, path = state.block("compute_at", block)
-    target = state.loop("compute_at", loop)
+    producer, path = state.block(block)
+    target = state.loop(loop)
     at = loop_at(target)
     buffer = _moved_output(state, producer)
     if not (is_map(producer) or (is_reduction(producer) and producer.init is not None)):
         rule = "the block must be a map or a reduction with an init, for it may run more than once"
-        raise refusal("compute_at", rule, f"{producer.name}, which is neither", producer)
+        raise refusal(rule, f"{producer.name}, which is neither", producer)
     readers = state.readers(buffer)
     inside = {b.name for b in blocks_below(at.body)}
     strangers = [b.name for b, _ in readers if b.name not in inside]
     if strangers or not readers:
         came = f"{', '.join(strangers)} outside" if strangers else "no consumer"
-        raise refusal("compute_at", "all consumers must stand below the loop", came, at)
-    check_inputs("compute_at", state, producer)
+        raise refusal("all consumers must stand below the loop", came, at)
+    check_inputs(state, producer)
     for consumer, _ in readers:
         _check_init(consumer, buffer, loops_of(target))
     outer = [node.axis for node in loops_of(target)]
@@ -57,7 +57,7 @@ def compute_at(state: State, block: BlockName, loop: Loop) -> None:
         for consumer, _ in readers
         for access in state.accesses(consumer).reads_of(buffer)
     ]
-    shape = state.buffer("compute_at", buffer).shape
+    shape = state.buffer(buffer).shape
     need = tuple(union([box[d] for box in boxes], size) for d, size in enumerate(shape))
     index = state.accesses(producer).writes[0].index
     ranges = ranges_for(producer.iters, index, need)
@@ -74,9 +74,9 @@ def _moved_output(state: State, block: Block) -> str:
     writers = [b.name for b, _ in state.writers(name)]
     if len(names) > 1 or writers != [block.name]:
         came = f"{', '.join(writers)}, which write {', '.join(sorted(names))}"
-        raise refusal("compute_at", "the block must be the only writer of one buffer", came, block)
+        raise refusal("the block must be the only writer of one buffer", came, block)
     if not state.is_local(name):
-        raise refusal("compute_at", "a result of the function must be computed whole", name, block,
+        raise refusal("a result of the function must be computed whole", name, block,
                       "Use cache_write first.")  # fmt: skip
     return name
 
@@ -97,7 +97,7 @@ def _check_ready(state: State, producer: Block, at: For, consumers: set[str]) ->
             if late and block.name != producer.name:
                 rule = "the inputs must be made before the consumer's part of the loop"
                 came = f"{late[0]}, which {block.name} writes"
-                raise refusal("compute_at", rule, came, at)
+                raise refusal(rule, came, at)
 
 
 def _check_init(consumer: Block, buffer: str, loops: Sequence[For]) -> None:
@@ -106,12 +106,12 @@ def _check_init(consumer: Block, buffer: str, loops: Sequence[For]) -> None:
         for it in consumer.iters:
             late = [loop for loop in loops if it.reduce and loop.axis in free_vars(it.binding)]
             if late:
-                raise refusal("compute_at", "what an init reads must be made outside the reduction",
+                raise refusal("what an init reads must be made outside the reduction",
                               f"{buffer} below {late[-1].axis.attr}", late[-1],
                               "Take a loop outside the reduction.")  # fmt: skip
 
 
-def check_inputs(operation: str, state: State, block: Block) -> None:
+def check_inputs(state: State, block: Block) -> None:
     """All writers of buffers that ``block`` reads must come before it."""
     inputs = state.accesses(block).inputs
     before = True
@@ -121,7 +121,7 @@ def check_inputs(operation: str, state: State, block: Block) -> None:
             before = False
         elif changed and not before:
             came = f"{changed[0]}, which {other.name} writes"
-            raise refusal(operation, "the inputs must not change after the block", came, block)
+            raise refusal("the inputs must not change after the block", came, block)
 
 
 def ranges_for(iters: Sequence[Iter], index: Sequence[Expr], box: Box) -> Ranges:
@@ -168,7 +168,7 @@ def _joined(parts: list[tuple[int, int, Span]], extent: int) -> Span | None:
 
 def renest(state: State, block: Block, ranges: Ranges) -> Stmt:
     """``block`` under new loops, one for each iter."""
-    check_whole("compute_at", block, state)
+    check_whole(block, state)
     loops, iters = [], []
     for it in block.iters:
         start, extent = ranges[it.axis]
@@ -177,8 +177,7 @@ def renest(state: State, block: Block, ranges: Ranges) -> Stmt:
         iters.append(replace(it, binding=simplify(start + axis, state.extents)))
     for part in conjuncts(block.where):
         if not is_domain_guard(part, block.iters):
-            raise refusal("compute_at", "the guards must only keep iters in their range",
-                          show_expr(part), block)  # fmt: skip
+            raise refusal("the guards must only keep iters in their range", show_expr(part), block)
     guards = [part for it in iters for part in domain_guard(it, state.extents)]
     return nest(loops, replace(block, iters=tuple(iters), where=conjoin(guards)))
 
@@ -186,7 +185,7 @@ def renest(state: State, block: Block, ranges: Ranges) -> Stmt:
 def _move(state: State, path: Path, loop: str, fresh: Stmt, readers: set[str]) -> None:
     """Takes the block at ``path`` away and puts ``fresh`` before its readers below ``loop``."""
     state.swap(path, None)
-    target = state.loop("compute_at", loop)
+    target = state.loop(loop)
     at = loop_at(target)
     parts = _parts(at)
     place = next(k for k, s in enumerate(parts) if any(b.name in readers for b in blocks_below(s)))

@@ -157,38 +157,46 @@ class State:
             self._places = Places(self.func.body, self._places)
         return self._places
 
-    def loop(self, operation: str, loop: Loop) -> Path:
+    def loop(self, loop: Loop) -> Path:
         """The path to a loop; ScheduleError where there is none of this name."""
         path = self.places.loop(str(loop))
         if path is None:
-            raise self._unknown(operation, "loop", str(loop), self.places.loop_names())
+            raise self._unknown("loop", str(loop), self.places.loop_names())
         return path
 
-    def block(self, operation: str, block: BlockName) -> tuple[Block, Path]:
+    def block(self, block: BlockName) -> tuple[Block, Path]:
         """A block and the path to it; ScheduleError where there is none of this name."""
         path = self.places.block(str(block))
         if path is None:
             names = [b.name for b in self.places.blocks()]
-            raise self._unknown(operation, "block", str(block), names)
+            raise self._unknown("block", str(block), names)
         node = path[-1]
         assert isinstance(node, Block)
         return node, path
 
-    def _unknown(self, operation: str, kind: str, name: str, there: list[str]) -> ScheduleError:
+    def _unknown(self, kind: str, name: str, there: list[str]) -> ScheduleError:
         went = (step for step, body in reversed(self.past) if _has(Places(body), kind, name))
         why = "".join(f" (it went with {step})" for step in islice(went, 1))
         known = ", ".join(dict.fromkeys(there)) or "none"
-        return refusal(operation, f"the {kind} must be in the function", f"{name!r}{why}",
+        return refusal(f"the {kind} must be in the function", f"{name!r}{why}",
                        mend=f"The {kind}s now: {known}.")  # fmt: skip
 
-    def buffer(self, operation: str, name: str) -> Buffer:
+    def buffer(self, name: str) -> Buffer:
         """A parameter or local buffer by name."""
         for buffer in self.buffers():
             if buffer.name == name:
                 return buffer
         known = ", ".join(b.name for b in self.buffers())
-        raise refusal(operation, "the buffer must be in the function", repr(name),
+        raise refusal("the buffer must be in the function", repr(name),
                       mend=f"The buffers now: {known}.")  # fmt: skip
+
+    def own(self, name: str, fixed: bool = True) -> Buffer:
+        """A local buffer or, if ``fixed``, a constant: what a schedule may store in other ways."""
+        found = self.buffer(name)
+        if not self.is_local(name) and not (fixed and name in self.func.constants):
+            rule = "the buffer must be local" + fixed * " or a constant"
+            raise refusal(rule, name, mend="Use cache_read or cache_write for a local copy.")
+        return found
 
     def buffers(self) -> Iterator[Buffer]:
         yield from self.func.params
@@ -224,11 +232,11 @@ class State:
         """The extents of a block's iters and of the loops within it."""
         return extents_of(block.iters) | self.accesses(block).inner
 
-    def check_elements(self, operation: str, buffer: str) -> None:
+    def check_elements(self, buffer: str) -> None:
         """ScheduleError unless all blocks access ``buffer`` element by element."""
         for block, _ in self.placed():
             if buffer in self.accesses(block).wide:
-                raise refusal(operation, "the buffer must be accessed element by element",
+                raise refusal("the buffer must be accessed element by element",
                               f"several lanes of {buffer} at once", block)  # fmt: skip
 
     def writers(self, buffer: str) -> list[tuple[Block, Path]]:

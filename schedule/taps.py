@@ -61,8 +61,8 @@ class _Window:
 def word_taps(state: State, block: BlockName, loop: Loop, step: int) -> BlockRef:
     """Lets a sum over taps read words of four neighbours, one each ``step`` elements, and zeros
     around its weights; gives the block that makes the words."""
-    node, path = state.block("word_taps", block)
-    check_alone("word_taps", node, path)
+    node, path = state.block(block)
+    check_alone(node, path)
     window = _window(state, node, loop, step)
     it, start = window.tap, from_linear(window.start)
     count = -(-(window.phases(step)[-1] + window.apart * (it.extent - 1) + 1) // SIZE)
@@ -84,7 +84,7 @@ def word_taps(state: State, block: BlockName, loop: Loop, step: int) -> BlockRef
     }
     assert isinstance(node.body, Store)
     body = replace(node.body, value=transform(node.body.value, new.get))
-    _, path = state.block("word_taps", block)  # its operands have changed
+    _, path = state.block(block)  # its operands have changed
     on_iters(state, path, replace(node, body=body), {it.axis: parts})
     put_before(state, node.name, copying)
     allocate(state, words)
@@ -109,7 +109,7 @@ def _window(state: State, block: Block, loop: Loop, step: int) -> _Window:
         if alone and len(along) == 1 and form.terms.get(it.axis, 0) > 0:
             if start.terms.keys() <= spatial and min(start.terms.values(), default=1) > 0:
                 return _Window(it, x, along[0], start, form.terms[it.axis], f, dims[0])
-    raise refusal("word_taps", "the loop must be one over taps of a sum of products of elements, "
+    raise refusal("the loop must be one over taps of a sum of products of elements, "
                   "evenly apart, and of constants that are read there alone, and the step a part "
                   "of a word", f"{loop} by {step}", block)  # fmt: skip
 
@@ -130,7 +130,7 @@ def _words(state: State, window: _Window, count: int, step: int) -> tuple[Buffer
     wanted = (count - 1) * step + SIZE
     if wanted > source.shape[along] and state.is_local(source.name):
         enlarge(state, source.name, (*source.shape[:along], wanted, *source.shape[along + 1 :]))
-        source = state.buffer("word_taps", source.name)
+        source = state.buffer(source.name)
     shape = (*source.shape[:along], count, SIZE, *source.shape[along + 1 :])
     words = Buffer(buffer_name(state, f"{source.name}_words"), source.type, shape, "tcm")
 
@@ -152,4 +152,4 @@ def _spread(state: State, window: _Window, step: int, reach: int) -> Buffer:
         ends = slice(phase, phase + window.apart * (window.tap.extent - 1) + 1, window.apart)
         np.moveaxis(out[phase], dim, 0)[ends] = np.moveaxis(data, dim, 0)[: window.tap.extent]
     replace_buffer(state, replace(old, shape=out.shape), data=lambda _: out)
-    return state.buffer("word_taps", old.name)
+    return state.buffer(old.name)

@@ -22,13 +22,12 @@ from .state import Access, BlockName, State
 from .storage import compact, inner_part
 from .tree import Path, loops_of
 
-OPERATION = "transfer"
-NOTE = OPERATION, True
+NOTE = "transfer", True
 
 
 def transfer(state: State, block: BlockName) -> None:
     """Makes a block that copies a DMA transfer."""
-    node, path = state.block(OPERATION, block)
+    node, path = state.block(block)
     _copying(node, is_map(node))
     notes = [note for note in node.annotations if note != NOTE]
     state.swap(path, replace(node, annotations=(*notes, NOTE)))
@@ -38,7 +37,7 @@ def _copying(block: Block, once: bool = True) -> Store:
     """The store of a block that copies, each element ``once``; later primitives must leave it."""
     store = store_of(block)
     if store is None or not once or store.value.op != "load":
-        raise refusal(OPERATION, "the block must copy elements and nothing else", block.name,
+        raise refusal("the block must copy elements and nothing else", block.name,
                       block, "Make one by cache_read.")  # fmt: skip
     return store
 
@@ -47,7 +46,7 @@ def finished(state: State) -> PrimFunc:
     """The function of ``state``, which stays as it is: buffers at their places, transfers made."""
     last = State(replace(state.func, body=compact(state)), state.extents, set(state.names))
     for name in [block.name for block, _ in last.placed() if NOTE in block.annotations]:
-        block, path = last.block(OPERATION, name)
+        block, path = last.block(name)
         top = _own_nest(path)
         last.swap(top, Copy(*_regions(last, block, top)))
     return last.func
@@ -63,7 +62,7 @@ def _own_nest(path: Path) -> Path:
 
 def _regions(state: State, block: Block, top: Path) -> tuple[Region, Region]:
     if block.where is not None:
-        raise refusal(OPERATION, "the box copied must lie within the source", "a guarded block",
+        raise refusal("the box copied must lie within the source", "a guarded block",
                       block, "Choose factors that divide.")  # fmt: skip
     store = _copying(block)
     outer = [loop.axis for loop in loops_of(top[:-1])]
@@ -83,8 +82,7 @@ def _regions(state: State, block: Block, top: Path) -> tuple[Region, Region]:
     flat = [row_major(access.buffer.shape, access.index) for access in (target, source)]
     alike = steps[0] == steps[1] or (whole and flat[0] == flat[1])
     if not alike or any(s is None or not s.dense for s in spans):
-        raise refusal(OPERATION, "source and target must be boxes in the same order",
-                      block.name, block)  # fmt: skip
+        raise refusal("source and target must be boxes in the same order", block.name, block)
     return _region(target.buffer, boxes[0]), _region(source.buffer, boxes[1])
 
 
