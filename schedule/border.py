@@ -1,18 +1,28 @@
-"""Fills of which a copy overwrites the most, cut down to the border around it that is read.
+"""Padded copies: a fill, and a copy that overwrites the most of it.
 
 border("fill")    leaves the parts above and left of what is copied, before the copy, and those
                   below and right of it, after it: ``*_low`` and ``*_high``; where all that is read
                   is copied, no part is left
+
+p[i] = 0; p[i + 1] = x[i]                  nearest("m", "p")    (x has 14 elements, p 16)
+m[i] = max over k of p[i + k]              becomes    m[i] = max over k of
+                                                          x[max(min(i + k - 1, 13), 0)]
+
+What the border holds changes no maximum, and the nearest element is in the window anyway.
 """
 
 from __future__ import annotations
 
 from ..tir.expr import Expr, free_vars
+from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block, Buffer, Store
-from .blocks import is_map, store_of
-from .build import made, named, put_after, put_before, top_of
+from .blocks import extents_of, is_map, is_reduction, reduction_of, store_of
+from .build import drop_buffer, made, named, put_after, put_before, rewritten, top_of
 from .errors import refusal
-from .region import Span, box_of
+from .index import Extents, form_bounds, held
+from .reduction import neutral
+from .region import Span, box_of, runs_whole
+from .stages import check_inputs
 from .state import BlockName, BlockRef, State
 
 Ranges = list[tuple[int, int]]  # of each dimension, where a part of a buffer begins and ends
@@ -99,3 +109,73 @@ def _part(state: State, fill: Block, store: Store, name: str, box: Ranges) -> Bl
         return Store(store.buffer, tuple(at), store.value)
 
     return made(state, name, sizes, stored)
+
+
+# Windows without a padded copy ------------------------------------------------------------------
+
+
+def nearest(state: State, block: BlockName, buffer: str) -> None:
+    """A reduction by min or max reads what a padded copy was made of, at the nearest element
+    where it lies outside; the copy goes with its last reader."""
+    node, path = state.block(block)
+    found = reduction_of(node)
+    value = None if found is None else found.value
+    plain = value is not None and value.op == "load" and value.attr.name == buffer
+    if found is None or value is None or not plain or found.op not in ("min", "max"):
+        raise refusal("the block must be a reduction by min or max of the buffer's "
+                      "elements", node.name, node)  # fmt: skip
+    source, places = _copied(state, node, value.attr, neutral(found.op, found.buffer.type))
+    extents = extents_of(node.iters)
+    reduced = {it.axis for it in node.iters if it.reduce}
+    index = []
+    for expr, (start, end) in zip(value.args, places, strict=True):
+        form = linear(expr).shifted(-start)
+        if not is_reduction(node) or not _met(form, end - start, reduced, extents):
+            raise refusal("each window must hold elements of the copy, and all between",
+                          f"{buffer}, of which {end - start} are copied", node)  # fmt: skip
+        index.append(held(from_linear(form), end - start, extents))
+    fresh = Expr("load", value.type, tuple(index), source)
+    state.swap(path, rewritten(node, lambda part: fresh if part is value else None))
+    if not state.readers(buffer):
+        for writer, _ in state.writers(buffer):
+            state.swap(state.block(writer.name)[1], None)
+        drop_buffer(state, buffer)
+
+
+def _copied(state: State, reader: Block, buffer: Buffer, fill: int) -> tuple[Buffer, Ranges]:
+    """What the last block that writes the buffer copies, and to where, if the others store
+    ``fill``."""
+    *fills, copy = [block for block, _ in state.writers(buffer.name)] or [reader]
+    order = [block.name for block, _ in state.placed()]
+    writers = [*fills, copy]
+    early = all(order.index(b.name) < order.index(reader.name) for b in writers)
+    fine = all(is_map(block) and runs_whole(block, state) for block in writers)
+    store, filled = store_of(copy), all(_stored(b) == (fill,) for b in fills)
+    if store is not None and store.value.op == "load" and early and fine and filled:
+        check_inputs(state, copy)
+        ends, at = _inside(state, buffer, copy), store.value.args
+        pairs = zip(store.index, at, strict=False)
+        shifts = [linear(to).plus(linear(source), -1) for to, source in pairs]
+        if state.is_local(buffer.name) and len(at) == len(ends):
+            if shifts == [Linear({}, first) for first, _ in ends]:
+                return store.value.attr, ends
+    raise refusal("one map must copy elements to the buffer, after others that fill it with the "
+                  "neutral one", buffer.name, copy)  # fmt: skip
+
+
+def _stored(block: Block) -> tuple[int, ...]:
+    """The constant that a block stores, if it does."""
+    store = store_of(block)
+    return (store.value.attr,) if store is not None and store.value.is_const else ()
+
+
+def _met(form: Linear, size: int, reduced: set[Expr], extents: Extents) -> bool:
+    """Whether all windows meet the elements 0 .. size-1, without gaps where they end outside."""
+    low, high = form_bounds(form, extents)
+    if low is None or high is None:
+        return False
+    reach, dense = 0, True  # steps from the first tap of a window to its last one
+    for step, extent in sorted((abs(c), extents[a]) for a, c in form.terms.items() if a in reduced):
+        dense = dense and step <= reach + 1
+        reach += step * (extent - 1)
+    return (low >= 0 and high < size) or (dense and low + reach >= 0 and high - reach < size)

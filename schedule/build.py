@@ -219,6 +219,12 @@ def retargeted(stmt: Stmt, element: Element) -> Stmt:
     return transform_stmt(map_exprs(stmt, lambda e: transform(e, load)), store)
 
 
+def on_block(block: Block, element: Element) -> Block:
+    """``block`` with all that it loads and stores where ``element`` says."""
+    init = None if block.init is None else retargeted(block.init, element)
+    return replace(block, body=retargeted(block.body, element), init=init)
+
+
 def on_buffers(stmt: Stmt, moved: Mapping[Buffer, Buffer]) -> Stmt:
     """``stmt`` on other buffers, at the same indices."""
     return retargeted(stmt, lambda old, index: (moved[old], index) if old in moved else None)
@@ -232,8 +238,7 @@ def redirect(block: Block, name: str, buffer: Buffer, index_map: IndexMap | None
             return None
         return buffer, index if index_map is None else index_map(block, index)
 
-    init = None if block.init is None else retargeted(block.init, element)
-    return replace(block, body=retargeted(block.body, element), init=init)
+    return on_block(block, element)
 
 
 def exchange(

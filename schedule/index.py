@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import gcd, prod
 
-from ..tir.expr import Expr, const, rebuild
+from ..tir.expr import Expr, const, maximum, minimum, rebuild
 from ..tir.linear import Linear, from_linear, joined, linear
 from ..tir.types import i32
 
@@ -171,6 +171,14 @@ def bounds(expr: Expr, extents: Extents) -> Bounds:
             form = linear(expr)
             return (None, None) if expr in form.terms else form_bounds(form, extents)
     return None, None
+
+
+def held(expr: Expr, size: int, extents: Extents) -> Expr:
+    """An index within a dimension: beyond it, the nearest place inside."""
+    low, high = bounds(expr, extents)
+    if high is None or high >= size:
+        expr = minimum(expr, size - 1)
+    return maximum(expr, 0) if low is None or low < 0 else expr
 
 
 def _extreme(expr: Expr, extents: Extents) -> Bounds:

@@ -1,9 +1,15 @@
-"""The layout of buffers: index maps, repacking of constants, scopes.
+"""The layout of buffers: index maps, elements stored several times, repacking, scopes.
 
     transform_layout("w", lambda k, n: (n // 32, k // 4, n % 32, k % 4))
 
 makes w[k, n] into w[n // 32, k // 4, n % 32, k % 4] wherever it is touched, and repacks the data
 of a constant.
+
+    repeat("dot", "x", "a")    for a: for c: acc[a] += x[c] * w[a, c]
+                     becomes   for a: for c: acc[a] += x[c, a] * w[a, c]
+
+and what writes x writes each element as often: lanes that read the same elements then find them
+side by side.
 """
 
 from __future__ import annotations
@@ -19,14 +25,15 @@ import numpy as np
 from ..tir.expr import Expr, as_expr, var, walk
 from ..tir.ops import OPS
 from ..tir.script.show import show_expr
-from ..tir.stmt import Block, Buffer
+from ..tir.stmt import Block, Buffer, For, Iter, LoopKind
 from ..tir.types import i32
-from .blocks import injective
-from .build import Array, replace_buffer
+from .blocks import injective, is_map
+from .build import Array, iter_name, replace_buffer
 from .errors import refusal
 from .index import Digit, Extents, bind, bounds, digits_of, simplify
-from .state import State
+from .state import BlockName, Loop, State
 from .trace import call_map
+from .tree import loop_at
 
 SCOPES = ("ddr", "tcm", "reg")
 
@@ -62,6 +69,38 @@ def transform_layout(state: State, buffer: str, index_map: Callable[..., Any]) -
 
     replace_buffer(state, replace(old, shape=shape), element,
                    lambda values: repack(values, index, extents, shape))  # fmt: skip
+
+
+def repeat(state: State, block: BlockName, buffer: str, loop: Loop) -> None:
+    """Stores a local buffer or constant, which the block alone reads, once for each step of a
+    spatial loop."""
+    node, _ = state.block(block)
+    old, at = state.own(buffer), loop_at(state.loop(loop))
+    it = next((it for it in node.iters if it.binding is at.axis and not it.reduce), None)
+    if it is None:
+        raise refusal("the loop must be a spatial iter of the block", str(loop), node)
+    users = [b for b, _ in state.placed() if state.accesses(b).touch(buffer)]
+    writers = [b for b in users if buffer in state.accesses(b).written]
+    others = [b.name for b in users if b.name != node.name and b not in writers]
+    if others or not users or node in writers or not all(map(is_map, writers)):
+        raise refusal("the block alone must read the buffer, which maps write",
+                      ", ".join(b.name for b in users), node)  # fmt: skip
+    axes = {node.name: it.axis}
+    for writer in writers:
+        axes[writer.name] = _again(state, writer, str(at.axis.attr), it.extent)
+    fresh = replace(old, shape=(*old.shape, it.extent))
+    replace_buffer(state, fresh, lambda user, index: (*index, axes[user.name]),
+                   lambda values: np.repeat(values[..., None], it.extent, axis=-1))  # fmt: skip
+
+
+def _again(state: State, block: Block, name: str, extent: int) -> Expr:
+    """Runs a block once for each step of a new iter; gives its variable."""
+    axis = var(iter_name(block, "again"))
+    loop = state.axis(f"{block.name}_{name}", extent)
+    _, path = state.block(block.name)
+    fresh = replace(block, iters=(*block.iters, Iter(axis, extent, False, loop)))
+    state.swap(path, For(loop, extent, LoopKind.SERIAL, fresh))
+    return axis
 
 
 def _mapped(

@@ -24,8 +24,6 @@ from ..tir.expr import (
     free_vars,
     is_number,
     make,
-    maximum,
-    minimum,
     rebuild,
     select,
     var,
@@ -39,7 +37,7 @@ from .blocks import Reduction, extents_of, is_map, is_reduction, reduction_of, s
 from .build import enlarge, iter_name, moved, resized, rewritten, top_of
 from .errors import refusal
 from .extents import Sizes, meant
-from .index import Bounds, bounds
+from .index import Bounds, bounds, held
 from .reduction import neutral
 from .state import Access, Loop, LoopRef, State
 from .tree import blocks_below, loop_at
@@ -335,7 +333,10 @@ def _operands(
         if node.op != "load" or node.attr.name in shapes:
             return None
         pairs = zip(node.args, node.attr.shape, strict=True)
-        return rebuild(node, tuple([_held(e, size, it, known) for e, size in pairs]))
+        return rebuild(node, tuple([
+            e if not _follows(e, it) else const(0, i32) if size == 1 else held(e, size, known)
+            for e, size in pairs
+        ]))  # fmt: skip
 
     return rewritten(block, element) if extent > it.extent else block, shapes
 
@@ -360,17 +361,6 @@ def _end(expr: Expr, it: Iter, known: Mapping[Expr, int]) -> int:
     """One more than the greatest value of an index that follows from an iter."""
     high = bounds(expr, known)[1] if _follows(expr, it) else None
     return 1 if high is None else high + 1
-
-
-def _held(expr: Expr, size: int, it: Iter, known: Mapping[Expr, int]) -> Expr:
-    """An index within its dimension: beyond it, the nearest place inside."""
-    if not _follows(expr, it):
-        return expr
-    low, high = bounds(expr, known)
-    if size == 1:
-        return const(0, i32)
-    least = expr if low is not None and low >= 0 else maximum(expr, 0)
-    return least if high is not None and high < size else minimum(least, size - 1)
 
 
 def _follows(expr: Expr, it: Iter) -> bool:

@@ -19,18 +19,15 @@ from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 from ..tir.stmt import Block, Buffer, For, PrimFunc
+from . import border as borders
 from . import (
-    border,
     cache,
     expand,
     extents,
-    inline,
     layout,
-    nearest,
     offset,
     planes,
     reduction,
-    repeat,
     resize,
     separate,
     stages,
@@ -148,13 +145,13 @@ class Schedule:
     # Blocks -----------------------------------------------------------------------------------
 
     compute_at = _primitive(stages.compute_at)
-    compute_inline = _primitive(inline.compute_inline)
-    border = _primitive(border.border)
+    compute_inline = _primitive(stages.compute_inline)
+    border = _primitive(borders.border)
     decompose_reduction = _primitive(reduction.decompose_reduction)
     rfactor = _primitive(reduction.rfactor)
     separate = _primitive(separate.separate)
     expand = _primitive(expand.expand)
-    nearest = _primitive(nearest.nearest)
+    nearest = _primitive(borders.nearest)
     transfer = _primitive(transfer.transfer)
 
     # Buffers ----------------------------------------------------------------------------------
@@ -164,7 +161,7 @@ class Schedule:
     stage = _primitive(cache.stage)
     set_scope = _primitive(layout.set_scope)
     transform_layout = _primitive(layout.transform_layout)
-    repeat = _primitive(repeat.repeat)
+    repeat = _primitive(layout.repeat)
     trim = _primitive(extents.trim)
     offset_operand = _primitive(offset.offset_operand)
     split_bytes = _primitive(planes.split_bytes)

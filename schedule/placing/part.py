@@ -17,7 +17,7 @@ from ...tir.expr import Expr, free_vars, walk
 from ...tir.linear import linear
 from ...tir.stmt import Alloc, Block, Buffer, PrimFunc, Seq, Stmt, Store, seq
 from ..blocks import is_map, is_reduction, store_of
-from ..build import Index, is_alone, moved, nest_of, retargeted
+from ..build import Index, is_alone, moved, nest_of, on_block
 from ..extents import meant
 from ..index import bind, bounds, simplify
 from ..state import State
@@ -150,9 +150,7 @@ def _cut(state: State, steps: Mapping[str, Steps], boxes: Mapping[str, Box]) -> 
             replace(it, extent=len(found[it.axis])) if it.axis in found else it
             for it in block.iters
         )
-        block = moved(block, _onward(found), known)
-        init = None if block.init is None else retargeted(block.init, element)
-        return replace(block, iters=iters, body=retargeted(block.body, element), init=init)
+        return replace(on_block(moved(block, _onward(found), known), element), iters=iters)
 
     def rebuilt(stmt: Stmt) -> Stmt:
         match stmt:
