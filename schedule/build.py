@@ -69,10 +69,7 @@ def named(iters: Iterable[Iter]) -> list[tuple[str, int]]:
 
 def nest_of(block: Block) -> Stmt:
     """``block`` below a loop for each iter, whose binding is the loop's variable."""
-    body: Stmt = block
-    for it in reversed(block.iters):
-        body = For(it.binding, it.extent, LoopKind.SERIAL, body)
-    return body
+    return nest([For(it.binding, it.extent, LoopKind.SERIAL, block) for it in block.iters], block)
 
 
 def top_of(path: Path) -> Path:

@@ -13,16 +13,13 @@ from math import prod
 
 from ..tir.expr import Expr, conjoin, conjuncts, const, free_vars, var
 from ..tir.stmt import (
-    Alloc,
     Block,
     Copy,
     For,
     If,
     LoopKind,
-    Seq,
     Stmt,
     Wait,
-    rebuild_stmt,
     seq,
     transform_stmt,
     walk_stmt,
@@ -32,7 +29,7 @@ from .blocks import is_map, is_reduction, reduction_of
 from .depend import check_lanes, check_parallel, check_reorder, loop_roles
 from .errors import refusal
 from .index import bounds, parts_of, substitute_axes
-from .state import Loop, LoopRef, State, replace_axes
+from .state import Loop, LoopRef, State, renamed, replace_axes
 from .tree import blocks_below, loop_at, loops_of, nest
 
 TAILS = ("exact", "guard", "peel", "head", "overlap")
@@ -165,27 +162,18 @@ def _copied(loop: For, start: int, extent: int, state: State) -> For:
     """Some steps of ``loop`` as a loop of its own, with new names below."""
     name = str(loop.axis.attr)
     rest = state.axis(f"{name}_tail", extent)
-    values: dict[Expr, Expr] = {loop.axis: rest + start if start else rest}
+    values = {loop.axis: rest + start if start else rest}
 
-    def visit(node: Stmt) -> Stmt:
-        match node:
-            case For(axis, extent, kind, body, notes):
-                values[axis] = state.axis(f"{axis.attr}_tail", extent)
-                return For(values[axis], extent, kind, visit(body), notes)
-            case Block(name=block):
-                name_ = state.fresh(f"{block}_tail")
-                late = loop_roles(node, loop.axis)[1]  # past 0: the first loop has initialised
-                return replace(node, name=name_, init=None if late else node.init)
-            case Seq(stmts):
-                return Seq(tuple(visit(s) for s in stmts))
-            case Alloc() | If():
-                below = node.body if isinstance(node, Alloc) else node.then
-                return rebuild_stmt(node, (visit(below),))
-            case _:
-                return node
+    def change(node: Stmt) -> Stmt | None:
+        if not isinstance(node, Block):
+            return None
+        late = loop_roles(node, loop.axis)[1]  # past 0: the first loop has initialised
+        return replace(
+            node, name=state.fresh(f"{node.name}_tail"), init=None if late else node.init
+        )
 
-    body = visit(loop.body)
-    return For(rest, extent, loop.kind, replace_axes(body, values, state.extents))
+    body = renamed(transform_stmt(loop.body, change), values, state, "_tail")
+    return For(rest, extent, loop.kind, body)
 
 
 def fuse(state: State, *loops: Loop) -> LoopRef:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..tir.expr import Expr, free_vars, substitute
-from ..tir.stmt import Alloc, For, If, PrimFunc, Seq, Stmt, Store, children, rebuild_stmt, walk_stmt
+from ..tir.expr import free_vars
+from ..tir.stmt import For, PrimFunc, Stmt, Store, walk_stmt
 from .errors import refusal
 from .region import runs_whole
-from .state import State, replace_axes
+from .state import State, renamed
 from .tree import below, blocks_below
 
 
@@ -17,24 +17,9 @@ def prepare(func: PrimFunc) -> State:
     state.names.update(p.name for p in func.params)
     state.names.update(b.name for b in state.locals())
     _check_blocks(func.body)
-    state.body = _renamed(func.body, {}, state)
+    state.body = renamed(func.body, {}, state)
     state.partial = frozenset(b.name for b, _ in state.placed() if not runs_whole(b, state))
     return state
-
-
-def _renamed(node: Stmt, values: dict[Expr, Expr], state: State) -> Stmt:
-    match node:
-        case For(axis, extent, kind, body, notes):
-            fresh = state.axis(str(axis.attr), extent)
-            inner = _renamed(body, {**values, axis: fresh}, state)
-            return For(fresh, extent, kind, inner, notes)
-        case Seq() | Alloc():
-            return rebuild_stmt(node, tuple([_renamed(s, values, state) for s in children(node)]))
-        case If(condition, then):
-            return If(substitute(condition, values), _renamed(then, values, state))
-        case _:
-            changed = {a: b for a, b in values.items() if a is not b}
-            return replace_axes(node, changed, state.extents) if changed else node
 
 
 def _check_blocks(root: Stmt) -> None:

@@ -110,15 +110,13 @@ def _apart(state: State, block: Block, it: Iter, loop: For) -> tuple[Block, Iter
 def _reduced(state: State, block: Block, it: Iter, extent: int) -> Block:
     """A reduction of what is neutral beyond the old extent; a sum of bytes is 0 where all of
     them are, and nothing is to be done where its operand ends in zeros."""
-    found = reduction_of(block)
-    if found is not None and found.op == "add" and extent < it.extent:
-        if _zeros_left(state, found.value, it, extent):
+    found, steps = reduction_of(block), range(*sorted((it.extent, extent)))
+    if found is not None and found.op == "add" and is_reduction(block):
+        if _zero(state, found.value, it, steps):
             return block
     if found is None or not is_reduction(block) or extent < it.extent:
         raise refusal("a loop of a reduction may only run on, or leave out products by "
                       "zeros", str(extent), block)  # fmt: skip
-    if found.op == "add" and _ends_in_zeros(state, found.value, it, extent):
-        return block
     kind = found.buffer.type
     own = Expr("load", kind, found.index, found.buffer)
     value = make(found.op, own, _term(found, it.axis < it.extent, neutral(found.op, kind)))
@@ -140,44 +138,29 @@ def _term(found: Reduction, inside: Expr, rest: int) -> Expr:
     return Expr("cast", found.value.type, (kept(source, least),))
 
 
-def _zeros_left(state: State, value: Expr, it: Iter, extent: int) -> bool:
-    """Whether a term has a constant factor that is 0 in all steps from ``extent`` on."""
-    if value.op == "cast":
-        return _zeros_left(state, value.args[0], it, extent)
-    if value.op in ("mul", "widening_mul"):
-        return any(_zeros_left(state, arg, it, extent) for arg in value.args)
-    data = state.func.constants.get(value.attr.name) if value.op == "load" else None
-    if data is None or it.axis not in value.args:
-        return False
-    dim = value.args.index(it.axis)
-    return not data.take(range(extent, it.extent), axis=dim).any()
-
-
-def _ends_in_zeros(state: State, value: Expr, it: Iter, extent: int) -> bool:
-    """Whether a term is 0 for all further steps up to ``extent``, for what it reads there is."""
+def _zero(state: State, value: Expr, it: Iter, steps: range) -> bool:
+    """Whether a term is 0 in some steps of an iter, for what a factor of it reads there is: the end
+    of a constant, which grows by zeros, or what a map keeps at 0 from there on."""
     if value.op in ("cast", "shl"):
-        return _ends_in_zeros(state, value.args[0], it, extent)
+        return _zero(state, value.args[0], it, steps)
     if value.op in ("mul", "widening_mul"):
-        return any(_ends_in_zeros(state, arg, it, extent) for arg in value.args)
-    if value.op != "load" or not state.is_local(value.attr.name):
-        return False
+        return any(_zero(state, arg, it, steps) for arg in value.args)
     dims = [d for d, e in enumerate(value.args) if it.axis in free_vars(e)]
-    writers = state.writers(value.attr.name)
-    if len(dims) != 1 or value.args[dims[0]] is not it.axis or len(writers) != 1:
+    if value.op != "load" or len(dims) != 1 or value.args[dims[0]] is not it.axis:
         return False
-    made, store = writers[0][0], store_of(writers[0][0])
-    whole = store is not None and is_map(made) and made.where is None
-    if store is None or not whole or value.attr.shape[dims[0]] < extent:
+    name, size = value.attr.name, value.attr.shape[dims[0]]
+    if name in state.func.constants:
+        ends = range(min(steps.start, size), min(steps.stop, size))
+        return not state.func.constants[name].take(ends, axis=dims[0]).any()
+    writers = [block for block, _ in state.writers(name)]
+    store = store_of(writers[0]) if len(writers) == 1 and state.is_local(name) else None
+    if store is None or not is_map(writers[0]) or writers[0].where is not None:
         return False
     at = store.index[dims[0]]
-    sizes = [i.extent for i in made.iters if i.axis is at]
-    zeros = _inside(at, it.extent), const(0, store.value.type)
+    made = [min(i.extent, size) for i in writers[0].iters if i.axis is at]
+    zeros = at < steps.start, const(0, store.value.type)
     kept = store.value.op == "select" and (store.value.args[0], store.value.args[2]) == zeros
-    return kept and sizes != [] and sizes[0] >= extent
-
-
-def _inside(axis: Expr, extent: int) -> Expr:
-    return axis < extent
+    return kept and made != [] and made[0] >= steps.stop
 
 
 def _with_zeros(state: State, block: Block, it: Iter) -> Block:
@@ -185,7 +168,7 @@ def _with_zeros(state: State, block: Block, it: Iter) -> Block:
     store = store_of(block)
     if it.reduce or store is None or not state.is_local(store.buffer.name):
         raise refusal("zeros must be further elements of a local buffer", block.name, block)
-    value = select(_inside(it.axis, it.extent), store.value, const(0, store.value.type))
+    value = select(it.axis < it.extent, store.value, const(0, store.value.type))
     return replace(block, body=replace(store, value=value))
 
 

@@ -21,6 +21,7 @@ from ..tir.stmt import (
     If,
     Iter,
     PrimFunc,
+    Seq,
     Stmt,
     Store,
     children,
@@ -302,6 +303,23 @@ def replace_axes(node: Stmt, values: Mapping[Expr, Expr], extents: Mapping[Expr,
             after = tuple(replace_axes(child, values, extents) for child in before)
             same = all(a is b for a, b in zip(before, after, strict=True))
             return node if same else rebuild_stmt(node, after)
+
+
+def renamed(node: Stmt, values: Mapping[Expr, Expr], state: State, suffix: str = "") -> Stmt:
+    """``node`` with new variables for its loops, and ``values`` for others."""
+    match node:
+        case For(axis, extent, kind, body, notes):
+            fresh = state.axis(f"{axis.attr}{suffix}", extent)
+            return For(
+                fresh, extent, kind, renamed(body, {**values, axis: fresh}, state, suffix), notes
+            )
+        case Seq() | Alloc():
+            below = [renamed(child, values, state, suffix) for child in children(node)]
+            return rebuild_stmt(node, tuple(below))
+        case If(condition, then):
+            return If(substitute(condition, values), renamed(then, values, state, suffix))
+    changed = {a: b for a, b in values.items() if a is not b}
+    return replace_axes(node, changed, state.extents) if changed else node
 
 
 def _block_replaced(
