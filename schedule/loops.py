@@ -32,8 +32,8 @@ from .index import bounds, parts_of, substitute_axes
 from .state import Loop, LoopRef, State, renamed, replace_axes
 from .tree import blocks_below, loop_at, loops_of, nest
 
-TAILS = ("exact", "guard", "peel", "head", "overlap")
-CUT = ("peel", "head", "overlap")  # those that leave a loop of the rest
+TAILS = ("exact", "guard", "peel", "overlap")
+CUT = ("peel", "overlap")  # those that leave a loop of the rest
 LANE_FOLDS = ("add", "min", "max")  # what lanes may be joined by
 
 
@@ -43,9 +43,8 @@ def split(
     """Nested loops of these extents, one of which may be None: whatever is left.
 
     ``tail``: ``exact`` wants factors that divide; ``guard`` guards the last step; ``peel``
-    returns a further loop for the rest, if there is any, whose blocks are named ``*_tail``, and
-    ``head`` has it first; ``overlap`` returns one for a whole last step, of which part was computed
-    before.
+    returns a further loop for the rest, if there is any, whose blocks are named ``*_tail``;
+    ``overlap`` returns one for a whole last step, of which part was computed before.
     """
     path = state.loop(loop)
     old = loop_at(path)
@@ -53,21 +52,15 @@ def split(
     name, total = str(old.axis.attr), prod(sizes)
     axes = [state.axis(f"{name}_{k}", size) for k, size in enumerate(sizes)]
     value = _joined(axes, sizes)
-    ahead = old.extent - total if tail == "head" else 0
-    if ahead:
-        _check_maps(old)
-        value = value + ahead
     body = replace_axes(old.body, {old.axis: value}, state.extents)
     if total > old.extent:
         body = _guarded(body, old, value, state)
     new = nest([replace(old, axis=a, extent=n) for a, n in zip(axes, sizes, strict=True)], body)
     if total < old.extent:
-        last = {"peel": total, "head": 0}.get(tail, old.extent - prod(sizes[1:]))
-        rest = _copied(
-            old, last, old.extent - total if tail == "head" else old.extent - last, state
-        )
+        first = total if tail == "peel" else old.extent - prod(sizes[1:])
+        rest = _copied(old, first, old.extent - first, state)
         axes.append(rest.axis)
-        new = seq(rest, new) if tail == "head" else seq(new, rest)
+        new = seq(new, rest)
     state.swap(path, new)
     return [LoopRef(str(axis.attr)) for axis in axes]
 
@@ -148,14 +141,6 @@ def _guarded(body: Stmt, loop: For, value: Expr, state: State) -> Stmt:
         return If(value < loop.extent, node) if isinstance(node, Copy | Wait) else None
 
     return transform_stmt(body, change)
-
-
-def _check_maps(loop: For) -> None:
-    """The first steps may come first where no reduction begins with them."""
-    for block in blocks_below(loop.body):
-        if loop_roles(block, loop.axis)[1]:
-            raise refusal("a head must be of spatial steps", f"{loop.axis.attr}, over "
-                          f"which {block.name} reduces", loop, 'Give tail="peel".')  # fmt: skip
 
 
 def _copied(loop: For, start: int, extent: int, state: State) -> For:

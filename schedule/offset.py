@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -43,11 +44,13 @@ from ..tir.stmt import Block, Buffer, Iter, Stmt, Store
 from ..tir.types import i8, i32, u8
 from .blocks import Reduction, extents_of, is_map, reduction_of
 from .build import (
+    Array,
     allocate,
     buffer_name,
+    exchange,
     iters_of,
     put_before,
-    replace_buffer,
+    rewritten,
     top_of,
 )
 from .errors import refusal
@@ -91,35 +94,32 @@ def offset_operand(state: State, block: BlockName, buffer: str) -> list[BlockRef
     if taken is not None and other.number is not None:
         init = simplify(init + taken * _negative(other.number) * sums.count)
     init = init - (total * OFFSET if taken is None else total)
-    unsigned = replace(state.buffer(buffer), type=u8)
-    body = _on(unsigned, node.body) if taken is None else _freed(own, node.body)
     start = Store(found.buffer, found.index, init)
+    body = node.body if taken is None else _freed(own, node.body)
     state.swap(path, replace(node, init=start, body=body))
     if taken is None:
-        _store_unsigned(state, unsigned)
+        unsigned = replace(state.buffer(buffer), type=u8)
+        exchange(state, buffer, [unsigned], partial(_unsigned, unsigned), _more)
     return [BlockRef(name) for name in names]
 
 
-def _store_unsigned(state: State, unsigned: Buffer) -> None:
-    """Lets a constant, or the map that fills a local buffer, hold bytes more by 128."""
-    for fills, path in state.writers(unsigned.name):
-        store = fills.body
-        assert isinstance(store, Store)
-        value = cast(u8, store.value) + const(OFFSET, u8)
-        state.swap(path, replace(fills, body=Store(unsigned, store.index, value)))
-    replace_buffer(state, unsigned, data=lambda v: (v.astype(np.int16) + OFFSET).astype(np.uint8))
-
-
-def _on(buffer: Buffer, body: Stmt) -> Store:
-    """A store with loads of a buffer of another type; products are of the operands' types."""
-    assert isinstance(body, Store)
+def _unsigned(buffer: Buffer, block: Block) -> Block:
+    """A block on bytes that are more by 128; products are of the operands' types."""
 
     def node(expr: Expr) -> Expr:
-        if expr.op == "load" and expr.attr.name == buffer.name:
-            return load(buffer, *expr.args)
-        return retyped(expr)
+        own = expr.op == "load" and expr.attr.name == buffer.name
+        return load(buffer, *expr.args) if own else retyped(expr)
 
-    return replace(body, value=transform(body.value, node))
+    def store(stmt: Store) -> Store:
+        if stmt.buffer.name != buffer.name:
+            return stmt
+        return Store(buffer, stmt.index, cast(u8, stmt.value) + const(OFFSET, u8))
+
+    return rewritten(block, node, store)
+
+
+def _more(values: Array) -> list[Array]:
+    return [(values.astype(np.int16) + OFFSET).astype(np.uint8)]
 
 
 def _freed(own: Factor, body: Stmt) -> Store:

@@ -213,7 +213,7 @@ def _cut(sch: Schedule, edges: tuple[int, int], loop: LoopRef, unroll: int) -> N
         sch.unroll(loop)
         return
     if first:
-        loop, apart = sch.split(loop, (count - first,), tail="head")
+        apart, loop = sch.split(loop, (first,), tail="peel")
         sch.unroll(apart)
     if last:
         loop, apart = sch.split(loop, (inner,), tail="peel")

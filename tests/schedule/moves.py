@@ -33,7 +33,7 @@ def any_buffer(sch: Schedule, rng: Random) -> str:
 
 def split(sch: Schedule, rng: Random) -> None:
     factors = rng.choice([(None, 2), (None, 3), (2, None), (None, 4), (None, 2, 2), (None, 8)])
-    tail = rng.choice(["exact", "guard", "peel", "head", "overlap"])
+    tail = rng.choice(["exact", "guard", "peel", "peel", "overlap"])
     sch.split(any_loop(sch, rng), factors, tail=tail)
 
 

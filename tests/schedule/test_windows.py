@@ -34,7 +34,6 @@ STEPS: dict[str, Steps] = {
     "columns": lambda sch: sch.expand("max", "kw"),
     "sum": summed,
     "narrow": narrow,
-    "head": lambda sch: sch.split("w_3", (None, 4), tail="head"),
 }
 
 
