@@ -86,6 +86,7 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
             turning.append(place)
             free -= place.bytes
     phases = [on_buffers(phase, {**far, **near}) for phase in phases]
+    transfers.sort(key=lambda transfer: transfer.needed)
     transfers, phases = loaded_first(transfers, phases, machine)
     body = seq(*beside(phases, transfers), *ends)
     for buffer in [*(far.get(b, b) for b in wraps), *near.values(), *turning][::-1]:

@@ -94,6 +94,11 @@ class Kernel:
         found += [u.buffer.name for u in self.last.reads if u.index == self.last.out.index[3:]]
         return [name for name in dict.fromkeys(found) if name in known]
 
+    def others(self, func: PrimFunc) -> int:
+        """Bytes of the constants beside the weights."""
+        known = (p.bytes for p in func.params if p.name in func.constants and p != self.weights)
+        return sum(known)
+
     def real(self, func: PrimFunc) -> tuple[int, ...]:
         """The extents of the result that mean something."""
         return meant(func, self.result)

@@ -14,8 +14,6 @@ they are read. Weights are signed: products of two vectors need no sums of the i
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from functools import partial
 
 from ...target.dsp.machine import Machine
@@ -23,86 +21,35 @@ from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
-from .contraction import LANES, VECTOR, WORD, Kernel, bordered, kernel_of
+from .contraction import LANES, VECTOR, WORD, bordered
 from .contraction_inputs import copy_rows, in_place
+from .contraction_plan import REGISTERS, Plan, plan_for
+from .packets import Ops, ops_of
 from .template import Estimate, Template
+from .tiles import Phases, Tiles, walk_of
 
-TILE = 24  # sums in registers
 BODY = 160  # products that are written out
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The extents of one kernel in this form."""
-
-    kernel: Kernel
-    images: int
-    rows: int
-    registers: int  # of a row of the result and a block
-    stored: int  # channels of the result
-    inputs: int  # of a group
-    outputs: int
-    taps: tuple[int, int]
-
-    @property
-    def block(self) -> int:
-        return min(self.stored, VECTOR)
-
-    @property
-    def pixels(self) -> int:
-        """Pixels of a register."""
-        return VECTOR // self.block
-
-    @property
-    def together(self) -> int:
-        """Groups of a block."""
-        return self.block // self.outputs
-
-    @property
-    def spread(self) -> bool:
-        """Whether words do not lie as lanes read them."""
-        return max(self.inputs, self.outputs) > WORD
-
-    @property
-    def blocks(self) -> int:
-        return self.stored // self.block
-
-    @property
-    def words(self) -> int:
-        return self.inputs // WORD
-
-
 def groups(func: PrimFunc, machine: Machine) -> Template | None:
-    """The template of a contraction of groups; None for other kernels."""
-    plan = plan_for(func)
-    if plan is None:
+    """The template of a contraction of groups whose words fill registers; None for others."""
+    plan = plan_for(func, grouped=True)
+    if plan is None or plan.dealt or plan.kernel.copy is None or plan.size % WORD:
         return None
     space = Space(_knobs(plan), (partial(_fits, plan),))
-    return Template("groups", func, machine, space,
-                    partial(_schedule, func, plan), partial(_estimate, plan, machine))  # fmt: skip
+    made, others = ops_of(plan.kernel.last, VECTOR), plan.kernel.others(func) * plan.pixels
+    return Template("groups", func, machine, space, partial(_schedule, func, plan),
+                    partial(_estimate, plan, machine, made, others))  # fmt: skip
 
 
-def plan_for(func: PrimFunc) -> Plan | None:
-    """The extents; None for other kernels, and where words of groups do not fill registers."""
-    kernel = kernel_of(func, grouped=True)
-    if kernel is None or kernel.depth is None or kernel.copy is None or len(kernel.taps) != 2:
-        return None
-    images, rows, columns, stored = kernel.result.shape
-    inputs, outputs = kernel.depth.extent, kernel.output.extent
-    block = min(stored, VECTOR)
-    pixels = VECTOR // block
-    if VECTOR % block or stored % block or block < LANES or columns % pixels:
-        return None
-    if outputs % WORD or inputs % WORD or outputs >= block or block % outputs:
-        return None
-    high, wide = (axis.extent for axis in kernel.taps)
-    registers = -(-min(kernel.real(func)[2], columns) // pixels)
-    return Plan(kernel, images, rows, registers, stored, inputs, outputs, (high, wide))
+def _spread(plan: Plan) -> bool:
+    """Whether words do not lie as lanes read them."""
+    return max(plan.words, plan.size // WORD) > 1
 
 
 def _knobs(plan: Plan) -> tuple[Knob, ...]:
     return (
-        choice("rows", divisors(plan.rows, 4)),
+        choice("rows", divisors(plan.height, 4)),
         choice("registers", divisors(plan.registers, 6)),
         choice("steps", divisors(plan.words * plan.taps[0], 9)),
         choice("wide", (False, True) if plan.taps[1] > 1 else (False,)),
@@ -123,7 +70,7 @@ def _body(plan: Plan, point: Point) -> tuple[int, int, int]:
 
 def _fits(plan: Plan, point: Point) -> bool:
     tile, steps, _ = _body(plan, point)
-    return tile * WORD <= TILE and tile * WORD * steps <= BODY
+    return tile * (2 * WORD + 1) + WORD <= REGISTERS and tile * WORD * steps <= BODY
 
 
 def _schedule(func: PrimFunc, plan: Plan, point: Point) -> Schedule:
@@ -159,26 +106,26 @@ def _input(sch: Schedule, plan: Plan) -> None:
     kernel, dot, near = plan.kernel, plan.kernel.dot.block, plan.kernel.input.name
     assert kernel.copy is not None
     columns = plan.registers * plan.pixels
-    if not plan.spread and kernel.unpadded(plan.rows, columns):
+    if not _spread(plan) and kernel.unpadded(plan.height, columns):
         in_place(sch, kernel)
         return
     sch.trim(near)
     depth = sch.get_buffer(near).shape[3]
     parts = bordered(sch, kernel, plan.pixels, depth, True, depth)
-    if not plan.spread:
+    if not _spread(plan):
         for name in parts:
             copy_rows(sch, name, 1)
         return
-    inputs, together = plan.inputs, plan.together
+    inputs, together = plan.words * WORD, plan.together
     sch.repeat(dot, near, sch.loops(dot)[6])
     sch.transform_layout(near, lambda n, h, w, c, a: (
         n, c // (inputs * together), h, c % inputs // WORD, w, c // inputs % together, a,
         c % WORD))  # fmt: skip
     for name in parts:
-        _spread(sch, plan, name)
+        _copy(sch, plan, name)
 
 
-def _spread(sch: Schedule, plan: Plan, name: str) -> None:
+def _copy(sch: Schedule, plan: Plan, name: str) -> None:
     """A copy whose words lie as lanes read them, rows on all threads."""
     n, h, w, c, a = sch.loops(name)
     g_0, g_1, s, t = sch.split(c, (None, plan.together, plan.words, WORD))
@@ -226,34 +173,30 @@ def _words(plan: Plan, point: Point) -> int:
     return number(point, "steps") * rows * min(registers * wide, apart)
 
 
-def _estimate(plan: Plan, machine: Machine, point: Point) -> Estimate:
-    """Packets by the resource that each part holds most; many sums leave no registers in which
-    iterations could overlap."""
+def _estimate(plan: Plan, machine: Machine, made: Ops, others: int, point: Point) -> Estimate:
+    """Tiles of the longest thread, once the input lies as lanes read it."""
     tile, steps, trips = _body(plan, point)
-    dots, loads = tile * WORD * steps, steps * WORD + _words(plan, point)
-    inner = max(dots / 2, loads, (2 * dots + loads) / 4)
-    inner *= 1.1 if tile <= 2 else 1.25 if tile == 3 else 1.5 + dots / 200
-    starts = 1 if point["wide"] else plan.taps[1]
-    if trips == 1:
-        trips, starts = starts, trips
-    per_tile = (inner * trips + (inner / 2 + 6 if trips > 1 else 0)) * starts + 9 * tile + 8
-    count = {"rows": plan.rows // number(point, "rows"),
-             "registers": plan.registers // number(point, "registers"),
-             "blocks": plan.blocks}  # fmt: skip
-    shared = count[str(point["share"])]
-    turns = -(-shared // machine.threads)
-    tiles = plan.images * math.prod(count.values())
-    main = per_tile * tiles / shared * turns
-    tall, wide = plan.kernel.source(plan.rows, plan.registers * plan.pixels)
-    copied = plan.images * tall * wide * plan.blocks * plan.together * plan.inputs / VECTOR
-    extra = copied * max(plan.outputs // WORD, 1) * 1.5 / machine.threads + 4 * machine.barrier
-    weights = plan.kernel.weights.bytes / machine.dma_rate
-    wait = max(weights + machine.dma_start - extra, 0.0)
-    facts = {
-        "inner_packets": inner, "dots_per_packet": dots / inner, "loop_trips": trips,
-        "loop_starts": starts, "tiles": tiles, "registers": tile * WORD + WORD,
-        "requant_packets": 9.0 * tile, "extra_packets": extra, "phases": shared,
-        "unbalance": turns * machine.threads / shared, "dma_cycles": weights, "first_wait": wait,
-        "code": dots,
-    }  # fmt: skip
-    return Estimate(main + extra + wait, facts)
+    sums, words = tile * WORD, _words(plan, point)
+    extents = {"rows": plan.height // number(point, "rows"),
+               "registers": plan.registers // number(point, "registers"),
+               "blocks": plan.blocks}  # fmt: skip
+    inner = str(point["inner"])
+    extents[inner] = extents.pop(inner)
+    walk = walk_of(extents, point["share"], plan.images, machine)
+    body = Ops(2 * sums * steps, sums * steps, 0, steps * WORD + words)  # products, then sums
+    loops = (1 if point["wide"] else plan.taps[1], trips)
+    head, tail = Ops(sums, 0, 0, WORD), made * tile + Ops(loads=WORD)
+    nest = Tiles(walk, loops, steps, int(body.count), body, head, tail, sums, WORD)
+    each = nest.cycles(machine) + machine.barrier, plan.kernel.weights.bytes * plan.pixels
+    return Phases(_prepared(plan, machine), [each], 1, others, machine).estimate(nest, 0.0)
+
+
+def _prepared(plan: Plan, machine: Machine) -> float:
+    """Cycles of the phases that copy the input, words as often as lanes read them."""
+    if not _spread(plan) and plan.kernel.unpadded(plan.height, plan.registers * plan.pixels):
+        return 0.0
+    tall, wide = plan.kernel.source(plan.height, plan.registers * plan.pixels)
+    copied = plan.images * tall * wide * plan.blocks * plan.together * plan.words / LANES
+    copied *= max(plan.size // WORD, 1) / machine.threads
+    each = Ops(plain=1, permute=_spread(plan), loads=1, stores=1)
+    return (each * copied).packets + 2 * machine.barrier

@@ -11,7 +11,6 @@ interleaves, gives them back in order. Weights are unsigned: two products a pack
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 from ...target.dsp.machine import Machine
@@ -20,16 +19,24 @@ from ..knobs import Knob, Point, Space, choice, divisors, flag, number
 from ..schedule import Schedule
 from ..state import LoopRef
 from .contraction import LANES, VECTOR, WORD
-from .contraction_plan import REGISTERS, Beginning, Plan, beginning, plan_for, room_of, sum_cycles
+from .contraction_plan import (
+    REGISTERS,
+    Beginning,
+    Plan,
+    beginning,
+    room_of,
+    scalar_plan,
+    sum_cycles,
+)
 from .direct import direct
 from .packets import Ops, ops_of
 from .template import Estimate, Template
-from .tiles import Tiles, around, busiest, products
+from .tiles import Phases, Tiles, scalar_tiles, walk_of
 
 
 def outputs(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of a contraction with outputs in lanes; None for other kernels."""
-    plan = plan_for(func) or plan_for(func, grouped=True)
+    plan = scalar_plan(func)
     if plan is None:
         return None
     space = Space(_knobs(plan), (partial(_fits, plan),))
@@ -134,48 +141,35 @@ def _tile_products(sch: Schedule, plan: Plan, point: Point) -> None:
     sch.unroll(c_1, h, w, *vectors)
 
 
-def _nest(plan: Plan, machine: Machine, made: Ops, point: Point) -> tuple[Tiles, int, int]:
-    """The tiles of a phase, the steps that threads share, and the number of phases."""
+def _nest(plan: Plan, machine: Machine, made: Ops, point: Point) -> tuple[Tiles, int]:
+    """The tiles of a phase, and the number of phases."""
     rows, columns, steps = (number(point, name) for name in ("rows", "columns", "steps"))
     tile, vectors = rows * columns, plan.ways * number(point, "blocks")
     extents = {"h": plan.height // rows, "w": plan.width(columns) // columns,
                "o": plan.blocks // number(point, "blocks")}  # fmt: skip
     phases = extents.pop("o") if point["stream"] else 1
-    shared = extents.pop(_SHARED[str(point["share"])])
-    inner = [extents[axis] for axis in str(point["order"]) if axis in extents]
+    order = {axis: extents[axis] for axis in str(point["order"]) if axis in extents}
+    walk = walk_of(order, _SHARED[str(point["share"])], plan.images, machine)
     high, wide = plan.taps
     taps = (high, wide * plan.words) if plan.foldable else (high, wide, plan.words)
-    dots, words, busy = tile * vectors, tile * plan.together, busiest(shared, machine) * plan.images
-    head, tail = Ops(dots + tile, 0, tile, vectors, tile), made * (dots / WORD)
-    nest = Tiles(math.prod(inner) * busy, around(inner, shared, machine),
-                 (*taps[:-1], taps[-1] // steps), steps, (dots + vectors + words) * steps,
-                 products(dots, vectors, words, plan.ways, steps),
-                 head, tail, dots, vectors)  # fmt: skip
-    return nest, shared, phases
+    dots, head = tile * vectors, Ops(tile * vectors + tile, 0, tile, vectors, tile)
+    nest = scalar_tiles(walk, (*taps[:-1], taps[-1] // steps), steps,
+                        (dots, vectors, tile * plan.together), plan.ways,
+                        head, made * (dots / WORD))  # fmt: skip
+    return nest, phases
 
 
 def _estimate(func: PrimFunc, plan: Plan, machine: Machine, made: Ops, point: Point) -> Estimate:
-    """Tiles of the busiest thread, once the inputs are summed and the first weights are there."""
+    """Tiles of each phase, once the inputs are summed and its weights are there."""
     source = plan.source(plan.width(number(point, "columns")))
-    room = room_of(func, plan, source, machine, plan.blocks if point["stream"] else 1)
-    nest, shared, phases = _nest(plan, machine, made, point)
-    body, each, bodies = nest.body, nest.each(machine), nest.bodies
-    if room.slabs < 1:  # each vector of weights comes from DDR each time that it is used
-        each += direct(machine, bodies * body.loads, VECTOR, bodies)
+    nest, count = _nest(plan, machine, made, point)
+    room = room_of(func, plan, source, machine, count)
+    beside, body, bodies = 0.0, nest.body, nest.bodies
+    if not room.places:  # each vector of weights comes from DDR each time that it is used
+        beside += direct(machine, bodies * body.loads, VECTOR, bodies)
     if not room.near:
-        each += direct(machine, bodies * body.words, WORD, bodies)
-    main = each * nest.tiles
-    extra = sum_cycles(plan, source, machine, room.near)
-    weights = plan.weights / machine.dma_rate
-    wait = machine.dma_start + weights / phases  # of the first phase
-    if room.slabs >= 2:
-        later = max(main + machine.barrier, weights / phases) * (phases - 1)
-    else:
-        later = (main + machine.barrier + weights / phases) * (phases - 1)
-    cycles = max(extra, wait) + main + later + 2 * machine.barrier
-    even = shared / busiest(shared, machine)
-    facts = nest.facts(nest.tiles * phases * even) | {
-        "extra_packets": extra, "phases": phases, "unbalance": machine.threads / even,
-        "dma_cycles": weights, "first_wait": wait,
-    }  # fmt: skip
-    return Estimate(cycles, facts)
+        beside += direct(machine, bodies * body.words, WORD, bodies)
+    each = nest.cycles(machine, beside) + machine.barrier, plan.weights / count
+    ready, others = sum_cycles(plan, source, machine, room.near), plan.kernel.others(func)
+    phases = Phases(ready, [each] * count, room.places, others, machine)
+    return phases.estimate(nest, machine.barrier, storing=count)

@@ -33,7 +33,7 @@ from .contraction_plan import (
     Beginning,
     Plan,
     beginning,
-    plan_for,
+    scalar_plan,
     scratch_of,
     slabs_of,
     sum_cycles,
@@ -41,7 +41,7 @@ from .contraction_plan import (
 from .fusing import even
 from .packets import DEPTH, Ops, ops_of
 from .template import Estimate, Template
-from .tiles import Tiles, around, busiest, products
+from .tiles import Phases, Walk, scalar_tiles, walk_of
 
 _PIECES = 4  # parts of the first tap's channels, at most
 _TURNS = 200  # phases whose weights take turns, at most: each is code
@@ -56,6 +56,7 @@ class _Cuts:
 
     plan: Plan
     room: int  # bytes for the weights
+    others: int  # bytes of other constants
 
     @property
     def turning(self) -> bool:
@@ -83,12 +84,12 @@ class _Cuts:
 def parts(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of a contraction that fits into TCM, sums included, weights in turns perhaps,
     also of groups that share blocks; None for others."""
-    plan = plan_for(func) or plan_for(func, grouped=True)
+    plan = scalar_plan(func)
     if plan is None or (plan.kernel.group is not None and plan.dealt):
         return None
     others = _sums(plan) * VECTOR + sum(scratch_of(plan, plan.sources[0]).values())
     others += sum(p.bytes for p in func.params if p != plan.kernel.weights)
-    cuts = _Cuts(plan, machine.tcm - others)
+    cuts = _Cuts(plan, machine.tcm - others, plan.kernel.others(func))
     if others > machine.tcm or (cuts.turning and plan.kernel.group is not None):
         return None
     space = Space(_knobs(cuts), (partial(_fits, cuts),))
@@ -256,9 +257,9 @@ def _requantized(plan: Plan, machine: Machine) -> float:
     """Cycles of the last phase: registers of results, in the loops of ``_outputs``."""
     loops = [plan.height, plan.widths[0] // plan.pixels, plan.blocks]
     shared, *inner = sorted(loops, key=lambda extent: -even(extent, machine))
+    walk = Walk(shared, tuple(inner), plan.images, machine)
     made = ops_of(plan.kernel.last, VECTOR) + Ops(loads=2 * WORD, stores=1)
-    registers = busiest(shared, machine) * plan.images * math.prod(inner)
-    return registers * (made.packets + DEPTH / around(inner, shared, machine))
+    return walk.longest * (made.packets + DEPTH / walk.around) + machine.barrier
 
 
 def _estimate(cuts: _Cuts, machine: Machine, requant: float, point: Point) -> Estimate:
@@ -266,42 +267,33 @@ def _estimate(cuts: _Cuts, machine: Machine, requant: float, point: Point) -> Es
     columns, rows, vectors, group, steps = (
         number(point, name) for name in ("columns", "rows", "vectors", "group", "steps")
     )
-    plan = cuts.plan
+    plan, tile = cuts.plan, rows * columns
     extents = {"rows": plan.height // rows, "columns": plan.widths[0] // columns,
                "vectors": plan.vectors * group // plan.blocks // vectors}  # fmt: skip
-    shared, inner = extents.pop(str(point["share"])), extents.values()
-    busy, dots = busiest(shared, machine), rows * columns * vectors
-    body = products(dots, vectors, rows * columns, group * plan.ways, steps)
-    sums = _sums(plan) / machine.threads
-    extra, head = sum_cycles(plan, plan.sources[0], machine, True), Ops(loads=dots)
+    walk, dots = walk_of(extents, point["share"], plan.images, machine), tile * vectors
+    ready = sum_cycles(plan, plan.sources[0], machine, True) + machine.barrier
     if _within(plan, point):
-        head = Ops(dots + rows * columns, 0, rows * columns, vectors, rows * columns)
+        head = Ops(dots + tile, 0, tile, vectors, tile)
     else:
-        extra += Ops(plain=1, loads=1, stores=1).packets * sums + DEPTH + machine.barrier
-    items = (dots + vectors + rows * columns) * steps
-    nest = Tiles(plan.images * math.prod(inner) * busy, around(inner, shared, machine), (1,), steps,
-                 items, body, head, Ops(stores=dots), dots, vectors)  # fmt: skip
-    weights, phases = plan.weights / machine.dma_rate, cuts.phases(point)
+        head, sums = Ops(loads=dots), _sums(plan) / machine.threads
+        ready += Ops(plain=1, loads=1, stores=1).packets * sums + DEPTH + machine.barrier
+    nest = scalar_tiles(walk, (1,), steps, (dots, vectors, tile), group * plan.ways,
+                        head, Ops(stores=dots))  # fmt: skip
     words = plan.blocks // group * plan.words * math.prod(plan.taps) / steps
+    parts = cuts.phases(point)
     nests = {(part, starts): replace(nest, loops=(starts, round(words * part) // starts))
-             for part, starts in dict.fromkeys(phases)}  # fmt: skip
-    cycles = {part: one.each(machine) * one.tiles + machine.barrier for part, one in nests.items()}
-    apart = cuts.turning or _large(cuts, point)
-    first = machine.dma_start + weights * (phases[0][0] if apart else 1)
-    ends, moved = [extra + machine.barrier], first
-    for number_, part in enumerate(phases):
-        if number_ and apart:  # a place is free once the phase that had it is over
-            free = ends[max(number_ + 1 - PLACES, 0)] if cuts.turning else 0.0
-            moved = max(moved, free) + weights * part[0]
-        ends.append(max(ends[-1], moved) + cycles[part])
-    tiles = nest.tiles * shared / busy
-    facts = nest.facts(tiles) | {
-        "loop_trips": plan.words / steps, "requant_packets": requant, "extra_packets": extra,
-        "phases": len(phases), "dma_cycles": weights, "first_wait": first,
-        "unbalance": busy * machine.threads / shared, "code": body.multiply * len(phases),
-        "products": sum(nests[part].facts(tiles)["products"] for part in phases),
-    }  # fmt: skip
-    return Estimate(ends[-1] + requant + machine.barrier, facts)
+             for part, starts in dict.fromkeys(parts)}  # fmt: skip
+    cycles = {part: one.cycles(machine) + machine.barrier for part, one in nests.items()}
+    sizes = [plan.weights * part for part, _ in parts]
+    if not cuts.turning and not _large(cuts, point):
+        sizes = [plan.weights, *(0 for _ in parts[1:])]
+    each = list(zip(map(cycles.__getitem__, parts), sizes, strict=True))
+    phases = Phases(ready, each, PLACES if cuts.turning else math.inf, cuts.others, machine)
+    return phases.estimate(
+        nest, requant, tiles=walk.tiles, loop_trips=plan.words / steps, loop_starts=1,
+        requant_packets=requant, code=nest.body.multiply * len(parts),
+        products=sum(nests[part].products for part in parts),
+    )  # fmt: skip
 
 
 def _large(cuts: _Cuts, point: Point) -> bool:

@@ -68,11 +68,11 @@ def _template(
         return None
     if plan.scratch + sum(p.bytes for p in func.params if p.scope == "tcm") > machine.tcm:
         return None
-    space = Space(knobs_of(plan), (partial(fits, plan),))
+    space, spread = Space(knobs_of(plan), (partial(fits, plan),)), spreads(plan, machine)
     made = ops_of(kernel.last, VECTOR)
-    return Template(name, func, machine, space,
-                    partial(_schedule, func, kernel, plan, spreads(plan, machine)),
-                    partial(estimate_of, func, plan, machine, made))  # fmt: skip
+    others = kernel.others(func) * plan.outputs // plan.stored * (LANES if spread else 1)
+    return Template(name, func, machine, space, partial(_schedule, func, kernel, plan, spread),
+                    partial(estimate_of, plan, machine, made, others, spread))  # fmt: skip
 
 
 def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, spread: bool, point: Point) -> Schedule:

@@ -12,7 +12,7 @@ from ..knobs import Knob, Point, choice, divisors, number
 from .contraction import LANES, VECTOR, WORD, Kernel
 from .packets import DEPTH, Ops
 from .template import Estimate
-from .tiles import Tiles, around, busiest
+from .tiles import Phases, Tiles, busiest, walk_of
 
 REGISTERS = 24  # vector registers that a tile may plan with
 MOST = 32  # registers of words that are dealt together
@@ -196,8 +196,11 @@ def apart(plan: Plan, point: Point) -> bool:
     return plan.dealt and (plan.form == "padded" or across)
 
 
-def estimate_of(func: PrimFunc, plan: Plan, machine: Machine, made: Ops, point: Point) -> Estimate:
-    """Tiles of the busiest thread, with their way back, once the input is dealt."""
+def estimate_of(
+    plan: Plan, machine: Machine, made: Ops, others: int, spread: bool, point: Point
+) -> Estimate:
+    """Tiles of the longest thread, with their way back, once the input is dealt and what is
+    constant of outputs is there, ``spread`` over lanes perhaps."""
     rows, groups = number(point, "rows"), number(point, "groups")
     parts = written(plan, point)
     (high, across, words), steps = parts, math.prod(parts)
@@ -206,38 +209,48 @@ def estimate_of(func: PrimFunc, plan: Plan, machine: Machine, made: Ops, point: 
     lines = min(rows * high, (rows - 1) * plan.stride[0] + high) if high > 1 else rows
     body = Ops(dots * steps, dots * steps, 0, lines * across * words, outputs * steps / 2)
     loops = [n for n, m in zip((*plan.taps, plan.words), parts, strict=True) if m == 1 and n > 1]
-    extents = {"rows": plan.rows // rows, "columns": plan.tiles}
-    shared = extents.pop(str(point["share"]))
-    inner, busy = (*extents.values(), plan.groups // groups), busiest(shared, machine)
+    extents = {"rows": plan.rows // rows, "columns": plan.tiles, "groups": plan.groups // groups}
+    walk = walk_of(extents, point["share"], plan.images, machine)
     items = (dots + outputs) * steps + lines * across * words
     splats = Ops(outputs, 0, outputs, 0, outputs)  # of a number for each output
-    splats = Ops(loads=outputs) if spreads(plan, machine) else splats
-    nest = Tiles(plan.images * math.prod(inner) * busy, around(inner, shared, machine),
-                 (*loops, 1), steps, items, body, splats, splats + made * (sums / WORD), sums,
+    splats = Ops(loads=outputs) if spread else splats
+    nest = Tiles(walk, (*loops, 1), steps, items, body, splats, splats + made * (sums / WORD), sums,
                  lines)  # fmt: skip
-    back = 0.0
-    if plan.dealt:
-        registers, per = plan.stored // WORD, max(VECTOR // plan.stored, 1)
-        dealt = _dealt(registers, plan.stored / WORD)
-        back = rows * replace(dealt, stores=plan.width / per).packets + DEPTH
-    main = nest.each(machine) * nest.tiles + back * nest.tiles / (plan.groups // groups)
-    lines_ = plan.source[0] * plan.images / machine.threads
-    blocks, count = -(-plan.source[1] // LANES) * lines_, plan.deep // WORD
-    extra = blocks * _dealt(count, count).packets + machine.barrier
-    extra += blocks * count + machine.barrier if plan.early else 0
-    extra += machine.barrier if apart(plan, point) else 0
+    back = _back(plan, rows) / extents["groups"] if plan.dealt else 0.0
+    weights = plan.outputs * math.prod(plan.taps) * plan.words * WORD
+    each = nest.cycles(machine, back) + machine.barrier, weights
+    edges = _edges(plan, machine) if plan.pads else 0.0
+    phases = Phases(_prepared(plan, machine, point) + edges, [each], math.inf, others, machine)
+    return phases.estimate(nest, machine.barrier, edges=edges)
+
+
+def _back(plan: Plan, rows: int) -> float:
+    """Cycles in which results of a tile of all outputs are dealt back."""
+    registers, per = plan.stored // WORD, max(VECTOR // plan.stored, 1)
+    dealt = _dealt(registers, plan.stored / WORD)
+    return rows * replace(dealt, stores=plan.width / per).packets + DEPTH
+
+
+def _edges(plan: Plan, machine: Machine) -> float:
+    """Cycles in which pads are filled, at either end of each row, above all and below."""
+    high, wide = plan.source
+    words = max(plan.deep // VECTOR, 1) if plan.early else plan.deep // WORD
+    sides = busiest(high * plan.images, machine) * words
+    return 2 * (sides + -(-wide // LANES) * words + 2 * DEPTH) + machine.barrier
+
+
+def _prepared(plan: Plan, machine: Machine, point: Point) -> float:
+    """Cycles of the phases that deal the input."""
+    lines = plan.source[0] * plan.images / machine.threads
+    blocks, count = -(-plan.source[1] // LANES) * lines, plan.deep // WORD
+    cycles = blocks * _dealt(count, count).packets + machine.barrier
+    cycles += blocks * count + machine.barrier if plan.early else 0
+    cycles += machine.barrier if apart(plan, point) else 0
     if plan.inputs:  # planes, then words of four registers: three of them shifted, all exchanged
         planes = -(-plan.columns * plan.stride[1] // VECTOR) * plan.inputs
-        words_ = _dealt(WORD, WORD) + Ops(permute=WORD - 1, loads=1) + Ops(1, 0, 1, 1, 0, 1)
-        extra += (words_.packets * planes + DEPTH) * lines_ + 2 * machine.barrier
-    constants = sum(p.bytes for p in func.params if p.name in func.constants)
-    constants += 2 * plan.outputs * VECTOR if spreads(plan, machine) else 0
-    wait = machine.dma_start + constants / machine.dma_rate
-    facts = nest.facts(nest.tiles * shared / busy) | {
-        "extra_packets": extra, "phases": 1.0, "unbalance": busy * machine.threads / shared,
-        "dma_cycles": wait, "first_wait": wait,
-    }  # fmt: skip
-    return Estimate(max(extra, wait) + main + 2 * machine.barrier, facts)
+        words = _dealt(WORD, WORD) + Ops(permute=WORD - 1, loads=1) + Ops(1, 0, 1, 1, 0, 1)
+        cycles += (words.packets * planes + DEPTH) * lines + 2 * machine.barrier
+    return cycles
 
 
 def _dealt(ways: int, registers: float) -> Ops:

@@ -11,6 +11,7 @@ from typing import Any
 from ...target.dsp.machine import Machine
 from ...tir.stmt import Alloc, PrimFunc, walk_stmt
 from ..knobs import divisors
+from ..placing.transfers import PLACES
 from ..schedule import Schedule
 from .contraction import LANES, VECTOR, WORD, Kernel, kernel_of
 from .contraction_inputs import Source, prepare, source_of
@@ -62,20 +63,29 @@ class Plan:
         return self.outputs // self.block
 
     @property
+    def registers(self) -> int:
+        """Of bytes in a row of the result and a block, at the least."""
+        return self.widths[0] // self.pixels
+
+    @property
+    def size(self) -> int:
+        """Outputs of a group."""
+        return self.kernel.output.extent
+
+    @property
     def span(self) -> int:
         """Outputs of whole groups and whole blocks."""
-        group = self.kernel.group and self.kernel.output.extent
-        return max(group or self.outputs, self.block)
+        return max(self.size if self.kernel.group else self.outputs, self.block)
 
     @property
     def dealt(self) -> bool:
         """Whether a block's neighbouring channels lie in different vectors: those of a group."""
-        return self.kernel.group is None or self.kernel.output.extent >= self.block
+        return self.kernel.group is None or self.size >= self.block
 
     @property
     def together(self) -> int:
         """Groups of a block."""
-        return 1 if self.dealt else self.block // self.kernel.output.extent
+        return 1 if self.dealt else self.block // self.size
 
     def blocks_of(self, o: Any) -> tuple[Any, ...]:
         """The block of an output, in its group where there are groups."""
@@ -105,7 +115,7 @@ class Plan:
         if self.dealt:
             return self.blocks * self.ways
         assert self.kernel.group is not None
-        return self.kernel.group.extent * self.kernel.output.extent // LANES
+        return self.kernel.group.extent * self.size // LANES
 
     @property
     def pixels(self) -> int:
@@ -116,6 +126,18 @@ class Plan:
     def weights(self) -> int:
         """Bytes of the weights."""
         return self.outputs * math.prod(self.taps) * self.words * WORD
+
+
+def scalar_plan(func: PrimFunc) -> Plan | None:
+    """The extents where 32 outputs are multiplied by one scalar word: of groups, vectors must be of
+    one group, and registers of the input of whole groups."""
+    if plan := plan_for(func):
+        return plan
+    plan = plan_for(func, grouped=True)
+    if plan is None or plan.size % LANES:
+        return None
+    even = (s.deep == s.inputs and (s.together or s.deep > VECTOR) for s in plan.sources)
+    return plan if all(even) else None
 
 
 def plan_for(func: PrimFunc, grouped: bool = False) -> Plan | None:
@@ -134,21 +156,15 @@ def plan_for(func: PrimFunc, grouped: bool = False) -> Plan | None:
     real = -(-kernel.real(func)[2] // pixels) * pixels
     widths = tuple(sorted({min(real, columns), columns}))
     sources = tuple(source_of(kernel, inputs, width) for width in widths)
-    if grouped and not all(_groups_fit(kernel, source) for source in sources):
-        return None
+    size = max(kernel.output.extent, block)
+    if grouped and size % min(kernel.output.extent, block):
+        return None  # blocks are no whole groups
     high, wide = (axis.extent for axis in kernel.taps)
     along = kernel.dot.reads[0].step(kernel.taps[1]) // kernel.input.shape[3]
     dense = not grouped and all(source.deep == inputs for source in sources)
     foldable = dense and along == 1 and wide > 1
     return Plan(kernel, images, height, widths, stored, (high, wide), inputs // WORD,
                 foldable, sources)  # fmt: skip
-
-
-def _groups_fit(kernel: Kernel, source: Source) -> bool:
-    """Whether vectors are of one group, and registers of whole groups."""
-    outputs, block = kernel.output.extent, min(kernel.result.shape[3], VECTOR)
-    even = source.deep == source.inputs and (source.together or source.deep > VECTOR)
-    return even and outputs % LANES == 0 and max(outputs, block) % min(outputs, block) == 0
 
 
 def beginning(func: PrimFunc, plan: Plan) -> Beginning:
@@ -229,14 +245,14 @@ def sum_cycles(plan: Plan, source: Source, machine: Machine, near: bool) -> floa
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The buffers of a kernel that TCM holds: what windows read, and slabs of its weights."""
+    """The buffers of a kernel that TCM holds: what windows read, and parts of its weights."""
 
     near: bool
-    slabs: float  # of all weights, in parts that take turns; infinite where all fit
+    places: float  # of parts that take turns; infinite where all fit, none where a part does not
 
 
-def room_of(func: PrimFunc, plan: Plan, source: Source, machine: Machine, slabs: int) -> Room:
-    """The buffers that fit, as ``placing/operands`` places them; weights have ``slabs`` slabs."""
+def room_of(func: PrimFunc, plan: Plan, source: Source, machine: Machine, parts: int) -> Room:
+    """The buffers that fit, as ``placing/operands`` places them; weights come in ``parts``."""
     free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
     near = {p.name for p in func.params if p.scope == "tcm"}
     far = {p.name: p.bytes for p in func.params if p.scope == "ddr"}
@@ -246,4 +262,5 @@ def room_of(func: PrimFunc, plan: Plan, source: Source, machine: Machine, slabs:
                 near.add(name)
                 free -= size
     whole = plan.kernel.weights.name in near
-    return Room(source.name in near, math.inf if whole else free // (plan.weights // slabs))
+    some = min(free * parts // plan.weights, PLACES) if parts > 1 else 0
+    return Room(source.name in near, math.inf if whole else some)

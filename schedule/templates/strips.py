@@ -138,6 +138,7 @@ class _Guess:
         come, go = (self.inputs + self.again) / machine.dma_rate, self.output / machine.dma_rate
         each, beside = inner.cycles - waited, max(self.fixed - self.inputs, 0) if waited else 0
         ends = 2 * machine.dma_start + beside / machine.dma_rate + come + go
+        ends -= facts.get("edges", 0.0)  # of the first strip, while its images move
         later = max(each, machine.dma_start + come + go) * (count - PLACES)  # once a place is free
         facts["phases"] = facts.get("phases", 1.0) * count
         facts["dma_cycles"] = count * (come + go)

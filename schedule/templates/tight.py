@@ -112,8 +112,9 @@ def _images(func: PrimFunc) -> list[int]:
 
 def _at_once(func: PrimFunc, machine: Machine, estimate: Estimate) -> Estimate:
     """The estimate with the time that images in DDR take to start and to come, while nothing is
-    computed; results go as they are computed (``placing/straight``), or after it. Of images that do
-    not fit into TCM, each vector is waited for."""
+    computed but edges; constants come behind them, while what needs none is. Results go as they are
+    computed (``placing/straight``), or after it. Of images that do not fit into TCM, each vector is
+    waited for."""
     images = _images(func)
     free = machine.tcm - scratch(func, machine)
     free -= sum(p.bytes for p in func.params if p.scope == "tcm")
@@ -124,16 +125,22 @@ def _at_once(func: PrimFunc, machine: Machine, estimate: Estimate) -> Estimate:
     result = func.params[-1]
     gone = result.bytes if result.scope == "ddr" else 0
     moved = (sum(images) - gone) / machine.dma_rate + direct(machine, 0, VECTOR, waits)
-    alone = len(images) > (gone > 0) and not estimate.facts.get("first_wait")  # as constants do not
-    cycles = estimate.cycles + moved + machine.dma_start * alone
-    return Estimate(cycles + _behind(gone, estimate.cycles, machine), estimate.facts)
+    cycles = estimate.cycles + moved
+    if len(images) > (gone > 0):
+        ready, first, edges = (
+            estimate.facts.get(name, 0.0) for name in ("extra_packets", "first_wait", "edges")
+        )
+        cycles += max(ready - edges + machine.dma_start, first) - max(ready, first)
+    storing = estimate.facts.get("storing", 1)
+    return Estimate(cycles + _behind(gone, storing, estimate.cycles, machine), estimate.facts)
 
 
-def _behind(result: int, cycles: float, machine: Machine) -> float:
-    """Cycles until so many bytes of a result are in DDR, once they are computed in ``cycles``."""
+def _behind(result: int, storing: float, cycles: float, machine: Machine) -> float:
+    """Cycles until so many bytes of a result are in DDR, once they are computed in ``cycles``, by
+    as many phases as are ``storing`` them."""
     if not result:
         return 0.0
-    if machine.ddr_latency < machine.dma_start:
+    if storing * machine.ddr_latency < machine.dma_start + machine.barrier:
         return max(result / machine.dma_rate - cycles, 0.0) + machine.ddr_latency
     return result / machine.dma_rate + machine.dma_start
 

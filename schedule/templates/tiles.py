@@ -13,7 +13,7 @@ tile fills the packets of the next one's beginning (``rotate``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 
@@ -22,31 +22,59 @@ from ...target.dsp.machine import Machine
 from ...target.dsp.rotate import LEAST
 from ...target.dsp.simplify import WRITE_OUT
 from .packets import DEPTH, VECTOR, Ops
+from .template import Estimate
 
 NEAR = 3  # registers by which a load moves its pointer, at most
+SETUP = 2  # packets in which a loop gets its count and its pointers
 LATE = 7  # cycle in which products read their sum
 
 
-def products(dots: int, vectors: int, words: float, apart: int, steps: int) -> Ops:
-    """Steps of ``dots`` products each of vectors, ``apart`` registers from one step's to the next
-    one's, and of scalar words, of which neighbours are loaded in pairs."""
-    far = apart * steps > NEAR
-    return Ops(
-        dots * steps + far, dots * steps, 0, vectors * steps, words * steps / (2 - steps % 2)
-    )
-
-
-def around(inner: Iterable[int], shared: int, machine: Machine) -> int:
-    """Iterations of the loop around a tile: of the innermost that has several, or of a thread's
-    share, if all threads have the same."""
-    several = [extent for extent in inner if extent > 1]
-    even = shared // machine.threads if shared % machine.threads == 0 else 1
-    return several[-1] if several else even
-
-
 def busiest(shared: int, machine: Machine) -> int:
-    """Iterations of the thread that has most of them."""
+    """Steps of the thread that has most of them."""
     return -(-shared // machine.threads)
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Tiles one after another: the loops ``inner``, outermost first, in one of ``shared`` steps
+    that threads share, for each image."""
+
+    shared: int
+    inner: tuple[int, ...]
+    images: int
+    machine: Machine
+
+    @property
+    def tiles(self) -> int:
+        """Of all threads."""
+        return self.shared * prod(self.inner) * self.images
+
+    @property
+    def longest(self) -> int:
+        """Tiles of the thread that has most of them."""
+        return busiest(self.shared, self.machine) * prod(self.inner) * self.images
+
+    @property
+    def starts(self) -> int:
+        """How often loops over tiles begin in the longest thread."""
+        total, count = 0, self.images
+        for extent in (busiest(self.shared, self.machine), *self.inner):
+            total, count = total + (count if extent > 1 else 0), count * extent
+        return total
+
+    @property
+    def around(self) -> int:
+        """Iterations of the loop around a tile: of the innermost that has several, or of a thread's
+        share, if all threads have the same."""
+        several, threads = [extent for extent in self.inner if extent > 1], self.machine.threads
+        even = self.shared // threads if self.shared % threads == 0 else 1
+        return several[-1] if several else even
+
+
+def walk_of(extents: Mapping[str, int], share: object, images: int, machine: Machine) -> Walk:
+    """Loops over tiles in their order, but the shared one first."""
+    inner = tuple(extent for name, extent in extents.items() if name != share)
+    return Walk(extents[str(share)], inner, images, machine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +83,7 @@ class Tiles:
     before words are paired; ``sums`` are the registers that a tile keeps, ``held`` those that its
     products read at a time."""
 
-    tiles: float
-    around: int
+    walk: Walk
     loops: tuple[int, ...]
     steps: int
     items: int
@@ -71,15 +98,20 @@ class Tiles:
         """Of a tile."""
         return prod(self.loops)
 
-    def facts(self, tiles: float) -> dict[str, float]:
-        """What the cost model is told, where all threads have so many tiles."""
-        body = self.body
-        return {
-            "inner_packets": body.packets, "dots_per_packet": body.multiply / body.packets,
-            "loop_trips": self.loops[-1], "loop_starts": prod(self.loops[:-1]), "tiles": tiles,
-            "registers": self.sums + self.held, "requant_packets": self.tail.packets,
-            "code": body.multiply, "products": tiles * self.bodies * body.multiply * VECTOR,
-        }  # fmt: skip
+    @property
+    def products(self) -> float:
+        """Of all tiles of a phase."""
+        return self.walk.tiles * self.bodies * self.body.multiply * VECTOR
+
+    @property
+    def loaded(self) -> float:
+        """Bytes of vectors that products of all tiles of a phase load."""
+        return self.walk.tiles * self.bodies * self.body.loads * VECTOR
+
+    def cycles(self, machine: Machine, beside: float = 0.0) -> float:
+        """Of the longest thread, ``beside`` of each tile added."""
+        walk = self.walk
+        return (self.each(machine) + beside) * walk.longest + SETUP * walk.starts
 
     def each(self, machine: Machine) -> float:
         """Cycles of a tile."""
@@ -97,7 +129,7 @@ class Tiles:
             step, inner = body * (1 / self.steps), max(ceil(body.packets), chain)
         head, tail = step + self.head, self.tail
         ends = head.packets + tail.packets + DEPTH
-        if self.around >= LEAST and len(loops) == 1:
+        if self.walk.around >= LEAST and len(loops) == 1:
             ends = (head + tail).packets
         return starts * loops[-1] * inner + (starts - 1) * step.packets + ends
 
@@ -106,8 +138,8 @@ class Tiles:
         both = body + self.head + self.tail
         stay = 2 if self.tail.multiply else 1  # sums stay until all is made of them
         fits = stay * self.sums + self.held <= machine.vectors
-        if fits and (self.around > FEW or both.count <= LONG):
-            return both.packets + DEPTH / self.around
+        if fits and (self.walk.around > FEW or both.count <= LONG):
+            return both.packets + DEPTH / self.walk.around
         return self._alone(body + self.head, machine) + self.tail.packets + DEPTH
 
     def _alone(self, body: Ops, machine: Machine) -> float:
@@ -118,3 +150,64 @@ class Tiles:
         if self.sums + ahead + 2 * self.held > machine.vectors - 2:
             packets = max(packets, body.multiply)
         return packets + machine.load_latency
+
+
+def scalar_tiles(
+    walk: Walk, loops: tuple[int, ...], steps: int, tile: tuple[int, int, int], apart: int,
+    head: Ops, tail: Ops,
+) -> Tiles:  # fmt: skip
+    """Tiles of (sums, vectors, scalar words): products of a vector and a word each. Vectors of a
+    step are ``apart`` registers from the next one's; neighbouring words are loaded in pairs."""
+    sums, vectors, words = tile
+    far = apart * steps > NEAR
+    body = Ops(
+        sums * steps + far, sums * steps, 0, vectors * steps, words * steps / (2 - steps % 2)
+    )
+    items = (sums + vectors + words) * steps
+    return Tiles(walk, loops, steps, items, body, head, tail, sums, vectors)
+
+
+@dataclass(frozen=True, slots=True)
+class Phases:
+    """Phases of products one after another, each of so many cycles once so many bytes of weights
+    are there, which have ``places`` that take turns (none: they stay in DDR); the first one begins
+    once inputs are ``ready`` and the bytes of ``others`` are there, too."""
+
+    ready: float
+    each: Sequence[tuple[float, float]]
+    places: float
+    others: float
+    machine: Machine
+
+    @property
+    def sizes(self) -> list[float]:
+        sizes = [size if self.places else 0.0 for _, size in self.each]
+        return [sizes[0] + self.others, *sizes[1:]]
+
+    @property
+    def end(self) -> float:
+        """Cycles until the last phase is over."""
+        machine, moved, ends = self.machine, 0.0, [self.ready]
+        for turn, size in enumerate(self.sizes):
+            if size:
+                free = ends[turn + 1 - int(self.places)] if turn >= self.places > 0 else 0.0
+                moved = max(moved, free + machine.dma_start) + size / machine.dma_rate
+            ends.append(max(ends[-1], moved) + self.each[turn][0])
+        return ends[-1]
+
+    def estimate(self, nest: Tiles, behind: float, **known: float) -> Estimate:
+        """What tiles take in such phases, and so many cycles ``behind``; ``known`` are facts that
+        are not those of one of the phases."""
+        body, machine, count, sizes = nest.body, self.machine, len(self.each), self.sizes
+        direct = 0.0 if self.places else nest.loaded * count
+        facts = {
+            "inner_packets": body.packets, "dots_per_packet": body.multiply / body.packets,
+            "loop_trips": nest.loops[-1], "loop_starts": prod(nest.loops[:-1]),
+            "tiles": nest.walk.tiles * count, "registers": nest.sums + nest.held,
+            "requant_packets": nest.tail.packets, "extra_packets": self.ready, "phases": count,
+            "unbalance": nest.walk.longest * machine.threads / nest.walk.tiles,
+            "code": body.multiply, "products": nest.products * count,
+            "first_wait": machine.dma_start + sizes[0] / machine.dma_rate,
+            "dma_cycles": sum(sizes) / machine.dma_rate, "bytes": sum(sizes) + direct,
+        }  # fmt: skip
+        return Estimate(self.end + behind, facts | known)
