@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tir.expr import Expr, rebuild, transform, var
+from ..tir.expr import Expr, rebuild, transform, transform_loads, var
 from ..tir.stmt import (
     Alloc,
     Block,
@@ -213,7 +213,7 @@ def retargeted(stmt: Stmt, element: Element) -> Stmt:
             return replace(node, buffer=found[0], index=found[1])
         return replace(node, buffer=found[0])
 
-    return transform_stmt(map_exprs(stmt, lambda e: transform(e, load)), store)
+    return transform_stmt(map_exprs(stmt, lambda e: transform_loads(e, load)), store)
 
 
 def on_block(block: Block, element: Element) -> Block:

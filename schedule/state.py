@@ -10,7 +10,7 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from ..tir.expr import Expr, conjoin, conjuncts, const, free_vars, substitute, var, walk
+from ..tir.expr import Expr, conjoin, conjuncts, const, free_vars, loads_in, substitute, var
 from ..tir.linear import linear
 from ..tir.stmt import (
     Alloc,
@@ -268,9 +268,8 @@ def _accesses(block: Block) -> Accesses:
         where.setdefault((buffer.name, index), Access(buffer, index))
 
     def read(expr: Expr) -> None:
-        for node in walk(expr):
-            if node.op == "load":
-                note(reads, node.attr, node.args, node.type.lanes)
+        for node in loads_in(expr):
+            note(reads, node.attr, node.args, node.type.lanes)
 
     for root in (block.init, block.body):
         for node in walk_stmt(root) if root is not None else ():

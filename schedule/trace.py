@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..tir.expr import Expr, substitute, var
@@ -60,9 +61,14 @@ class Trace:
 
 def step(run: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]) -> Step:
     """A primitive and its arguments, of which options that have their defaults are left out."""
-    known = inspect.signature(run).parameters
+    known = _parameters(run) if options else {}
     given = tuple((k, plain(v)) for k, v in options.items() if plain(v) != known[k].default)
     return Step(run.__name__, tuple(map(plain, args)), given)
+
+
+@cache
+def _parameters(run: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(run).parameters
 
 
 def plain(value: Any) -> Any:

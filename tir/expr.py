@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
+from .ops import OPS
 from .types import Type, boolean, i32, vector
 
 _table: dict[tuple[object, ...], Expr] = {}
+_types: dict[tuple[object, ...], Type] = {}  # what type rules gave
 
 
 class Expr:
@@ -28,12 +30,14 @@ class Expr:
     count of a ``group_sum`` and so on: each row of ``tir/ops.py`` says which.
     """
 
-    __slots__ = ("args", "attr", "number", "op", "type")
+    __slots__ = ("args", "attr", "free", "number", "op", "reads", "type")
     op: str
     type: Type
     args: tuple[Expr, ...]
     attr: Any
     number: int  # in order of creation: a stable sort key within one process
+    free: frozenset[Expr]  # the variables that it mentions
+    reads: bool  # whether it loads
 
     def __new__(
         cls, op: str, type: Type, args: tuple[Expr, ...] = (), attr: Hashable = None
@@ -44,6 +48,8 @@ class Expr:
             return found
         self = object.__new__(cls)
         self.op, self.type, self.args, self.attr, self.number = op, type, args, attr, len(_table)
+        self.free = frozenset({self}) if op == "var" else _mentioned(args)
+        self.reads = op == "load" or any([arg.reads for arg in args])
         _table[key] = self
         return self
 
@@ -115,11 +121,30 @@ class Expr:
         return binary("eq", self, other)
 
 
+def _mentioned(args: tuple[Expr, ...]) -> frozenset[Expr]:
+    """The variables of all ``args``; one set for all nodes over the same ones, where it is easy."""
+    found = _NONE
+    for arg in args:
+        if arg.free is not found and not arg.free <= found:
+            found = arg.free if found <= arg.free else found | arg.free
+    return found
+
+
+_NONE = frozenset[Expr]()
+
+
 def make(op: str, *args: Expr, attr: Hashable = None) -> Expr:
     """The node ``op(args)``, its type found by the op's type rule; TypeError where it refuses."""
-    from .ops import OPS
+    return Expr(op, _type_of(op, args, attr), args, attr)
 
-    return Expr(op, OPS[op].type_of(tuple(arg.type for arg in args), attr), args, attr)
+
+def _type_of(op: str, args: tuple[Expr, ...], attr: Hashable) -> Type:
+    kinds = tuple([arg.type for arg in args])
+    key = op, kinds, attr, attr.__class__
+    found = _types.get(key)
+    if found is None:
+        found = _types[key] = OPS[op].type_of(kinds, attr)
+    return found
 
 
 def const(value: int | float | bool, type: Type) -> Expr:
@@ -222,8 +247,9 @@ def clamp(value: Expr, low: int, high: int) -> Expr:
     return maximum(minimum(value, high), low)
 
 
-def walk(root: Expr) -> Iterator[Expr]:
-    """Every node below ``root`` once, operands before users."""
+def walk(root: Expr, into: Callable[[Expr], bool] | None = None) -> Iterator[Expr]:
+    """Every node below ``root`` once, operands before users; those that ``into``
+    does not hold for, and what is below them, left out."""
     seen: set[int] = set()
     stack: list[tuple[Expr, bool]] = [(root, False)]
     while stack:
@@ -232,6 +258,8 @@ def walk(root: Expr) -> Iterator[Expr]:
             yield node
         elif node.number not in seen:
             seen.add(node.number)
+            if into is not None and not into(node):
+                continue
             if not node.args:
                 yield node
                 continue
@@ -249,32 +277,53 @@ def retyped(node: Expr) -> Expr:
     """``node`` with the type that its operands give; casts, loads and calls keep theirs."""
     if not node.args or node.op in ("cast", "sat_cast", "load", "call"):
         return node
-    from .ops import OPS
-
-    kind = OPS[node.op].type_of(tuple(arg.type for arg in node.args), node.attr)
+    kind = _type_of(node.op, node.args, node.attr)
     return node if kind == node.type else Expr(node.op, kind, node.args, node.attr)
 
 
-def transform(root: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
-    """Bottom-up rewriting: ``change`` sees each node with new operands; None keeps it."""
+def transform(
+    root: Expr, change: Callable[[Expr], Expr | None], into: Callable[[Expr], bool] | None = None
+) -> Expr:
+    """Bottom-up rewriting: ``change`` sees each node with new operands; None keeps it. Nodes that
+    ``into`` does not hold for stay as they are."""
     done: dict[int, Expr] = {}
-    for node in walk(root):
+    for node in walk(root, into):
         args = node.args
-        fresh = rebuild(node, tuple([done[a.number] for a in args])) if args else node
+        fresh = rebuild(node, tuple([done.get(a.number, a) for a in args])) if args else node
         changed = change(fresh)
         done[node.number] = fresh if changed is None else changed
-    return done[root.number]
+    return done.get(root.number, root)
+
+
+def transform_loads(root: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
+    """As ``transform``, of what loads alone."""
+    return transform(root, change, _reads) if root.reads else root
+
+
+def loads_in(root: Expr) -> Iterator[Expr]:
+    """The loads below ``root``, those of indices before the loads that they lead to."""
+    return (node for node in walk(root, _reads) if node.op == "load") if root.reads else iter(())
+
+
+def _reads(node: Expr) -> bool:
+    return node.reads
 
 
 def substitute(root: Expr, values: Mapping[Expr, Expr]) -> Expr:
     """``root`` with each key of ``values`` (a variable, as a rule) replaced."""
-    return transform(root, values.get) if values else root
+    if not values:
+        return root
+    if not all([key.op == "var" for key in values]):
+        return transform(root, values.get)
+    keys = values.keys()
+    if keys.isdisjoint(root.free):
+        return root
+    return transform(root, values.get, lambda node: not keys.isdisjoint(node.free))
 
 
-@lru_cache(maxsize=1 << 16)
 def free_vars(root: Expr) -> frozenset[Expr]:
     """The variables that ``root`` mentions."""
-    return frozenset([node for node in walk(root) if node.op == "var"])
+    return root.free
 
 
 def conjuncts(condition: Expr | None) -> list[Expr]:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from ...target.dsp.machine import Machine
-from ...tir.expr import Expr, walk
+from ...tir.expr import Expr, loads_in
 from ...tir.linear import canonical
 from ...tir.passes.blocks import lower_blocks
 from ...tir.passes.flatten import flat_index
@@ -207,7 +207,7 @@ def _loads(stmt: Stmt) -> list[Expr]:
     found: dict[Expr, None] = {}
 
     def note(expr: Expr) -> Expr:
-        found.update(dict.fromkeys(e for e in walk(expr) if e.op == "load"))
+        found.update(dict.fromkeys(loads_in(expr)))
         return expr
 
     map_exprs(stmt, note)

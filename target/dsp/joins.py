@@ -14,7 +14,7 @@ from functools import lru_cache
 from math import inf
 
 from ..instruction import Kind
-from ..program import Address, Dma, Item, Loop, Op, Phase, Program, Wait
+from ..program import Address, Dma, Item, Loop, Op, Phase, Program, Wait, items_in
 from .cycles import share
 from .machine import Machine
 
@@ -49,7 +49,7 @@ Touches = Mapping[str, Touch]  # by buffer
 def free_phases(program: Program, machine: Machine) -> frozenset[int]:
     """The numbers of the phases before which no thread needs to wait for another."""
     own = {place.name for place in program.places if place.per_thread}
-    copies = _copies(program)
+    copies = Copies().union(*map(_copies, program.phases))
     found: set[int] = set()
     since: list[Sequence[Touches]] = []  # the phases since the last barrier
     for number, phase in enumerate(program.phases):
@@ -72,11 +72,11 @@ def _clash(before: Sequence[Touches], after: Sequence[Touches], own: set[str]) -
     )
 
 
-def _copies(program: Program) -> Copies:
+@lru_cache(maxsize=1024)
+def _copies(phase: Phase) -> Copies:
     return frozenset(
         (item.token, item.target.buffer, item.source.buffer)
-        for phase in program.phases
-        for item, _ in _items(phase.body, {})
+        for item in items_in(phase.body)
         if isinstance(item, Dma)
     )
 

@@ -5,11 +5,12 @@ The simulator may copy at once, so a missing wait would not show in the values; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import lru_cache
 
 from ..errors import SelectError
-from ..program import Dma, Item, Loop, Program, Wait
-from .joins import Ranges, Touch, overlap, reach_of, touches_of
+from ..program import Dma, Item, Phase, Program, Wait, items_in
+from .joins import Touch, Touches, overlap, reach_of, touches_of
 
 Flying = dict[str, list[Dma]]  # by token, the oldest first
 
@@ -21,37 +22,40 @@ def require_waits(program: Program) -> None:
     """
     flying: Flying = {}
     for phase in program.phases:
-        ranges = {}
-        if phase.parallel:
-            name, extent = phase.parallel
-            ranges = {name: (0, extent - 1)}
-        for item in phase.body:
-            _pass(item, ranges, flying, program.name)
+        for number, (item, tokens) in enumerate(zip(phase.body, _tokens(phase), strict=True)):
+            if tokens:
+                _pass(item, tokens, phase.parallel is not None, flying)
+            elif any(flying.values()):
+                touches = _touches(phase)[number]
+                for copy in [copy for copies in flying.values() for copy in copies]:
+                    _check(touches, copy, program.name)
 
 
-def _pass(item: Item, ranges: Ranges, flying: Flying, name: str) -> None:
-    tokens = _tokens([item])
-    if isinstance(item, Dma) and not ranges:
+def _pass(item: Item, tokens: frozenset[str], shared: bool, flying: Flying) -> None:
+    """What an item with transfers starts, and what it waits for."""
+    if isinstance(item, Dma) and not shared:
         flying.setdefault(item.token, []).append(item)
     elif isinstance(item, Wait) and flying.get(item.token):
         flying[item.token].pop(0)
-    elif tokens:
+    else:
         for token in tokens:
             flying.pop(token, None)
-    elif any(flying.values()):
-        touches = touches_of([item], ranges)
-        for copy in [copy for copies in flying.values() for copy in copies]:
-            _check(touches, copy, name)
 
 
-def _tokens(items: Sequence[Item]) -> set[str]:
-    found: set[str] = set()
-    for item in items:
-        if isinstance(item, Loop):
-            found |= _tokens(item.body)
-        elif isinstance(item, Dma | Wait):
-            found.add(item.token)
-    return found
+@lru_cache(maxsize=1024)
+def _tokens(phase: Phase) -> tuple[frozenset[str], ...]:
+    """The tokens of the transfers in each item."""
+    return tuple(
+        frozenset(inner.token for inner in items_in([item]) if isinstance(inner, Dma | Wait))
+        for item in phase.body
+    )
+
+
+@lru_cache(maxsize=1024)
+def _touches(phase: Phase) -> tuple[Touches, ...]:
+    """The bytes that each item touches, on all threads."""
+    ranges = {phase.parallel[0]: (0, phase.parallel[1] - 1)} if phase.parallel else {}
+    return tuple(touches_of([item], ranges) for item in phase.body)
 
 
 def _check(touches: Mapping[str, Touch], copy: Dma, name: str) -> None:

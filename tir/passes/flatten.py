@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..expr import Expr, transform
+from ..expr import Expr, transform_loads
 from ..linear import from_linear, joined, row_major
 from ..stmt import Alloc, Buffer, Copy, PrimFunc, Stmt, Store, map_exprs, transform_stmt
 from .checked import checked
@@ -31,7 +31,7 @@ def flatten_buffers(func: PrimFunc) -> PrimFunc:
 
     def expr(root: Expr) -> Expr:
         if root not in done:
-            done[root] = transform(root, change)
+            done[root] = transform_loads(root, change)
         return done[root]
 
     def change(node: Expr) -> Expr | None:

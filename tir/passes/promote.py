@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from ..expr import Expr, const, free_vars, transform, walk
+from ..expr import Expr, const, loads_in, transform_loads
 from ..linear import linear
 from ..stmt import (
     Alloc,
@@ -100,14 +100,13 @@ def _promoted(loop: For, nest: list[For]) -> Stmt:
 def _sums(axes: set[Expr], mine: list[Store], stores: list[Store]) -> _Sums | None:
     buffer = mine[0].buffer
     places = tuple(dict.fromkeys((s.index[0], s.value.type.lanes) for s in mine))
-    if any(axes & set(free_vars(index)) for index, _ in places) or not _disjoint(places):
+    if any(axes & index.free for index, _ in places) or not _disjoint(places):
         return None
     for store in stores:
-        for node in walk(store.value):
-            if node.op == "load" and node.attr.name == buffer.name:
-                if (node.args[0], node.type.lanes) not in places:
-                    return None
-    loaded = {node.args[0] for s in mine for node in walk(s.value) if node.op == "load"}
+        for node in loads_in(store.value):
+            if node.attr.name == buffer.name and (node.args[0], node.type.lanes) not in places:
+                return None
+    loaded = {node.args[0] for s in mine for node in loads_in(s.value)}
     return _Sums(buffer, places) if all(index in loaded for index, _ in places) else None
 
 
@@ -131,7 +130,7 @@ def _kept(loop: Stmt, sums: _Sums) -> Stmt:
 
     def visit(stmt: Stmt) -> Stmt:
         if isinstance(stmt, Store):
-            value = transform(stmt.value, node)
+            value = transform_loads(stmt.value, node)
             if stmt.buffer.name != sums.buffer.name:
                 return replace(stmt, value=value)
             where = names[stmt.index[0], stmt.value.type.lanes]

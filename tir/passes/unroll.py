@@ -35,7 +35,6 @@ class _Unroller:
     def __init__(self) -> None:
         self.done: dict[tuple[object, ...], Expr] = {}
         self.indices: dict[tuple[object, ...], Expr] = {}
-        self.mentioned: dict[Expr, tuple[Expr, ...]] = {}
         self.ranges: dict[Expr, Interval] = {}  # of the loops that stay, whose names differ
 
     def stmt(self, stmt: Stmt, values: Values) -> Stmt:
@@ -59,8 +58,7 @@ class _Unroller:
 
     def expr(self, node: Expr, values: Values) -> Expr:
         """``node`` with numbers for its axes, indices of loads in canonical form."""
-        used = self.axes(node)
-        key = (node, *(values.get(axis) for axis in used))
+        key = (node, *[values.get(axis) for axis in node.free])
         found = self.done.get(key)
         if found is None:
             found = self.done[key] = self._expr(node, values)
@@ -75,7 +73,7 @@ class _Unroller:
 
     def index(self, node: Expr, values: Values) -> Expr:
         """``node`` with numbers for its axes, as a sum of products."""
-        key = (node, *(values.get(axis) for axis in self.axes(node)))
+        key = (node, *[values.get(axis) for axis in node.free])
         found = self.indices.get(key)
         if found is None:
             found = self.indices[key] = self._index(node, values)
@@ -96,13 +94,3 @@ class _Unroller:
     def _decided(self, atom: Expr) -> Expr:
         """The one side of a least or largest index that a known number may leave."""
         return simplify(atom, self.ranges) if atom.op in ("min", "max") else atom
-
-    def axes(self, node: Expr) -> tuple[Expr, ...]:
-        found = self.mentioned.get(node)
-        if found is None:
-            if node.op == "var":
-                found = (node,)
-            else:
-                found = tuple(dict.fromkeys(v for arg in node.args for v in self.axes(arg)))
-            self.mentioned[node] = found
-        return found
