@@ -218,9 +218,8 @@ class Legalizer:
             return halved("concat", [inner] * node.attr)
         if node.op == "repeat" and size_of(value) % VECTOR == 0:
             return repeated(inner, node.attr)
-        beside = node.args[0] if node.op == "repeat" else node
-        while beside.type.lanes < node.type.lanes and not node.attr & (node.attr - 1):
-            beside = make("interleave", beside, beside)
+        times = int(node.attr) if node.op == "repeat" else 1
+        beside = make("interleave", *(node.args[0],) * times) if times > 1 else node
         if (moved := self._shuffled(beside)) is not None:
             return moved
         raise SelectError(

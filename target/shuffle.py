@@ -11,7 +11,7 @@ number the registers), a shortest path over what the machine shuffles in one ins
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,7 +23,7 @@ from ..tir.ops import OPS
 from ..tir.types import Type, i32, vector
 from .errors import SelectError
 from .match import LANE_OPS, moves_lanes
-from .sources import BYTES, sources
+from .sources import BYTES, leaves, sources, whole_of
 
 LANE_DIGITS = 7
 MOST = 32  # registers of one permutation
@@ -113,9 +113,9 @@ def _permuted(node: Expr, registers: Registers) -> Iterator[Permuted]:
         if len(values) == count <= MOST:
             values += [values[-1]] * ((1 << (count - 1).bit_length()) - count)
             yield values, _evaluated(node, places)
-    operand = _of_operand(node, registers)
-    if operand is not None:
-        yield operand
+    for found in (_of_operand(node, registers), _of_each(node, registers)):
+        if found is not None:
+            yield found
 
 
 def _of_operand(node: Expr, registers: Registers) -> Permuted | None:
@@ -128,6 +128,26 @@ def _of_operand(node: Expr, registers: Registers) -> Permuted | None:
     return values, _evaluated(node, {node.args[0]: 0})
 
 
+def _of_each(node: Expr, registers: Registers) -> Permuted | None:
+    """A value whose leaves are loads of parts of registers as a permutation of those that begin
+    where these do, in order: those of one that comes several times are the same."""
+    whole = {leaf: registers(whole_of(leaf)) for leaf in leaves(node)
+             if leaf.op == "load" and leaf.type.lanes < BYTES}  # fmt: skip
+    if None in whole.values() or len(whole) < len(leaves(node)):
+        return None
+    values: list[Expr] = []
+
+    def value(part: Expr) -> NDArray[np.int64]:
+        if moves_lanes(part):
+            return _moved_lanes(part, [value(arg) for arg in part.args])
+        values.extend(whole[part] or ())
+        return np.arange(part.type.lanes) + (len(values) - 1) * BYTES
+
+    where = value(node)
+    values += [values[-1]] * ((1 << (len(values) - 1).bit_length()) - len(values))
+    return (values, where) if len(values) <= MOST else None
+
+
 def _evaluated(node: Expr, places: dict[Expr, int]) -> NDArray[np.int64]:
     """For each lane of ``node``, the byte of the sources that it is."""
     done: dict[Expr, NDArray[np.int64]] = {}
@@ -137,12 +157,18 @@ def _evaluated(node: Expr, places: dict[Expr, int]) -> NDArray[np.int64]:
             if part in places:
                 done[part] = np.arange(part.type.lanes) + places[part]
             else:
-                meaning = OPS[part.op].meaning
-                assert meaning is not None
-                done[part] = meaning(part.type, part.attr, *(value(arg) for arg in part.args))
+                done[part] = _moved_lanes(part, [value(arg) for arg in part.args])
         return done[part]
 
     return value(node)
+
+
+def _moved_lanes(node: Expr, args: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """What a lane operator makes of the numbers of bytes."""
+    meaning = OPS[node.op].meaning
+    assert meaning is not None
+    moved: NDArray[np.int64] = meaning(node.type, node.attr, *args)
+    return moved
 
 
 def _digits(where: NDArray[np.int64], count: int) -> tuple[Digits, int] | None:

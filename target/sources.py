@@ -24,7 +24,7 @@ def sources(node: Expr) -> Iterator[Sources]:
     around them, all that lies between them, or a register from each one's first byte on."""
     alone: list[Expr] = []
     groups: dict[object, list[Expr]] = {}
-    for leaf in _leaves(node):
+    for leaf in leaves(node):
         if leaf.op == "load":
             key = leaf.attr, frozenset(linear(leaf.args[0]).terms.items())
             groups.setdefault(key, []).append(leaf)
@@ -88,11 +88,16 @@ def _apart(loads: list[Expr]) -> list[Span] | None:
 
 
 @lru_cache(maxsize=1 << 8)
-def _leaves(node: Expr) -> tuple[Expr, ...]:
+def leaves(node: Expr) -> tuple[Expr, ...]:
     """The operands below the lane operators, in order."""
     if not moves_lanes(node):
         return (node,)
-    return tuple(dict.fromkeys(leaf for arg in node.args for leaf in _leaves(arg)))
+    return tuple(dict.fromkeys(leaf for arg in node.args for leaf in leaves(arg)))
+
+
+def whole_of(load: Expr) -> Expr:
+    """The register that begins where a load does."""
+    return Expr("load", vector(load.type, BYTES), load.args, load.attr)
 
 
 def _start(load: Expr) -> int:

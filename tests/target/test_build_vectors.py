@@ -64,6 +64,16 @@ def test_every_second_pixel_is_dealt(size: int, row: str, start: int) -> None:
     assert any(name.startswith(row) for name in names)
 
 
+@pytest.mark.parametrize("size", [4, 8, 16, 32])
+def test_a_byte_of_each_pixel_is_all_of_its_bytes(size: int) -> None:
+    names = same(HEAD + f'''x: Buffer[u8, (256,), "tcm"], y: Buffer[u8, (256,), "tcm"]):
+    for p in vectorized({256 // size}):
+        for c in vectorized({size}):
+            y[p * {size} + c] = x[p * {size} + 2]
+''')  # fmt: skip
+    assert len(names) < 64
+
+
 @pytest.mark.parametrize("size", [64, 32])
 def test_pixels_far_apart_are_put_in_their_places(size: int) -> None:
     names = same(HEAD + f'''x: Buffer[u8, (512,), "tcm"], y: Buffer[u8, (128,), "tcm"]):

@@ -139,6 +139,19 @@ def test_every_order_of_four_axes_has_a_path() -> None:
         assert np.array_equal(got, wanted), order
 
 
+@pytest.mark.parametrize("op", ["interleave", "concat"])
+@pytest.mark.parametrize("rows", [(0, 1, 2, 3, 3, 3, 3, 3), (5, 0, 5, 7), (1, 9, 4, 4)])
+def test_rows_may_come_several_times(op: str, rows: tuple[int, ...]) -> None:
+    """Loads of 32 bytes, 40 apart."""
+    memory = np.random.default_rng(2).integers(0, 256, 4096, np.uint8)
+    node = make(op, *(load(40 * row, 32) for row in rows))
+    found = shuffled(node, lambda whole: [load(whole.args[0].attr + n, 128)
+                     for n in range(0, whole.type.lanes, 128)])  # fmt: skip
+    assert found is not None
+    got = np.concatenate([value(register, memory) for register in found])
+    assert np.array_equal(got, value(node, memory))
+
+
 def test_pieces_that_lie_anywhere_are_left_alone() -> None:
     pieces = [load(200 * k, 32) for k in range(4)]
     assert shuffled(make("concat", *pieces), lambda whole: None) is None
