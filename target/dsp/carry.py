@@ -20,6 +20,7 @@ from fractions import Fraction
 from ..coalesce import base, reads
 from ..instruction import Kind, Register
 from ..program import Address, Half, Item, Loop, Op, Operand, Reg, ops_in
+from .hoist import makes
 from .machine import Machine
 from .pack import packer
 from .rows import Roles
@@ -119,7 +120,8 @@ class _Values:
     def __init__(self, variable: str, body: list[Op], touched: Counter[Reg]) -> None:
         self.variable, self.body = variable, body
         here = Counter(register for op in body for register in _touched(op))
-        assigned = Counter(base(op.result) for op in body if op.result is not None)
+        made = (base(op.result) for op in body if op.result is not None)
+        assigned = Counter(register for register in made if register is not None)
         stored = {op.address.buffer for op in body
                   if op.address and op.instruction.kind is Kind.STORE}  # fmt: skip
         self.made: dict[Reg, int] = {}  # the number of what a register holds
@@ -129,14 +131,10 @@ class _Values:
         for op in body:
             sources = reads(op)
             result = op.result
-            able = (
-                isinstance(result, Reg) and op.instruction.accumulate is None
-                and assigned[result] == 1 and result not in read and touched[result] == here[result]
-                and all(register in self.made or not assigned[register] for register in sources)
-                and _pure(op, stored)
+            able = makes(op, assigned, read) and _pure(op, stored) and all(
+                register in self.made or not assigned[register] for register in sources
             )  # fmt: skip
-            if able:
-                assert isinstance(result, Reg)
+            if able and isinstance(result, Reg) and touched[result] == here[result]:
                 self.made[result] = self._number(self._key(op))
             read.update(sources)
         holders = {number: register for register, number in reversed(self.made.items())}

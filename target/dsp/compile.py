@@ -5,7 +5,6 @@ Where registers do not suffice, the phase is compiled again with some of them ke
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,6 +16,7 @@ from .cycles import calls
 from .dead import drop_dead
 from .depend import block_edges
 from .expand import Pipeline
+from .hoist import ALL
 from .joins import free_phases
 from .listing import SPILL, Function, Listing
 from .lower import Lowering, Table, move
@@ -24,7 +24,7 @@ from .machine import Machine
 from .pack import Pressure, list_schedule, packer
 from .rotate import rotate
 from .scalar import NOP
-from .shares import Liberties, share_out
+from .shares import Liberties, Shares, share_out
 from .spill import Area, CompileError, Crowded, Room, costs, crowd, fits
 from .steps import Block, Node, Step, Trip, blocks
 from .walk import Walker, cycles
@@ -32,7 +32,7 @@ from .webs import split_webs
 
 _recent = Recent["_Compiled"](1024)
 _ATTEMPTS = 60  # compilations of a phase, each with more registers in memory
-_HOISTINGS = 4  # compilations of a phase with more and more invariants in their loops
+_HOISTINGS = 4  # compilations after which a phase has all or none of its invariants in loops
 _SPARE = 6  # registers of a file left free before spilling because no assignment was found
 
 
@@ -108,61 +108,49 @@ class _Compiled:
 
 
 def _phase(phase: Phase, machine: Machine, far: frozenset[str]) -> _Compiled:
-    """With all liberties; where these take too many registers, also with fewer of them."""
+    """With all liberties; where these take too many registers, also with fewer of them: first with
+    fewer invariants before their loops, then without values kept for the next iteration. What
+    changes no code is not tried again; the best of all."""
     table, phase = Table(machine, far), replace(phase, body=drop_dead(phase.body))
-    found, refused = list[_Compiled](), None
-    for carrying in (True, False):
-        for made in _hoisted(phase, table, carrying):
-            if isinstance(made, _Compiled):
-                found.append(made)
-            else:
-                refused = made
-        if found and not found[0].crowded:
-            break
-        if not _matters(phase, machine, Liberties(), Liberties(carrying=False)):
-            break
+    found, refused, tried = list[_Compiled](), None, list[tuple[Liberties, Shares]]()
+    todo = [Liberties(most, carrying) for carrying in (True, False) for most in (ALL, 0)]
+    while todo:
+        free = todo.pop(0)
+        plan = share_out(phase, machine, free)
+        if any(plan == other for _, other in tried):
+            continue
+        tried.append((free, plan))
+        made = _attempt(phase, table, free, plan)
+        if not isinstance(made, _Compiled):
+            refused = made
+            continue
+        found.append(made)
+        if not made.crowded:
+            todo = [less for less in todo if found[1:] and less.carrying != free.carrying]
+        elif sum(one.carrying == free.carrying for one, _ in tried) < _HOISTINGS:
+            todo.insert(0, replace(free, hoisting=min(made.roomy, max(free.hoisting - 1, 0))))
     if not found:
         assert refused is not None
         raise refused
     return min(found, key=lambda made: made.cycles(machine)) if found[1:] else found[0]
 
 
-def _hoisted(phase: Phase, table: Table,
-             carrying: bool) -> Iterator[_Compiled | CompileError]:  # fmt: skip
-    """With invariants before their loops; where those take too many registers, also with as many
-    as should leave enough, and in the end without."""
-    free = Liberties(carrying=carrying)
-    for more in range(_HOISTINGS, -1, -1):
-        made = _attempt(phase, table, free)
-        yield made
-        if isinstance(made, _Compiled) and not made.crowded:
-            return
-        if not _matters(phase, table.machine, free, replace(free, hoisting=0)):
-            return
-        roomy = made.roomy if isinstance(made, _Compiled) and more > 1 else 0
-        free = replace(free, hoisting=min(roomy, free.hoisting - 1))
-
-
-def _matters(phase: Phase, machine: Machine, free: Liberties, less: Liberties) -> bool:
-    """Whether a phase changes where it may undergo ``less`` than ``free``."""
-    return share_out(phase, machine, less) != share_out(phase, machine, free)
-
-
-def _attempt(phase: Phase, table: Table, free: Liberties) -> _Compiled | CompileError:
+def _attempt(phase: Phase, table: Table, free: Liberties, plan: Shares) -> _Compiled | CompileError:
     """Compiles again and again: first without pairs of scalars, where these are short, then with
-    more and more registers in memory."""
+    more and more registers in memory. ``plan`` is the phase with these liberties."""
     spilled, spare, pipelined, turning, more = set[int](), [0, 0, 0], True, True, 1
 
     def parting(short: bool) -> bool:
         """Where scalars are short, no more pairs of them; whether that changes the code."""
-        nonlocal free
-        paired = free
+        nonlocal free, plan
+        before = plan
         if short and free.pairing:
             free = replace(free, pairing=False)
-        return free is not paired and _matters(phase, table.machine, paired, free)
+            plan = share_out(phase, table.machine, free)
+        return plan != before
 
     for _ in range(_ATTEMPTS):
-        low = Lowering(phase, table, free)
+        low = Lowering(phase, table, plan)
         split_webs(low.nodes, live_around(low.nodes), low.registers)
         area = Area(low)
         area.spill(spilled)

@@ -9,6 +9,7 @@ loop j in 8                          v1 = vsplat(r0)
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 
 from ..coalesce import base, reads
 from ..instruction import Kind, Register
@@ -73,13 +74,18 @@ def _same(
     read: set[Reg],
 ) -> bool:
     """Whether ``op`` gives one value in all iterations, in a register of its own."""
-    row, result = op.instruction, op.result
-    if not isinstance(result, Reg) or assigned[result] != 1 or result in read:
-        return False
-    if row.accumulate is not None or any(register in assigned for register in reads(op)):
+    row = op.instruction
+    if not makes(op, assigned, read) or any(register in assigned for register in reads(op)):
         return False
     if row.kind is Kind.COMPUTE:
         return True
     assert op.address is not None
     fixed = all(name != variable for name, _ in op.address.terms)
     return row.kind is Kind.LOAD and fixed and quiet and op.address.buffer not in stored
+
+
+def makes(op: Op, assigned: Mapping[Reg, int], read: Collection[Reg]) -> bool:
+    """Whether ``op`` alone gives its register a value, before anything has ``read`` it."""
+    result = op.result
+    once = isinstance(result, Reg) and assigned[result] == 1 and result not in read
+    return once and op.instruction.accumulate is None

@@ -15,7 +15,7 @@ from . import scalar
 from .listing import LOOP, PLACES, RECORD, SPILL
 from .machine import Machine
 from .pointers import Pointer, Pointers, Use
-from .shares import Liberties, Shares, share_out
+from .shares import Shares
 from .steps import OPTIONAL, WHOLE, Access, Block, Facts, Node, Registers, Step, Trip, facts
 
 TABLE, FIRST, COUNT, DMA_TARGET, DMA_SOURCE, DMA_RECORD, LINK = 0, 1, 2, 26, 27, 28, 31
@@ -36,11 +36,12 @@ class Table:
 
 
 class Lowering:
-    """One phase, wherever it stands in its program: labels are numbered within it, and so are the
-    ``places`` that it uses; ``nodes`` is the function, ``records`` the transfers it starts."""
+    """One phase as ``plan`` shares it out, wherever it stands in its program: labels are numbered
+    within it, and so are the ``places`` that it uses; ``nodes`` is the function, ``records`` the
+    transfers it starts."""
 
-    def __init__(self, phase: Phase, table: Table, free: Liberties) -> None:
-        self.table, self.free = table, free
+    def __init__(self, phase: Phase, table: Table, plan: Shares) -> None:
+        self.table = table
         self.places: dict[str, int] = {}
         self.registers = Registers()
         self.codes: dict[int, int] = {}
@@ -48,10 +49,9 @@ class Lowering:
         self.records: list[Dma] = []
         self.labels = 0
         self.extents: dict[str, int] = {}
-        self.nodes = self._function(phase)
+        self.nodes = self._function(phase, plan)
 
-    def _function(self, phase: Phase) -> list[Node]:
-        plan = share_out(phase, self.table.machine, self.free)
+    def _function(self, phase: Phase, plan: Shares) -> list[Node]:
         items = [*plan.main, *plan.rest]
         self.pointers = Pointers(self._uses(items, 1 if plan.dynamic else 0))
         self.link = self.registers.new(Register.SCALAR, LINK)
