@@ -31,7 +31,7 @@ from .errors import refusal
 from .index import Extents, simplify
 from .region import check_whole, runs_whole
 from .state import State, unused
-from .tree import Path, blocks_below, loops_of, nest
+from .tree import Path, blocks_below, loops_of, nest, transformed
 
 Array = NDArray[Any]
 Index = tuple[Expr, ...]
@@ -257,7 +257,7 @@ def exchange(
         values = data(constants.pop(name))
         constants.update({b.name: part for b, part in zip(others, values, strict=True)})
     params = [p for old in func.params for p in (others if old.name == name else (old,))]
-    body = transform_stmt(func.body, put)
+    body = transformed(func.body, put)
     state.func = replace(func, params=tuple(params), body=body, constants=constants)
 
 

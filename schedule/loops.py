@@ -21,7 +21,6 @@ from ..tir.stmt import (
     Stmt,
     Wait,
     seq,
-    transform_stmt,
     walk_stmt,
 )
 from ..tir.types import i32
@@ -30,7 +29,7 @@ from .depend import check_lanes, check_parallel, check_reorder, loop_roles
 from .errors import refusal
 from .index import bounds, parts_of, substitute_axes
 from .state import Loop, LoopRef, State, renamed, replace_axes
-from .tree import blocks_below, loop_at, loops_of, nest
+from .tree import blocks_below, loop_at, loops_of, nest, transformed
 
 TAILS = ("exact", "guard", "peel", "overlap")
 CUT = ("peel", "overlap")  # those that leave a loop of the rest
@@ -140,7 +139,7 @@ def _guarded(body: Stmt, loop: For, value: Expr, state: State) -> Stmt:
             return guard(node, before[node.name])
         return If(value < loop.extent, node) if isinstance(node, Copy | Wait) else None
 
-    return transform_stmt(body, change)
+    return transformed(body, change)
 
 
 def _copied(loop: For, start: int, extent: int, state: State) -> For:
@@ -157,7 +156,7 @@ def _copied(loop: For, start: int, extent: int, state: State) -> For:
             node, name=state.fresh(f"{node.name}_tail"), init=None if late else node.init
         )
 
-    body = renamed(transform_stmt(loop.body, change), values, state, "_tail")
+    body = renamed(transformed(loop.body, change), values, state, "_tail")
     return For(rest, extent, loop.kind, body)
 
 

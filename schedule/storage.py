@@ -16,14 +16,14 @@ from functools import partial, reduce
 
 from ..tir.expr import Expr, const, free_vars, var
 from ..tir.linear import Linear, from_linear, linear
-from ..tir.stmt import Alloc, Block, Buffer, For, Iter, LoopKind, Stmt, transform_stmt
+from ..tir.stmt import Alloc, Block, Buffer, For, Iter, LoopKind, Stmt
 from ..tir.types import i32
 from .blocks import extents_of
 from .build import iter_name, redirect
 from .index import bind, bounds, simplify
 from .region import Box, Span, bindings_of, box_of, inside, union
 from .state import Access, State
-from .tree import loops_of
+from .tree import loops_of, transformed
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ def _apply(body: Stmt, plans: dict[str, Plan], state: State) -> Stmt:
                 return _shrunk(node, plans, state)
         return None
 
-    return transform_stmt(body, change)
+    return transformed(body, change)
 
 
 def _shrunk(block: Block, plans: dict[str, Plan], state: State) -> Block:

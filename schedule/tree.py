@@ -6,10 +6,11 @@ block does inside is one step to a schedule. Changing a node copies only the nod
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from operator import is_not
 
-from ..tir.stmt import Alloc, Block, For, If, Seq, Stmt, children, seq
+from ..tir.stmt import Alloc, Block, For, If, Seq, Stmt, children, rebuild_stmt, seq
 
 Path = list[Stmt]
 
@@ -17,6 +18,17 @@ Path = list[Stmt]
 def below(node: Stmt) -> tuple[Stmt, ...]:
     """The statements directly below ``node``; a block has none."""
     return () if isinstance(node, Block) else children(node)
+
+
+def transformed(node: Stmt, change: Callable[[Stmt], Stmt | None]) -> Stmt:
+    """Bottom-up rewriting of the statements down to blocks; None keeps a node."""
+    fresh, under = node, below(node)
+    if under:
+        changed_below = tuple([transformed(child, change) for child in under])
+        if any(map(is_not, changed_below, under)):
+            fresh = rebuild_stmt(node, changed_below)
+    changed = change(fresh)
+    return fresh if changed is None else changed
 
 
 class Table:
