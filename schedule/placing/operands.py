@@ -63,7 +63,8 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
     far = {b: replace(b, scope="ddr") for b in (*own, *shared) if b not in (*kept, *fits)}
     copied = set().union(*map(_copied, phases))
     _check_near(copied & far.keys())
-    stays = copied | _straight(func, phases, machine)
+    read, written = [*map(_read, phases)], [*map(stored_in, phases)]
+    stays = copied | _straight(func, phases, set().union(*read), machine)
     wanted = {p: p.bytes for p in func.params if p.scope == "ddr" and p not in stays}
     resident, free = _fitting(wanted, free)
     taken = {buffer.name for buffer in (*func.params, *own, *wraps)}
@@ -71,10 +72,13 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
     transfers: list[Transfer] = []
     ends: list[Stmt] = []
     for param in sorted(resident, key=lambda p: p.bytes):
-        stored = any(param in stored_in(phase) for phase in phases)
+        stored = any(param in buffers for buffers in written)
         ends += [Copy(_all(param), _all(near[param]))] if stored else []
         if not stored or param.name in func.attrs.get(KEPT, ()):
-            transfers += _arrivals(param, near[param], phases, slabs and not stored)
+            touching = [n for n, sets in enumerate(zip(read, written, strict=True))
+                        if any(param in buffers for buffers in sets)]  # fmt: skip
+            apart = phases if slabs and not stored else []
+            transfers += _arrivals(param, near[param], touching, apart)
     turning: list[Buffer] = []
     for param in wanted:
         plan = None
@@ -94,9 +98,10 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
     return func.with_body(body)
 
 
-def _straight(func: PrimFunc, phases: Sequence[Stmt], machine: Machine) -> set[Buffer]:
+def _straight(
+    func: PrimFunc, phases: Sequence[Stmt], read: set[Buffer], machine: Machine
+) -> set[Buffer]:
     """Results that are stored to DDR where they lie there, and never read."""
-    read = set().union(*map(_read, phases))
     kept = func.attrs.get(KEPT, ())
     return {p for p in func.params if p.scope == "ddr" and p.name not in kept and p not in read
             and stored_straight(p, phases, machine)}  # fmt: skip
@@ -144,18 +149,17 @@ def _all(buffer: Buffer) -> Region:
 
 
 def _arrivals(
-    param: Buffer, near: Buffer, phases: Sequence[Stmt], apart: bool
+    param: Buffer, near: Buffer, touching: Sequence[int], phases: Sequence[Stmt]
 ) -> Iterator[Transfer]:
-    """The transfers of an operand, in the order in which phases need them: where slabs are large,
-    and may come ``apart``, those that different phases need first do."""
+    """The transfers of an operand, which phases of these numbers touch, in the order in which they
+    need them: large slabs come apart, if different ones of ``phases`` need them first."""
     count = param.shape[0]
-    if apart and count > 1 and param.bytes // count >= LARGE:
-        read = [_slabs(param, phase) for phase in phases]
+    if phases and count > 1 and param.bytes // count >= LARGE:
+        read = [_slabs(param, phases[n]) if n in touching else set() for n in range(len(phases))]
         needed = {slab: next((n for n, found in enumerate(read) if slab in found), None)
                   for slab in range(count)}  # fmt: skip
     else:
-        touching = (n for n, s in enumerate(phases) if param in _read(s) | stored_in(s))
-        needed = dict.fromkeys(range(count), next(touching, None))
+        needed = dict.fromkeys(range(count), min(touching, default=None))
     runs = [(phase, [*run]) for phase, run in groupby(needed, needed.__getitem__)]
     for phase, run in sorted((p, run) for p, run in runs if p is not None):
         to, source = (rows_of(b, run[0], len(run)) for b in (near, param))

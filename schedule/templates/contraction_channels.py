@@ -210,7 +210,7 @@ def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, point: Point) -> Sched
     if plan.per > 1:
         _share_lanes(sch, plan, (last, dot))
     deal = sch.word_taps(dot, sch.loops(dot)[-1], number(point, "step")).name
-    constants = sorted(sch.func.constants.keys() - {kernel.weights.name})
+    constants = sorted(sch.logical.constants.keys() - {kernel.weights.name})
     if plan.per > 1:
         run_to(sch, deal, 2, plan.turns(point) * plan.per)
         _one_axis(sch, kernel, plan)
@@ -257,7 +257,7 @@ def _one_axis(sch: Schedule, kernel: Kernel, plan: Plan) -> None:
     constant is repeated for the former."""
     last, dot, deep = kernel.last.block, kernel.dot.block, plan.deep
     late = {use.buffer.name for use in kernel.last.reads}
-    for name in sorted(sch.func.constants):
+    for name in sorted(sch.logical.constants):
         block = last if name in late else dot
         sch.repeat(block, name, sch.loops(block)[3])
         if name == kernel.weights.name:
@@ -393,7 +393,7 @@ def _keep(sch: Schedule, kernel: Kernel, plan: Plan, point: Point, place: LoopRe
         return
     dot, last = kernel.dot.block, kernel.last.block
     late = {use.buffer.name for use in kernel.last.reads}
-    for name in sorted(sch.func.constants):
+    for name in sorted(sch.logical.constants):
         copy = sch.cache_read(last if name in late else dot, name, "reg")
         sch.compute_at(copy, sch.loops(last)[-7] if apart else place)
         lanes = 2 if name == kernel.weights.name else 1

@@ -95,7 +95,7 @@ def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, spread: bool, point: P
             sch.resize(sch.loops(block)[3], plan.outputs)
         if plan.form == "padded":
             sch.resize(sch.loops(block)[2], wide)
-    for constant in sch.func.constants:
+    for constant in sch.logical.constants:
         sch.trim(constant)
     if plan.inputs:
         sch.transform_layout(kernel.weights.name, lambda p, kh, t, c, o: (
@@ -133,7 +133,7 @@ def _spread(sch: Schedule, kernel: Kernel, plan: Plan) -> None:
     dot, last = kernel.dot.block, kernel.last.block
     lanes = {"rows": 3, "padded": 2, "image": 1}[plan.form]
     late = {use.buffer.name for use in kernel.last.reads}
-    for name in sorted(sch.func.constants.keys() - {kernel.weights.name}):
+    for name in sorted(sch.logical.constants.keys() - {kernel.weights.name}):
         if name in late:
             sch.repeat(last, name, sch.loops(last)[-2])
         else:

@@ -82,7 +82,7 @@ class Prepared:
         """All phases, which are one on one thread, once constants have come."""
         plans = [plan for part in self.special.values() for plan in part.plans(machine, point)]
         plans += self._layer(point).plans(machine, _of_layer(point))
-        found, func = total(plans, machine), self.sch.func
+        found, func = total(plans, machine), self.sch.logical
         known = sum(p.bytes for p in func.params if p.name in func.constants)
         wait = machine.dma_start + known / machine.dma_rate if known else 0.0
         if number(point, "loop") == ALONE:

@@ -175,8 +175,12 @@ class _Along:
     def split_planes(self) -> None:
         """Values of several bytes as planes of bytes: tables, and what is looked up in them."""
         sch = self.sch
-        for param in sch.func.params:
-            if param.name in sch.func.constants and param.type.kind == "u" and param.type.bits > 8:
+        for param in sch.logical.params:
+            if (
+                param.name in sch.logical.constants
+                and param.type.kind == "u"
+                and param.type.bits > 8
+            ):
                 sch.split_bytes(param.name)
         for name, step in list(self.steps.items()):
             wide = step.form is Form.MAP and step.along and step.out != self.chain.y
@@ -256,7 +260,7 @@ class _Along:
             sch.compute_at(name, top)
 
     def _local(self, buffer: Buffer) -> bool:
-        return all(param.name != buffer.name for param in self.sch.func.params)
+        return all(param.name != buffer.name for param in self.sch.logical.params)
 
     def fill(self, name: str, step: Steps) -> None:
         """The lanes of one block: rows of results, or registers of a row's elements."""
