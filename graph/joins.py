@@ -1,6 +1,8 @@
 """Moves that only a ``cat`` reads are done while it copies: its attribute ``moves`` has them.
 
 cat(upsample(x), y)    ->    cat(x, y) moves=(the upsample, ())
+
+Where channels are joined, moves that take them apart stay: a cat takes whole pixels.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from .compose import move_cost
 from .copying import copied
 from .graph import Graph, Node
 from .moves import Move
+from .physical import as_image
 
 
 def join_moves(graph: Graph) -> None:
@@ -21,7 +24,7 @@ def join_moves(graph: Graph) -> None:
         if node.op != "cat" or not _has_own_axis(graph, node):
             continue
         before = [made.get(name) if reads[name] == 1 else None for name in node.inputs]
-        moves = [_joined(graph, move) if move else () for move in before]
+        moves = [_joined(graph, move, _is_deep(graph, node)) if move else () for move in before]
         if any(moves):
             pairs = zip(before, moves, node.inputs, strict=True)
             inputs = tuple(move.inputs[0] if move and own else name for move, own, name in pairs)
@@ -37,10 +40,20 @@ def _has_own_axis(graph: Graph, node: Node) -> bool:
     return rank <= 4 or axis in (rank - 2, rank - 1)
 
 
-def _joined(graph: Graph, node: Node) -> tuple[object, ...]:
-    """The move of a node that copies by one nest, as an attribute; () for any other node."""
+def _is_deep(graph: Graph, node: Node) -> bool:
+    """Whether the joined axis is that of the channels."""
+    rank = len(graph.types[node.output].shape)
+    return node.attrs["axis"] == (1 if rank == 4 else rank - 1)
+
+
+def _joined(graph: Graph, node: Node, deep: bool) -> tuple[object, ...]:
+    """The move of a node that copies by one nest, as an attribute; () for any other node, and for
+    one that takes channels apart where these are joined."""
     shape, out_shape = (graph.types[name].shape for name in (node.inputs[0], node.output))
     move = Move.of(node, shape)
-    if move is None or not move_cost(graph, node) or copied(move, shape, out_shape) is None:
+    found = copied(move, shape, out_shape) if move else None
+    if move is None or found is None or not move_cost(graph, node):
+        return ()
+    if deep and found.run < as_image(out_shape)[1]:
         return ()
     return (out_shape, move.extents, move.strides, move.offset)

@@ -42,7 +42,7 @@ CASES: list[tuple[tuple[int, ...], Steps, tuple[int, ...], int]] = [
                      ("expand", {"shape": (1, 12, 4, 2, 5, 2)}),
                      ("reshape", {"shape": (1, 12, 8, 10)})], (1, 7, 8, 10), 1),
     ((1, 12, 4, 5), [("slice", {"axis": 3, "start": 1, "stop": 5, "step": 2})], (1, 12, 4, 3), 3),
-    ((2, 5, 6), [("permute", {"axes": (0, 2, 1)})], (2, 6, 3), 2),
+    ((2, 5, 6), [("permute", {"axes": (0, 2, 1)})], (2, 2, 5), 1),
     ((2, 5, 6), [("permute", {"axes": (1, 2, 0)})], (1, 6, 2), 0),
     ((2, 3, 2, 5, 6), [("permute", {"axes": (0, 2, 1, 4, 3)})], (2, 2, 3, 1, 5), 3),
 ]  # fmt: skip
@@ -86,3 +86,19 @@ def test_joined_axes_among_others_stay() -> None:
     shape, steps, _, _ = CASES[4]
     graph = joined(shape, steps, (2, 1, 3, 6, 5), 1)
     assert [node.op for node in settle(graph).nodes] == ["permute", "cat"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "steps", "other", "axis"),
+    [((2, 5, 6), [("permute", {"axes": (0, 2, 1)})], (2, 6, 3), 2),
+     ((1, 12, 4, 5), [("reshape", {"shape": (1, 2, 6, 4, 5)}),
+                      ("permute", {"axes": (0, 2, 1, 3, 4)}),
+                      ("reshape", {"shape": (1, 12, 4, 5)})], (1, 7, 4, 5), 1)],
+)  # fmt: skip
+def test_channels_that_are_taken_apart_are_moved_before(
+    shape: tuple[int, ...], steps: Steps, other: tuple[int, ...], axis: int
+) -> None:
+    made = compose(joined(shape, steps, other, axis))
+    before = [node.op for node in made.nodes]
+    join_moves(made)
+    assert [node.op for node in made.nodes] == before and "moves" not in made.nodes[-1].attrs
