@@ -33,6 +33,7 @@ from .webs import split_webs
 _recent = Recent["_Compiled"](1024)
 _ATTEMPTS = 60  # compilations of a phase, each with more registers in memory
 _HOISTINGS = 4  # compilations after which a phase has all or none of its invariants in loops
+_NEXT_TO_ALL = 100  # registers that packing does without to keep the order of the program
 _SPARE = 6  # registers of a file left free before spilling because no assignment was found
 
 
@@ -230,18 +231,25 @@ def _packed(low: Lowering, room: Room) -> dict[int, int]:
 
 
 def _pack_block(block: Block, before: int, after: int, low: Lowering, room: Room) -> None:
-    """Packs with fewer and fewer registers until those in use suffice."""
+    """Packs with fewer and fewer registers until those in use suffice; where they do not with next
+    to none, which keeps the order of the program, with no other number either."""
     machine = room.machine
     edges = block_edges(block, low.extents, machine, low.table.far)
-    for less in (0, 3, 6, 10, 100):
+
+    def fitting(less: int) -> bool:
         vectors, scalars, *rest = room.limits
         limits = (vectors - less, scalars - less, rest[0], rest[1])
         pressure = Pressure(before, after, low.registers.files, limits)
         block.packets = list_schedule(block.steps, edges, packer(machine), pressure)
-        found = states(block.packets, after)
-        if fits(found, room):
-            return
-    raise crowd(found, room)
+        return fits(states(block.packets, after), room)
+
+    if fitting(0):
+        return
+    if not fitting(_NEXT_TO_ALL):
+        raise crowd(states(block.packets, after), room)
+    frugal = block.packets
+    if not any(map(fitting, (3, 6, 10))):
+        block.packets = frugal
 
 
 def _in_the_way(error: NoRegister, nodes: list[Node], room: Room, count: int) -> set[int]:

@@ -105,7 +105,7 @@ class _Rising:
                     yield _judged(number, shape, Modulo(interval, times))
 
 
-_recent = Recent[_Rising](512)
+_recent = Recent[_Rising](128)
 
 
 class Schedules:
