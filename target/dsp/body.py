@@ -7,12 +7,13 @@ far as immediates reach.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .depend import distances, overlap, result_latency
 from .machine import Machine
 from .pack import Packer
+from .renew import Carried
 from .steps import PAIRS, Registers, Step
 
 Edge = tuple[int, int, int, int]  # from, to, packets, iterations
@@ -28,6 +29,7 @@ class Body:
     local: frozenset[int]  # registers that live within one iteration
     variable: str
     trips: int
+    carried: Carried = field(default_factory=dict)
 
 
 class Value(NamedTuple):
@@ -36,7 +38,7 @@ class Value(NamedTuple):
     file: int
     width: int  # registers of the file that it takes
     writers: tuple[int, ...]
-    readers: tuple[int, ...]
+    readers: tuple[tuple[int, int], ...]  # and how many iterations later
 
 
 class Shape(NamedTuple):
@@ -46,6 +48,7 @@ class Shape(NamedTuple):
     near: tuple[int, ...]  # the step that makes the last vector for it, or the step itself
     edges: tuple[Edge, ...]
     values: tuple[Value, ...]
+    freed: int  # vector registers that carried values, which no iteration needs
 
 
 def shape_of(body: Body, extents: Mapping[str, int], packer: Packer, registers: Registers,
@@ -53,18 +56,20 @@ def shape_of(body: Body, extents: Mapping[str, int], packer: Packer, registers: 
     """The shape of a body whose loop variables run up to ``extents``."""
     units = tuple(packer.unit(step) for step in body.steps)
     edges = tuple(edges_of(body, extents, machine))
-    return Shape(units, _companions(body.steps), edges, tuple(_values(body, registers)))
+    freed = sum(2 if registers.paired(register) else 1 for register in body.carried)
+    return Shape(units, _companions(body.steps), edges, tuple(_values(body, registers)), freed)
 
 
 def _values(body: Body, registers: Registers) -> list[Value]:
     writers: dict[int, list[int]] = {}
-    readers: dict[int, list[int]] = {}
+    readers: dict[int, list[tuple[int, int]]] = {}
     for i, step in enumerate(body.steps):
         for atom in step.writes:
             if atom >> 1 in body.local:
                 writers.setdefault(atom >> 1, []).append(i)
         for atom, _ in step.reads:
-            readers.setdefault(atom >> 1, []).append(i)
+            register, hops = body.carried.get(atom >> 1, (atom >> 1, 0))
+            readers.setdefault(register, []).append((i, hops))
     return [
         Value(registers.files[register], 2 if registers.kinds[register] in PAIRS else 1,
               tuple(made), tuple(readers.get(register, ())))
@@ -105,6 +110,13 @@ def edges_of(body: Body, extents: Mapping[str, int], machine: Machine) -> list[E
                 refs.setdefault(atom, []).append((i, -1))
     for atom, uses in refs.items():
         _register_edges(body.steps, atom, uses, atom >> 1 not in body.local, machine, add)
+    for register, (source, hops) in body.carried.items():
+        for half in (0, 1):
+            atom = 2 * source + half
+            for i, use in refs.get(2 * register + half, []):
+                for writer in (writer for writer, at in refs.get(atom, []) if at < 0):
+                    wait = result_latency(body.steps[writer], atom, use, machine.vector_result)
+                    add(writer, i, wait, hops)
     _memory_edges(body, extents, add)
     _pointer_edges(body, add)
     return [(i, j, packets, distance) for (i, j, distance), packets in best.items()]

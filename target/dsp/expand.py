@@ -21,11 +21,13 @@ from .feed import feed
 from .lower import Lowering, Table, carries
 from .modulo import Found, Schedules
 from .pack import packer
+from .renew import Carried, renew
 from .scalar import INSTRUCTIONS
 from .spill import Room
 from .steps import Access, Block, Node, Registers, Step, Trip, bits, blocks
+from .webs import rename
 
-_WORTH = 64  # cycles of a loop that are worth another compilation
+_WORTH = 256  # cycles of a loop that are worth another compilation
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,9 @@ class Pipeline:
 
     def run(self) -> list[Node]:
         """The tree with its innermost loops pipelined where that pays."""
-        return self._nodes(self.low.nodes, live_around(self.low.nodes))
+        return self._nodes(self.low.nodes, live_around(self.low.nodes), 1)
 
-    def _nodes(self, nodes: list[Node], around: Mapping[int, Sets]) -> list[Node]:
+    def _nodes(self, nodes: list[Node], around: Mapping[int, Sets], times: int) -> list[Node]:
         done: list[Node] = []
         drain: list[list[Step]] = []
         for node in nodes:
@@ -50,26 +52,27 @@ class Pipeline:
                 drain = []
                 done.append(node)
             elif not _able(node):
-                node.body = self._nodes(node.body, around)
+                node.body = self._nodes(node.body, around, times * (node.trips or 1))
                 done.append(node)
             else:
                 block = done[-1]
                 assert isinstance(block, Block)
-                drain = self._loop(node, block, done, around)
+                drain = self._loop(node, block, done, around, times)
         assert not drain
         return done
 
-    def _loop(self, trip: Trip, block: Block, done: list[Node],
-              around: Mapping[int, Sets]) -> list[list[Step]]:  # fmt: skip
+    def _loop(self, trip: Trip, block: Block, done: list[Node], around: Mapping[int, Sets],
+              times: int) -> list[list[Step]]:  # fmt: skip
         """Adds the prologue to ``block`` and the kernel to ``done``; gives the epilogue."""
         inner = trip.body[0]
         assert isinstance(inner, Block)
         live = around[id(inner)]
-        found = self._search(trip, inner.steps, bits(live[0] | live[1]))
+        found = self._search(trip, inner.steps, bits(live[0] | live[1]), block, times)
         if found is None:
             done.append(trip)
             return []
         plan = Plan(found, self.low.registers)
+        plan.begin(block)
         block.groups += plan.flat(0, plan.first)
         if plan.passes:
             assert trip.setup is not None
@@ -81,11 +84,12 @@ class Pipeline:
             block.groups = [group for group in block.groups if group[0].target != trip.label]
         return plan.flat(plan.first + plan.passes * plan.unroll, plan.blocks)
 
-    def _search(self, trip: Trip, steps: list[Step], through: list[int]) -> Found | None:
+    def _search(self, trip: Trip, steps: list[Step], through: list[int], before: Block,
+                times: int) -> Found | None:  # fmt: skip
         """The schedule within the registers that values which live through the loop leave free; if
         it is much slower than one without this limit, a call to spill some of these values."""
         registers, room = self.low.registers, self.room
-        known = self._schedules(trip, steps, {atom >> 1 for atom in through})
+        known = self._schedules(trip, steps, {atom >> 1 for atom in through}, before)
         left = room.left(through)
         best = known.least((1 << 10, *left[1:]))
         if best is None or best.needs[0] <= left[0]:
@@ -98,25 +102,32 @@ class Pipeline:
                 and atom not in used and atom >> 1 not in room.kept]  # fmt: skip
         if slower * best.body.trips > 2 * excess and len(idle) >= excess:
             raise room.victims(idle, excess, {})
-        if slower * best.body.trips > _WORTH:
+        if slower * best.body.trips * times > _WORTH:
             written = {atom for step in steps for atom in step.writes}
             constant = [atom for atom in through if registers.files[atom >> 1] == 0
                         and atom in used and atom not in written]  # fmt: skip
             self.roomy.append(max(len(constant) - (known.fewest - left[0]), 0))
         return found
 
-    def _schedules(self, trip: Trip, steps: list[Step], outside: set[int]) -> Schedules:
-        """Of the body as it is, and with loads in the packets of their users."""
+    def _schedules(
+        self, trip: Trip, steps: list[Step], outside: set[int], before: Block
+    ) -> Schedules:
+        """Of the body as it is, with loads in the packets of their users, and without copies."""
         low, machine = self.low, self.low.table.machine
         fed, automaton = feed(steps, outside, low), packer(machine)
-        forms = []
-        for form in (steps, fed) if len(fed) < len(steps) else (steps,):
-            body = _body(trip, form, outside, low.table)
-            shape = shape_of(body, low.extents, automaton, low.registers, machine)
-            forms.append((body, shape))
-        return Schedules(forms, automaton, _longest(forms[0][0]))
+        bare, carried = renew(steps, before, low.nodes, low.registers, machine)
+        bodies = [_body(trip, steps, outside, low.table)]
+        if len(fed) < len(steps):
+            bodies.append(_body(trip, fed, outside, low.table))
+        if carried:
+            bare = feed(bare, outside.union(source for source, _ in carried.values()), low)
+            bodies.append(_body(trip, bare, outside, low.table, carried))
+        forms = [(body, shape_of(body, low.extents, automaton, low.registers, machine))
+                 for body in bodies]  # fmt: skip
+        return Schedules(forms, automaton, _longest(bodies[0]))
 
 
+_NOTHING: Carried = {}
 FEW, LONG = 4, 64  # a few turns of a long body gain little from overlapping
 
 
@@ -134,7 +145,9 @@ def _longest(body: Body) -> int:
     return 2 * len(body.steps) + 8
 
 
-def _body(trip: Trip, steps: list[Step], outside: set[int], table: Table) -> Body:
+def _body(
+    trip: Trip, steps: list[Step], outside: set[int], table: Table, carried: Carried = _NOTHING
+) -> Body:
     """``outside``: the registers that live around the loop."""
     steps = list(steps)
     bumps: dict[int, tuple[int, int]] = {}
@@ -153,7 +166,7 @@ def _body(trip: Trip, steps: list[Step], outside: set[int], table: Table) -> Bod
     used = {atom >> 1 for step in steps for atom, _ in step.reads}
     used |= {atom >> 1 for step in steps for atom in step.writes}
     assert trip.trips is not None
-    return Body(steps, bumps, frozenset(used - outside), trip.variable, trip.trips)
+    return Body(steps, bumps, frozenset(used - outside), trip.variable, trip.trips, carried)
 
 
 class Plan:
@@ -170,6 +183,18 @@ class Plan:
         for register in sorted(self.body.local):
             for copy in range(1, self.unroll):
                 self.names[copy][register] = registers.new(registers.kinds[register]) >> 2
+
+    def begin(self, before: Block) -> None:
+        """What iterations carry begins in the registers of those before the first one."""
+        for step in before.steps if self.body.carried else ():
+            rename(step, self._carried(0))
+
+    def _carried(self, iteration: int) -> dict[int, int]:
+        """The registers in which an iteration finds what was carried to it."""
+        return {
+            register: self.names[(iteration - hops) % self.unroll].get(source, source)
+            for register, (source, hops) in self.body.carried.items()
+        }
 
     def kernel(self) -> list[list[Step]]:
         """The packets of the kernel; where none issues, the machine waits by itself."""
@@ -210,4 +235,5 @@ class Plan:
         access: Access | None = step.access
         if access is not None and not in_kernel:
             access = access.at(self.body.variable, iteration)
-        return step.renamed(self.names[iteration % self.unroll], imm, access)
+        names = self.names[iteration % self.unroll] | self._carried(iteration)
+        return step.renamed(names, imm, access)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import accumulate
+from itertools import accumulate, takewhile
 
 from ...tir.recent import Recent
 from .body import Body, Shape
@@ -17,6 +17,7 @@ from .interval import Placement, recurrence_bound, resource_bound
 from .pack import Packer
 
 FLAT = 192  # instructions up to which a loop too short for a kernel is written out whole
+_NEAR = 8  # part of an interval by which others are nearly as short
 _FINE = 32  # packets of an interval up to which the next one is a packet longer
 
 
@@ -48,7 +49,7 @@ class Found:
 
     body: Body
     schedule: Modulo
-    needs: tuple[int, int, int]  # vectors, scalars, predicates
+    needs: tuple[int, int, int]  # vectors, less those that carried some; scalars, predicates
     unroll: int  # iterations that the kernel holds, so that values outlive the interval
 
     @property
@@ -87,6 +88,15 @@ class _Rising:
     def widest(self) -> list[_Judged]:
         """The schedules of the longest interval, which need the fewest registers as a rule."""
         return list(self._at(self.limit - 1))
+
+    @cached_property
+    def fewest(self) -> int:
+        """The fewest vectors that one needs of those that are nearly as short as the first."""
+        return min((one.needs[0] for one in takewhile(self._near, self)), default=0)
+
+    def _near(self, one: _Judged) -> bool:
+        first = self._found[0].schedule.interval
+        return one.schedule.interval <= first + first // _NEAR
 
     def _made(self) -> Iterator[_Judged]:
         first, interval = 0, min(low for _, low, _, _ in self.forms)
@@ -136,8 +146,8 @@ class Schedules:
 
     @property
     def fewest(self) -> int:
-        """The vectors that schedules of long intervals need."""
-        return min((one.needs[0] for one in self._rising.widest), default=0)
+        """The fewest vectors that one of the schedules nearly as short as the shortest needs."""
+        return self._rising.fewest
 
     def __iter__(self) -> Iterator[Found]:
         for one in self._rising:
@@ -153,7 +163,7 @@ def _judged(form: int, shape: Shape, found: Modulo) -> _Judged:
     intervals the longest of them lives."""
     span, unroll = 2 * found.interval, 1
     counts = [[0] * (span + 1) for _ in range(4)]
-    for file, width, low, high in _lifetimes(shape, found.times):
+    for file, width, low, high in _lifetimes(shape, found):
         whole, part = divmod(high - low + 1, span)
         unroll = max(unroll, (high - low) // span + 1)
         count, start = counts[file], low % span
@@ -167,13 +177,13 @@ def _judged(form: int, shape: Shape, found: Modulo) -> _Judged:
             count[0] += width
             count[start + part - span] -= width
     vectors, scalars, predicates = (max(accumulate(count)) for count in counts[:3])
-    return _Judged(form, found, (vectors, scalars, predicates), unroll)
+    return _Judged(form, found, (vectors - shape.freed, scalars, predicates), unroll)
 
 
-def _lifetimes(shape: Shape, times: Sequence[int]) -> Iterator[tuple[int, int, int, int]]:
+def _lifetimes(shape: Shape, found: Modulo) -> Iterator[tuple[int, int, int, int]]:
     """Of each local value: its file and width, the first point that writes it, the last that
     touches it. A packet is read at its even point and written at its odd one."""
     for file, width, writers, readers in shape.values:
-        written = [times[i] for i in writers]
-        read = max([times[i] for i in readers], default=0)
+        written = [found.times[i] for i in writers]
+        read = max([found.times[i] + hops * found.interval for i, hops in readers], default=0)
         yield file, width, 2 * min(written) + 1, max(2 * max(written) + 1, 2 * read)

@@ -54,7 +54,7 @@ def _split(block: Block, after: int, shared: set[int], registers: Registers) -> 
                 fresh[register] = _name(register, left, shared, after, names, registers)
         if names or fresh:
             for step in group:
-                _rename(step, names, fresh.get(made[id(step)], -1))
+                rename(step, names, fresh.get(made[id(step)], -1))
         names.update(fresh)
 
 
@@ -83,8 +83,8 @@ def _defines(step: Step, registers: Registers) -> int:
     return register
 
 
-def _rename(step: Step, names: Mapping[int, int], made: int) -> None:
-    """Reads by ``names``; the result is ``made`` if that is a number."""
+def rename(step: Step, names: Mapping[int, int], made: int = -1) -> None:
+    """Registers by ``names``; the result is ``made`` if that is a number."""
 
     def named(old: int) -> int:
         return 4 * names.get(old >> 2, old >> 2) + (old & 3) if old >= 0 else old

@@ -121,14 +121,43 @@ def test_random_loops_give_the_same_bytes() -> None:
     assert sum(same(drawn(seed), seed) != drawn(seed) for seed in range(60)) > 15
 
 
+def deals(taps: int) -> list[Item]:
+    """Averages and maxima over windows of so many pairs, each of two vectors that are dealt."""
+    body: list[Item] = []
+    low, high = "w60.hi", "w60.lo"
+    for i in range(taps):
+        body += [op("vmem", f"v{i}", at=f"x+{256 * i}", j=256),
+                 op("vmem", f"v{30 + i}", at=f"x+{256 * i + 128}", j=256),
+                 op("vshufoeb", f"w{60 + i}", f"v{i}", f"v{30 + i}")]  # fmt: skip
+    for i in range(taps):
+        body += [op("vavgub", f"v{100 + i}", f"w{60 + i}.lo", low),
+                 op("vmaxub", f"v{120 + i}", f"w{60 + i}.hi", high)]  # fmt: skip
+        low, high = f"v{100 + i}", f"v{120 + i}"
+    return [*body, op("vaddw", "v150", low, high), op("vmem_store", "", "v150", at="y", j=128)]
+
+
 @pytest.mark.tool("llvm-mc-19", "clang-19", "ld.lld-19", "qemu-hexagon")
-@pytest.mark.parametrize("trips", [3, 8, 21])
-def test_the_machine_computes_the_same(trips: int) -> None:
-    code = program([Loop("j", trips, window(4))])
+@pytest.mark.parametrize(
+    "items",
+    [*([Loop("j", trips, window(4))] for trips in (3, 8, 21)),
+     *([Loop("j", trips, deals(taps))] for taps, trips in ((3, 5), (3, 20), (4, 3), (4, 17))),
+     [Loop("i", 3, [Loop("j", 9, deals(3))])],
+     *(drawn(seed) for seed in (20, 25, 26, 33))],
+)  # fmt: skip
+def test_the_machine_computes_the_same(items: list[Item]) -> None:
+    code = program(items)
     listing = compile_program(code, dsp())
-    draw = np.random.default_rng(trips)
+    draw = np.random.default_rng(len(items))
     arrays = [draw.integers(0, 256, place.size, dtype=np.uint8) for place in code.places]
     ran = run_program(code, listing, arrays)
     jit(code)(*arrays)
     assert np.array_equal(ran.outputs["y"], arrays[1])
     assert [tuple(phase) for phase in ran.packets] == list(cost(listing).executed)
+
+
+@pytest.mark.parametrize("trips", [5, 12])
+def test_what_iterations_keep_takes_no_copy_where_they_overlap(trips: int) -> None:
+    listing = compile_program(program([Loop("j", trips, deals(3))]), dsp())
+    rows = {line.row.name for function in listing.functions
+            for _, packet in function.packets() for line in function.lines(packet)}  # fmt: skip
+    assert rows.isdisjoint({"vassign", "vassignp", "vcombine"})
