@@ -17,105 +17,22 @@ channels ``per`` pixels share the lanes: those of quads that follow each other.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 
 from ...target.dsp.machine import Machine
-from ...tir.linear import linear
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Structure, structure
 from .contraction import LANES, VECTOR, WORD, Kernel, bordered, kernel_of, run_to
+from .contraction_channels_plan import Plan, estimate_of, fits_of, plan_of
 from .contraction_inputs import copy_rows
-from .direct import direct
 from .fusing import stepped
-from .template import Estimate, Template
+from .packets import ops_of
+from .template import Template
 
 MOST = 400  # products of a quad of one way, all of which are written out
-KEPT = 22  # registers of constants and sums that stay through a loop
-REGISTERS = 31  # those of the machine, less the one of the result's zero point
-BODY = 72  # products of a tile of one way that are written out
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The extents of one kernel in this form."""
-
-    images: int
-    rows: int
-    columns: int  # of a row of the result, all that are stored, by as many as share lanes
-    real: int  # columns that mean something
-    depth: int  # stored channels, 32 at least
-    taps: tuple[int, int]
-    stride: tuple[int, int]
-    apart: tuple[int, int]  # rows and columns from tap to tap
-    per: int  # pixels that share lanes
-
-    @property
-    def block(self) -> int:
-        return min(self.depth, VECTOR)
-
-    @property
-    def ways(self) -> int:
-        """Vectors of 32 sums that one register of channels makes."""
-        return self.block // LANES
-
-    @property
-    def blocks(self) -> int:
-        return self.depth // self.block
-
-    @property
-    def quads(self) -> int:
-        return -(-self.real // WORD)
-
-    @property
-    def pixels(self) -> int:
-        """Pixels of a register."""
-        return VECTOR // self.block
-
-    @property
-    def across(self) -> int:
-        """Pixels of a register of the input."""
-        return self.pixels * self.per
-
-    @property
-    def deep(self) -> int:
-        """Channels of a pixel."""
-        return self.depth // self.per
-
-    def wide(self, point: Point) -> int:
-        """Pixels of a row from which words are made."""
-        step = number(point, "step")
-        last = (self.whole(point) * self.per - 1) * self.stride[1] // step
-        return (last + (self.reach(step) - 1) * WORD // step) * step + WORD
-
-    def turns(self, point: Point) -> int:
-        """Words from quad to quad."""
-        return WORD * self.stride[1] // number(point, "step")
-
-    def whole(self, point: Point) -> int:
-        """Columns of a row that are computed."""
-        return self.quads * WORD if point["apart"] else self.columns
-
-    def phases(self, step: int) -> int:
-        """Places in a word at which windows begin."""
-        return step // math.gcd(step, self.stride[1])
-
-    def reach(self, step: int) -> int:
-        """Words that a window spans."""
-        last = step - math.gcd(step, self.stride[1]) + (self.taps[1] - 1) * self.apart[1]
-        return last // WORD + 1
-
-    def lines(self, rows: int) -> int:
-        """Input rows of some output rows."""
-        return (rows - 1) * self.stride[0] + (self.taps[0] - 1) * self.apart[0] + 1
-
-    def groups(self, columns: int, step: int) -> int:
-        """Words of a row from which so many columns are made."""
-        return (columns - 1) * self.stride[1] // step + (self.reach(step) - 1) * WORD // step + 1
 
 
 def channels(func: PrimFunc, machine: Machine) -> Template | None:
@@ -123,30 +40,14 @@ def channels(func: PrimFunc, machine: Machine) -> Template | None:
     kernel = kernel_of(func)
     if kernel is None or kernel.depth is not None or len(kernel.taps) != 2:
         return None
-    found, plan = kernel, plan_of(func, kernel)
+    plan = plan_of(func, kernel)
     products = WORD * plan.taps[0] * plan.reach(1)
     if plan.depth % plan.block or plan.columns % plan.pixels or products > MOST:
         return None
-    space = Space(_knobs(plan), (_fits(func, plan, machine),))
-
-    def schedule(point: Point) -> Schedule:
-        return _schedule(func, found, plan, point)
-
-    def estimate(point: Point) -> Estimate:
-        return _estimate(func, plan, machine, point)
-
-    return Template("channels", func, machine, space, schedule, estimate)
-
-
-def plan_of(func: PrimFunc, kernel: Kernel) -> Plan:
-    """The extents."""
-    images, rows, columns, stored = kernel.result.shape
-    high, wide = (axis.extent for axis in kernel.taps)
-    steps = [linear(e).terms for e in kernel.dot.reads[0].index[1:3]]
-    down, along = (form.get(tap.var, 1) for form, tap in zip(steps, kernel.taps, strict=True))
-    per = max(LANES // stored, 1)
-    return Plan(images, rows, columns // per, -(-kernel.real(func)[2] // per), stored * per,
-                (high, wide), (kernel.down, kernel.stride), (down, along), per)  # fmt: skip
+    made = ops_of(kernel.last, VECTOR)
+    return Template("channels", func, machine, Space(_knobs(plan), (fits_of(func, plan, machine),)),
+                    partial(_schedule, func, kernel, plan, machine),
+                    partial(estimate_of, func, plan, machine, made))  # fmt: skip
 
 
 def _knobs(plan: Plan) -> tuple[Knob, ...]:
@@ -166,40 +67,9 @@ def _knobs(plan: Plan) -> tuple[Knob, ...]:
     )
 
 
-def _fits(func: PrimFunc, plan: Plan, machine: Machine) -> Callable[[Point], bool]:
-    free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
-
-    def fits(point: Point) -> bool:
-        band, rows, columns = (number(point, name) for name in ("band", "rows", "columns"))
-        step, apart, words = number(point, "step"), point["apart"], point["words"]
-        if band % rows or plan.whole(point) % columns or columns % (WORD if apart else plan.pixels):
-            return False
-        if apart and plan.columns < WORD:
-            return False
-        if columns * plan.stride[1] % step or (words == "tile" and (apart or plan.pixels > 1)):
-            return False
-        if _scratch(plan, point, machine.threads)[2] > free:
-            return False
-        sums = rows * columns * (1 if apart else plan.ways)
-        return sums <= 4 or (sums <= 16 and sums * plan.taps[0] * plan.reach(step) <= BODY)
-
-    return fits
-
-
-def _scratch(plan: Plan, point: Point, threads: int) -> tuple[int, int, int]:
-    """Bytes of the padded input, of words that all threads share, and of the threads' own."""
-    step, band, whole = number(point, "step"), number(point, "band"), plan.whole(point)
-    groups, lines = plan.groups(whole, step), plan.images * plan.lines(plan.rows)
-    row = groups * WORD * plan.block
-    xp = lines * ((groups - 1) * step + WORD) * plan.depth
-    own = band * plan.quads * WORD * plan.block if point["apart"] else 0
-    if point["words"] == "all":
-        return xp, lines * plan.blocks * row, own * threads
-    own += plan.lines(band) * row if point["words"] == "band" else 0
-    return xp, 0, own * threads
-
-
-def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, point: Point) -> Schedule:
+def _schedule(
+    func: PrimFunc, kernel: Kernel, plan: Plan, machine: Machine, point: Point
+) -> Schedule:
     sch = Schedule(func)
     dot, last, acc = kernel.dot.block, kernel.last.block, kernel.dot.out.buffer.name
     block, ways = plan.block, plan.ways
@@ -241,7 +111,10 @@ def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, point: Point) -> Sched
     sch.compute_at(dot, tile)
     _products(sch, dot)
     _deal(sch, plan, point, deal, tile if point["words"] == "tile" else place)
-    _keep(sch, kernel, plan, point, place)
+    if plan.held(point, machine) == plan.constants(number(point, "step")) * (
+        1 if back else plan.ways
+    ):
+        _keep(sch, kernel, back is not None, place)
     return sch
 
 
@@ -384,13 +257,8 @@ def _deal(sch: Schedule, plan: Plan, point: Point, deal: str, place: LoopRef) ->
         sch.parallel(h)
 
 
-def _keep(sch: Schedule, kernel: Kernel, plan: Plan, point: Point, place: LoopRef) -> None:
-    """The constants in registers while tiles are computed (those of one way), if there is room."""
-    step, apart = number(point, "step"), bool(point["apart"])
-    held = plan.phases(step) * plan.taps[0] * plan.reach(step) + 2
-    sums = number(point, "rows") * number(point, "columns")
-    if held + sums > KEPT if apart else (held + sums) * plan.ways > KEPT:
-        return
+def _keep(sch: Schedule, kernel: Kernel, apart: bool, place: LoopRef) -> None:
+    """The constants in registers while tiles are computed, those of one way where it is alone."""
     dot, last = kernel.dot.block, kernel.last.block
     late = {use.buffer.name for use in kernel.last.reads}
     for name in sorted(sch.logical.constants):
@@ -401,65 +269,3 @@ def _keep(sch: Schedule, kernel: Kernel, plan: Plan, point: Point, place: LoopRe
         sch.vectorize(*loops[-lanes:])
         for loop in loops[:-lanes]:
             sch.unroll(loop)
-
-
-def _tile(plan: Plan, point: Point) -> tuple[float, int, float]:
-    """Packets of a tile by the resource that it holds most, its products, and its registers."""
-    step, rows, columns = (number(point, name) for name in ("step", "rows", "columns"))
-    apart, near = bool(point["apart"]), point["words"] == "tile"
-    ways = 1 if apart else plan.ways
-    reach, sums = plan.reach(step), rows * columns * ways
-    dots, made = sums * plan.taps[0] * reach, sums / WORD
-    lines, groups = min(rows * plan.taps[0], plan.lines(rows)), plan.groups(columns, step)
-    fresh = min(lines, rows * plan.stride[0]) if near and point["inner"] == "rows" else lines
-    words, again = fresh * groups * ways, (lines - fresh) * groups * ways
-    constants = (plan.phases(step) * plan.taps[0] * reach + 2) * ways
-    local = sums + words + 2 * again if near else sums + 2 * ways * plan.taps[0]
-    held = KEPT - 4 * rows if apart else max(REGISTERS - local, 0) if near else 16
-    loads = words + max(constants - held, 0)
-    shuffles = 1.5 * words + again if near else 0.0
-    packets = max(loads, dots / 2 + 8 * made, (2 * dots + 22 * made + loads + shuffles) / 4)
-    live = local if near else constants + local
-    crowded = 1.0 if apart or live <= 24 else 1.15 if live <= 32 and not near else 1.4
-    return packets * crowded, dots, live  # crowded iterations do not overlap
-
-
-def _estimate(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> Estimate:
-    """Packets by the resource that each part holds most; loops start in two iterations or so."""
-    step, band, threads = number(point, "step"), number(point, "band"), machine.threads
-    whole, bands = plan.whole(point), plan.rows // band
-    tile, dots, live = _tile(plan, point)
-    shared, others = (bands, plan.blocks) if point["share"] == "rows" else (plan.blocks, bands)
-    turns = -(-shared // threads)
-    walk = band // number(point, "rows"), whole // number(point, "columns")
-    order = walk if point["inner"] == "columns" else walk[::-1]
-    starts = math.prod(walk) // next((n for n in reversed(order) if n > 1), 1)
-    even = plan.groups(whole, step) * step == whole * plan.stride[1]
-    even &= plan.blocks == 1 or point["words"] == "band"
-    if even and point["inner"] == "columns" and number(point, "rows") * plan.stride[0] == 1:
-        starts = 1  # rows follow each other as columns do: one loop
-    dealt = plan.groups(whole, step) * {1: 3.2, 2: 3.2, 4: 4.1}[plan.ways] + 4
-    ways = plan.ways if point["apart"] else 1
-    body = ways * (math.prod(walk) * tile + starts * (tile / 2 + 4) + tile + 26) + 30
-    body += band * (plan.quads * {1: 3.0, 2: 3.2, 4: 4.1}[plan.ways] + 8) if point["apart"] else 0
-    body += plan.lines(band) * dealt + 20 if point["words"] == "band" else 0
-    cycles = body * plan.images * others * turns
-    extra = 60.0 + 2 * machine.barrier
-    rows = -(-plan.lines(plan.rows) // threads) * plan.images
-    if point["words"] == "all":
-        extra += rows * plan.blocks * dealt + machine.barrier
-    extra += rows * (whole * plan.stride[1] * plan.depth / VECTOR + 12)
-    free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
-    far = 0.0
-    for size in sorted(_scratch(plan, point, threads), reverse=True):
-        far += plan.taps[0] * size / VECTOR / threads if size > free else 0.0
-        free -= size if size <= free else 0
-    traffic = direct(machine, far, VECTOR, far)
-    facts = {
-        "inner_packets": tile, "dots_per_packet": dots / tile, "loop_trips": math.prod(walk),
-        "loop_starts": ways * others * turns, "tiles": math.prod(walk) * ways * others * shared,
-        "registers": live, "requant_packets": 8.0, "extra_packets": extra, "phases": shared,
-        "unbalance": turns * threads / shared, "dma_cycles": traffic, "code": dots,
-        "products": plan.images * math.prod(walk) * ways * others * shared * dots * VECTOR,
-    }  # fmt: skip
-    return Estimate(cycles + extra + traffic, facts)

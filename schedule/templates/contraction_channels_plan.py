@@ -1,0 +1,260 @@
+"""Contractions of each channel by itself: their extents, and what their tiles take.
+
+A tile is a few pixels of all ways of a block, or of one way: no loop is within. Words of four
+pixels lie in TCM, or are made in registers, where the tile below needs rows of them again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...target.dsp.machine import Machine
+from ...tir.linear import linear
+from ...tir.stmt import PrimFunc
+from ..knobs import Point, number
+from .contraction import LANES, VECTOR, WORD, Kernel
+from .direct import direct
+from .packets import DEPTH, Ops
+from .template import Estimate
+from .tiles import Tiles, around, busiest
+
+BODY = 72  # products of a tile of one way that are written out
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The extents of one kernel in this form."""
+
+    images: int
+    rows: int
+    columns: int  # of a row of the result, all that are stored, by as many as share lanes
+    real: int  # columns that mean something
+    depth: int  # stored channels, 32 at least
+    taps: tuple[int, int]
+    stride: tuple[int, int]
+    apart: tuple[int, int]  # rows and columns from tap to tap
+    per: int  # pixels that share lanes
+    source: int  # columns of the input
+    pads: bool  # whether windows read a copy
+
+    @property
+    def block(self) -> int:
+        return min(self.depth, VECTOR)
+
+    @property
+    def ways(self) -> int:
+        """Vectors of 32 sums that one register of channels makes."""
+        return self.block // LANES
+
+    @property
+    def blocks(self) -> int:
+        return self.depth // self.block
+
+    @property
+    def quads(self) -> int:
+        return -(-self.real // WORD)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of a register."""
+        return VECTOR // self.block
+
+    @property
+    def across(self) -> int:
+        """Pixels of a register of the input."""
+        return self.pixels * self.per
+
+    @property
+    def deep(self) -> int:
+        """Channels of a pixel."""
+        return self.depth // self.per
+
+    def wide(self, point: Point) -> int:
+        """Pixels of a row from which words are made."""
+        step = number(point, "step")
+        last = (self.whole(point) * self.per - 1) * self.stride[1] // step
+        return (last + (self.reach(step) - 1) * WORD // step) * step + WORD
+
+    def turns(self, point: Point) -> int:
+        """Words from quad to quad."""
+        return WORD * self.stride[1] // number(point, "step")
+
+    def whole(self, point: Point) -> int:
+        """Columns of a row that are computed."""
+        return self.quads * WORD if point["apart"] else self.columns
+
+    def phases(self, step: int) -> int:
+        """Places in a word at which windows begin."""
+        return step // math.gcd(step, self.stride[1])
+
+    def reach(self, step: int) -> int:
+        """Words that a window spans."""
+        last = step - math.gcd(step, self.stride[1]) + (self.taps[1] - 1) * self.apart[1]
+        return last // WORD + 1
+
+    def bands(self, point: Point) -> int:
+        return self.rows // number(point, "band")
+
+    def copied(self, point: Point) -> bool:
+        """Whether what words are made of is copied before."""
+        return self.pads or self.wide(point) > self.source
+
+    def registers(self, point: Point) -> int:
+        """Registers of words of a row of a block."""
+        return self.groups(self.whole(point), number(point, "step")) * self.ways
+
+    def dealt(self, point: Point) -> Ops:
+        """A register of words: pixels of a word that lie in one register are turned digit by
+        digit, past those that share lanes; loads that begin within a register are turned, too."""
+        inside = math.log2(min(self.pixels, WORD)) * (1 + math.log2(self.per))
+        apart = 1 - math.gcd(number(point, "step") * self.deep, VECTOR) / VECTOR
+        return Ops(2, 0, inside + apart, 1, 0, 1)
+
+    def sums(self, point: Point) -> int:
+        """Vectors of sums of a tile."""
+        ways = 1 if point["apart"] else self.ways
+        return number(point, "rows") * number(point, "columns") * ways
+
+    def words(self, point: Point) -> int:
+        """Vectors of words that a tile reads."""
+        rows, step = number(point, "rows"), number(point, "step")
+        lines = min(rows * self.taps[0], self.lines(rows))
+        return (
+            lines
+            * self.groups(number(point, "columns"), step)
+            * (1 if point["apart"] else self.ways)
+        )
+
+    def constants(self, step: int) -> int:
+        """Vectors of constants of each 32 channels."""
+        return self.phases(step) * self.taps[0] * self.reach(step) + 2
+
+    def held(self, point: Point, machine: Machine) -> int:
+        """Vectors of a tile's constants that stay in registers, beside sums, and those of the tile
+        before, and words; one holds the zero point."""
+        ways = 1 if point["apart"] else self.ways
+        live = self.words(point) if point["words"] == "tile" else ways * self.taps[0]
+        room = machine.vectors - 1 - 2 * self.sums(point) - live
+        return min(max(room, 0), ways * self.constants(number(point, "step")))
+
+    def follow(self, point: Point) -> bool:
+        """Whether rows of words follow each other as their columns do: tiles are one loop."""
+        step, whole = number(point, "step"), self.whole(point)
+        even = self.groups(whole, step) * step == whole * self.stride[1]
+        even &= self.per == 1 and (self.blocks == 1 or point["words"] == "band")
+        return even and point["inner"] == "columns" and number(point, "rows") * self.stride[0] == 1
+
+    def lines(self, rows: int) -> int:
+        """Input rows of some output rows."""
+        return (rows - 1) * self.stride[0] + (self.taps[0] - 1) * self.apart[0] + 1
+
+    def groups(self, columns: int, step: int) -> int:
+        """Words of a row from which so many columns are made."""
+        return (columns - 1) * self.stride[1] // step + (self.reach(step) - 1) * WORD // step + 1
+
+
+def plan_of(func: PrimFunc, kernel: Kernel) -> Plan:
+    """The extents."""
+    images, rows, columns, stored = kernel.result.shape
+    high, wide = (axis.extent for axis in kernel.taps)
+    steps = [linear(e).terms for e in kernel.dot.reads[0].index[1:3]]
+    down, along = (form.get(tap.var, 1) for form, tap in zip(steps, kernel.taps, strict=True))
+    per = max(LANES // stored, 1)
+    return Plan(images, rows, columns // per, -(-kernel.real(func)[2] // per), stored * per,
+                (high, wide), (kernel.down, kernel.stride), (down, along), per,
+                kernel.input.shape[2], kernel.copy is not None)  # fmt: skip
+
+
+def fits_of(func: PrimFunc, plan: Plan, machine: Machine) -> Callable[[Point], bool]:
+    free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
+
+    def fits(point: Point) -> bool:
+        band, rows, columns = (number(point, name) for name in ("band", "rows", "columns"))
+        step, apart, words = number(point, "step"), point["apart"], point["words"]
+        if band % rows or plan.whole(point) % columns or columns % (WORD if apart else plan.pixels):
+            return False
+        if apart and plan.columns < WORD:
+            return False
+        if columns * plan.stride[1] % step or (words == "tile" and (apart or plan.pixels > 1)):
+            return False
+        if scratch_of(plan, point, machine.threads)[2] > free:
+            return False
+        sums = plan.sums(point)
+        return sums <= 4 or (sums <= 16 and sums * plan.taps[0] * plan.reach(step) <= BODY)
+
+    return fits
+
+
+def scratch_of(plan: Plan, point: Point, threads: int) -> tuple[int, int, int]:
+    """Bytes of the padded input, of words that all threads share, and of the threads' own."""
+    step, band, whole = number(point, "step"), number(point, "band"), plan.whole(point)
+    groups, lines = plan.groups(whole, step), plan.images * plan.lines(plan.rows)
+    row = groups * WORD * plan.block
+    xp = lines * ((groups - 1) * step + WORD) * plan.depth
+    own = band * plan.quads * WORD * plan.block if point["apart"] else 0
+    if point["words"] == "all":
+        return xp, lines * plan.blocks * row, own * threads
+    own += plan.lines(band) * row if point["words"] == "band" else 0
+    return xp, 0, own * threads
+
+
+def estimate_of(func: PrimFunc, plan: Plan, machine: Machine, made: Ops, point: Point) -> Estimate:
+    """Tiles of the busiest thread, once the words are there; ``made`` is what a register of results
+    takes beside its products."""
+    nest, shared, held = _nest(plan, machine, made, point)
+    lines, words = plan.images * plan.lines(plan.rows), point["words"]
+    row = plan.registers(point) * plan.dealt(point).packets + DEPTH
+    threads, busy = machine.threads, busiest(shared, machine)
+    others = plan.images * (plan.blocks if point["share"] == "rows" else plan.bands(point))
+    main = nest.each(machine) * nest.tiles * (1 + 1 / nest.around)  # loops fill and drain
+    main += busy * others * (plan.ways if point["apart"] else 1) * held  # loaded before their tiles
+    if words == "band":
+        main += busy * others * plan.lines(number(point, "band")) * row
+    if point["apart"]:
+        back = Ops(2, 0, 0, 1, 0, 1).packets * plan.quads * plan.ways
+        main += busy * others * number(point, "band") * back + DEPTH
+    extra = 0.0
+    if plan.copied(point):
+        extra += lines / threads * (plan.wide(point) * plan.depth / VECTOR + DEPTH)
+        extra += machine.barrier
+    if words == "all":
+        extra += lines / threads * plan.blocks * row + machine.barrier
+    weights = plan.depth * WORD * plan.constants(number(point, "step"))
+    wait = machine.dma_start + weights / machine.dma_rate
+    free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
+    far = 0.0
+    for size in sorted(scratch_of(plan, point, threads), reverse=True):
+        far += plan.taps[0] * size / VECTOR / threads if size > free else 0.0
+        free -= size if size <= free else 0
+    traffic = direct(machine, far, VECTOR, far)
+    facts = nest.facts(nest.tiles * shared / busy) | {
+        "extra_packets": extra, "phases": shared, "unbalance": busy * threads / shared,
+        "dma_cycles": wait + traffic, "first_wait": wait,
+    }  # fmt: skip
+    return Estimate(max(extra, wait) + main + traffic + 2 * machine.barrier, facts)
+
+
+def _nest(plan: Plan, machine: Machine, made: Ops, point: Point) -> tuple[Tiles, int, int]:
+    """The tiles of the products, the steps that threads share, and the constants that stay in
+    registers."""
+    rows, step, band = (number(point, name) for name in ("rows", "step", "band"))
+    near, down = point["words"] == "tile", point["inner"] == "rows"
+    ways, bands = 1 if point["apart"] else plan.ways, plan.bands(point)
+    sums, held, fresh = plan.sums(point), plan.held(point, machine), plan.words(point)
+    live = fresh if near else ways * plan.taps[0]
+    if near and down and band > rows:  # the tile above has made the others
+        lines = min(rows * plan.taps[0], plan.lines(rows))
+        fresh = fresh * min(lines, rows * plan.stride[0]) // lines
+    dots = sums * plan.taps[0] * plan.reach(step)
+    loads = fresh + ways * plan.constants(step) - held
+    body = Ops(2 * dots + 2 * near * fresh, dots, 0, loads)  # a product and a sum apart
+    walk = [band // rows, plan.whole(point) // number(point, "columns")]
+    inner = walk if not down else walk[::-1]
+    shared, other = (bands, plan.blocks) if point["share"] == "rows" else (plan.blocks, bands)
+    tiles = math.prod(walk) * other * plan.images * busiest(shared, machine)
+    tiles *= plan.ways if point["apart"] else 1
+    run = math.prod(inner) if plan.follow(point) else around(inner, shared, machine)
+    return Tiles(tiles, run, (1,), 1, dots, body, Ops(), made * (sums / WORD), sums,
+                 live + held), shared, held  # fmt: skip
