@@ -44,10 +44,10 @@ def channels(func: PrimFunc, machine: Machine) -> Template | None:
     products = WORD * plan.taps[0] * plan.reach(1)
     if plan.depth % plan.block or plan.columns % plan.pixels or products > MOST:
         return None
-    made = ops_of(kernel.last, VECTOR)
+    made, others = ops_of(kernel.last, VECTOR), kernel.others(func) * plan.per
     return Template("channels", func, machine, Space(_knobs(plan), (fits_of(func, plan, machine),)),
                     partial(_schedule, func, kernel, plan, machine),
-                    partial(estimate_of, func, plan, machine, made))  # fmt: skip
+                    partial(estimate_of, func, plan, machine, made, others))  # fmt: skip
 
 
 def _knobs(plan: Plan) -> tuple[Knob, ...]:

@@ -18,9 +18,9 @@ from .contraction import LANES, VECTOR, WORD, Kernel
 from .direct import direct
 from .packets import DEPTH, Ops
 from .template import Estimate
-from .tiles import Tiles, around, busiest
+from .tiles import Phases, Tiles, Walk, busiest
 
-BODY = 72  # products of a tile of one way that are written out
+BODY = 100  # products of a tile of one way that are written out
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,48 +200,50 @@ def scratch_of(plan: Plan, point: Point, threads: int) -> tuple[int, int, int]:
     return xp, 0, own * threads
 
 
-def estimate_of(func: PrimFunc, plan: Plan, machine: Machine, made: Ops, point: Point) -> Estimate:
-    """Tiles of the busiest thread, once the words are there; ``made`` is what a register of results
-    takes beside its products."""
-    nest, shared, held = _nest(plan, machine, made, point)
-    lines, words = plan.images * plan.lines(plan.rows), point["words"]
-    row = plan.registers(point) * plan.dealt(point).packets + DEPTH
-    threads, busy = machine.threads, busiest(shared, machine)
-    others = plan.images * (plan.blocks if point["share"] == "rows" else plan.bands(point))
-    main = nest.each(machine) * nest.tiles * (1 + 1 / nest.around)  # loops fill and drain
-    main += busy * others * (plan.ways if point["apart"] else 1) * held  # loaded before their tiles
+def estimate_of(
+    func: PrimFunc, plan: Plan, machine: Machine, made: Ops, others: int, point: Point
+) -> Estimate:
+    """Tiles of the longest thread, once the words are there; ``made`` is what a register of results
+    takes beside its products, ``others`` are the bytes of constants beside weights."""
+    nest, step, words = _nest(plan, machine, made, point), number(point, "step"), point["words"]
+    band, row = number(point, "band"), plan.registers(point) * plan.dealt(point).packets + DEPTH
+    parts = busiest(nest.walk.shared, machine) * nest.walk.inner[0] * plan.images
+    main = nest.cycles(machine, nest.each(machine) / nest.walk.around)  # loops fill and drain
+    main += (
+        parts * (plan.ways if point["apart"] else 1) * plan.held(point, machine)
+    )  # loaded before
     if words == "band":
-        main += busy * others * plan.lines(number(point, "band")) * row
+        main += parts * plan.lines(band) * row
     if point["apart"]:
         back = Ops(2, 0, 0, 1, 0, 1).packets * plan.quads * plan.ways
-        main += busy * others * number(point, "band") * back + DEPTH
-    extra = 0.0
+        main += parts * band * back + DEPTH
+    lines, extra = plan.images * plan.lines(plan.rows) / machine.threads, 0.0
     if plan.copied(point):
-        extra += lines / threads * (plan.wide(point) * plan.depth / VECTOR + DEPTH)
-        extra += machine.barrier
+        extra += lines * (plan.wide(point) * plan.depth / VECTOR + DEPTH) + machine.barrier
     if words == "all":
-        extra += lines / threads * plan.blocks * row + machine.barrier
-    weights = plan.depth * WORD * plan.constants(number(point, "step"))
-    wait = machine.dma_start + weights / machine.dma_rate
+        extra += lines * plan.blocks * row + machine.barrier
+    weights = plan.depth * WORD * step * plan.taps[0] * plan.reach(step)
+    each = main + 2 * machine.barrier, weights
+    return Phases(extra, [each], 1, others, machine).estimate(
+        nest, _far(func, plan, machine, point)
+    )
+
+
+def _far(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> float:
+    """Cycles by which buffers that do not fit are slower."""
     free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
     far = 0.0
-    for size in sorted(scratch_of(plan, point, threads), reverse=True):
-        far += plan.taps[0] * size / VECTOR / threads if size > free else 0.0
+    for size in sorted(scratch_of(plan, point, machine.threads), reverse=True):
+        far += plan.taps[0] * size / VECTOR / machine.threads if size > free else 0.0
         free -= size if size <= free else 0
-    traffic = direct(machine, far, VECTOR, far)
-    facts = nest.facts(nest.tiles * shared / busy) | {
-        "extra_packets": extra, "phases": shared, "unbalance": busy * threads / shared,
-        "dma_cycles": wait + traffic, "first_wait": wait,
-    }  # fmt: skip
-    return Estimate(max(extra, wait) + main + traffic + 2 * machine.barrier, facts)
+    return direct(machine, far, VECTOR, far)
 
 
-def _nest(plan: Plan, machine: Machine, made: Ops, point: Point) -> tuple[Tiles, int, int]:
-    """The tiles of the products, the steps that threads share, and the constants that stay in
-    registers."""
+def _nest(plan: Plan, machine: Machine, made: Ops, point: Point) -> Tiles:
+    """The tiles of the products."""
     rows, step, band = (number(point, name) for name in ("rows", "step", "band"))
     near, down = point["words"] == "tile", point["inner"] == "rows"
-    ways, bands = 1 if point["apart"] else plan.ways, plan.bands(point)
+    ways = 1 if point["apart"] else plan.ways
     sums, held, fresh = plan.sums(point), plan.held(point, machine), plan.words(point)
     live = fresh if near else ways * plan.taps[0]
     if near and down and band > rows:  # the tile above has made the others
@@ -250,11 +252,10 @@ def _nest(plan: Plan, machine: Machine, made: Ops, point: Point) -> tuple[Tiles,
     dots = sums * plan.taps[0] * plan.reach(step)
     loads = fresh + ways * plan.constants(step) - held
     body = Ops(2 * dots + 2 * near * fresh, dots, 0, loads)  # a product and a sum apart
-    walk = [band // rows, plan.whole(point) // number(point, "columns")]
-    inner = walk if not down else walk[::-1]
-    shared, other = (bands, plan.blocks) if point["share"] == "rows" else (plan.blocks, bands)
-    tiles = math.prod(walk) * other * plan.images * busiest(shared, machine)
-    tiles *= plan.ways if point["apart"] else 1
-    run = math.prod(inner) if plan.follow(point) else around(inner, shared, machine)
-    return Tiles(tiles, run, (1,), 1, dots, body, Ops(), made * (sums / WORD), sums,
-                 live + held), shared, held  # fmt: skip
+    loops = [band // rows, plan.whole(point) // number(point, "columns")]
+    inner = [math.prod(loops)] if plan.follow(point) else loops[::-1] if down else loops
+    shared, other = plan.bands(point), plan.blocks
+    if point["share"] == "channels":
+        shared, other = other, shared
+    walk = Walk(shared, (other, plan.ways // ways, *inner), plan.images, machine)
+    return Tiles(walk, (1,), 1, dots, body, Ops(), made * (sums / WORD), sums, live + held)
