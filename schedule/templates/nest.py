@@ -22,7 +22,7 @@ from ..structure import Form, Run, Structure, runs_of, structure
 from .fusing import even, run_on
 from .packets import VECTOR, Reach
 
-MOST_SPREAD = 2  # vectors at once
+MOST_SPREAD = 4  # vectors at once
 WORDS = (8, 4, 2)  # bytes that a scalar register moves
 
 

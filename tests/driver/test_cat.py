@@ -60,7 +60,7 @@ def test_channels_of_any_number_are_joined(found: KernelTask) -> None:
     ("channels", "pixels", "most"),
     [([8, 8], (1, 64, 64), 200), ([12, 12], (1, 32, 32), 350), ([36, 36], (1, 32, 32), 600),
      ([64, 64], (1, 31, 31), 400), ([60, 60], (16, 16), 200), ([120, 120], (1, 16, 16), 250),
-     ([20, 12, 7], (1, 9, 13), 400)],
+     ([20, 12, 7], (1, 9, 13), 250), ([16, 16, 16], (1, 24, 24), 400)],
 )  # fmt: skip
 def test_whole_vectors_move(channels: list[int], pixels: tuple[int, ...], most: int) -> None:
     found = task(channels, pixels)
