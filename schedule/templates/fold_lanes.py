@@ -15,7 +15,6 @@ from math import prod
 
 from ...target.dsp.machine import Machine
 from ...tir.expr import Expr, walk
-from ..blocks import reduction_of
 from ..errors import ScheduleError
 from ..extents import meant
 from ..knobs import Point, divisors, number
@@ -26,7 +25,7 @@ from ..trace import permuted
 from .contraction import LANES, VECTOR, WORD
 from .fold_order import put_last
 from .fold_parts import Part, now
-from .fusing import loops_of, made_by, partial_results, share
+from .fusing import ALONE, loops_of, made_by, partial_results, share
 from .lanes import Plan
 from .packets import DEPTH, Body, Ops
 
@@ -48,12 +47,10 @@ class Sums(Part):
 
     def _sizes(self, point: Point) -> tuple[dict[Expr, int], int]:
         """Steps of each tiled axis, the longest of its operand, and registers of a body."""
-        first, *others = self.found.reads
-        pairs = ((first, others, "rows"), *((use, [first], "unroll") for use in others))
+        first, second = self.found.reads
         sizes = dict[Expr, int]()
-        for use, rest, knob in pairs:
-            still = [a for a in self.found.spatial[1:] if not any(o.step(a) for o in rest)]
-            axes = [axis for axis in still if use.step(axis)]
+        for use, other, knob in ((first, second, "rows"), (second, first, "unroll")):
+            axes = [a for a in self.found.spatial if use.step(a) > other.step(a) == 0]
             for axis in sorted(axes, key=lambda axis: axis.extent)[-1:]:
                 sizes[axis.var] = _most(axis.extent, number(point, knob))
         return sizes, _most(self.count, number(point, "terms"))
@@ -84,7 +81,8 @@ class Sums(Part):
         sizes, steps = self._sizes(point)
         sums = prod(sizes.values())
         body = Ops(sums, sums, 0, sum(sizes.values())) * steps
-        tiles = prod(axis.extent for axis in self.found.spatial) / LANES / sums / machine.threads
+        tiles = prod(axis.extent for axis in self.found.spatial) / LANES / sums
+        tiles /= 1 if point["loop"] == ALONE else machine.threads
         turns = tiles * prod(axis.extent for axis in self.found.summed) / WORD / steps
         return [Plan(turns, tiles, Body(body.packets, body.count, sums, DEPTH + sums), 1)]
 
@@ -102,7 +100,7 @@ def in_lanes(sch: Schedule, found: Structure) -> tuple[str, Part]:
     depth = max((axis for axis in found.summed if axis.extent % VECTOR == 0
                  and all(axis.var in use.index for use in found.reads)),
                 key=lambda axis: axis.extent, default=None)  # fmt: skip
-    if depth is None or (found.form is Form.CONTRACTION and prod(results) > MOST):
+    if depth is None or prod(results) > MOST:
         raise ScheduleError("folds: registers must be summed to few results")
     for use in found.reads:
         if use.step(depth) != 1:
@@ -118,16 +116,6 @@ def in_lanes(sch: Schedule, found: Structure) -> tuple[str, Part]:
     for name in users if found.out.buffer.shape[-1] < LANES else ():
         _side_by_side(sch, name)
     return some, Sums(now(sch, some), registers, lane, byte, depth.extent // VECTOR)
-
-
-def long_rows(sch: Schedule, found: Structure) -> bool:
-    """Whether a block sums many rows, of several registers of bytes each."""
-    fold, use = reduction_of(sch.get_block(found.block)), found.reads[0]
-    sums = fold is not None and fold.op == "add" and len(found.reads) == 1
-    many = prod(axis.extent for axis in found.spatial) >= LANES
-    long = any(use.step(a) == 1 and a.extent > VECTOR and a.extent % VECTOR == 0
-               for a in found.summed)  # fmt: skip
-    return sums and many and long and use.buffer.type.bits == 8
 
 
 def _takes(after: Structure, found: Structure) -> bool:

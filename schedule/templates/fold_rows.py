@@ -102,21 +102,19 @@ def run_rows_on(sch: Schedule, found: Structure) -> dict[str, Part]:
         return {}
     runs, depth, several = rows.runs, rows.depth, rows.several
     row = next(axis for axis in found.spatial if axis.var is runs[-1].axes[-1])
-    short = runs[-1].extent % several > 0 and several <= 8 * row.extent < 8 * several
+    short = runs[-1].extent < several and row.extent >= LEAST
     odd = depth.extent % (2 * LEAST) != 0
     if not (short or odd) or any(use.index[-1] is not depth.var for use in found.reads):
         return {}
-    whole = VECTOR // max(use.buffer.type.bytes for use in found.reads)
-    power = 1 << (depth.extent - 1).bit_length()
-    extent = power if power < whole else -(-depth.extent // whole) * whole
     buffers = dict.fromkeys(use.buffer for use in found.reads)
-    copies = {sch.cache_read(found.block, b.name, "tcm").name: b for b in buffers
-              if short or b.shape[-1] < extent}  # fmt: skip
-    if short and found.out.buffer in sch.logical.params:
-        sch.cache_write(found.block, found.out.buffer.name, "tcm")
+    copies = {sch.cache_read(found.block, b.name, "tcm").name: b for b in buffers}
     if short:
+        sch.cache_write(found.block, found.out.buffer.name, "tcm")
         sch.resize(loops_of(sch, found.block)[row.var], several)
     if odd:
+        whole = VECTOR // max(use.buffer.type.bytes for use in found.reads)
+        power = 1 << (depth.extent - 1).bit_length()
+        extent = power if power < whole else -(-depth.extent // whole) * whole
         sch.resize(loops_of(sch, found.block)[depth.var], extent)
     return moved(sch, copies) if odd else {}
 

@@ -44,7 +44,7 @@ def arrange(sch: Schedule, words: Words, unsigned: bool) -> dict[str, Part]:
         if unsigned:
             sch.offset_operand(block, made_by(sch, deal))
         if not words.dealt:
-            special |= deals(sch, words, deal)
+            special |= _deals(sch, words, deal)
     if not words.aligned:
         copies[copied(sch, block, words.scalars)] = words.scalars.buffer
     for axis, extent in ((words.depth, words.deep), (words.column, words.wide)):
@@ -55,7 +55,7 @@ def arrange(sch: Schedule, words: Words, unsigned: bool) -> dict[str, Part]:
     return special | moved(sch, copies)
 
 
-def deals(sch: Schedule, words: Words, deal: str) -> dict[str, Part]:
+def _deals(sch: Schedule, words: Words, deal: str) -> dict[str, Part]:
     """The blocks that make words: of columns that lie together in one step, of words that lie
     together by way of words of 8 columns."""
     wide, deep = words.dims
@@ -66,13 +66,9 @@ def deals(sch: Schedule, words: Words, deal: str) -> dict[str, Part]:
     if words.wide > words.column.extent:
         sch.resize(sch.loops(deal)[wide], words.wide)
     most = max(n for n in (8, 4, 2, 1) if words.deep // WORD % n == 0)
-    if words.near is not None:
-        beside = list(words.vectors.index).index(words.near.var)
-        return {deal: Deal(wide, deep, (LANES,), 1, partly, size, beside)}
     if words.vectors.step(words.column) == 1 or most * GROUP < LANES:
         ways = next(ways for ways in (4, 2, 1) if words.wide // LANES % ways == 0)
-        lanes = (LANES, words.ways) if words.ways > 1 else (ways, LANES)
-        return {deal: Deal(wide, deep, lanes, 1, partly, size)}
+        return {deal: Deal(wide, deep, (ways, LANES), 1, partly, size)}
     first = copied(sch, deal, now(sch, deal).reads[0])
     if words.wide > words.column.extent:
         sch.resize(sch.loops(first)[wide], words.wide)
@@ -95,17 +91,14 @@ class Deal(Part):
     words: int
     partly: bool
     size: int  # bytes in all
-    beside: int | None = None  # the dimension of groups of such columns
 
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
         loops = sch.loops(block)
-        near = [] if self.beside is None else [loops[self.beside]]
         n, k = loops[self.wide], loops[self.deep]
         q, *lanes = sch.split(n, (None, *self.columns))
-        lanes = lanes[::-1] if self.columns[0] == LANES else lanes
         words, several, t = sch.split(k, (None, self.words, WORD))
-        rest, lanes = [loop for loop in loops if loop not in (n, k, *near)], [*near, *lanes]
-        sch.reorder(words, *rest, q, several, *lanes, t)
+        rest = [loop for loop in loops if loop not in (n, k)]
+        sch.reorder(*rest, q, words, several, *lanes, t)
         if self.words > 1:
             lanes = [several, *lanes]
         else:
@@ -115,7 +108,7 @@ class Deal(Part):
         if self.partly and count > 1:
             blocks += stepped(sch, block, words, count - 1, tail="peel")[1][1:]
         for name in blocks:
-            share(sch, sch.loops(name)[: len(rest) + 2], machine, point)
+            share(sch, sch.loops(name)[: len(rest) + 1], machine, point)
 
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
         registers = prod(self.columns) * self.words * WORD / VECTOR

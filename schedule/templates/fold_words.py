@@ -6,16 +6,13 @@ acc[m, n] += a[m, k] * w[k, n]        words of four k: those of 32 columns n are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...tir.expr import Expr, is_number, var, walk
-from ...tir.linear import linear
 from ..structure import Axis, Form, Structure, Use
 from ..trace import index_map
 from .contraction import LANES, VECTOR, WORD
-
-IndexMap = Callable[..., tuple[Expr, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +25,6 @@ class Words:
     scalars: Use
     column: Axis
     depth: Axis
-    ways: int = 1  # vectors between which neighbouring results change
-    near: Axis | None = None  # which moves both operands, and results between these vectors
 
     @property
     def row(self) -> Axis | None:
@@ -64,10 +59,9 @@ class Words:
 
     @property
     def aligned(self) -> bool:
-        """Whether words of scalars are aligned, and lie in their buffer."""
+        """Whether words of scalars are aligned."""
         steps = [self.scalars.step(axis) for axis in self.found.axes if axis is not self.depth]
-        whole = self.scalars.buffer.shape[-1] >= self.deep
-        return whole and all(step % WORD == 0 for step in (*steps, self.scalars.start))
+        return all(step % WORD == 0 for step in (*steps, self.scalars.start, self.depth.extent))
 
     @property
     def dims(self) -> tuple[int, int]:
@@ -75,33 +69,13 @@ class Words:
         index = list(self.vectors.index)
         return index.index(self.column.var), index.index(self.depth.var)
 
-    def layout(self, lanes: int) -> IndexMap:
+    def layout(self, lanes: int) -> Callable[..., tuple[Expr, ...]]:
         """Words of so many columns side by side."""
-        return self.by_columns(self.vectors.index, lanes)
-
-    def by_columns(self, index: Sequence[Expr], lanes: int = LANES) -> IndexMap:
-        """What is accessed at ``index`` with so many columns last, or words of them."""
-        axes = [var(f"i{d}") for d in range(len(index))]
-        at = [*zip(index, axes, strict=True)]
-        column, depth, near = (
-            [a for e, a in at if axis is not None and e is axis.var]
-            for axis in (self.column, self.depth, self.near)
-        )
-        own, (n,) = [*column, *depth, *near], column
-        rest = [part for e, a in at if a not in own for part in self._apart(e, a)]
-        ways = 1 if self.near else self.ways
-        way = [n % ways] if ways > 1 else near
-        block, words, lane = n // (lanes * ways), [k // WORD for k in depth], n // ways % lanes
-        return index_map(axes, (*rest, block, *words, *way, lane, *(k % WORD for k in depth)))
-
-    def _apart(self, index: Expr, axis: Expr) -> list[Expr]:
-        """A dimension that several axes move as one for each."""
-        extents = {part.var: part.extent for part in self.found.spatial}
-        terms = sorted(linear(index).terms.items(), key=lambda term: -term[1])
-        if len(terms) < 2 or not {moved for moved, _ in terms} <= {*extents}:
-            return [axis]
-        parts = [axis // step % extents[moved] for moved, step in terms[1:]]
-        return [axis // terms[0][1], *parts]
+        wide, deep = self.dims
+        axes = [var(f"i{d}") for d in range(len(self.vectors.index))]
+        n, k = axes[wide], axes[deep]
+        rest = [axis for d, axis in enumerate(axes) if d not in (wide, deep)]
+        return index_map(axes, (*rest, n // lanes, k // WORD, n % lanes, k % WORD))
 
 
 def words_of(found: Structure) -> Words | None:

@@ -23,8 +23,7 @@ from ..schedule import Schedule
 from ..structure import Form, Structure, structure
 from ..tree import blocks_below
 from .contraction import LANES, VECTOR
-from .fold_lanes import in_lanes, long_rows
-from .fold_made import arrange_made, made_of
+from .fold_lanes import in_lanes
 from .fold_order import straighten
 from .fold_parts import Part, Plain, lanes_of, now
 from .fold_rows import in_parts, rows_of, run_columns_on, run_rows_on
@@ -81,14 +80,13 @@ class Prepared:
 
     def estimate(self, machine: Machine, point: Point) -> Estimate:
         """All phases, which are one on one thread, once constants have come."""
-        alone = number(point, "loop") == ALONE
-        machine = replace(machine, threads=1) if alone else machine
         plans = [plan for part in self.special.values() for plan in part.plans(machine, point)]
         plans += self._layer(point).plans(machine, _of_layer(point))
         found, func = total(plans, machine), self.sch.logical
         known = sum(p.bytes for p in func.params if p.name in func.constants)
         wait = machine.dma_start + known / machine.dma_rate if known else 0.0
-        wait -= (len(plans) - 1) * machine.barrier if alone else 0
+        if number(point, "loop") == ALONE:
+            wait -= (len(plans) - 1) * machine.barrier
         return Estimate(found.cycles + wait, {**found.facts, "first_wait": wait})
 
 
@@ -104,15 +102,6 @@ def folds(func: PrimFunc, machine: Machine) -> Template | None:
 def sums(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of few sums of many products of bytes, which lie in lanes."""
     return _folds(func, machine, KINDS[:1])
-
-
-def products(func: PrimFunc, machine: Machine) -> Template | None:
-    """The template of products of two activations, whose sums a map takes in."""
-    sch = Schedule(func)
-    found = (structure(block) for block in blocks_below(func.body))
-    if not any(part is not None and made_of(sch, part) for part in found):
-        return None
-    return _folds(func, machine, KINDS[1:2])
 
 
 def _folds(func: PrimFunc, machine: Machine, kinds: tuple[str, ...]) -> Template | None:
@@ -190,16 +179,7 @@ def _able(nest: Nest) -> bool:
     if nest.found.form not in (*FOLDS, Form.COPY):
         return True
     run = nest.split
-    if nest.filled < 2 or nest.found.form is not Form.COPY:
-        return nest.filled == 1 and run is not None and set(run.come) <= {0, 1}
-    inner = nest.runs[len(nest.runs) - nest.filled :]
-    extents = [nest.part, *(run.extent for run in inner[1:])]
-    lanes = 1
-    for come, extent in sorted((run.come[0], n) for run, n in zip(inner, extents, strict=True)):
-        if come != lanes:
-            return False
-        lanes *= extent
-    return True
+    return nest.filled == 1 and run is not None and set(run.come) <= {0, 1}
 
 
 def _near(sch: Schedule) -> None:
@@ -216,13 +196,6 @@ def _prepare(sch: Schedule, found: Structure, kind: str, special: dict[str, Part
     if words and kind == "lanes":
         special.update([in_lanes(sch, now(sch, found.block))])
         return
-    made = made_of(sch, now(sch, found.block)) if words else None
-    if made is not None:
-        parts, sums = arrange_made(sch, made, kind == "unsigned")
-        special.update(parts)
-        for name in sums:
-            _prepare(sch, now(sch, name), "none", special)
-        return
     sums = _sums(sch, found) if words else []
     found = now(sch, found.block)
     if (words_of if words else rows_of)(found) is None:
@@ -230,8 +203,6 @@ def _prepare(sch: Schedule, found: Structure, kind: str, special: dict[str, Part
     plan = words_of(found) if words else None
     if plan is not None:
         special.update(arrange(sch, plan, kind == "unsigned"))
-    elif long_rows(sch, found):
-        special.update([in_lanes(sch, found)])
     else:
         in_parts(sch, found)
         special.update(run_rows_on(sch, found))

@@ -16,7 +16,6 @@ from dovetail.graph.kernels import place
 from dovetail.graph.lower import lower
 from dovetail.graph.torch_import import import_model
 from dovetail.quant.quantize import quantize
-from dovetail.schedule.templates.folds import products
 from dovetail.target.dsp.machine import Machine, dsp
 from tests.schedule.operators import checked
 
@@ -49,20 +48,16 @@ CASES: dict[str, tuple[Shape, Shape]] = {
     "four_heads": ((2, 4, 64, 32), (2, 4, 32, 64)),
     "three_heads": ((1, 3, 10, 20), (1, 3, 20, 9)),
     "eight_heads": ((1, 8, 10, 20), (1, 8, 20, 50)),
+    "twelve_heads": ((1, 12, 21, 40), (1, 12, 40, 33)),
     "wide": ((2, 3, 130), (2, 130, 200)),
     "shared_right": ((3, 9, 24), (1, 24, 40)),
     "short": ((4, 49, 3), (4, 3, 49)),
+    "one_head": ((2, 1, 40, 32), (2, 1, 32, 64)),
+    "shared_head": ((1, 4, 20, 12), (1, 1, 12, 64)),
+    "single": ((2, 40, 1), (2, 1, 64)),
     "masked": ((1, 8, 10, 21), (1, 8, 21, 50)),
     "rest": ((1, 4, 9, 100), (1, 4, 100, 33)),
     "tall": ((2, 2, 3, 7, 33), (2, 2, 3, 33, 65)),
-}
-
-OTHERS: dict[str, tuple[Shape, Shape]] = {
-    "one_head": ((2, 1, 40, 32), (2, 1, 32, 64)),
-    "twelve_heads": ((1, 12, 21, 40), (1, 12, 40, 33)),
-    "shared_head": ((1, 4, 20, 12), (1, 1, 12, 64)),
-    "single": ((2, 40, 1), (2, 1, 64)),
-    "many_heads": ((1, 40, 4, 8), (1, 40, 8, 4)),
 }
 
 
@@ -70,13 +65,13 @@ OTHERS: dict[str, tuple[Shape, Shape]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_points_give_the_operators_bytes(name: str, exact: bool, record_property: Note) -> None:
     count = 50 if exact else 3
-    checked("folds", task_of(*CASES[name]), count, len(name))
+    checked("products", task_of(*CASES[name]), count, len(name))
     record_property("slice", f"matmul {name}: {count} points, seed {len(name)}")
 
 
 @pytest.mark.parametrize("name", ["odd", "four_heads"])
 def test_operands_in_ddr(name: str) -> None:
-    checked("folds", task_of(*CASES[name], dsp(tcm=64 << 10), scope="ddr"), 2, 1)
+    checked("products", task_of(*CASES[name], dsp(tcm=64 << 10), scope="ddr"), 2, 1)
 
 
 @pytest.mark.parametrize("right", [(1, 2, 2, 1, 17), (3, 1, 1, 1, 17)])
@@ -88,9 +83,8 @@ def test_an_image_and_a_tensor_of_another_rank_are_left_to_other_templates(right
     assert task.check(point) == (True, "")
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_what_fills_no_registers_of_the_result_is_left_to_other_ways(name: str) -> None:
-    assert products(task_of(*OTHERS[name]).func, dsp()) is None
+def test_many_heads_are_left_to_other_templates() -> None:
+    assert task_of((1, 40, 4, 8), (1, 40, 8, 4)).template.name != "products"
 
 
 def test_the_default_is_near_the_bound() -> None:
