@@ -25,7 +25,7 @@ from ..graph.kernels import kernel_key
 from ..schedule.errors import ScheduleError
 from ..schedule.knobs import Point
 from ..schedule.placing.part import KEPT
-from ..schedule.prepare import prepare
+from ..schedule.schedule import Schedule
 from ..schedule.templates.template import Template
 from ..schedule.trace import Trace
 from ..target.dsp.bound import bound
@@ -329,7 +329,7 @@ def require_kernel(func: PrimFunc) -> None:
         )
     try:
         verify(replace(func, attrs={**func.attrs, TRUSTING: True}))
-        prepare(func)
+        Schedule(func)
     except (VerifyError, ScheduleError) as refused:
         text = " ".join(str(refused).split())
         raise InputError(f"kernel: {func.name} cannot be compiled: {text}") from None

@@ -7,7 +7,7 @@ becomes    t[i, u] = max over h of x[i + h, u]    for each u = j + k
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from math import gcd
 
@@ -74,8 +74,7 @@ def separated(state: State, block: Block, first: Set[Expr], name: str, scope: st
     found = begun(block)
     left = [it for it in block.iters if it.axis not in first]
     read, dims = _dims(block, found, first, {it.axis for it in left if it.reduce})
-    absorbed = {axis for dim in dims for atom in dim.index.terms for axis in free_vars(atom)}
-    kept = [it for it in left if not it.reduce and it.axis not in absorbed]
+    kept = [it for it in left if not it.reduce and it.axis not in _absorbed(dims)]
     order: list[Iter | Dim] = sorted([*kept, *dims], key=lambda part: _number(part, read))
     name = state.fresh(name)
     sizes = [(str(part.axis.attr) if isinstance(part, Iter) else iter_name(block, f"u{k}"),
@@ -104,6 +103,11 @@ def separated(state: State, block: Block, first: Set[Expr], name: str, scope: st
     return name
 
 
+def _absorbed(dims: Sequence[Dim]) -> set[Expr]:
+    """The axes that partial results no longer have, but places in dimensions."""
+    return {axis for dim in dims for atom in dim.index.terms for axis in free_vars(atom)}
+
+
 def _number(part: Iter | Dim, read: Expr) -> int:
     """The dimension of the operand in which a part of the index stands."""
     if isinstance(part, Dim):
@@ -123,6 +127,8 @@ def _dims(
         dims = [_dim(k, read.args[k], first, extents_of(block.iters)) for k in moved]
         alone = all(not axes[k] & own for k in moved for n, own in enumerate(axes) if n != k)
         known = [dim for dim in dims if dim is not None]
+        rest = transform(found.value, lambda e: const(0, e.type) if e is read else None)
+        alone = alone and not free_vars(rest) & _absorbed(known)
         if alone and len(known) == len(dims) and last <= frozenset[Expr]().union(*axes):
             return read, known
     raise refusal("a term must follow from one element, whose place each axis moves in "

@@ -109,3 +109,12 @@ def test_terms_without_an_element_have_no_rows() -> None:
     _, inner = sch.split("k", (None, 150))
     with pytest.raises(ScheduleError, match="separate: "):
         sch.separate("sum", inner)
+
+
+def test_a_condition_on_an_axis_that_is_left_is_not_separated() -> None:
+    """Partial results have no such axis, only a place."""
+    sch = Schedule(kernel("padded"))
+    sch.resize(sch.loops("max")[2], 5, beyond="last")
+    *_, columns = sch.loops("max")
+    with pytest.raises(ScheduleError, match="separate: a term must follow from one element"):
+        sch.separate("max", columns)
