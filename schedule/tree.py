@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from operator import is_not
 
-from ..tir.stmt import Alloc, Block, For, If, Seq, Stmt, children, rebuild_stmt, seq
+from ..tir.stmt import Alloc, Block, For, If, Seq, Stmt, children, seq, transform_stmt
 
 Path = list[Stmt]
 
@@ -22,13 +21,7 @@ def below(node: Stmt) -> tuple[Stmt, ...]:
 
 def transformed(node: Stmt, change: Callable[[Stmt], Stmt | None]) -> Stmt:
     """Bottom-up rewriting of the statements down to blocks; None keeps a node."""
-    fresh, under = node, below(node)
-    if under:
-        changed_below = tuple([transformed(child, change) for child in under])
-        if any(map(is_not, changed_below, under)):
-            fresh = rebuild_stmt(node, changed_below)
-    changed = change(fresh)
-    return fresh if changed is None else changed
+    return transform_stmt(node, change, below)
 
 
 class Table:

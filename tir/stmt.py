@@ -228,13 +228,16 @@ def stored_in(node: Stmt) -> set[Buffer]:
     return {s.buffer for s in walk_stmt(node) if isinstance(s, Store)}
 
 
-def transform_stmt(node: Stmt, change: Callable[[Stmt], Stmt | None]) -> Stmt:
-    """Bottom-up rewriting of statements; None keeps a node."""
-    fresh = node
-    below = children(node)
-    if below:
-        changed_below = tuple([transform_stmt(child, change) for child in below])
-        if any(map(is_not, changed_below, below)):
+def transform_stmt(
+    node: Stmt,
+    change: Callable[[Stmt], Stmt | None],
+    below: Callable[[Stmt], tuple[Stmt, ...]] = children,
+) -> Stmt:
+    """Bottom-up rewriting of statements, ``below`` of which are entered; None keeps a node."""
+    fresh, under = node, below(node)
+    if under:
+        changed_below = tuple([transform_stmt(child, change, below) for child in under])
+        if any(map(is_not, changed_below, under)):
             fresh = rebuild_stmt(node, changed_below)
     changed = change(fresh)
     return fresh if changed is None else changed
