@@ -1,6 +1,6 @@
 """From a lowered kernel to a program: phases, loops, and selected instructions over registers.
 
-    dsp: PrimFunc -> lower_blocks -> flatten_buffers -> vectorize_loops -> unroll_loops -> here
+    dsp: PrimFunc -> lower_blocks -> settled -> vectorize_loops -> unroll_loops -> here
 
 Statements between two loops form a region: its stores and register writes are gathered first, as a
 DAG of shared expressions with versioned loads, and then selected and emitted in program order.
@@ -9,9 +9,9 @@ Register buffers (scope ``reg``) become virtual registers that loops carry.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import chain
 from math import gcd
 
 from ..tir.expr import Expr
@@ -32,6 +32,7 @@ from ..tir.stmt import (
     walk_stmt,
 )
 from ..tir.types import Type
+from .alike import Shifts, common
 from .emit import Emitter, RowNames
 from .errors import SelectError
 from .program import Address, Dma, Item, Loop, Op, Phase, Place, Program
@@ -41,7 +42,6 @@ from .region import RegionBuilder
 from .select import Selector
 
 _recent = Recent[Phase](1024)
-_recent_parts = Recent["_Part"](1024)
 
 
 @dataclass(slots=True)
@@ -54,15 +54,21 @@ class _Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """The statements of one phase: what they allocate, and their registers of whole vectors."""
+class Part:
+    """The statements of one phase in the parallel ``loop`` around them, what they allocate, and
+    their registers of whole vectors."""
 
+    stmts: tuple[Stmt, ...]
+    loop: For | None
     own: tuple[Buffer, ...]
     vectors: frozenset[str]
 
     @staticmethod
-    def of(stmts: tuple[Stmt, ...]) -> _Part:
+    def of(stmts: tuple[Stmt, ...]) -> Part:
         """SelectError where they read a register that only another phase writes."""
+        loop, first = None, stmts[0]
+        if isinstance(first, For) and _is_parallel(first):
+            stmts, loop = (first.body,), first
         nodes = [node for stmt in stmts for node in walk_stmt(stmt)]
         stores = [node for node in nodes if isinstance(node, Store)]
         made = {store.buffer.name for store in stores}
@@ -79,7 +85,11 @@ class _Part:
             seen.update(fresh)
             stack.extend(fresh)
         own = tuple(node.buffer for node in nodes if isinstance(node, Alloc))
-        return _Part(own, frozenset(vectors))
+        return Part(stmts, loop, own, frozenset(vectors))
+
+    @property
+    def parallel(self) -> tuple[str, int] | None:
+        return (str(self.loop.axis.attr), self.loop.extent) if self.loop else None
 
 
 def _require_made(buffer: Buffer, made: set[str]) -> None:
@@ -90,32 +100,46 @@ def _require_made(buffer: Buffer, made: set[str]) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Lowered statements: the phases that they are, what they allocate around them."""
+
+    buffers: tuple[Buffer, ...]
+    parts: tuple[Part, ...]
+
+    @staticmethod
+    def of(body: Stmt) -> Group:
+        buffers, stmts = top(body)
+        return Group(tuple(buffers), tuple(map(Part.of, apart(stmts))))
+
+
 @dataclass(slots=True)
 class Builder:
-    """Builds one program; ``selector`` and ``names`` belong to the target."""
+    """Builds one program; ``selector``, ``names`` and the ``grain`` by which alike phases are moved
+    belong to the target."""
 
     selector: Selector
     names: RowNames
+    grain: int
     memory: dict[str, _Memory] = field(default_factory=dict)
     registers: dict[str, Buffer] = field(default_factory=dict)
     vectors: frozenset[str] = frozenset()  # registers of the phase that hold whole vectors
     numbers: dict[str, int] = field(default_factory=dict)  # of the kernel's holes
 
-    def build(self, func: PrimFunc) -> Program:
+    def build(self, func: PrimFunc, groups: Sequence[tuple[Group, Shifts]]) -> Program:
+        """The program of ``func``, whose statements are lowered to groups, and those work at
+        these places."""
         self.numbers = func.numbers
         for param in func.params:
             data = func.constants.get(param.name)
             raw = None if data is None else data.tobytes()
             self._place(param, Place(param.name, param.bytes, param.scope, data=raw))
-        buffers, parts = top(func.body)
-        for buffer in buffers:
+        for buffer in chain(top(func.body)[0], *(group.buffers for group, _ in groups)):
             self._declare(buffer, False)
-        groups = [(stmts, loop, _recent_parts(stmts, partial(_Part.of, stmts)))
-                  for stmts, loop in _phases(parts)]  # fmt: skip
-        for _, loop, part in groups:
+        for part in chain(*(group.parts for group, _ in groups)):
             for buffer in part.own:
-                self._declare(buffer, loop is not None)
-        phases = [self._phase(*group) for group in groups]
+                self._declare(buffer, part.loop is not None)
+        phases = [self._phase(part).at(shifts) for group, shifts in groups for part in group.parts]
         return Program(func.name, [m.place for m in self.memory.values()], phases)
 
     def _place(self, buffer: Buffer, place: Place) -> None:
@@ -133,41 +157,44 @@ class Builder:
         else:
             self._place(buffer, Place(buffer.name, buffer.bytes, buffer.scope, True, threaded))
 
-    def _phase(self, stmts: tuple[Stmt, ...], loop: For | None, part: _Part) -> Phase:
+    def _phase(self, part: Part) -> Phase:
         """The code between two barriers: a function of the statements, and of the numbers that fill
         holes."""
-        parallel = (str(loop.axis.attr), loop.extent) if loop else None
         self.vectors = part.vectors
         if self.selector.record is not None:
-            self.selector.record.events.append(Started(parallel[0] if parallel else None))
-            return self._selected(stmts, parallel)
+            self.selector.record.events.append(Started(part.parallel and part.parallel[0]))
+            return self._selected(part)
         numbers = tuple(sorted(self.numbers.items()))
-        key = self.selector, self.names, stmts, parallel, numbers
-        return _recent(key, lambda: self._selected(stmts, parallel))
+        key = self.selector, self.names, self.grain, part.stmts, part.parallel, numbers
+        return _recent(key, lambda: common(self._selected(part), self.grain))
 
-    def _selected(self, stmts: tuple[Stmt, ...], parallel: tuple[str, int] | None) -> Phase:
+    def _selected(self, part: Part) -> Phase:
         for memory in self.memory.values():
             memory.version = 0
-        body = Body(self, [parallel[0]] if parallel else [])
-        for stmt in stmts:
+        body = Body(self, [part.parallel[0]] if part.parallel else [])
+        for stmt in part.stmts:
             body.run(stmt)
         items, start = body.finish()  # may add to the prelude
-        return Phase([*body.emitter.prelude, *items], parallel, start=start)
+        return Phase([*body.emitter.prelude, *items], part.parallel, start=start)
 
 
-def _phases(parts: list[Stmt]) -> Iterator[tuple[tuple[Stmt, ...], For | None]]:
-    """The statements of each phase, and the parallel loop around them."""
+def apart(stmts: Sequence[Stmt]) -> Iterator[tuple[Stmt, ...]]:
+    """The statements of each phase: a parallel loop, or what stands between two."""
     serial: list[Stmt] = []
-    for part in parts:
-        if isinstance(part, For) and part.kind is LoopKind.PARALLEL:
-            if serial:
-                yield tuple(serial), None
-                serial = []
-            yield (part.body,), part
-        else:
-            serial.append(part)
+    for stmt in stmts:
+        if not _is_parallel(stmt):
+            serial.append(stmt)
+            continue
+        if serial:
+            yield tuple(serial)
+            serial = []
+        yield (stmt,)
     if serial:
-        yield tuple(serial), None
+        yield tuple(serial)
+
+
+def _is_parallel(stmt: Stmt) -> bool:
+    return isinstance(stmt, For) and stmt.kind is LoopKind.PARALLEL
 
 
 class Body:

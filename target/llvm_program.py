@@ -11,7 +11,7 @@ its target before the wait.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .instruction import Kind, Register
 from .llvm_facts import Facts, Slot, Terms, class_of, facts_of, slots
@@ -61,9 +61,19 @@ class _Emitter:
                 body = [phase.start, *body]
             self.held = {}
             facts_of(body, self.facts)
+            places = self.pointers
+            self.pointers = {**places, **self.shifted(phase.shifts)}
             self.items(body)
+            self.pointers = places
         kernel = ["define void @kernel(ptr %places) {", "entry:", *self.lines, "  ret void", "}"]
         return "\n".join([*self.declares.values(), *self.functions.values(), *kernel])
+
+    def shifted(self, shifts: Mapping[str, int]) -> dict[tuple[str, Terms], str]:
+        """The places in which a phase works further on, from where it does."""
+        return {
+            (name, ()): self.new(f"getelementptr i8, ptr {self.pointers[name, ()]}, i64 {by}")
+            for name, by in shifts.items()
+        }
 
     def new(self, text: str) -> str:
         """A line that computes a value; its name."""

@@ -14,7 +14,7 @@ affine byte addresses, so that every consumer can form its own pointers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from .instruction import Instruction, Register
@@ -153,12 +153,29 @@ class Phase:
     """Code between two barriers: with ``parallel``, the threads share that loop's iterations in
     contiguous chunks (its variable is an absolute index); without, thread 0 runs the body.
     ``start`` sets the register that holds the variable, where there is one, for the first of all
-    iterations; the body counts it up."""
+    iterations; the body counts it up.
+
+    Its addresses are meant from ``shifts`` on, bytes by buffer; phases that are ``alike`` one are
+    its code elsewhere.
+    """
 
     body: list[Item]
     parallel: tuple[str, int] | None = None  # (variable, extent) around the whole body
     name: str = ""
     start: Op | None = None
+    shifts: Mapping[str, int] = field(default_factory=dict)
+    alike: Phase | None = None
+
+    @property
+    def code(self) -> Phase:
+        """The phase without its shifts: one for all phases that are alike."""
+        return self.alike or self
+
+    def at(self, shifts: Mapping[str, int]) -> Phase:
+        """The same code, which works so many bytes further on in its buffers."""
+        total = {name: self.shifts.get(name, 0) + by for name, by in shifts.items()}
+        total = {name: by for name, by in {**self.shifts, **total}.items() if by}
+        return Phase(self.body, self.parallel, self.name, self.start, total, self.code)
 
 
 @dataclass(frozen=True, slots=True)

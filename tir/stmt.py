@@ -27,6 +27,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from .hashed import Hashed
 from .types import Type
 
 
@@ -62,12 +63,14 @@ class LoopKind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seq:
+class Seq(Hashed):
     stmts: tuple[Stmt, ...]
+
+    __hash__ = Hashed.__hash__
 
 
 @dataclass(frozen=True, slots=True)
-class For:
+class For(Hashed):
     """Runs ``body`` for each value of ``axis`` (an i32 variable), from 0 up to ``extent``."""
 
     axis: Expr
@@ -75,6 +78,8 @@ class For:
     kind: LoopKind
     body: Stmt
     annotations: tuple[tuple[str, object], ...] = ()
+
+    __hash__ = Hashed.__hash__
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +246,21 @@ def transform_stmt(
             fresh = rebuild_stmt(node, changed_below)
     changed = change(fresh)
     return fresh if changed is None else changed
+
+
+def exprs_in(node: Stmt) -> Iterator[Expr]:
+    """The expressions that ``node`` and all statements below it hold."""
+    for stmt in walk_stmt(node):
+        match stmt:
+            case Store(index=index, value=value):
+                yield from (*index, value)
+            case If(condition=condition):
+                yield condition
+            case Block(iters=iters, where=where):
+                yield from (it.binding for it in iters)
+                yield from () if where is None else (where,)
+            case Copy(target=target, source=source):
+                yield from (*target.start, *source.start)
 
 
 def map_exprs(node: Stmt, change: Callable[[Expr], Expr]) -> Stmt:

@@ -6,11 +6,10 @@ Where registers do not suffice, the phase is compiled again with some of them ke
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 
 from ...tir.recent import Recent
 from ..program import Phase, Program, ops_in
-from .alike import form_of
 from .allocate import NoRegister, assign, live_around, lives, states
 from .cycles import calls
 from .dead import drop_dead
@@ -43,37 +42,46 @@ def compile_program(program: Program, machine: Machine) -> Listing:
     table[SPILL, 0] = len(table)
     known = len(table)
     far = frozenset(place.name for place in program.places if place.scope == "ddr")
-    found: dict[Phase, _Compiled] = {}  # a phase that comes again is the same function
-    linked: dict[Phase, Function] = {}
+    found: dict[
+        _Key, tuple[_Compiled, Function]
+    ] = {}  # a phase that comes again is the same function
     for number, phase in enumerate(program.phases):
-        if phase in found:
+        if (key := _key(phase)) in found:
             continue
-        form = form_of(phase, machine)
         try:
-            direct = far & _accessed(form.phase)
-            make = partial(_phase, form.phase, machine, direct)
-            made = _recent((form.key, machine, direct), make)
+            direct = far & _accessed(phase.code)
+            made = _recent(
+                (phase.code, machine, direct), partial(_phase, phase.code, machine, direct)
+            )
         except _Short:
             raise CompileError(
                 f"compile: phase {number} of {program.name} needs too many registers"
             ) from None
-        entries = [(name, form.shifts.get(name, 0)) for name in made.places]
+        entries = [(name, phase.shifts.get(name, 0)) for name in made.places]
         places = tuple(4 * table.setdefault(entry, len(table)) for entry in entries)
-        found[phase] = made
-        linked[phase] = replace(made.function, symbol=f"phase_{number}", places=places)
-    functions = [linked[phase] for phase in program.phases]
+        found[key] = made, replace(made.function, symbol=f"phase_{number}", places=places)
+    functions = [found[_key(phase)][1] for phase in program.phases]
     tcm = sum(
         place.size * (machine.threads if place.per_thread else 1)
         for place in program.places
         if place.scope == "tcm"
     )
-    spills = sum(made.spills for made in found.values())
-    most = max((made.spill_bytes for made in found.values()), default=0)
+    spills = sum(made.spills for made, _ in found.values())
+    most = max((made.spill_bytes for made, _ in found.values()), default=0)
     free = free_phases(program, machine)
     views = tuple((table[name, 0], shift) for name, shift in list(table)[known:])
     return Listing(program.name, machine, functions, spills, most, tcm, far, free, views)
 
 
+_Key = tuple[Phase, frozenset[tuple[str, int]]]
+
+
+def _key(phase: Phase) -> _Key:
+    """The same for phases that are the same function."""
+    return phase.code, frozenset(phase.shifts.items())
+
+
+@lru_cache(maxsize=1024)
 def _accessed(phase: Phase) -> frozenset[str]:
     """The places that a phase's instructions access."""
     return frozenset(op.address.buffer for op in ops_in(phase.body) if op.address)

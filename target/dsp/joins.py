@@ -34,6 +34,9 @@ class Touch:
     def joined(self, other: Touch) -> Touch:
         return Touch(_hull(self.read, other.read), _hull(self.written, other.written))
 
+    def shifted(self, by: int) -> Touch:
+        return Touch(_shifted(self.read, by), _shifted(self.written, by))
+
     def disturbs(self, other: Touch) -> bool:
         """Whether two threads' accesses must stay in order."""
         return (
@@ -49,11 +52,12 @@ Touches = Mapping[str, Touch]  # by buffer
 def free_phases(program: Program, machine: Machine) -> frozenset[int]:
     """The numbers of the phases before which no thread needs to wait for another."""
     own = {place.name for place in program.places if place.per_thread}
-    copies = Copies().union(*map(_copies, program.phases))
+    copies = Copies().union(*(_copies(phase.code) for phase in program.phases))
     found: set[int] = set()
     since: list[Sequence[Touches]] = []  # the phases since the last barrier
     for number, phase in enumerate(program.phases):
-        touches = _touches(phase, machine.threads, copies)
+        touches = _touches(phase.code, machine.threads, copies)
+        touches = tuple(placed(thread, phase.shifts) for thread in touches)
         if since and not any(_clash(before, touches, own) for before in since):
             found.add(number)
         else:
@@ -93,6 +97,12 @@ def _touches(phase: Phase, threads: int, copies: Copies) -> tuple[Touches, ...]:
         ranges = {phase.parallel[0]: (first, first + count - 1)} if phase.parallel else {}
         found.append(touches_of(phase.body, ranges, copies) if count else {})
     return tuple(found)
+
+
+def placed(touches: Touches, shifts: Mapping[str, int]) -> Touches:
+    """What the code of a phase touches, where the phase works."""
+    moved = {name: touches[name].shifted(by) for name, by in shifts.items() if name in touches}
+    return {**touches, **moved} if moved else touches
 
 
 def touches_of(
@@ -156,6 +166,10 @@ def reach_of(address: Address, size: int, ranges: Ranges) -> Interval:
         ends = [scale * end for end in ranges[variable]]
         low, high = low + min(ends), high + max(ends)
     return low, high + size
+
+
+def _shifted(a: Interval | None, by: int) -> Interval | None:
+    return a and (a[0] + by, a[1] + by)
 
 
 def _hull(a: Interval | None, b: Interval | None) -> Interval | None:

@@ -14,8 +14,11 @@ instruction a slot; vector instructions also hold pipes: ``LD``, ``ST`` and the 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from math import lcm
 from numbers import Integral, Real
 from typing import Any
+
+from ...tir.hashed import Hashed
 
 PIPES = ("LD", "ST", "MPY0", "MPY1", "SHIFT", "XLANE")
 COMPUTE = PIPES[2:]
@@ -71,7 +74,7 @@ UNITS: tuple[tuple[str, Unit], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(Hashed):
     """One machine. Make it by ``dsp(...)``, which checks the values."""
 
     version: int = 66  # of the instruction set: rows and their units depend on it
@@ -97,6 +100,13 @@ class Machine:
     burst: int = 64  # bytes that DDR moves at least: 8 beats of 64 bits (JEDEC DDR4, burst length)
     icache: int = 32 << 10  # bytes of the instruction cache
     fetch_rate: int = 8  # bytes a cycle at which code comes to the instruction cache
+
+    __hash__ = Hashed.__hash__
+
+    @property
+    def grain(self) -> int:
+        """Bytes by which code may work further on and stay the same: whole vectors and bursts."""
+        return lcm(self.vector_bytes, self.burst)
 
     @property
     def name(self) -> str:

@@ -4,7 +4,7 @@ PrimFunc -> lower_blocks -> simplify_func -> flatten_buffers -> vectorize_loops
              -> unroll_loops -> promote_sums -> Program
 
 Passes change each statement of a kernel by itself, so those that its points have in common (copies,
-sums, all phases but one) are lowered once.
+sums, all phases but one) are lowered once, wherever in their buffers they work (``target/alike``).
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from ...tir.passes.simplify import simplify_func
 from ...tir.passes.unroll import unroll_loops
 from ...tir.passes.vectorize import vectorize_loops
 from ...tir.recent import Recent
-from ...tir.stmt import Alloc, Block, Buffer, PrimFunc, Stmt, seq, top, walk_stmt
-from ..build import Builder
+from ...tir.stmt import Block, PrimFunc, Stmt, seq, top, walk_stmt
+from ..alike import Shifts, settled
+from ..build import Builder, Group, apart
 from ..program import Program
 from ..record import Record
 from .machine import Machine
@@ -40,47 +41,47 @@ PASSES: tuple[Pass, ...] = (
 )
 
 _OF_BLOCKS = (lower_blocks, simplify_func)  # done where operands were placed before
+_ON_FLAT = tuple(map(unwrap, PASSES[PASSES.index(flatten_buffers) + 1 :]))
 
 Dump = Callable[[int, str, PrimFunc], None]
-_recent = Recent[Stmt](1024)
+_recent = Recent[tuple[Group, Shifts]](1024)
+_lowered = Recent[Group](1024)
 
 
 def lower(func: PrimFunc, dump: Dump | None = None) -> PrimFunc:
     """``func`` after all passes; ``dump(number, pass name, kernel)`` sees each step."""
     kept(func, "schedule")
-    blocks = any(isinstance(stmt, Block) for stmt in walk_stmt(func.body))
-    steps = {n: run for n, run in enumerate(PASSES, 1) if blocks or run not in _OF_BLOCKS}
-    if dump is None and not verifying():
-        return _by_parts(func, tuple(map(unwrap, steps.values())))
-    for number, run in steps.items():
-        func = run(func)
-        if dump is not None:
-            dump(number, run.__name__, func)
+    blocks = _has_blocks(func)
+    for number, run in enumerate(PASSES, 1):
+        if blocks or run not in _OF_BLOCKS:
+            func = run(func)
+            if dump is not None:
+                dump(number, run.__name__, func)
     return func
 
 
-def _by_parts(func: PrimFunc, steps: tuple[Pass, ...]) -> PrimFunc:
-    """``func`` after these passes, its statements one by one."""
-    buffers, parts = top(func.body)
-    frame = _through(func.with_body(_allocated(buffers, seq())), steps)
-    done = [_recent((part, steps), partial(_alone, part, steps)) for part in parts]
-    return frame.with_body(_allocated(top(frame.body)[0], seq(*done)))
+def _has_blocks(func: PrimFunc) -> bool:
+    return any(isinstance(stmt, Block) for stmt in walk_stmt(func.body))
 
 
-def _alone(part: Stmt, steps: tuple[Pass, ...]) -> Stmt:
-    return _through(PrimFunc("part", (), part), steps).body
+def _by_phases(func: PrimFunc, grain: int) -> list[tuple[Group, Shifts]]:
+    """``func`` lowered, its statements phase by phase."""
+    if _has_blocks(func):
+        func = simplify_func(lower_blocks(func))
+    groups = apart(top(func.body)[1])
+    return [_recent((stmts, grain), partial(_placed, stmts, grain)) for stmts in groups]
 
 
-def _through(func: PrimFunc, steps: tuple[Pass, ...]) -> PrimFunc:
-    for run in steps:
+def _placed(stmts: tuple[Stmt, ...], grain: int) -> tuple[Group, Shifts]:
+    body, shifts = settled(seq(*stmts), grain)
+    return _lowered(body, partial(_group, body)), shifts
+
+
+def _group(body: Stmt) -> Group:
+    func = PrimFunc("group", (), body)
+    for run in _ON_FLAT:
         func = run(func)
-    return func
-
-
-def _allocated(buffers: list[Buffer], body: Stmt) -> Stmt:
-    for buffer in reversed(buffers):
-        body = Alloc(buffer, body)
-    return body
+    return Group.of(func.body)
 
 
 def build(
@@ -97,6 +98,9 @@ def build(
     select = selector(machine.version, forbidden)
     if record is not None:
         select = select.recording(record)
-    program = Builder(select, roles(machine.version)).build(lower(func, dump))
+    if dump is not None or verifying():
+        lower(func, dump)
+    groups = _by_phases(func, machine.grain)
+    program = Builder(select, roles(machine.version), machine.grain).build(func, groups)
     require_waits(program)
     return program

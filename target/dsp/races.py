@@ -5,14 +5,15 @@ The simulator may copy at once, so a missing wait would not show in the values; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 from ..errors import SelectError
 from ..program import Dma, Item, Phase, Program, Wait, items_in
-from .joins import Touch, Touches, overlap, reach_of, touches_of
+from .joins import Touches, placed, touches_of
 
-Flying = dict[str, list[Dma]]  # by token, the oldest first
+Flying = dict[str, list[tuple[Dma, Touches]]]  # transfers and what they touch; by token, in order
 
 
 def require_waits(program: Program) -> None:
@@ -22,19 +23,51 @@ def require_waits(program: Program) -> None:
     """
     flying: Flying = {}
     for phase in program.phases:
-        for number, (item, tokens) in enumerate(zip(phase.body, _tokens(phase), strict=True)):
+        code, shifts = _code(phase.code), phase.shifts
+        if code.computes and _disturbed(placed(code.touches, shifts), flying) is None:
+            continue
+        for item, tokens, own in code.items:
+            touches = placed(own, shifts)
             if tokens:
-                _pass(item, tokens, phase.parallel is not None, flying)
-            elif any(flying.values()):
-                touches = _touches(phase)[number]
-                for copy in [copy for copies in flying.values() for copy in copies]:
-                    _check(touches, copy, program.name)
+                _pass(item, tokens, touches, phase.parallel is not None, flying)
+            elif found := _disturbed(touches, flying):
+                raise SelectError(
+                    f"transfers: {program.name} must wait for {found[0].token} before it touches "
+                    f"{found[1]}, but it does not"
+                )
 
 
-def _pass(item: Item, tokens: frozenset[str], shared: bool, flying: Flying) -> None:
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """Of each item of a phase the tokens of its transfers, and the bytes that it touches on all
+    threads; and of the whole phase."""
+
+    items: tuple[tuple[Item, frozenset[str], Touches], ...]
+    touches: Touches
+
+    @property
+    def computes(self) -> bool:
+        """Whether it starts and awaits no transfer."""
+        return not any(tokens for _, tokens, _ in self.items)
+
+
+@lru_cache(maxsize=1024)
+def _code(phase: Phase) -> _Code:
+    ranges = {phase.parallel[0]: (0, phase.parallel[1] - 1)} if phase.parallel else {}
+    items = [(item, _tokens(item), touches_of([item], ranges)) for item in phase.body]
+    return _Code(tuple(items), touches_of(phase.body, ranges))
+
+
+def _tokens(item: Item) -> frozenset[str]:
+    return frozenset(inner.token for inner in items_in([item]) if isinstance(inner, Dma | Wait))
+
+
+def _pass(
+    item: Item, tokens: frozenset[str], touches: Touches, shared: bool, flying: Flying
+) -> None:
     """What an item with transfers starts, and what it waits for."""
     if isinstance(item, Dma) and not shared:
-        flying.setdefault(item.token, []).append(item)
+        flying.setdefault(item.token, []).append((item, touches))
     elif isinstance(item, Wait) and flying.get(item.token):
         flying[item.token].pop(0)
     else:
@@ -42,32 +75,10 @@ def _pass(item: Item, tokens: frozenset[str], shared: bool, flying: Flying) -> N
             flying.pop(token, None)
 
 
-@lru_cache(maxsize=1024)
-def _tokens(phase: Phase) -> tuple[frozenset[str], ...]:
-    """The tokens of the transfers in each item."""
-    return tuple(
-        frozenset(inner.token for inner in items_in([item]) if isinstance(inner, Dma | Wait))
-        for item in phase.body
-    )
-
-
-@lru_cache(maxsize=1024)
-def _touches(phase: Phase) -> tuple[Touches, ...]:
-    """The bytes that each item touches, on all threads."""
-    ranges = {phase.parallel[0]: (0, phase.parallel[1] - 1)} if phase.parallel else {}
-    return tuple(touches_of([item], ranges) for item in phase.body)
-
-
-def _check(touches: Mapping[str, Touch], copy: Dma, name: str) -> None:
-    nothing = Touch()
-    to, come = copy.target, copy.source
-    there, here = touches.get(to.buffer, nothing), touches.get(come.buffer, nothing)
-    target = reach_of(to, (copy.rows - 1) * copy.target_stride + copy.row_bytes, {})
-    source = reach_of(come, (copy.rows - 1) * copy.source_stride + copy.row_bytes, {})
-    brought = overlap(there.read, target) or overlap(there.written, target)
-    if brought or overlap(here.written, source):
-        buffer = to.buffer if brought else come.buffer
-        raise SelectError(
-            f"transfers: {name} must wait for {copy.token} before it touches {buffer}, "
-            "but it does not"
-        )
+def _disturbed(touches: Touches, flying: Flying) -> tuple[Dma, str] | None:
+    """A transfer that moves bytes of what is touched, and the buffer."""
+    for copy, moved in chain.from_iterable(flying.values()):
+        for buffer, touch in moved.items():
+            if buffer in touches and touches[buffer].disturbs(touch):
+                return copy, buffer
+    return None

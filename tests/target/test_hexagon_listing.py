@@ -8,6 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from dovetail.target.alike import common
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
 from dovetail.target.dsp.listing import Listing
@@ -104,13 +105,16 @@ def test_phases_that_work_elsewhere_in_their_places_share_their_code(step: int) 
         body += [op("vmem", "v2", at=f"s+{step * (2 - at)}", p=128)]
         body += [op("vmem_store", "", "v2", at=f"y+{2048 * at}", p=128)]
         phases.append(Phase(body, ("p", 7)))
-    program = Program("alike", places(s=own), phases)
-    listing, _ = holds(program)
+
+    def shared(machine: Machine) -> Listing:
+        found = [common(phase, machine.grain) for phase in phases]
+        return holds(Program("alike", places(s=own), found), machine)[0]
+
+    listing = shared(dsp())
     assert len({id(function.nodes) for function in listing.functions}) == 1
     views = {(place, shift) for place, shift in listing.views if place == 0}
     assert views == {(0, step), (0, 2 * step)}
-    apart, _ = holds(program, dsp(burst=4096))
-    assert len({id(function.nodes) for function in apart.functions}) == 3
+    assert len({id(function.nodes) for function in shared(dsp(burst=4096)).functions}) == 3
 
 
 @pytest.mark.parametrize("count", [40, 60, 90])

@@ -11,11 +11,9 @@ from dovetail.target.dsp import compile as packing
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.listing import Listing
 from dovetail.target.dsp.machine import dsp
-from dovetail.target.dsp.pipeline import build, lower
-from dovetail.tir.passes.checked import VARIABLE
+from dovetail.target.dsp.pipeline import build
 from dovetail.tir.recent import Recent
 from dovetail.tir.script import parse
-from dovetail.tir.stmt import top
 from tests.target.test_build import HEAD
 
 
@@ -52,15 +50,7 @@ def test_common_phases_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [text(added) for added in (5, 9, 5)] == alone
     assert alone[0] == alone[2] != alone[1]
     phases = [build(parse(kernel(added)), dsp()).phases for added in (5, 9)]
-    assert phases[0][0] is phases[1][0] and phases[0][1] is not phases[1][1]
-
-
-def test_statements_are_lowered_one_by_one_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    verified = [lower(parse(kernel(added))) for added in (5, 9)]
-    monkeypatch.setenv(VARIABLE, "0")
-    again = [lower(parse(kernel(added))) for added in (5, 9, 5)]
-    assert again == [*verified, verified[0]]
-    assert top(again[0].body)[1][0] is top(again[1].body)[1][0]
+    assert phases[0][0].code is phases[1][0].code and phases[0][1].code is not phases[1][1].code
 
 
 def test_a_function_does_not_know_its_place_in_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
