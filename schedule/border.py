@@ -9,17 +9,23 @@ m[i] = max over k of p[i + k]              becomes    m[i] = max over k of
                                                           x[max(min(i + k - 1, 13), 0)]
 
 What the border holds changes no maximum, and the nearest element is in the window anyway.
+
+q[i] = p[i]                            guard("q", "p")
+                           becomes     q[i] = select(0 <= i - 1 and i - 1 < 14,
+                                                     x[max(min(i - 1, 13), 0)], 0)
 """
 
 from __future__ import annotations
 
-from ..tir.expr import Expr, free_vars
+from ..tir.evaluate import loads
+from ..tir.expr import Expr, conjoin, free_vars, select
 from ..tir.linear import Linear, from_linear, linear
+from ..tir.script.show import show_expr
 from ..tir.stmt import Block, Buffer, Store
 from .blocks import extents_of, is_map, is_reduction, reduction_of, store_of
 from .build import drop_buffer, made, named, put_after, put_before, rewritten, top_of
 from .errors import refusal
-from .index import Extents, form_bounds, held
+from .index import Extents, bounds, form_bounds, held
 from .reduction import neutral
 from .region import Span, box_of, runs_whole
 from .stages import check_inputs
@@ -124,7 +130,10 @@ def nearest(state: State, block: BlockName, buffer: str) -> None:
     if found is None or value is None or not plain or found.op not in ("min", "max"):
         raise refusal("the block must be a reduction by min or max of the buffer's "
                       "elements", node.name, node)  # fmt: skip
-    source, places = _copied(state, node, value.attr, neutral(found.op, found.buffer.type))
+    source, places, fill = _copied(state, node, value.attr)
+    rest = neutral(found.op, found.buffer.type)
+    if fill is not None and (not fill.is_const or fill.attr != rest):
+        raise refusal("the border must hold what is neutral", show_expr(fill), node)
     extents = extents_of(node.iters)
     reduced = {it.axis for it in node.iters if it.reduce}
     index = []
@@ -136,21 +145,54 @@ def nearest(state: State, block: BlockName, buffer: str) -> None:
         index.append(held(from_linear(form), end - start, extents))
     fresh = Expr("load", value.type, tuple(index), source)
     state.swap(path, rewritten(node, lambda part: fresh if part is value else None))
+    _drop_unread(state, buffer)
+
+
+def guard(state: State, block: BlockName, buffer: str) -> None:
+    """A map reads what a padded copy was made of where it lies inside, and what the border holds
+    elsewhere; the copy goes with its last reader."""
+    node, path = state.block(block)
+    if not is_map(node) or not state.accesses(node).reads_of(buffer):
+        raise refusal("the block must be a map that reads the buffer", f"{node.name}, {buffer}",
+                      node)  # fmt: skip
+    source, places, fill = _copied(state, node, state.buffer(buffer))
+    extents = state.ranges(node)
+
+    def element(expr: Expr) -> Expr | None:
+        if expr.op != "load" or expr.attr.name != buffer:
+            return None
+        index, inside = list[Expr](), list[Expr]()
+        for at, (start, end) in zip(expr.args, places, strict=True):
+            at, size = from_linear(linear(at).shifted(-start)), end - start
+            low, high = bounds(at, extents)
+            inside += [at >= 0] if low is None or low < 0 else []
+            inside += [at < size] if high is None or high >= size else []
+            index.append(held(at, size, extents))
+        value, where = Expr("load", expr.type, tuple(index), source), conjoin(inside)
+        return value if where is None or fill is None else select(where, value, fill)
+
+    state.swap(path, rewritten(node, element))
+    _drop_unread(state, buffer)
+
+
+def _drop_unread(state: State, buffer: str) -> None:
+    """Takes away a buffer that nobody reads, and what writes it."""
     if not state.readers(buffer):
         for writer, _ in state.writers(buffer):
             state.swap(state.block(writer.name)[1], None)
         drop_buffer(state, buffer)
 
 
-def _copied(state: State, reader: Block, buffer: Buffer, fill: int) -> tuple[Buffer, Ranges]:
-    """What the last block that writes the buffer copies, and to where, if the others store
-    ``fill``."""
+def _copied(state: State, reader: Block, buffer: Buffer) -> tuple[Buffer, Ranges, Expr | None]:
+    """What the last block that writes the buffer copies, and to where, and the value that all
+    others store, if there are any."""
     *fills, copy = [block for block, _ in state.writers(buffer.name)] or [reader]
     order = [block.name for block, _ in state.placed()]
     writers = [*fills, copy]
     early = all(order.index(b.name) < order.index(reader.name) for b in writers)
     fine = all(is_map(block) and runs_whole(block, state) for block in writers)
-    store, filled = store_of(copy), all(_stored(b) == (fill,) for b in fills)
+    store, values = store_of(copy), {_stored(block) for block in fills}
+    filled = len(values) <= 1 and None not in values
     if store is not None and store.value.op == "load" and early and fine and filled:
         check_inputs(state, copy)
         ends, at = _inside(state, buffer, copy), store.value.args
@@ -158,15 +200,16 @@ def _copied(state: State, reader: Block, buffer: Buffer, fill: int) -> tuple[Buf
         shifts = [linear(to).plus(linear(source), -1) for to, source in pairs]
         if state.is_local(buffer.name) and len(at) == len(ends):
             if shifts == [Linear({}, first) for first, _ in ends]:
-                return store.value.attr, ends
-    raise refusal("one map must copy elements to the buffer, after others that fill it with the "
-                  "neutral one", buffer.name, copy)  # fmt: skip
+                return store.value.attr, ends, next(iter(values), None)
+    raise refusal("one map must copy elements to the buffer, after others that fill it with one "
+                  "value", buffer.name, copy)  # fmt: skip
 
 
-def _stored(block: Block) -> tuple[int, ...]:
-    """The constant that a block stores, if it does."""
+def _stored(block: Block) -> Expr | None:
+    """The value that a block stores everywhere, if it does."""
     store = store_of(block)
-    return (store.value.attr,) if store is not None and store.value.is_const else ()
+    same = store is not None and not free_vars(store.value) and not loads(store.value)
+    return store.value if store is not None and same else None
 
 
 def _met(form: Linear, size: int, reduced: set[Expr], extents: Extents) -> bool:

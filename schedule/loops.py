@@ -25,10 +25,12 @@ from ..tir.stmt import (
 )
 from ..tir.types import i32
 from .blocks import is_map, is_reduction, reduction_of
+from .build import allocate, buffer_name, on_buffers
 from .depend import check_lanes, check_parallel, check_reorder, loop_roles
 from .errors import refusal
 from .index import bounds, parts_of, substitute_axes
 from .state import Loop, LoopRef, State, renamed, replace_axes
+from .storage import is_private
 from .tree import blocks_below, loop_at, loops_of, nest, transformed
 
 TAILS = ("exact", "guard", "peel", "overlap")
@@ -60,7 +62,7 @@ def split(
         rest = _copied(old, first, old.extent - first, state)
         axes.append(rest.axis)
         new = seq(new, rest)
-    state.swap(path, new)
+    state.swap(state.loop(loop), new)  # with buffers that the rest got
     return [LoopRef(str(axis.attr)) for axis in axes]
 
 
@@ -143,7 +145,8 @@ def _guarded(body: Stmt, loop: For, value: Expr, state: State) -> Stmt:
 
 
 def _copied(loop: For, start: int, extent: int, state: State) -> For:
-    """Some steps of ``loop`` as a loop of its own, with new names below."""
+    """Some steps of ``loop`` as a loop of its own, with new names below, and buffers of its own for
+    what steps do not have in common."""
     name = str(loop.axis.attr)
     rest = state.axis(f"{name}_tail", extent)
     values = {loop.axis: rest + start if start else rest}
@@ -156,7 +159,11 @@ def _copied(loop: For, start: int, extent: int, state: State) -> For:
             node, name=state.fresh(f"{node.name}_tail"), init=None if late else node.init
         )
 
-    body = renamed(transformed(loop.body, change), values, state, "_tail")
+    own = {old: replace(old, name=buffer_name(state, f"{old.name}_tail"))
+           for old in state.locals() if is_private(state, old.name, loop)}  # fmt: skip
+    for buffer in own.values():
+        allocate(state, buffer)
+    body = renamed(on_buffers(transformed(loop.body, change), own), values, state, "_tail")
     return For(rest, extent, loop.kind, body)
 
 

@@ -152,6 +152,7 @@ class Schedule:
     separate = _primitive(separate.separate)
     expand = _primitive(expand.expand)
     nearest = _primitive(borders.nearest)
+    guard = _primitive(borders.guard)
     transfer = _primitive(transfer.transfer)
 
     # Buffers ----------------------------------------------------------------------------------

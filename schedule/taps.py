@@ -52,10 +52,13 @@ class _Window:
     f: Expr
     dim: int
 
+    def unit(self, step: int) -> int:
+        """How far apart the places are at which windows begin, up to a word's step."""
+        return gcd(step, *self.start.terms.values())
+
     def phases(self, step: int) -> list[int]:
         """Where in a word windows may begin."""
-        unit = gcd(step, *self.start.terms.values())
-        return [self.start.constant % unit + unit * k for k in range(step // unit)]
+        return [*range(self.start.constant % self.unit(step), step, self.unit(step))]
 
 
 def word_taps(state: State, block: BlockName, loop: Loop, step: int) -> BlockRef:
@@ -80,7 +83,7 @@ def word_taps(state: State, block: BlockName, loop: Loop, step: int) -> BlockRef
     given = [tap if d == window.dim else e for d, e in enumerate(window.f.args)]
     new = {
         window.x: load(words, *at[: window.along], word, place, *at[window.along + 1 :]),
-        window.f: load(weights, simplify(start % step, known), *given),
+        window.f: load(weights, simplify(start % step // window.unit(step), known), *given),
     }
     assert isinstance(node.body, Store)
     body = replace(node.body, value=transform(node.body.value, new.get))
@@ -147,9 +150,10 @@ def _spread(state: State, window: _Window, step: int, reach: int) -> Buffer:
     """The constant as [phase, ..., place in the words, ...], zeros around the taps."""
     old, dim = window.f.attr, window.dim
     data = state.func.constants[old.name]
-    out = np.zeros((step, *data.shape[:dim], reach, *data.shape[dim + 1 :]), data.dtype)
-    for phase in window.phases(step):
+    phases = window.phases(step)
+    out = np.zeros((len(phases), *data.shape[:dim], reach, *data.shape[dim + 1 :]), data.dtype)
+    for part, phase in zip(out, phases, strict=True):
         ends = slice(phase, phase + window.apart * (window.tap.extent - 1) + 1, window.apart)
-        np.moveaxis(out[phase], dim, 0)[ends] = np.moveaxis(data, dim, 0)[: window.tap.extent]
+        np.moveaxis(part, dim, 0)[ends] = np.moveaxis(data, dim, 0)[: window.tap.extent]
     replace_buffer(state, replace(old, shape=out.shape), data=lambda _: out)
     return state.buffer(old.name)

@@ -1,6 +1,6 @@
 """Contractions of each channel by itself: channels in lanes, four neighbouring taps in a word.
 
-    [copy x into xp, rows as they are]      where there are pads
+    [copy x into xp, rows as they are]      where there are pads, unless words are made around them
     parallel bands of rows, or blocks of 128 channels
       words of four pixels, one each step   [row, group, way, 32, 4]
       apart: ways                           one way's words and weights at a time
@@ -11,7 +11,8 @@
         requantize: all ways of a pixel narrow into one register
 
 A block is 128 channels (or all, where fewer are stored); its channel ``lane * ways + way`` is
-lane ``lane`` of way ``way``, so that four bytes of a register are four ways. Of less than 32
+lane ``lane`` of way ``way``, so that four bytes of a register are four ways. Words of pads are
+loops of their own, as are tiles that read such and make their words. Of less than 32
 channels ``per`` pixels share the lanes: those of quads that follow each other.
 """
 
@@ -26,9 +27,9 @@ from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Structure, structure
 from .contraction import LANES, VECTOR, WORD, Kernel, bordered, kernel_of, run_to
-from .contraction_channels_plan import Plan, estimate_of, fits_of, plan_of
+from .contraction_channels_plan import Plan, estimate_of, fits_of, guarded, plan_of
 from .contraction_inputs import copy_rows
-from .fusing import stepped
+from .fusing import stepped, zoned
 from .packets import ops_of
 from .template import Template
 
@@ -64,6 +65,7 @@ def _knobs(plan: Plan) -> tuple[Knob, ...]:
         choice("share", ("rows", "channels") if plan.blocks > 1 else ("rows",)),
         choice("inner", ("columns", "rows")),
         choice("words", ("band", "all", "tile") if plan.per == 1 else ("all",)),
+        choice("pads", ("copy", "guard") if plan.pads and plan.across == 1 else ("copy",)),
     )
 
 
@@ -79,6 +81,8 @@ def _schedule(
     back = _quads(sch, kernel, plan) if point["apart"] else None
     if plan.per > 1:
         _share_lanes(sch, plan, (last, dot))
+    if lead := plan.lead(point):
+        sch.transform_layout(kernel.input.name, lambda n, h, w, c: (n, h, w + lead, c))
     deal = sch.word_taps(dot, sch.loops(dot)[-1], number(point, "step")).name
     constants = sorted(sch.logical.constants.keys() - {kernel.weights.name})
     if plan.per > 1:
@@ -89,7 +93,9 @@ def _schedule(
         sch.divide(lane, LANES)
     dealt = structure_of(sch, deal)
     words = dealt.out.buffer.name
-    if copies or kernel.copy is not None:
+    if guarded(point):
+        sch.guard(deal, dealt.reads[0].buffer.name)
+    elif copies or kernel.copy is not None:
         sch.trim(dealt.reads[0].buffer.name)
         copies = copies or bordered(sch, kernel, plan.across, plan.deep, True)
     if point["words"] == "tile":
@@ -111,10 +117,10 @@ def _schedule(
     sch.compute_at(dot, tile)
     _products(sch, dot)
     _deal(sch, plan, point, deal, tile if point["words"] == "tile" else place)
-    if plan.held(point, machine) == plan.constants(number(point, "step")) * (
-        1 if back else plan.ways
-    ):
+    if plan.held(point, machine) == plan.constants(point) * (1 if back else plan.ways):
         _keep(sch, kernel, back is not None, place)
+    if guarded(point):
+        _part(sch, plan, point, last if point["words"] == "tile" else deal)
     return sch
 
 
@@ -212,7 +218,8 @@ def _together(sch: Schedule, plan: Plan, point: Point, last: str) -> tuple[LoopR
     w_0, w_1, w_2 = sch.split(w, (None, number(point, "columns") // plan.pixels, plan.pixels))
     shared, other = (h_0, b) if point["share"] == "rows" else (b, h_0)
     lanes = sch.split(i, (plan.per, plan.deep)) if plan.per > 1 else [i]
-    walk = [h_1, w_0] if point["inner"] == "columns" else [w_0, h_1]
+    columns = point["inner"] == "columns" or (guarded(point) and point["words"] == "tile")
+    walk = [h_1, w_0] if columns else [w_0, h_1]
     sch.reorder(shared, n, other, *walk, h_2, w_1, *lanes, j, w_2)
     sch.vectorize(*lanes, j, w_2)
     sch.unroll(h_2)
@@ -255,6 +262,18 @@ def _deal(sch: Schedule, plan: Plan, point: Point, deal: str, place: LoopRef) ->
     if words == "all":
         sch.unroll(n)
         sch.parallel(h)
+
+
+def _part(sch: Schedule, plan: Plan, point: Point, block: str) -> None:
+    """Loops of words, or of tiles that make theirs, as such of pads, of what lies inside, and of
+    single steps between: none decides while it runs."""
+    tiles, rows = point["words"] == "tile", point["inner"] == "rows"
+    down, along = (-7, -6) if tiles else (-7, -5)
+    for name in zoned(sch, block, sch.loops(block)[down], plan.row_zones(point)):
+        row, column = (sch.loops(name)[at] for at in (down, along))
+        if sch.get_loop(row).extent > 1 and (rows if tiles else point["words"] == "band"):
+            sch.reorder(column, row)
+        zoned(sch, name, column, plan.column_zones(point))
 
 
 def _keep(sch: Schedule, kernel: Kernel, apart: bool, place: LoopRef) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 
 from ...target.dsp.machine import Machine
 from ...tir.linear import linear
@@ -36,8 +37,8 @@ class Plan:
     stride: tuple[int, int]
     apart: tuple[int, int]  # rows and columns from tap to tap
     per: int  # pixels that share lanes
-    source: int  # columns of the input
-    pads: bool  # whether windows read a copy
+    source: tuple[int, int]  # rows and columns of the input
+    pads: tuple[int, int] | None  # those of pads before it, where windows read a copy
 
     @property
     def block(self) -> int:
@@ -89,21 +90,51 @@ class Plan:
         """Places in a word at which windows begin."""
         return step // math.gcd(step, self.stride[1])
 
-    def reach(self, step: int) -> int:
+    def reach(self, step: int, lead: int = 0) -> int:
         """Words that a window spans."""
-        last = step - math.gcd(step, self.stride[1]) + (self.taps[1] - 1) * self.apart[1]
+        unit = math.gcd(step, self.stride[1])
+        last = step - unit + lead % unit + (self.taps[1] - 1) * self.apart[1]
         return last // WORD + 1
+
+    def lead(self, point: Point) -> int:
+        """Columns put before the pads, so that words begin with the first column that is none."""
+        return -self.pads[1] % number(point, "step") if self.pads and guarded(point) else 0
+
+    def row_zones(self, point: Point) -> list[int]:
+        """Runs of rows of words, or of tiles, that read alike around pads."""
+        assert self.pads is not None
+        tile = number(point, "rows") if point["words"] == "tile" else 0
+        count = number(point, "band") // tile if tile else self.lines(self.rows)
+        step, reach = (tile * self.stride[0], self.lines(tile)) if tile else (1, 1)
+        return zones(count, step, -self.pads[0], reach, self.source[0])
+
+    def column_zones(self, point: Point) -> list[int]:
+        """Runs of words of a row, or of tiles, that read alike around pads."""
+        assert self.pads is not None
+        step, columns, whole = number(point, "step"), number(point, "columns"), self.whole(point)
+        count, by, words = self.groups(whole, point), step, 1
+        if point["words"] == "tile":
+            count, by = whole // columns, columns * self.stride[1]
+            words = self.groups(columns, point)
+        first, reach = -self.pads[1] - self.lead(point), (words - 1) * step + WORD
+        return zones(count, by, first, reach, self.source[1])
+
+    def dots(self, point: Point) -> int:
+        """Products of a sum."""
+        return self.taps[0] * self.reach(number(point, "step"), self.lead(point))
 
     def bands(self, point: Point) -> int:
         return self.rows // number(point, "band")
 
     def copied(self, point: Point) -> bool:
         """Whether what words are made of is copied before."""
-        return self.pads or self.wide(point) > self.source
+        if guarded(point):
+            return False
+        return self.pads is not None or self.wide(point) > self.source[1]
 
     def registers(self, point: Point) -> int:
         """Registers of words of a row of a block."""
-        return self.groups(self.whole(point), number(point, "step")) * self.ways
+        return self.groups(self.whole(point), point) * self.ways
 
     def dealt(self, point: Point) -> Ops:
         """A register of words: pixels of a word that lie in one register are turned digit by
@@ -119,17 +150,22 @@ class Plan:
 
     def words(self, point: Point) -> int:
         """Vectors of words that a tile reads."""
-        rows, step = number(point, "rows"), number(point, "step")
+        rows = number(point, "rows")
         lines = min(rows * self.taps[0], self.lines(rows))
         return (
             lines
-            * self.groups(number(point, "columns"), step)
+            * self.groups(number(point, "columns"), point)
             * (1 if point["apart"] else self.ways)
         )
 
-    def constants(self, step: int) -> int:
+    def constants(self, point: Point) -> int:
         """Vectors of constants of each 32 channels."""
-        return self.phases(step) * self.taps[0] * self.reach(step) + 2
+        return self.weights(point) + 2
+
+    def weights(self, point: Point) -> int:
+        """Vectors of weights among them."""
+        step = number(point, "step")
+        return self.phases(step) * self.taps[0] * self.reach(step, self.lead(point))
 
     def held(self, point: Point, machine: Machine) -> int:
         """Vectors of a tile's constants that stay in registers, beside sums, and those of the tile
@@ -137,12 +173,12 @@ class Plan:
         ways = 1 if point["apart"] else self.ways
         live = self.words(point) if point["words"] == "tile" else ways * self.taps[0]
         room = machine.vectors - 1 - 2 * self.sums(point) - live
-        return min(max(room, 0), ways * self.constants(number(point, "step")))
+        return min(max(room, 0), ways * self.constants(point))
 
     def follow(self, point: Point) -> bool:
         """Whether rows of words follow each other as their columns do: tiles are one loop."""
         step, whole = number(point, "step"), self.whole(point)
-        even = self.groups(whole, step) * step == whole * self.stride[1]
+        even = self.groups(whole, point) * step == whole * self.stride[1]
         even &= self.per == 1 and (self.blocks == 1 or point["words"] == "band")
         return even and point["inner"] == "columns" and number(point, "rows") * self.stride[0] == 1
 
@@ -150,9 +186,29 @@ class Plan:
         """Input rows of some output rows."""
         return (rows - 1) * self.stride[0] + (self.taps[0] - 1) * self.apart[0] + 1
 
-    def groups(self, columns: int, step: int) -> int:
+    def groups(self, columns: int, point: Point) -> int:
         """Words of a row from which so many columns are made."""
-        return (columns - 1) * self.stride[1] // step + (self.reach(step) - 1) * WORD // step + 1
+        step, lead = number(point, "step"), self.lead(point)
+        last = (columns - 1) * self.stride[1] + lead
+        return last // step + (self.reach(step, lead) - 1) * WORD // step + 1
+
+
+def guarded(point: Point) -> bool:
+    """Whether words are made of the input and of pads as such, without a copy that has both."""
+    return point["pads"] == "guard"
+
+
+def zones(count: int, step: int, first: int, reach: int, size: int) -> list[int]:
+    """Steps of a loop that read ``reach`` places from ``first`` on, and ``step`` further each time:
+    lengths of runs that lie outside of ``size`` places, or inside; those at its ends are alone."""
+
+    def place(k: int) -> tuple[int, int]:
+        start = first + k * step
+        if start >= 0 and start + reach <= size:
+            return 0, 0
+        return (1, 0) if start + reach <= 0 or start >= size else (2, k)
+
+    return [len([*run]) for _, run in groupby(range(count), place)]
 
 
 def plan_of(func: PrimFunc, kernel: Kernel) -> Plan:
@@ -161,10 +217,14 @@ def plan_of(func: PrimFunc, kernel: Kernel) -> Plan:
     high, wide = (axis.extent for axis in kernel.taps)
     steps = [linear(e).terms for e in kernel.dot.reads[0].index[1:3]]
     down, along = (form.get(tap.var, 1) for form, tap in zip(steps, kernel.taps, strict=True))
-    per = max(LANES // stored, 1)
+    per, (_, tall, long, _), pads = max(LANES // stored, 1), kernel.input.shape, None
+    if kernel.copy is not None:
+        tall, long = (axis.extent for axis in kernel.copy.axes[1:3])
+        top, left = (linear(e).constant for e in kernel.copy.out.index[1:3])
+        pads = top, left
     return Plan(images, rows, columns // per, -(-kernel.real(func)[2] // per), stored * per,
-                (high, wide), (kernel.down, kernel.stride), (down, along), per,
-                kernel.input.shape[2], kernel.copy is not None)  # fmt: skip
+                (high, wide), (kernel.down, kernel.stride), (down, along), per, (tall, long),
+                pads)  # fmt: skip
 
 
 def fits_of(func: PrimFunc, plan: Plan, machine: Machine) -> Callable[[Point], bool]:
@@ -179,20 +239,32 @@ def fits_of(func: PrimFunc, plan: Plan, machine: Machine) -> Callable[[Point], b
             return False
         if columns * plan.stride[1] % step or (words == "tile" and (apart or plan.pixels > 1)):
             return False
+        if guarded(point) and words != "all" and not _parts(plan, machine, point):
+            return False
         if scratch_of(plan, point, machine.threads)[2] > free:
             return False
         sums = plan.sums(point)
-        return sums <= 4 or (sums <= 16 and sums * plan.taps[0] * plan.reach(step) <= BODY)
+        return sums <= 4 or (sums <= 16 and sums * plan.dots(point) <= BODY)
 
     return fits
+
+
+def _parts(plan: Plan, machine: Machine, point: Point) -> bool:
+    """Whether loops may be parted around pads: threads have all rows of what they share, and tiles
+    that are written out are few."""
+    shared = plan.blocks if point["share"] == "channels" else 1
+    if plan.bands(point) > 1 or shared < machine.threads or point["words"] != "tile":
+        return plan.bands(point) == 1 and shared >= machine.threads
+    parts = len(plan.row_zones(point)) * len(plan.column_zones(point))
+    return parts * plan.sums(point) * plan.dots(point) <= BODY
 
 
 def scratch_of(plan: Plan, point: Point, threads: int) -> tuple[int, int, int]:
     """Bytes of the padded input, of words that all threads share, and of the threads' own."""
     step, band, whole = number(point, "step"), number(point, "band"), plan.whole(point)
-    groups, lines = plan.groups(whole, step), plan.images * plan.lines(plan.rows)
+    groups, lines = plan.groups(whole, point), plan.images * plan.lines(plan.rows)
     row = groups * WORD * plan.block
-    xp = lines * ((groups - 1) * step + WORD) * plan.depth
+    xp = 0 if guarded(point) else lines * ((groups - 1) * step + WORD) * plan.depth
     own = band * plan.quads * WORD * plan.block if point["apart"] else 0
     if point["words"] == "all":
         return xp, lines * plan.blocks * row, own * threads
@@ -205,7 +277,7 @@ def estimate_of(
 ) -> Estimate:
     """Tiles of the longest thread, once the words are there; ``made`` is what a register of results
     takes beside its products, ``others`` are the bytes of constants beside weights."""
-    nest, step, words = _nest(plan, machine, made, point), number(point, "step"), point["words"]
+    nest, words = _nest(plan, machine, made, point), point["words"]
     band, row = number(point, "band"), plan.registers(point) * plan.dealt(point).packets + DEPTH
     parts = busiest(nest.walk.shared, machine) * nest.walk.inner[0] * plan.images
     main = nest.cycles(machine, nest.each(machine) / nest.walk.around)  # loops fill and drain
@@ -222,7 +294,7 @@ def estimate_of(
         extra += lines * (plan.wide(point) * plan.depth / VECTOR + DEPTH) + machine.barrier
     if words == "all":
         extra += lines * plan.blocks * row + machine.barrier
-    weights = plan.depth * WORD * step * plan.taps[0] * plan.reach(step)
+    weights = plan.depth * WORD * plan.weights(point)
     each = main + 2 * machine.barrier, weights
     return Phases(extra, [each], 1, others, machine).estimate(
         nest, _far(func, plan, machine, point)
@@ -241,7 +313,7 @@ def _far(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> float:
 
 def _nest(plan: Plan, machine: Machine, made: Ops, point: Point) -> Tiles:
     """The tiles of the products."""
-    rows, step, band = (number(point, name) for name in ("rows", "step", "band"))
+    rows, band = number(point, "rows"), number(point, "band")
     near, down = point["words"] == "tile", point["inner"] == "rows"
     ways = 1 if point["apart"] else plan.ways
     sums, held, fresh = plan.sums(point), plan.held(point, machine), plan.words(point)
@@ -249,8 +321,8 @@ def _nest(plan: Plan, machine: Machine, made: Ops, point: Point) -> Tiles:
     if near and down and band > rows:  # the tile above has made the others
         lines = min(rows * plan.taps[0], plan.lines(rows))
         fresh = fresh * min(lines, rows * plan.stride[0]) // lines
-    dots = sums * plan.taps[0] * plan.reach(step)
-    loads = fresh + ways * plan.constants(step) - held
+    dots = sums * plan.dots(point)
+    loads = fresh + ways * plan.constants(point) - held
     body = Ops(2 * dots + 2 * near * fresh, dots, 0, loads)  # a product and a sum apart
     loops = [band // rows, plan.whole(point) // number(point, "columns")]
     inner = [math.prod(loops)] if plan.follow(point) else loops[::-1] if down else loops

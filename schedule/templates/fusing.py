@@ -13,6 +13,7 @@ from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Run, structure
 from ..trace import permuted
+from ..tree import blocks_below
 
 ALONE = -1  # the loop that threads share where one runs all
 
@@ -82,6 +83,17 @@ def stepped(
     known = {ref.name for ref in sch.blocks()}
     steps, *_ = sch.split(loop, (None, size), tail=tail)
     return steps, [block, *(ref.name for ref in sch.blocks() if ref.name not in known)]
+
+
+def zoned(sch: Schedule, block: str, loop: LoopRef, runs: Sequence[int]) -> list[str]:
+    """Runs of a loop's steps as loops one after another: the name of the block in each."""
+    below = [b.name for b in blocks_below(sch.get_loop(loop))]
+    names, at = [block], below.index(block)
+    for steps in runs[:-1]:
+        known = {ref.name for ref in sch.blocks()}
+        _, loop = sch.split(loop, (steps,), tail="peel")
+        names.append([ref.name for ref in sch.blocks() if ref.name not in known][at])
+    return names
 
 
 def run_on(sch: Schedule, block: str, extents: Sequence[int]) -> None:

@@ -242,3 +242,4 @@ def odd(x: Buffer[u16, (8, 8)], y: Buffer[u16, (8,)]):
     + nest("first", "a[vi, vj] = x[vi & 3, vj]")
     + nest("last", "y[vi, vj] = a[vi, vj]"),
 }  # fmt: skip
+ODD["bordered"] = ODD["beyond"].replace("p[vi] = u8(0)", "p[vi] = u8(3)")

@@ -68,7 +68,8 @@ def moved(stmt: Stmt, operand: str, loops: tuple[For, ...] = ()) -> int:
         return size * (source.buffer.name == operand)
     if isinstance(stmt, Store):
         found = {e for e in walk(stmt.value) if e.op == "load" and e.attr.name == operand}
-        return sum(math.prod(loop.extent for loop in loops if counts(loop, e)) for e in found)
+        times = [math.prod(loop.extent for loop in loops if counts(loop, e)) for e in found]
+        return sum(n * e.type.bytes for n, e in zip(times, found, strict=True))
     return sum(moved(child, operand, loops) for child in children(stmt))
 
 

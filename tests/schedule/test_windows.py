@@ -11,7 +11,10 @@ from dovetail.schedule.errors import ScheduleError
 from dovetail.schedule.schedule import Schedule
 from dovetail.schedule.structure import Form, structure
 from dovetail.tir.expr import walk
+from dovetail.tir.passes.blocks import lower_blocks
+from dovetail.tir.passes.simplify import simplify_func
 from dovetail.tir.script import parse
+from dovetail.tir.script.show import show_stmt
 from dovetail.tir.stmt import Store
 from tests.schedule.kernels import kernel, same
 
@@ -67,6 +70,24 @@ def test_a_window_becomes_a_map_of_the_operand() -> None:
     assert found is not None and found.form is Form.MAP and len(found.held) == 2
     assert {use.buffer.name for use in found.reads} == {"x"}
     assert structure(sch.get_block("out")) is None
+
+
+def test_a_map_reads_around_a_padded_copy() -> None:
+    """In steps of a loop of its own where it reads nothing but pads."""
+    func = kernel("padded")
+    sch = Schedule(func)
+    copy = sch.cache_read("max", "p", "tcm").name
+    sch.guard(copy, "p")
+    assert [ref.name for ref in sch.blocks()][:2] == [copy, "max"]
+    h, w = sch.loops(copy)
+    sch.split(w, (11,), tail="peel")
+    sch.split(h, (1,), tail="peel")
+    same(sch, func)
+    body = show_stmt(simplify_func(lower_blocks(sch.func)).body)
+    stores = [line.partition(" = ")[2] for line in body.splitlines() if " p_tcm[" in line]
+    assert [value.partition("(")[0] for value in stores if "m[" not in value] == [
+        "0", "0", "select", "0",
+    ]  # fmt: skip
 
 
 def test_bytes_are_summed_in_pairs_before_they_are_wide() -> None:

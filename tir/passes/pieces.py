@@ -77,10 +77,13 @@ class Pieces:
             return Expr("const", vector(node.type, len(lanes)), (), node.attr)
         return self.other(node) if len(lanes) == len(next(iter(self.at.values()))) else None
 
-    def _chosen(self, node: Expr, lanes: Numbers, wanted: Holds) -> Expr | None:
+    def _lanes(self, expr: Expr, lanes: Numbers) -> NDArray[Any]:
+        """What an expression of the axes is in each of these lanes."""
         env: dict[str, Any] = {str(a.attr): at[lanes].reshape(-1, 1) for a, at in self.at.items()}
-        found = evaluate_expr(node.args[0], env)
-        holds = np.broadcast_to(found, (len(lanes), 1))[:, 0]
+        return np.broadcast_to(evaluate_expr(expr, env), (len(lanes), 1))[:, 0]
+
+    def _chosen(self, node: Expr, lanes: Numbers, wanted: Holds) -> Expr | None:
+        holds = self._lanes(node.args[0], lanes)
         sides = [(node.args[1], wanted & holds), (node.args[2], wanted & ~holds)]
         for (side, _), (_, none) in (sides, sides[::-1]):
             if not none.any():
@@ -107,10 +110,11 @@ class Pieces:
     def _loaded(self, node: Expr, lanes: Numbers, wanted: Holds) -> Expr | None:
         """A load whose wanted lanes are digits, turned so that the first of them is lane 0."""
         form, count = linear(node.args[0]), len(lanes)
-        rest = {atom: step for atom, step in form.terms.items() if atom not in self.at}
-        if any(free_vars(atom) & self.at.keys() for atom in rest):
+        known = form.only(lambda atom: bool(free_vars(atom) & self.at.keys()))
+        if not frozenset().union(*map(free_vars, known.terms)) <= self.at.keys():
             return None
-        where = sum((self.at[a][lanes] * step for a, step in form.terms.items() if a in self.at),
+        rest = form.plus(known, -1).terms
+        where = sum((self._lanes(atom, lanes) * step for atom, step in known.terms.items()),
                     np.zeros(count, np.int64))  # fmt: skip
         first = int(np.flatnonzero(wanted)[0])
         steps = _steps(where[first:] - where[first], wanted[first:], count.bit_length() - 1)

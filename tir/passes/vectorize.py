@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ..bounds import Interval, Ranges
 from ..evaluate import MOVES_LANES, evaluate_expr, loads
-from ..expr import Expr, const, free_vars, make, substitute
+from ..expr import Expr, const, free_vars, make, substitute, walk
 from ..linear import Linear, from_linear, linear
 from ..stmt import (
     Block,
@@ -39,11 +39,12 @@ from ..stmt import (
     children,
     map_exprs,
     rebuild_stmt,
+    walk_stmt,
 )
 from ..types import Type, i32, u8, vector
 from .checked import checked
 from .pieces import Pieces, condition, is_choice
-from .simplify import simplify
+from .simplify import simplify, simplify_stmt
 
 WHOLE = 1024  # bits: pieces below this are cut out of larger loads, or put together for a store
 _ENTRIES = 256  # of a table
@@ -63,7 +64,7 @@ def vectorize_loops(func: PrimFunc) -> PrimFunc:
 def _stmt(stmt: Stmt, axes: tuple[Axis, ...], ranges: dict[Expr, Interval]) -> Stmt:
     match stmt:
         case For(extent=1, kind=LoopKind.VECTORIZED):  # no lanes
-            return _stmt(_once(stmt), axes, ranges)
+            return _stmt(_at(stmt, 0, ranges), axes, ranges)
         case For(kind=LoopKind.VECTORIZED):
             return _stmt(stmt.body, (*axes, (stmt.axis, stmt.extent)), ranges)
         case Store() if axes:
@@ -72,8 +73,11 @@ def _stmt(stmt: Stmt, axes: tuple[Axis, ...], ranges: dict[Expr, Interval]) -> S
             raise VectorizeError(
                 f"vectorize: only stores may stand in a vectorized loop, but {stmt.axis.attr} does"
             )
+        case For(kind=LoopKind.UNROLLED) if _chooses(stmt):
+            steps = (_at(stmt, k, ranges) for k in range(stmt.extent))
+            return Seq(tuple(_stmt(step, axes, ranges) for step in steps))
         case For(extent=1):
-            return replace(stmt, body=_stmt(_once(stmt), axes, ranges))
+            return replace(stmt, body=_stmt(_at(stmt, 0, ranges), axes, ranges))
         case If() | Block() if axes:
             raise VectorizeError("vectorize: a vectorized loop must not hold a condition")
         case Seq() | For() | If() | _:
@@ -84,9 +88,19 @@ def _stmt(stmt: Stmt, axes: tuple[Axis, ...], ranges: dict[Expr, Interval]) -> S
             return rebuild_stmt(stmt, parts) if below else stmt
 
 
-def _once(loop: For) -> Stmt:
-    """The body of a loop of one step."""
-    return map_exprs(loop.body, lambda e: substitute(e, {loop.axis: const(0, i32)}))
+def _at(loop: For, step: int, ranges: Ranges) -> Stmt:
+    """The body of a loop in one of its steps."""
+    body = map_exprs(loop.body, lambda e: substitute(e, {loop.axis: const(step, i32)}))
+    return simplify_stmt(body, ranges) if _chooses(loop) else body
+
+
+def _chooses(loop: For) -> bool:
+    """Whether lanes are chosen by the step of a loop, which it must know then."""
+    values = (stmt.value for stmt in walk_stmt(loop.body) if isinstance(stmt, Store))
+    return any(
+        node.op == "select" and loop.axis in node.args[0].free and not node.args[0].reads
+        for value in values if loop.axis in value.free for node in walk(value)
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
