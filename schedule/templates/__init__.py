@@ -13,9 +13,8 @@ from .contraction_groups import groups
 from .contraction_outputs import outputs
 from .contraction_parts import parts
 from .contraction_pixels import columns, pixels
-from .folds import folds, sums
+from .folds import folds, products, sums
 from .lanes import lanes
-from .product_tiles import products
 from .reduction import reduction
 from .rows import rows
 from .scalar import scalar

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from ...target.dsp.machine import Machine
@@ -20,12 +20,12 @@ from ..extents import meant
 from ..knobs import Point, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
-from ..structure import Form, Structure, structure
+from ..structure import Axis, Form, Structure, structure
 from ..trace import permuted
 from .contraction import LANES, VECTOR, WORD
 from .fold_order import put_last
 from .fold_parts import Part, now
-from .fusing import ALONE, loops_of, made_by, partial_results, share
+from .fusing import loops_of, made_by, partial_results, share
 from .lanes import Plan
 from .packets import DEPTH, Body, Ops
 
@@ -37,23 +37,29 @@ BODY = 64  # products that are written out
 @dataclass(frozen=True, slots=True)
 class Sums(Part):
     """The partial sums: tiles of what moves one operand alone by what moves the other, a register
-    of each at a time; ``registers``, ``lane`` and ``byte`` are the loops of what is summed."""
+    of each at a time, whose ``lanes`` and ``registers`` are loops of the block."""
 
     found: Structure
     registers: LoopRef
-    lane: LoopRef
-    byte: LoopRef
+    lanes: tuple[LoopRef, ...]
     count: int  # registers
 
     def _sizes(self, point: Point) -> tuple[dict[Expr, int], int]:
         """Steps of each tiled axis, the longest of its operand, and registers of a body."""
-        first, second = self.found.reads
         sizes = dict[Expr, int]()
+        if len(self.found.reads) == 1:
+            return sizes, 1
+        first, second = self.found.reads
         for use, other, knob in ((first, second, "rows"), (second, first, "unroll")):
             axes = [a for a in self.found.spatial if use.step(a) > other.step(a) == 0]
             for axis in sorted(axes, key=lambda axis: axis.extent)[-1:]:
                 sizes[axis.var] = _most(axis.extent, number(point, knob))
         return sizes, _most(self.count, number(point, "terms"))
+
+    @property
+    def _partly(self) -> bool:
+        """Whether the last elements change nothing."""
+        return any(node.op == "select" for node in walk(self.found.value))
 
     def fits(self, point: Point) -> bool:
         sizes, steps = self._sizes(point)
@@ -65,24 +71,22 @@ class Sums(Part):
         for axis, size in sizes.items():
             by[axis], inner = sch.split(by[axis], (None, size))
             within.append(inner)
-        spatial = {axis.var for axis in self.found.spatial}
-        rest = [
-            var for var, loop in by.items() if loop not in (self.registers, self.lane, self.byte)
-        ]
-        outer = [by[var] for var in rest if var in spatial]
+        iters = [(it.reduce, by[it.axis]) for it in sch.get_block(block).iters]
+        rest = [part for part in iters if part[1] not in (self.registers, *self.lanes)]
+        outer, folds = ([loop for reduce, loop in rest if reduce is kind] for kind in (False, True))
         registers, step = sch.split(self.registers, (None, steps))
-        folds = [by[var] for var in rest if var not in spatial]
-        sch.reorder(*outer, *folds, registers, step, *within, self.lane, self.byte)
-        sch.vectorize(self.lane, self.byte)
+        sch.reorder(*outer, *folds, registers, step, *within, *self.lanes)
+        sch.vectorize(*self.lanes)
         sch.unroll(step, *within)
+        if self._partly and self.count > 1:
+            sch.split(registers, (self.count - 1,), tail="peel")
         share(sch, outer, machine, point)
 
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
         sizes, steps = self._sizes(point)
         sums = prod(sizes.values())
         body = Ops(sums, sums, 0, sum(sizes.values())) * steps
-        tiles = prod(axis.extent for axis in self.found.spatial) / LANES / sums
-        tiles /= 1 if point["loop"] == ALONE else machine.threads
+        tiles = prod(axis.extent for axis in self.found.spatial) / LANES / sums / machine.threads
         turns = tiles * prod(axis.extent for axis in self.found.summed) / WORD / steps
         return [Plan(turns, tiles, Body(body.packets, body.count, sums, DEPTH + sums), 1)]
 
@@ -105,9 +109,7 @@ def in_lanes(sch: Schedule, found: Structure) -> tuple[str, Part]:
     for use in found.reads:
         if use.step(depth) != 1:
             put_last(sch, use.buffer.name, use.index, depth)
-    registers, inner = sch.divide(loops_of(sch, block)[depth.var], VECTOR)
-    lane, byte = sch.divide(inner, WORD)
-    some, _ = partial_results(sch, block, lane, near=True)
+    some, part = by_words(sch, block, depth, VECTOR)
     _shorter(sch, found, some, results)
     for use in now(sch, some).reads:
         if use.buffer.name in sch.logical.constants:
@@ -115,7 +117,20 @@ def in_lanes(sch: Schedule, found: Structure) -> tuple[str, Part]:
         _where_it_lies(sch, use.buffer.name)
     for name in users if found.out.buffer.shape[-1] < LANES else ():
         _side_by_side(sch, name)
-    return some, Sums(now(sch, some), registers, lane, byte, depth.extent // VECTOR)
+    return some, replace(part, found=now(sch, some))
+
+
+def by_words(
+    sch: Schedule, block: str, depth: Axis, size: int, near: Axis | None = None
+) -> tuple[str, Sums]:
+    """Makes partial sums of the words that stand in one place of ``size`` elements, which with
+    those of all steps of ``near`` fill a register; gives their block."""
+    count = sch.get_loop(loops_of(sch, block)[depth.var]).extent // size
+    registers, inner = sch.divide(loops_of(sch, block)[depth.var], size)
+    lane, byte = sch.divide(inner, WORD)
+    some, _ = partial_results(sch, block, lane, near=True)
+    beside = [loops_of(sch, some)[near.var]] if near is not None else []
+    return some, Sums(now(sch, some), registers, (*beside, lane, byte), count)
 
 
 def _takes(after: Structure, found: Structure) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import Buffer
@@ -17,15 +16,20 @@ from .packets import DEPTH, Body
 from .scalar import PACKETS, spread
 
 
-class Part(Protocol):
-    """How a block is computed: whether a point fits it, its schedule, and what its phases take."""
+class Part:
+    """How a block is computed: whether a point fits it, its schedule, and what its phases take;
+    this one is of blocks whose nest another one makes."""
+
+    __slots__ = ()
 
     def fits(self, point: Point) -> bool:
         return True
 
-    def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None: ...
+    def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
+        return
 
-    def plans(self, machine: Machine, point: Point) -> list[Plan]: ...
+    def plans(self, machine: Machine, point: Point) -> list[Plan]:
+        return []
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from ...tir.expr import walk
 from ..knobs import Point
 from ..schedule import Schedule
 from ..structure import Axis, Run, Structure, runs_of
-from .contraction import LANES, VECTOR
+from .contraction import LANES, VECTOR, WORD
 from .fold_parts import Part, lanes_of, moved
 from .fusing import joined, loops_of, partial_results, share, stepped
 from .lanes import Plan
@@ -81,14 +81,14 @@ def rows_of(found: Structure) -> Rows | None:
     """How a fold is one of rows; None where its results or what it folds do not lie together, or
     where results are lanes that lie together in the operands."""
     rows = _together(found)
-    fit = rows is not None and rows.runs[-1].extent >= rows.several and rows.step >= 2 * LEAST
-    return rows if fit else None
+    whole = rows is not None and rows.runs[-1].extent >= rows.several
+    return rows if rows is not None and whole and rows.step * rows.size >= WORD else None
 
 
 def _together(found: Structure) -> Rows | None:
     """A fold along elements that lie together, of results that do, too."""
     runs = tuple(runs_of(found))
-    depth = next((a for a in found.summed if a.extent >= LEAST
+    depth = next((a for a in found.summed if a.extent > 1
                   and all(use.step(a) == 1 for use in found.reads)), None)  # fmt: skip
     if not runs or runs[-1].to != 1 or depth is None or set(runs[-1].come) <= {0, 1}:
         return None
@@ -103,18 +103,19 @@ def run_rows_on(sch: Schedule, found: Structure) -> dict[str, Part]:
     runs, depth, several = rows.runs, rows.depth, rows.several
     row = next(axis for axis in found.spatial if axis.var is runs[-1].axes[-1])
     short = runs[-1].extent < several and row.extent >= LEAST
-    odd = depth.extent % (2 * LEAST) != 0
+    whole = VECTOR // max(use.buffer.type.bytes for use in found.reads)
+    power = 1 << (depth.extent - 1).bit_length()
+    extent = power if power < whole else -(-depth.extent // whole) * whole
+    odd = depth.extent % (2 * LEAST) != 0 and extent > depth.extent
     if not (short or odd) or any(use.index[-1] is not depth.var for use in found.reads):
         return {}
     buffers = dict.fromkeys(use.buffer for use in found.reads)
-    copies = {sch.cache_read(found.block, b.name, "tcm").name: b for b in buffers}
+    copies = {sch.cache_read(found.block, b.name, "tcm").name: b for b in buffers
+              if short or b.shape[-1] < extent}  # fmt: skip
     if short:
         sch.cache_write(found.block, found.out.buffer.name, "tcm")
         sch.resize(loops_of(sch, found.block)[row.var], several)
     if odd:
-        whole = VECTOR // max(use.buffer.type.bytes for use in found.reads)
-        power = 1 << (depth.extent - 1).bit_length()
-        extent = power if power < whole else -(-depth.extent // whole) * whole
         sch.resize(loops_of(sch, found.block)[depth.var], extent)
     return moved(sch, copies) if odd else {}
 

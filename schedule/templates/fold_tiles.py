@@ -18,6 +18,7 @@ from ...tir.stmt import Buffer
 from ...tir.types import i8
 from ..knobs import Point, divisors, number
 from ..schedule import Schedule
+from ..state import LoopRef
 from .contraction import LANES, VECTOR, WORD
 from .fold_parts import Part, copied, moved, now
 from .fold_words import Words
@@ -44,7 +45,7 @@ def arrange(sch: Schedule, words: Words, unsigned: bool) -> dict[str, Part]:
         if unsigned:
             sch.offset_operand(block, made_by(sch, deal))
         if not words.dealt:
-            special |= _deals(sch, words, deal)
+            special |= deals(sch, words, deal)
     if not words.aligned:
         copies[copied(sch, block, words.scalars)] = words.scalars.buffer
     for axis, extent in ((words.depth, words.deep), (words.column, words.wide)):
@@ -55,63 +56,92 @@ def arrange(sch: Schedule, words: Words, unsigned: bool) -> dict[str, Part]:
     return special | moved(sch, copies)
 
 
-def _deals(sch: Schedule, words: Words, deal: str) -> dict[str, Part]:
+def deals(sch: Schedule, words: Words, deal: str) -> dict[str, Part]:
     """The blocks that make words: of columns that lie together in one step, of words that lie
     together by way of words of 8 columns."""
-    wide, deep = words.dims
-    partly, size = words.deep > words.depth.extent, words.vectors.buffer.size
-    if partly:
+    (wide, deep), size = words.dims, words.vectors.buffer.size
+    partly = words.deep > words.depth.extent
+    if partly or words.near:
         sch.trim(made_by(sch, deal))
+    if partly:
         sch.resize(sch.loops(deal)[deep], words.deep, beyond="zeros")
-    if words.wide > words.column.extent:
+    if words.wide > words.column.extent and words.near is None:
         sch.resize(sch.loops(deal)[wide], words.wide)
     most = max(n for n in (8, 4, 2, 1) if words.deep // WORD % n == 0)
+    zeros = deep if partly else None
+    if words.near is not None:
+        return _deals_apart(sch, words, deal, zeros)
     if words.vectors.step(words.column) == 1 or most * GROUP < LANES:
         ways = next(ways for ways in (4, 2, 1) if words.wide // LANES % ways == 0)
-        return {deal: Deal(wide, deep, (ways, LANES), 1, partly, size)}
+        lanes = (LANES, words.ways) if words.ways > 1 else (ways, LANES)
+        return {deal: Deal((*((wide, n) for n in lanes), (deep, WORD)), size, zeros)}
     first = copied(sch, deal, now(sch, deal).reads[0])
     if words.wide > words.column.extent:
         sch.resize(sch.loops(first)[wide], words.wide)
     sch.transform_layout(made_by(sch, first), words.layout(GROUP))
-    groups = LANES // GROUP, GROUP
+    groups = (wide, LANES // GROUP), (wide, GROUP), (deep, WORD)
     return {
-        first: Deal(wide, deep, (GROUP,), most, False, size),
-        deal: Deal(wide, deep, groups, min(most, 4), partly, size),
+        first: Deal(((deep, most), (wide, GROUP), (deep, WORD)), size),
+        deal: Deal(((deep, min(most, 4)), *groups), size, zeros),
     }
+
+
+def _deals_apart(sch: Schedule, words: Words, deal: str, zeros: int | None) -> dict[str, Part]:
+    """The same where a batch lies between columns: those of some of it that share a register first,
+    where it is longer."""
+    (wide, deep), size, near = words.dims, words.vectors.buffer.size, words.near
+    beside = [d for d, e in enumerate(words.vectors.index) if near is not None and e is near.var]
+    lanes = *((d, words.ways) for d in beside), (wide, LANES), (deep, WORD)
+    made: dict[str, Part] = {deal: Deal(lanes, size, zeros)}
+    if not (words.grouped and beside) and words.wide == words.column.extent:
+        return made
+    first = copied(sch, deal, now(sch, deal).reads[0])
+    if words.wide > words.column.extent:
+        sch.resize(sch.loops(deal)[wide], words.wide)
+        copied(sch, first, now(sch, first).reads[0])
+        sch.resize(sch.loops(first)[wide], words.wide)
+    sch.transform_layout(made_by(sch, first), words.by_ways())
+    return made | {first: joined(words.vectors.buffer, words.ways)}
+
+
+def joined(buffer: Buffer, ways: int) -> Deal:
+    """A copy between all that lies between columns in a buffer, and ``ways`` of it a register."""
+    *_, wide, last = range(len(buffer.shape))
+    together = min(ways, buffer.shape[-1])
+    groups = buffer.shape[-1] // together
+    return Deal(((wide, LANES), (last, groups), (last, together)), buffer.size)
 
 
 @dataclass(frozen=True, slots=True)
 class Deal(Part):
-    """A block that makes words: so many ``words`` of groups of ``columns`` at once; zeros in the
-    last words where ``partly``."""
+    """A copy whose elements change places in registers: so many steps of some loops at once, the
+    outermost first (``lanes``: number of the loop, steps); of the loop ``zeros``, the last ones
+    come from nowhere."""
 
-    wide: int
-    deep: int
-    columns: tuple[int, ...]
-    words: int
-    partly: bool
+    lanes: tuple[tuple[int, int], ...]
     size: int  # bytes in all
+    zeros: int | None = None
 
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
-        loops = sch.loops(block)
-        n, k = loops[self.wide], loops[self.deep]
-        q, *lanes = sch.split(n, (None, *self.columns))
-        words, several, t = sch.split(k, (None, self.words, WORD))
-        rest = [loop for loop in loops if loop not in (n, k)]
-        sch.reorder(*rest, q, words, several, *lanes, t)
-        if self.words > 1:
-            lanes = [several, *lanes]
-        else:
-            sch.unroll(several)
-        sch.vectorize(*lanes, t)
-        count, blocks = sch.get_loop(words).extent, [block]
-        if self.partly and count > 1:
-            blocks += stepped(sch, block, words, count - 1, tail="peel")[1][1:]
+        loops, inner = sch.loops(block), dict[int, list[LoopRef]]()
+        dealt = list(dict.fromkeys(at for at, _ in self.lanes))
+        order = [*(at for at in range(len(loops)) if at not in dealt), *dealt]
+        if self.zeros is not None:
+            order = [self.zeros, *(at for at in order if at != self.zeros)]
+        for at in dealt:
+            steps = [n for loop, n in self.lanes if loop == at]
+            loops[at], *inner[at] = sch.split(loops[at], (None, *steps))
+        outer, lanes = [loops[at] for at in order], [inner[at].pop(0) for at, _ in self.lanes]
+        sch.reorder(*outer, *lanes)
+        sch.vectorize(*lanes)
+        count, blocks = sch.get_loop(outer[0]).extent, [block]
+        if self.zeros is not None and count > 1:
+            blocks += stepped(sch, block, outer[0], count - 1, tail="peel")[1][1:]
         for name in blocks:
-            share(sch, sch.loops(name)[: len(rest) + 1], machine, point)
+            share(sch, sch.loops(name)[: -len(lanes)], machine, point)
 
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
-        registers = prod(self.columns) * self.words * WORD / VECTOR
+        registers = prod(n for _, n in self.lanes) / VECTOR
         packets = registers * max(log2(max(registers, 2)) / 2, 1.0)
         turns = self.size / VECTOR / registers / machine.threads
         return [Plan(turns, 1, Body(packets, 4 * registers, registers, DEPTH), 1)]

@@ -6,13 +6,16 @@ acc[m, n] += a[m, k] * w[k, n]        words of four k: those of 32 columns n are
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...tir.expr import Expr, is_number, var, walk
+from ...tir.linear import linear
 from ..structure import Axis, Form, Structure, Use
 from ..trace import index_map
 from .contraction import LANES, VECTOR, WORD
+
+IndexMap = Callable[..., tuple[Expr, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class Words:
     scalars: Use
     column: Axis
     depth: Axis
+    ways: int = 1  # vectors between which neighbouring results change
+    near: Axis | None = None  # which moves both operands, and results between these vectors
 
     @property
     def row(self) -> Axis | None:
@@ -59,9 +64,21 @@ class Words:
 
     @property
     def aligned(self) -> bool:
-        """Whether words of scalars are aligned."""
+        """Whether words of scalars are aligned, and lie in their buffer."""
         steps = [self.scalars.step(axis) for axis in self.found.axes if axis is not self.depth]
-        return all(step % WORD == 0 for step in (*steps, self.scalars.start, self.depth.extent))
+        whole = self.scalars.buffer.shape[-1] >= self.deep
+        return whole and all(step % WORD == 0 for step in (*steps, self.scalars.start))
+
+    @property
+    def grouped(self) -> bool:
+        """Whether more lies between columns than vectors that narrow together."""
+        return self.near is not None and self.near.extent > self.ways
+
+    @property
+    def step(self) -> int:
+        """The elements of ``depth`` that lie together in a register of scalars."""
+        stored = self.scalars.buffer.shape[-1]
+        return min(stored, VECTOR) if self.near is None else VECTOR // stored
 
     @property
     def dims(self) -> tuple[int, int]:
@@ -69,13 +86,49 @@ class Words:
         index = list(self.vectors.index)
         return index.index(self.column.var), index.index(self.depth.var)
 
-    def layout(self, lanes: int) -> Callable[..., tuple[Expr, ...]]:
+    def layout(self, lanes: int) -> IndexMap:
         """Words of so many columns side by side."""
-        wide, deep = self.dims
-        axes = [var(f"i{d}") for d in range(len(self.vectors.index))]
-        n, k = axes[wide], axes[deep]
-        rest = [axis for d, axis in enumerate(axes) if d not in (wide, deep)]
-        return index_map(axes, (*rest, n // lanes, k // WORD, n % lanes, k % WORD))
+        return self.by_columns(self.vectors.index, lanes)
+
+    def by_columns(self, index: Sequence[Expr], lanes: int = LANES) -> IndexMap:
+        """What is accessed at ``index`` with so many columns last, or words of them."""
+        axes = [var(f"i{d}") for d in range(len(index))]
+        at = [*zip(index, axes, strict=True)]
+        column, depth, near = (
+            [a for e, a in at if axis is not None and e is axis.var]
+            for axis in (self.column, self.depth, self.near)
+        )
+        own, (n,) = [*column, *depth, *near], column
+        rest = [part for e, a in at if a not in own for part in self._apart(e, a)]
+        words, within = [k // WORD for k in depth], [k % WORD for k in depth]
+        if self.near is None:
+            way = [n % self.ways] if self.ways > 1 else []
+            block, lane = n // (lanes * self.ways), n // self.ways % lanes
+            return index_map(axes, (*rest, block, *words, *way, lane, *within))
+        groups, ways = [c // self.ways for c in near], [c % self.ways for c in near]
+        return index_map(axes, (*rest, *groups, n // lanes, *words, *ways, n % lanes, *within))
+
+    def by_steps(self) -> IndexMap:
+        """Scalars as registers of words of each step of ``near``, which lies last."""
+        axes = [var(f"i{d}") for d in range(len(self.scalars.index))]
+        k, c = axes[list(self.scalars.index).index(self.depth.var)], axes[-1]
+        rest = [axis for axis in axes if axis not in (k, c)]
+        return index_map(axes, (*rest, k // self.step, c, k % self.step))
+
+    def by_ways(self) -> IndexMap:
+        """Elements [..., column, near] as registers of columns of some steps of ``near``."""
+        axes = [var(f"i{d}") for d in range(len(self.found.out.index))]
+        *rest, n, c = axes
+        return index_map(axes, (*rest, n // LANES, c // self.ways, n % LANES, c % self.ways))
+
+    def _apart(self, index: Expr, axis: Expr) -> list[Expr]:
+        """A dimension that several axes move as one for each."""
+        extents = {part.var: part.extent for part in self.found.spatial}
+        terms = sorted(linear(index).terms.items(), key=lambda term: -term[1])
+        if len(terms) < 2 or not {moved for moved, _ in terms} <= {*extents}:
+            return [axis]
+        parts = [axis // step % extents[moved] for moved, step in terms[1:]]
+        return [axis // terms[0][1], *parts]
 
 
 def words_of(found: Structure) -> Words | None:

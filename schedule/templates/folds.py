@@ -24,6 +24,8 @@ from ..structure import Form, Structure, structure
 from ..tree import blocks_below
 from .contraction import LANES, VECTOR
 from .fold_lanes import in_lanes
+from .fold_made import made_of
+from .fold_operands import arrange_made
 from .fold_order import straighten
 from .fold_parts import Part, Plain, lanes_of, now
 from .fold_rows import in_parts, rows_of, run_columns_on, run_rows_on
@@ -80,13 +82,14 @@ class Prepared:
 
     def estimate(self, machine: Machine, point: Point) -> Estimate:
         """All phases, which are one on one thread, once constants have come."""
+        alone = number(point, "loop") == ALONE
+        machine = replace(machine, threads=1) if alone else machine
         plans = [plan for part in self.special.values() for plan in part.plans(machine, point)]
         plans += self._layer(point).plans(machine, _of_layer(point))
         found, func = total(plans, machine), self.sch.logical
         known = sum(p.bytes for p in func.params if p.name in func.constants)
         wait = machine.dma_start + known / machine.dma_rate if known else 0.0
-        if number(point, "loop") == ALONE:
-            wait -= (len(plans) - 1) * machine.barrier
+        wait -= (len(plans) - 1) * machine.barrier if alone else 0
         return Estimate(found.cycles + wait, {**found.facts, "first_wait": wait})
 
 
@@ -102,6 +105,15 @@ def folds(func: PrimFunc, machine: Machine) -> Template | None:
 def sums(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of few sums of many products of bytes, which lie in lanes."""
     return _folds(func, machine, KINDS[:1])
+
+
+def products(func: PrimFunc, machine: Machine) -> Template | None:
+    """The template of products of two activations, whose sums a map takes in."""
+    sch = Schedule(func)
+    found = (structure(block) for block in blocks_below(func.body))
+    if not any(part is not None and made_of(sch, part) for part in found):
+        return None
+    return _folds(func, machine, KINDS[1:2])
 
 
 def _folds(func: PrimFunc, machine: Machine, kinds: tuple[str, ...]) -> Template | None:
@@ -195,6 +207,13 @@ def _prepare(sch: Schedule, found: Structure, kind: str, special: dict[str, Part
     words = kind != "none" and of_bytes(found)
     if words and kind == "lanes":
         special.update([in_lanes(sch, now(sch, found.block))])
+        return
+    made = made_of(sch, now(sch, found.block)) if words else None
+    if made is not None:
+        parts, sums = arrange_made(sch, made, kind == "unsigned")
+        special.update(parts)
+        for name in sums:
+            _prepare(sch, now(sch, name), "none", special)
         return
     sums = _sums(sch, found) if words else []
     found = now(sch, found.block)

@@ -244,7 +244,7 @@ def test_a_kernel_of_a_special_template_may_join_general_ones() -> None:
     """Knobs of one name are of one type in all templates that take a kernel."""
     task = OwnTask(scores(*PLAIN), dsp(threads=1))
     assert isinstance(task.template, Tight)
-    assert [name for _, name in task.template.ways] == ["products", "folds", "scalar"]
+    assert [name for _, name in task.template.ways] == ["folds", "scalar"]
 
 
 @pytest.mark.parametrize("name", ["matmul", "conv"])

@@ -8,9 +8,11 @@ import pytest
 
 from dovetail.schedule.errors import ScheduleError
 from dovetail.schedule.schedule import Schedule
+from dovetail.schedule.structure import structure
+from dovetail.schedule.templates.fold_made import Made, made_of
 from dovetail.schedule.templates.fold_words import shifted
-from dovetail.schedule.templates.product import product_of
-from dovetail.schedule.templates.product_tiles import products
+from dovetail.schedule.templates.folds import products
+from dovetail.schedule.tree import blocks_below
 from dovetail.target.dsp.machine import dsp
 from dovetail.tir.script import parse
 from dovetail.tir.script.show import show_expr
@@ -106,18 +108,24 @@ def test_elements_that_mean_nothing_are_the_last_one_again() -> None:
     assert (found[..., 30:] == found[..., 29:30]).all()
 
 
+def made(func: PrimFunc) -> Made | None:
+    found = structure(next(blocks_below(func.body)))
+    assert found is not None
+    return made_of(Schedule(func), found)
+
+
 @pytest.mark.parametrize("operands", [PLAIN, SHIFTED, (SHIFTED[1], SHIFTED[0])])
 def test_kernels_by_hand_are_products(operands: tuple[str, str]) -> None:
     func = scores(*operands)
-    found = product_of(func)
+    found = made(func)
     assert found is not None
-    assert (found.left.buffer.name, found.right.buffer.name) == ("x", "v")
-    assert shifted(found.dot, found.left) == (operands != PLAIN)
+    assert (found.words.scalars.buffer.name, found.words.vectors.buffer.name) == ("x", "v")
+    assert shifted(found.words.found, found.words.scalars) == (operands != PLAIN)
     template = products(func, dsp())
     assert template is not None
     same(template.schedule(next(iter(template.space))), func)
 
 
 def test_others_are_none() -> None:
-    assert product_of(scores(PLAIN[0], PLAIN[0])) is None
-    assert product_of(scores("cast(i32, x[0, 0, a, b])", PLAIN[1])) is None
+    assert made(scores(PLAIN[0], PLAIN[0])) is None
+    assert made(scores("cast(i32, x[0, 0, a, b])", PLAIN[1])) is None

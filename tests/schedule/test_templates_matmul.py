@@ -16,6 +16,7 @@ from dovetail.graph.kernels import place
 from dovetail.graph.lower import lower
 from dovetail.graph.torch_import import import_model
 from dovetail.quant.quantize import quantize
+from dovetail.schedule.templates.folds import products
 from dovetail.target.dsp.machine import Machine, dsp
 from tests.schedule.operators import checked
 
@@ -53,7 +54,12 @@ CASES: dict[str, tuple[Shape, Shape]] = {
     "shared_right": ((3, 9, 24), (1, 24, 40)),
     "short": ((4, 49, 3), (4, 3, 49)),
     "one_head": ((2, 1, 40, 32), (2, 1, 32, 64)),
+    "long_head": ((2, 1, 40, 64), (2, 1, 64, 64)),
     "shared_head": ((1, 4, 20, 12), (1, 1, 12, 64)),
+    "left_head": ((1, 1, 20, 72), (1, 4, 72, 64)),
+    "many_and_one": ((1, 12, 20, 12), (1, 1, 12, 50)),
+    "one_and_many": ((1, 1, 20, 72), (1, 12, 72, 50)),
+    "sixteen_heads": ((1, 16, 9, 24), (1, 16, 24, 70)),
     "single": ((2, 40, 1), (2, 1, 64)),
     "masked": ((1, 8, 10, 21), (1, 8, 21, 50)),
     "rest": ((1, 4, 9, 100), (1, 4, 100, 33)),
@@ -65,26 +71,26 @@ CASES: dict[str, tuple[Shape, Shape]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_points_give_the_operators_bytes(name: str, exact: bool, record_property: Note) -> None:
     count = 50 if exact else 3
-    checked("products", task_of(*CASES[name]), count, len(name))
+    checked("folds", task_of(*CASES[name]), count, len(name))
     record_property("slice", f"matmul {name}: {count} points, seed {len(name)}")
 
 
 @pytest.mark.parametrize("name", ["odd", "four_heads"])
 def test_operands_in_ddr(name: str) -> None:
-    checked("products", task_of(*CASES[name], dsp(tcm=64 << 10), scope="ddr"), 2, 1)
+    checked("folds", task_of(*CASES[name], dsp(tcm=64 << 10), scope="ddr"), 2, 1)
 
 
 @pytest.mark.parametrize("right", [(1, 2, 2, 1, 17), (3, 1, 1, 1, 17)])
 def test_an_image_and_a_tensor_of_another_rank_are_left_to_other_templates(right: Shape) -> None:
     """They are stored in different orders, though they have as many rows and columns."""
     task = task_of((2, 2, 32, 1), right, dsp(threads=1))
-    assert task.template.name == "folds"
+    assert products(task.func, dsp(threads=1)) is None
     point = next(p for p in task.space if task.measure(p).status == "ok")
     assert task.check(point) == (True, "")
 
 
-def test_many_heads_are_left_to_other_templates() -> None:
-    assert task_of((1, 40, 4, 8), (1, 40, 8, 4)).template.name != "products"
+def test_many_heads_are_left_to_other_ways() -> None:
+    assert products(task_of((1, 40, 4, 8), (1, 40, 8, 4)).func, dsp()) is None
 
 
 def test_the_default_is_near_the_bound() -> None:
