@@ -46,9 +46,9 @@ class Chosen(Measured):
 
 @dataclass(frozen=True, slots=True)
 class Ranked(Measured):
-    """The points of a kernel in the order in which they should be packed."""
+    """The points of a kernel in the order in which they should be packed, part by part."""
 
-    points: tuple[Point, ...] = ()
+    parts: tuple[tuple[Point, ...], ...] = ()
 
 
 class Chooser:
@@ -100,7 +100,7 @@ class Chooser:
 
     def measure(self, point: Point) -> Measured:
         if not point:
-            return Ranked(OK, points=tuple(ranked(self.task)))
+            return Ranked(OK, parts=tuple(map(tuple, ranked(self.task))))
         cost = self.task.compiled(point).cost
         return Chosen(OK, cost.cycles, choice=Choice(point, cost))
 
@@ -167,7 +167,7 @@ class _Choosing:
 
     def __init__(self, task: CodeTask, measurer: Measurer, point: Point | None) -> None:
         self.task, self.chooser, self.measurer = task, Chooser(task), measurer
-        self.pick = None if point is None else Pick(task.bound, [point])
+        self.pick = None if point is None else Pick(task.bound, [[point]])
         self.choices: dict[str, Choice] = {}
         self._start([{}] if self.pick is None else self.pick.wave())
 
@@ -182,7 +182,7 @@ class _Choosing:
         if self.pick is None:
             if not isinstance(answers[0], Ranked):
                 raise self._without_code(answers[0].message)
-            self.pick = Pick(self.task.bound, answers[0].points)
+            self.pick = Pick(self.task.bound, answers[0].parts)
         else:
             for point, answer in zip(self.points, answers, strict=True):
                 if isinstance(answer, Chosen) and answer.choice is not None:

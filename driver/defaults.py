@@ -10,40 +10,63 @@ A wave is packed whole, by any number of workers: what comes next depends on its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
 from ..schedule.knobs import Point, Space, key
 from ..target.errors import SelectError
-from ..tuner.task import DUPLICATE, Measured
+from ..tuner.task import Measured
 
 PACKED = 24  # points that the choice of a default may pack
 _WAVE = 4
 _SAMPLED = 400  # points that the estimate ranks for it
 _PARENTS, _CHILDREN, _GENERATIONS = 16, 64, 3
+_DRAWS = 24  # points that tell how well a number of threads is guessed to do
+_WORSE = 1.25  # times the guess of all threads, up to which fewer are tried
 
 
 class Estimated(Protocol):
     """A kernel whose points have an estimate."""
 
-    @property
-    def space(self) -> Space: ...
+    def parts(self) -> Iterable[tuple[float, Callable[[], Space]]]:
+        """The points on all threads, and on fewer: the bound there, and their space."""
 
     def prior(self, point: Point) -> float: ...
 
 
-def ranked(task: Estimated) -> list[Point]:
-    """Points in the order in which they should be packed: first one of each estimate, then the
-    others."""
+def ranked(task: Estimated) -> list[list[Point]]:
+    """Points in the order in which they should be packed, by numbers of threads: all of them, then
+    those whose points are not guessed to be much worse."""
+    found: list[list[Point]] = []
+    best = guess = math.inf
+    for least, part in task.parts():
+        if least >= best:
+            continue
+        space = part()
+        drawn = space.survey(Random(0), _DRAWS, _SAMPLED)
+        here = max(min(map(task.prior, drawn), default=math.inf), least)
+        if found and here > _WORSE * guess:
+            continue
+        found.append(_ranked(task, space))
+        guess, best = (
+            min(guess, here),
+            min(best, *(max(task.prior(point), least) for point in found[-1][:1])),
+        )
+    return found
+
+
+def _ranked(task: Estimated, space: Space) -> list[Point]:
+    """The points of a space: first one of each estimate, then the others."""
     rng = Random(0)
-    points = _sampled(task.space, rng)
+    points = _sampled(space, rng)
     costs = {name: task.prior(point) for name, point in points.items()}
     for _ in range(_GENERATIONS if len(points) > _PARENTS else 0):
         parents = sorted(points, key=costs.__getitem__)[:_PARENTS]
         for number in range(_CHILDREN):
-            child = task.space.mutate(points[parents[number % _PARENTS]], rng)
+            child = space.mutate(points[parents[number % _PARENTS]], rng)
             if (name := key(child)) not in points:
                 points[name], costs[name] = child, task.prior(child)
     order = sorted(points, key=costs.__getitem__)
@@ -60,51 +83,90 @@ def _sampled(space: Space, rng: Random) -> dict[str, Point]:
 
 
 @dataclass(slots=True)
-class Pick:
-    """The choice among ranked points, wave by wave. It ends with a wave that brings nothing better,
-    with ``PACKED`` points that were packed, or with a cost that none can beat; only where none has
-    code are more points tried."""
+class _Part:
+    """Ranked points on one number of threads, and the best of those that were packed."""
 
-    bound: float
     points: Sequence[Point]
     cost: int | None = None
     point: Point = field(default_factory=dict)
-    refusal: str = "its space is empty"
     packed: int = 0
-    _nests: set[str] = field(default_factory=set)
-    _next: int = 0
-    _idle: bool = False
+    next: int = 0
+    idle: bool = False
+    nests: set[str] = field(default_factory=set)
+
+    def wave(self, bound: float, found: bool) -> list[Point]:
+        """The next points to pack; none where the choice is made, or where many have no code though
+        it is ``found`` elsewhere."""
+        count = min(_WAVE, PACKED - self.packed)
+        made = self.cost is not None and (self.idle or self.cost <= bound)
+        if made or (found and self.cost is None and self.next >= PACKED):
+            count = 0
+        wave = list(self.points[self.next : self.next + count])
+        self.next += len(wave)
+        return wave
+
+    def tell(self, found: Sequence[tuple[Point, int]]) -> None:
+        """The points of a wave that were packed, with their cycles."""
+        before = self.cost
+        for point, cycles in found:
+            if self.cost is None or cycles < self.cost:
+                self.cost, self.point = cycles, point
+        self.packed += len(found)
+        self.idle = before is not None and self.cost == before and bool(found)
+
+
+class Pick:
+    """The choice among ranked points, wave by wave, part by part. A part ends with a wave that
+    brings nothing better in it, with ``PACKED`` points that were packed, or with a cost that none
+    can beat; only where none has code are more points tried. No part depends on another one: the
+    choice for a machine of more threads is among those for fewer, too."""
+
+    def __init__(self, bound: float, parts: Sequence[Sequence[Point]]) -> None:
+        self.bound = bound
+        self.refusal = "its space is empty"
+        self.packed = 0
+        self._parts = [_Part(points) for points in parts]
+        self._nests: dict[str, int | None] = {}  # the cycles of each
+        self._now = 0
 
     @property
     def nests(self) -> frozenset[str]:
         """The nests that were packed."""
         return frozenset(self._nests)
 
+    @property
+    def cost(self) -> int | None:
+        """The cycles of the best one."""
+        return min((part.cost for part in self._parts if part.cost is not None), default=None)
+
+    @property
+    def point(self) -> Point:
+        """The best one."""
+        return next(part.point for part in self._parts if part.cost == self.cost)
+
     def wave(self) -> list[Point]:
         """The next points to pack; none where the choice is made. SelectError if there is none."""
-        count = min(_WAVE, PACKED - self.packed)
-        if self.cost is not None and (self._idle or self.cost <= self.bound):
-            count = 0
-        wave = list(self.points[self._next : self._next + count])
-        self._next += len(wave)
-        if not wave and self.cost is None:
-            raise SelectError(
-                f"no schedule of its {len(self.points)} that were tried works: {self.refusal}"
-            )
-        return wave
+        for part in self._parts[self._now :]:
+            if wave := part.wave(self.bound, self.cost is not None):
+                return wave
+            self._now += 1
+        if self.cost is None:
+            count = sum(len(part.points) for part in self._parts)
+            raise SelectError(f"no schedule of its {count} that were tried works: {self.refusal}")
+        return []
 
     def tell(self, points: Sequence[Point], answers: Sequence[Measured]) -> None:
         """What packing a wave gave."""
-        before, packed = self.cost, self.packed
+        part = self._parts[self._now]
+        costs: list[tuple[Point, int]] = []
         for point, found in zip(points, answers, strict=True):
-            if found.status == DUPLICATE or found.nest in self._nests:
-                continue
-            if found.nest:
-                self._nests.add(found.nest)
-            if found.cycles is None:
-                self.refusal = found.message
-                continue
-            self.packed += 1
-            if self.cost is None or found.cycles < self.cost:
-                self.cost, self.point = found.cycles, point
-        self._idle = before is not None and self.cost == before and self.packed > packed
+            name = found.nest or key(point)
+            if name not in self._nests:
+                self._nests[name] = found.cycles
+                self.packed += found.cycles is not None
+                self.refusal = found.message or self.refusal
+            cycles = self._nests[name]
+            if name not in part.nests and cycles is not None:
+                costs.append((point, cycles))
+            part.nests.add(name)
+        part.tell(costs)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from functools import partial
 
+from ..target.program import THREADS
 from ..tir.recent import Recent
 from ..tir.script.show import show_stmt
 from ..tir.stmt import PrimFunc, Stmt, top
@@ -18,10 +19,11 @@ _recent = Recent[str](1024)
 
 
 def nest(func: PrimFunc) -> str:
-    """The name of all that ``func`` computes, where and in which order."""
+    """The name of all that ``func`` computes, where, in which order and on how many threads."""
     buffers, parts = top(func.body)
     texts = [f"{b.name}: {b.type} {b.shape} {b.scope}" for b in (*func.params, *buffers)]
     texts += [_recent(part, partial(_digest, part)) for part in parts]
+    texts += [f"{THREADS}: {func.attrs[THREADS]}"] if THREADS in func.attrs else []
     return _hash("\n".join(texts))[:16]
 
 

@@ -28,7 +28,7 @@ from ..schedule.placing.part import KEPT
 from ..schedule.schedule import Schedule
 from ..schedule.templates.template import Template
 from ..schedule.trace import Trace
-from ..target.dsp.bound import bound
+from ..target.dsp.bound import Work
 from ..target.dsp.cycles import Cost
 from ..target.dsp.machine import Machine
 from ..tir.passes.lift import lift
@@ -100,9 +100,9 @@ class OwnTask(CodeTask):
         return sum(param.size for param in self.kernel.params)
 
     @cached_property
-    def bound(self) -> float:
-        """Cycles that moving the compulsory bytes takes; products are not counted."""
-        return float(bound(least_work(lift(self.func)), self.machine))
+    def work(self) -> Work:
+        """The bytes that are compulsory; products are not counted."""
+        return least_work(lift(self.func))
 
     def template_of(self, lifting: Lifting) -> Template:
         lifting = lifting if self.lifted else lambda func: func

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from time import perf_counter
@@ -100,7 +100,8 @@ class CodeTask(ABC):
 
     @property
     @abstractmethod
-    def bound(self) -> float: ...
+    def work(self) -> Work:
+        """The least work of every schedule."""
 
     @property
     @abstractmethod
@@ -115,6 +116,17 @@ class CodeTask(ABC):
     def difference(self, stored: Sequence[Array]) -> str:
         """How arrays that a run left differ from what the kernel must compute; "" if they do not.
         The run began with ``self.stored``."""
+
+    @cached_property
+    def bound(self) -> float:
+        """Cycles that no schedule can beat: multiplying, loading and storing, or moving."""
+        return float(bound(self.work, self.machine))
+
+    def parts(self) -> Iterator[tuple[float, Callable[[], Space]]]:
+        """The points on all threads, then on fewer: the bound there, and their space."""
+        parts = self.template.parts or {self.machine.threads: lambda: self.space}
+        for threads, part in parts.items():
+            yield float(bound(self.work, replace(self.machine, threads=threads))), part
 
     @cached_property
     def key(self) -> str:
@@ -250,11 +262,6 @@ class KernelTask(CodeTask):
     def work(self) -> Work:
         """The least products and bytes of every schedule."""
         return work(self.kernel, self.graph)
-
-    @cached_property
-    def bound(self) -> float:
-        """Cycles that no schedule can beat: multiplying, loading and storing, or moving."""
-        return float(bound(self.work, self.machine))
 
     @property
     def spec(self) -> Spec:

@@ -35,7 +35,7 @@ from ..tir.types import Type
 from .alike import Shifts, common
 from .emit import Emitter, RowNames
 from .errors import SelectError
-from .program import Address, Dma, Item, Loop, Op, Phase, Place, Program
+from .program import THREADS, Address, Dma, Item, Loop, Op, Phase, Place, Program
 from .program import Wait as WaitItem
 from .record import Started
 from .region import RegionBuilder
@@ -140,7 +140,8 @@ class Builder:
             for buffer in part.own:
                 self._declare(buffer, part.loop is not None)
         phases = [self._phase(part).at(shifts) for group, shifts in groups for part in group.parts]
-        return Program(func.name, [m.place for m in self.memory.values()], phases)
+        places = [m.place for m in self.memory.values()]
+        return Program(func.name, places, phases, func.attrs.get(THREADS))
 
     def _place(self, buffer: Buffer, place: Place) -> None:
         known = self.memory.get(buffer.name)

@@ -72,6 +72,8 @@ class Late(int):
 
 Operand = Reg | Half | int
 
+THREADS = "threads"  # the attribute of a kernel that runs on fewer threads than there are
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -201,6 +203,7 @@ class Program:
     name: str
     places: list[Place]
     phases: list[Phase]
+    threads: int | None = None  # that run it, at the most; None: all
 
     def ops(self) -> Iterator[Op]:
         """Every instruction once, in program order."""

@@ -19,6 +19,7 @@ from ...graph.graph import Array
 from ...schedule.errors import ScheduleError
 from ...schedule.knobs import Point, key
 from ...schedule.templates.template import Template
+from ...target.dsp.bound import Work
 from ...target.dsp.pipeline import build
 from ...target.dsp.rows import selector
 from ...target.errors import SelectError
@@ -106,8 +107,8 @@ class Variant(CodeTask):
         return self.task.size
 
     @property
-    def bound(self) -> float:
-        return self.task.bound
+    def work(self) -> Work:
+        return self.task.work
 
     @property
     def spec(self) -> Spec:

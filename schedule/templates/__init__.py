@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from dataclasses import replace
+from functools import cache, partial
 
 from ...target.dsp.machine import Machine
 from ...tir.passes.lift import lift
@@ -19,6 +20,7 @@ from .reduction import reduction
 from .rows import rows
 from .scalar import scalar
 from .template import Estimate, Template
+from .threads import shared
 from .tight import tight
 
 Maker = Callable[[PrimFunc, Machine], Template | None]
@@ -50,8 +52,14 @@ def template_for(
     for any kernel, too, where others take it, whose vectors may have no code."""
     lifted = lifting(func)
     tiers = ((*SPECIAL, *GENERAL),) if general else (SPECIAL, GENERAL)
-    found = (tight(lifted, machine, partial(_taking, makers)) for makers in tiers)
-    return next(template for template in found if template is not None)
+
+    @cache
+    def on(threads: int) -> Template:
+        few = replace(machine, threads=threads)
+        found = (tight(lifted, few, partial(_taking, makers)) for makers in tiers)
+        return next(template for template in found if template is not None)
+
+    return shared(on, machine)
 
 
 def _taking(makers: Sequence[Maker], func: PrimFunc, machine: Machine) -> Iterator[Template]:

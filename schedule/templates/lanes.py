@@ -259,7 +259,7 @@ def _plan(nest: Nest, machine: Machine, point: Point) -> Plan:
     body = body_of(nest.found, nest.lanes, unroll, nest.reach(rows))
     vectors = nest.steps() * busy / rows
     folds = prod(axis.extent for axis in nest.found.summed)
-    return Plan(vectors * folds / unroll, vectors / nest.last, body, unroll)
+    return Plan(vectors * folds / unroll, vectors / nest.trips(body.slots / unroll), body, unroll)
 
 
 def total(plans: list[Plan], machine: Machine) -> Estimate:

@@ -13,6 +13,7 @@ from itertools import zip_longest
 from math import gcd, prod
 
 from ...target.dsp.machine import Machine
+from ...target.dsp.simplify import SHORT, WRITE_OUT
 from ...tir.expr import Expr, free_vars, substitute, walk
 from ...tir.stmt import Block, PrimFunc, Store
 from ..errors import ScheduleError
@@ -67,6 +68,15 @@ class Nest:
         if self.split is None:
             return self.runs[-1].extent if self.runs else 1
         return self.split.extent // self.part
+
+    def trips(self, slots: float) -> int:
+        """Steps of so many instructions until a loop begins anew: short ones are written out."""
+        total = 1
+        for extent in (self.last, *(run.extent for run in reversed(self.outer))):
+            total *= extent
+            if extent > SHORT or total * slots > WRITE_OUT:
+                break
+        return total
 
     def together(self, unroll: int, share: int | None) -> int:
         """How many steps of the innermost loop are unrolled, at most ``unroll``: they begin and end

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
@@ -52,7 +52,8 @@ def unknown(_: Point) -> Estimate:
 
 @dataclass(frozen=True)
 class Template:
-    """One kernel's open decisions. ``name`` is the template's."""
+    """One kernel's open decisions. ``name`` is the template's; ``parts`` are the points on each
+    number of threads, where that is open."""
 
     name: str
     func: PrimFunc
@@ -60,6 +61,7 @@ class Template:
     space: Space
     schedule: Callable[[Point], Schedule]
     estimate: Callable[[Point], Estimate] = unknown
+    parts: Mapping[int, Callable[[], Space]] = field(default_factory=dict, kw_only=True)
 
     def function(self, point: Point) -> PrimFunc:
         """The scheduled kernel, its operands where they are."""

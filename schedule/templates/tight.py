@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from random import Random
 
@@ -92,8 +92,11 @@ def tight(func: PrimFunc, machine: Machine, taking: Taking) -> Template | None:
     cuts = _cuts(func, machine, taking) if cut else {}
     ways |= cuts
     first = next(iter(ways.values()), None)
-    if first is None or len(ways) == 1:
-        return first
+    if first is None:
+        return None
+    if len(ways) == 1:
+        guess = first.estimate
+        return replace(first, estimate=lambda point: _at_once(func, machine, guess(point)))
 
     def estimate(point: Point) -> Estimate:
         key = key_of(point)

@@ -37,7 +37,9 @@ _SPARE = 6  # registers of a file left free before spilling because no assignmen
 
 
 def compile_program(program: Program, machine: Machine) -> Listing:
-    """The listing of ``program`` for ``machine``; CompileError when its registers do not do."""
+    """The listing of ``program`` for as many threads of ``machine`` as it has; CompileError when
+    its registers do not do."""
+    machine = replace(machine, threads=min(program.threads or machine.threads, machine.threads))
     table = {(place.name, 0): i for i, place in enumerate(program.places)}
     table[SPILL, 0] = len(table)
     known = len(table)

@@ -14,7 +14,8 @@ from dataclasses import replace
 from ..program import Address, Dma, Item, Loop, Op, Wait
 from .hoist import ALL, hoist
 
-WRITE_OUT = 64  # instructions up to which an innermost loop of 2 to 4 iterations is written out
+WRITE_OUT = 64  # instructions up to which a short innermost loop is written out
+SHORT = 4  # iterations of such a loop
 
 
 def simplify(items: list[Item], hoisting: int = ALL) -> list[Item]:
@@ -66,7 +67,7 @@ def addresses(items: list[Item]) -> Iterator[Address]:
 
 
 def _tiny(extent: int, body: list[Item]) -> bool:
-    return extent <= 4 and len(body) * extent <= WRITE_OUT and all(
+    return extent <= SHORT and len(body) * extent <= WRITE_OUT and all(
         isinstance(item, Op) for item in body)  # fmt: skip
 
 

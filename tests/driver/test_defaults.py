@@ -1,5 +1,6 @@
 """Defaults: ranked by the estimate, packed in waves, the same on any number of workers."""
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -9,7 +10,7 @@ from dovetail.driver.defaults import PACKED, Pick, ranked
 from dovetail.driver.prepare import Ready, prepare
 from dovetail.driver.target import parse
 from dovetail.driver.zoo import build, calibration
-from dovetail.schedule.knobs import Point
+from dovetail.schedule.knobs import Point, Space
 from dovetail.target.errors import SelectError
 from dovetail.tuner.measure import Measurer
 from dovetail.tuner.synthetic import Synthetic
@@ -33,47 +34,77 @@ def _answer(cost: int | None, nest: str) -> Measured:
 
 
 def test_a_wave_that_brings_nothing_better_is_the_last() -> None:
-    pick = Pick(1, POINTS)
+    pick = Pick(1, [POINTS])
     assert len(told(pick, [50, 40, *[60] * 98])) == 8
     assert (pick.cost, pick.point) == (40, {"n": 1})
 
 
 def test_no_more_are_packed_than_allowed() -> None:
-    pick = Pick(1, POINTS)
+    pick = Pick(1, [POINTS])
     assert len(told(pick, list(range(200, 100, -1)))) == pick.packed == PACKED
     assert pick.point == {"n": PACKED - 1}
 
 
 def test_a_cost_at_the_bound_ends_the_choice() -> None:
-    assert len(told(Pick(30, POINTS), [30] * 100)) == 4
+    assert len(told(Pick(30, [POINTS]), [30] * 100)) == 4
 
 
 def test_duplicates_are_not_counted() -> None:
-    pick = Pick(1, POINTS)
+    pick = Pick(1, [POINTS])
     nests = [f"{n // 2}" for n in range(100)]
     assert len(told(pick, list(range(200, 100, -1)), nests)) == 2 * PACKED - 1
     assert pick.packed == PACKED
 
 
+def test_no_part_depends_on_another_one() -> None:
+    """What one number of threads gives is the same beside any others."""
+    costs: list[int | None] = [50, 40, *[60] * 18, *[45] * 4, 39, *[45] * 75]
+    few = Pick(1, [POINTS[20:40]])
+    told(few, costs)
+    both = Pick(1, [POINTS[:20], POINTS[20:40]])
+    told(both, costs)
+    assert few.cost == both.cost == 39 and few.point == both.point
+
+
+def test_code_that_another_part_packed_has_its_cost() -> None:
+    pick = Pick(1, [POINTS[:20], POINTS[20:40]])
+    nests = [f"{n % 20}" for n in range(100)]
+    assert len(told(pick, list(range(50, 150)), nests)) == 16
+    assert (pick.packed, pick.cost) == (8, 50)
+
+
+def test_a_part_without_code_ends_where_another_one_has_some() -> None:
+    pick = Pick(1, [POINTS[:4], POINTS[4:]])
+    assert len(told(pick, [50, *[None] * 99])) == 4 + PACKED
+
+
 def test_more_are_tried_only_where_none_has_code() -> None:
-    pick = Pick(1, POINTS)
+    pick = Pick(1, [POINTS])
     assert len(told(pick, [None] * 60 + [5] * 40)) == 68
     assert pick.point == {"n": 60}
 
 
 def test_a_kernel_without_code_says_why() -> None:
     with pytest.raises(SelectError) as caught:
-        told(Pick(1, POINTS), [None] * 100)
+        told(Pick(1, [POINTS]), [None] * 100)
     assert str(caught.value) == "no schedule of its 100 that were tried works: no"
 
 
+class Made(Synthetic):
+    """A kernel on one number of threads."""
+
+    def parts(self) -> list[tuple[float, Callable[[], Space]]]:
+        return [(self.bound, lambda: self.space)]
+
+
 def test_the_first_points_differ_in_their_estimate() -> None:
-    class Rough(Synthetic):
+    class Rough(Made):
         def prior(self, point: Point) -> float:
             return round(super().prior(point), -4)
 
     task = Rough("a")
-    guesses = [task.prior(point) for point in ranked(task)]
+    (points,) = ranked(task)
+    guesses = [task.prior(point) for point in points]
     leaders = len(set(guesses))
     assert guesses[:leaders] == sorted(set(guesses)) and guesses[leaders:] == sorted(
         guesses[leaders:]
@@ -82,9 +113,9 @@ def test_the_first_points_differ_in_their_estimate() -> None:
 
 
 def test_ranking_looks_around_what_it_likes() -> None:
-    task, rng = Synthetic("a"), Random(0)
+    task, rng = Made("a"), Random(0)
     sample = [task.prior(task.space.sample(rng)) for _ in range(400)]
-    assert task.prior(ranked(task)[0]) < min(sample)
+    assert task.prior(ranked(task)[0][0]) < min(sample)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,8 @@ from dovetail.graph.lower import lower
 from dovetail.graph.torch_import import import_model
 from dovetail.quant.quantize import quantize
 from dovetail.schedule.knobs import Point
+from dovetail.schedule.templates.template import Template
+from dovetail.schedule.templates.threads import Shared
 from dovetail.target.dsp.machine import Machine, dsp
 
 
@@ -75,6 +77,12 @@ def checked(template: str, task: KernelTask, count: int, seed: int) -> None:
     assert task.template.name == template
     rng = Random(seed)
     hold(task, [task.space.sample(rng) for _ in range(count)])
+
+
+def on_all(task: KernelTask) -> Template:
+    """The task's template on all threads."""
+    found = task.template
+    return found.on(found.machine.threads) if isinstance(found, Shared) else found
 
 
 def hold(task: KernelTask, points: Sequence[Point]) -> None:

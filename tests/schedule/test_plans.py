@@ -15,6 +15,7 @@ from dovetail.schedule.templates.tight import Tight
 from dovetail.target.dsp.machine import dsp
 from dovetail.tir.expr import Expr, walk
 from dovetail.tir.stmt import Buffer, Copy, For, LoopKind, Stmt, Store, children
+from tests.schedule.operators import on_all
 from tests.schedule.test_templates_tight import K, convolved
 
 CASES = {
@@ -36,7 +37,7 @@ POINTS = 200
 
 def ways_of(task: KernelTask) -> Mapping[str, Template]:
     """The templates that take the whole kernel."""
-    found = task.template
+    found = on_all(task)
     if not isinstance(found, Tight):
         return {found.name: found}
     return {name: way for (rows, name), way in found.ways.items() if not rows}

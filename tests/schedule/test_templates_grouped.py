@@ -17,7 +17,7 @@ from dovetail.graph.torch_import import import_model
 from dovetail.quant.quantize import quantize
 from dovetail.schedule.templates.tight import Tight
 from dovetail.target.dsp.machine import Machine, dsp
-from tests.schedule.operators import hold
+from tests.schedule.operators import hold, on_all
 
 Note = Callable[[str, object], None]
 Size = tuple[int, int, int, int, int]  # inputs, outputs, groups, rows, columns
@@ -76,7 +76,7 @@ def task_of(name: str, machine: Machine | None = None, scope: str = "tcm") -> Ke
 @pytest.mark.parametrize("name", CASES)
 def test_points_give_the_operators_bytes(name: str, exact: bool, record_property: Note) -> None:
     count, task, rng = 50 if exact else 3, task_of(name), Random(len(name))
-    tight = isinstance(task.template, Tight)
+    tight = isinstance(on_all(task), Tight)
     ways = set(task.space.knobs[1].values if tight else [task.template.name])
     assert ways == WAYS[name]
     hold(task, [task.space.sample(rng) for _ in range(count)])

@@ -13,7 +13,7 @@ from dovetail.schedule.knobs import Point, Value
 from dovetail.schedule.templates.template import Template
 from dovetail.schedule.templates.tight import Tight
 from dovetail.target.dsp.machine import dsp
-from tests.schedule.operators import Case
+from tests.schedule.operators import Case, on_all
 from tests.schedule.test_templates_tight import convolved
 
 Note = Callable[[str, object], None]
@@ -32,7 +32,7 @@ CASES = {
 
 def parts_of(task: KernelTask) -> Template | None:
     """The template, where the kernel has it."""
-    template = task.template
+    template = on_all(task)
     return template.ways.get((0, "parts")) if isinstance(template, Tight) else None
 
 
