@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ...target.dsp.machine import Machine
+from ...tir.recent import Recent
 from ...tir.stmt import PrimFunc
 from ..knobs import Point, Space
 from ..placing.operands import place_operands
@@ -62,6 +63,15 @@ class Template:
     schedule: Callable[[Point], Schedule]
     estimate: Callable[[Point], Estimate] = unknown
     parts: Mapping[int, Callable[[], Space]] = field(default_factory=dict, kw_only=True)
+
+    def __post_init__(self) -> None:
+        """A search asks for the estimate of a point several times in a row."""
+        known, estimate = Recent[Estimate](256), self.estimate
+
+        def remembered(point: Point) -> Estimate:
+            return known(frozenset(point.items()), lambda: estimate(point))
+
+        object.__setattr__(self, "estimate", remembered)
 
     def function(self, point: Point) -> PrimFunc:
         """The scheduled kernel, its operands where they are."""

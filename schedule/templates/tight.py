@@ -86,7 +86,9 @@ def tight(func: PrimFunc, machine: Machine, taking: Taking) -> Template | None:
     """The templates that take ``func`` as one; where it needs more than TCM, or its images in DDR
     take long, strips of rows too, by all templates that take these; None where there are none."""
     ways: dict[Key, Template] = {(0, template.name): template for template in taking(func, machine)}
-    near = scratch(func, machine) + sum(p.bytes for p in func.params) <= machine.tcm
+    local = scratch(func, machine)
+    near = local + sum(p.bytes for p in func.params) <= machine.tcm
+    free = machine.tcm - local - sum(p.bytes for p in func.params if p.scope == "tcm")
     far = sum(_images(func)) / machine.dma_rate
     cut = not near or far > WORTH * machine.dma_start
     cuts = _cuts(func, machine, taking) if cut else {}
@@ -101,7 +103,7 @@ def tight(func: PrimFunc, machine: Machine, taking: Taking) -> Template | None:
     def estimate(point: Point) -> Estimate:
         key = key_of(point)
         found = ways[key].estimate(point)
-        return found if key in cuts else _at_once(func, machine, found)
+        return found if key in cuts else _at_once(func, machine, free, found)
 
     knobs = _knobs(ways)
     space = Ways(knobs, (_constraint(knobs, ways), _short(cuts)), ways, estimate)
@@ -113,14 +115,12 @@ def _images(func: PrimFunc) -> list[int]:
     return [p.bytes for p in func.params if p.scope == "ddr" and p.name not in func.constants]
 
 
-def _at_once(func: PrimFunc, machine: Machine, estimate: Estimate) -> Estimate:
+def _at_once(func: PrimFunc, machine: Machine, free: int, estimate: Estimate) -> Estimate:
     """The estimate with the time that images in DDR take to start and to come, while nothing is
     computed but edges; constants come behind them, while what needs none is. Results go as they are
-    computed (``placing/straight``), or after it. Of images that do not fit into TCM, each vector is
-    waited for."""
+    computed (``placing/straight``), or after it. Of images that do not fit into the ``free`` bytes
+    of TCM, each vector is waited for."""
     images = _images(func)
-    free = machine.tcm - scratch(func, machine)
-    free -= sum(p.bytes for p in func.params if p.scope == "tcm")
     waits = 0.0
     for size in sorted(images):
         waits += 0 if size <= free else size / VECTOR / machine.threads
