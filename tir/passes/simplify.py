@@ -17,7 +17,7 @@ from math import gcd
 import numpy as np
 
 from ..bounds import Interval, Ranges, bounds, type_range
-from ..expr import Expr, cast, const, make, rebuild, walk
+from ..expr import Expr, cast, const, make, rebuild
 from ..linear import Linear, from_sum, sum_of
 from ..ops import OPS
 from ..recent import Recent
@@ -44,6 +44,7 @@ SUMS = {"add", "sub", "mul", "floordiv", "mod", "shl"}
 INDEX_OPS = SUMS | {"const", "var", "min", "max"}
 
 _recent = Recent[Stmt](1024)  # outermost loops, which points of a kernel have in common
+_fixed = Recent[Expr](1 << 15)  # expressions, by the ranges of the variables that they mention
 
 
 def simplify(expr: Expr, ranges: Ranges | None = None) -> Expr:
@@ -75,13 +76,16 @@ class Simplifier:
         self.index: dict[Expr, bool] = {}
 
     def __call__(self, root: Expr) -> Expr:
-        if root in self.done:
-            return self.done[root]
-        for node in walk(root):
-            if node not in self.done:
-                fresh = rebuild(node, tuple([self.done[arg] for arg in node.args]))
-                self.done[node] = self._fixed(fresh)
-        return self.done[root]
+        if not root.args:
+            return root
+        found = self.done.get(root)
+        if found is None:
+            given = root, tuple([self.ranges.get(axis) for axis in root.free])
+            found = self.done[root] = _fixed(given, lambda: self._simplified(root))
+        return found
+
+    def _simplified(self, root: Expr) -> Expr:
+        return self._fixed(rebuild(root, tuple([self(arg) for arg in root.args])))
 
     def bounds(self, expr: Expr) -> Interval:
         return bounds(expr, self.ranges, self.known)
