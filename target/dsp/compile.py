@@ -17,7 +17,7 @@ from .depend import block_edges
 from .expand import Pipeline
 from .hoist import ALL
 from .joins import free_phases
-from .listing import SPILL, Function, Listing
+from .listing import SPILL, Function, Listing, words_of
 from .lower import Lowering, Table, move
 from .machine import Machine
 from .pack import Pressure, list_schedule, packer
@@ -209,7 +209,8 @@ def _attempt(phase: Phase, table: Table, free: Liberties, plan: Shares) -> _Comp
 
 def _function(phase: Phase, low: Lowering, real: dict[int, int]) -> Function:
     extent = phase.parallel[1] if phase.parallel else None
-    return Function("", extent, low.nodes, low.registers, real, low.records, phase.name)
+    words = words_of(low.nodes)
+    return Function("", extent, low.nodes, low.registers, real, low.records, phase.name, (), words)
 
 
 def _pack(low: Lowering, room: Room, loops: Pipeline | None, turning: bool) -> dict[int, int]:

@@ -108,12 +108,12 @@ def _between_barriers(listing: Listing) -> list[list[_Phase]]:
 
 
 def _seen(function: Function, far: frozenset[str]) -> _Phase:
-    called = direct = False
-    for _, packet in function.packets():
-        for step in packet:
-            called = called or step.is_call
-            direct = direct or (step.access is not None and step.access.buffer in far)
-    return _Phase(function, called, direct)
+    if "accessed" not in function.walkers:
+        steps = [step for _, packet in function.packets() for step in packet]
+        accessed = {step.access.buffer for step in steps if step.access is not None}
+        function.walkers["accessed"] = any(step.is_call for step in steps), accessed
+    called, accessed = function.walkers["accessed"]
+    return _Phase(function, called, not far.isdisjoint(accessed))
 
 
 def _sharing(group: list[_Phase], machine: Machine) -> list[_Phase]:

@@ -20,6 +20,9 @@ from .machine import Machine
 
 Interval = tuple[float, float]  # bytes from .. to, the end excluded
 Ranges = Mapping[str, tuple[int, int]]  # the first and last value of each loop variable
+Terms = tuple[tuple[str, int], ...]  # (loop variable, bytes)
+Span = tuple[str, bool, Terms]  # a buffer, whether it is written, and terms of loops around
+Spans = Mapping[Span, Interval]  # bytes that are touched, but for these terms
 Copies = frozenset[tuple[str, str, str]]  # (token, target, source) of transfers
 _WHOLE: Interval = (-inf, inf)
 
@@ -32,7 +35,7 @@ class Touch:
     written: Interval | None = None
 
     def joined(self, other: Touch) -> Touch:
-        return Touch(_hull(self.read, other.read), _hull(self.written, other.written))
+        return Touch(_either(self.read, other.read), _either(self.written, other.written))
 
     def shifted(self, by: int) -> Touch:
         return Touch(_shifted(self.read, by), _shifted(self.written, by))
@@ -56,7 +59,9 @@ def free_phases(program: Program, machine: Machine) -> frozenset[int]:
     found: set[int] = set()
     since: list[Sequence[Touches]] = []  # the phases since the last barrier
     for number, phase in enumerate(program.phases):
-        touches = _touches(phase.code, machine.threads, copies)
+        awaited = _awaited(phase.code)
+        known = frozenset(copy for copy in copies if copy[0] in awaited)
+        touches = _touches(phase.code, machine.threads, known)
         touches = tuple(placed(thread, phase.shifts) for thread in touches)
         if since and not any(_clash(before, touches, own) for before in since):
             found.add(number)
@@ -86,16 +91,21 @@ def _copies(phase: Phase) -> Copies:
 
 
 @lru_cache(maxsize=1024)
+def _awaited(phase: Phase) -> frozenset[str]:
+    return frozenset(item.token for item in items_in(phase.body) if isinstance(item, Wait))
+
+
+@lru_cache(maxsize=1024)
 def _touches(phase: Phase, threads: int, copies: Copies) -> tuple[Touches, ...]:
-    """By thread."""
+    """By thread; ``copies`` are those that it awaits."""
     if phase.parallel is None:
         chunks = [(0, 1), *[(0, 0)] * (threads - 1)]
     else:
         chunks = share(phase.parallel[1], threads)
-    found = []
+    spans, found = spans_of(phase.body, copies), []
     for first, count in chunks:
         ranges = {phase.parallel[0]: (first, first + count - 1)} if phase.parallel else {}
-        found.append(touches_of(phase.body, ranges, copies) if count else {})
+        found.append(touches_of(spans, ranges) if count else {})
     return tuple(found)
 
 
@@ -105,77 +115,91 @@ def placed(touches: Touches, shifts: Mapping[str, int]) -> Touches:
     return {**touches, **moved} if moved else touches
 
 
-def touches_of(
-    body: Sequence[Item],
-    ranges: Ranges,
-    copies: Copies = frozenset(),
-) -> Touches:
-    """The bytes of each buffer that items touch, where the loops around have these ranges."""
+def touches_of(spans: Spans, ranges: Ranges) -> Touches:
+    """The bytes of each buffer that are touched where the loops around have these ranges."""
     found: dict[str, Touch] = {}
-    for item, inside in _items(body, ranges):
-        for buffer, touch in _touched(item, inside, copies):
-            found[buffer] = found[buffer].joined(touch) if buffer in found else touch
+    for (buffer, written, terms), (low, high) in spans.items():
+        for variable, scale in terms:
+            ends = [scale * end for end in ranges[variable]]
+            low, high = low + min(ends), high + max(ends)
+        touch = Touch(written=(low, high)) if written else Touch(read=(low, high))
+        found[buffer] = found[buffer].joined(touch) if buffer in found else touch
     return found
 
 
-def _items(items: Sequence[Item], ranges: Ranges) -> Iterator[tuple[Op | Dma | Wait, Ranges]]:
-    """All but loops, with the first and last value of each loop variable around them."""
+def spans_of(body: Sequence[Item], copies: Copies = frozenset()) -> Spans:
+    """The bytes that items touch, but for the terms of the loops around all of them."""
+    found: dict[Span, Interval] = {}
+    for item, extents in _items(body, {}):
+        for buffer, written, address, size in _accesses(item, copies):
+            around, reach = _reach(address, size, extents)
+            span = buffer, written, around
+            known = found.get(span)
+            found[span] = reach if known is None else _hull(known, reach)
+    return found
+
+
+def _items(
+    items: Sequence[Item], extents: Mapping[str, int]
+) -> Iterator[tuple[Op | Dma | Wait, Mapping[str, int]]]:
+    """All but loops, with the extents of the loops around them."""
     for item in items:
         if isinstance(item, Loop):
-            yield from _items(item.body, {**ranges, item.variable: (0, item.extent - 1)})
+            yield from _items(item.body, {**extents, item.variable: item.extent})
         else:
-            yield item, ranges
+            yield item, extents
 
 
-def _touched(
-    item: Op | Dma | Wait,
-    ranges: Ranges,
-    copies: Copies,
-) -> Iterator[tuple[str, Touch]]:
+def _accesses(
+    item: Op | Dma | Wait, copies: Copies
+) -> Iterator[tuple[str, bool, Address | None, int]]:
+    """The buffers that an item touches, whether it writes them, and where; None: anywhere."""
     match item:
         case Op(address=None):
             return
-        case Op(instruction=row, address=address):
-            assert address is not None
-            reach = reach_of(address, row.bytes, ranges)
-            if row.kind is Kind.LOAD:
-                yield address.buffer, Touch(read=reach)
-            elif row.kind is Kind.STORE:
-                yield address.buffer, Touch(written=reach)
+        case Op(instruction=row, address=Address(buffer=buffer) as address):
+            if row.kind in (Kind.LOAD, Kind.STORE):
+                yield buffer, row.kind is Kind.STORE, address, row.bytes
             else:
-                yield address.buffer, Touch(_WHOLE, _WHOLE)
+                yield from ((buffer, written, None, 0) for written in (False, True))
         case Dma(target=target, source=source, rows=rows, row_bytes=size):
-            to, come = (
-                (rows - 1) * stride + size for stride in (item.target_stride, item.source_stride)
-            )
-            yield target.buffer, Touch(written=reach_of(target, to, ranges))
-            yield source.buffer, Touch(read=reach_of(source, come, ranges))
+            yield target.buffer, True, target, (rows - 1) * item.target_stride + size
+            yield source.buffer, False, source, (rows - 1) * item.source_stride + size
         case Wait(token=token):
-            for name, to_buffer, from_buffer in sorted(copies):
+            for name, to, come in copies:
                 if name == token:
-                    yield to_buffer, Touch(written=_WHOLE)
-                    yield from_buffer, Touch(read=_WHOLE)
+                    yield to, True, None, 0
+                    yield come, False, None, 0
 
 
-def reach_of(address: Address, size: int, ranges: Ranges) -> Interval:
-    """The bytes that accesses of ``size`` bytes may touch."""
-    if address.index is not None:
-        return _WHOLE
+def _reach(
+    address: Address | None, size: int, extents: Mapping[str, int]
+) -> tuple[Terms, Interval]:
+    """The terms of loops of unknown extent, and the bytes that an access touches beside them."""
+    if address is None or address.index is not None:
+        return (), _WHOLE
+    around: Terms = ()
     low = high = address.offset
     for variable, scale in address.terms:
-        ends = [scale * end for end in ranges[variable]]
-        low, high = low + min(ends), high + max(ends)
-    return low, high + size
+        if variable not in extents:
+            around = (*around, (variable, scale))
+        elif scale > 0:
+            high += scale * (extents[variable] - 1)
+        else:
+            low += scale * (extents[variable] - 1)
+    return around, (low, high + size)
 
 
 def _shifted(a: Interval | None, by: int) -> Interval | None:
     return a and (a[0] + by, a[1] + by)
 
 
-def _hull(a: Interval | None, b: Interval | None) -> Interval | None:
-    if a is None or b is None:
-        return b if a is None else a
+def _hull(a: Interval, b: Interval) -> Interval:
     return min(a[0], b[0]), max(a[1], b[1])
+
+
+def _either(a: Interval | None, b: Interval | None) -> Interval | None:
+    return b if a is None else a if b is None else _hull(a, b)
 
 
 def overlap(a: Interval | None, b: Interval | None) -> bool:

@@ -54,6 +54,7 @@ class Function:
     records: list[Dma]
     name: str = ""
     places: tuple[int, ...] = ()  # bytes into the table of places, of those that it uses
+    words: int = 0  # of code
     walkers: dict[object, Any] = field(default_factory=dict)  # what ``cycles`` knows of it
 
     def label(self, local: str) -> str:
@@ -105,7 +106,7 @@ class Listing:
     @cached_property
     def code_bytes(self) -> int:
         """Bytes of instructions, with constant extenders and the nops that end hardware loops."""
-        return 4 * sum(words_of(function.nodes) for function in self._distinct)
+        return 4 * sum(function.words for function in self._distinct)
 
     @property
     def _distinct(self) -> list[Function]:

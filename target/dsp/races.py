@@ -11,7 +11,7 @@ from itertools import chain
 
 from ..errors import SelectError
 from ..program import Dma, Item, Phase, Program, Wait, items_in
-from .joins import Touches, placed, touches_of
+from .joins import Ranges, Spans, Touches, placed, spans_of, touches_of
 
 Flying = dict[str, list[tuple[Dma, Touches]]]  # transfers and what they touch; by token, in order
 
@@ -26,8 +26,8 @@ def require_waits(program: Program) -> None:
         code, shifts = _code(phase.code), phase.shifts
         if code.computes and _disturbed(placed(code.touches, shifts), flying) is None:
             continue
-        for item, tokens, own in code.items:
-            touches = placed(own, shifts)
+        for item, tokens, spans in code.items:
+            touches = placed(touches_of(spans, code.ranges), shifts)
             if tokens:
                 _pass(item, tokens, touches, phase.parallel is not None, flying)
             elif found := _disturbed(touches, flying):
@@ -39,11 +39,12 @@ def require_waits(program: Program) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Code:
-    """Of each item of a phase the tokens of its transfers, and the bytes that it touches on all
-    threads; and of the whole phase."""
+    """Of each item of a phase the tokens of its transfers, and the bytes that it touches; what the
+    whole phase touches, on all threads."""
 
-    items: tuple[tuple[Item, frozenset[str], Touches], ...]
+    items: tuple[tuple[Item, frozenset[str], Spans], ...]
     touches: Touches
+    ranges: Ranges
 
     @property
     def computes(self) -> bool:
@@ -54,8 +55,8 @@ class _Code:
 @lru_cache(maxsize=1024)
 def _code(phase: Phase) -> _Code:
     ranges = {phase.parallel[0]: (0, phase.parallel[1] - 1)} if phase.parallel else {}
-    items = [(item, _tokens(item), touches_of([item], ranges)) for item in phase.body]
-    return _Code(tuple(items), touches_of(phase.body, ranges))
+    items = tuple((item, _tokens(item), spans_of([item])) for item in phase.body)
+    return _Code(items, touches_of(spans_of(phase.body), ranges), ranges)
 
 
 def _tokens(item: Item) -> frozenset[str]:

@@ -83,6 +83,7 @@ class Facts:
     short: tuple[int, int] | None  # range of an immediate without an extender
     reach: tuple[int, int, int]  # of an address: least and greatest immediate, and their step
     bump: tuple[int, int]  # least and greatest post-increment, in bytes; (0, 0): has none
+    calls: bool  # whether it calls a function
     load: Facts | None = None  # of what brings operand ``at`` from memory in the same packet
     at: int = -1
 
@@ -103,7 +104,7 @@ def facts(row: Instruction, machine: Machine) -> Facts:
     wide = row.name == "tfrlabel" or row.name.startswith("loop")
     number = [name for name, _ in machine.units].index(unit)
     return Facts(row, unit, _latency(row, unit, machine), operands, number, wide, small,
-                 SHORT.get(row.name), reach, bump)  # fmt: skip
+                 SHORT.get(row.name), reach, bump, row.name == "call")  # fmt: skip
 
 
 def feeding(user: Facts, load: Facts, at: int) -> Facts:
@@ -201,7 +202,7 @@ class Step:
 
     @property
     def is_call(self) -> bool:
-        return self.facts.row.name == "call"
+        return self.facts.calls
 
     @property
     def instructions(self) -> int:
