@@ -215,8 +215,6 @@ def _stored(block: Block) -> Expr | None:
 def _met(form: Linear, size: int, reduced: set[Expr], extents: Extents) -> bool:
     """Whether all windows meet the elements 0 .. size-1, without gaps where they end outside."""
     low, high = form_bounds(form, extents)
-    if low is None or high is None:
-        return False
     reach, dense = 0, True  # steps from the first tap of a window to its last one
     for step, extent in sorted((abs(c), extents[a]) for a, c in form.terms.items() if a in reduced):
         dense = dense and step <= reach + 1

@@ -98,8 +98,7 @@ def trim(state: State, buffer: str) -> None:
     if not reads:
         raise refusal("the buffer must be read", buffer)
     shape = tuple(
-        min(max(n if high is None else high + 1 for high in highs), n)
-        for highs, n in zip(zip(*reads, strict=True), old.shape, strict=True)
+        min(max(highs) + 1, n) for highs, n in zip(zip(*reads, strict=True), old.shape, strict=True)
     )
     if shape == old.shape:
         return
@@ -119,7 +118,7 @@ def _shorten(state: State, block: Block, path: Path, shape: Sizes) -> None:
     for index, size in zip(store.index if store is not None else (), shape, strict=True):
         form = linear(index)
         _, high = bounds(index, extents_of(block.iters))
-        if high is not None and high < size:
+        if high < size:
             continue
         axes = [axis for axis, step in form.terms.items() if step == 1 and axis in spatial]
         if not kind or len(axes) != len(form.terms) or len(axes) != 1 or form.constant >= size:

@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import gcd, prod
 
+from ..tir.bounds import Interval, node_bounds, type_range
+from ..tir.bounds import bounds as value_bounds
 from ..tir.expr import Expr, const, maximum, minimum, rebuild
 from ..tir.linear import Linear, from_linear, joined, linear
 from ..tir.types import i32
 
 Extents = Mapping[Expr, int]
+UNKNOWN = type_range(i32)
 
 
 def substitute_axes(expr: Expr, values: Mapping[Expr, Expr], extents: Extents) -> Expr:
@@ -81,7 +84,7 @@ def _simplify_atom(atom: Expr, extents: Extents) -> Linear:
         return Linear({atom: 1}, 0)
     args = tuple(simplify(a, extents) if a.type == i32 else a for a in atom.args)
     low, high = bounds(rebuild(atom, args), extents)
-    if low == high and low is not None:
+    if low == high:
         return Linear({}, low)
     if atom.op in ("min", "max"):
         return _decided(atom.op, args, extents)
@@ -91,9 +94,9 @@ def _simplify_atom(atom: Expr, extents: Extents) -> Linear:
 def _decided(op: str, args: tuple[Expr, ...], extents: Extents) -> Linear:
     """min or max where the difference of the operands has one sign."""
     low, high = form_bounds(linear(args[0]).plus(linear(args[1]), -1), extents)
-    if high is not None and high <= 0:
+    if high <= 0:
         return linear(args[0 if op == "min" else 1])
-    if low is not None and low >= 0:
+    if low >= 0:
         return linear(args[1 if op == "min" else 0])
     return Linear({Expr(op, i32, args): 1}, 0)
 
@@ -107,7 +110,7 @@ def divide(form: Linear, n: int, op: str, extents: Extents) -> Linear:
         return form if op == "floordiv" else Linear({}, 0)
     quotient, rest = form.divided(n)
     low, high = form_bounds(rest, extents)
-    if low is not None and high is not None and low // n == high // n:
+    if low // n == high // n:
         step = low // n
         if op == "mod":
             return rest.shifted(-step * n)
@@ -120,7 +123,7 @@ def _divide_rest(rest: Linear, n: int, op: str, extents: Extents) -> Linear:
     for step in sorted({gcd(n, c) for c in rest.terms.values()} - {1}, reverse=True):
         big, small = rest.divided(step)
         low, high = form_bounds(small, extents)
-        if low is None or high is None or low < 0 or high >= step:
+        if low < 0 or high >= step:
             continue
         inner = divide(big, n // step, op, extents)
         return inner if op == "floordiv" else small.plus(inner, step)
@@ -132,64 +135,34 @@ def _divide_rest(rest: Linear, n: int, op: str, extents: Extents) -> Linear:
     return Linear({Expr(op, i32, (from_linear(rest), const(n, i32))): 1}, 0)
 
 
-Bounds = tuple[int | None, int | None]
+def bounds(expr: Expr, extents: Extents) -> Interval:
+    """The least and the greatest value of an i32 expression, both included; all values of its type
+    where nothing is known."""
+    return form_bounds(linear(expr), extents)
 
 
-def form_bounds(form: Linear, extents: Extents) -> Bounds:
-    """The least and the greatest value, both included; None where unknown."""
-    low: int | None = form.constant
-    high: int | None = form.constant
+def form_bounds(form: Linear, extents: Extents) -> Interval:
+    """The least and the greatest value of a sum."""
+    low = high = form.constant
     for atom, coefficient in form.terms.items():
-        a, b = bounds(atom, extents)
-        if coefficient < 0:
-            a, b = b, a
-        low = None if low is None or a is None else low + coefficient * a
-        high = None if high is None or b is None else high + coefficient * b
+        ends = [coefficient * end for end in _atom_bounds(atom, extents)]
+        low, high = low + min(ends), high + max(ends)
     return low, high
 
 
-def bounds(expr: Expr, extents: Extents) -> Bounds:
-    """Bounds of an i32 expression, both included."""
-    match expr.op:
-        case "var":
-            extent = extents.get(expr)
-            return (None, None) if extent is None else (0, extent - 1)
-        case "const":
-            return int(expr.attr), int(expr.attr)
-        case "floordiv" | "mod" if expr.args[1].is_const and expr.args[1].attr > 0:
-            n = int(expr.args[1].attr)
-            low, high = form_bounds(linear(expr.args[0]), extents)
-            known = low is not None and high is not None
-            if expr.op == "floordiv":
-                return (None if low is None else low // n), (None if high is None else high // n)
-            if known and low // n == high // n:  # type: ignore[operator]
-                return low % n, high % n  # type: ignore[operator]
-            return 0, n - 1
-        case "min" | "max":
-            return _extreme(expr, extents)
-        case "add" | "sub" | "mul" | "shl":
-            form = linear(expr)
-            return (None, None) if expr in form.terms else form_bounds(form, extents)
-    return None, None
+def _atom_bounds(atom: Expr, extents: Extents) -> Interval:
+    if atom in extents:
+        return 0, extents[atom] - 1
+    given = [bounds(a, extents) if a.type == i32 else value_bounds(a, {}) for a in atom.args]
+    return node_bounds(atom, given)
 
 
 def held(expr: Expr, size: int, extents: Extents) -> Expr:
     """An index within a dimension: beyond it, the nearest place inside."""
     low, high = bounds(expr, extents)
-    if high is None or high >= size:
+    if high >= size:
         expr = minimum(expr, size - 1)
-    return maximum(expr, 0) if low is None or low < 0 else expr
-
-
-def _extreme(expr: Expr, extents: Extents) -> Bounds:
-    (a, b), (c, d) = (form_bounds(linear(e), extents) for e in expr.args)
-    pick, weak = (min, 1) if expr.op == "min" else (max, 0)
-    strong = [x for x in ((b, d) if weak else (a, c)) if x is not None]
-    low = None if a is None or c is None else pick(a, c)
-    high = None if b is None or d is None else pick(b, d)
-    if weak:
-        return low, (min(strong) if strong else None)
-    return (max(strong) if strong else None), high
+    return maximum(expr, 0) if low < 0 else expr
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +194,7 @@ def digits_of(expr: Expr, extents: Extents) -> tuple[list[Digit], int] | None:
 def _digit(atom: Expr, coefficient: int, extents: Extents) -> Digit | None:
     base, low, high = _slice_of(atom)
     _, top = bounds(base, extents)
-    if top is None:
+    if top >= UNKNOWN[1]:
         return None
     return Digit(coefficient, base, low, top + 1 if high is None else min(high, top + 1))
 

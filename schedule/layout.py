@@ -30,7 +30,7 @@ from ..tir.types import i32
 from .blocks import injective, is_map
 from .build import Array, iter_name, replace_buffer
 from .errors import refusal
-from .index import Digit, Extents, bind, bounds, digits_of, simplify
+from .index import UNKNOWN, Digit, Extents, bind, bounds, digits_of, simplify
 from .state import BlockName, Loop, State
 from .trace import call_map
 from .tree import loop_at
@@ -116,7 +116,7 @@ def _mapped(
 
 def _size(expr: Expr, extents: Extents, old: Buffer) -> int:
     low, high = bounds(expr, extents)
-    if low is None or high is None or low < 0:
+    if low < 0 or high >= UNKNOWN[1]:
         raise refusal("each new index must have a least value of 0 or more",
                       _shown((expr,), tuple(extents)))  # fmt: skip
     return high + 1

@@ -130,7 +130,7 @@ def _guarded(body: Stmt, loop: For, value: Expr, state: State) -> Stmt:
         parts = conjuncts(block.where)
         for it in old.iters:
             low, _ = bounds(substitute_axes(it.binding, beyond, reach), reach)
-            if low is not None and low >= it.extent:  # the iter leaves its domain just there
+            if low >= it.extent:  # the iter leaves its domain just there
                 return replace(block, where=conjoin([*parts, it.axis < it.extent]))
         return replace(block, where=conjoin([*parts, value < loop.extent]))
 

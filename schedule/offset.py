@@ -54,7 +54,7 @@ from .build import (
     top_of,
 )
 from .errors import refusal
-from .index import form_bounds
+from .index import UNKNOWN, form_bounds
 from .separate import separated
 from .state import BlockName, BlockRef, State
 from .tree import blocks_below
@@ -293,7 +293,7 @@ class _Sums:
         if alone and near:
             return self.spatial[axis]
         _, high = form_bounds(dim.start, extents_of(self.block.iters))
-        return Iter(var(f"d{k}"), dim.size if high is None else high + 1, False, var(f"d{k}"))
+        return Iter(var(f"d{k}"), dim.size if high >= UNKNOWN[1] else high + 1, False, var(f"d{k}"))
 
     def _batch(self, dim: Dim) -> bool:
         """Whether a dimension is of an axis that moves the weights, too."""

@@ -14,7 +14,7 @@ from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block
 from .blocks import injective
 from .errors import refusal
-from .index import Extents, bind, bounds, simplify
+from .index import UNKNOWN, Extents, bind, bounds, simplify
 from .state import Access, State
 
 _ZERO = Linear({}, 0)
@@ -62,10 +62,10 @@ def span_of(expr: Expr, outer: set[Expr], extents: Extents) -> Span | None:
     for atom, coefficient in form.terms.items():
         axes = free_vars(atom)
         low, high = bounds(atom, extents)
-        if axes <= outer and (low is None or low != high):
+        if axes <= outer and low != high:
             start = start.plus(Linear({atom: coefficient}, 0))
             continue
-        if low is None or high is None or (axes & outer and low != high):
+        if high >= UNKNOWN[1] or (axes & outer and low != high):
             return None
         start = start.shifted(min(low * coefficient, high * coefficient))
         inner.append((abs(coefficient), high - low, atom))

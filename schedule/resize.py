@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from math import gcd
 
+from ..tir.bounds import Interval
 from ..tir.expr import (
     Expr,
     conjuncts,
@@ -37,7 +38,7 @@ from .blocks import Reduction, extents_of, is_map, is_reduction, reduction_of, s
 from .build import enlarge, iter_name, moved, resized, rewritten, top_of
 from .errors import refusal
 from .extents import Sizes, meant
-from .index import Bounds, bounds, held
+from .index import UNKNOWN, bounds, held
 from .reduction import neutral
 from .state import Access, Loop, LoopRef, State
 from .tree import blocks_below, loop_at
@@ -81,7 +82,7 @@ def _counts(binding: Expr, axis: Expr, state: State) -> bool:
     """Whether ``axis`` counts on from a number that is 0 or more."""
     form = linear(binding)
     low, high = bounds(binding - axis, state.extents)
-    return form.terms.get(axis) == 1 and low is not None and high is not None and low >= 0
+    return form.terms.get(axis) == 1 and 0 <= low and high < UNKNOWN[1]
 
 
 def _apart(state: State, block: Block, it: Iter, loop: For) -> tuple[Block, Iter]:
@@ -95,7 +96,6 @@ def _apart(state: State, block: Block, it: Iter, loop: For) -> tuple[Block, Iter
         step = gcd(rest.constant, *rest.terms.values())
         at, _ = rest.divided(step)
         _, high = bounds(from_linear(at), state.extents)
-        assert high is not None
         name = iter_name(block, f"{it.axis.attr}_outer")
         outer = Iter(var(name), high + 1, it.reduce, from_linear(at))
         iters.append(outer)
@@ -222,7 +222,7 @@ def _check_meaningless(state: State, block: Block, store: Store, it: Iter, exten
             inside = inside or (beyond and it.axis in form.terms)
     tops = [bounds(expr, {**known, it.axis: extent})[1] for expr in store.index]
     sizes = zip(tops, store.buffer.shape, strict=True)
-    if not inside or any(top is None or top >= size for top, size in sizes):
+    if not inside or any(top >= size for top, size in sizes):
         raise refusal("what is stored beyond the iter must mean nothing",
                       f"{it.axis.attr} of {store.buffer.name}", block)  # fmt: skip
 
@@ -285,10 +285,9 @@ def _makers(state: State, block: Block, store: Store, dim: int, it: Iter, extent
     ]
 
 
-def _meet(one: Bounds, other: Bounds) -> bool:
+def _meet(one: Interval, other: Interval) -> bool:
     """Whether two ranges may have a value in common."""
-    (a, b), (c, d) = one, other
-    return (b is None or c is None or c <= b) and (a is None or d is None or a <= d)
+    return other[0] <= one[1] and one[0] <= other[1]
 
 
 # Operands ---------------------------------------------------------------------------------------
@@ -334,16 +333,15 @@ def _reach(
             needed.append(size)
             continue
         low, high = bounds(expr, known)
-        if low is None or high is None or low < 0:
-            raise refusal("each index must have bounds", show_expr(expr), block)
+        if low < 0 or high >= UNKNOWN[1]:
+            raise refusal("each index must have bounds, from 0 on", show_expr(expr), block)
         needed.append(max(size, high + 1))
     return tuple(needed)
 
 
 def _end(expr: Expr, it: Iter, known: Mapping[Expr, int]) -> int:
     """One more than the greatest value of an index that follows from an iter."""
-    high = bounds(expr, known)[1] if _follows(expr, it) else None
-    return 1 if high is None else high + 1
+    return bounds(expr, known)[1] + 1 if _follows(expr, it) else 1
 
 
 def _follows(expr: Expr, it: Iter) -> bool:

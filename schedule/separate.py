@@ -26,7 +26,7 @@ from .build import (
     top_of,
 )
 from .errors import refusal
-from .index import Extents, form_bounds
+from .index import UNKNOWN, Extents, form_bounds
 from .reduction import begun, neutral
 from .state import BlockName, BlockRef, Loop, State
 from .tree import loop_at
@@ -144,7 +144,10 @@ def _dim(number: int, expr: Expr, first: Set[Expr], extents: Extents) -> Dim | N
     index, _ = far.divided(step)
     least, most = form_bounds(near, extents)
     low, high = form_bounds(index, extents)
-    if least is None or most is None or low is None or high is None:
-        return None
-    inside = least >= 0 and most < step and all(free_vars(atom) <= first for atom in near.terms)
+    inside = (
+        0 <= least
+        and most < step
+        and high < UNKNOWN[1]
+        and all(free_vars(atom) <= first for atom in near.terms)
+    )
     return Dim(number, index, low, high - low + 1, step, near) if inside else None

@@ -230,7 +230,7 @@ def _reads_beyond(
     for access in state.accesses(reader).reads_of(name):
         for axis, expr in zip(axes, access.index, strict=True):
             _, high = bounds(expr, known)
-            if axis is not None and high is not None and high >= extents[axis]:
+            if axis is not None and high >= extents[axis]:
                 return True
     return False
 

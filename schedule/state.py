@@ -344,16 +344,16 @@ def always(part: Expr, iters: tuple[Iter, ...], extents: Mapping[Expr, int]) -> 
     bindings = {it.axis: it.binding for it in iters}
     a, b = (linear(substitute(arg, bindings)) for arg in part.args)
     _, high = form_bounds(a.plus(b, -1), extents)
-    return high is not None and (high < 0 or (part.op == "le" and high == 0))
+    return high < 0 or (part.op == "le" and high == 0)
 
 
 def domain_guard(it: Iter, extents: Mapping[Expr, int]) -> list[Expr]:
     """The guards ``axis < extent`` and ``0 <= axis``, as far as the binding may break them."""
     low, high = bounds(it.binding, extents)
     parts = []
-    if low is None or low < 0:
+    if low < 0:
         parts.append(const(0, i32) <= it.axis)
-    if high is None or high >= it.extent:
+    if high >= it.extent:
         parts.append(it.axis < it.extent)
     return parts
 

@@ -234,7 +234,6 @@ def _local(
     found = local.get((it.axis, part))
     if found is None:
         _, high = bounds(part, state.extents)
-        assert high is not None
         known = replace(block, iters=(*block.iters, *local.values()))
         name = iter_name(known, f"{it.axis.attr}_local")
         found = local[it.axis, part] = Iter(var(name), high + 1, it.reduce, part)

@@ -76,7 +76,6 @@ def word_taps(state: State, block: BlockName, loop: Loop, step: int) -> BlockRef
     known = extents_of((*node.iters, *parts))
     word = simplify(start // step + whole * (SIZE // step), known)
     _, last = bounds(word, known)
-    assert last is not None
     words, copying = _words(state, window, last + 1, step)
     weights = _spread(state, window, step, count * SIZE)
     at, tap = window.x.args, simplify(whole * SIZE + place, {})

@@ -35,11 +35,14 @@ def bounds(root: Expr, ranges: Ranges, known: dict[Expr, Interval] | None = None
     for node in walk(root):
         if node not in known and node.type.kind != "f":
             found = ranges.get(node)
-            known[node] = _node(node, known) if found is None else found
+            if found is None:
+                found = node_bounds(node, [known[arg] for arg in node.args if arg in known])
+            known[node] = found
     return known[root]
 
 
-def _node(node: Expr, known: dict[Expr, Interval]) -> Interval:
+def node_bounds(node: Expr, given: Sequence[Interval]) -> Interval:
+    """The lowest and highest value of an operation on operands in the intervals ``given``."""
     whole = type_range(node.type)
     if node.op == "const":
         return int(node.attr), int(node.attr)
@@ -48,7 +51,7 @@ def _node(node: Expr, known: dict[Expr, Interval]) -> Interval:
     rule = RULES.get(node.op)
     if rule is None or any(arg.type.kind == "f" for arg in node.args):
         return whole
-    low, high = rule(node, [known[arg] for arg in node.args])
+    low, high = rule(node, given)
     if node.op in SATURATING:
         return _saturated((low, high), whole)
     return (low, high) if whole[0] <= low and high <= whole[1] else whole

@@ -231,7 +231,5 @@ def _slabs(buffer: Buffer, phase: Stmt) -> set[int]:
     for load in _loads(phase):
         if load.attr == buffer:
             low, high = bounds(flat_index(buffer, load.args), extents)
-            first = 0 if low is None else max(low // slab, 0)
-            last = count - 1 if high is None else min(high // slab, count - 1)
-            found.update(range(first, last + 1))
+            found.update(range(max(low // slab, 0), min(high // slab, count - 1) + 1))
     return found

@@ -118,8 +118,6 @@ def _onward(steps: Steps) -> dict[Expr, Expr]:
 def _span(index: Expr, size: int, extents: Mapping[Expr, int]) -> range:
     """The places along one dimension that an index takes."""
     low, high = bounds(index, extents)
-    if low is None or high is None:
-        return range(size)
     return range(max(low, 0), min(high + 1, size))
 
 

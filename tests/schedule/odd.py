@@ -239,7 +239,7 @@ def odd(x: Buffer[u16, (8, 8)], y: Buffer[u16, (8,)]):
     "long": SUMMED.format(size=300, term="x[vi, vk + vl]"),
     "ones": SUMMED.format(size=4, term="u16(1)"),
     "masked": HEAD + LOCAL
-    + nest("first", "a[vi, vj] = x[vi & 3, vj]")
+    + nest("first", "a[vi, vj] = x[vi - (vi & 3), vj]")
     + nest("last", "y[vi, vj] = a[vi, vj]"),
 }  # fmt: skip
 ODD["bordered"] = ODD["beyond"].replace("p[vi] = u8(0)", "p[vi] = u8(3)")
