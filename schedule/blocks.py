@@ -8,7 +8,7 @@ is associative and commutes, so that its instances may run in any order, each on
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..tir.evaluate import loads
 from ..tir.expr import Expr
@@ -138,15 +138,17 @@ def covers(digits: list[Digit], axes: Mapping[Expr, int]) -> bool:
 
 
 def _of_sums(digits: list[Digit], axes: Mapping[Expr, int]) -> list[Digit]:
-    """Digits of x as those of c*x + r, where other digits are of that sum and r is below c."""
+    """Digits of x and the last ones of r as those of c*x + r, where other digits are of that sum
+    and r is below c."""
     found = [_unwrapped(digit, axes) for digit in digits]
     for base in dict.fromkeys(digit.base for digit in found if digit.base.op != "var"):
-        x, c, _ = _leading(base, axes)
-        if c:
-            found = [
-                Digit(d.coefficient, base, d.low * c, d.high * c) if d.base is x else d
-                for d in found
-            ]
+        x, c, rest = _leading(base, axes)
+        last = from_linear(rest)
+        for k, digit in enumerate(found if c else ()):
+            if digit.base is x:
+                found[k] = replace(digit, base=base, low=digit.low * c, high=digit.high * c)
+            elif digit.base is last and c % digit.high == 0:
+                found[k] = replace(digit, base=base)
     return found
 
 
@@ -156,7 +158,7 @@ def _leading(base: Expr, axes: Mapping[Expr, int]) -> tuple[Expr, int, Linear]:
     x, c = max(form.terms.items(), key=lambda term: term[1])
     rest = form.plus(form.only(lambda atom: atom is x), -1)
     low, high = form_bounds(rest, axes)
-    inside = low is not None and high is not None and 0 <= low and high < c
+    inside = 0 <= low and high < c
     return x, c if inside else 0, rest
 
 

@@ -154,9 +154,9 @@ def _whole_of(value: Expr, upper: Expr, n: int) -> Expr | None:
 
 
 def _further(one: Expr, other: Expr, n: int) -> bool:
-    """Whether two values differ by a known multiple of ``n``."""
+    """Whether two values differ by a multiple of ``n``."""
     apart = linear(one).plus(linear(other), -1)
-    return not apart.terms and apart.constant % n == 0
+    return all(part % n == 0 for part in (apart.constant, *apart.terms.values()))
 
 
 def _quotients(value: Expr, n: int) -> list[Expr]:

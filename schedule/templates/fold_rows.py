@@ -8,7 +8,7 @@ Rows that are no power of two long run on over what changes nothing, in a copy.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from math import gcd, prod
 
 from ...target.dsp.machine import Machine
 from ...tir.expr import walk
@@ -142,9 +142,12 @@ def in_parts(sch: Schedule, found: Structure) -> None:
     """Few results: elements as far apart as lanes are folded first, into a buffer, then these."""
     depth = next((a for a in found.summed if {u.step(a) for u in found.reads} in ({1}, {0, 1})),
                  None)  # fmt: skip
-    lanes = VECTOR // min(use.buffer.type.bytes for use in found.reads)
-    results = prod(axis.extent for axis in found.spatial)
-    if depth is None or results >= LANES or depth.extent % lanes or depth.extent < 2 * lanes:
+    results, terms = (prod(a.extent for a in axes) for axes in (found.spatial, found.summed))
+    if depth is None or results >= LANES:
+        return
+    whole = VECTOR // min(use.buffer.type.bytes for use in found.reads)
+    lanes = gcd(depth.extent, whole)
+    if lanes < min(LANES, whole) or terms < 2 * lanes:
         return
     _, lane = sch.split(loops_of(sch, found.block)[depth.var], (None, lanes))
     partial_results(sch, found.block, lane, near=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 import numpy as np
 import pytest
 
+from dovetail.schedule.blocks import injective
 from dovetail.schedule.errors import ScheduleError
 from dovetail.schedule.index import bounds, digits_of, simplify
 from dovetail.schedule.schedule import Schedule
+from dovetail.tir.evaluate import evaluate_expr
 from dovetail.tir.expr import Expr, var
 from dovetail.tir.script import parse, show, show_expr
 from dovetail.tir.stmt import Alloc, Copy, LoopKind, PrimFunc, walk_stmt
@@ -353,6 +356,25 @@ def test_index_algebra() -> None:
         assert show_expr(simplify(given, extents)) == want
     assert bounds((i * 32 + j) // 3, extents) == (0, 42)
     assert digits_of(i * 8 + (j // 4) % 2, extents) is not None
+
+
+def test_injective_maps_keep_elements_apart() -> None:
+    """Rows of 272 bytes cut into registers of 128, and digits drawn at random."""
+    i, j = var("at_i"), var("at_j")
+    whole = i * 128 + j
+    assert injective((whole // 272, whole % 272 // 4, j % 4), {i: 4, j: 128})
+    rng, apart = Random(5), 0
+    for _ in range(400):
+        few, step = rng.randint(2, 6), rng.choice((2, 4, 6, 8))
+        extents, whole = {i: few, j: step}, i * step + j
+        row, part = rng.randint(2, 2 * step), rng.choice((2, 3, 4))
+        index = (whole // row, whole % row // part, rng.choice((j, whole)) % part)
+        if injective(index, extents):
+            at = np.divmod(np.arange(few * step, dtype=np.int32), step)
+            places = [evaluate_expr(e, dict(zip(("at_i", "at_j"), at, strict=True))) for e in index]
+            assert np.unique(places, axis=1).shape[1] == few * step, index
+            apart += 1
+    assert apart > 20
 
 
 def test_lanes_of_an_access_count_as_elements() -> None:

@@ -61,6 +61,7 @@ CASES = {
     "avg_padded": pooled("avg", (1, 32, 13, 13), 3, 2, 1),
     "avg_sliding": pooled("avg", (2, 128, 7, 7), 3, 1),
     "avg_images": pooled("avg", (3, 64, 9, 8), 3, 1, 1),
+    "avg_of_three": pooled("avg", (1, 3, 54, 40), 5, 1, 2),  # rows of pads are no whole registers
     "avg_whole": pooled("avg", (1, 64, 8, 8), 8, 8),
     "mean_wide": mean((1, 512, 7, 7), 2, 3),
     "mean_odd": mean((3, 29, 13, 9), 2, 3),
@@ -72,6 +73,7 @@ CASES = {
     "mean_of_tokens": mean((3, 19, 40), 1),
     "mean_of_many_tokens": mean((2, 320, 96), 1),
     "mean_of_prime_tokens": mean((1, 331, 128), 1),
+    "mean_of_all": Case("folds", lambda x: x.mean((1, 2, 3)), ((1, 320, 9, 5),)),
     "add": added((1, 29, 7, 11), (1, 29, 7, 11)),
     "add_vector": added((13,), (13,)),
     "add_clamped": Case("lanes", lambda a, b: F.relu6(a + b), ((2, 64, 5, 5),) * 2, "q_add"),
