@@ -12,7 +12,8 @@ out fills the rest; where bytes do not lie together so, words move.
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from math import prod
 
 from ...target.dsp.machine import Machine
@@ -30,6 +31,7 @@ from .turns import Turn, bodies, schedule_turn, turn_of
 
 UNROLLS = (1, 2, 3, 4, 6, 8)
 ROWS = (1, 2, 4, 8)
+CODE = 2048  # instructions of a body of several vectors, at most: packing them takes long
 LOOP = 2  # cycles to begin and leave a loop of several turns
 FORMS = (Form.FILL, Form.COPY, Form.MAP)
 
@@ -42,6 +44,7 @@ class Layer:
     nests: tuple[Nest, ...]
     turns: Mapping[int, Turn]
     growths: Mapping[str, tuple[int, ...]]
+    _bodies: dict[tuple[str, int, int, int], Body] = field(default_factory=dict)
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -50,6 +53,11 @@ class Layer:
     @staticmethod
     def knobs(rows: tuple[int, ...]) -> tuple[Knob, ...]:
         return choice("unroll", UNROLLS), choice("rows", rows), choice("share", (0, 1))
+
+    def fits(self, machine: Machine, point: Point) -> bool:
+        """Whether bodies of several vectors are short."""
+        least = number(point, "unroll") == number(point, "rows") == 1
+        return least or all(plan.body.slots <= CODE for plan in self.plans(machine, point))
 
     def schedule(self, sch: Schedule, machine: Machine, point: Point, plain: bool = False) -> None:
         """Each block in its loops; ``plain``: element by element."""
@@ -72,8 +80,22 @@ class Layer:
             if number_ in self.turns and not plain:
                 plans += [Plan(n, n, body, 1) for n, body in bodies(self.turns[number_], machine)]
             else:
-                plans.append(_plan(scalar(nest) if plain else nest, machine, point))
+                plans.append(self._plan(scalar(nest) if plain else nest, machine, point))
         return plans
+
+    def _plan(self, nest: Nest, machine: Machine, point: Point) -> Plan:
+        share, rows = _share(nest, machine, point), nest.rows(number(point, "rows"))
+        unroll, busy = nest.together(number(point, "unroll"), share), 1.0
+        if share is not None:
+            extent = nest.extent(share) // (rows if share == len(nest.outer) - 1 else 1)
+            busy = -(-extent // machine.threads) / extent
+        key = nest.found.block, nest.filled, unroll, rows
+        if key not in self._bodies:
+            self._bodies[key] = body_of(nest.found, nest.lanes, unroll, nest.reach(rows))
+        body, vectors = self._bodies[key], nest.steps() * busy / rows
+        folds = prod(axis.extent for axis in nest.found.summed)
+        trips = nest.trips(body.slots / unroll)
+        return Plan(vectors * folds / unroll, vectors / trips, body, unroll)
 
 
 def layer_of(func: PrimFunc, forms: Sequence[Form] = FORMS, nearest: bool = False,
@@ -112,7 +134,8 @@ def lanes(func: PrimFunc, machine: Machine) -> Template | None:
     if layer is None:
         return None
     moved = all(_transfers(nest) for nest in layer.nests)
-    space = Space((*layer.knobs(layer.rows), choice("lanes", (2, 1, 0) if moved else (1, 0))))
+    knobs = *layer.knobs(layer.rows), choice("lanes", (2, 1, 0) if moved else (1, 0))
+    space = Space(knobs, (partial(layer.fits, machine),))
 
     def schedule(point: Point) -> Schedule:
         sch = Schedule(func)
@@ -248,18 +271,6 @@ class Plan:
     starts: float  # how often the loop begins
     body: Body
     unroll: int
-
-
-def _plan(nest: Nest, machine: Machine, point: Point) -> Plan:
-    share, rows = _share(nest, machine, point), nest.rows(number(point, "rows"))
-    unroll, busy = nest.together(number(point, "unroll"), share), 1.0
-    if share is not None:
-        extent = nest.extent(share) // (rows if share == len(nest.outer) - 1 else 1)
-        busy = -(-extent // machine.threads) / extent
-    body = body_of(nest.found, nest.lanes, unroll, nest.reach(rows))
-    vectors = nest.steps() * busy / rows
-    folds = prod(axis.extent for axis in nest.found.summed)
-    return Plan(vectors * folds / unroll, vectors / nest.trips(body.slots / unroll), body, unroll)
 
 
 def total(plans: list[Plan], machine: Machine) -> Estimate:

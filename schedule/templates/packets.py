@@ -139,11 +139,10 @@ def _loaded(found: Structure, lanes: int, unroll: int, reach: Reach) -> float:
             continue
         first = reach.starts(number, unroll, 1)
         alone.setdefault(use.buffer, set()).update(use.start + at for at in first)
-        size, span = use.buffer.type.bytes, reach.spans[number]
-        for at in reach.starts(number, unroll, reach.part):
-            low, high = (use.start + at) * size, (use.start + at + span) * size
-            ends = low // VECTOR, -(-high // VECTOR)
-            whole.setdefault(use.buffer, set()).update(range(*ends))
+        size, registers = use.buffer.type.bytes, whole.setdefault(use.buffer, set())
+        for at in {use.start + at for at in reach.starts(number, unroll, reach.part)}:
+            end = (at + reach.spans[number]) * size
+            registers.update(range(at * size // VECTOR, -(-end // VECTOR)))
     return sum(
         min(len(alone[buffer]) * _registers(buffer.type.bytes, lanes), len(whole[buffer]))
         for buffer in alone

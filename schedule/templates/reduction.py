@@ -55,7 +55,8 @@ def reduction(func: PrimFunc, machine: Machine) -> Template | None:
     if not ways:
         return None
     rows = max((way.layer.rows for way in ways.values()), key=len)
-    space = Space((choice("by", tuple(ways)), *next(iter(ways.values())).layer.knobs(rows)))
+    knobs = choice("by", tuple(ways)), *next(iter(ways.values())).layer.knobs(rows)
+    space = Space(knobs, (lambda point: ways[str(point["by"])].layer.fits(machine, point),))
 
     def schedule(point: Point) -> Schedule:
         way, sch = ways[str(point["by"])], Schedule(func)
