@@ -98,7 +98,7 @@ def tight(func: PrimFunc, machine: Machine, taking: Taking) -> Template | None:
         return None
     if len(ways) == 1:
         guess = first.estimate
-        return replace(first, estimate=lambda point: _at_once(func, machine, guess(point)))
+        return replace(first, estimate=lambda point: _at_once(func, machine, free, guess(point)))
 
     def estimate(point: Point) -> Estimate:
         key = key_of(point)
