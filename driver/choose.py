@@ -13,6 +13,7 @@ import pickle
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -182,7 +183,8 @@ class _Choosing:
         if self.pick is None:
             if not isinstance(answers[0], Ranked):
                 raise self._without_code(answers[0].message)
-            self.pick = Pick(self.task.bound, answers[0].parts)
+            spare = partial(ranked, self.task, spare=True)
+            self.pick = Pick(self.task.bound, answers[0].parts, spare)
         else:
             for point, answer in zip(self.points, answers, strict=True):
                 if isinstance(answer, Chosen) and answer.choice is not None:

@@ -31,18 +31,19 @@ _WORSE = 1.25  # times the guess of all threads, up to which fewer are tried
 class Estimated(Protocol):
     """A kernel whose points have an estimate."""
 
-    def parts(self) -> Iterable[tuple[float, Callable[[], Space]]]:
-        """The points on all threads, and on fewer: the bound there, and their space."""
+    def parts(self, spare: bool = False) -> Iterable[tuple[float, Callable[[], Space]]]:
+        """The points on all threads, and on fewer: the bound there, and their space; or the
+        ``spare`` ones for where none of these has code."""
 
     def prior(self, point: Point) -> float: ...
 
 
-def ranked(task: Estimated) -> list[list[Point]]:
+def ranked(task: Estimated, spare: bool = False) -> list[list[Point]]:
     """Points in the order in which they should be packed, by numbers of threads: all of them, then
     those whose points are not guessed to be much worse."""
     found: list[list[Point]] = []
     best = guess = math.inf
-    for least, part in task.parts():
+    for least, part in task.parts(spare):
         if least >= best:
             continue
         space = part()
@@ -87,6 +88,7 @@ class _Part:
     """Ranked points on one number of threads, and the best of those that were packed."""
 
     points: Sequence[Point]
+    most: float  # points to try where none has code
     cost: int | None = None
     point: Point = field(default_factory=dict)
     packed: int = 0
@@ -94,12 +96,11 @@ class _Part:
     idle: bool = False
     nests: set[str] = field(default_factory=set)
 
-    def wave(self, bound: float, found: bool) -> list[Point]:
-        """The next points to pack; none where the choice is made, or where many have no code though
-        it is ``found`` elsewhere."""
+    def wave(self, bound: float) -> list[Point]:
+        """The next points to pack; none where the choice is made, or has taken long enough."""
         count = min(_WAVE, PACKED - self.packed)
         made = self.cost is not None and (self.idle or self.cost <= bound)
-        if made or (found and self.cost is None and self.next >= PACKED):
+        if made or (self.cost is None and self.next >= self.most):
             count = 0
         wave = list(self.points[self.next : self.next + count])
         self.next += len(wave)
@@ -115,17 +116,27 @@ class _Part:
         self.idle = before is not None and self.cost == before and bool(found)
 
 
+def _unpacked(parts: Sequence[Sequence[Point]]) -> list[_Part]:
+    """On fewer threads kernels have no code where on all of them they have none."""
+    return [_Part(points, PACKED if n else math.inf) for n, points in enumerate(parts)]
+
+
 class Pick:
     """The choice among ranked points, wave by wave, part by part. A part ends with a wave that
     brings nothing better in it, with ``PACKED`` points that were packed, or with a cost that none
-    can beat; only where none has code are more points tried. No part depends on another one: the
-    choice for a machine of more threads is among those for fewer, too."""
+    can beat; only where none has code are more points tried, at last ``spare`` ones. No part
+    depends on another one: the choice for a machine of more threads is among those for fewer."""
 
-    def __init__(self, bound: float, parts: Sequence[Sequence[Point]]) -> None:
-        self.bound = bound
+    def __init__(
+        self,
+        bound: float,
+        parts: Sequence[Sequence[Point]],
+        spare: Callable[[], Sequence[Sequence[Point]]] = list,
+    ) -> None:
+        self.bound, self._spare = bound, spare
         self.refusal = "its space is empty"
         self.packed = 0
-        self._parts = [_Part(points) for points in parts]
+        self._parts = _unpacked(parts)
         self._nests: dict[str, int | None] = {}  # the cycles of each
         self._now = 0
 
@@ -146,10 +157,13 @@ class Pick:
 
     def wave(self) -> list[Point]:
         """The next points to pack; none where the choice is made. SelectError if there is none."""
-        for part in self._parts[self._now :]:
-            if wave := part.wave(self.bound, self.cost is not None):
+        while self._now < len(self._parts):
+            if wave := self._parts[self._now].wave(self.bound):
                 return wave
             self._now += 1
+            if self._now == len(self._parts) and self.cost is None:
+                self._parts += _unpacked(self._spare())
+                self._spare = list
         if self.cost is None:
             count = sum(len(part.points) for part in self._parts)
             raise SelectError(f"no schedule of its {count} that were tried works: {self.refusal}")

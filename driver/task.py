@@ -122,10 +122,16 @@ class CodeTask(ABC):
         """Cycles that no schedule can beat: multiplying, loading and storing, or moving."""
         return float(bound(self.work, self.machine))
 
-    def parts(self) -> Iterator[tuple[float, Callable[[], Space]]]:
-        """The points on all threads, then on fewer: the bound there, and their space."""
-        parts = self.template.parts or {self.machine.threads: lambda: self.space}
-        for threads, part in parts.items():
+    def parts(self, spare: bool = False) -> Iterator[tuple[float, Callable[[], Space]]]:
+        """The points on all threads, then on fewer: the bound there, and their space. Those of a
+        ``spare`` template, if there is one, are for kernels whose other points have no code."""
+        template: Template | None = self.template
+        if spare and template is not None:
+            template = template.spare() if template.spare else None
+        if template is None:
+            return
+        space = template.space
+        for threads, part in (template.parts or {self.machine.threads: lambda: space}).items():
             yield float(bound(self.work, replace(self.machine, threads=threads))), part
 
     @cached_property
@@ -148,12 +154,13 @@ class CodeTask(ABC):
 
     @property
     def space(self) -> Space:
-        return self.template.space
+        """The points of the template in which the default is."""
+        return self.template.of(vars(self).get("default", {})).space
 
     @cached_property
     def default(self) -> Point:
         """The best of a few points that the analytic model likes: what untuned users get."""
-        pick = Pick(self.bound, ranked(self))
+        pick = Pick(self.bound, ranked(self), partial(ranked, self, spare=True))
         while wave := pick.wave():
             pick.tell(wave, [perform(self, "measure", point, pick.nests) for point in wave])
         return pick.point

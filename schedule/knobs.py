@@ -336,6 +336,28 @@ class Space:
         return [number for knob in self.knobs for number in knob.features(point[knob.name])]
 
 
+@dataclass(frozen=True)
+class Fixed(Space):
+    """The points of ``own`` with a last knob that has one value; it may have fewer of them."""
+
+    own: Space = field(kw_only=True)
+
+    def survey(self, rng: Random, count: int, tries: int) -> list[Point]:
+        last = {self.knobs[-1].name: self.knobs[-1].values[0]}
+        found = ({**point, **last} for point in self.own.survey(rng, count, tries))
+        return [point for point in found if self.fits(point)]
+
+    def fits(self, point: Point) -> bool:
+        """Whether a point of ``own`` is one of these."""
+        return all(constraint(point) for constraint in self.constraints[1:])
+
+
+def fixed(own: Space, name: str, value: Value, *constraints: Constraint) -> Fixed:
+    """The points of a space that meet more constraints, with one more knob of one value."""
+    kind = "flag" if isinstance(value, bool) else "choice"
+    return Fixed((*own.knobs, Knob(name, kind, (value,))), (own.valid, *constraints), own=own)
+
+
 def _tupled(value: object) -> object:
     """Lists, as JSON gives them, as tuples."""
     return tuple(value) if isinstance(value, list) else value

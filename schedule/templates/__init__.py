@@ -9,6 +9,7 @@ from functools import cache, partial
 from ...target.dsp.machine import Machine
 from ...tir.passes.lift import lift
 from ...tir.stmt import PrimFunc
+from .backed import backed
 from .contraction_channels import channels
 from .contraction_groups import groups
 from .contraction_outputs import outputs
@@ -51,15 +52,23 @@ def template_for(
     pass, with a budget, forbidden rules or a record if these are wanted; ``general`` asks those
     for any kernel, too, where others take it, whose vectors may have no code."""
     lifted = lifting(func)
-    tiers = ((*SPECIAL, *GENERAL),) if general else (SPECIAL, GENERAL)
 
-    @cache
-    def on(threads: int) -> Template:
-        few = replace(machine, threads=threads)
-        found = (tight(lifted, few, partial(_taking, makers)) for makers in tiers)
-        return next(template for template in found if template is not None)
+    def made(makers: Sequence[Maker]) -> Template | None:
+        taking = partial(_taking, makers)
+        return shared(
+            cache(lambda threads: tight(lifted, replace(machine, threads=threads), taking)), machine
+        )
 
-    return shared(on, machine)
+    found = made((*SPECIAL, *GENERAL) if general else SPECIAL)
+    if found is not None:
+        return found if general else backed(found, lambda: _some(made(GENERAL)))
+    return _some(made(GENERAL))
+
+
+def _some(template: Template | None) -> Template:
+    """The general templates take every kernel."""
+    assert template is not None
+    return template
 
 
 def _taking(makers: Sequence[Maker], func: PrimFunc, machine: Machine) -> Iterator[Template]:

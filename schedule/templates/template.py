@@ -54,7 +54,7 @@ def unknown(_: Point) -> Estimate:
 @dataclass(frozen=True)
 class Template:
     """One kernel's open decisions. ``name`` is the template's; ``parts`` are the points on each
-    number of threads, where that is open."""
+    number of threads, where that is open, ``spare`` a template for where no point has code."""
 
     name: str
     func: PrimFunc
@@ -63,6 +63,11 @@ class Template:
     schedule: Callable[[Point], Schedule]
     estimate: Callable[[Point], Estimate] = unknown
     parts: Mapping[int, Callable[[], Space]] = field(default_factory=dict, kw_only=True)
+    spare: Callable[[], Template] | None = field(default=None, kw_only=True)
+
+    def of(self, point: Point) -> Template:
+        """The template that has a point: this one or, behind it, another one."""
+        return self
 
     def __post_init__(self) -> None:
         """A search asks for the estimate of a point several times in a row."""

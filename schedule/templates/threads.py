@@ -14,18 +14,18 @@ from random import Random
 from ...target.dsp.machine import Machine
 from ...target.program import THREADS
 from ...tir.stmt import For, LoopKind, PrimFunc, walk_stmt
-from ..knobs import Point, Space, choice, number
+from ..knobs import Point, Space, choice, fixed, number
 from ..schedule import Schedule
 from .template import Estimate, Template
 
-On = Callable[[int], Template]  # a kernel's template on so many threads
+On = Callable[[int], Template | None]  # a kernel's template on so many threads, if it has one
 EACH = 8  # threads up to which each number of them is a choice; beyond, halves of all
 
 
-def shared(on: On, machine: Machine) -> Template:
-    """The template on any number of the machine's threads."""
+def shared(on: On, machine: Machine) -> Template | None:
+    """The template on any number of the machine's threads; None where all have none."""
     found, counts = on(machine.threads), _counts(machine.threads)
-    if len(counts) == 1:
+    if found is None or len(counts) == 1:
         return found
     alone = cache(partial(_alone, on, found.space))
 
@@ -33,15 +33,21 @@ def shared(on: On, machine: Machine) -> Template:
         return alone(number(point, THREADS)).valid(point)
 
     def schedule(point: Point) -> Schedule:
-        return on(number(point, THREADS)).schedule(point)
+        return _of(on, point).schedule(point)
 
     def estimate(point: Point) -> Estimate:
-        return on(number(point, THREADS)).estimate(point)
+        return _of(on, point).estimate(point)
 
     knobs = *found.space.knobs, choice(THREADS, counts)
     space = AnyThreads(knobs, (valid,), all=alone(counts[0]))
     parts = {count: partial(alone, count) for count in counts}
     return Shared(found.name, found.func, machine, space, schedule, estimate, parts=parts, on=on)
+
+
+def _of(on: On, point: Point) -> Template:
+    found = on(number(point, THREADS))
+    assert found is not None  # on so many threads there are no points
+    return found
 
 
 def _counts(threads: int) -> tuple[int, ...]:
@@ -59,7 +65,7 @@ class Shared(Template):
     def apply(self, point: Point) -> PrimFunc:
         """The scheduled kernel, on no more threads than its loops keep busy."""
         threads = number(point, THREADS)
-        func = self.on(threads).apply(point)
+        func = _of(self.on, point).apply(point)
         shared = (s.extent for s in walk_stmt(func.body)
                   if isinstance(s, For) and s.kind is LoopKind.PARALLEL)  # fmt: skip
         return replace(func, attrs={**func.attrs, THREADS: min(threads, max(shared, default=1))})
@@ -79,25 +85,14 @@ class AnyThreads(Space):
         return self.all.survey(rng, count, tries)
 
 
-@dataclass(frozen=True)
-class Alone(Space):
-    """The points of a template on one number of threads."""
-
-    own: Space = field(kw_only=True)
-
-    def survey(self, rng: Random, count: int, tries: int) -> list[Point]:
-        threads, (known, _) = {THREADS: self.knobs[-1].values[0]}, self.constraints
-        found = self.own.survey(rng, count, tries)
-        return [{**point, **threads} for point in found if known(point)]
-
-
 def _alone(on: On, all_: Space, threads: int) -> Space:
     """The points on so many threads that there are on ``all_``, too, as far as knobs go."""
-    own = on(threads).space
-    same = own.knobs == all_.knobs
-    values = {} if same else {knob.name: frozenset(knob.values) for knob in all_.knobs}
+    found = on(threads)
+    if found is None:
+        return fixed(all_, THREADS, threads, lambda point: False)
+    few = {} if found.space.knobs == all_.knobs else {k.name: {*k.values} for k in all_.knobs}
 
     def known(point: Point) -> bool:
-        return all(name in point and point[name] in few for name, few in values.items())
+        return all(name in point and point[name] in values for name, values in few.items())
 
-    return Alone((*own.knobs, choice(THREADS, (threads,))), (known, own.valid), own=own)
+    return fixed(found.space, THREADS, threads, known)

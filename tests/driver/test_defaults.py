@@ -84,6 +84,14 @@ def test_more_are_tried_only_where_none_has_code() -> None:
     assert pick.point == {"n": 60}
 
 
+def test_spare_points_come_where_no_other_has_code() -> None:
+    pick = Pick(1, [POINTS[:40], POINTS[40:50]], lambda: [POINTS[50:]])
+    assert len(told(pick, [None] * 50 + [5] * 50)) == 58
+    assert pick.point == {"n": 50}
+    with pytest.raises(SelectError, match="no schedule of its 100 that were tried works: no"):
+        told(Pick(1, [POINTS[:50]], lambda: [POINTS[50:]]), [None] * 100)
+
+
 def test_a_kernel_without_code_says_why() -> None:
     with pytest.raises(SelectError) as caught:
         told(Pick(1, [POINTS]), [None] * 100)
@@ -93,8 +101,8 @@ def test_a_kernel_without_code_says_why() -> None:
 class Made(Synthetic):
     """A kernel on one number of threads."""
 
-    def parts(self) -> list[tuple[float, Callable[[], Space]]]:
-        return [(self.bound, lambda: self.space)]
+    def parts(self, spare: bool = False) -> list[tuple[float, Callable[[], Space]]]:
+        return [] if spare else [(self.bound, lambda: self.space)]
 
 
 def test_the_first_points_differ_in_their_estimate() -> None:

@@ -16,6 +16,7 @@ from dovetail.graph.lower import lower
 from dovetail.graph.torch_import import import_model
 from dovetail.quant.quantize import quantize
 from dovetail.schedule.knobs import Point
+from dovetail.schedule.templates.backed import Backed
 from dovetail.schedule.templates.template import Template
 from dovetail.schedule.templates.threads import Shared
 from dovetail.target.dsp.machine import Machine, dsp
@@ -80,9 +81,14 @@ def checked(template: str, task: KernelTask, count: int, seed: int) -> None:
 
 
 def on_all(task: KernelTask) -> Template:
-    """The task's template on all threads."""
-    found = task.template
-    return found.on(found.machine.threads) if isinstance(found, Shared) else found
+    """The task's special template on all threads."""
+    found: Template | None = task.template
+    if isinstance(found, Backed):
+        found = found.special
+    if isinstance(found, Shared):
+        found = found.on(found.machine.threads)
+    assert found is not None
+    return found
 
 
 def hold(task: KernelTask, points: Sequence[Point]) -> None:
