@@ -28,8 +28,8 @@ from ..state import LoopRef
 from ..structure import Structure, structure
 from .contraction import LANES, VECTOR, WORD, Kernel, bordered, kernel_of, run_to
 from .contraction_channels_plan import Plan, estimate_of, fits_of, guarded, plan_of
-from .contraction_inputs import copy_rows
 from .fusing import stepped, zoned
+from .lanes import in_rows
 from .packets import ops_of
 from .template import Template
 
@@ -106,7 +106,7 @@ def _schedule(
         sch.transform_layout(name, lambda o: (o // block, o % ways, o // ways % LANES))
     _lay(sch, plan, point, acc, words)
     for name in copies:
-        copy_rows(sch, name, 1)
+        in_rows(sch, name, 1)
     near, pixels = dealt.reads[0].buffer.name, plan.across
     if copies and sch.get_buffer(near).shape[2] % pixels:  # rows of whole registers
         sch.transform_layout(near, lambda n, h, w, c: (n, h, w // pixels, w % pixels, c))

@@ -22,8 +22,9 @@ from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
 from .contraction import LANES, VECTOR, WORD, bordered
-from .contraction_inputs import copy_rows, in_place
+from .contraction_inputs import in_place
 from .contraction_plan import REGISTERS, Plan, plan_for
+from .lanes import in_rows
 from .packets import Ops, ops_of
 from .template import Estimate, Template
 from .tiles import Phases, Tiles, walk_of
@@ -114,7 +115,7 @@ def _input(sch: Schedule, plan: Plan) -> None:
     parts = bordered(sch, kernel, plan.pixels, depth, True, depth)
     if not _spread(plan):
         for name in parts:
-            copy_rows(sch, name, 1)
+            in_rows(sch, name, 1)
         return
     inputs, together = plan.words * WORD, plan.together
     sch.repeat(dot, near, sch.loops(dot)[6])

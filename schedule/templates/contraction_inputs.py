@@ -10,14 +10,15 @@ Each is a phase of its own, rows on all threads.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ...tir.expr import walk
-from ...tir.stmt import Store
 from ..schedule import Schedule
 from ..state import Loop, LoopRef
+from ..structure import structure
 from .contraction import LANES, VECTOR, WORD, Kernel, bordered, run_to
-from .fusing import made_by, partial_results, stepped
+from .fold_rows import rows_of
+from .fusing import folding, made_by, partial_results
+from .lanes import in_rows
 
 PARTS = 4  # registers that are copied or summed by one step of a loop, at most
 
@@ -117,7 +118,7 @@ def _padded(sch: Schedule, kernel: Kernel, source: Source) -> None:
     pitch = -(-pitch // per) * per
     sch.transform_layout(near, lambda n, h, w, c: (n, h * pitch + w, c))
     for name in parts:
-        copy_rows(sch, name, PARTS)
+        in_rows(sch, name, PARTS)
 
 
 def _channels(sch: Schedule, name: str, source: Source) -> None:
@@ -130,24 +131,18 @@ def _channels(sch: Schedule, name: str, source: Source) -> None:
         c = sch.resize(c, whole)
     if not source.together:
         name = _words(sch, name, c, source, source.inputs < whole)
-    elif source.flat:
-        _pixels(sch, name)
-        return
-    w = run_to(sch, name, 2, source.lanes)
-    w_0, w_1 = sch.split(w, (None, source.lanes))
-    n, h, _, _, *inner = sch.loops(name)
-    sch.vectorize(w_1, *inner)
-    share(sch, n, h, w_0)
-
-
-def _pixels(sch: Schedule, name: str) -> None:
-    """Sums of pixels of all rows, one behind the other; the last register begins early enough."""
-    n, h, w, *inner = sch.loops(name)
-    steps, blocks = stepped(sch, name, sch.fuse(h, w), LANES)
-    for block in blocks:
-        sch.vectorize(*sch.loops(block)[-1 - len(inner) :])
-    sch.unroll(n)
-    sch.parallel(steps)
+    as_one = source.together and source.flat
+    if not as_one:
+        run_to(sch, name, 2, source.lanes)
+    found = structure(sch.get_block(name))
+    assert found is not None
+    row = found.axes[1].var
+    rows = rows_of(found if as_one else replace(found, held=frozenset({row})))
+    assert rows is not None
+    loops = rows.lay(sch, name)
+    at = next((at for at, run in enumerate(rows.runs) if row in run.axes), len(loops) - 1)
+    sch.unroll(*loops[:at])
+    sch.parallel(loops[at])
 
 
 def _grouped(sch: Schedule, name: str, source: Source) -> list[LoopRef]:
@@ -186,15 +181,9 @@ def _words(sch: Schedule, name: str, c: LoopRef, source: Source, masked: bool) -
 def _window(sch: Schedule, name: str, source: Source) -> None:
     """Sums over the taps of one direction, 32 neighbours a register."""
     _grouped(sch, name, source)
-    w = run_to(sch, name, 2, source.lanes)
-    n, h, _, *rest = sch.loops(name)
-    groups, taps = (rest[:1], rest[1:]) if source.groups > 1 else ([], rest)
-    w_0, w_1 = sch.split(w, (None, source.lanes))
-    w_0, some = sch.split(w_0, (None, _part(sch, w_0)))
-    sch.reorder(n, h, w_0, some, *taps, w_1, *groups)
-    sch.vectorize(w_1, *groups)
-    sch.unroll(*taps, some)
-    share(sch, n, h, w_0)
+    run_to(sch, name, 2, source.lanes)
+    sch.expand(name, *folding(sch, name, 1))
+    in_rows(sch, name, PARTS)
 
 
 def _part(sch: Schedule, loop: Loop) -> int:
@@ -211,40 +200,3 @@ def share(sch: Schedule, n: Loop, h: Loop, w: Loop) -> None:
         h = w
     sch.unroll(n)
     sch.parallel(h)
-
-
-def copy_rows(sch: Schedule, name: str, unroll: int) -> None:
-    """Rows on all threads, as vectors where 128 bytes lie together (the last one of a row begins
-    early enough to be whole), else as words of a pixel."""
-    n, h, w, c = sch.loops(name)
-    width, depth = sch.get_loop(w).extent, sch.get_loop(c).extent
-    pitches = _pitches(sch, name)
-    if pitches == {depth} and width * depth > VECTOR and width * depth % VECTOR:
-        for block in stepped(sch, name, sch.fuse(w, c), VECTOR)[1]:
-            sch.vectorize(sch.loops(block)[-1])
-        sch.unroll(n)
-        sch.parallel(h)
-        return
-    if depth % VECTOR == 0:
-        inner, lanes = c, VECTOR
-    elif pitches == {depth} and width * depth % VECTOR == 0:
-        inner, lanes = sch.fuse(w, c), VECTOR
-    else:
-        inner, lanes = c, next(n for n in (8, 4, 1) if all(p % n == 0 for p in (depth, *pitches)))
-    outer, vector = sch.split(inner, (None, lanes))
-    if lanes < VECTOR:
-        sch.unroll(outer)
-    elif sch.get_loop(outer).extent % unroll == 0 and unroll > 1:
-        _, part = sch.split(outer, (None, unroll))
-        sch.unroll(part)
-    sch.vectorize(vector)
-    sch.unroll(n)
-    sch.parallel(h)
-
-
-def _pitches(sch: Schedule, name: str) -> set[int]:
-    """Bytes from pixel to pixel in the buffers that the block ``name`` touches."""
-    store = sch.get_block(name).body
-    assert isinstance(store, Store)
-    loads = [node.attr for node in walk(store.value) if node.op == "load"]
-    return {buffer.shape[-1] for buffer in (store.buffer, *loads)}

@@ -14,6 +14,7 @@ from ...target.dsp.machine import Machine
 from ...tir.expr import walk
 from ..knobs import Point
 from ..schedule import Schedule
+from ..state import LoopRef
 from ..structure import Axis, Run, Structure, runs_of
 from .contraction import LANES, VECTOR, WORD
 from .fold_parts import Part, lanes_of, moved
@@ -54,6 +55,10 @@ class Rows(Part):
         return any(node.op == "select" for node in walk(self.found.value))
 
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
+        share(sch, self.lay(sch, block), machine, point)
+
+    def lay(self, sch: Schedule, block: str) -> list[LoopRef]:
+        """Fills the lanes; gives the loops around these, those of ``runs``."""
         depth = loops_of(sch, block)[self.depth.var]
         *outer, row = joined(sch, block, self.runs)
         if self.step < self.depth.extent:
@@ -68,7 +73,7 @@ class Rows(Part):
             sch.vectorize(i, lanes)
             if folds and self.partly:
                 sch.split(folds[-1], (sch.get_loop(folds[-1]).extent - 1,), tail="peel")
-        share(sch, [*outer, r], machine, point)
+        return [*outer, r]
 
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
         registers = self.several * self.step * self.size / VECTOR

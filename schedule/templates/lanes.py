@@ -163,8 +163,24 @@ def _share(nest: Nest, machine: Machine, point: Point) -> int | None:
     return found[min(wanted, len(found) - 1)] if found and wanted >= 0 else None
 
 
+def in_rows(sch: Schedule, block: str, unroll: int) -> None:
+    """A copy or a fill of an image [n, h, ...] in vectors, its rows on all threads."""
+    found = structure(sch.get_block(block))
+    assert found is not None
+    row = found.axes[1].var
+    nest = nest_of(replace(found, held=found.held | {row}))
+    share = next((at for at, run in enumerate(nest.outer) if row in run.axes), None)
+    place(sch, nest, share, 1, unroll)
+
+
 def _schedule(sch: Schedule, nest: Nest, machine: Machine, point: Point) -> None:
     share, rows = _share(nest, machine, point), nest.rows(number(point, "rows"))
+    place(sch, nest, share, rows, number(point, "unroll"))
+
+
+def place(sch: Schedule, nest: Nest, share: int | None, rows: int, unroll: int) -> None:
+    """The loops of a block: ``rows`` of the innermost outer one at once, so many vectors unrolled,
+    the loop ``share`` on all threads."""
     loops = joined(sch, nest.found.block, nest.runs)
     outer, inner = loops[: len(nest.outer)], loops[len(nest.outer) :]
     steps = list(outer)
@@ -184,11 +200,11 @@ def _schedule(sch: Schedule, nest: Nest, machine: Machine, point: Point) -> None
         if any(sch.get_loop(loop).extent > 1 for loop in ahead):
             sch.reorder(steps[share], *ahead)
     if any(nest.edges):
-        _cut(sch, nest.edges, steps[-1], number(point, "unroll"))
+        _cut(sch, nest.edges, steps[-1], unroll)
         if share is not None:
             sch.parallel(steps[share])
         return
-    _unroll(sch, nest, steps, share, number(point, "unroll"))
+    _unroll(sch, nest, steps, share, unroll)
 
 
 def _transfers(nest: Nest) -> bool:
