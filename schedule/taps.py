@@ -6,7 +6,12 @@
                              ->     for w, t in (8, 4): s[w] += x_words[w // 2, t] * f[w % 2, t]
 
 The new ``f`` holds the taps from the place in the word on at which the window begins, and zeros
-around them. Words overlap where ``step`` is less than their size.
+around them. Words overlap where ``step`` is less than their size; where it is not, windows that
+begin far behind in a word read the next one in the places before:
+
+    word_taps("s", "k", step=4)     s[w] += select(t < w % 4 // 2 * 2,
+                                                   x_words[w // 4 + 1, t], x_words[w // 4, t])
+                                            * f[w % 4, t]
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ from math import gcd
 
 import numpy as np
 
-from ..tir.expr import Expr, free_vars, load, minimum, transform, var
+from ..tir.expr import Expr, free_vars, load, minimum, select, transform, var
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block, Buffer, Iter, Store
 from .blocks import extents_of, reduction_of
@@ -56,6 +61,21 @@ class _Window:
         """How far apart the places are at which windows begin, up to a word's step."""
         return gcd(step, *self.start.terms.values())
 
+    @property
+    def reach(self) -> int:
+        """Elements from the first tap to the last one, both included."""
+        return self.apart * (self.tap.extent - 1) + 1
+
+    def turn(self, step: int) -> int:
+        """How far apart the places are from which on windows read a word, the next one before."""
+        if step < SIZE:
+            return step
+
+        def words(turn: int) -> int:
+            return -(-(max(phase % turn for phase in self.phases(step)) + self.reach) // SIZE)
+
+        return min((4, 2, 1), key=words)
+
     def phases(self, step: int) -> list[int]:
         """Where in a word windows may begin."""
         return [*range(self.start.constant % self.unit(step), step, self.unit(step))]
@@ -67,21 +87,27 @@ def word_taps(state: State, block: BlockName, loop: Loop, step: int) -> BlockRef
     node, path = state.block(block)
     check_alone(node, path)
     window = _window(state, node, loop, step)
-    it, start = window.tap, from_linear(window.start)
-    count = -(-(window.phases(step)[-1] + window.apart * (it.extent - 1) + 1) // SIZE)
+    it, start, turn = window.tap, from_linear(window.start), window.turn(step)
+    count = -(-(max(phase % turn for phase in window.phases(step)) + window.reach) // SIZE)
     parts = [Iter(var(iter_name(node, f"{it.axis.attr}_{n}")), extent, True,
                   state.axis(f"{loop}_{n}", extent))
              for n, extent in (("a", count), ("b", SIZE))]  # fmt: skip
     whole, place = (part.axis for part in parts)
     known = extents_of((*node.iters, *parts))
     word = simplify(start // step + whole * (SIZE // step), known)
-    _, last = bounds(word, known)
-    words, copying = _words(state, window, last + 1, step)
+    before = simplify(start % step // turn * turn, known)  # places of the next word
+    _, last = bounds(simplify((start // turn * turn + step - 1) // step, known), known)
+    words, copying = _words(state, window, last + 1 + (count - 1) * (SIZE // step), step)
     weights = _spread(state, window, step, count * SIZE)
     at, tap = window.x.args, simplify(whole * SIZE + place, {})
     given = [tap if d == window.dim else e for d, e in enumerate(window.f.args)]
+
+    def read(word: Expr) -> Expr:
+        return load(words, *at[: window.along], word, place, *at[window.along + 1 :])
+
+    turned = max(window.phases(step)) >= turn
     new = {
-        window.x: load(words, *at[: window.along], word, place, *at[window.along + 1 :]),
+        window.x: select(place < before, read(word + 1), read(word)) if turned else read(word),
         window.f: load(weights, simplify(start % step // window.unit(step), known), *given),
     }
     assert isinstance(node.body, Store)
@@ -149,10 +175,11 @@ def _spread(state: State, window: _Window, step: int, reach: int) -> Buffer:
     """The constant as [phase, ..., place in the words, ...], zeros around the taps."""
     old, dim = window.f.attr, window.dim
     data = state.func.constants[old.name]
-    phases = window.phases(step)
+    phases, turn, taps = window.phases(step), window.turn(step), np.arange(window.tap.extent)
     out = np.zeros((len(phases), *data.shape[:dim], reach, *data.shape[dim + 1 :]), data.dtype)
     for part, phase in zip(out, phases, strict=True):
-        ends = slice(phase, phase + window.apart * (window.tap.extent - 1) + 1, window.apart)
-        np.moveaxis(part, dim, 0)[ends] = np.moveaxis(data, dim, 0)[: window.tap.extent]
+        far = phase % turn + window.apart * taps
+        places = far // SIZE * SIZE + (phase - phase % turn + far) % SIZE
+        np.moveaxis(part, dim, 0)[places] = np.moveaxis(data, dim, 0)[taps]
     replace_buffer(state, replace(old, shape=out.shape), data=lambda _: out)
     return state.buffer(old.name)

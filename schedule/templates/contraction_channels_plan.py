@@ -75,8 +75,7 @@ class Plan:
     def wide(self, point: Point) -> int:
         """Pixels of a row from which words are made."""
         step = number(point, "step")
-        last = (self.whole(point) * self.per - 1) * self.stride[1] // step
-        return (last + (self.reach(step) - 1) * WORD // step) * step + WORD
+        return (self.groups(self.whole(point) * self.per, point) - 1) * step + WORD
 
     def turns(self, point: Point) -> int:
         """Words from quad to quad."""
@@ -90,11 +89,19 @@ class Plan:
         """Places in a word at which windows begin."""
         return step // math.gcd(step, self.stride[1])
 
+    def turn(self, step: int, lead: int = 0) -> int:
+        """How far apart the places are from which on windows read a word (``word_taps``)."""
+        turns = (4, 2, 1) if step == WORD else (step,)
+        return min(turns, key=lambda turn: self._reach(step, lead, turn))
+
     def reach(self, step: int, lead: int = 0) -> int:
         """Words that a window spans."""
+        return self._reach(step, lead, self.turn(step, lead))
+
+    def _reach(self, step: int, lead: int, turn: int) -> int:
         unit = math.gcd(step, self.stride[1])
-        last = step - unit + lead % unit + (self.taps[1] - 1) * self.apart[1]
-        return last // WORD + 1
+        first = max(phase % turn for phase in range(lead % unit, step, unit))
+        return (first + (self.taps[1] - 1) * self.apart[1]) // WORD + 1
 
     def lead(self, point: Point) -> int:
         """Columns put before the pads, so that words begin with the first column that is none."""
@@ -189,8 +196,9 @@ class Plan:
     def groups(self, columns: int, point: Point) -> int:
         """Words of a row from which so many columns are made."""
         step, lead = number(point, "step"), self.lead(point)
-        last = (columns - 1) * self.stride[1] + lead
-        return last // step + (self.reach(step, lead) - 1) * WORD // step + 1
+        turn, further = self.turn(step, lead), (self.reach(step, lead) - 1) * WORD // step
+        last = ((columns - 1) * self.stride[1] + lead) // turn * turn
+        return (last + step - 1) // step + further + 1
 
 
 def guarded(point: Point) -> bool:
@@ -236,6 +244,8 @@ def fits_of(func: PrimFunc, plan: Plan, machine: Machine) -> Callable[[Point], b
         if band % rows or plan.whole(point) % columns or columns % (WORD if apart else plan.pixels):
             return False
         if apart and plan.columns < WORD:
+            return False
+        if point["inner"] == "rows" and band == rows:  # no loop of rows
             return False
         if columns * plan.stride[1] % step or (words == "tile" and (apart or plan.pixels > 1)):
             return False
@@ -287,8 +297,10 @@ def estimate_of(
     if words == "band":
         main += parts * plan.lines(band) * row
     if point["apart"]:
-        back = Ops(2, 0, 0, 1, 0, 1).packets * plan.quads * plan.ways
-        main += parts * band * back + DEPTH
+        back = parts * band * Ops(2, 0, 0, 1, 0, 1).packets * plan.quads * plan.ways
+        result = func.params[-1]  # stored at once: instructions wait for DDR
+        late = result.bytes / machine.dma_rate if result.scope == "ddr" else 0.0
+        main += max(back + DEPTH, late)
     lines, extra = plan.images * plan.lines(plan.rows) / machine.threads, 0.0
     if plan.copied(point):
         extra += lines * (plan.wide(point) * plan.depth / VECTOR + DEPTH) + machine.barrier

@@ -15,9 +15,12 @@ from ...tir.recent import Recent
 from .body import Body, Shape
 from .interval import Placement, recurrence_bound, resource_bound
 from .pack import Packer
+from .tighten import tightened
 
 FLAT = 192  # instructions up to which a loop too short for a kernel is written out whole
 _NEAR = 8  # part of an interval by which others are nearly as short
+_SMALL = 64  # steps up to which a schedule that needs too many registers is tightened
+_LESS = 3  # of five vectors that a schedule needs, those that it still needs once tightened, or so
 _FINE = 32  # packets of an interval up to which the next one is a packet longer
 
 
@@ -76,6 +79,7 @@ class _Rising:
             low = recurrence_bound(len(shape.units), shape.edges, low, limit)
             self.forms.append((number, low, shape, Placement(shape, packer)))
         self._found: list[_Judged] = []
+        self._tight: dict[int, _Judged] = {}  # by the identity of those that stay in ``_found``
         self._more = self._made()
 
     def __iter__(self) -> Iterator[_Judged]:
@@ -83,6 +87,23 @@ class _Rising:
         for found in self._more:
             self._found.append(found)
             yield found
+
+    def tight(self, one: _Judged, room: tuple[int, int, int]) -> _Judged | None:
+        """A schedule nearly as short as the first with vectors that live shorter, if it needs no
+        more than ``room`` then."""
+        small = len(one.schedule.times) <= _SMALL and self._near(one)
+        if not small or not _fits((one.needs[0] * _LESS // 5, *one.needs[1:]), room):
+            return None
+        if id(one) not in self._tight:
+            self._tight[id(one)] = self._tightened(one)
+        tight = self._tight[id(one)]
+        return tight if _fits(tight.needs, room) else None
+
+    def _tightened(self, one: _Judged) -> _Judged:
+        _, _, shape, placement = self.forms[one.form]
+        interval = one.schedule.interval
+        times = tightened(shape, one.schedule.times, interval, placement.packer)
+        return _judged(one.form, shape, Modulo(interval, times))
 
     @cached_property
     def widest(self) -> list[_Judged]:
@@ -132,17 +153,30 @@ class Schedules:
         than ``room`` for values that live within iterations."""
         if min(room) < 0:
             return None
-        first = 0
-        for one in self:
-            if one.pays and _fits(one.needs, room):
-                return one
+        first, waiting = 0, list[_Judged]()
+        for one in self._rising:
+            if waiting and one.schedule.interval > waiting[0].schedule.interval:
+                if tight := self._tight(waiting, room):
+                    return tight
+                waiting.clear()
+            if self._told(one).pays:
+                if _fits(one.needs, room):
+                    return self._told(one)
+                waiting.append(one)
             if first and one.schedule.interval > first and not self._may(room):
                 return None
             first = first or one.schedule.interval
-        return None
+        return self._tight(waiting, room)
+
+    def _tight(self, waiting: Sequence[_Judged], room: tuple[int, int, int]) -> Found | None:
+        tight = (self._rising.tight(one, room) for one in waiting)
+        return next((self._told(one) for one in tight if one), None)
 
     def _may(self, room: tuple[int, int, int]) -> bool:
         return any(_fits(one.needs, room) for one in self._rising.widest)
+
+    def _told(self, one: _Judged) -> Found:
+        return Found(self.bodies[one.form], one.schedule, one.needs, one.unroll)
 
     @property
     def fewest(self) -> int:
@@ -150,8 +184,7 @@ class Schedules:
         return self._rising.fewest
 
     def __iter__(self) -> Iterator[Found]:
-        for one in self._rising:
-            yield Found(self.bodies[one.form], one.schedule, one.needs, one.unroll)
+        return map(self._told, self._rising)
 
 
 def _fits(needs: tuple[int, int, int], room: tuple[int, int, int]) -> bool:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from dovetail.schedule.schedule import Schedule
 from dovetail.tir.interpret import interpret
 from dovetail.tir.script import parse
+from dovetail.tir.script.show import show
 from dovetail.tir.stmt import PrimFunc
 
 WINDOW = """
@@ -68,3 +69,14 @@ def test_sums_of_words_are_sums_of_taps(
     assert [it.extent for it in sch.get_block(words).iters][1] == 4
     assert np.array_equal(summed(sch.func), summed(func))
     assert sch.trace.replay(Schedule(func)).func == sch.func
+
+
+def test_windows_across_words_that_do_not_overlap_read_one_word() -> None:
+    """Of the next word they read the first places, in the same places."""
+    func = window(False, 8, 3, 1, 1, 0)
+    sch = Schedule(func)
+    words = sch.word_taps("sum", "k", 4)
+    assert [it.extent for it in sch.get_block("sum").iters if it.reduce] == [1, 4]
+    assert sch.get_block(words).iters[0].extent == 3  # the last window begins in the second one
+    assert "select(vk_b < vw % 4 // 2 * 2" in show(sch.func)
+    assert np.array_equal(summed(sch.func), summed(func))

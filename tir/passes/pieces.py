@@ -116,6 +116,9 @@ class Pieces:
         rest = form.plus(known, -1).terms
         where = sum((self._lanes(atom, lanes) * step for atom, step in known.terms.items()),
                     np.zeros(count, np.int64))  # fmt: skip
+        start = Linear(rest, form.constant + int(where[0]))
+        if np.array_equal(where, where[0] + np.arange(count)) and _aligned(start, count):
+            return self.gather(node, start, [(count, 1)])
         first = int(np.flatnonzero(wanted)[0])
         steps = _steps(where[first:] - where[first], wanted[first:], count.bit_length() - 1)
         if steps is None:
@@ -134,6 +137,11 @@ class Pieces:
         for place, times in _still(steps):
             value = self.insert(value, 1 << place, times) if place else _repeated(value, times)
         return value
+
+
+def _aligned(start: Linear, count: int) -> bool:
+    """Whether an index is a multiple of a number: so many lanes are there if one of them is."""
+    return not start.constant % count and all(step % count == 0 for step in start.terms.values())
 
 
 def _turned(value: Expr, by: int) -> Expr:
