@@ -100,7 +100,7 @@ Accesses = Iterable[tuple[Buffer, Sequence[Expr]]]
 def _inside(store: Store, axes: Sequence[Axis]) -> bool:
     extents = {axis.var: axis.extent for axis in axes}
     return all(
-        _reach(index, extents) < size
+        reach(index, extents) < size
         for buffer, where in _accesses(store)
         for index, size in zip(where, buffer.shape, strict=True)
     )
@@ -113,7 +113,7 @@ def _accesses(store: Store) -> Accesses:
             yield node.attr, node.args
 
 
-def _reach(index: Expr, extents: dict[Expr, int]) -> int:
+def reach(index: Expr, extents: dict[Expr, int]) -> int:
     """The largest value of an index; an index that is data (of a table) is in range by itself."""
     form = linear(index)
     if not form.terms.keys() <= extents.keys():

@@ -15,7 +15,7 @@ from ..tir.types import Type, i32, u8
 from .forms import OFFSET
 from .integer_row import integer, integers, pair, requant_of
 from .kernels import Kernel
-from .lower_nest import Axis, grown, variables
+from .lower_nest import Axis, grown, reach, variables
 from .lower_site import Site, common_multiplier, requantized
 from .lower_window import Source, Window, reads_direct, windowed
 from .physical import axes, place_of
@@ -70,13 +70,16 @@ def mean(site: Site) -> Kernel:
     by_dim = {dim: axis.var for dim, axis in found}
     index = [by_dim[d] for d in range(len(shape))]
     keep = bool(site.node.attrs["keepdim"])
-    zero = const(0, i32)
-    kept = [zero if d in reduced else at for d, at in enumerate(index) if keep or d not in reduced]
+    made = [Axis(f"o{a.name}", 1) if a.reduce else a for _, a in found if keep or not a.reduce]
+    place = {dim: axis.var for (dim, _), axis in zip(found, made, strict=True)} if keep else by_dim
+    kept = [place[d] for d in range(len(shape)) if keep or d not in reduced]
     where = place_of(out_shape, kept)
-    acc = site.nests.alloc(Buffer("acc", i32, output.shape, "reg"))
+    term = x[place_of(shape, index)]
+    spatial = grown(made, Store(output, where, term))
+    sizes = {axis.var: axis.extent for axis in spatial}
+    acc = site.nests.alloc(Buffer("acc", i32, tuple(reach(e, sizes) + 1 for e in where), "reg"))
     count = prod(shape[d] for d in reduced)
-    total = Store(acc, where, acc[where] + cast(i32, x[place_of(shape, index)]))
-    spatial = grown([a for _, a in found if not a.reduce], total)
+    total = Store(acc, where, acc[where] + cast(i32, term))
     first = site.number("start", -count * integer(site.node, "x_zero"), OFFSET)
     start = Store(acc, where, first)
     site.nests.add("sum", [*spatial, *(a for _, a in found if a.reduce)], total, start)

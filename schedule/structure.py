@@ -17,7 +17,7 @@ from enum import Enum
 from functools import lru_cache
 
 from ..tir.expr import Expr, free_vars, is_number, transform, walk
-from ..tir.linear import row_major
+from ..tir.linear import joined, row_major
 from ..tir.stmt import Block, Buffer, Store
 from .blocks import is_map, reduction_of
 
@@ -178,7 +178,7 @@ def _follows(outer: Run, inner: Run) -> bool:
 
 
 def _use(buffer: Buffer, index: tuple[Expr, ...], known: set[Expr]) -> Use | None:
-    form = row_major(buffer.shape, index)
+    form = joined(row_major(buffer.shape, index))
     if not form.terms.keys() <= known:
         return None
     return Use(buffer, index, form.terms, form.constant)

@@ -145,17 +145,25 @@ def run_columns_on(sch: Schedule, found: Structure) -> dict[str, Part]:
 
 def in_parts(sch: Schedule, found: Structure) -> None:
     """Few results: elements as far apart as lanes are folded first, into a buffer, then these."""
-    depth = next((a for a in found.summed if {u.step(a) for u in found.reads} in ({1}, {0, 1})),
-                 None)  # fmt: skip
+    chain = _neighbours(found)
     results, terms = (prod(a.extent for a in axes) for axes in (found.spatial, found.summed))
-    if depth is None or results >= LANES:
-        return
     whole = VECTOR // min(use.buffer.type.bytes for use in found.reads)
-    lanes = gcd(depth.extent, whole)
-    if lanes < min(LANES, whole) or terms < 2 * lanes:
+    lanes = gcd(prod(axis.extent for axis in chain), whole)
+    if results >= LANES or lanes < min(LANES, whole) or terms < 2 * lanes:
         return
-    _, lane = sch.split(loops_of(sch, found.block)[depth.var], (None, lanes))
+    loops = loops_of(sch, found.block)
+    _, lane = sch.split(sch.join(*(loops[axis.var] for axis in chain)), (None, lanes))
     partial_results(sch, found.block, lane, near=True)
+
+
+def _neighbours(found: Structure) -> list[Axis]:
+    """The summed axes that count through neighbouring elements of operands, outermost first."""
+    chain, steps = list[Axis](), [{1}, {0, 1}]
+    for axis in sorted(found.summed, key=lambda axis: found.reads[0].step(axis)):
+        if axis.extent > 1 and {use.step(axis) for use in found.reads} in steps:
+            chain.insert(0, axis)
+            steps = [{prod(axis.extent for axis in chain)}]
+    return chain
 
 
 def _powers(most: int) -> list[int]:

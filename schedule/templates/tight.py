@@ -65,6 +65,11 @@ class Ways(Space):
         )
         return [point for point in points if self.valid(point)]
 
+    def count(self) -> tuple[int, bool]:
+        """The points of all ways."""
+        counts = [template.space.count() for template in self.ways.values()]
+        return sum(points for points, _ in counts), all(exact for _, exact in counts)
+
     @cached_property
     def _weights(self) -> list[float]:
         """Of each way: by the best guess of a few draws, against the best of all."""
