@@ -156,15 +156,15 @@ def _deal(sch: Schedule, block: str, plan: Plan, together: bool) -> None:
     """Registers of words, all channels of their pixels ``together``; rows, or parts of the only
     one, on all threads."""
     n, *rows, w, c = pixels_of(sch, block, plan)
-    step = plan.stride[1]
-    w_0, w_1, w_2 = sch.split(w, (None, LANES, step))
+    step, near = plan.stride[1], plan.turns
+    w_0, w_1, w_2, w_3 = sch.split(w, (None, LANES, step // near, near))
     some = min(sch.get_loop(c).extent, plan.together) // WORD
     c_0, c_1, c_2 = sch.split(c, (None, some, WORD))
-    sch.reorder(n, *rows, w_0, c_0, c_1, w_2, w_1, c_2)
+    sch.reorder(n, *rows, w_0, w_2, c_0, c_1, w_3, w_1, c_2)
     if together:
-        sch.vectorize(c_1, w_2, w_1, c_2)
+        sch.vectorize(c_1, w_3, w_1, c_2)
     else:
         sch.vectorize(w_1, c_2)
-        sch.unroll(c_0, c_1, w_2)
+        sch.unroll(w_2, c_0, c_1, w_3)
     sch.unroll(n)
     sch.parallel([*rows, w_0][0])

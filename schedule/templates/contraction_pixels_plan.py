@@ -62,9 +62,14 @@ class Plan:
         return self.columns % self.width == 0
 
     @property
+    def turns(self) -> int:
+        """Columns that are read in turns and dealt together: registers of a pixel are apart."""
+        return self.stride[1] if self.deep < VECTOR else 1
+
+    @property
     def together(self) -> int:
         """Channels whose words are dealt together."""
-        return min(self.deep, MOST * WORD // self.stride[1])
+        return min(self.deep, MOST * WORD // self.turns)
 
     @property
     def groups(self) -> int:

@@ -26,7 +26,7 @@ Note = Callable[[str, object], None]
 def layer(rng: Random) -> tuple[torch.nn.Module, tuple[int, ...]]:
     """A random convolution of few outputs, or a matrix product of many rows."""
     torch.manual_seed(rng.randrange(1 << 30))
-    inputs, outputs = rng.choice((3, 4, 16, 32, 40, 64)), rng.choice((1, 2, 3, 4, 5, 8, 12, 21))
+    inputs, outputs = rng.choice((3, 4, 16, 32, 40, 64, 96)), rng.choice((1, 2, 3, 4, 5, 8, 12, 21))
     if rng.random() < 0.15:
         return torch.nn.Linear(inputs, outputs), (rng.choice((28, 49, 64)), inputs)
     kernel = rng.choice(((1, 1), (3, 3), (3, 1), (1, 5), (5, 5), (2, 2)))
@@ -101,6 +101,7 @@ TILED: tuple[tuple[torch.nn.Module, tuple[int, ...]], ...] = (
     (torch.nn.Conv2d(12, 9, 3, padding=2, dilation=2), (1, 12, 6, 45)),  # of 24 columns
     (torch.nn.Conv2d(16, 16, (1, 5), padding=(0, 2)), (1, 16, 1, 117)),  # that run on
     (torch.nn.Conv2d(3, 20, 3, stride=2), (1, 3, 21, 114)),
+    (torch.nn.Conv2d(96, 10, 5, stride=2, padding=2), (1, 96, 7, 41)),  # whole registers a pixel
 )
 
 
