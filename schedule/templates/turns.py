@@ -3,35 +3,39 @@
     t[k/8, i, k%8] = x[k, i]        registers of 8 rows become words of 8, by 3 shuffles a pair
     y[i, k] = t[k/8, i, k%8]        16 registers of words become 16 rows, by 4
 
-Seven digits of the byte's place must change with the register's number; more than four at once
-would need more registers than there are.
+Rows that lie closer than a part of a register lie apart first; then registers of the result take
+the runs of several rows. Seven digits of the byte's place must change with the register's number;
+more than four at once would need more registers than there are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import log2, prod
+from math import lcm, log2, prod
 
 from ...target.dsp.machine import Machine
 from ...tir.expr import Expr
+from ...tir.passes.pieces import RUNS
 from ...tir.stmt import PrimFunc
 from ..errors import ScheduleError
 from ..schedule import Schedule
 from ..state import LoopRef
-from ..structure import Form, Run, Structure
+from ..structure import Form, Run, Structure, runs_of, structure
 from ..trace import index_map
 from .fusing import even, joined, made_by, run_on, stepped
 from .packets import DEPTH, VECTOR, Body
 
 GROUP = 8  # rows of the operand that are dealt together
 LEAST = 16  # steps of both axes
+MOST = 16  # registers of rows that lie close
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """A copy's runs: ``near`` lies together in the operand, ``far`` in the result, whose steps are
-    ``wide`` with those that mean nothing; ``deep`` are those of ``near`` in the staged form."""
+    ``wide`` with those that mean nothing; ``deep`` are those of ``near`` in the staged form. Rows
+    that lie close are turned ``apart``, into a buffer of their own."""
 
     found: Structure
     outer: tuple[Run, ...]
@@ -39,6 +43,18 @@ class Turn:
     far: Run
     wide: int
     deep: int
+    apart: Turn | None = None
+
+    @property
+    def beside(self) -> int:
+        """Close rows that are put together: as few as fill registers, or else all."""
+        few = lcm(VECTOR, self.far.extent) // self.far.extent
+        return few if self.near.extent % few == 0 else self.near.extent
+
+    @property
+    def registers(self) -> int:
+        """Of rows that are put together."""
+        return -(-self.beside * self.far.extent // VECTOR)
 
     @property
     def groups(self) -> int:
@@ -85,8 +101,11 @@ def _number(run: Run, extents: dict[Expr, int]) -> Expr:
     return total
 
 
-def turn_of(func: PrimFunc, found: Structure, runs: tuple[Run, ...]) -> Turn | None:
-    """How a copy turns; None where it does not, or its rows are too short."""
+def turn_of(
+    func: PrimFunc, found: Structure, runs: tuple[Run, ...], loose: bool = False
+) -> Turn | None:
+    """How a copy turns; None where it does not, or its rows are too short. ``loose``: rows of the
+    result may lie as far apart as they like."""
     if found.form is not Form.COPY or len(found.reads) != 1 or not runs:
         return None
     if found.out.buffer.type.bytes > 1:
@@ -97,20 +116,41 @@ def turn_of(func: PrimFunc, found: Structure, runs: tuple[Run, ...]) -> Turn | N
         return None
     outer = tuple(run for run in runs if run is not near and run is not far)
     pitch = min((run.to for run in (*outer, near)), default=0)
-    if pitch < VECTOR and (near.to != pitch or VECTOR % pitch):
+    if pitch < VECTOR and near.to != pitch:
         return None
+    apart = None
     wide = pitch if pitch < VECTOR else -(-far.extent // VECTOR) * VECTOR
+    if pitch < VECTOR and VECTOR % pitch:
+        wide = 1 << (far.extent - 1).bit_length()
+        if not loose and near.to == far.extent and far.extent * (RUNS - 1) >= VECTOR:
+            apart = _apart(func, found, near)
+        if not loose and apart is None:
+            return None
     deep = near.extent if near.extent >= VECTOR else 1 << (near.extent - 1).bit_length()
-    turn = Turn(found, outer, near, far, wide, deep)
+    turn = Turn(found, outer, near, far, wide, deep, apart)
     several = (wide > far.extent and len(far.axes) > 1) or (
         deep > near.extent and len(near.axes) > 1
     )
-    return turn if not several and _grows(func, turn) else None
+    if several or (apart and not VECTOR <= turn.beside * far.extent <= MOST * VECTOR):
+        return None
+    return turn if loose or _grows(func, turn) else None
+
+
+def _apart(func: PrimFunc, found: Structure, near: Run) -> Turn | None:
+    """The turn into a buffer whose rows lie apart, with the pads of the operand's innermost axis,
+    so that the next one out may follow it."""
+    sch = Schedule(func)
+    block = sch.stage(found.block, "tcm").name
+    pitch = found.reads[0].buffer.shape[-1]
+    wide = {near.axes[0]: pitch} if len(near.axes) == 1 and near.extent < pitch else {}
+    run_on(sch, block, [wide.get(axis.var, axis.extent) for axis in found.axes])
+    staged = structure(sch.get_block(block))
+    return turn_of(sch.func, staged, tuple(runs_of(staged)), loose=True) if staged else None
 
 
 def _grows(func: PrimFunc, turn: Turn) -> bool:
     """Whether the result may run on as far as whole vectors take."""
-    if turn.wide == turn.far.extent:
+    if turn.wide == turn.far.extent or turn.apart:
         return True
     if turn.found.out.buffer not in func.params:
         return False
@@ -122,7 +162,13 @@ def _grows(func: PrimFunc, turn: Turn) -> bool:
 
 
 def schedule_turn(sch: Schedule, turn: Turn, machine: Machine) -> None:
-    """The two blocks, each with a loop on all threads."""
+    """The two blocks, or three, each with a loop on all threads."""
+    if turn.apart:
+        staged = sch.stage(turn.found.block, "tcm")
+        run_on(sch, staged.name, [axis.extent for axis in turn.apart.found.axes])
+        schedule_turn(sch, turn.apart, machine)
+        _together(sch, turn, machine)
+        return
     staged = sch.stage(turn.found.block, "tcm")
     run_on(sch, staged.name, turn.staged)
     sch.transform_layout(made_by(sch, staged.name), turn.layout)
@@ -168,6 +214,21 @@ def _write(sch: Schedule, turn: Turn, machine: Machine) -> None:
     sch.parallel(shared)
 
 
+def _together(sch: Schedule, turn: Turn, machine: Machine) -> None:
+    """Rows that lie apart into registers of the result."""
+    block = turn.found.block
+    *outer, near, far = joined(sch, block, [*turn.outer, turn.near, turn.far])
+    if turn.beside < turn.near.extent:
+        part, near = sch.split(near, (None, turn.beside))
+        outer.append(part)
+    steps, blocks = stepped(sch, block, sch.fuse(near, far), VECTOR)
+    for name in blocks:
+        sch.vectorize(sch.loops(name)[-1])
+    sch.unroll(steps)
+    if outer:
+        sch.parallel(_share(sch, block, outer, machine))
+
+
 def _share(sch: Schedule, block: str, loops: list[LoopRef], machine: Machine) -> LoopRef:
     """The loop that threads share best, put before all others."""
     best = max(loops, key=lambda loop: even(sch.get_loop(loop).extent, machine))
@@ -183,6 +244,11 @@ def bodies(turn: Turn, machine: Machine) -> list[tuple[float, Body]]:
     dealt = max(min(turn.deep, VECTOR) * GROUP // VECTOR, 1)
     rows = -(-turn.near.extent // (VECTOR // GROUP)) * -(-turn.wide // VECTOR)
     written = max(turn.words * GROUP * (VECTOR // GROUP) // VECTOR, 1)
+    if turn.apart:
+        runs, parts = VECTOR / turn.far.extent + 1, turn.near.extent / turn.beside
+        count = runs * turn.registers
+        last = Body(2 * count, 3 * count, 2 * runs, DEPTH)
+        return [*bodies(turn.apart, machine), (outer * parts / machine.threads, last)]
     return [
         (outer * turn.groups * near / machine.threads, _body(dealt, log2(GROUP))),
         (outer * rows / machine.threads, _body(written, log2(turn.words))),

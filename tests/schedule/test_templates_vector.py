@@ -99,6 +99,8 @@ CASES = {
     "transpose": moved(lambda x: x.permute(0, 1, 3, 2).contiguous(), 1, 64, 5, 6),
     "tokens": moved(lambda x: x.permute(0, 2, 1).contiguous(), 2, 7, 40),
     "flatten": moved(lambda x: x.flatten(1), 1, 64, 3, 3),
+    "close_rows": moved(lambda x: x.reshape(1, 328, 1, 30), 1, 8, 41, 30),
+    "close_rows_of_images": moved(lambda x: x.reshape(2, 24 * 33, 1, 7), 2, 24, 33, 7),
     "reshape": moved(lambda x: x.reshape(1, 8, 10, 9), 1, 16, 9, 5),
 }
 

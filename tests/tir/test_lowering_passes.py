@@ -106,3 +106,30 @@ def f(y: Buffer[i32, (4,)]):
 """
     with pytest.raises(VectorizeError, match="the value must not use the axis i itself"):
         vectorize_loops(parse(text))
+
+
+def pitched(rows: int, size: int, pitch: int) -> PrimFunc:
+    """Rows put together, 16 bytes at a time."""
+    return parse(
+        f"""
+@prim_func
+def f(x: Buffer[u8, ({rows}, {pitch})], y: Buffer[u8, ({rows * size},)]):
+    for i in unrolled({rows * size // 16}):
+        for j in vectorized(16):
+            y[i * 16 + j] = x[(i * 16 + j) // {size}, (i * 16 + j) % {size}]
+"""
+    )
+
+
+@pytest.mark.parametrize("sizes", [(16, 5, 8), (32, 11, 16), (16, 13, 13), (16, 8, 16), (16, 3, 4)])
+def test_lanes_that_lie_in_runs_are_chosen(sizes: tuple[int, int, int]) -> None:
+    """Those that lie together, or as digits say, are not."""
+    rows, size, pitch = sizes
+    func = pitched(*sizes)
+    before = flatten_buffers(func)
+    after = vectorize_loops(before)
+    assert ("select" in show(after)) == (size in (3, 5, 11))
+    x = np.random.default_rng(size).integers(0, 255, (rows, pitch), np.uint8)
+    y = np.zeros(rows * size, np.uint8)
+    interpret(unroll_loops(after), x.reshape(-1), y)
+    assert np.array_equal(y, x[:, :size].reshape(-1))

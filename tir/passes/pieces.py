@@ -26,6 +26,7 @@ from ..types import boolean, vector
 
 REGISTER = 7  # digits of a lane of a register of bytes
 FEW = 1  # digits of elements that a register repeats: it is made for itself
+RUNS = 8  # pieces of a register that are chosen one after another
 LEAST = 1 << REGISTER  # lanes of values that lie side by side
 Numbers = NDArray[np.int64]
 Holds = NDArray[np.bool_]
@@ -109,23 +110,49 @@ class Pieces:
 
     def _loaded(self, node: Expr, lanes: Numbers, wanted: Holds) -> Expr | None:
         """A load whose wanted lanes are digits, turned so that the first of them is lane 0."""
-        form, count = linear(node.args[0]), len(lanes)
-        known = form.only(lambda atom: bool(free_vars(atom) & self.at.keys()))
-        if not frozenset().union(*map(free_vars, known.terms)) <= self.at.keys():
+        if (found := self._places(node, lanes)) is None:
             return None
-        rest = form.plus(known, -1).terms
-        where = sum((self._lanes(atom, lanes) * step for atom, step in known.terms.items()),
-                    np.zeros(count, np.int64))  # fmt: skip
-        start = Linear(rest, form.constant + int(where[0]))
-        if np.array_equal(where, where[0] + np.arange(count)) and _aligned(start, count):
-            return self.gather(node, start, [(count, 1)])
+        (start, where), count = found, len(lanes)
+        whole = start.shifted(int(where[0]))
+        if np.array_equal(where, where[0] + np.arange(count)) and _aligned(whole, count):
+            return self.gather(node, whole, [(count, 1)])
         first = int(np.flatnonzero(wanted)[0])
         steps = _steps(where[first:] - where[first], wanted[first:], count.bit_length() - 1)
         if steps is None:
             return None
-        start = Linear(rest, form.constant + int(where[first]))
-        value = self._digits(node, start, steps)
+        value = self._digits(node, start.shifted(int(where[first])), steps)
         return _turned(value, first) if first else value
+
+    def _places(self, node: Expr, lanes: Numbers) -> tuple[Linear, Numbers] | None:
+        """Where a load begins, and how far from there each lane lies; None where that is not
+        known."""
+        form = linear(node.args[0])
+        known = form.only(lambda atom: bool(free_vars(atom) & self.at.keys()))
+        if not frozenset().union(*map(free_vars, known.terms)) <= self.at.keys():
+            return None
+        where = sum((self._lanes(atom, lanes) * step for atom, step in known.terms.items()),
+                    np.zeros(len(lanes), np.int64))  # fmt: skip
+        return Linear(form.plus(known, -1).terms, form.constant), where
+
+    def runs(self, node: Expr) -> Expr | None:
+        """A load whose lanes lie together in a few runs, which are no digits. Each run is loaded
+        with what lies around it, so that it is where it must be."""
+        count = len(next(iter(self.at.values())))
+        numbers = np.arange(count)
+        found = None if count & (count - 1) else self._places(node, numbers)
+        if found is None:
+            return None
+        (start, where), every = found, np.ones(count, bool)
+        away = where - numbers
+        firsts = [0, *(np.flatnonzero(np.diff(away)) + 1).tolist()]
+        digits = _steps(where - where[0], every, count.bit_length() - 1)
+        if digits is not None or len(firsts) > RUNS or start.constant + int(away.min()) < 0:
+            return None
+        value, *runs = [self.gather(node, start.shifted(int(away[first])), [(count, 1)])
+                        for first in reversed(firsts)]  # fmt: skip
+        for run, end in zip(runs, firsts[:0:-1], strict=True):
+            value = make("select", condition(numbers < end), run, value)
+        return value
 
     def _digits(self, node: Expr, start: Linear, steps: list[int]) -> Expr:
         """The load's lanes by digits, the innermost first: those that stand still repeat."""

@@ -95,12 +95,18 @@ def _at(loop: For, step: int, ranges: Ranges) -> Stmt:
 
 
 def _chooses(loop: For) -> bool:
-    """Whether lanes are chosen by the step of a loop, which it must know then."""
+    """Whether lanes are chosen by the step of a loop, which it must know then, or lie in runs."""
     values = (stmt.value for stmt in walk_stmt(loop.body) if isinstance(stmt, Store))
     return any(
-        node.op == "select" and loop.axis in node.args[0].free and not node.args[0].reads
+        _chosen(node, loop.axis)
         for value in values if loop.axis in value.free for node in walk(value)
     )  # fmt: skip
+
+
+def _chosen(node: Expr, axis: Expr) -> bool:
+    if node.op == "select":
+        return axis in node.args[0].free and not node.args[0].reads
+    return node.op == "load" and _bends(linear(node.args[0]), axis)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +143,7 @@ class _Vectorizer:
     def __init__(self, axes: tuple[Axis, ...], ranges: Ranges) -> None:
         self.axes, self.ranges = axes, ranges
         self.names = frozenset(axis for axis, _ in axes)
-        self.none = (False,) * len(axes)
+        self.none, self.everything = (False,) * len(axes), (True,) * len(axes)
         self.memo: dict[Expr, _Lanes] = {}
 
     def count(self, used: tuple[bool, ...]) -> int:
@@ -187,11 +193,17 @@ class _Vectorizer:
 
     def _pieces(self, node: Expr) -> _Lanes | None:
         """A choice between loads that the axes make."""
-        everything = (True,) * len(self.axes)
-        pieces = Pieces(self._places(), _gather, _insert,
-                        lambda part: self.expand(self.lanes(part), everything))  # fmt: skip
-        value = pieces.value(node)
-        return None if value is None else _Lanes(value, everything)
+        value = self._parts().value(node)
+        return None if value is None else _Lanes(value, self.everything)
+
+    def _runs(self, node: Expr) -> _Lanes | None:
+        """A load whose lanes lie together in runs."""
+        value = self._parts().runs(node)
+        return None if value is None else _Lanes(value, self.everything)
+
+    def _parts(self) -> Pieces:
+        return Pieces(self._places(), _gather, _insert,
+                      lambda part: self.expand(self.lanes(part), self.everything))  # fmt: skip
 
     def _mask(self, node: Expr) -> _Lanes:
         """A condition on the axes alone: runs of lanes that hold, and of lanes that do not."""
@@ -227,7 +239,7 @@ class _Vectorizer:
         form = linear(node.args[0])
         bent = next((at for at, (axis, _) in enumerate(self.axes) if _bends(form, axis)), None)
         if bent is not None:
-            return self._step_by_step(node, bent)
+            return self._runs(node) or self._step_by_step(node, bent)
         strides = [form.terms.get(axis, 0) for axis, _ in self.axes]
         used = tuple(stride != 0 for stride in strides)
         rest = form.plus(form.only(self._is_axis), -1)
