@@ -1,6 +1,7 @@
 """A selected program as LLVM IR: the structure that the machine runs, over host vectors.
 
-    define void @kernel(ptr %places) { phases in order; each loop one block chain }
+    define void @kernel(ptr %places) { calls of the phases in order }
+    define void @phase_0(ptr %p0, ...) { code of phases that are alike; each loop one block chain }
 
 Virtual registers become SSA values here, without memory: a register that a loop assigns is a phi
 at the loop's head. Each instruction is a call of its function (``llvm_rows.py``), inlined where it
@@ -16,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from .instruction import Kind, Register
 from .llvm_facts import Facts, Slot, Terms, class_of, facts_of, slots
 from .llvm_rows import LOOPS, computed, looks_up, row_function
-from .program import Address, Dma, Item, Loop, Op, Operand, Program
+from .program import Address, Dma, Item, Loop, Op, Operand, Phase, Program
 
 Held = str | int  # an LLVM value, or a number that a scalar is known to hold
 
@@ -53,27 +54,36 @@ class _Emitter:
         for number, place in enumerate(self.program.places):
             at = self.new(f"getelementptr ptr, ptr %places, i64 {number}")
             self.pointers[place.name, ()] = self.new(f"load ptr, ptr {at}")
+        codes: dict[Phase, str] = {}
         for phase in self.program.phases:
-            body = phase.body
-            if phase.parallel is not None:
-                body = [Loop(*phase.parallel, phase.body)]
-            if phase.start is not None:
-                body = [phase.start, *body]
-            self.held = {}
-            facts_of(body, self.facts)
-            places = self.pointers
-            self.pointers = {**places, **self.shifted(phase.shifts)}
-            self.items(body)
-            self.pointers = places
+            if phase.code not in codes:
+                name = codes[phase.code] = f"phase_{len(codes)}"
+                self.functions[name] = self.function(name, phase.code)
+            places = (self.shifted(place.name, phase.shifts) for place in self.program.places)
+            self.lines.append(f"  call void @{codes[phase.code]}({', '.join(places)})")
         kernel = ["define void @kernel(ptr %places) {", "entry:", *self.lines, "  ret void", "}"]
         return "\n".join([*self.declares.values(), *self.functions.values(), *kernel])
 
-    def shifted(self, shifts: Mapping[str, int]) -> dict[tuple[str, Terms], str]:
-        """The places in which a phase works further on, from where it does."""
-        return {
-            (name, ()): self.new(f"getelementptr i8, ptr {self.pointers[name, ()]}, i64 {by}")
-            for name, by in shifts.items()
-        }
+    def shifted(self, place: str, shifts: Mapping[str, int]) -> str:
+        """The address from which on a phase works in a place."""
+        at, by = self.pointers[place, ()], shifts.get(place, 0)
+        return f"ptr {self.new(f'getelementptr i8, ptr {at}, i64 {by}') if by else at}"
+
+    def function(self, name: str, phase: Phase) -> str:
+        """The code of phases that are alike, called with the addresses of all places."""
+        body = phase.body if phase.parallel is None else [Loop(*phase.parallel, phase.body)]
+        body = body if phase.start is None else [phase.start, *body]
+        outside, self.lines = (self.pointers, self.lines), []
+        params = {place.name: f"%p{n}" for n, place in enumerate(self.program.places)}
+        self.pointers = {(place, ()): param for place, param in params.items()}
+        self.block, self.held = "entry", {}
+        facts_of(body, self.facts)
+        self.items(body)
+        given = ", ".join(f"ptr {param}" for param in params.values())
+        head = f"define internal void @{name}({given}) noinline {{"
+        text = "\n".join([head, "entry:", *self.lines, "  ret void", "}"])
+        self.pointers, self.lines = outside
+        return text
 
     def new(self, text: str) -> str:
         """A line that computes a value; its name."""
