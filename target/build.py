@@ -176,6 +176,7 @@ class Builder:
         for stmt in part.stmts:
             body.run(stmt)
         items, start = body.finish()  # may add to the prelude
+        body.region.release()
         return Phase([*body.emitter.prelude, *items], part.parallel, start=start)
 
 

@@ -35,6 +35,10 @@ class RegionBuilder:
             str, int
         ] = {}  # buffers that are loaded -> number of effects before the load
 
+    def release(self) -> None:
+        """Forgets who uses it, once all is built, so that no cycle keeps what was made."""
+        del self.legal, self.body
+
     def touched(self, buffer: str) -> None:
         """The buffer changes in ways that the region does not see."""
         self.builder.memory[buffer].version += 1

@@ -18,7 +18,7 @@ from .task import COMPILE, CRASH, DUPLICATE, INCORRECT, OK, Measured, Spec, Task
 
 COMMAND = "from dovetail.tuner.worker import main; main()"
 _tasks: dict[str, Task] = {}
-_COLLECTED = 16  # jobs between two looks for cyclic garbage
+_COLLECTED = 1024  # jobs between two looks for cyclic garbage
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ def _checked(task: Task, point: Point) -> Measured:
 def main() -> None:
     """Serves jobs until the parent closes the pipe.
 
-    A compilation makes many objects and few cycles: the collector runs between jobs, over what
-    came since, instead of in the middle of them, over everything (a ninth of the time).
+    A compilation makes many objects, which the next ones use again, and hardly a cycle: the
+    collector, which looks at all of them, runs between jobs and seldom (else a ninth of the time).
     """
     jobs = Connection(int(sys.argv[1]), writable=False)
     answers = Connection(int(sys.argv[2]), readable=False)
@@ -77,6 +77,6 @@ def main() -> None:
         for done in count(1):
             answers.send(execute(jobs.recv()))
             if done % _COLLECTED == 0:
-                gc.collect(1)
+                gc.collect()
     except (EOFError, BrokenPipeError):
         return

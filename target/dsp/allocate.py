@@ -7,7 +7,7 @@ atoms can share a register when their sets are disjoint.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -68,19 +68,21 @@ def live_around(nodes: list[Node], live: int = 0) -> dict[int, Sets]:
     known: dict[int, Sets] = {}
     for node in nodes:
         _effect(node, known)
-
-    def walk(nodes: list[Node], after: int) -> None:
-        for node in reversed(nodes):
-            reads, writes = known[id(node)]
-            before = reads | (after & ~writes)
-            if isinstance(node, Block):
-                found[id(node)] = (before, after)
-            else:
-                walk(node.body, after if node.level == OPTIONAL else after | before)
-            after = before
-
-    walk(nodes, live)
+    _live(nodes, live, known, found)
     return found
+
+
+def _live(nodes: list[Node], after: int, known: Mapping[int, Sets], found: dict[int, Sets]) -> None:
+    """Adds to ``found`` those of nodes behind which the atoms ``after`` live."""
+    for node in reversed(nodes):
+        reads, writes = known[id(node)]
+        before = reads | (after & ~writes)
+        if isinstance(node, Block):
+            found[id(node)] = (before, after)
+        else:
+            around = after if node.level == OPTIONAL else after | before
+            _live(node.body, around, known, found)
+        after = before
 
 
 def lives(nodes: list[Node]) -> dict[int, int]:
@@ -151,14 +153,14 @@ def assign(nodes: list[Node], registers: Registers, machine: Machine) -> dict[in
         )
         for n in sorted({atom >> 1 for atom in life})
     ]
-    failed: NoRegister | None = None
+    failed: tuple[int, int] | None = None
     for key, tight in product((_by_start, _pairs_first, _by_length), (False, True)):
         try:
             return _color(sorted(wishes, key=key), registers, machine, tight)
         except NoRegister as error:
-            failed = failed or error
+            failed = failed or (error.number, error.life)
     assert failed is not None
-    raise failed
+    raise NoRegister(*failed)
 
 
 def _small(nodes: list[Node]) -> set[int]:

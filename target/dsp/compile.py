@@ -19,7 +19,7 @@ from .hoist import ALL
 from .joins import free_phases
 from .listing import SPILL, Function, Listing, words_of
 from .lower import Lowering, Table, move
-from .machine import Machine
+from .machine import Machine, only
 from .pack import Pressure, list_schedule, packer
 from .rotate import rotate
 from .scalar import NOP
@@ -39,22 +39,19 @@ _SPARE = 6  # registers of a file left free before spilling because no assignmen
 def compile_program(program: Program, machine: Machine) -> Listing:
     """The listing of ``program`` for as many threads of ``machine`` as it has; CompileError when
     its registers do not do."""
-    machine = replace(machine, threads=min(program.threads or machine.threads, machine.threads))
+    threads = min(program.threads or machine.threads, machine.threads)
+    machine = only(replace(machine, threads=threads))
     table = {(place.name, 0): i for i, place in enumerate(program.places)}
     table[SPILL, 0] = len(table)
     known = len(table)
     far = frozenset(place.name for place in program.places if place.scope == "ddr")
-    found: dict[
-        _Key, tuple[_Compiled, Function]
-    ] = {}  # a phase that comes again is the same function
+    found: dict[_Key, tuple[_Compiled, Function]] = {}
     for number, phase in enumerate(program.phases):
         if (key := _key(phase)) in found:
             continue
+        given = phase.code, machine, far & _accessed(phase.code)
         try:
-            direct = far & _accessed(phase.code)
-            made = _recent(
-                (phase.code, machine, direct), partial(_phase, phase.code, machine, direct)
-            )
+            made = _recent(given, partial(_phase, *given))
         except _Short:
             raise CompileError(
                 f"compile: phase {number} of {program.name} needs too many registers"

@@ -8,6 +8,7 @@ the pointer's displacement and puts it into the immediates.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from ..instruction import Instruction, Kind, Register
 from ..program import Address, Dma, Half, Item, Loop, Op, Operand, Phase, Wait, items_in
@@ -21,12 +22,18 @@ from .steps import OPTIONAL, WHOLE, Access, Block, Facts, Node, Registers, Step,
 TABLE, FIRST, COUNT, DMA_TARGET, DMA_SOURCE, DMA_RECORD, LINK = 0, 1, 2, 26, 27, 28, 31
 
 
+@lru_cache(maxsize=64)
+def _facts(machine: Machine) -> dict[str, Facts]:
+    """The facts of the machine's rows that were asked for."""
+    return {}
+
+
 class Table:
     """The facts of rows on one machine, made once each; ``far`` are places in DDR."""
 
     def __init__(self, machine: Machine, far: frozenset[str] = frozenset()) -> None:
         self.machine, self.far = machine, far
-        self._facts: dict[str, Facts] = {}
+        self._facts = _facts(machine)
 
     def __call__(self, row: Instruction) -> Facts:
         found = self._facts.get(row.name)

@@ -14,6 +14,7 @@ instruction a slot; vector instructions also hold pipes: ``LD``, ``ST`` and the 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from math import lcm
 from numbers import Integral, Real
 from typing import Any
@@ -117,6 +118,12 @@ class Machine(Hashed):
             if getattr(self, f.name) != f.default
         ]
         return f"dsp({', '.join(changed)})" if changed else "dsp"
+
+
+@lru_cache(maxsize=64)
+def only(machine: Machine) -> Machine:
+    """One for all that are equal: machines of tasks that came to a worker are many."""
+    return machine
 
 
 # The range of each number: a packet needs its four slots, encodings fix the register files' ends.

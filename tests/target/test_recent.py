@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import partial
 
 import pytest
@@ -68,6 +69,18 @@ def test_a_function_does_not_know_its_place_in_the_program(monkeypatch: pytest.M
     assert [function.symbol for function in other.functions] == ["phase_0", "phase_1", "phase_2"]
     monkeypatch.setattr(packing, "_recent", Recent(8))
     assert listing(later).text == other.text
+
+
+def test_code_is_made_without_cycles() -> None:
+    """Workers look for garbage once in a thousand jobs: what is not kept must be free at once."""
+    text(11)
+    gc.collect()
+    gc.disable()
+    try:
+        text(12)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_the_oldest_result_goes_first() -> None:

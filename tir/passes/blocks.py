@@ -93,7 +93,7 @@ def _init_nest(loop: For, block: Block) -> Stmt:
     nest: Stmt = map_exprs(block.init, lambda e: substitute(e, values))
     if block.where is not None:
         nest = _guard_init(nest, block, values)
-    for inner in reversed(_path(loop, block)):
+    for inner in reversed(_path(loop, block.name) or []):
         if inner.axis in spatial:
             fresh = var(f"{inner.axis.attr}_init")
             renamed = {inner.axis: fresh}
@@ -113,21 +113,15 @@ def _guard_init(nest: Stmt, block: Block, values: dict[Expr, Expr]) -> Stmt:
     return nest
 
 
-def _path(loop: For, block: Block) -> list[For]:
-    """The loops from ``loop`` down to ``block``, outermost first."""
-
-    def search(stmt: Stmt) -> list[For] | None:
-        if isinstance(stmt, Block):
-            return [] if stmt.name == block.name else None
-        for child in children(stmt):
-            found = search(child)
-            if found is not None:
-                return [stmt, *found] if isinstance(stmt, For) else found
-        return None
-
-    found = search(loop)
-    assert found is not None
-    return found
+def _path(stmt: Stmt, name: str) -> list[For] | None:
+    """The loops from ``stmt`` down to a block, outermost first; None where it is not there."""
+    if isinstance(stmt, Block):
+        return [] if stmt.name == name else None
+    for child in children(stmt):
+        found = _path(child, name)
+        if found is not None:
+            return [stmt, *found] if isinstance(stmt, For) else found
+    return None
 
 
 def _without_init(stmt: Stmt, name: str) -> Stmt:

@@ -28,6 +28,7 @@ from ..stmt import (
     children,
     rebuild_stmt,
     seq,
+    transform_stmt,
     walk_stmt,
 )
 from ..types import i32, vector
@@ -128,18 +129,18 @@ def _kept(loop: Stmt, sums: _Sums) -> Stmt:
             return None
         return Expr("load", expr.type, (names[expr.args[0], expr.type.lanes],), register)
 
-    def visit(stmt: Stmt) -> Stmt:
-        if isinstance(stmt, Store):
-            value = transform_loads(stmt.value, node)
-            if stmt.buffer.name != sums.buffer.name:
-                return replace(stmt, value=value)
-            where = names[stmt.index[0], stmt.value.type.lanes]
-            return replace(stmt, buffer=register, index=(where,), value=value)
-        return rebuild_stmt(stmt, tuple(visit(child) for child in children(stmt)))
+    def store(stmt: Stmt) -> Stmt | None:
+        if not isinstance(stmt, Store):
+            return None
+        value = transform_loads(stmt.value, node)
+        if stmt.buffer.name != sums.buffer.name:
+            return replace(stmt, value=value)
+        where = names[stmt.index[0], stmt.value.type.lanes]
+        return replace(stmt, buffer=register, index=(where,), value=value)
 
     def load(buffer: Buffer, index: Expr, lanes: int) -> Expr:
         return Expr("load", vector(buffer.type, lanes), (index,), buffer)
 
     before = [Store(register, (names[p],), load(sums.buffer, *p)) for p in sums.places]
     after = [Store(sums.buffer, (p[0],), load(register, names[p], p[1])) for p in sums.places]
-    return Alloc(register, seq(*before, visit(loop), *after))
+    return Alloc(register, seq(*before, transform_stmt(loop, store), *after))
