@@ -164,12 +164,14 @@ def _share(nest: Nest, machine: Machine, point: Point) -> int | None:
 
 
 def in_rows(sch: Schedule, block: str, unroll: int) -> None:
-    """A copy or a fill of an image [n, h, ...] in vectors, its rows on all threads."""
+    """What makes an image [n, h, ...] in vectors, its rows on all threads, or parts of one row."""
     found = structure(sch.get_block(block))
     assert found is not None
     row = found.axes[1].var
     nest = nest_of(replace(found, held=found.held | {row}))
     share = next((at for at, run in enumerate(nest.outer) if row in run.axes), None)
+    if share is None and nest.whole and nest.vectors > 1:
+        share = len(nest.outer)
     place(sch, nest, share, 1, unroll)
 
 

@@ -17,7 +17,7 @@ Which lanes of a register belong to one row follows from how far apart the axis'
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from math import lcm, prod
 
@@ -157,17 +157,23 @@ class _Along:
         for copy, step in zip(copies, (self.steps[first], self.steps[last]), strict=True):
             near = min(b.name for b in _buffers(sch, copy.name) - {chain.x, chain.y})
             sch.transform_layout(near, _of_rank(4, _dealt(ways)))
-            names = [str(it.axis.attr) for it in sch.get_block(copy).iters]
             if step.name == last:
-                order = step.rows, step.along
-            else:
-                order = (names[0], names[1], names[3]), names[2]
-            made = Steps(copy.name, Form.COPY, order[0][-len(step.rows) :], order[1], chain.y)
-            self.steps = (
-                {**self.steps, copy.name: made}
-                if step.name == last
-                else {copy.name: made, **self.steps}
+                self._put(last, {last: step, copy.name: Steps(
+                    copy.name, Form.COPY, step.rows, step.along, chain.y)})  # fmt: skip
+                continue
+            n, h, w, c = (str(it.axis.attr) for it in sch.get_block(copy.name).iters)
+            order = (n, h, c)[-len(step.rows) :]
+            self._put(
+                first, {copy.name: Steps(copy.name, Form.COPY, order, w, chain.y), first: step}
             )
+
+    def _put(self, name: str, made: Mapping[str, Steps]) -> None:
+        """Blocks in the place of one."""
+        known = self.steps.items()
+        self.steps = {
+            new: step for old, found in known
+            for new, step in (made.items() if old == name else [(old, found)])
+        }  # fmt: skip
 
     def _reads(self, name: str, buffer: str) -> bool:
         return buffer in read_in(self.sch.get_block(name))
@@ -186,15 +192,7 @@ class _Along:
             wide = step.form is Form.MAP and step.along and step.out != self.chain.y
             if wide and step.out.type.kind == "u" and step.out.type.bits > 8:
                 planes = [ref.name for ref in sch.split_bytes(step.out.name)]
-                self.steps = {
-                    new: step
-                    for old in self.steps
-                    for new, step in (
-                        [(plane, self.steps[old]) for plane in planes]
-                        if old == name
-                        else [(old, self.steps[old])]
-                    )
-                }
+                self._put(name, dict.fromkeys(planes, step))
                 if self.chain.dealt:
                     for plane in planes:
                         (buffer,) = stored_in(sch.get_block(plane))
@@ -232,15 +230,7 @@ class _Along:
                 _, loop = sch.split(loop, (count, ways))
             made, _ = partial_results(sch, name, loop, near=True)
             self.partials.add(made)
-            self.steps = {
-                new: found
-                for old in self.steps
-                for new, found in (
-                    [(made, step), (old, self.steps[old])]
-                    if old == name
-                    else [(old, self.steps[old])]
-                )
-            }
+            self._put(name, {made: step, name: step})
 
     def tile(self) -> None:
         """All blocks below the loop of tiles, which have a dimension of their own in buffers."""
