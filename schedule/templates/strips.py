@@ -14,6 +14,7 @@ from math import prod
 
 from ...target.dsp.machine import Machine
 from ...tir.passes.checked import SLACK
+from ...tir.recent import Recent
 from ...tir.stmt import Buffer, PrimFunc
 from ..knobs import Point
 from ..placing.part import Part, part_of, stretch
@@ -47,9 +48,17 @@ def heights(func: PrimFunc) -> Iterator[int]:
             yield height
 
 
-def strips_of(func: PrimFunc, rows: int) -> list[Part]:
+def strips_of(func: PrimFunc, rows: int) -> Sequence[Part]:
     """The strips of ``rows`` rows each, the last one of an image beginning earlier; none where
-    rows cannot be computed by themselves."""
+    rows cannot be computed by themselves. They are the same on any number of threads."""
+    return _recent((id(func), rows), lambda: (func, _strips(func, rows)))[1]
+
+
+# By the identity of the kernel, which is held: another one of its text may have other constants.
+_recent = Recent[tuple[PrimFunc, Sequence[Part]]](512)
+
+
+def _strips(func: PrimFunc, rows: int) -> Sequence[Part]:
     shape, at = func.params[-1].shape, rows_of(func.params[-1])
     found = []
     for *image, first in product(*(range(n) for n in shape[:at]), range(0, shape[at], rows)):
