@@ -9,10 +9,11 @@ schedule, after local buffers have found their places.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ..tir.expr import Expr, substitute
-from ..tir.linear import row_major
+from ..tir.linear import linear, row_major
 from ..tir.stmt import Block, Buffer, Copy, For, PrimFunc, Region, Store
 from .blocks import is_map, store_of
 from .errors import refusal
@@ -86,10 +87,10 @@ def _regions(state: State, block: Block, top: Path) -> tuple[Region, Region]:
     return _region(target.buffer, boxes[0]), _region(source.buffer, boxes[1])
 
 
-def _moves(state: State, block: Block, index: Expr, outer: set[Expr]) -> Expr:
-    """How an index moves with the loops of the copy."""
+def _moves(state: State, block: Block, index: Expr, outer: set[Expr]) -> Mapping[Expr, int]:
+    """How an index moves with the loops of the copy, wherever it starts."""
     values = {it.axis: it.binding for it in block.iters}
-    return inner_part(simplify(substitute(index, values), state.extents), outer)
+    return linear(inner_part(simplify(substitute(index, values), state.extents), outer)).terms
 
 
 def _region(buffer: Buffer, box: Box) -> Region:

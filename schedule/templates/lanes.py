@@ -17,7 +17,7 @@ from functools import partial
 from math import prod
 
 from ...target.dsp.machine import Machine
-from ...tir.stmt import PrimFunc
+from ...tir.stmt import Block, PrimFunc
 from ..knobs import Knob, Point, Space, choice, number
 from ..schedule import Schedule
 from ..state import LoopRef
@@ -117,15 +117,21 @@ def layer_of(func: PrimFunc, forms: Sequence[Form] = FORMS, nearest: bool = Fals
             found = grown
             growths[found.block] = tuple(axis.extent for axis in grown.axes)
         nest = nest_of(found)
-        if inside and nest.split is not None:
-            count = nest.split.extent // nest.part
-            edges = clipped(block, nest.split.axes[-1], nest.part, count)
-            nest = replace(nest, edges=edges)
+        if inside:
+            nest = _with_edges(nest, block)
         turn = turn_of(func, found, nest.runs) if found.form is Form.COPY else None
         if turn is not None:
             turns[len(nests)] = turn
         nests.append(nest)
     return Layer(tuple(nests), turns, growths)
+
+
+def _with_edges(nest: Nest, block: Block) -> Nest:
+    """The nest of a block that reads the nearest elements inside of operands."""
+    if nest.split is None:
+        return nest
+    count = nest.split.extent // nest.part
+    return replace(nest, edges=clipped(block, nest.split.axes[-1], nest.part, count))
 
 
 def lanes(func: PrimFunc, machine: Machine) -> Template | None:
@@ -165,12 +171,14 @@ def _share(nest: Nest, machine: Machine, point: Point) -> int | None:
 
 def in_rows(sch: Schedule, block: str, unroll: int) -> None:
     """What makes an image [n, h, ...] in vectors, its rows on all threads, or parts of one row."""
-    found = structure(sch.get_block(block))
+    made = sch.get_block(block)
+    found = structure(made, nearest=True)
     assert found is not None
     row = found.axes[1].var
     nest = nest_of(replace(found, held=found.held | {row}))
+    nest = nest if structure(made) is not None else _with_edges(nest, made)
     share = next((at for at, run in enumerate(nest.outer) if row in run.axes), None)
-    if share is None and nest.whole and nest.vectors > 1:
+    if share is None and nest.whole and nest.vectors > 1 and not any(nest.edges):
         share = len(nest.outer)
     place(sch, nest, share, 1, unroll)
 

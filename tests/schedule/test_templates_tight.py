@@ -38,6 +38,15 @@ CASES = {
     "conv_few": (convolved("outputs", (1, 3, 37, 33), 32, 7, 2, 3), 32 * K),
     "conv_wide": (convolved("parts", (1, 256, 9, 7), 128, 3, 1, 1), 96 * K),
     "conv_points": (convolved("outputs", (1, 64, 16, 16), 128, 1), 40 * K),
+    "conv_row": (
+        Case(
+            "outputs",
+            torch.nn.Conv2d(40, 100, (1, 9), (1, 2), (0, 4)),
+            ((1, 40, 1, 230),),
+            "q_conv2d",
+        ),
+        160 * K,
+    ),
     "conv_pixels": (convolved("pixels", (1, 16, 32, 32), 16, 3, 1, 1), 32 * K),
     "depthwise": (convolved("channels", (1, 128, 15, 14), 128, 3, 1, 1, 1, 128), 48 * K),
     "depthwise_strides": (convolved("channels", (1, 64, 19, 23), 64, 5, 2, 2, 1, 64), 32 * K),

@@ -134,7 +134,9 @@ def test_points_give_the_operators_bytes(name: str, exact: bool, record_property
     record_property("slice", f"{name}: {len(points)} points, seed {len(name)}")
 
 
-@pytest.mark.parametrize("name", ["max_padded", "avg_halving", "mean_odd", "add", "cat_wide"])
+@pytest.mark.parametrize(
+    "name", ["max_padded", "avg_halving", "mean_odd", "add", "cat_wide", "cat_rows"]
+)
 def test_operands_in_ddr(name: str) -> None:
     CASES[name].checked(2, 1, dsp(tcm=24 << 10), "ddr")
 
