@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from random import Random
 from typing import Protocol
 
@@ -21,7 +22,9 @@ from ..target.errors import SelectError
 from ..tuner.task import Measured
 
 PACKED = 24  # points that the choice of a default may pack
-_WAVE = 4
+_FIRST, _WAVE = 4, 2  # points of the first wave, and of later ones
+_IDLE = 2  # waves that bring nothing better, after which no more are packed
+_OTHERS = 4  # of so many points, one is the likeliest of all instead of the first of an estimate
 _SAMPLED = 400  # points that the estimate ranks for it
 _PARENTS, _CHILDREN, _GENERATIONS = 16, 64, 3
 _DRAWS = 24  # points that tell how well a number of threads is guessed to do
@@ -60,7 +63,7 @@ def ranked(task: Estimated, spare: bool = False) -> list[list[Point]]:
 
 
 def _ranked(task: Estimated, space: Space) -> list[Point]:
-    """The points of a space: first one of each estimate, then the others."""
+    """The points of a space: mostly one of each estimate first, then the others."""
     rng = Random(0)
     points = _sampled(space, rng)
     costs = {name: task.prior(point) for name, point in points.items()}
@@ -72,7 +75,18 @@ def _ranked(task: Estimated, space: Space) -> list[Point]:
                 points[name], costs[name] = child, task.prior(child)
     order = sorted(points, key=costs.__getitem__)
     leaders = list({costs[name]: name for name in reversed(order)}.values())[::-1]
-    return [points[name] for name in dict.fromkeys([*leaders, *order])]
+    return [points[name] for name in _mixed(leaders, order)]
+
+
+def _mixed(leaders: Sequence[str], order: Sequence[str]) -> list[str]:
+    """Leaders, now and then with the next of all between them: points of one estimate often differ
+    little, but not always."""
+    found: dict[str, None] = {}
+    either = chain(leaders, order), iter(order)
+    while len(found) < len(order):
+        turn = either[len(found) % _OTHERS == _OTHERS - 1]
+        found[next(name for name in turn if name not in found)] = None
+    return list(found)
 
 
 def _sampled(space: Space, rng: Random) -> dict[str, Point]:
@@ -93,13 +107,13 @@ class _Part:
     point: Point = field(default_factory=dict)
     packed: int = 0
     next: int = 0
-    idle: bool = False
+    idle: int = 0  # waves since the last gain
     nests: set[str] = field(default_factory=set)
 
     def wave(self, bound: float) -> list[Point]:
         """The next points to pack; none where the choice is made, or has taken long enough."""
-        count = min(_WAVE, PACKED - self.packed)
-        made = self.cost is not None and (self.idle or self.cost <= bound)
+        count = min(_WAVE if self.next else _FIRST, PACKED - self.packed)
+        made = self.cost is not None and (self.idle >= _IDLE or self.cost <= bound)
         if made or (self.cost is None and self.next >= self.most):
             count = 0
         wave = list(self.points[self.next : self.next + count])
@@ -113,7 +127,8 @@ class _Part:
             if self.cost is None or cycles < self.cost:
                 self.cost, self.point = cycles, point
         self.packed += len(found)
-        self.idle = before is not None and self.cost == before and bool(found)
+        if found:
+            self.idle = 0 if before is None or self.cost != before else self.idle + 1
 
 
 def _unpacked(parts: Sequence[Sequence[Point]]) -> list[_Part]:
@@ -122,8 +137,8 @@ def _unpacked(parts: Sequence[Sequence[Point]]) -> list[_Part]:
 
 
 class Pick:
-    """The choice among ranked points, wave by wave, part by part. A part ends with a wave that
-    brings nothing better in it, with ``PACKED`` points that were packed, or with a cost that none
+    """The choice among ranked points, wave by wave, part by part. A part ends with waves that
+    bring nothing better in it, with ``PACKED`` points that were packed, or with a cost that none
     can beat; only where none has code are more points tried, at last ``spare`` ones. No part
     depends on another one: the choice for a machine of more threads is among those for fewer."""
 
