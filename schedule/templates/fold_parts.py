@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import Buffer
+from ..errors import ScheduleError
 from ..knobs import Point
 from ..schedule import Schedule
 from ..structure import Structure, Use, structure
@@ -60,9 +61,10 @@ class Plain(Part):
 
 
 def now(sch: Schedule, block: str) -> Structure:
-    """What a block is by now."""
+    """What a block is by now; ScheduleError where its accesses are affine no more."""
     found = structure(sch.get_block(block))
-    assert found is not None
+    if found is None:
+        raise ScheduleError(f"folds: the accesses of {block} must be affine")
     return found
 
 
