@@ -261,7 +261,7 @@ def saved(compiled: Tuned, tmp_path: Path) -> bytes:
 
 @pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_tune_resumes(kill: signal.Signals, here: Path) -> None:
-    words = ("tune", "net.py:build", "--trials", "24", "--workers", "0")
+    words = ("tune", "net.py:build", "--trials", "60", "--workers", "0")
     whole, cut = ("--log", "whole.jsonl"), ("--log", "cut.jsonl")
     command = [sys.executable, "-m", "dovetail.driver.cli", *words, *cut]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -277,7 +277,7 @@ def test_a_stopped_tune_resumes(kill: signal.Signals, here: Path) -> None:
         assert process.returncode == 130
         assert re.fullmatch(
             r"interrupted: cut.jsonl has the \d+ trials so far; resume by: "
-            r"dovetail tune net.py:build --trials 24 --workers 0 --log cut.jsonl\n",
+            r"dovetail tune net.py:build --trials 60 --workers 0 --log cut.jsonl\n",
             errors,
         )
     ok(*words, *cut)
