@@ -55,10 +55,9 @@ def ranked(task: Estimated, spare: bool = False) -> list[list[Point]]:
         if found and here > _WORSE * guess:
             continue
         found.append(_ranked(task, space))
-        guess, best = (
-            min(guess, here),
-            min(best, *(max(task.prior(point), least) for point in found[-1][:1])),
-        )
+        guess = min(guess, here)
+        for first in found[-1][:1]:
+            best = min(best, max(task.prior(first), least))
     return found
 
 

@@ -165,8 +165,8 @@ def guard(state: State, block: BlockName, buffer: str) -> None:
         for at, (start, end) in zip(expr.args, places, strict=True):
             at, size = from_linear(linear(at).shifted(-start)), end - start
             low, high = bounds(at, extents)
-            inside += [at >= 0] if low is None or low < 0 else []
-            inside += [at < size] if high is None or high >= size else []
+            inside += [at >= 0] if low < 0 else []
+            inside += [at < size] if high >= size else []
             index.append(held(at, size, extents))
         value, where = Expr("load", expr.type, tuple(index), source), conjoin(inside)
         return value if where is None or fill is None else select(where, value, fill)

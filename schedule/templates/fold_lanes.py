@@ -24,7 +24,7 @@ from ..structure import Axis, Form, Structure, structure
 from ..trace import permuted
 from .contraction import LANES, VECTOR, WORD
 from .fold_order import put_last
-from .fold_parts import Part, now
+from .fold_parts import Part, now, partly
 from .fusing import loops_of, made_by, partial_results, share
 from .lanes import Plan
 from .packets import DEPTH, Body, Ops
@@ -56,11 +56,6 @@ class Sums(Part):
                 sizes[axis.var] = _most(axis.extent, number(point, knob))
         return sizes, _most(self.count, number(point, "terms"))
 
-    @property
-    def _partly(self) -> bool:
-        """Whether the last elements change nothing."""
-        return any(node.op == "select" for node in walk(self.found.value))
-
     def fits(self, point: Point) -> bool:
         sizes, steps = self._sizes(point)
         return prod(sizes.values()) <= min(SUMS, BODY // steps)
@@ -78,7 +73,7 @@ class Sums(Part):
         sch.reorder(*outer, *folds, registers, step, *within, *self.lanes)
         sch.vectorize(*self.lanes)
         sch.unroll(step, *within)
-        if self._partly and self.count > 1:
+        if partly(self.found) and self.count > 1:
             sch.split(registers, (self.count - 1,), tail="peel")
         share(sch, outer, machine, point)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...target.dsp.machine import Machine
+from ...tir.expr import walk
 from ...tir.stmt import Buffer
 from ..errors import ScheduleError
 from ..knobs import Point
@@ -66,6 +67,11 @@ def now(sch: Schedule, block: str) -> Structure:
     if found is None:
         raise ScheduleError(f"folds: the accesses of {block} must be affine")
     return found
+
+
+def partly(found: Structure) -> bool:
+    """Whether the last elements of a fold change nothing."""
+    return any(node.op == "select" for node in walk(found.value))
 
 
 def copied(sch: Schedule, block: str, use: Use) -> str:

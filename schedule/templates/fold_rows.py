@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from math import gcd, prod
 
 from ...target.dsp.machine import Machine
-from ...tir.expr import walk
 from ..knobs import Point
 from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Axis, Run, Structure, runs_of
 from .contraction import LANES, VECTOR, WORD
-from .fold_parts import Part, lanes_of, moved
+from .fold_parts import Part, lanes_of, moved, partly
 from .fusing import joined, loops_of, partial_results, share, stepped
 from .lanes import Plan
 from .packets import DEPTH, Body
@@ -49,11 +48,6 @@ class Rows(Part):
         most = min(VECTOR // self.size, VECTOR * VECTOR // self.several // self.size)
         return next(s for s in _powers(most) if self.depth.extent % s == 0)
 
-    @property
-    def partly(self) -> bool:
-        """Whether the last elements change nothing."""
-        return any(node.op == "select" for node in walk(self.found.value))
-
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
         share(sch, self.lay(sch, block), machine, point)
 
@@ -71,7 +65,7 @@ class Rows(Part):
             if folds:
                 sch.reorder(*folds, i)
             sch.vectorize(i, lanes)
-            if folds and self.partly:
+            if folds and partly(self.found):
                 sch.split(folds[-1], (sch.get_loop(folds[-1]).extent - 1,), tail="peel")
         return [*outer, r]
 
