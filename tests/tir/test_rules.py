@@ -111,6 +111,9 @@ LIFTED = [
     ("cast(i16, p) * cast(i16, v)", "widening_mul(p, v)"),
     ("cast(i32, (cast(i64, a) * cast(i64, b) + (1 << 40)) >> 41)", "rounding_mul_shr(a, b, 41)"),
     ("sat_cast(i16, (cast(i32, s) * cast(i32, t) + 16384) >> 15)", "rounding_mul_shr(s, t, 15)"),
+    ("cast(i32, (cast(i64, a) * 1518500250 + (1 << 40)) >> 41)",
+     "rounding_mul_shr(a, 1518500250, 41)"),
+    ("sat_cast(i16, cast(i32, s) * 300 >> 4)", "mul_shr(s, 300, 4)"),
     ("rounding_shr(mul_shr(a, b, 32), 5)", "rounding_mul_shr(a, b, 37)"),
     ("sat_cast(u8, sat_cast(i16, a))", "sat_cast(u8, a)"),
     ("select(s < t, s, t)", "min(s, t)"),
@@ -138,6 +141,7 @@ def test_idioms_are_lifted(before: str, after: str) -> None:
 @pytest.mark.parametrize("text", [
     "rounding_shr(rounding_shr(a, 3), 3)",  # rounding twice is not rounding once
     "(a + 8) >> 4",  # may wrap
+    "cast(i32, cast(i64, a) * 2147483648 >> 41)",  # the factor is no i32
     "sat_cast(u8, rounding_mul_shr(a, b, 20) + 3)",  # may wrap
     "sat_cast(u8, sat_add(sat_cast(i16, a), 300))",
     "rounding_halving_add(rounding_halving_add(p, q), rounding_halving_add(q, q))",

@@ -1,6 +1,7 @@
 """Matching a rule's left side against an expression, and building its right side.
 
-The same wildcard twice must be the same expression; an operator that commutes is tried both ways.
+The same wildcard twice must be the same expression; an operator that commutes is tried both ways. A
+constant is a cast of a number to its type, if that has a type that holds it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 
 from ..bounds import Interval
-from ..expr import Expr, is_number
+from ..expr import Expr, const, is_number
 from ..ops import OPS
 from ..passes.simplify import fold
 from ..types import Type, vector
@@ -41,7 +42,8 @@ def _match(pattern: Expr, node: Expr, scale: int, bound: Bindings, ordered: bool
     if pattern.op == "var":
         return _wild(pattern, node, scale, bound)
     if pattern.op != node.op or pattern.attr != node.attr:
-        return False
+        number = _uncast(pattern, node)
+        return number is not None and _wild(pattern.args[0], number, scale, bound)
     if node.type != scaled(pattern.type, scale) or len(pattern.args) != len(node.args):
         return False
     kept = dict(bound)
@@ -56,6 +58,17 @@ def _match(pattern: Expr, node: Expr, scale: int, bound: Bindings, ordered: bool
     return _match(pattern.args[0], right, scale, bound, ordered) and _match(
         pattern.args[1], left, scale, bound, ordered
     )
+
+
+def _uncast(pattern: Expr, node: Expr) -> Expr | None:
+    """The number whose cast a constant is, where the pattern wants one."""
+    if pattern.op != "cast" or not node.is_const or node.type.element != pattern.type.element:
+        return None
+    source = pattern.args[0]
+    if source.op != "var" or not source.attr.constant or not source.type.is_int:
+        return None
+    held = source.type.low <= node.attr <= source.type.high
+    return const(node.attr, scaled(source.type, node.type.lanes)) if held else None
 
 
 def _wild(pattern: Expr, node: Expr, scale: int, bound: Bindings) -> bool:

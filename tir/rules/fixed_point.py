@@ -166,18 +166,18 @@ def high_products(kind: Type, wide: Type) -> tuple[Rule, ...]:
     fits = (kind.bits <= exact(s)) & (exact(s) <= min(2 * kind.bits - 2, kind.high))
     some = (1 <= exact(s)) & (exact(s) <= min(2 * kind.bits - 2, kind.high))
     is_half = exact(r).equals(half(s))
-    product = cast(wide, a) * cast(wide, b)
-    forms = [("", product)]
+    by = number("b", kind)
+    forms = [("", cast(wide, a) * cast(wide, b), b), (".by", cast(wide, a) * cast(wide, by), by)]
     if OPS["widening_mul"].type_of((kind, kind), None) == wide:
-        forms.append((".lifted", make("widening_mul", a, b)))
+        forms.append((".lifted", make("widening_mul", a, b), b))
     rules = []
-    for mark, whole in forms:
+    for mark, whole, factor in forms:
         for name, shifted, condition in (
             ("mul_shr", whole >> s, None),
             ("rounding_mul_shr", (whole + r) >> s, is_half),
             ("rounding_mul_shr.shifted", make("rounding_shr", whole, s), None),
         ):
-            lifted = make(name.split(".")[0], a, b, narrow)
+            lifted = make(name.split(".")[0], a, factor, narrow)
             both = (fits, some) if condition is None else (fits & condition, some & condition)
             rules += [
                 Rule(f"{name}.{kind}{mark}", cast(kind, shifted), lifted, both[0]),
