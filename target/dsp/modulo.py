@@ -193,8 +193,8 @@ def _fits(needs: tuple[int, int, int], room: tuple[int, int, int]) -> bool:
 
 def _judged(form: int, shape: Shape, found: Modulo) -> _Judged:
     """The most vector, scalar and predicate registers that local values hold at once, and how many
-    intervals the longest of them lives."""
-    span, unroll = 2 * found.interval, 1
+    intervals the longest of them lives, or so many as the first iterations find values of."""
+    span, unroll = 2 * found.interval, _hops(shape)
     counts = [[0] * (span + 1) for _ in range(4)]
     for file, width, low, high in _lifetimes(shape, found):
         whole, part = divmod(high - low + 1, span)
@@ -211,6 +211,11 @@ def _judged(form: int, shape: Shape, found: Modulo) -> _Judged:
             count[start + part - span] -= width
     vectors, scalars, predicates = (max(accumulate(count)) for count in counts[:3])
     return _Judged(form, found, (vectors - shape.freed, scalars, predicates), unroll)
+
+
+def _hops(shape: Shape) -> int:
+    """Over how many iterations values are carried: so many are there before the first one."""
+    return max((hops for value in shape.values for _, hops in value.readers if hops), default=1)
 
 
 def _lifetimes(shape: Shape, found: Modulo) -> Iterator[tuple[int, int, int, int]]:

@@ -25,11 +25,11 @@ def inner(items: list[Item]) -> list[str]:
     return [item.instruction.name for item in loop.body if isinstance(item, Op)]
 
 
-def window(taps: int, step: int = 1) -> list[Item]:
-    """Maxima of windows of so many vectors, each ``step`` vectors behind the last one."""
+def window(taps: int, step: int = 1, row: str = "vmaxub") -> list[Item]:
+    """Maxima, or sums, of windows of so many vectors, each ``step`` vectors behind the last one."""
     body: list[Item] = [op("vmem", f"v{i}", at=f"x+{128 * i}", j=128 * step) for i in range(taps)]
     for i in range(1, taps):
-        body.append(op("vmaxub", f"v{20 + i}", f"v{20 + i - 1}" if i > 1 else "v0", f"v{i}"))
+        body.append(op(row, f"v{20 + i}", f"v{20 + i - 1}" if i > 1 else "v0", f"v{i}"))
     return [*body, op("vmem_store", "", f"v{20 + taps - 1}", at="y", j=128)]
 
 
@@ -140,6 +140,8 @@ def deals(taps: int) -> list[Item]:
 @pytest.mark.parametrize(
     "items",
     [*([Loop("j", trips, window(4))] for trips in (3, 8, 21)),
+     *([Loop("j", trips, window(taps, row="vaddw"))]  # of which the first iteration finds many
+       for taps, trips in ((5, 6), (7, 8), (7, 30), (9, 9), (9, 10))),
      *([Loop("j", trips, deals(taps))] for taps, trips in ((3, 5), (3, 20), (4, 3), (4, 17))),
      [Loop("i", 3, [Loop("j", 9, deals(3))])],
      *(drawn(seed) for seed in (20, 25, 26, 33))],
