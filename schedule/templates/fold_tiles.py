@@ -22,7 +22,7 @@ from ..state import LoopRef
 from .contraction import LANES, VECTOR, WORD
 from .fold_parts import Part, copied, moved, now
 from .fold_words import Words
-from .fusing import loops_of, made_by, share, stepped
+from .fusing import loops_of, made_by, share, stepped, zoned
 from .lanes import Plan
 from .packets import DEPTH, Body
 
@@ -136,7 +136,7 @@ class Deal(Part):
         sch.vectorize(*lanes)
         count, blocks = sch.get_loop(outer[0]).extent, [block]
         if self.zeros is not None and count > 1:
-            blocks += stepped(sch, block, outer[0], count - 1, tail="peel")[1][1:]
+            blocks = zoned(sch, block, outer[0], (count - 1, 1))
         for name in blocks:
             share(sch, sch.loops(name)[: -len(lanes)], machine, point)
 
