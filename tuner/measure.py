@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 from ..schedule.knobs import Point, key
 from . import arguments
+from .garbage import seldom
 from .pool import Inline, JobTimeout, WorkerPool
 from .task import CRASH, TIMEOUT, Measured, Spec, Task, TuneError
 from .worker import Job, execute, perform
@@ -36,16 +37,18 @@ def hire(workers: int | None = None, timeout: float = 120.0) -> Executor:
 
 @contextmanager
 def hired(executor: Executor | None, workers: int | None, timeout: float) -> Iterator[Executor]:
-    """``executor``, or our own one that ends with the block: for several searches in a row."""
+    """``executor``, or our own one that ends with the block: for several searches in a row. In the
+    block this process looks for cyclic garbage seldom."""
     executor, workers, timeout = arguments.hands(executor, workers, timeout)
-    if executor is not None:
-        yield executor
-        return
-    own = hire(workers, timeout)
-    try:
-        yield own
-    finally:
-        own.shutdown(wait=False, cancel_futures=True)
+    with seldom():
+        if executor is not None:
+            yield executor
+            return
+        own = hire(workers, timeout)
+        try:
+            yield own
+        finally:
+            own.shutdown(wait=False, cancel_futures=True)
 
 
 class Measurer:

@@ -10,15 +10,14 @@ import gc
 import sys
 import time
 from dataclasses import dataclass, replace
-from itertools import count
 from multiprocessing.connection import Connection
 
 from ..schedule.knobs import Point
+from .garbage import seldom
 from .task import COMPILE, CRASH, DUPLICATE, INCORRECT, OK, Measured, Spec, Task, rebuild
 
 COMMAND = "from dovetail.tuner.worker import main; main()"
 _tasks: dict[str, Task] = {}
-_COLLECTED = 1024  # jobs between two looks for cyclic garbage
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +64,13 @@ def _checked(task: Task, point: Point) -> Measured:
 
 
 def main() -> None:
-    """Serves jobs until the parent closes the pipe.
-
-    A compilation makes many objects, which the next ones use again, and hardly a cycle: the
-    collector, which looks at all of them, runs between jobs and seldom (else a ninth of the time).
-    """
+    """Serves jobs until the parent closes the pipe."""
     jobs = Connection(int(sys.argv[1]), writable=False)
     answers = Connection(int(sys.argv[2]), readable=False)
-    gc.disable()
+    gc.freeze()  # what was imported stays
     try:
-        for done in count(1):
-            answers.send(execute(jobs.recv()))
-            if done % _COLLECTED == 0:
-                gc.collect()
+        with seldom():
+            while True:
+                answers.send(execute(jobs.recv()))
     except (EOFError, BrokenPipeError):
         return
