@@ -94,9 +94,8 @@ class Area:
         names: dict[int, int] = {}
         after: list[Step] = []
         for register in sorted(read | written):
-            code = self.low.registers.new(self.low.registers.kinds[register])
+            code = self._new(self.low.registers.kinds[register])
             names[register] = code >> 2
-            self.fresh.add(code >> 2)
             touched = {atom for atom, _ in step.reads} | set(step.writes)
             for half in (0, 1):
                 atom = 2 * register + half
@@ -112,33 +111,47 @@ class Area:
 
     def _load(self, atom: int, code: int) -> list[Step]:
         """Steps that bring an atom's value from memory."""
-        if self.low.registers.files[atom >> 1] != 2:
-            return [self._memory(atom, code, store=False)]
-        vector, ones, constant = self._ones()
-        row = self.low.table(TABLE["vandvrt"])
-        load = self._memory(atom, vector, store=False)
-        return [constant, load, Step(row, code, (vector, ones), origin="spill")]
+        match FILES[self.low.registers.files[atom >> 1]]:
+            case "predicate":
+                vector, ones = self._new(Register.VECTOR), self._new(Register.SCALAR)
+                load = self._memory(atom, vector, store=False)
+                return [self._number(ones, -1), load, self._made("vandvrt", code, vector, ones)]
+            case "condition":
+                word = self._new(Register.SCALAR)
+                return [self._memory(atom, word, store=False), self._made("cmpgti", code, word, 0)]
+        return [self._memory(atom, code, store=False)]
 
     def _store(self, atom: int, code: int) -> list[Step]:
-        """Steps that keep an atom's value in memory; a predicate becomes bytes of ones."""
-        if self.low.registers.files[atom >> 1] != 2:
-            return [self._memory(atom, code, store=True)]
-        vector, ones, constant = self._ones()
-        row = self.low.table(TABLE["vandqrt"])
-        bytes_of = Step(row, vector, (code, ones), origin="spill")
-        return [constant, bytes_of, self._memory(atom, vector, store=True)]
+        """Steps that keep an atom's value in memory; a predicate becomes bytes of ones, a condition
+        a number."""
+        match FILES[self.low.registers.files[atom >> 1]]:
+            case "predicate":
+                vector, ones = self._new(Register.VECTOR), self._new(Register.SCALAR)
+                made = [self._number(ones, -1), self._made("vandqrt", vector, code, ones)]
+                return [*made, self._memory(atom, vector, store=True)]
+            case "condition":
+                word, one, zero = (self._new(Register.SCALAR) for _ in range(3))
+                made = [self._number(one, 1), self._number(zero, 0)]
+                made.append(self._made("mux", word, code, one, zero))
+                return [*made, self._memory(atom, word, store=True)]
+        return [self._memory(atom, code, store=True)]
 
-    def _ones(self) -> tuple[int, int, Step]:
-        """A fresh vector, a fresh scalar, and the step that sets all bits of the scalar."""
-        vector = self.low.registers.new(Register.VECTOR)
-        ones = self.low.registers.new(Register.SCALAR)
-        self.fresh |= {vector >> 2, ones >> 2}
-        row = self.low.table(scalar.INSTRUCTIONS["tfrsi"])
-        return vector, ones, Step(row, ones, (-1,), origin="spill")
+    def _new(self, kind: Register) -> int:
+        """A register that lives from here to its only use."""
+        code = self.low.registers.new(kind)
+        self.fresh.add(code >> 2)
+        return code
+
+    def _number(self, code: int, value: int) -> Step:
+        return self._made("tfrsi", code, value)
+
+    def _made(self, row: str, code: int, *operands: int) -> Step:
+        found = scalar.INSTRUCTIONS.get(row) or TABLE[row]
+        return Step(self.low.table(found), code, operands, origin="spill")
 
     def _memory(self, atom: int, code: int, store: bool) -> Step:
         self.steps += 1
-        narrow = self.low.registers.files[atom >> 1] == 1
+        narrow = FILES[self.low.registers.files[atom >> 1]] in ("scalar", "condition")
         if atom not in self.slots:
             self.slots[atom] = self._slot(not narrow)
         offset, size = self.slots[atom], 4 if narrow else 128
@@ -154,8 +167,7 @@ class Area:
 
     def _slot(self, vector: bool) -> int:
         if self.pointer < 0:
-            self.pointer = self.low.registers.new(Register.SCALAR)
-            self.fresh.add(self.pointer >> 2)
+            self.pointer = self._new(Register.SCALAR)
         if not vector:
             self.scalars += 1
             return _NEAR * 128 + 4 * (self.scalars - 1)
@@ -164,8 +176,7 @@ class Area:
             return 128 * (self.vectors - 1)
         further = self.vectors - 1 - _NEAR
         if further == _NEAR * len(self.far):
-            self.far.append(self.low.registers.new(Register.SCALAR))
-            self.fresh.add(self.far[-1] >> 2)
+            self.far.append(self._new(Register.SCALAR))
         return _FAR + 128 * further
 
 

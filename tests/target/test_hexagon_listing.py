@@ -130,6 +130,20 @@ def test_registers_in_memory_are_each_threads_own(count: int) -> None:
     assert listing.spills and listing.spill_bytes
 
 
+@pytest.mark.parametrize("count", [4, 6, 11])
+def test_conditions_are_kept_in_memory(count: int) -> None:
+    """So many comparisons stay in use, and the threads have only four conditions each."""
+    body: list[Item] = [op("loadrb", f"r{i}", at=f"x+{i}", p=128) for i in range(count + 1)]
+    body += [op("cmpgt", f"p{100 + i}", f"r{i}", f"r{i + 1}") for i in range(count)]
+    for step in range(2):  # the second one reads them all once more
+        for i in range(count):
+            pair = f"r{200 + i if step else i}", f"r{i + 1}"
+            body.append(op("mux", f"r{200 + count * step + i}", f"p{100 + i}", *pair))
+    body += [op("storeri", "", f"r{200 + i}", at=f"y+{4 * i}", p=128) for i in range(2 * count)]
+    listing, _ = holds(Program("conditions", places(), [Phase(body, ("p", 5))]))
+    assert bool(listing.spills) == (count > 4)
+
+
 def test_a_long_odd_share_is_counted_in_a_register() -> None:
     body: list[Item] = [op("vmem", "v1", at="x", p=128)]
     body += [op("vaddw" if i % 2 else "vxor", "v1", "v1", "v1") for i in range(70)]
