@@ -30,7 +30,8 @@ LEAST = 3  # iterations from which on values are kept
 
 
 def carry(items: list[Item], machine: Machine) -> list[Item]:
-    """The code with values kept in the innermost loops that take fewer packets so."""
+    """The code with values kept in the innermost loops that take fewer packets so, or as many of
+    fewer instructions."""
     ops = list(ops_in(items))
     numbers = [register.number for op in ops for register in _touched(op)]
     touched = Counter(register for op in ops for register in _touched(op))
@@ -70,7 +71,7 @@ class _Phase:
         move = Roles(self.machine.version).move
         rest = [op for op in values.body if op.result not in gone]
         rest += [Op(move(to.kind), to, (source,)) for to, source in kept.items()]
-        if not kept or _packets(rest, self.machine) >= _packets(body, self.machine):
+        if not kept or _cost(rest, self.machine) >= _cost(body, self.machine):
             return [loop]
         return [*self.first(values, list(kept)), Loop(loop.variable, loop.extent, [*rest])]
 
@@ -101,14 +102,15 @@ def _named(operand: Operand, names: dict[Reg, Reg]) -> Operand:
     return names.get(operand, operand) if isinstance(operand, Reg) else operand
 
 
-def _packets(ops: list[Op], machine: Machine) -> Fraction:
-    """The packets that the most contended set of slots or pipes needs."""
+def _cost(ops: list[Op], machine: Machine) -> tuple[Fraction, int]:
+    """The packets that the most contended set of slots or pipes needs, and the instructions."""
     automaton, numbers = packer(machine), [name for name, _ in machine.units]
     units = Counter(numbers.index(op.instruction.unit_at(machine.version)) for op in ops)
-    return max(
+    packets = max(
         Fraction(sum(automaton.least(unit, resources) * n for unit, n in units.items()), count)
         for resources, count in automaton.sets
     )
+    return packets, len(ops)
 
 
 Key = tuple[object, ...]

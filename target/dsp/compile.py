@@ -5,6 +5,7 @@ Where registers do not suffice, the phase is compiled again with some of them ke
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
@@ -91,11 +92,12 @@ class _Short(CompileError):
 
 
 class _Turned(Exception):
-    """Registers do not do where loops are turned: the one without a place, or -1."""
+    """Registers do not do where loops are turned: the one without a place, or -1, and the loops
+    that should stay as they are."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, still: frozenset[str]) -> None:
         super().__init__("registers do not do where loops are turned")
-        self.number = number
+        self.number, self.still = number, still
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,8 @@ def _phase(phase: Phase, machine: Machine, far: frozenset[str]) -> _Compiled:
 def _attempt(phase: Phase, table: Table, free: Liberties, plan: Shares) -> _Compiled | CompileError:
     """Compiles again and again: first without pairs of scalars, where these are short, then with
     more and more registers in memory. ``plan`` is the phase with these liberties."""
-    spilled, spare, pipelined, turning, more = set[int](), [0, 0, 0], True, True, 1
+    spilled, spare, pipelined, more = set[int](), [0, 0, 0], True, 1
+    still: frozenset[str] | None = frozenset()  # loops that are not turned; None: all of them
 
     def parting(short: bool) -> bool:
         """Where scalars are short, no more pairs of them; whether that changes the code."""
@@ -168,13 +171,15 @@ def _attempt(phase: Phase, table: Table, free: Liberties, plan: Shares) -> _Comp
                     costs(low.nodes), kept, low.link >> 2)  # fmt: skip
         loops = Pipeline(low, room)
         try:
-            real = _pack(low, room, loops if pipelined else None, turning)
+            real = _pack(low, room, loops if pipelined else None, still)
         except _Turned as turned:
             file = low.registers.files[turned.number] if turned.number >= 0 else 2
             if file < 2 and spare[file] < _SPARE:
                 spare[file] += 2
+            elif still is not None and turned.still - still:
+                still |= turned.still
             else:
-                turning, spare = False, [0, 0, 0]
+                still, spare = None, [0, 0, 0]
         except Crowded as crowded:
             files = {low.registers.files[register] for register in crowded.victims}
             spilled = set() if parting(1 in files) else spilled | crowded.victims
@@ -210,20 +215,37 @@ def _function(phase: Phase, low: Lowering, real: dict[int, int]) -> Function:
     return Function("", extent, low.nodes, low.registers, real, low.records, phase.name, (), words)
 
 
-def _pack(low: Lowering, room: Room, loops: Pipeline | None, turning: bool) -> dict[int, int]:
-    """Packs all blocks of the lowering, loops turned; gives the real registers."""
+def _pack(
+    low: Lowering, room: Room, loops: Pipeline | None, still: frozenset[str] | None
+) -> dict[int, int]:
+    """Packs all blocks of the lowering, loops turned but for some; gives the real registers."""
     if loops is not None:
         low.nodes = loops.run()
     _close(low.nodes, low.table)
     labels = low.labels
-    if turning:
-        low.nodes = rotate(low.nodes, low.label)
+    if still is not None:
+        low.nodes = rotate(low.nodes, low.label, still)
     try:
         return _packed(low, room)
     except (Crowded, NoRegister, CompileError) as short:
-        if low.labels == labels:
+        turned = frozenset(_beside(low.nodes))
+        if low.labels == labels or (isinstance(short, Crowded) and not turned):
             raise
-        raise _Turned(short.number if isinstance(short, NoRegister) else -1) from short
+        number = short.number if isinstance(short, NoRegister) else -1
+        raise _Turned(number, turned) from short
+
+
+def _beside(nodes: list[Node]) -> Iterator[str]:
+    """The labels of the loops around loops in which packing stopped, or next to which."""
+    for before, node, after in zip([None, *nodes], nodes, [*nodes[1:], None], strict=False):
+        if isinstance(node, Trip):
+            yield from _beside(node.body)
+            if node.level == 1 and any(_stopped(other) for other in (before, *node.body, after)):
+                yield node.label
+
+
+def _stopped(node: Node | None) -> bool:
+    return isinstance(node, Block) and node.stopped
 
 
 def _packed(low: Lowering, room: Room) -> dict[int, int]:
@@ -254,6 +276,7 @@ def _pack_block(block: Block, before: int, after: int, low: Lowering, room: Room
     if fitting(0):
         return
     if not fitting(_NEXT_TO_ALL):
+        block.stopped = True
         raise crowd(states(block.packets, after), room)
     frugal = block.packets
     if not any(map(fitting, (3, 6, 10))):

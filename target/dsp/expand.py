@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from .allocate import Sets, live_around
 from .body import Body, shape_of
+from .deliver import deliver
 from .feed import feed
 from .lower import Lowering, Table, carries
 from .modulo import Found, Schedules
@@ -117,10 +118,12 @@ class Pipeline:
         fed, automaton = feed(steps, outside, low), packer(machine)
         bare, carried = renew(steps, before, low.nodes, low.registers, machine)
         bodies = [_body(trip, steps, outside, low.table)]
-        if len(fed) < len(steps):
-            bodies.append(_body(trip, fed, outside, low.table))
+        given = deliver(fed, low)
+        if len(given) < len(steps):
+            bodies.append(_body(trip, given, outside, low.table))
         if carried:
-            bare = feed(bare, outside.union(source for source, _ in carried.values()), low)
+            around = outside.union(source for source, _ in carried.values())
+            bare = deliver(feed(bare, around, low), low)
             bodies.append(_body(trip, bare, outside, low.table, carried))
         forms = [(body, shape_of(body, low.extents, automaton, low.registers, machine))
                  for body in bodies]  # fmt: skip

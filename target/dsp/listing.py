@@ -76,6 +76,9 @@ class Function:
                 found.append(Line(_fed(step, packet, self), load.row, "LOAD", step.origin))
             text_ = text(step, packet, self)
             found.append(Line(text_, step.facts.row, step.facts.unit, step.origin))
+            if step.facts.store is not None:
+                text_ = _stored(step, step.facts.store.row, self)
+                found.append(Line(text_, step.facts.store.row, "STORE", step.origin))
         return found
 
 
@@ -171,7 +174,7 @@ def text(step: Step, packet: list[Step], function: Function) -> str:
             values[parameter.name] = name(code, function)
             if row.name in ("jumpt", "jumpf") and _made(code, packet):
                 values[parameter.name] += ".new"
-    if step.pointer >= 0 and step.facts.load is None:
+    if step.pointer >= 0 and step.facts.alone:
         values |= _address(step, function)
     return row.asm.format(**values)
 
@@ -181,6 +184,13 @@ def _fed(step: Step, packet: list[Step], function: Function) -> str:
     assert step.facts.load is not None
     result = f"{_passed(step, packet, function)}.tmp"
     return step.facts.load.row.asm.format(d=result, **_address(step, function))
+
+
+def _stored(step: Step, row: Instruction, function: Function) -> str:
+    """The store of what a step makes in its packet."""
+    made = step.result >> 2 << 2 | step.facts.half
+    values = {row.parameters[-1].name: f"{name(made, function)}.new"}
+    return row.asm.format(**values, **_address(step, function))
 
 
 def _passed(step: Step, packet: list[Step], function: Function) -> str:
@@ -202,7 +212,7 @@ def _made(code: int, packet: list[Step]) -> bool:
 
 def _address(step: Step, function: Function) -> dict[str, str]:
     base = name(step.pointer, function)
-    if step.facts.load is None and step.facts.row.kind is Kind.COMPUTE:
+    if step.facts.alone and step.facts.row.kind is Kind.COMPUTE:
         return {"base": base, "offset": str(step.imm)}
     unit = step.facts.reach[2] if step.facts.reach[2] >= 128 else 1
     if step.index >= 0:

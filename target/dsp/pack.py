@@ -30,9 +30,10 @@ class Packer:
         for extended in (False, True):
             for _, unit in machine.units:
                 self._choices.append(_choices(unit.slots, unit.pipes, extended))
-        load = self._choices[[name for name, _ in machine.units].index("LOAD")]
-        for alone in self._choices[: self.units]:
-            self._choices.append(tuple({a | b for a in alone for b in load if not a & b}))
+        for joined in ("LOAD", "STORE"):
+            other = self._choices[[name for name, _ in machine.units].index(joined)]
+            for alone in self._choices[: self.units]:
+                self._choices.append(tuple({a | b for a in alone for b in other if not a & b}))
         self._states: list[tuple[int, ...]] = [(0,)]
         self._numbers: dict[tuple[int, ...], int] = {(0,): 0}
         self._next: list[dict[int, int]] = [{}]
@@ -41,6 +42,8 @@ class Packer:
         """The key by which the automaton tells steps apart."""
         if step.facts.load is not None:
             return step.facts.number + 2 * self.units
+        if step.facts.store is not None:
+            return step.facts.number + 3 * self.units
         return step.facts.number + (self.units if step.places == 2 else 0)
 
     def fit(self, state: int, unit: int) -> int:

@@ -23,8 +23,11 @@ MOST = 512  # instructions up to which an iteration is written out once more
 Moved = Callable[[Access], Access]
 
 
-def rotate(nodes: list[Node], label: Callable[[], str]) -> list[Node]:
-    """The nodes with their hardware loops around loops turned; ``label`` gives fresh labels."""
+def rotate(
+    nodes: list[Node], label: Callable[[], str], still: frozenset[str] = frozenset()
+) -> list[Node]:
+    """The nodes with their hardware loops around loops turned, but for the ``still`` ones;
+    ``label`` gives fresh labels."""
     done: list[Node] = []
     rest: list[list[Step]] = []  # the tail of the last iteration, which joins the next block
     for node in nodes:
@@ -33,9 +36,10 @@ def rotate(nodes: list[Node], label: Callable[[], str]) -> list[Node]:
                 node.groups, rest = rest + node.groups, []
             done.append(node)
             continue
-        node.body = rotate(node.body, label)
+        node.body = rotate(node.body, label, still)
         before = done[-1] if done else None
-        if isinstance(before, Block) and not before.packets and _able(node):
+        turns = node.label not in still and _able(node)
+        if isinstance(before, Block) and not before.packets and turns:
             *more, last = _turned(node, before, label)
             assert isinstance(last, Block)
             done += [node, *more]

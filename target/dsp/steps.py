@@ -86,6 +86,13 @@ class Facts:
     calls: bool  # whether it calls a function
     load: Facts | None = None  # of what brings operand ``at`` from memory in the same packet
     at: int = -1
+    store: Facts | None = None  # of what takes the result to memory in the same packet, and which
+    half: int = 0  # register of it
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing is loaded or stored beside it."""
+        return self.load is None and self.store is None
 
 
 def facts(row: Instruction, machine: Machine) -> Facts:
@@ -111,6 +118,11 @@ def feeding(user: Facts, load: Facts, at: int) -> Facts:
     """The facts of ``user`` and ``load`` as one: operand ``at`` comes from memory."""
     operands = tuple(operand for operand in user.operands if operand[0] != at)
     return replace(user, operands=operands, reach=load.reach, bump=load.bump, load=load, at=at)
+
+
+def storing(maker: Facts, store: Facts, half: int) -> Facts:
+    """The facts of ``maker`` and ``store`` as one: the result, or a half of it, goes to memory."""
+    return replace(maker, reach=store.reach, bump=store.bump, store=store, half=half)
 
 
 def _latency(row: Instruction, unit: str, machine: Machine) -> int:
@@ -155,7 +167,8 @@ class Access:
 
 
 class Step:
-    """One instruction, or one and the load that feeds it (``facts.load``) in the same packet.
+    """One instruction, or one and the load that feeds it (``facts.load``) or the store of its
+    result (``facts.store``) in the same packet.
     ``pointer`` and ``imm`` (bytes) form its address, ``bump`` is added to the pointer afterwards,
     ``index`` is added to the address; ``access`` says what is touched; ``target`` is the label of a
     jump, a call or a record."""
@@ -206,7 +219,7 @@ class Step:
 
     @property
     def instructions(self) -> int:
-        return 1 if self.facts.load is None else 2
+        return 1 if self.facts.alone else 2
 
     @property
     def places(self) -> int:
@@ -248,6 +261,7 @@ class Block:
     groups: list[list[Step]] = field(default_factory=list)
     packets: list[list[Step]] = field(default_factory=list)
     kind: str = "block"  # or "kernel": packets are already made
+    stopped: bool = False  # whether registers did not suffice to pack it
 
     def add(self, *steps: Step) -> None:
         self.groups += [[step] for step in steps]
