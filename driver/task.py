@@ -336,7 +336,7 @@ def _program(task: CodeTask, point: Point) -> tuple[CodeTask, Program]:
 
 # By the task's identity, which is held: another one with the same key may have other constants.
 _scheduled = Recent[tuple[CodeTask, PrimFunc]](2)
-_recent = Recent[tuple[CodeTask, Program]](24)
+_recent = Recent[tuple[CodeTask, Program]](32)
 
 
 def rebuild(payload: bytes) -> KernelTask:

@@ -19,6 +19,7 @@ from ..tir.bounds import Interval, node_bounds, type_range
 from ..tir.bounds import bounds as value_bounds
 from ..tir.expr import Expr, const, maximum, minimum, rebuild
 from ..tir.linear import Linear, from_linear, joined, linear
+from ..tir.quick import quick
 from ..tir.types import i32
 
 Extents = Mapping[Expr, int]
@@ -165,6 +166,7 @@ def held(expr: Expr, size: int, extents: Extents) -> Expr:
     return maximum(expr, 0) if low < 0 else expr
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Digit:
     """``coefficient * ((base // low) % (high // low))``; the topmost digit has no ``%``."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..tir.expr import Expr, free_vars
 from ..tir.linear import Linear, from_linear, linear
+from ..tir.quick import quick
 from ..tir.stmt import Block
 from .blocks import injective
 from .errors import refusal
@@ -20,6 +21,7 @@ from .state import Access, State
 _ZERO = Linear({}, 0)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Span:
     """``extent`` elements along one dimension from ``start`` on, a sum over the outer loops."""

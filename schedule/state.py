@@ -12,6 +12,7 @@ from itertools import islice
 
 from ..tir.expr import Expr, conjoin, conjuncts, const, free_vars, loads_in, substitute, var
 from ..tir.linear import linear
+from ..tir.quick import quick
 from ..tir.stmt import (
     Alloc,
     Block,
@@ -62,6 +63,7 @@ Loop = LoopRef | str
 BlockName = BlockRef | str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Access:
     """An element that a block touches, its index over the block's iters and inner loops."""

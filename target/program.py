@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ..tir.quick import quick
 from .instruction import Instruction, Register
 
 
@@ -75,6 +76,7 @@ Operand = Reg | Half | int
 THREADS = "threads"  # the attribute of a kernel that runs on fewer threads than there are
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Address:
     """``buffer + offset + sum(coefficient * loop variable)`` in bytes, plus a scalar register."""
@@ -91,6 +93,7 @@ class Address:
         return f"{self.buffer}[{' + '.join([*parts, str(self.offset)])}]"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Op:
     """One instruction with its registers: ``operands`` follow the row's parameters."""

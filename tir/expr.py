@@ -42,7 +42,9 @@ class Expr:
     def __new__(
         cls, op: str, type: Type, args: tuple[Expr, ...] = (), attr: Hashable = None
     ) -> Expr:
-        key = (op, type, args, attr.hex() if isinstance(attr, float) else attr, attr.__class__)
+        key: tuple[object, ...] = (op, type, args)
+        if attr is not None:
+            key += (attr.hex() if isinstance(attr, float) else attr, attr.__class__)
         found = _table.get(key)
         if found is not None:
             return found
@@ -150,7 +152,9 @@ def _type_of(op: str, args: tuple[Expr, ...], attr: Hashable) -> Type:
 def const(value: int | float | bool, type: Type) -> Expr:
     """``value`` in every lane; integers wrap into the range of the element."""
     if type.is_int:
-        value = (int(value) - type.low) % (1 << type.bits) + type.low
+        value, low = int(value), type.low
+        if not low <= value <= type.high:
+            value = (value - low) % (1 << type.bits) + low
     elif type.kind == "b":
         value = bool(value)
     else:

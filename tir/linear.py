@@ -17,9 +17,11 @@ from functools import cache
 
 from .bounds import Interval, Ranges, bounds
 from .expr import Expr, const, rebuild
+from .quick import quick
 from .types import Type, i32
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Linear:
     """``constant`` + the sum of coefficient * atom; no coefficient is 0."""

@@ -14,18 +14,21 @@ R = TypeVar("R")
 
 
 class Recent(Generic[R]):
-    """The results that were asked for last, up to a number."""
+    """The results that were asked for last: as many as a number says, or half as many."""
 
     def __init__(self, most: int) -> None:
-        self.most = most
+        self.half = (most + 1) // 2
         self._found: dict[Hashable, R] = {}
+        self._before: dict[Hashable, R] = {}  # those that were not asked for since
 
     def __call__(self, key: Hashable, make: Callable[[], R]) -> R:
         """The result under ``key``, made if there is none."""
-        found = self._found.pop(key, None)
+        found = self._found.get(key)
         if found is None:
-            found = make()
-        self._found[key] = found
-        if len(self._found) > self.most:
-            del self._found[next(iter(self._found))]
+            found = self._before.pop(key, None)
+            if found is None:
+                found = make()
+            if len(self._found) == self.half:
+                self._before, self._found = self._found, {}
+            self._found[key] = found
         return found

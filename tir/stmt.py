@@ -28,9 +28,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from .hashed import Hashed
+from .quick import quick
 from .types import Type
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Buffer:
     """An array: element type, shape, and a memory scope ``ddr``, ``tcm`` or ``reg``."""
@@ -62,6 +64,7 @@ class LoopKind(Enum):
     UNROLLED = "unrolled"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Seq(Hashed):
     stmts: tuple[Stmt, ...]
@@ -69,6 +72,7 @@ class Seq(Hashed):
     __hash__ = Hashed.__hash__
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class For(Hashed):
     """Runs ``body`` for each value of ``axis`` (an i32 variable), from 0 up to ``extent``."""
@@ -82,6 +86,7 @@ class For(Hashed):
     __hash__ = Hashed.__hash__
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Iter:
     """One axis of a block: 0 <= axis < extent, equal to ``binding`` over the loops outside."""
@@ -92,6 +97,7 @@ class Iter:
     binding: Expr
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Block:
     """A named computation; schedules refer to it by name."""
@@ -104,6 +110,7 @@ class Block:
     annotations: tuple[tuple[str, object], ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Store:
     buffer: Buffer
@@ -118,12 +125,14 @@ class If:
     then: Stmt
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Alloc:
     buffer: Buffer
     body: Stmt
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Region:
     """A box of a buffer: ``extent`` elements along each axis from ``start`` on."""
@@ -133,6 +142,7 @@ class Region:
     extent: tuple[int, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Copy:
     """The box ``source`` to the box ``target`` (same elements in row-major order).
@@ -167,7 +177,7 @@ class PrimFunc:
     numbers: dict[str, int] = field(default_factory=dict, compare=False)
 
     def with_body(self, body: Stmt) -> PrimFunc:
-        return replace(self, body=body)
+        return PrimFunc(self.name, self.params, body, self.constants, self.attrs, self.numbers)
 
 
 def seq(*stmts: Stmt) -> Stmt:
@@ -180,28 +190,30 @@ def seq(*stmts: Stmt) -> Stmt:
 
 def children(node: Stmt) -> tuple[Stmt, ...]:
     """The statements directly below ``node``."""
-    match node:
-        case Seq(stmts):
-            return stmts
-        case Block(init=init, body=body):
-            return (body,) if init is None else (init, body)
-        case For(body=body) | Alloc(body=body) | If(then=body):
-            return (body,)
-        case _:
-            return ()
+    below = _BELOW.get(type(node))
+    return below(node) if below is not None else ()
+
+
+_BELOW: dict[type, Callable[[Any], tuple[Stmt, ...]]] = {
+    Seq: lambda node: node.stmts,
+    Block: lambda node: (node.body,) if node.init is None else (node.init, node.body),
+    For: lambda node: (node.body,),
+    Alloc: lambda node: (node.body,),
+    If: lambda node: (node.then,),
+}
 
 
 def rebuild_stmt(node: Stmt, below: tuple[Stmt, ...]) -> Stmt:
     """``node`` with other statements below it, as ``children`` gives them."""
     match node:
+        case For(axis, extent, kind, _, annotations):
+            return For(axis, extent, kind, below[0], annotations)
         case Seq():
             return seq(*below)
         case Block(init=init):
             if init is None:
                 return replace(node, body=below[0])
             return replace(node, init=below[0], body=below[1])
-        case For(axis, extent, kind, _, annotations):
-            return For(axis, extent, kind, below[0], annotations)
         case Alloc(buffer):
             return Alloc(buffer, below[0])
         case If(condition):
@@ -223,9 +235,11 @@ def top(stmt: Stmt) -> tuple[list[Buffer], list[Stmt]]:
 
 def walk_stmt(node: Stmt) -> Iterator[Stmt]:
     """``node`` and all statements below it, outer before inner, in program order."""
-    yield node
-    for child in children(node):
-        yield from walk_stmt(child)
+    stack = [node]
+    while stack:
+        node = stack.pop()
+        yield node
+        stack.extend(children(node)[::-1])
 
 
 def stored_in(node: Stmt) -> set[Buffer]:
@@ -240,7 +254,11 @@ def transform_stmt(
 ) -> Stmt:
     """Bottom-up rewriting of statements, ``below`` of which are entered; None keeps a node."""
     fresh, under = node, below(node)
-    if under:
+    if len(under) == 1:
+        only = transform_stmt(under[0], change, below)
+        if only is not under[0]:
+            fresh = rebuild_stmt(node, (only,))
+    elif under:
         changed_below = tuple([transform_stmt(child, change, below) for child in under])
         if any(map(is_not, changed_below, under)):
             fresh = rebuild_stmt(node, changed_below)
@@ -279,7 +297,9 @@ def map_exprs(node: Stmt, change: Callable[[Expr], Expr]) -> Stmt:
                 same = fresh_condition is condition
                 return stmt if same else replace(stmt, condition=fresh_condition)
             case Block(iters=iters, where=where):
-                bound = tuple(replace(it, binding=change(it.binding)) for it in iters)
+                bound = tuple(
+                    [Iter(it.axis, it.extent, it.reduce, change(it.binding)) for it in iters]
+                )
                 return replace(stmt, iters=bound, where=where and change(where))
             case Copy(target=target, source=source):
                 return replace(stmt, target=region(target), source=region(source))

@@ -7,7 +7,7 @@ i16
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
@@ -29,6 +29,15 @@ class Type:
     kind: str
     bits: int
     lanes: int = 1
+    is_int: bool = field(init=False, repr=False)
+    low: int = field(init=False, repr=False)  # the smallest value of an integer element
+    high: int = field(init=False, repr=False)  # the largest one
+
+    def __post_init__(self) -> None:
+        signed, bits = self.kind == "i", self.bits - (self.kind == "i")
+        object.__setattr__(self, "is_int", self.kind in "iu")
+        object.__setattr__(self, "low", -(1 << bits) if signed else 0)
+        object.__setattr__(self, "high", (1 << bits) - 1)
 
     def __new__(cls, kind: str, bits: int, lanes: int = 1) -> Type:
         key = kind, bits, lanes
@@ -50,22 +59,8 @@ class Type:
         return vector(self, 1)
 
     @property
-    def is_int(self) -> bool:
-        return self.kind in "iu"
-
-    @property
     def signed(self) -> bool:
         return self.kind == "i"
-
-    @property
-    def low(self) -> int:
-        """The smallest value of an integer element."""
-        return -(1 << (self.bits - 1)) if self.kind == "i" else 0
-
-    @property
-    def high(self) -> int:
-        """The largest value of an integer element."""
-        return (1 << (self.bits - 1)) - 1 if self.kind == "i" else (1 << self.bits) - 1
 
     def holds(self, other: Type) -> bool:
         """Whether every value of an integer element ``other`` is one of this element."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import inf
 
+from ...tir.quick import quick
 from ..instruction import Kind
 from ..program import Address, Dma, Item, Loop, Op, Phase, Program, Wait, items_in
 from .cycles import share
@@ -27,6 +28,7 @@ Copies = frozenset[tuple[str, str, str]]  # (token, target, source) of transfers
 _WHOLE: Interval = (-inf, inf)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Touch:
     """The bytes of one buffer that a thread reads and writes; None: no bytes."""

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from ...tir.quick import quick
 from ..instruction import Instruction, Kind, Register
 from ..program import Late
 from .machine import Machine
@@ -146,6 +147,7 @@ def _reach(row: Instruction) -> tuple[tuple[int, int, int], tuple[int, int]]:
     return (-1024 * size, 1023 * size, size), (-8 * size, 7 * size)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Access:
     """Bytes touched: affine over loop variables; ``exact`` is False with a run-time index."""

@@ -32,7 +32,7 @@ from .checked import checked
 @checked
 def lower_blocks(func: PrimFunc) -> PrimFunc:
     """``func`` without blocks."""
-    return func.with_body(_inline(_place_inits(func.body, frozenset())))
+    return func.with_body(_inline(_place_inits(func.body)))
 
 
 def _inline(stmt: Stmt) -> Stmt:
@@ -54,24 +54,26 @@ def _guarded(body: Stmt, block: Block) -> Stmt:
     return If(substitute(block.where, {it.axis: it.binding for it in block.iters}), body)
 
 
-def _place_inits(stmt: Stmt, outside: frozenset[Expr]) -> Stmt:
+def _place_inits(stmt: Stmt) -> Stmt:
     """Moves each init in front of the outermost loop that drives a reduction of its block."""
     if isinstance(stmt, For):
         inits: list[Stmt] = []
         body = stmt.body
-        for block in _reductions(body):
+        reductions = _reductions(body)
+        if not reductions:
+            return stmt
+        for block in reductions:
             if _drives(stmt, block):
                 nest = _init_nest(stmt, block)
                 inits.append(nest)
                 body = _without_init(body, block.name)
-        body = _place_inits(body, outside | {stmt.axis})
-        return seq(*inits, replace(stmt, body=body))
+        return seq(*inits, rebuild_stmt(stmt, (_place_inits(body),)))
     if isinstance(stmt, Block) and stmt.init is not None:
         return replace(stmt, init=None, body=seq(stmt.init, stmt.body))
     below = children(stmt)
     if not below:
         return stmt
-    return rebuild_stmt(stmt, tuple(_place_inits(child, outside) for child in below))
+    return rebuild_stmt(stmt, tuple(map(_place_inits, below)))
 
 
 def _reductions(stmt: Stmt) -> list[Block]:
