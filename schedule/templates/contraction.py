@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ...tir.expr import Expr, free_vars, walk
 from ...tir.linear import Linear, linear
-from ...tir.stmt import Buffer, PrimFunc
+from ...tir.stmt import Alloc, Buffer, PrimFunc, walk_stmt
 from ...tir.types import i8, u8
 from ..extents import meant
 from ..schedule import Schedule
@@ -184,6 +184,12 @@ def _same_order(dot: Structure, last: Structure) -> bool:
     """Whether the last block makes each element of the result of the sum at the same place."""
     sums = [use for use in last.reads if use.buffer == dot.out.buffer]
     return len(sums) == 1 and sums[0].index == last.out.index == tuple(a.var for a in last.axes)
+
+
+def local(func: PrimFunc) -> list[Buffer]:
+    """The images of a kernel that are its own, in TCM."""
+    found = (s.buffer for s in walk_stmt(func.body) if isinstance(s, Alloc))
+    return [buffer for buffer in found if buffer.scope == "tcm"]
 
 
 def bordered(

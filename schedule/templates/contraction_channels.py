@@ -106,7 +106,7 @@ def _schedule(
         sch.transform_layout(name, lambda o: (o // block, o % ways, o // ways % LANES))
     _lay(sch, plan, point, acc, words)
     for name in copies:
-        in_rows(sch, name, 1)
+        in_rows(sch, name)
     near, pixels = dealt.reads[0].buffer.name, plan.across
     if copies and sch.get_buffer(near).shape[2] % pixels:  # rows of whole registers
         sch.transform_layout(near, lambda n, h, w, c: (n, h, w // pixels, w % pixels, c))

@@ -115,7 +115,7 @@ def _input(sch: Schedule, plan: Plan) -> None:
     parts = bordered(sch, kernel, plan.pixels, depth, True, depth)
     if not _spread(plan):
         for name in parts:
-            in_rows(sch, name, 1)
+            in_rows(sch, name)
         return
     inputs, together = plan.words * WORD, plan.together
     sch.repeat(dot, near, sch.loops(dot)[6])

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 
 from ..schedule import Schedule
 from ..state import Loop, LoopRef
-from ..structure import structure
 from .contraction import LANES, VECTOR, WORD, Kernel, bordered, run_to
+from .fold_lanes import by_words
+from .fold_parts import now
 from .fold_rows import rows_of
-from .fusing import folding, made_by, partial_results
+from .fusing import folding, made_by
 from .lanes import in_rows
-
-PARTS = 4  # registers that are copied or summed by one step of a loop, at most
+from .plans import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +47,16 @@ class Source:
         return self.deep <= VECTOR and beyond
 
     @property
-    def vectors(self) -> int:
-        """Registers of sums."""
-        if self.together and self.flat:
-            return -(-self.images * self.rows * self.columns // LANES)
-        return self.images * self.rows * -(-self.columns // LANES)
+    def scratch(self) -> int:
+        """Bytes of the copy, of words and of sums, at the most."""
+        words = self.copied * self.deep + (0 if self.together else min(self.deep, VECTOR))
+        rows, wide = self.images * self.rows, -(-self.columns // LANES) * LANES
+        return (rows * self.pitch + LANES) * words + rows * wide * 3 * WORD
 
     @property
     def lanes(self) -> int:
         """Pixels whose sums fill registers."""
         return LANES // math.gcd(LANES, self.groups)
-
-    @property
-    def registers(self) -> int:
-        """Registers of bytes that are copied and summed."""
-        return -(-self.images * self.rows * self.pitch * self.deep // VECTOR)
 
 
 def source_of(kernel: Kernel, inputs: int, columns: int) -> Source:
@@ -85,18 +80,17 @@ def source_of(kernel: Kernel, inputs: int, columns: int) -> Source:
                   flat)  # fmt: skip
 
 
-def prepare(sch: Schedule, kernel: Kernel, source: Source) -> None:
-    """Makes the weights unsigned, and what products and their offset need of the inputs."""
+def prepare(sch: Schedule, kernel: Kernel, source: Source) -> list[Part]:
+    """Makes the weights unsigned, and what products and their offset need of the inputs; gives its
+    phases."""
     if kernel.copy is not None and not source.copied:
         in_place(sch, kernel)
     sums = [ref.name for ref in sch.offset_operand(kernel.dot.block, kernel.weights.name)]
     for name in sums:
         sch.set_scope(made_by(sch, name), "tcm")
-    if source.copied:
-        _padded(sch, kernel, source)
-    _channels(sch, sums[0], source)
-    for name in sums[1:]:
-        _window(sch, name, source)
+    phases = _padded(sch, kernel, source) if source.copied else []
+    phases += _channels(sch, sums[0], source)
+    return phases + [_window(sch, name, source) for name in sums[1:]]
 
 
 def in_place(sch: Schedule, kernel: Kernel) -> None:
@@ -107,7 +101,7 @@ def in_place(sch: Schedule, kernel: Kernel) -> None:
     sch.compute_inline(kernel.copy.block)
 
 
-def _padded(sch: Schedule, kernel: Kernel, source: Source) -> None:
+def _padded(sch: Schedule, kernel: Kernel, source: Source) -> list[Part]:
     """The copy in whole registers, rows one behind the other, its border filled."""
     assert kernel.copy is not None
     near, deep = kernel.input.name, source.deep * source.groups
@@ -117,11 +111,10 @@ def _padded(sch: Schedule, kernel: Kernel, source: Source) -> None:
     pitch = sch.get_buffer(near).shape[2]
     pitch = -(-pitch // per) * per
     sch.transform_layout(near, lambda n, h, w, c: (n, h * pitch + w, c))
-    for name in parts:
-        in_rows(sch, name, PARTS)
+    return [in_rows(sch, name) for name in parts]
 
 
-def _channels(sch: Schedule, name: str, source: Source) -> None:
+def _channels(sch: Schedule, name: str, source: Source) -> list[Part]:
     """Sums of each pixel's channels: of words of all channels first, unless pixels' channels lie
     together in a register of a buffer that may be read beyond its rows."""
     *_, c = _grouped(sch, name, source)
@@ -129,13 +122,11 @@ def _channels(sch: Schedule, name: str, source: Source) -> None:
     whole = -(-source.inputs // VECTOR) * VECTOR if deep > VECTOR else deep
     if source.inputs < whole:
         c = sch.resize(c, whole)
-    if not source.together:
-        name = _words(sch, name, c, source, source.inputs < whole)
+    words = [] if source.together else [_words(sch, name, source)]
     as_one = source.together and source.flat
     if not as_one:
         run_to(sch, name, 2, source.lanes)
-    found = structure(sch.get_block(name))
-    assert found is not None
+    found = now(sch, name)
     row = found.axes[1].var
     rows = rows_of(found if as_one else replace(found, held=frozenset({row})))
     assert rows is not None
@@ -143,6 +134,7 @@ def _channels(sch: Schedule, name: str, source: Source) -> None:
     at = next((at for at, run in enumerate(rows.runs) if row in run.axes), len(loops) - 1)
     sch.unroll(*loops[:at])
     sch.parallel(loops[at])
+    return [*words, rows]
 
 
 def _grouped(sch: Schedule, name: str, source: Source) -> list[LoopRef]:
@@ -152,51 +144,33 @@ def _grouped(sch: Schedule, name: str, source: Source) -> list[LoopRef]:
     return sch.loops(name)
 
 
-def _words(sch: Schedule, name: str, c: LoopRef, source: Source, masked: bool) -> str:
+def _words(sch: Schedule, name: str, source: Source) -> Part:
     """Sums of the words of a pixel, 128 channels of all its channels at a time, a block before
     ``name``, which adds them."""
-    deep, groups = source.deep, source.groups
-    if deep > VECTOR:
-        _, c = sch.divide(c, VECTOR)
-    lane, _ = sch.divide(c, WORD)
-    part, made = partial_results(sch, name, lane)
-    per = max(VECTOR // deep, 1)
-    run_to(sch, part, 2, per)
-    pitch = sch.get_buffer(made).shape[3]
-    sch.transform_layout(made, lambda j, n, h, w, *g: (n, h * pitch + w, *g, j))
-    n, h, w, *c_0, j, k = sch.loops(part)
-    g = [c_0.pop(0)] if groups > 1 else []
-    w_0, w_1 = sch.split(w, (None, per))
-    sch.reorder(n, h, w_0, *g, *c_0, w_1, j, k)
-    sch.vectorize(w_1, j, k)
-    for loop in c_0:
-        if masked:  # in the last register alone
-            loop, *_ = sch.split(loop, (sch.get_loop(loop).extent - 1,), tail="peel")
-        _, some = sch.split(loop, (None, _part(sch, loop)))
-        sch.unroll(some)
-    share(sch, n, h, w_0)
-    return name
+    (depth,), deep = now(sch, name).summed, min(source.deep, VECTOR)
+    block, sums = by_words(sch, name, depth, deep)
+    w, made = run_to(sch, block, 2, VECTOR // deep), made_by(sch, block)
+    pitch = sch.get_buffer(made).shape[2]
+    sch.transform_layout(made, lambda n, h, w, *rest: (n, h * pitch + w, *rest))
+    _, near = sch.divide(w, VECTOR // deep)
+    sums = replace(sums, lanes=(near, *sums.lanes))
+    by_rows(sch, *sums.lay(sch, block, {}))
+    return sums
 
 
-def _window(sch: Schedule, name: str, source: Source) -> None:
+def _window(sch: Schedule, name: str, source: Source) -> Part:
     """Sums over the taps of one direction, 32 neighbours a register."""
     _grouped(sch, name, source)
     run_to(sch, name, 2, source.lanes)
     sch.expand(name, *folding(sch, name, 1))
-    in_rows(sch, name, PARTS)
+    return in_rows(sch, name)
 
 
-def _part(sch: Schedule, loop: Loop) -> int:
-    """How many steps of a loop are written out."""
-    extent = sch.get_loop(loop).extent
-    return max(n for n in range(1, PARTS + 1) if extent % n == 0)
-
-
-def share(sch: Schedule, n: Loop, h: Loop, w: Loop) -> None:
+def by_rows(sch: Schedule, n: Loop, *loops: Loop) -> None:
     """Rows on all threads, or parts of the only row; image by image, for rows of different images
     lie unevenly apart."""
-    if sch.get_loop(h).extent == 1 < sch.get_loop(w).extent:
-        sch.reorder(n, w, h)
-        h = w
+    at = next((at for at, loop in enumerate(loops) if sch.get_loop(loop).extent > 1), 0)
+    if at:
+        sch.reorder(n, loops[at], *loops[:at])
     sch.unroll(n)
-    sch.parallel(h)
+    sch.parallel(loops[at])

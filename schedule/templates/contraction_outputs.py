@@ -21,12 +21,10 @@ from ..state import LoopRef
 from .contraction import LANES, VECTOR, WORD
 from .contraction_plan import (
     REGISTERS,
-    Beginning,
     Plan,
-    beginning,
+    prepared,
     room_of,
     scalar_plan,
-    sum_cycles,
 )
 from .direct import direct
 from .packets import Ops, ops_of
@@ -42,8 +40,7 @@ def outputs(func: PrimFunc, machine: Machine) -> Template | None:
     space = Space(_knobs(plan), (partial(_fits, plan),))
     made = ops_of(plan.kernel.last, VECTOR)
     return Template("outputs", func, machine, space,
-                    partial(_schedule, beginning(func, plan), func, plan),
-                    partial(_estimate, func, plan, machine, made))  # fmt: skip
+                    partial(_schedule, plan), partial(_estimate, plan, machine, made))  # fmt: skip
 
 
 def _knobs(plan: Plan) -> tuple[Knob, ...]:
@@ -75,14 +72,14 @@ def _fits(plan: Plan, point: Point) -> bool:
     return words % number(point, "steps") == 0 and tile * vectors * number(point, "steps") <= 128
 
 
-def _schedule(begin: Beginning, func: PrimFunc, plan: Plan, point: Point) -> Schedule:
-    sch = begin(plan.width(number(point, "columns")))
+def _schedule(plan: Plan, point: Point) -> Schedule:
+    sch = prepared(plan, plan.width(number(point, "columns"))).sch.copy()
     block, kernel = plan.block, plan.kernel
     if kernel.group is not None:
         _divide(sch, plan)
     sch.transform_layout(kernel.weights.name, lambda kh, kw, c, o: (
         o // block, kh, kw, c // 4, *plan.place(o), c % 4))  # fmt: skip
-    for name in kernel.by_output(func):
+    for name in kernel.by_output(plan.func):
         sch.transform_layout(name, lambda o: (o // block, *plan.place(o)))
     sch.transform_layout(kernel.dot.out.buffer.name, lambda n, h, w, o: (
         n, h, w, *plan.blocks_of(o), *plan.place(o)))  # fmt: skip
@@ -159,17 +156,19 @@ def _nest(plan: Plan, machine: Machine, made: Ops, point: Point) -> tuple[Tiles,
     return nest, phases
 
 
-def _estimate(func: PrimFunc, plan: Plan, machine: Machine, made: Ops, point: Point) -> Estimate:
+def _estimate(plan: Plan, machine: Machine, made: Ops, point: Point) -> Estimate:
     """Tiles of each phase, once the inputs are summed and its weights are there."""
-    source = plan.source(plan.width(number(point, "columns")))
+    width = plan.width(number(point, "columns"))
+    inputs = prepared(plan, width)
     nest, count = _nest(plan, machine, made, point)
-    room = room_of(func, plan, source, machine, count)
-    beside, body, bodies = 0.0, nest.body, nest.bodies
+    room = room_of(plan, width, machine, count)
+    beside, ready, body, bodies = 0.0, inputs.ready(machine), nest.body, nest.bodies
     if not room.places:  # each vector of weights comes from DDR each time that it is used
         beside += direct(machine, bodies * body.loads, VECTOR, bodies)
     if not room.near:
         beside += direct(machine, bodies * body.words, WORD, bodies)
+        moved = inputs.sch.get_buffer(plan.source(width).name).bytes / VECTOR / machine.threads
+        ready += direct(machine, 3 * moved, VECTOR, moved)
     each = nest.cycles(machine, beside) + machine.barrier, plan.weights / count
-    ready, others = sum_cycles(plan, source, machine, room.near), plan.kernel.others(func)
-    phases = Phases(ready, [each] * count, room.places, others, machine)
+    phases = Phases(ready, [each] * count, room.places, plan.kernel.others(plan.func), machine)
     return phases.estimate(nest, machine.barrier, storing=count)

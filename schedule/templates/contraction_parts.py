@@ -30,13 +30,10 @@ from ..state import LoopRef
 from .contraction import LANES, VECTOR, WORD
 from .contraction_plan import (
     REGISTERS,
-    Beginning,
     Plan,
-    beginning,
+    prepared,
     scalar_plan,
-    scratch_of,
     slabs_of,
-    sum_cycles,
 )
 from .fusing import even
 from .packets import DEPTH, Ops, ops_of
@@ -87,14 +84,14 @@ def parts(func: PrimFunc, machine: Machine) -> Template | None:
     plan = scalar_plan(func)
     if plan is None or (plan.kernel.group is not None and plan.dealt):
         return None
-    others = _sums(plan) * VECTOR + sum(scratch_of(plan, plan.sources[0]).values())
+    others = _sums(plan) * VECTOR + plan.sources[0].scratch
     others += sum(p.bytes for p in func.params if p != plan.kernel.weights)
     cuts = _Cuts(plan, machine.tcm - others, plan.kernel.others(func))
     if others > machine.tcm or (cuts.turning and plan.kernel.group is not None):
         return None
     space = Space(_knobs(cuts), (partial(_fits, cuts),))
     return Template("parts", func, machine, space,
-                    partial(_schedule, beginning(func, plan), func, cuts, machine),
+                    partial(_schedule, cuts, machine),
                     partial(_estimate, cuts, machine, _requantized(plan, machine)))  # fmt: skip
 
 
@@ -128,14 +125,12 @@ def _fits(cuts: _Cuts, point: Point) -> bool:
     return tile * steps * len(phases) <= max(_CODE, 14 * len(phases)) and tile * steps <= _BODY
 
 
-def _schedule(
-    begin: Beginning, func: PrimFunc, cuts: _Cuts, machine: Machine, point: Point
-) -> Schedule:
-    plan = cuts.plan
-    sch, kernel = begin(plan.widths[0]), plan.kernel
+def _schedule(cuts: _Cuts, machine: Machine, point: Point) -> Schedule:
+    plan, kernel = cuts.plan, cuts.plan.kernel
+    sch = prepared(plan, plan.widths[0]).sch.copy()
     slab = slabs_of(plan, cuts.words(point), number(point, "group"))
     sch.transform_layout(kernel.weights.name, slab)
-    for name in kernel.by_output(func):
+    for name in kernel.by_output(plan.func):
         sch.transform_layout(name, plan.vector)
     acc = kernel.dot.out.buffer.name
 
@@ -271,7 +266,7 @@ def _estimate(cuts: _Cuts, machine: Machine, requant: float, point: Point) -> Es
     extents = {"rows": plan.height // rows, "columns": plan.widths[0] // columns,
                "vectors": plan.vectors * group // plan.blocks // vectors}  # fmt: skip
     walk, dots = walk_of(extents, point["share"], plan.images, machine), tile * vectors
-    ready = sum_cycles(plan, plan.sources[0], machine, True) + machine.barrier
+    ready = prepared(plan, plan.widths[0]).ready(machine) + machine.barrier
     if _within(plan, point):
         head = Ops(dots + tile, 0, tile, vectors, tile)
     else:

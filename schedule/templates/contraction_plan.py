@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ...target.dsp.machine import Machine
-from ...tir.stmt import Alloc, PrimFunc, walk_stmt
+from ...tir.recent import Recent
+from ...tir.stmt import PrimFunc
 from ..knobs import divisors
 from ..placing.transfers import PLACES
 from ..schedule import Schedule
-from .contraction import LANES, VECTOR, WORD, Kernel, kernel_of
+from .contraction import LANES, VECTOR, WORD, Kernel, kernel_of, local
 from .contraction_inputs import Source, prepare, source_of
-from .direct import direct
+from .plans import Part, total
 
 REGISTERS = 30  # vector registers that a tile may plan with
-Beginning = Callable[[int], Schedule]  # of so many columns of the result
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The loop extents of one kernel, and how its output's channels fill vectors."""
 
+    func: PrimFunc
     kernel: Kernel
     images: int
     height: int
@@ -163,24 +164,47 @@ def plan_for(func: PrimFunc, grouped: bool = False) -> Plan | None:
     along = kernel.dot.reads[0].step(kernel.taps[1]) // kernel.input.shape[3]
     dense = not grouped and all(source.deep == inputs for source in sources)
     foldable = dense and along == 1 and wide > 1
-    return Plan(kernel, images, height, widths, stored, (high, wide), inputs // WORD,
+    return Plan(func, kernel, images, height, widths, stored, (high, wide), inputs // WORD,
                 foldable, sources)  # fmt: skip
 
 
-def beginning(func: PrimFunc, plan: Plan) -> Beginning:
-    """Gives schedules of so many columns of the result, the inputs prepared."""
+@dataclass(frozen=True)
+class Prepared:
+    """A schedule whose inputs are prepared, by phases."""
 
-    @cache
-    def prepared(width: int) -> Schedule:
-        sch = Schedule(func)
-        for name in (plan.kernel.last.block, plan.kernel.dot.block):
-            loop = sch.loops(name)[2]
-            if width < sch.get_loop(loop).extent:
-                sch.resize(loop, width)
-        prepare(sch, plan.kernel, plan.source(width))
-        return sch
+    sch: Schedule
+    phases: Sequence[Part]
+    _ready: dict[Machine, float] = field(default_factory=dict)
 
-    return lambda width: prepared(width).copy()
+    @cached_property
+    def scratch(self) -> dict[str, int]:
+        """Bytes of each local image."""
+        return {b.name: b.bytes for b in local(self.sch.func)}
+
+    def ready(self, machine: Machine) -> float:
+        """Cycles of these phases."""
+        if machine not in self._ready:
+            plans = [plan for part in self.phases for plan in part.plans(machine, {})]
+            self._ready[machine] = total(plans, machine).cycles
+        return self._ready[machine]
+
+
+def prepared(plan: Plan, width: int) -> Prepared:
+    """What schedules of ``width`` columns have in common, on any number of threads."""
+    return _recent((id(plan.func), width), lambda: (plan, _prepared(plan, width)))[1]
+
+
+# By the identity of the kernel, which is held: another one of its text may have other constants.
+_recent = Recent[tuple[Plan, Prepared]](64)
+
+
+def _prepared(plan: Plan, width: int) -> Prepared:
+    sch = Schedule(plan.func)
+    for name in (plan.kernel.last.block, plan.kernel.dot.block):
+        loop = sch.loops(name)[2]
+        if width < sch.get_loop(loop).extent:
+            sch.resize(loop, width)
+    return Prepared(sch, prepare(sch, plan.kernel, plan.source(width)))
 
 
 def slabs_of(plan: Plan, words: int, group: int = 1) -> Callable[..., tuple[Any, ...]]:
@@ -197,52 +221,6 @@ def slabs_of(plan: Plan, words: int, group: int = 1) -> Callable[..., tuple[Any,
     return slab
 
 
-def scratch(func: PrimFunc, machine: Machine) -> int:
-    """Bytes of TCM for the local images of a lowered kernel, sums of a contraction included."""
-    plan = plan_for(func)
-    if plan is not None:
-        return sum(scratch_of(plan, plan.sources[0]).values())
-    local = [s.buffer for s in walk_stmt(func.body) if isinstance(s, Alloc)]
-    return sum(b.bytes for b in local if b.scope == "tcm")
-
-
-def scratch_of(plan: Plan, source: Source) -> dict[str, int]:
-    """Bytes of the padded input and of the sums over it."""
-    pixels = source.images * source.rows * source.pitch
-    wide = -(-source.columns // LANES) * LANES
-    rows = source.images * wide * 4
-    behind = 0 if source.together else wide
-    found = {"csum": rows * source.rows}
-    if source.copied:
-        found[source.name] = (pixels + wide) * source.deep
-    if not source.together:
-        found["words"] = (pixels + behind) * min(source.deep, VECTOR)
-    if plan.taps[0] > 1:
-        found["vsum"] = rows * plan.height
-    if plan.taps[1] > 1:
-        found["wsum"] = rows * plan.height
-    return found
-
-
-def sum_cycles(plan: Plan, source: Source, machine: Machine, near: bool) -> float:
-    """Cycles of the phases before the products: copies and sums."""
-    registers, phases = source.registers / machine.threads, 1
-    lines = source.images * -(-source.columns // LANES) / machine.threads
-    cycles = source.vectors / machine.threads * (8 if source.together else 70)
-    cycles += registers * (1.5 if source.together else 2.5)
-    if source.copied:
-        cycles += registers * 1.5
-        phases += 2
-    phases += not source.together
-    for taps in plan.taps:
-        if taps > 1:
-            cycles += lines * plan.height * (taps + 4)
-            phases += 1
-    if not near:
-        cycles += direct(machine, 3 * registers, VECTOR, registers)
-    return cycles + phases * machine.barrier
-
-
 @dataclass(frozen=True, slots=True)
 class Room:
     """The buffers of a kernel that TCM holds: what windows read, and parts of its weights."""
@@ -251,12 +229,13 @@ class Room:
     places: float  # of parts that take turns; infinite where all fit, none where a part does not
 
 
-def room_of(func: PrimFunc, plan: Plan, source: Source, machine: Machine, parts: int) -> Room:
+def room_of(plan: Plan, width: int, machine: Machine, parts: int) -> Room:
     """The buffers that fit, as ``placing/operands`` places them; weights come in ``parts``."""
+    func, inputs, source = plan.func, prepared(plan, width), plan.source(width)
     free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
     near = {p.name for p in func.params if p.scope == "tcm"}
     far = {p.name: p.bytes for p in func.params if p.scope == "ddr"}
-    for sizes in (scratch_of(plan, source), far):
+    for sizes in (inputs.scratch, far):
         for name, size in sorted(sizes.items(), key=lambda item: item[1]):
             if size <= free:
                 near.add(name)

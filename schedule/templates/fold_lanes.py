@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from ...target.dsp.machine import Machine
+from ...target.dsp.simplify import SHORT
 from ...tir.expr import Expr, walk
 from ..errors import ScheduleError
 from ..extents import meant
@@ -24,10 +25,10 @@ from ..structure import Axis, Form, Structure, structure
 from ..trace import permuted
 from .contraction import LANES, VECTOR, WORD
 from .fold_order import put_last
-from .fold_parts import Part, now, partly
+from .fold_parts import now, partly
 from .fusing import loops_of, made_by, partial_results, share
-from .lanes import Plan
 from .packets import DEPTH, Body, Ops
+from .plans import Part, Plan
 
 MOST = 256  # results
 SUMS = 16  # registers of sums of a tile
@@ -48,7 +49,7 @@ class Sums(Part):
         """Steps of each tiled axis, the longest of its operand, and registers of a body."""
         sizes = dict[Expr, int]()
         if len(self.found.reads) == 1:
-            return sizes, 1
+            return sizes, 1 if self.count > SHORT or partly(self.found) else self.count
         first, second = self.found.reads
         for use, other, knob in ((first, second, "rows"), (second, first, "unroll")):
             axes = [a for a in self.found.spatial if use.step(a) > other.step(a) == 0]
@@ -61,6 +62,10 @@ class Sums(Part):
         return prod(sizes.values()) <= min(SUMS, BODY // steps)
 
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
+        share(sch, self.lay(sch, block, point), machine, point)
+
+    def lay(self, sch: Schedule, block: str, point: Point) -> list[LoopRef]:
+        """Tiles of a point; gives the loops around them."""
         by, (sizes, steps) = loops_of(sch, block), self._sizes(point)
         within = list[LoopRef]()
         for axis, size in sizes.items():
@@ -75,15 +80,16 @@ class Sums(Part):
         sch.unroll(step, *within)
         if partly(self.found) and self.count > 1:
             sch.split(registers, (self.count - 1,), tail="peel")
-        share(sch, outer, machine, point)
+        return outer
 
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
         sizes, steps = self._sizes(point)
         sums = prod(sizes.values())
-        body = Ops(sums, sums, 0, sum(sizes.values())) * steps
+        body = Ops(sums, sums, 0, max(sum(sizes.values()), 1)) * steps
         tiles = prod(axis.extent for axis in self.found.spatial) / LANES / sums / machine.threads
         turns = tiles * prod(axis.extent for axis in self.found.summed) / WORD / steps
-        return [Plan(turns, tiles, Body(body.packets, body.count, sums, DEPTH + sums), 1)]
+        starts = tiles if turns > tiles else min(tiles, 1)  # a loop of one turn is none
+        return [Plan(turns, starts, Body(body.packets, body.count, sums, DEPTH + sums))]
 
 
 def _most(extent: int, wanted: int) -> int:

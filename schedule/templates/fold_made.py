@@ -21,12 +21,11 @@ from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Axis, Form, Structure, structure
 from .contraction import LANES, VECTOR, WORD
-from .fold_parts import Part
 from .fold_tiles import BODY
 from .fold_words import Words, of_bytes
 from .fusing import ALONE, even, loops_of
-from .lanes import Plan
 from .packets import Body, Ops, ops_of
+from .plans import Part, Plan
 from .tiles import Walk, scalar_tiles
 
 REGISTERS = 28  # vector registers that a tile may plan with
@@ -148,7 +147,7 @@ class Made(Part):
         tiles = scalar_tiles(walk, trips, steps, tile, words.ways, head, tail)
         tiles = replace(tiles, held=b if words.near else vectors)
         body = Body(tiles.cycles(machine), sums * steps, sums + vectors, 0)
-        return [Plan(1, 1, body, 1)]
+        return [Plan(1, 1, body)]
 
 
 def columns(

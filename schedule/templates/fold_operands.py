@@ -16,10 +16,11 @@ from ..structure import Axis
 from .contraction import LANES, WORD
 from .fold_lanes import Sums, by_words
 from .fold_made import Made
-from .fold_parts import Part, copied, now
+from .fold_parts import copied, now
 from .fold_tiles import Deal, deals, joined
 from .fold_words import Words, shifted
 from .fusing import loops_of, made_by
+from .plans import Part
 
 
 def arrange_made(sch: Schedule, made: Made, unsigned: bool) -> tuple[dict[str, Part], list[str]]:

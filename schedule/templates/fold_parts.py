@@ -13,25 +13,9 @@ from ..knobs import Point
 from ..schedule import Schedule
 from ..structure import Structure, Use, structure
 from .contraction import VECTOR
-from .lanes import Plan
 from .packets import DEPTH, Body
+from .plans import Part, Plan
 from .scalar import PACKETS, spread
-
-
-class Part:
-    """How a block is computed: whether a point fits it, its schedule, and what its phases take;
-    this one is of blocks whose nest another one makes."""
-
-    __slots__ = ()
-
-    def fits(self, point: Point) -> bool:
-        return True
-
-    def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
-        return
-
-    def plans(self, machine: Machine, point: Point) -> list[Plan]:
-        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +29,7 @@ class Moved(Part):
 
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
         cycles = machine.dma_start + self.size / machine.dma_rate
-        return [Plan(1, 1, Body(cycles, 0, 0, 0), 1)]
+        return [Plan(1, 1, Body(cycles, 0, 0, 0))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +42,7 @@ class Plain(Part):
         spread(sch, block, 0)
 
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
-        return [Plan(self.steps / machine.threads, 1, Body(PACKETS, 0, 0, DEPTH), 1)]
+        return [Plan(self.steps / machine.threads, 1, Body(PACKETS, 0, 0, DEPTH))]
 
 
 def now(sch: Schedule, block: str) -> Structure:

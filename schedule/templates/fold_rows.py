@@ -16,10 +16,10 @@ from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Axis, Run, Structure, runs_of
 from .contraction import LANES, VECTOR, WORD
-from .fold_parts import Part, lanes_of, moved, partly
+from .fold_parts import lanes_of, moved, partly
 from .fusing import joined, loops_of, partial_results, share, stepped
-from .lanes import Plan
-from .packets import DEPTH, Body
+from .packets import DEPTH, Body, Ops, ops_of
+from .plans import Part, Plan
 
 LEAST = 16  # elements that are folded at once
 
@@ -72,8 +72,9 @@ class Rows(Part):
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
         registers = self.several * self.step * self.size / VECTOR
         turns = prod(a.extent for a in self.found.axes) / self.several / self.step / machine.threads
-        packets = registers * (1 + len(self.found.reads))
-        return [Plan(turns, 1, Body(packets, 3 * packets, registers, DEPTH), 1)]
+        tree = Ops(plain=2, permute=1) + ops_of(self.found, VECTOR // self.size)
+        body = (tree + Ops(loads=len(self.found.reads))) * registers
+        return [Plan(turns, 1, Body(body.packets, body.count, registers, DEPTH))]
 
 
 def rows_of(found: Structure) -> Rows | None:

@@ -20,11 +20,11 @@ from ..knobs import Point, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
 from .contraction import LANES, VECTOR, WORD
-from .fold_parts import Part, copied, moved, now
+from .fold_parts import copied, moved, now
 from .fold_words import Words
 from .fusing import loops_of, made_by, share, stepped, zoned
-from .lanes import Plan
 from .packets import DEPTH, Body
+from .plans import Part, Plan
 
 REGISTERS = 30  # vector registers that a tile may plan with
 GROUP = 8  # columns whose words are dealt together where words lie together
@@ -144,7 +144,7 @@ class Deal(Part):
         registers = prod(n for _, n in self.lanes) / VECTOR
         packets = registers * max(log2(max(registers, 2)) / 2, 1.0)
         turns = self.size / VECTOR / registers / machine.threads
-        return [Plan(turns, 1, Body(packets, 4 * registers, registers, DEPTH), 1)]
+        return [Plan(turns, 1, Body(packets, 4 * registers, registers, DEPTH))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +202,7 @@ class Tile(Part):
         results = prod(a.extent for a in found.spatial if a is not self.words.column)
         tiles = results * (self.words.wide // LANES) / sums / machine.threads
         folded = prod(a.extent for a in self.words.folds) * self.words.deep // WORD
-        return [
-            Plan(tiles * folded / steps, tiles, Body(packets, slots, sums, DEPTH + 2 * sums), 1)
-        ]
+        return [Plan(tiles * folded / steps, tiles, Body(packets, slots, sums, DEPTH + 2 * sums))]
 
 
 def _nested(

@@ -27,13 +27,14 @@ from .fold_lanes import in_lanes
 from .fold_made import made_of
 from .fold_operands import arrange_made
 from .fold_order import straighten
-from .fold_parts import Part, Plain, lanes_of, now
+from .fold_parts import Plain, lanes_of, now
 from .fold_rows import in_parts, rows_of, run_columns_on, run_rows_on
 from .fold_tiles import arrange
 from .fold_words import of_bytes, shifted, words_of
 from .fusing import ALONE, expand_terms, loops_of, made_by
-from .lanes import FORMS, ROWS, UNROLLS, Layer, layer_of, total
+from .lanes import FORMS, ROWS, UNROLLS, Layer, layer_of
 from .nest import Nest, nest_of, scalar
+from .plans import Part, total
 from .template import Estimate, Template
 
 FOLDS = (Form.REDUCTION, Form.CONTRACTION)

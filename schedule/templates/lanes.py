@@ -17,6 +17,7 @@ from functools import partial
 from math import prod
 
 from ...target.dsp.machine import Machine
+from ...target.dsp.simplify import SHORT
 from ...tir.stmt import Block, PrimFunc
 from ..knobs import Knob, Point, Space, choice, number
 from ..schedule import Schedule
@@ -26,13 +27,14 @@ from ..tree import blocks_below
 from .fusing import folding, joined, run_on, stepped
 from .nest import Nest, clipped, grown_of, nest_of, scalar
 from .packets import Body, body_of
+from .plans import Part, Plan, total
 from .template import Estimate, Template
+from .tiles import busiest
 from .turns import Turn, bodies, schedule_turn, turn_of
 
 UNROLLS = (1, 2, 3, 4, 6, 8)
 ROWS = (1, 2, 4, 8)
 CODE = 2048  # instructions of a body of several vectors, at most: packing them takes long
-LOOP = 2  # cycles to begin and leave a loop of several turns
 FORMS = (Form.FILL, Form.COPY, Form.MAP)
 
 
@@ -68,7 +70,7 @@ class Layer:
             block = nest.found.block
             if block in self.growths:
                 run_on(sch, block, self.growths[block])
-            _schedule(sch, scalar(nest) if plain else nest, machine, point)
+            laid_at(scalar(nest) if plain else nest, machine, point).lay(sch)
 
     def estimate(self, machine: Machine, point: Point, plain: bool = False) -> Estimate:
         return total(self.plans(machine, point, plain), machine)
@@ -78,24 +80,14 @@ class Layer:
         plans: list[Plan] = []
         for number_, nest in enumerate(self.nests):
             if number_ in self.turns and not plain:
-                plans += [Plan(n, n, body, 1) for n, body in bodies(self.turns[number_], machine)]
+                plans += [Plan(n, n, body) for n, body in bodies(self.turns[number_], machine)]
             else:
-                plans.append(self._plan(scalar(nest) if plain else nest, machine, point))
+                laid = laid_at(scalar(nest) if plain else nest, machine, point)
+                key = nest.found.block, laid.nest.filled, laid.together, laid.rows
+                if key not in self._bodies:
+                    self._bodies[key] = laid.body
+                plans.append(laid.plan(machine, self._bodies[key]))
         return plans
-
-    def _plan(self, nest: Nest, machine: Machine, point: Point) -> Plan:
-        share, rows = _share(nest, machine, point), nest.rows(number(point, "rows"))
-        unroll, busy = nest.together(number(point, "unroll"), share), 1.0
-        if share is not None:
-            extent = nest.extent(share) // (rows if share == len(nest.outer) - 1 else 1)
-            busy = -(-extent // machine.threads) / extent
-        key = nest.found.block, nest.filled, unroll, rows
-        if key not in self._bodies:
-            self._bodies[key] = body_of(nest.found, nest.lanes, unroll, nest.reach(rows))
-        body, vectors = self._bodies[key], nest.steps() * busy / rows
-        folds = prod(axis.extent for axis in nest.found.summed)
-        trips = nest.trips(body.slots / unroll)
-        return Plan(vectors * folds / unroll, vectors / trips, body, unroll)
 
 
 def layer_of(func: PrimFunc, forms: Sequence[Form] = FORMS, nearest: bool = False,
@@ -164,12 +156,84 @@ def lanes(func: PrimFunc, machine: Machine) -> Template | None:
 # Schedules --------------------------------------------------------------------------------------
 
 
-def _share(nest: Nest, machine: Machine, point: Point) -> int | None:
-    found, wanted = nest.shares(machine), number(point, "share")
-    return found[min(wanted, len(found) - 1)] if found and wanted >= 0 else None
+@dataclass(frozen=True, slots=True)
+class Laid(Part):
+    """The loops of a nest: ``rows`` of the innermost outer one at once, so many vectors unrolled,
+    the loop ``share`` on all threads."""
+
+    nest: Nest
+    share: int | None
+    rows: int
+    unroll: int
+
+    @property
+    def together(self) -> int:
+        return self.nest.together(self.unroll, self.share)
+
+    @property
+    def body(self) -> Body:
+        nest = self.nest
+        return body_of(nest.found, nest.lanes, self.together, nest.reach(self.rows))
+
+    def plan(self, machine: Machine, body: Body) -> Plan:
+        nest, share, rows, unroll, busy = self.nest, self.share, self.rows, self.together, 1.0
+        if share is not None:
+            extent = nest.extent(share) // (rows if share == len(nest.outer) - 1 else 1)
+            busy = busiest(extent, machine) / extent
+        vectors, folds = nest.steps() * busy / rows, prod(a.extent for a in nest.found.summed)
+        trips = nest.trips(body.slots / unroll)
+        return Plan(vectors * folds / unroll, vectors / trips, body)
+
+    def plans(self, machine: Machine, point: Point) -> list[Plan]:
+        return [self.plan(machine, self.body)]
+
+    def lay(self, sch: Schedule) -> None:
+        nest, share, rows = self.nest, self.share, self.rows
+        loops = joined(sch, nest.found.block, nest.runs)
+        outer, inner = loops[: len(nest.outer)], loops[len(nest.outer) :]
+        steps = list(outer)
+        if rows > 1:
+            steps[-1], row = sch.split(outer[-1], (None, rows))
+            sch.reorder(*inner[:1], row)
+        if nest.split is not None:
+            vector, blocks = stepped(sch, nest.found.block, inner[0], nest.part)
+            for name in blocks:
+                _fill(sch, name, nest.filled, rows)
+            steps.append(vector)
+        elif rows > 1:
+            sch.unroll(row)
+        if share is not None:
+            before = sch.loops(nest.found.block)
+            ahead = before[: before.index(steps[share])]
+            if any(sch.get_loop(loop).extent > 1 for loop in ahead):
+                sch.reorder(steps[share], *ahead)
+        if any(nest.edges):
+            _cut(sch, nest.edges, steps[-1], self.unroll)
+        else:
+            steps = self._unrolled(sch, steps)
+        if share is not None:
+            sch.parallel(steps[share])
+
+    def _unrolled(self, sch: Schedule, steps: list[LoopRef]) -> list[LoopRef]:
+        """Unrolls the innermost loop; gives the loops around."""
+        nest, factor = self.nest, self.together
+        alone = self.share == len(steps) - 1
+        if not steps or factor == 1 or (alone and nest.last == factor):
+            return steps
+        outer, inner, *_ = sch.split(steps[-1], (None, factor), tail="peel")
+        sch.reorder(*folding(sch, nest.found.block), inner)
+        sch.unroll(inner)
+        return [*steps[:-1], outer]
 
 
-def in_rows(sch: Schedule, block: str, unroll: int) -> None:
+def laid_at(nest: Nest, machine: Machine, point: Point) -> Laid:
+    """The loops that a point says."""
+    shares, wanted = nest.shares(machine), number(point, "share")
+    share = shares[min(wanted, len(shares) - 1)] if shares and wanted >= 0 else None
+    return Laid(nest, share, nest.rows(number(point, "rows")), number(point, "unroll"))
+
+
+def in_rows(sch: Schedule, block: str) -> Laid:
     """What makes an image [n, h, ...] in vectors, its rows on all threads, or parts of one row."""
     made = sch.get_block(block)
     found = structure(made, nearest=True)
@@ -180,41 +244,9 @@ def in_rows(sch: Schedule, block: str, unroll: int) -> None:
     share = next((at for at, run in enumerate(nest.outer) if row in run.axes), None)
     if share is None and nest.whole and nest.vectors > 1 and not any(nest.edges):
         share = len(nest.outer)
-    place(sch, nest, share, 1, unroll)
-
-
-def _schedule(sch: Schedule, nest: Nest, machine: Machine, point: Point) -> None:
-    share, rows = _share(nest, machine, point), nest.rows(number(point, "rows"))
-    place(sch, nest, share, rows, number(point, "unroll"))
-
-
-def place(sch: Schedule, nest: Nest, share: int | None, rows: int, unroll: int) -> None:
-    """The loops of a block: ``rows`` of the innermost outer one at once, so many vectors unrolled,
-    the loop ``share`` on all threads."""
-    loops = joined(sch, nest.found.block, nest.runs)
-    outer, inner = loops[: len(nest.outer)], loops[len(nest.outer) :]
-    steps = list(outer)
-    if rows > 1:
-        steps[-1], row = sch.split(outer[-1], (None, rows))
-        sch.reorder(*inner[:1], row)
-    if nest.split is not None:
-        vector, blocks = stepped(sch, nest.found.block, inner[0], nest.part)
-        for name in blocks:
-            _fill(sch, name, nest.filled, rows)
-        steps.append(vector)
-    elif rows > 1:
-        sch.unroll(row)
-    if share is not None:
-        before = sch.loops(nest.found.block)
-        ahead = before[: before.index(steps[share])]
-        if any(sch.get_loop(loop).extent > 1 for loop in ahead):
-            sch.reorder(steps[share], *ahead)
-    if any(nest.edges):
-        _cut(sch, nest.edges, steps[-1], unroll)
-        if share is not None:
-            sch.parallel(steps[share])
-        return
-    _unroll(sch, nest, steps, share, unroll)
+    laid = Laid(nest, share, 1, SHORT)
+    laid.lay(sch)
+    return laid
 
 
 def _transfers(nest: Nest) -> bool:
@@ -269,46 +301,3 @@ def _cut(sch: Schedule, edges: tuple[int, int], loop: LoopRef, unroll: int) -> N
         sch.unroll(apart)
     _, steps = sch.split(loop, (None, unroll))
     sch.unroll(steps)
-
-
-def _unroll(
-    sch: Schedule, nest: Nest, steps: list[LoopRef], share: int | None, unroll: int
-) -> None:
-    """Unrolls the innermost loop, and puts one on all threads: first of all loops."""
-    factor = nest.together(unroll, share)
-    alone = share == len(steps) - 1
-    if steps and factor > 1 and not (alone and nest.last == factor):
-        outer, inner, *_ = sch.split(steps[-1], (None, factor), tail="peel")
-        sch.reorder(*folding(sch, nest.found.block), inner)
-        sch.unroll(inner)
-        steps = [*steps[:-1], outer]
-    if share is not None:
-        sch.parallel(steps[share])
-
-
-# Plans --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A block's turns of its innermost loop for the busiest thread, and what one turn takes."""
-
-    turns: float
-    starts: float  # how often the loop begins
-    body: Body
-    unroll: int
-
-
-def total(plans: list[Plan], machine: Machine) -> Estimate:
-    """Each phase as long as its turns take at the least, and its loops to begin."""
-    cycles = 0.0
-    for plan in plans:
-        begin = plan.body.depth + (LOOP if plan.turns > plan.starts else 0)
-        cycles += plan.turns * plan.body.packets + plan.starts * begin + machine.barrier
-    inner = max(plans, key=lambda plan: plan.turns * plan.body.packets)
-    facts = {
-        "inner_packets": inner.body.packets, "loop_trips": inner.turns, "loop_starts": inner.starts,
-        "phases": len(plans), "code": sum(plan.body.slots for plan in plans),
-        "registers": inner.body.registers,
-    }  # fmt: skip
-    return Estimate(cycles, facts)

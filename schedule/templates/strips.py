@@ -20,7 +20,7 @@ from ..knobs import Point
 from ..placing.part import Part, part_of, stretch
 from ..placing.strips import Form, form_of, images_of, strip_by_strip
 from ..placing.transfers import PLACES
-from .contraction_plan import scratch
+from .contraction import local
 from .template import Estimate, Template
 
 MOST = 28  # strips: each has phases of its own
@@ -105,7 +105,7 @@ def in_strips(
         for small, large in pairs
     )
     inner = {form: replace(machine, tcm=machine.tcm - turning + own[form]) for form in funcs}
-    free = machine.tcm - turning - max(scratch(f, inner[form]) for form, f in funcs.items())
+    free = machine.tcm - turning - max(sum(b.bytes for b in local(f)) for f in funcs.values())
     fixed = sum(p.bytes for p in func.params if p not in images)
     if free < min(fixed, machine.tcm // SHARE):
         return

@@ -15,8 +15,7 @@ from random import Random
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, Value, choice
-from .contraction import VECTOR
-from .contraction_plan import scratch
+from .contraction import VECTOR, local
 from .direct import direct
 from .strips import Taking, heights, in_strips, strips_of
 from .template import Estimate, Template
@@ -91,9 +90,9 @@ def tight(func: PrimFunc, machine: Machine, taking: Taking) -> Template | None:
     """The templates that take ``func`` as one; where it needs more than TCM, or its images in DDR
     take long, strips of rows too, by all templates that take these; None where there are none."""
     ways: dict[Key, Template] = {(0, template.name): template for template in taking(func, machine)}
-    local = scratch(func, machine)
-    near = local + sum(p.bytes for p in func.params) <= machine.tcm
-    free = machine.tcm - local - sum(p.bytes for p in func.params if p.scope == "tcm")
+    own = sum(b.bytes for b in local(func))
+    near = own + sum(p.bytes for p in func.params) <= machine.tcm
+    free = machine.tcm - own - sum(p.bytes for p in func.params if p.scope == "tcm")
     far = sum(_images(func)) / machine.dma_rate
     cut = not near or far > WORTH * machine.dma_start
     cuts = _cuts(func, machine, taking) if cut else {}

@@ -1,0 +1,54 @@
+"""What the phases of a kernel take, and the blocks that have nests of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...target.dsp.machine import Machine
+from ..knobs import Point
+from ..schedule import Schedule
+from .packets import Body
+from .template import Estimate
+
+LOOP = 2  # cycles to begin and leave a loop of several turns
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A block's turns of its innermost loop for the busiest thread, and what one turn takes."""
+
+    turns: float
+    starts: float  # how often the loop begins
+    body: Body
+
+
+class Part:
+    """How a block is computed: whether a point fits it, its schedule, and what its phases take;
+    this one is of blocks whose nest another one makes."""
+
+    __slots__ = ()
+
+    def fits(self, point: Point) -> bool:
+        return True
+
+    def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
+        return
+
+    def plans(self, machine: Machine, point: Point) -> list[Plan]:
+        return []
+
+
+def total(plans: Sequence[Plan], machine: Machine) -> Estimate:
+    """Each phase as long as its turns take at the least, and its loops to begin."""
+    cycles = 0.0
+    for plan in plans:
+        begin = plan.body.depth + (LOOP if plan.turns > plan.starts else 0)
+        cycles += plan.turns * plan.body.packets + plan.starts * begin + machine.barrier
+    inner = max(plans, key=lambda plan: plan.turns * plan.body.packets)
+    facts = {
+        "inner_packets": inner.body.packets, "loop_trips": inner.turns, "loop_starts": inner.starts,
+        "phases": len(plans), "code": sum(plan.body.slots for plan in plans),
+        "registers": inner.body.registers,
+    }  # fmt: skip
+    return Estimate(cycles, facts)
