@@ -97,7 +97,7 @@ class Structure:
         return Role.COLUMN if second.step(axis) else Role.ROW
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def structure(block: Block, nearest: bool = False) -> Structure | None:
     """What ``block`` is; None where it is no single store, or an index of it is not affine.
     ``nearest``: where it reads the nearest element inside of an operand, as if it read on."""

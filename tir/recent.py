@@ -32,3 +32,15 @@ class Recent(Generic[R]):
                 self._before, self._found = self._found, {}
             self._found[key] = found
         return found
+
+
+class OfOwner(Generic[R]):
+    """The results that were asked for last of an owner, which is held: by its identity, since
+    another kernel of its text may have other constants."""
+
+    def __init__(self, most: int) -> None:
+        self._recent = Recent[tuple[object, R]](most)
+
+    def __call__(self, owner: object, key: Hashable, make: Callable[[], R]) -> R:
+        """The result of ``owner`` under ``key``, made if there is none."""
+        return self._recent((id(owner), key), lambda: (owner, make()))[1]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ...tir.expr import Expr, free_vars, walk
 from ...tir.linear import Linear, linear
+from ...tir.recent import OfOwner
 from ...tir.stmt import Alloc, Buffer, PrimFunc, walk_stmt
 from ...tir.types import i8, u8
 from ..extents import meant
@@ -22,6 +23,7 @@ from ..structure import Axis, Form, Role, Structure, structure
 from ..tree import blocks_below
 
 VECTOR, WORD, LANES = 128, 4, 32  # bytes of a register and of a word, words of a register
+_kernels = OfOwner["Kernel | None"](512)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,10 @@ class Kernel:
 def kernel_of(func: PrimFunc, grouped: bool = False) -> Kernel | None:
     """``func`` as a kernel around one contraction, of groups or of no groups; None where it is
     another one."""
+    return _kernels(func, grouped, lambda: _kernel(func, grouped))
+
+
+def _kernel(func: PrimFunc, grouped: bool) -> Kernel | None:
     found = [structure(block) for block in blocks_below(func.body)]
     parts = [part for part in found if part is not None]
     dots = [part for part in parts if part.form is Form.CONTRACTION]

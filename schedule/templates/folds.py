@@ -12,10 +12,11 @@ into local copies where they do not lie so, or end in no whole registers.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from math import prod
 
 from ...target.dsp.machine import Machine
+from ...tir.recent import OfOwner
 from ...tir.stmt import PrimFunc
 from ..errors import ScheduleError
 from ..knobs import Knob, Point, Space, Value, choice, number
@@ -42,6 +43,8 @@ KINDS = ("lanes", "unsigned", "signed", "none")
 TERMS = (8, 4, 2, 1, 16)
 SUMS = 4  # registers of sums of a body
 BODY = 64  # loads of registers of a body
+_taken = OfOwner[bool](256)
+_ways = OfOwner["Prepared | None"](256)  # the same on any number of threads
 
 
 @dataclass(frozen=True)
@@ -110,11 +113,14 @@ def sums(func: PrimFunc, machine: Machine) -> Template | None:
 
 def products(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of products of two activations, whose sums a map takes in."""
+    taken = _taken(func, "products", lambda: _has_product(func))
+    return _folds(func, machine, KINDS[1:2]) if taken else None
+
+
+def _has_product(func: PrimFunc) -> bool:
     sch = Schedule(func)
     found = (structure(block) for block in blocks_below(func.body))
-    if not any(part is not None and made_of(sch, part) for part in found):
-        return None
-    return _folds(func, machine, KINDS[1:2])
+    return any(part is not None and made_of(sch, part) for part in found)
 
 
 def _folds(func: PrimFunc, machine: Machine, kinds: tuple[str, ...]) -> Template | None:
@@ -129,7 +135,8 @@ def _folds(func: PrimFunc, machine: Machine, kinds: tuple[str, ...]) -> Template
 
     @cache
     def prepared(words: Value, terms: int) -> Prepared | None:
-        return _prepared(func, folding, plain, str(words), terms)
+        made = partial(_prepared, func, folding, plain, str(words), terms)
+        return _ways(func, (words, terms), made)
 
     if not folding or not words or prepared(words[-1], 1) is None:
         return None

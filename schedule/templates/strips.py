@@ -14,7 +14,7 @@ from math import prod
 
 from ...target.dsp.machine import Machine
 from ...tir.passes.checked import SLACK
-from ...tir.recent import Recent
+from ...tir.recent import OfOwner
 from ...tir.stmt import Buffer, PrimFunc
 from ..knobs import Point
 from ..placing.part import Part, part_of, stretch
@@ -51,11 +51,10 @@ def heights(func: PrimFunc) -> Iterator[int]:
 def strips_of(func: PrimFunc, rows: int) -> Sequence[Part]:
     """The strips of ``rows`` rows each, the last one of an image beginning earlier; none where
     rows cannot be computed by themselves. They are the same on any number of threads."""
-    return _recent((id(func), rows), lambda: (func, _strips(func, rows)))[1]
+    return _recent(func, rows, lambda: _strips(func, rows))
 
 
-# By the identity of the kernel, which is held: another one of its text may have other constants.
-_recent = Recent[tuple[PrimFunc, Sequence[Part]]](512)
+_recent = OfOwner[Sequence[Part]](512)
 
 
 def _strips(func: PrimFunc, rows: int) -> Sequence[Part]:
