@@ -225,7 +225,10 @@ class Space:
 
     def valid(self, point: Point) -> bool:
         """Whether a point of these knobs meets every constraint."""
-        return all(constraint(point) for constraint in self.constraints)
+        for constraint in self.constraints:
+            if not constraint(point):
+                return False
+        return True
 
     def point(self, data: Mapping[str, object]) -> Point:
         """The point that JSON data spell; an error names the unknown knob or value."""
@@ -273,8 +276,14 @@ class Space:
 
     def survey(self, rng: Random, count: int, tries: int) -> list[Point]:
         """Up to ``count`` valid points by ``tries`` blind draws; the same point may come twice."""
-        draws = ({knob.name: rng.choice(knob.values) for knob in self.knobs} for _ in range(tries))
-        return list(islice(filter(self.valid, draws), count))
+        found: list[Point] = []
+        for _ in range(tries if count else 0):
+            point = {knob.name: rng.choice(knob.values) for knob in self.knobs}
+            if self.valid(point):
+                found.append(point)
+                if len(found) == count:
+                    break
+        return found
 
     def walk(self, rng: Random) -> Iterator[Point]:
         """Different valid points in a scattered order: all of a space of up to 2^20 raw points."""

@@ -2,7 +2,7 @@
 
     known = Candidates(task)
     numbers = known.add(points)            # each point has one number, however often it comes
-    rows, priors = known.described(numbers)
+    rows, guesses = known.rows(numbers), known.guesses(numbers)
 
 Two points are of one kind if the task's features do not tell them apart: they differ in knobs of
 which the analytic model says nothing, and mostly cost nearly the same.
@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schedule.knobs import Point, Space, Value
-from .model import Rows
+from .model import Rows, guess_of
+from .ranker import Ranker
 from .task import Task
 
 Spelled = tuple[Value, ...]
@@ -39,6 +40,7 @@ class Candidates:
     priors: list[float] = field(default_factory=list)
     _rows: list[list[float]] = field(default_factory=list)
     _facts: list[NDArray[np.float64]] = field(default_factory=list)
+    _ranked: dict[tuple[Ranker, int], float] = field(default_factory=dict)
     _numbers: dict[Spelled, int] = field(default_factory=dict)
 
     def add(self, points: Iterable[Point]) -> list[int]:
@@ -63,7 +65,18 @@ class Candidates:
         """The task's features, a row a number."""
         return np.array([self._facts[number] for number in numbers])
 
-    def described(self, numbers: Sequence[int]) -> tuple[Rows, Rows]:
-        """Features and priors, a row a number."""
-        rows = np.array([self._rows[number] for number in numbers])
-        return rows, np.array([self.priors[number] for number in numbers])
+    def guesses(self, numbers: Sequence[int]) -> Rows:
+        """What the priors guess, higher is better."""
+        return guess_of(np.array([self.priors[number] for number in numbers]))
+
+    def ranked(self, ranker: Ranker, numbers: Sequence[int]) -> Rows:
+        """The scores by a ranker, which scores each point once."""
+        new = [n for n in dict.fromkeys(numbers) if (ranker, n) not in self._ranked]
+        if new:
+            scores = ranker.scores(self.facts(new), self.guesses(new)).tolist()
+            self._ranked.update({(ranker, n): s for n, s in zip(new, scores, strict=True)})
+        return np.array([self._ranked[ranker, n] for n in numbers])
+
+    def rows(self, numbers: Sequence[int]) -> Rows:
+        """The values of the knobs and the task's features, a row a number."""
+        return np.array([self._rows[number] for number in numbers])

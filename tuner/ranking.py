@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .candidates import Candidates
-from .model import Group, Rows, fit, guess_of
+from .model import Group, Rows, fit
 from .ranker import Ranker
 
 FOLDS = 4
@@ -43,26 +44,21 @@ class Ranking:
 
 def by_estimate(known: Candidates) -> Ranking:
     """The order of the estimate."""
-    return Ranking("estimate", lambda numbers: guess_of(known.described(numbers)[1]))
+    return Ranking("estimate", known.guesses)
 
 
 def by_ranker(known: Candidates, ranker: Ranker) -> Ranking:
     """The order of a ranker that corrects the estimate."""
-
-    def scores(numbers: Sequence[int]) -> Rows:
-        return ranker.scores(known.facts(numbers), guess_of(known.described(numbers)[1]))
-
-    return Ranking("ranker", scores)
+    return Ranking("ranker", partial(known.ranked, ranker))
 
 
 def by_model(known: Candidates, trials: Trials, before: Ranking) -> Ranking:
     """The order of a model of these trials, which corrects another one's scores."""
     numbers = [number for number, _ in trials]
-    rows, _ = known.described(numbers)
-    model = fit([Group(rows, before.scores(numbers), _costs(trials))])
+    model = fit([Group(known.rows(numbers), before.scores(numbers), _costs(trials))])
 
     def scores(numbers: Sequence[int]) -> Rows:
-        return model.scores(known.described(numbers)[0], before.scores(numbers))
+        return model.scores(known.rows(numbers), before.scores(numbers))
 
     return Ranking("model", scores)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ...tir.expr import Expr, walk
+from ...tir.quick import quick
 from ...tir.stmt import Buffer
 from ..structure import Structure
 
@@ -34,6 +35,7 @@ COUNTS: dict[str, tuple[float, float, float]] = {
 }
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Ops:
     """Instructions of a body: ``plain`` ones on any pipe, those on multipliers and on the permuter

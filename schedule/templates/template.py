@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ...target.dsp.machine import Machine
+from ...tir.quick import quick
 from ...tir.recent import Recent
 from ...tir.stmt import PrimFunc
 from ..knobs import Point, Space
@@ -38,6 +39,7 @@ SHARES = (
 FEATURES = ("cycles", *COUNTS, *SHARES)  # the columns of the cost model, the same for all kernels
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """An analytic guess: ``cycles``, and named facts (those missing are 0)."""

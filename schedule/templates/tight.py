@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import accumulate
 from random import Random
 
 from ...target.dsp.machine import Machine
@@ -48,8 +49,9 @@ class Ways(Space):
     def survey(self, rng: Random, count: int, tries: int) -> list[Point]:
         """Blind draws; ways are drawn the more often the better their points are guessed to be."""
         found: list[Point] = []
+        keys, weights = list(self.ways), list(accumulate(self._weights))
         for _ in range(tries):
-            (key,) = rng.choices(list(self.ways), self._weights)
+            (key,) = rng.choices(keys, cum_weights=weights)
             found += self._draws(key, rng, 1, 1)
             if len(found) == count:
                 break
@@ -57,12 +59,15 @@ class Ways(Space):
 
     def _draws(self, key: Key, rng: Random, count: int, tries: int) -> list[Point]:
         """Blind draws of one way; knobs that it does not have take their first value."""
-        least = {knob.name: knob.values[0] for knob in self.knobs}
         points = (
-            {**least, **point, "strip": key[0], "way": key[1]}
+            {**self._least, **point, "strip": key[0], "way": key[1]}
             for point in self.ways[key].space.survey(rng, count, tries)
         )
         return [point for point in points if self.valid(point)]
+
+    @cached_property
+    def _least(self) -> Point:
+        return {knob.name: knob.values[0] for knob in self.knobs}
 
     def count(self) -> tuple[int, bool]:
         """The points of all ways."""

@@ -21,6 +21,7 @@ from ...target.dsp.expand import FEW, LONG
 from ...target.dsp.machine import Machine
 from ...target.dsp.rotate import LEAST
 from ...target.dsp.simplify import WRITE_OUT
+from ...tir.quick import quick
 from .packets import DEPTH, VECTOR, Ops
 from .template import Estimate
 
@@ -77,6 +78,7 @@ def walk_of(extents: Mapping[str, int], share: object, images: int, machine: Mac
     return Walk(extents[str(share)], inner, images, machine)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Tiles:
     """``loops`` are the trips of those around a body, outermost first, ``items`` its instructions
@@ -167,6 +169,7 @@ def scalar_tiles(
     return Tiles(walk, loops, steps, items, body, head, tail, sums, vectors)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Phases:
     """Phases of products one after another, each of so many cycles once so many bytes of weights

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from dovetail.schedule.knobs import Point
 from dovetail.tuner.candidates import Candidates, spell
+from dovetail.tuner.model import guess_of
 from dovetail.tuner.search import BATCHES, Evolution
 from dovetail.tuner.synthetic import Synthetic
 
@@ -35,9 +36,9 @@ def test_a_point_has_one_number_and_is_described_once() -> None:
     assert known.add([dict(point) for point in points[::-1]]) == numbers[::-1]
     assert [known.points[number] for number in numbers] == points
     assert len(task.asked) == len(numbers) == len({spell(task.space, p) for p in points})
-    rows, priors = known.described(numbers)
+    rows, guesses = known.rows(numbers), known.guesses(numbers)
     assert rows.shape == (len(numbers), len(task.space.features(points[0])) + 4)
-    assert list(priors) == [task.prior(point) for point in points]
+    assert list(guesses) == list(guess_of(np.array([task.prior(point) for point in points])))
 
 
 def test_a_batch_has_no_two_points_of_one_kind() -> None:
