@@ -17,12 +17,15 @@ from ...target.dsp.machine import Machine
 from ...tir.expr import Expr, const, substitute
 from ...tir.independence import independent
 from ...tir.passes.simplify import simplify_stmt
+from ...tir.recent import Recent
 from ...tir.stmt import (
+    Alloc,
     Buffer,
     Copy,
     For,
     LoopKind,
     PrimFunc,
+    Seq,
     Stmt,
     Store,
     children,
@@ -37,24 +40,42 @@ from ...tir.types import i32
 MOST = 32  # steps that are phases of their own
 WHOLE = 16  # phases of full length, about
 SHARE = 8  # the constants of a phase take at most TCM / this
+Constants = tuple[Buffer, ...]
+_recent = Recent[Stmt](512)
 
 
 def phases_of(func: PrimFunc, machine: Machine) -> tuple[list[Buffer], list[Stmt]]:
     """What a kernel without blocks allocates around its phases, and these in order."""
-    wraps, phases = top(simplify_stmt(_written_out(func.body, {}, func, machine)))
+    constants = tuple(p for p in func.params if p.name in func.constants)
+    wraps, phases = top(_outermost(func.body, constants, machine))
     return list(dict.fromkeys(wraps)), phases  # an unrolled loop allocates a buffer again
 
 
-def _written_out(stmt: Stmt, values: dict[Expr, Expr], func: PrimFunc, machine: Machine) -> Stmt:
+def _outermost(stmt: Stmt, constants: Constants, machine: Machine) -> Stmt:
+    """Nests by themselves, which points of a kernel have in common."""
+    match stmt:
+        case Alloc(buffer, body):
+            return Alloc(buffer, _outermost(body, constants, machine))
+        case Seq(stmts):
+            return seq(*[_outermost(part, constants, machine) for part in stmts])
+        case For():
+            key = stmt, constants, machine.tcm, machine.threads
+            return _recent(key, lambda: simplify_stmt(_written_out(stmt, {}, constants, machine)))
+    return simplify_stmt(_written_out(stmt, {}, constants, machine))
+
+
+def _written_out(
+    stmt: Stmt, values: dict[Expr, Expr], constants: Constants, machine: Machine
+) -> Stmt:
     if isinstance(stmt, For) and stmt.kind is LoopKind.UNROLLED and _parallel_below(stmt):
         inner = _inner(stmt.body) if stmt.extent > MOST else None
         if inner is None or not independent(stmt):
             steps = [{**values, stmt.axis: const(i, i32)} for i in range(stmt.extent)]
-            return seq(*(_written_out(stmt.body, step, func, machine) for step in steps))
-        stmt = seq(*_merged(stmt, inner, func, machine))
+            return seq(*(_written_out(stmt.body, step, constants, machine) for step in steps))
+        stmt = seq(*_merged(stmt, inner, constants, machine))
     if isinstance(stmt, For | Store | Copy):
         return _replaced(stmt, values) if values else stmt
-    below = tuple(_written_out(child, values, func, machine) for child in children(stmt))
+    below = tuple(_written_out(child, values, constants, machine) for child in children(stmt))
     return rebuild_stmt(stmt, below)
 
 
@@ -73,9 +94,8 @@ def _inner(stmt: Stmt) -> For | None:
     return None
 
 
-def _merged(loop: For, inner: For, func: PrimFunc, machine: Machine) -> Iterator[Stmt]:
+def _merged(loop: For, inner: For, constants: Constants, machine: Machine) -> Iterator[Stmt]:
     """The phases of a long loop around a parallel one."""
-    constants = [p for p in func.params if p.name in func.constants]
     step = sum(p.bytes // loop.extent for p in constants if p.shape[0] >= loop.extent)
     most = max(machine.tcm // SHARE // max(step, 1), 1)
     first = 0

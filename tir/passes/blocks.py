@@ -13,12 +13,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..expr import Expr, conjuncts, free_vars, substitute, var
+from ..recent import Recent
 from ..stmt import (
+    Alloc,
     Block,
     For,
     If,
     LoopKind,
     PrimFunc,
+    Seq,
     Stmt,
     children,
     map_exprs,
@@ -28,11 +31,25 @@ from ..stmt import (
 )
 from .checked import checked
 
+_recent = Recent[Stmt](512)
+
 
 @checked
 def lower_blocks(func: PrimFunc) -> PrimFunc:
     """``func`` without blocks."""
-    return func.with_body(_inline(_place_inits(func.body)))
+    return func.with_body(_outermost(func.body))
+
+
+def _outermost(stmt: Stmt) -> Stmt:
+    """Nests by themselves, which points of a kernel have in common."""
+    match stmt:
+        case Alloc(buffer, body):
+            return Alloc(buffer, _outermost(body))
+        case Seq(stmts):
+            return seq(*map(_outermost, stmts))
+        case For():
+            return _recent(stmt, lambda: _inline(_place_inits(stmt)))
+    return _inline(_place_inits(stmt))
 
 
 def _inline(stmt: Stmt) -> Stmt:
