@@ -15,7 +15,7 @@ from ..target.program import Program
 def run_program(program: Program, arrays: Sequence[Array]) -> list[Array]:
     """What a run leaves in the parameters that are not constant; it finds ``arrays`` there."""
     memory = [_placed(array) for array in arrays]
-    jit(program)(*memory)
+    jit(program, once=True)(*memory)
     return memory
 
 

@@ -132,20 +132,23 @@ def written(program: Program) -> frozenset[str]:
     return frozenset(found)
 
 
-def jit(program: Program, features: frozenset[str] | None = None) -> Kernel:
-    """Compiles a program for this host, with the ``features`` of the host as a rule."""
-    engine = compiled(program_ir(program, host()[2] if features is None else features))
+def jit(program: Program, features: frozenset[str] | None = None, *, once: bool = False) -> Kernel:
+    """Compiles a program for this host, with the ``features`` of the host as a rule; code that runs
+    ``once`` is made in half of the time and not as fast."""
+    engine = compiled(program_ir(program, host()[2] if features is None else features), once)
     return Kernel(program, engine, engine.get_function_address("kernel"))
 
 
-def compiled(text: str) -> Any:
+def compiled(text: str, once: bool = False) -> Any:
     """The engine that holds a module's code."""
     import llvmlite.binding as llvm
 
     cpu, features, _ = host()
     module = llvm.parse_assembly(text)
     target = llvm.Target.from_default_triple()
-    machine = target.create_target_machine(cpu=cpu, features=features, opt=1, jit=True)
+    machine = target.create_target_machine(
+        cpu=cpu, features=features, opt=0 if once else 1, jit=True
+    )
     module.triple, module.data_layout = target.triple, str(machine.target_data)
     _inline(module, machine)
     engine = llvm.create_mcjit_compiler(module, machine)
