@@ -290,13 +290,25 @@ def transform(
 ) -> Expr:
     """Bottom-up rewriting: ``change`` sees each node with new operands; None keeps it. Nodes that
     ``into`` does not hold for stay as they are."""
-    done: dict[int, Expr] = {}
-    for node in walk(root, into):
+    done: dict[Expr, Expr] = {}
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if node in done:
+            continue
+        if into is not None and not into(node):
+            done[node] = node
+            continue
         args = node.args
-        fresh = rebuild(node, tuple([done.get(a.number, a) for a in args])) if args else node
+        below = [arg for arg in args if arg not in done]
+        if below:
+            stack.append(node)
+            stack += below[::-1]
+            continue
+        fresh = rebuild(node, tuple([done[arg] for arg in args])) if args else node
         changed = change(fresh)
-        done[node.number] = fresh if changed is None else changed
-    return done.get(root.number, root)
+        done[node] = fresh if changed is None else changed
+    return done[root]
 
 
 def transform_loads(root: Expr, change: Callable[[Expr], Expr | None]) -> Expr:

@@ -55,8 +55,8 @@ def block_edges(
         edges += [{} for _ in group]
         for i, step in enumerate(group, number):
             for atom, use in step.reads:
-                if atom in writer:
-                    before = writer[atom]
+                before = writer.get(atom, -1)
+                if before >= 0:
                     wait = result_latency(steps[before], atom, use, machine.vector_result)
                     if far and is_far(steps[before], far) and atom != steps[before].pointer >> 1:
                         wait += machine.ddr_latency
@@ -90,7 +90,7 @@ def _stores(step: Step) -> bool:
 def _memory_edges(groups: list[list[Step]], steps: list[Step], extents: Mapping[str, int],
                   add: object) -> None:  # fmt: skip
     assert callable(add)
-    seen: dict[str, list[int]] = {}
+    seen: dict[str, tuple[list[int], list[int]]] = {}  # loads and stores of each place
     barrier, since = -1, list[int]()
     for i, step in _loads_first(groups):
         if step.is_call:
@@ -106,13 +106,14 @@ def _memory_edges(groups: list[list[Step]], steps: list[Step], extents: Mapping[
         if barrier >= 0:
             add(barrier, i, 1)
         since.append(i)
-        others = seen.setdefault(access.buffer, [])
-        for before in others:
-            other = steps[before].access
-            assert other is not None
-            if (access.store or other.store) and overlap(other, access, extents):
-                add(before, i, 1 if other.store else 0)
-        others.append(i)
+        loads, stores = seen.setdefault(access.buffer, ([], []))
+        for others, packets in ((loads if access.store else (), 0), (stores, 1)):
+            for before in others:
+                other = steps[before].access
+                assert other is not None
+                if overlap(other, access, extents):
+                    add(before, i, packets)
+        (stores if access.store else loads).append(i)
 
 
 def _end_edges(steps: list[Step], add: object) -> None:

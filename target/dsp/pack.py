@@ -126,7 +126,7 @@ class _Live:
         self.left: dict[int, int] = {}
         for atom in bits(pressure.live_in):
             self.counts[self.files[atom >> 1]] += 1
-        self.touched = [{a for a, _ in step.reads} | set(step.writes) for step in steps]
+        self.touched = [{*step.writes, *[atom for atom, _ in step.reads]} for step in steps]
         for touched in self.touched:
             for atom in touched:
                 self.left[atom] = self.left.get(atom, 0) + 1
@@ -151,22 +151,21 @@ class _Live:
         return True
 
     def place(self, i: int) -> None:
+        out, left = self.out, self.left
         for atom in self.touched[i]:
-            after = self._after(atom)
-            self.left[atom] -= 1
+            uses = left[atom]
+            left[atom] = uses - 1
+            after = 1 if uses > 1 else out >> atom & 1
             if after != self.live >> atom & 1:
                 self.live ^= 1 << atom
                 self.counts[self.files[atom >> 1]] += 1 if after else -1
-
-    def _after(self, atom: int) -> int:
-        return 1 if self.left[atom] > 1 or self.out >> atom & 1 else 0
 
 
 def heights(edges: Edges) -> list[int]:
     """Packets from each step to the end of the longest chain behind it."""
     height = [0] * len(edges)
     for i in range(len(edges) - 1, -1, -1):
-        height[i] = max((height[j] + packets for j, packets in edges[i]), default=0)
+        height[i] = max([height[j] + packets for j, packets in edges[i]], default=0)
     return height
 
 
@@ -279,13 +278,16 @@ class _Schedule:
         self.live.place(i)
         del self.ready[bisect_left(self.ready, self.rank[i])]
         del self.ages[bisect_left(self.ages, self.age[i])]
-        fresh = []
+        fresh, waiting, start, now = list[int](), self.waiting, self.start, self.cycle
         for j, between in self.edges[i]:
-            self.waiting[j] -= 1
-            self.start[j] = max(self.start[j], self.cycle + between)
-            if self.waiting[j] == 0 and self.start[j] > self.cycle:
-                heappush(self.later, (self.start[j], self.rank[j]))
-            elif self.waiting[j] == 0:
+            waiting[j] -= 1
+            if now + between > start[j]:
+                start[j] = now + between
+            if waiting[j]:
+                continue
+            if start[j] > now:
+                heappush(self.later, (start[j], self.rank[j]))
+            else:
                 self._enter(self.rank[j])
                 fresh.append(j)
         while self.oldest < len(self.placed) and self.placed[self.sequence[self.oldest]]:

@@ -9,7 +9,7 @@ address has become a pointer register and an immediate.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ...tir.quick import quick
@@ -200,8 +200,9 @@ class Step:
     def link(self) -> None:
         """Sets the atoms that are read, with pipeline cycles, and those that are written."""
         reads: list[tuple[int, int]] = []
+        operands = self.operands
         for position, use in self.facts.operands:
-            code = self.operands[position]
+            code = operands[position]
             if code & 3 == WHOLE:
                 reads += ((code >> 1 & ~1, use), (code >> 1 | 1, use))
             else:
@@ -245,15 +246,29 @@ class Step:
     def renamed(self, names: dict[int, int], imm: int, access: Access | None) -> Step:
         """A copy with registers renamed by number, another immediate, another access."""
 
-        def code(old: int) -> int:
-            return 4 * names.get(old >> 2, old >> 2) + (old & 3) if old >= 0 else old
+        made = Step.__new__(Step)
+        made.facts, made.bump, made.imm, made.access = self.facts, self.bump, imm, access
+        made.origin, made.target = self.origin, self.target
+        made.rename(self, names)
+        if names:
+            made.link()
+        else:
+            made.reads, made.writes = self.reads, self.writes
+        return made
 
-        operands = list(self.operands)
-        for position, _ in self.facts.operands:
-            operands[position] = code(operands[position])
-        return Step(self.facts, code(self.result), tuple(operands), pointer=code(self.pointer),
-                    imm=imm, bump=self.bump, index=code(self.index), access=access,
-                    origin=self.origin, target=self.target)  # fmt: skip
+    def rename(self, other: Step, names: Mapping[int, int]) -> None:
+        """Takes over the registers of ``other``, renamed by number."""
+        operands = list(other.operands)
+        for position, _ in other.facts.operands:
+            code = operands[position]
+            fresh = names.get(code >> 2)
+            if fresh is not None:
+                operands[position] = 4 * fresh + (code & 3)
+        self.operands = tuple(operands)
+        self.result, self.pointer, self.index = [
+            4 * names.get(code >> 2, code >> 2) + (code & 3) if code >= 0 else code
+            for code in (other.result, other.pointer, other.index)
+        ]
 
 
 @dataclass(slots=True)

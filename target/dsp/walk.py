@@ -63,6 +63,7 @@ class Walker:
         self.steps: list[Step] = []
         self.numbers: dict[int, int] = {}
         self.bursts: dict[int, int] = {}  # bytes on the channel by packet
+        self.counts: dict[int, tuple[int, int, int]] = {}  # by packet
         trips = _trips(function.nodes)
         self.inner = {id(t.body[0]) for t in trips if t.innermost}
         self.fetches = _fetches(trips, function, machine)
@@ -169,15 +170,28 @@ class Walker:
                 for atom in step.writes:
                     if atom != step.pointer >> 1:
                         pending[atom] = (issue + delay, number)
-            unit = step.facts.unit
-            total[1] += step.instructions if step.facts.row.name != "nop" else 0
-            total[2] += 2 if unit == "VX_DV" else unit == "VX"
-            total[3] += "dot" in step.facts.row.tags
+        issued, multiplies, dots = self._counts(packet)
+        total[1] += issued
+        total[2] += multiplies
+        total[3] += dots
         total[0] += 1
         total[4] += 1
         if issue > now:
             total[cause] += issue - now
         return issue + 1
+
+    def _counts(self, packet: list[Step]) -> tuple[int, int, int]:
+        """Instructions of a packet, the multipliers that they take, those that are products."""
+        found = self.counts.get(id(packet))
+        if found is None:
+            rows = [step.facts for step in packet]
+            found = (
+                sum(step.instructions for step in packet if step.facts.row.name != "nop"),
+                sum({"VX_DV": 2, "VX": 1}.get(row.unit, 0) for row in rows),
+                sum("dot" in row.row.tags for row in rows),
+            )
+            self.counts[id(packet)] = found
+        return found
 
     def _bursts(self, packet: list[Step]) -> int:
         """Bytes of the channel that the packet's direct accesses move."""

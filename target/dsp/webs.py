@@ -29,10 +29,14 @@ def _shared(nodes: list[Node]) -> set[int]:
     """The registers that more than one block mentions."""
     seen, shared = set[int](), set[int]()
     for block in blocks(nodes):
-        here = {atom >> 1 for group in block.packets or block.groups for step in group
-                for atom in (*step.writes, *(atom for atom, _ in step.reads))}  # fmt: skip
-        shared |= seen & here
-        seen |= here
+        here = set[int]()
+        for group in block.packets or block.groups:
+            for step in group:
+                here.update(step.writes)
+                here.update([atom for atom, _ in step.reads])
+        registers = {atom >> 1 for atom in here}
+        shared |= seen & registers
+        seen |= registers
     return shared
 
 
@@ -85,22 +89,18 @@ def _defines(step: Step, registers: Registers) -> int:
 
 def rename(step: Step, names: Mapping[int, int], made: int = -1) -> None:
     """Registers by ``names``; the result is ``made`` if that is a number."""
-
-    def named(old: int) -> int:
-        return 4 * names.get(old >> 2, old >> 2) + (old & 3) if old >= 0 else old
-
-    codes = [step.result, step.pointer, step.index]
-    codes += [step.operands[i] for i, _ in step.facts.operands]
-    if made < 0 and not any(code >> 2 in names for code in codes):
+    if made < 0 and not _mentions(step, names):
         return
-    operands = list(step.operands)
-    for position, _ in step.facts.operands:
-        operands[position] = named(operands[position])
-    step.result = 4 * made + (step.result & 3) if made >= 0 else named(step.result)
-    step.operands, step.pointer, step.index = (
-        tuple(operands),
-        named(step.pointer),
-        named(step.index),
-    )
+    result = step.result
+    step.rename(step, names)
+    if made >= 0:
+        step.result = 4 * made + (result & 3)
     if not step.is_call:
         step.link()
+
+
+def _mentions(step: Step, names: Mapping[int, int]) -> bool:
+    if step.result >> 2 in names or step.pointer >> 2 in names or step.index >> 2 in names:
+        return True
+    operands = step.operands
+    return any([operands[i] >> 2 in names for i, _ in step.facts.operands])

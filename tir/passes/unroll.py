@@ -58,6 +58,8 @@ class _Unroller:
 
     def expr(self, node: Expr, values: Values) -> Expr:
         """``node`` with numbers for its axes, indices of loads in canonical form."""
+        if not node.reads and node.free.isdisjoint(values):
+            return node
         key = (node, *[values.get(axis) for axis in node.free])
         found = self.done.get(key)
         if found is None:

@@ -16,7 +16,7 @@ flattened buffers.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from functools import reduce as chain
 from math import prod
 
@@ -97,10 +97,12 @@ def _at(loop: For, step: int, ranges: Ranges) -> Stmt:
 def _chooses(loop: For) -> bool:
     """Whether lanes are chosen by the step of a loop, which it must know then, or lie in runs."""
     values = (stmt.value for stmt in walk_stmt(loop.body) if isinstance(stmt, Store))
-    return any(
-        _chosen(node, loop.axis)
-        for value in values if loop.axis in value.free for node in walk(value)
-    )  # fmt: skip
+    return any(_chooses_in(value, loop.axis) for value in values if loop.axis in value.free)
+
+
+@lru_cache(maxsize=1 << 12)
+def _chooses_in(value: Expr, axis: Expr) -> bool:
+    return any(_chosen(node, axis) for node in walk(value))
 
 
 def _chosen(node: Expr, axis: Expr) -> bool:

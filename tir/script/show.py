@@ -10,7 +10,8 @@ A value that is shared and large gets a name (``t0 = ...``) before the store tha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from ..expr import Expr, walk
 from ..ops import OPS
@@ -65,6 +66,16 @@ def show_stmt(stmt: Stmt) -> str:
 def _expr(root: Expr, names: Names, want: Type | None = None) -> str:
     if root.op == "const":
         return _const(root, want)[0]
+    return _spelled(root, names) if names else _alone(root)
+
+
+@lru_cache(maxsize=1 << 12)
+def _alone(root: Expr) -> str:
+    """The text of an expression without names, of which points of a kernel have many in common."""
+    return _spelled(root, {})
+
+
+def _spelled(root: Expr, names: Names) -> str:
     texts: dict[int, Text] = {}
     for node in walk(root):
         name = names.get(node)
@@ -236,6 +247,8 @@ def _binds(node: Expr, names: Names) -> int:
 
 def _worth_a_name(roots: tuple[Expr, ...]) -> list[Expr]:
     """Shared values of a store whose expanded text would be long, operands before users."""
+    if _short(roots):
+        return []
     sizes: dict[int, int] = {}
     uses: Counter[int] = Counter()
     order: list[Expr] = []
@@ -245,9 +258,17 @@ def _worth_a_name(roots: tuple[Expr, ...]) -> list[Expr]:
                 order.append(node)
                 sizes[node.number] = 1 + sum(sizes[arg.number] for arg in node.args)
                 uses.update(arg.number for arg in node.args)
-    if sum(sizes[root.number] for root in roots) <= LARGE:
-        return []
     return [node for node in order if uses[node.number] > 1 and sizes[node.number] > 3]
+
+
+def _short(roots: Iterable[Expr]) -> bool:
+    """Whether expanded trees have no more than ``LARGE`` nodes."""
+    left = list(roots)
+    for _ in range(LARGE):
+        if not left:
+            return True
+        left += left.pop().args
+    return not left
 
 
 def _region(region: Region) -> str:
