@@ -23,7 +23,7 @@ from ..tir.ops import OPS
 from ..tir.types import Type, i32, vector
 from .errors import SelectError
 from .match import LANE_OPS, moves_lanes
-from .sources import BYTES, leaves, sources, whole_of
+from .sources import BYTES, is_splat, leaves, sources, whole_of
 
 LANE_DIGITS = 7
 MOST = 32  # registers of one permutation
@@ -150,15 +150,19 @@ def _of_each(node: Expr, registers: Registers) -> Permuted | None:
 
 def _evaluated(node: Expr, places: dict[Expr, int]) -> NDArray[np.int64]:
     """For each lane of ``node``, the byte of the sources that it is."""
-    done: dict[Expr, NDArray[np.int64]] = {}
+    done, used = dict[Expr, NDArray[np.int64]](), dict(places)
 
     def value(part: Expr) -> NDArray[np.int64]:
-        if part not in done:
-            if part in places:
-                done[part] = np.arange(part.type.lanes) + places[part]
-            else:
-                done[part] = _moved_lanes(part, [value(arg) for arg in part.args])
-        return done[part]
+        if part in done:
+            return done[part]
+        if part in used:
+            moved = np.arange(part.type.lanes) + used[part]
+            used[part] += part.type.lanes  # the next one of those that hold a splat
+        else:
+            moved = _moved_lanes(part, [value(arg) for arg in part.args])
+        if not any(map(is_splat, leaves(part))):
+            done[part] = moved
+        return moved
 
     return value(node)
 
@@ -301,14 +305,17 @@ def _applied(wanted: Digits, base: int, count: int, values: list[Expr]) -> list[
 
 
 def _moved(values: list[Expr], shuffle: Shuffle, digit: int) -> list[Expr]:
-    """One instruction on each register, or on each pair that ``digit`` tells apart."""
+    """One instruction on each register, or on each pair that ``digit`` tells apart; where all
+    bytes are one number, none is needed."""
     if not shuffle.pairs:
-        return [_call(shuffle, value.type, (value,)) for value in values]
+        return [v if is_splat(v) else _call(shuffle, v.type, (v,)) for v in values]
     fresh = list(values)
     for number, low in enumerate(values):
         if number >> digit & 1:
             continue
         other = number | 1 << digit
+        if low is values[other] and is_splat(low):
+            continue
         pair = _call(shuffle, vector(low.type, 2 * BYTES), (values[other], low))
         fresh[number], fresh[other] = (
             make("slice", pair, attr=(start, BYTES)) for start in (0, BYTES)

@@ -35,15 +35,28 @@ def sources(node: Expr) -> Iterator[Sources]:
     for spans_of in (_side_by_side, _around, _between, _apart):
         found = [spans_of(sorted(group, key=_start)) for group in groups.values()]
         if all(spans is not None for spans in found):
-            yield _whole(alone, list(groups.values()), [s for s in found if s is not None])
+            spans = [s for s in found if s is not None]
+            yield _whole(node, alone, list(groups.values()), spans)
+            if any(map(is_splat, alone)):
+                yield _whole(node, alone, list(groups.values()), spans, last=True)
 
 
-def _whole(alone: list[Expr], groups: list[list[Expr]], spans: list[list[Span]]) -> Sources:
+def _whole(node: Expr, alone: list[Expr], groups: list[list[Expr]], spans: list[list[Span]],
+           last: bool = False) -> Sources:  # fmt: skip
+    """The registers one after another, those that are no loads first, or ``last``; a splat has one
+    for each time that it comes."""
     wholes, places, total = list[Expr](), dict[Expr, int](), 0
-    for leaf in alone:
-        wholes.append(leaf)
-        places[leaf] = total
-        total += leaf.type.lanes
+
+    def others() -> int:
+        at = total
+        for leaf in alone:
+            times = _times(node, leaf) if is_splat(leaf) else 1
+            wholes.extend([leaf] * times)
+            places[leaf] = at
+            at += times * leaf.type.lanes
+        return at
+
+    total = total if last else others()
     for members, found in zip(groups, spans, strict=True):
         form, load = linear(members[0].args[0]), members[0]
         for start, end in found:
@@ -53,7 +66,21 @@ def _whole(alone: list[Expr], groups: list[list[Expr]], spans: list[list[Span]])
                 if start <= _start(leaf) and _end(leaf) <= end:
                     places[leaf] = total + _start(leaf) - start
             total += end - start
+    if last:
+        others()
     return wholes, places
+
+
+def is_splat(leaf: Expr) -> bool:
+    """Whether all lanes of a leaf are one number."""
+    return leaf.op == "tile" and leaf.args[0].type.lanes == 1
+
+
+def _times(node: Expr, leaf: Expr) -> int:
+    """How often a leaf comes in what moves lanes."""
+    if node is leaf:
+        return 1
+    return sum(_times(arg, leaf) for arg in node.args) if moves_lanes(node) else 0
 
 
 def _side_by_side(loads: list[Expr]) -> list[Span] | None:

@@ -104,8 +104,12 @@ class Plan:
         return (first + (self.taps[1] - 1) * self.apart[1]) // WORD + 1
 
     def lead(self, point: Point) -> int:
-        """Columns put before the pads, so that words begin with the first column that is none."""
-        return -self.pads[1] % number(point, "step") if self.pads and guarded(point) else 0
+        """Columns put before the pads, so that words begin with the first column that is none,
+        where that makes no more of them."""
+        if self.pads is None or not guarded(point):
+            return 0
+        leads, whole = (-self.pads[1] % number(point, "step"), 0), self.whole(point)
+        return min(leads, key=lambda lead: self._groups(whole, point, lead))
 
     def row_zones(self, point: Point) -> list[int]:
         """Runs of rows of words, or of tiles, that read alike around pads."""
@@ -195,7 +199,10 @@ class Plan:
 
     def groups(self, columns: int, point: Point) -> int:
         """Words of a row from which so many columns are made."""
-        step, lead = number(point, "step"), self.lead(point)
+        return self._groups(columns, point, self.lead(point))
+
+    def _groups(self, columns: int, point: Point, lead: int) -> int:
+        step = number(point, "step")
         turn, further = self.turn(step, lead), (self.reach(step, lead) - 1) * WORD // step
         last = ((columns - 1) * self.stride[1] + lead) // turn * turn
         return (last + step - 1) // step + further + 1

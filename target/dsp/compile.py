@@ -135,14 +135,25 @@ def _phase(phase: Phase, machine: Machine, far: frozenset[str]) -> _Compiled:
             refused = made
             continue
         found.append(made)
+        same = [one.hoisting for one, _ in tried if one.carrying == free.carrying]
         if not made.crowded:
             todo = [less for less in todo if found[1:] and less.carrying != free.carrying]
-        elif sum(one.carrying == free.carrying for one, _ in tried) < _HOISTINGS:
-            todo.insert(0, replace(free, hoisting=min(made.roomy, max(free.hoisting - 1, 0))))
+        if len(same) < _HOISTINGS and (more := _between(same, made)) not in same:
+            todo.insert(0, replace(free, hoisting=more))
     if not found:
         assert refused is not None
         raise refused
     return min(found, key=lambda made: made.cycles(machine)) if found[1:] else found[0]
+
+
+def _between(tried: list[int], made: _Compiled) -> int:
+    """How many invariants to move next: fewer where these are too many, which come last; else as
+    many as lie in the middle of these and of the next ones that are too many."""
+    last = tried[-1]
+    if made.crowded:
+        return min(made.roomy, max(last - 1, 0))
+    above = min((most for most in tried if last < most < ALL), default=last)
+    return (last + above + 1) // 2
 
 
 def _attempt(phase: Phase, table: Table, free: Liberties, plan: Shares) -> _Compiled | CompileError:

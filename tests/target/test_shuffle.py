@@ -27,7 +27,7 @@ def value(node: Expr, memory: Array) -> Array:
         return memory[start : start + node.type.lanes]
     args = [value(arg, memory) for arg in node.args]
     if node.op == "const":
-        return np.asarray(node.attr)
+        return np.asarray(node.attr, node.type.numpy)
     if node.op == "call":
         return body_value(str(node.attr), args)
     meaning = OPS[node.op].meaning
@@ -124,6 +124,23 @@ def test_four_registers_of_words_take_four_instructions() -> None:
                      for k in range(0, whole.type.lanes, 128)])  # fmt: skip
     assert found is not None
     assert calls(found) == ["vshufoeb"] * 2 + ["vshufoeh"] * 2
+
+
+@pytest.mark.parametrize("places", ["nxxx", "xnnn", "nnnx", "nnxx"])
+def test_numbers_are_registers_among_others(places: str) -> None:
+    """Words of four registers, one a place: some are loaded, the others hold a number."""
+    kept = iter(range(4))
+    loaded = [load(next(kept) * 128, 128) if place == "x" else make("tile", const(7, u8), attr=128)
+              for place in places]  # fmt: skip
+    node = make("transpose", make("concat", *loaded), attr=((4, 32, 4), (2, 1, 0)))
+    found = shuffled(node, lambda whole: [load(whole.args[0].attr + k, 128)
+                                          for k in range(0, whole.type.lanes, 128)]
+                     if whole.op == "load" else [whole])  # fmt: skip
+    assert found is not None and len(calls(found)) <= 4
+    memory = np.random.default_rng(3).integers(8, 256, 4096, np.uint8)
+    got = np.concatenate([value(part, memory) for part in found])
+    rows = np.concatenate([value(part, memory) for part in loaded])
+    assert np.array_equal(got, rows.reshape(4, 32, 4).transpose(2, 1, 0).reshape(-1))
 
 
 def test_every_order_of_four_axes_has_a_path() -> None:

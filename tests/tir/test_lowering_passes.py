@@ -133,3 +133,31 @@ def test_lanes_that_lie_in_runs_are_chosen(sizes: tuple[int, int, int]) -> None:
     y = np.zeros(rows * size, np.uint8)
     interpret(unroll_loops(after), x.reshape(-1), y)
     assert np.array_equal(y, x[:, :size].reshape(-1))
+
+
+@pytest.mark.parametrize(("condition", "chosen"),
+                         [("t < 1", False), ("t >= 1", False), ("t < 3", False), ("t == 2", False),
+                          ("i < 4", True), ("t < i", True)])  # fmt: skip
+def test_numbers_lie_beside_loads_where_whole_registers_are_so(
+    condition: str, chosen: bool
+) -> None:
+    """Words of four rows of bytes, some of which are a number: none is chosen lane by lane where
+    it depends on the place in the word alone."""
+    func = parse(
+        f"""
+@prim_func
+def f(x: Buffer[u8, (512,)], y: Buffer[u8, (512,)]):
+    for j in vectorized(4):
+        for i in vectorized(32):
+            for t in vectorized(4):
+                y[j * 128 + i * 4 + t] = select({condition}, 7, x[t * 128 + i * 4 + j])
+"""
+    )
+    after = vectorize_loops(func)
+    assert ("select" in show(after)) == chosen
+    x, y = np.random.default_rng(0).integers(8, 255, 512, np.uint8), np.zeros(512, np.uint8)
+    interpret(after, x, y)
+    t, i = np.arange(4), np.arange(32)[:, None]
+    words = x.reshape(4, 32, 4).transpose(2, 1, 0)
+    holds = eval(condition, {"t": t, "i": i})
+    assert np.array_equal(y, np.where(holds, 7, words).reshape(-1))

@@ -3,9 +3,9 @@
     select(c < 24, x[32*w + c], y[32*w + c - 24])      24 lanes of x, 24 of y, 16 of what follows
 
 Of each operand whole registers are loaded and shuffled so that its lanes lie as far apart as they
-must; then they are turned to their places, and chosen. A choice that a digit of the lane's number
-makes is none: its operands lie side by side. What a lane that is not chosen holds means nothing, so
-digits that are 0 in all chosen lanes stand still.
+must; then they are turned to their places, and chosen. A choice that digits of the lane's number
+make is none: registers of its operands, or of a number, lie side by side. What a lane that is not
+chosen holds means nothing, so digits that are 0 in all chosen lanes stand still.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..evaluate import evaluate_expr, loads
-from ..expr import Expr, const, free_vars, make
+from ..expr import Expr, const, free_vars, is_number, make, rebuild
 from ..linear import Linear, linear
 from ..types import boolean, vector
 
@@ -28,14 +28,23 @@ REGISTER = 7  # digits of a lane of a register of bytes
 FEW = 1  # digits of elements that a register repeats: it is made for itself
 RUNS = 8  # pieces of a register that are chosen one after another
 LEAST = 1 << REGISTER  # lanes of values that lie side by side
+MOVES = ("transpose", "concat", "slice", "interleave", "deinterleave")
 Numbers = NDArray[np.int64]
 Holds = NDArray[np.bool_]
 Digits = list[tuple[int, int]]  # extents and strides, outermost first
 
 
 def is_choice(node: Expr, names: frozenset[Expr]) -> bool:
-    """Whether a condition on axes alone chooses between loads."""
-    return node.op == "select" and _known(node.args[0], names) and all(map(loads, node.args[1:]))
+    """Whether a condition on axes alone chooses between loads, or them and constants."""
+    if node.op != "select" or not _known(node.args[0], names):
+        return False
+    sides = [bool(loads(side)) for side in node.args[1:]]
+    numbers = (found or _is_number(side) for found, side in zip(sides, node.args[1:], strict=True))
+    return any(sides) and all(numbers)
+
+
+def _is_number(node: Expr) -> bool:
+    return node.is_const or is_number(node)
 
 
 def _known(condition: Expr, names: frozenset[Expr]) -> bool:
@@ -64,9 +73,13 @@ class Pieces:
     def value(self, node: Expr) -> Expr | None:
         """The lanes of ``node``; None where they do not lie so."""
         count = len(next(iter(self.at.values())))
+        lanes, wanted = np.arange(count), np.ones(count, bool)
         if count & (count - 1):
             return None
-        return self._value(node, np.arange(count), np.ones(count, bool))
+        if any(map(_is_number, node.args[1:])):  # chosen by a mask otherwise
+            if not _deciding(self._lanes(node.args[0], lanes), wanted):
+                return None
+        return self._value(node, lanes, wanted)
 
     def _value(self, node: Expr, lanes: Numbers, wanted: Holds) -> Expr | None:
         """Those ``lanes`` of a node that are ``wanted``, and others between them."""
@@ -74,8 +87,8 @@ class Pieces:
             return self._chosen(node, lanes, wanted)
         if node.op == "load" and node.type.lanes == 1:
             return self._loaded(node, lanes, wanted)
-        if node.is_const:
-            return Expr("const", vector(node.type, len(lanes)), (), node.attr)
+        if _is_number(node):
+            return make("tile", node, attr=len(lanes))
         return self.other(node) if len(lanes) == len(next(iter(self.at.values()))) else None
 
     def _lanes(self, expr: Expr, lanes: Numbers) -> NDArray[Any]:
@@ -89,22 +102,18 @@ class Pieces:
         for (side, _), (_, none) in (sides, sides[::-1]):
             if not none.any():
                 return self._value(side, lanes, wanted)
-        digit = _telling(*(kept for _, kept in sides))
-        if digit is not None and len(lanes) >= 2 * LEAST and all(loads(side) for side, _ in sides):
-            return self._beside(sides, digit, lanes)
+        if digits := _deciding(holds, wanted):
+            return self._beside(node, digits[-1], lanes, wanted)
         yes, no = (self._value(side, lanes, kept) for side, kept in sides)
         return None if yes is None or no is None else make("select", condition(holds), yes, no)
 
-    def _beside(self, sides: list[tuple[Expr, Holds]], digit: int, lanes: Numbers) -> Expr | None:
+    def _beside(self, node: Expr, digit: int, lanes: Numbers, wanted: Holds) -> Expr | None:
         """Two values, the lanes of each with another value of a digit."""
-        parts: list[Expr | None] = [None, None]
-        for side, kept in sides:
-            number = int(np.flatnonzero(kept)[0]) >> digit & 1
-            here = np.arange(len(lanes)) >> digit & 1 == number
-            parts[number] = self._value(side, lanes[here], kept[here])
-        low, high = parts
+        parts = [np.arange(len(lanes)) >> digit & 1 == number for number in (0, 1)]
+        low, high = (self._value(node, lanes[here], wanted[here]) for here in parts)
         if low is None or high is None:
             return None
+        low, high = _alike(low, high), _alike(high, low)
         sizes = 2, len(lanes) >> digit + 1, 1 << digit
         return make("transpose", make("concat", low, high), attr=(sizes, (1, 0, 2)))
 
@@ -179,14 +188,33 @@ def _turned(value: Expr, by: int) -> Expr:
     return make("concat", *(make("slice", value, attr=(at, size)) for at in starts))
 
 
-def _telling(one: Holds, other: Holds) -> int | None:
-    """A digit of the lane's number that tells two sets of lanes apart."""
-    numbers = np.arange(len(one))
-    for digit in range(len(one).bit_length() - 1):
-        bits = [{*(numbers[kept] >> digit & 1).tolist()} for kept in (one, other)]
-        if len(bits[0]) == len(bits[1]) == 1 and bits[0] != bits[1]:
-            return digit
-    return None
+def _alike(value: Expr, other: Expr) -> Expr:
+    """A number in all lanes as if it were loaded, and its lanes moved, as those of another value:
+    so that the two are shuffled together."""
+
+    def moved(node: Expr) -> Expr | None:
+        if node.op in ("load", "tile"):
+            return make("tile", value.args[0], attr=node.type.lanes)
+        parts = [moved(arg) for arg in node.args] if node.op in MOVES else [None]
+        return None if None in parts else rebuild(node, tuple(part for part in parts if part))
+
+    found = moved(other) if value.op == "tile" and _is_number(value.args[0]) else None
+    return value if found is None else found
+
+
+def _deciding(holds: Holds, wanted: Holds) -> list[int]:
+    """The digits of the lane's number on which it depends what holds in the wanted lanes, one that
+    tells all by itself, if there is one; none where the lanes of their values are no registers."""
+    numbers, digits = np.arange(len(holds)), [*range(len(holds).bit_length() - 1)]
+    for digit in digits:
+        sides = [{*holds[wanted & (numbers >> digit & 1 == number)].tolist()} for number in (0, 1)]
+        if len(sides[0]) == len(sides[1]) == 1:
+            digits = [digit]
+            break
+    else:
+        digits = [d for d in digits if ((holds != holds[numbers ^ 1 << d]) & wanted
+                                        & wanted[numbers ^ 1 << d]).any()]  # fmt: skip
+    return digits if len(holds) >= LEAST << len(digits) else []
 
 
 def _steps(where: Numbers, wanted: Holds, digits: int) -> list[int] | None:
