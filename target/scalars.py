@@ -104,7 +104,8 @@ def _computed(node: Expr, args: list[Expr]) -> Expr:
     if op in _SATURATING:
         return _saturated(make(_SATURATING[op], *args), kind)
     if op in _WIDENING:
-        return make(_WIDENING[op], *args)
+        value = make(_WIDENING[op], *args)
+        return Expr("cast", u32, (value,)) if kind == u32 else value
     if op in _HALVING:
         total = make(_HALVING[op], *args)
         return _word((total + 1 if op == "rounding_halving_add" else total) >> 1)

@@ -18,7 +18,6 @@ from .contraction_pixels import columns, pixels
 from .folds import folds, products, sums
 from .lanes import lanes
 from .reduction import reduction
-from .rows import rows
 from .scalar import scalar
 from .template import Estimate, Template
 from .threads import shared
@@ -37,7 +36,6 @@ SPECIAL: tuple[Maker, ...] = (
     sums,
     lanes,
     reduction,
-    rows,
 )
 GENERAL: tuple[Maker, ...] = (folds, scalar)  # for any kernel that has no special one
 

@@ -7,17 +7,21 @@ Rows that are no power of two long run on over what changes nothing, in a copy.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from math import gcd, prod
 
 from ...target.dsp.machine import Machine
+from ..blocks import reduction_of
+from ..errors import ScheduleError
 from ..knobs import Point
 from ..schedule import Schedule
 from ..state import LoopRef
-from ..structure import Axis, Run, Structure, runs_of
+from ..structure import Axis, Form, Run, Structure, runs_of
 from .contraction import LANES, VECTOR, WORD
 from .fold_parts import lanes_of, moved, partly
 from .fusing import joined, loops_of, partial_results, share, stepped
+from .nest import Nest, nest_of
 from .packets import DEPTH, Body, Ops, ops_of
 from .plans import Part, Plan
 
@@ -70,7 +74,8 @@ class Rows(Part):
         return [*outer, r]
 
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
-        registers = self.several * self.step * self.size / VECTOR
+        """A register is loaded, exchanged with another one and folded into it."""
+        registers = self.several * self.step * self.size / VECTOR * len(self.found.reads)
         turns = prod(a.extent for a in self.found.axes) / self.several / self.step / machine.threads
         tree = Ops(plain=2, permute=1) + ops_of(self.found, VECTOR // self.size)
         body = (tree + Ops(loads=len(self.found.reads))) * registers
@@ -80,12 +85,12 @@ class Rows(Part):
 def rows_of(found: Structure) -> Rows | None:
     """How a fold is one of rows; None where its results or what it folds do not lie together, or
     where results are lanes that lie together in the operands."""
-    rows = _together(found)
+    rows = together(found)
     whole = rows is not None and rows.runs[-1].extent >= rows.several
     return rows if rows is not None and whole and rows.step * rows.size >= WORD else None
 
 
-def _together(found: Structure) -> Rows | None:
+def together(found: Structure) -> Rows | None:
     """A fold along elements that lie together, of results that do, too."""
     runs = tuple(runs_of(found))
     depth = next((a for a in found.summed if a.extent > 1
@@ -95,29 +100,78 @@ def _together(found: Structure) -> Rows | None:
     return Rows(found, runs, depth)
 
 
-def run_rows_on(sch: Schedule, found: Structure) -> dict[str, Part]:
-    """Lets results run on to whole registers, and what is folded to a power of two, in copies."""
-    rows = _together(found)
-    if rows is None:
+def run_depth_on(sch: Schedule, found: Structure) -> dict[str, Part]:
+    """Lets what is folded run on to a power of two, or to whole registers, in copies where
+    operands have no room."""
+    rows = together(found)
+    if rows is None or any(use.index[-1] is not rows.depth.var for use in found.reads):
         return {}
-    runs, depth, several = rows.runs, rows.depth, rows.several
-    row = next(axis for axis in found.spatial if axis.var is runs[-1].axes[-1])
-    short = runs[-1].extent < several and row.extent >= LEAST
-    whole = VECTOR // max(use.buffer.type.bytes for use in found.reads)
+    depth, whole = rows.depth, VECTOR // rows.size
     power = 1 << (depth.extent - 1).bit_length()
     extent = power if power < whole else -(-depth.extent // whole) * whole
-    odd = depth.extent % (2 * LEAST) != 0 and extent > depth.extent
-    if not (short or odd) or any(use.index[-1] is not depth.var for use in found.reads):
+    if depth.extent % (2 * LEAST) == 0 or extent == depth.extent:
         return {}
     buffers = dict.fromkeys(use.buffer for use in found.reads)
-    copies = {sch.cache_read(found.block, b.name, "tcm").name: b for b in buffers
-              if short or b.shape[-1] < extent}  # fmt: skip
-    if short:
+    copies = {
+        sch.cache_read(found.block, b.name, "tcm").name: b
+        for b in buffers
+        if b in sch.logical.params and b.shape[-1] < extent
+    }
+    sch.resize(loops_of(sch, found.block)[depth.var], extent)
+    return moved(sch, copies)
+
+
+def run_rows_on(sch: Schedule, found: Structure) -> dict[str, Part]:
+    """Lets results run on to whole registers: few of them in copies of what lies outside."""
+    rows, params = together(found), sch.logical.params
+    if rows is None:
+        return {}
+    extent, several = rows.runs[-1].extent, rows.several
+    row = next(axis for axis in found.spatial if axis.var is rows.runs[-1].axes[-1])
+    outside = dict.fromkeys(use.buffer for use in found.reads if use.buffer in params)
+    if extent < several:
+        few = outside and row.extent < LEAST
+    else:
+        few = outside or found.out.buffer in params or row.extent < several
+    if few or extent % several == 0:
+        return {}
+    for buffer in outside:
+        sch.cache_read(found.block, buffer.name, "tcm")
+    if found.out.buffer in params:
         sch.cache_write(found.block, found.out.buffer.name, "tcm")
-        sch.resize(loops_of(sch, found.block)[row.var], several)
-    if odd:
-        sch.resize(loops_of(sch, found.block)[depth.var], extent)
-    return moved(sch, copies) if odd else {}
+    sch.resize(loops_of(sch, found.block)[row.var], -(-row.extent // several) * several)
+    return {}
+
+
+def able(nest: Nest) -> bool:
+    """Whether the lanes of a fold or a copy lie together in each operand that they move."""
+    if nest.found.form not in (Form.REDUCTION, Form.CONTRACTION, Form.COPY):
+        return True
+    run = nest.split
+    return nest.filled == 1 and run is not None and set(run.come) <= {0, 1}
+
+
+def whole(sch: Schedule, found: Structure) -> dict[str, Part]:
+    """Rows of whole registers, or of parts of one, where a local result and operands have room."""
+    filled = rows_of(found) is not None or nest_of(found).split is not None
+    if filled or found.out.buffer in sch.logical.params:
+        return {}
+    lanes = lanes_of(found)
+    column = next((a for a in found.spatial if found.out.step(a) == 1 and a.extent > 1), None)
+    if column is None:
+        return {}
+    power = 1 << (column.extent - 1).bit_length()
+    several = prod(axis.extent for axis in found.spatial if axis is not column)
+    extent = power if lanes <= power * several < lanes * several else (
+        -(-column.extent // lanes) * lanes
+    )  # fmt: skip
+    params = [use for use in found.reads if use.buffer in sch.logical.params and use.step(column)]
+    room = all(use.index[-1] is column.var and use.buffer.shape[-1] >= extent for use in params)
+    if extent == column.extent or not room:
+        return {}
+    with suppress(ScheduleError):
+        sch.resize(loops_of(sch, found.block)[column.var], extent)
+    return {}
 
 
 def run_columns_on(sch: Schedule, found: Structure) -> dict[str, Part]:
@@ -128,7 +182,7 @@ def run_columns_on(sch: Schedule, found: Structure) -> dict[str, Part]:
     lanes = lanes_of(found)
     read = [use for use in found.reads if use.step(column)]
     plain = all(use.index[-1] is column.var for use in (found.out, *read))
-    few = column.extent < lanes // 4
+    few = column.extent < lanes // 4 or (nest_of(found).split and able(nest_of(found)))
     if few or column.extent % lanes == 0 or column.extent > 4 * lanes or not plain:
         return {}
     copies = {sch.cache_read(found.block, use.buffer.name, "tcm").name: use.buffer for use in read}
@@ -138,17 +192,25 @@ def run_columns_on(sch: Schedule, found: Structure) -> dict[str, Part]:
     return moved(sch, copies)
 
 
-def in_parts(sch: Schedule, found: Structure) -> None:
-    """Few results: elements as far apart as lanes are folded first, into a buffer, then these."""
+def in_parts(sch: Schedule, found: Structure) -> dict[str, Part]:
+    """Few results, or rows of several registers: elements as far apart as lanes are folded first,
+    into a buffer, then these."""
     chain = _neighbours(found)
     results, terms = (prod(a.extent for a in axes) for axes in (found.spatial, found.summed))
     whole = VECTOR // min(use.buffer.type.bytes for use in found.reads)
     lanes = gcd(prod(axis.extent for axis in chain), whole)
-    if results >= LANES or lanes < min(LANES, whole) or terms < 2 * lanes:
-        return
+    short = terms < (lanes if results < LANES else 2 * whole)
+    if short or lanes < min(LANES, whole):
+        return {}
     loops = loops_of(sch, found.block)
-    _, lane = sch.split(sch.join(*(loops[axis.var] for axis in chain)), (None, lanes))
-    partial_results(sch, found.block, lane, near=True)
+    fold = reduction_of(sch.get_block(found.block))
+    words = WORD if whole == VECTOR and fold is not None and fold.op == "add" else 1
+    every = sch.join(*(loops[axis.var] for axis in chain))
+    count = sch.get_loop(every).extent // lanes
+    sizes = [n for n in (count, lanes // words, words) if n > 1]
+    parts = sch.split(every, sizes) if len(sizes) > 1 else [every]
+    partial_results(sch, found.block, parts[count > 1], near=True)
+    return {}
 
 
 def _neighbours(found: Structure) -> list[Axis]:

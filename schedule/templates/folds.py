@@ -24,18 +24,20 @@ from ..schedule import Schedule
 from ..structure import Form, Structure, structure
 from ..tree import blocks_below
 from .contraction import LANES, VECTOR
+from .fold_chain import in_planes, in_words, turned
 from .fold_lanes import in_lanes
 from .fold_made import made_of
 from .fold_operands import arrange_made
 from .fold_order import straighten
 from .fold_parts import Plain, lanes_of, now
-from .fold_rows import in_parts, rows_of, run_columns_on, run_rows_on
+from .fold_rows import able, in_parts, rows_of, run_columns_on, run_depth_on, run_rows_on, whole
 from .fold_tiles import arrange
 from .fold_words import of_bytes, shifted, words_of
-from .fusing import ALONE, expand_terms, loops_of, made_by
+from .fusing import ALONE, expand_terms, made_by
 from .lanes import FORMS, ROWS, UNROLLS, Layer, layer_of
-from .nest import Nest, nest_of, scalar
-from .plans import Part, total
+from .nest import Nest, scalar
+from .packets import body_of
+from .plans import Part, Plan, total
 from .template import Estimate, Template
 
 FOLDS = (Form.REDUCTION, Form.CONTRACTION)
@@ -43,6 +45,7 @@ KINDS = ("lanes", "unsigned", "signed", "none")
 TERMS = (8, 4, 2, 1, 16)
 SUMS = 4  # registers of sums of a body
 BODY = 64  # loads of registers of a body
+CODE = 256  # instructions of a body of several vectors, or of all where they are one phase
 _taken = OfOwner[bool](256)
 _ways = OfOwner["Prepared | None"](256)  # the same on any number of threads
 
@@ -72,8 +75,8 @@ class Prepared:
         nests = [scalar(nest) if nest.found.form is Form.MAP else nest for nest in found]
         return replace(self.layer, nests=tuple(nests))
 
-    def fits(self, point: Point) -> bool:
-        """Whether sums stay in registers, and bodies short."""
+    def fits(self, machine: Machine, point: Point) -> bool:
+        """Whether sums stay in registers, and bodies short: of all phases where they are one."""
         unroll, rows, loads = number(point, "unroll"), number(point, "rows"), 0
         for nest in self.layer.nests:
             uses = nest.found.out, *nest.found.reads
@@ -82,14 +85,21 @@ class Prepared:
             if nest.found.form in FOLDS and values > SUMS:
                 return False
             loads = max(loads, values * len(nest.found.reads))
-        return loads <= BODY and all(part.fits(point) for part in self.special.values())
+        short = loads <= BODY and (point["loop"] != ALONE or self._code(machine, point) <= CODE)
+        return short and all(part.fits(point) for part in self.special.values())
+
+    def _code(self, machine: Machine, point: Point) -> float:
+        return sum(plan.body.slots for plan in self._plans(machine, point))
+
+    def _plans(self, machine: Machine, point: Point) -> list[Plan]:
+        plans = [plan for part in self.special.values() for plan in part.plans(machine, point)]
+        return plans + self._layer(point).plans(machine, _of_layer(point))
 
     def estimate(self, machine: Machine, point: Point) -> Estimate:
         """All phases, which are one on one thread, once constants have come."""
         alone = number(point, "loop") == ALONE
         machine = replace(machine, threads=1) if alone else machine
-        plans = [plan for part in self.special.values() for plan in part.plans(machine, point)]
-        plans += self._layer(point).plans(machine, _of_layer(point))
+        plans = self._plans(machine, point)
         found, func = total(plans, machine), self.sch.logical
         known = sum(p.bytes for p in func.params if p.name in func.constants)
         wait = machine.dma_start + known / machine.dma_rate if known else 0.0
@@ -148,7 +158,7 @@ def _folds(func: PrimFunc, machine: Machine, kinds: tuple[str, ...]) -> Template
 
     def fits(point: Point) -> bool:
         return prepared(point["bytes"], number(point, "terms")) is not None and of(point).fits(
-            point
+            machine, point
         )
 
     maps = any(found is not None and found.form is Form.MAP for found in blocks.values())
@@ -159,13 +169,13 @@ def _folds(func: PrimFunc, machine: Machine, kinds: tuple[str, ...]) -> Template
 
 def _knobs(words: tuple[str, ...], maps: bool) -> tuple[Knob, ...]:
     """``bytes``: whether what is summed lies in lanes, or vectors of bytes are words, unsigned or
-    as they are; ``loop``: which one threads share, if any; ``maps``: whether they have lanes."""
+    as they are; ``loop``: whether threads share loops; ``maps``: whether they have lanes."""
     return (
         choice("bytes", words),
         choice("terms", TERMS),
         choice("unroll", UNROLLS),
         choice("rows", ROWS),
-        choice("loop", (0, 1, ALONE)),
+        choice("loop", (0, ALONE)),
         choice("maps", (1, 0) if maps else (1,)),
     )
 
@@ -177,6 +187,7 @@ def _prepared(
     sch, special = Schedule(func), dict(plain)
     try:
         _near(sch)
+        in_planes(sch)
         for found in folding:
             _prepare(sch, found, words, special)
         _near(sch)
@@ -184,22 +195,20 @@ def _prepared(
             if name not in special:
                 _prepare_sums(sch, name, terms, special)
             if name not in special:
-                _whole(sch, name)
+                whole(sch, now(sch, name))
     except ScheduleError:
         return None
     layer = layer_of(sch.logical, (*FORMS, *FOLDS), apart=special)
     if layer is None:
         return None
-    nests = tuple(nest if _able(nest) else scalar(nest) for nest in layer.nests)
+    nests = tuple(_few(nest) if able(nest) else scalar(nest) for nest in layer.nests)
     return Prepared(sch, replace(layer, nests=nests), special)
 
 
-def _able(nest: Nest) -> bool:
-    """Whether the lanes of a fold or a copy lie together in each operand that they move."""
-    if nest.found.form not in (*FOLDS, Form.COPY):
-        return True
-    run = nest.split
-    return nest.filled == 1 and run is not None and set(run.come) <= {0, 1}
+def _few(nest: Nest) -> Nest:
+    """A nest that unrolls few vectors where each takes long."""
+    body = body_of(nest.found, nest.lanes, 1, nest.reach(1))
+    return replace(nest, most=max(int(CODE / body.slots), 1))
 
 
 def _near(sch: Schedule) -> None:
@@ -231,9 +240,8 @@ def _prepare(sch: Schedule, found: Structure, kind: str, special: dict[str, Part
     if plan is not None:
         special.update(arrange(sch, plan, kind == "unsigned"))
     else:
-        in_parts(sch, found)
-        special.update(run_rows_on(sch, found))
-        special.update(run_columns_on(sch, found))
+        for step in (turned, run_depth_on, in_parts, in_words, run_rows_on, whole, run_columns_on):
+            special.update(step(sch, now(sch, found.block)))
     for name in sums:
         _prepare(sch, now(sch, name), "none", special)
 
@@ -254,20 +262,3 @@ def _prepare_sums(sch: Schedule, name: str, terms: int, special: dict[str, Part]
         special[name] = plan
         return
     expand_terms(sch, name, terms)
-
-
-def _whole(sch: Schedule, name: str) -> None:
-    """Rows of whole registers, where local buffers have room for them."""
-    found = structure(sch.get_block(name))
-    if found is None or nest_of(found).split is not None:
-        return
-    uses = (found.out, *found.reads)
-    lanes = lanes_of(found)
-    column = next((a for a in found.spatial if found.out.step(a) == 1 and a.extent > 1), None)
-    inside = not {use.buffer for use in uses} & {*sch.logical.params}
-    if column is None or column.extent < lanes // 2 or not inside:
-        return
-    try:
-        sch.resize(loops_of(sch, name)[column.var], -(-column.extent // lanes) * lanes)
-    except ScheduleError:
-        return

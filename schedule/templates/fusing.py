@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...target.dsp.machine import Machine
-from ...tir.expr import Expr, free_vars
-from ...tir.stmt import stored_in
+from ...tir.expr import Expr, free_vars, walk
+from ...tir.stmt import Store, stored_in
 from ..errors import ScheduleError
 from ..knobs import Point, divisors
 from ..schedule import Schedule
@@ -110,6 +110,14 @@ def folding(sch: Schedule, block: str, least: int = 2) -> list[LoopRef]:
     }
     loops = [(loop, sch.get_loop(loop)) for loop in sch.loops(block)]
     return [loop for loop, node in loops if node.axis in axes and node.extent >= least]
+
+
+def mask_last(sch: Schedule, block: str) -> None:
+    """Lets the last step alone of the innermost loop of a fold leave out what changes nothing."""
+    folds, store = folding(sch, block), sch.get_block(block).body
+    masked = isinstance(store, Store) and any(e.op == "select" for e in walk(store.value))
+    if folds and masked:
+        sch.split(folds[-1], (sch.get_loop(folds[-1]).extent - 1,), tail="peel")
 
 
 def even(extent: int, machine: Machine) -> float:

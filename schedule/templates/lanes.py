@@ -24,7 +24,7 @@ from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Form, structure
 from ..tree import blocks_below
-from .fusing import folding, joined, run_on, stepped
+from .fusing import folding, joined, mask_last, run_on, stepped
 from .nest import Nest, clipped, grown_of, nest_of, scalar
 from .packets import Body, body_of
 from .plans import Part, Plan, total
@@ -273,6 +273,7 @@ def _fill(sch: Schedule, block: str, filled: int, rows: int) -> None:
         sch.reorder(*folds, *loops[-filled:])
     if rows == 1:
         sch.vectorize(*loops[-filled:])
+        mask_last(sch, block)
         return
     part, row, *inner = loops[-filled - 1 :]
     sch.reorder(row, part)

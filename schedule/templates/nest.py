@@ -37,6 +37,7 @@ class Nest:
     filled: int
     part: int
     edges: tuple[int, int] = (0, 0)  # first and last vectors that read the nearest elements inside
+    most: int = 8  # vectors that are unrolled
 
     @property
     def lanes(self) -> int:
@@ -85,7 +86,7 @@ class Nest:
         exact = share == loops - 1 or not self.whole
         return max(
             d
-            for d in range(1, min(unroll, self.last) + 1)
+            for d in range(1, min(unroll, self.last, self.most) + 1)
             if self._aligned(self.part * d) and (self.last % d == 0 or not exact)
         )
 
@@ -212,7 +213,7 @@ def nest_of(found: Structure) -> Nest:
 def _spreads(found: Structure, runs: tuple[Run, ...]) -> Iterator[int]:
     """How many vectors to fill at once, the best first: where elements are chosen among others,
     those that one of an operand gives, and all that conditions tell apart."""
-    if any(node.op == "select" for node in walk(found.value)) and runs:
+    if any(node.op == "select" and _known(node.args[0]) for node in walk(found.value)) and runs:
         apart = [run.to // step for run in runs for step in run.come if step]
         times = max((n for n in apart if n <= MOST_SPREAD), default=1)
         least = max(runs[-1].extent // VECTOR, 1)
@@ -220,6 +221,11 @@ def _spreads(found: Structure, runs: tuple[Run, ...]) -> Iterator[int]:
             yield times * least
             times //= 2
     yield 1
+
+
+def _known(condition: Expr) -> bool:
+    """Whether no data decide."""
+    return all(node.op != "load" for node in walk(condition))
 
 
 def _by_words(found: Structure, runs: tuple[Run, ...]) -> Nest:

@@ -185,6 +185,50 @@ def test_folds_of_bytes_take_a_small_part_of_scalar_code(summed: str, op: str) -
     assert best * 8 < 64 * 256
 
 
+def chain(shape: Sequence[int], along: int) -> PrimFunc:
+    """What is left of the largest element of a row, and of the sum of that."""
+    names = "ijk"[: len(shape)]
+    axes = dict(zip(names, shape, strict=True))
+    kept, lines = [name for name in names if name != names[along]], list[str]()
+    whole, rows = (", ".join("v" + name for name in some) for some in (names, kept))
+    for number, (store, start) in enumerate((
+        (f"m[{rows}] = max(m[{rows}], x[{whole}])", f"m[{rows}] = 0"),
+        (f"e[{whole}] = m[{rows}] - x[{whole}]", ""),
+        (f"s[{rows}] = s[{rows}] + cast(i32, e[{whole}])", f"s[{rows}] = 0"),
+        (f"y[{whole}] = cast(u8, min(s[{rows}] >> 2, 255)) - e[{whole}]", ""),
+    )):  # fmt: skip
+        pad = "    "
+        for name, extent in axes.items():
+            lines.append(f"{pad}for {name}{number} in range({extent}):")
+            pad += "    "
+        lines.append(f'{pad}with block("b{number}"):')
+        for name, extent in axes.items():
+            kind = "reduce" if start and name not in kept else "spatial"
+            lines.append(f"{pad}    v{name} = {kind}({extent}, {name}{number})")
+        lines += [f"{pad}    with init():", f"{pad}        {start}"] if start else []
+        lines.append(f"{pad}    {store}")
+    size, few = tuple_of(axes, names), tuple_of(axes, kept)
+    local = [f'    {name} = alloc({kind}, {dims}, "tcm")' for name, kind, dims
+             in (("m", "u8", few), ("e", "u8", size), ("s", "i32", few))]  # fmt: skip
+    head = f'def k(x: Buffer[u8, {size}, "tcm"], y: Buffer[u8, {size}, "tcm"]):'
+    return parse("\n".join([head, *local, *lines]))
+
+
+def test_chains_of_folds_and_maps_give_the_interpreters_bytes() -> None:
+    """Along any axis, whether what lies around it fills registers or not."""
+    tried = right = 0
+    for seed in range(12):
+        rng = Random(seed)
+        shape = [*rng.choices(EXTENTS, k=2), rng.choice((5, 8, 32, 40, 64, 130))]
+        task = OwnTask(chain(shape, seed % 3), dsp(threads=1 + 3 * (seed % 2)))
+        for point in points(task, seed, 2):
+            tried += 1
+            if task.measure(point).status == "ok":
+                assert task.check(point) == (True, ""), (shape, point)
+                right += 1
+    assert right > tried / 2
+
+
 @pytest.mark.tool("llvm-mc-19", "clang-19", "ld.lld-19", "qemu-hexagon")
 @pytest.mark.parametrize("name", ["signed", "turned", "odd", "halfwords"])
 def test_listings_give_the_interpreters_bytes(name: str) -> None:

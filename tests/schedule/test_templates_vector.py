@@ -106,7 +106,7 @@ CASES = {
 
 
 def softmax(axis: int, *shape: int, sharpness: float = 4) -> Case:
-    return Case("rows", lambda x: torch.softmax(sharpness * x, axis), (shape,), "q_softmax")
+    return Case("folds", lambda x: torch.softmax(sharpness * x, axis), (shape,), "q_softmax")
 
 
 CASES |= {

@@ -50,6 +50,11 @@ def test_narrow_shifts_and_magnitudes_wrap(kind: str) -> None:
         same(kind, "i32", "cast(i32, abs_diff(x, z))")
 
 
+def test_products_of_halfwords_are_words() -> None:
+    same("u16", "u16", "cast(u16, widening_mul(x, z) >> 16)")
+    same("i16", "i16", "cast(i16, widening_mul(x, z) >> 16)")
+
+
 @pytest.mark.parametrize("kind", ["u8", "i8", "u16", "i16", "i32"])
 @pytest.mark.parametrize("value", [
     "sat_add(x, z)", "sat_sub(x, z)", "halving_add(x, z)", "rounding_halving_add(x, z)",
