@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from ..tir.evaluate import loads
 from ..tir.expr import Expr
@@ -90,7 +91,12 @@ def is_reduction(block: Block) -> bool:
 
 def injective(index: tuple[Expr, ...], axes: Mapping[Expr, int]) -> bool:
     """Whether different values of ``axes`` give different indices; other variables are refused."""
-    digits: list[Digit] = []
+    return _injective(index, tuple(axes.items()))
+
+
+@lru_cache(maxsize=1 << 12)
+def _injective(index: tuple[Expr, ...], extents: tuple[tuple[Expr, int], ...]) -> bool:
+    axes, digits = dict(extents), list[Digit]()
     for expr in index:
         found = digits_of(expr, axes)
         if found is None or not mixed_radix(found[0]):

@@ -24,8 +24,9 @@ import numpy as np
 
 from ..tir.expr import Expr, as_expr, var, walk
 from ..tir.ops import OPS
+from ..tir.recent import OfOwner
 from ..tir.script.show import show_expr
-from ..tir.stmt import Block, Buffer, For, Iter, LoopKind
+from ..tir.stmt import Block, Buffer, For, Iter, LoopKind, PrimFunc
 from ..tir.types import i32
 from .blocks import injective, is_map
 from .build import Array, iter_name, replace_buffer
@@ -36,6 +37,7 @@ from .trace import call_map
 from .tree import loop_at
 
 SCOPES = ("ddr", "tcm", "reg")
+_moved = OfOwner[PrimFunc](256)  # points of a kernel begin with the same layouts
 
 
 def set_scope(state: State, buffer: str, scope: str) -> None:
@@ -67,8 +69,12 @@ def transform_layout(state: State, buffer: str, index_map: Callable[..., Any]) -
         values, known = dict(zip(axes, given, strict=True)), state.ranges(block)
         return tuple(simplify(bind(e, values), known) for e in index)
 
-    replace_buffer(state, replace(old, shape=shape), element,
-                   lambda values: repack(values, index, extents, shape))  # fmt: skip
+    def moved() -> PrimFunc:
+        replace_buffer(state, replace(old, shape=shape), element,
+                       lambda values: repack(values, index, extents, shape))  # fmt: skip
+        return state.func
+
+    state.func = _moved(state.func, (buffer, index), moved)
 
 
 def repeat(state: State, block: BlockName, buffer: str, loop: Loop) -> None:
