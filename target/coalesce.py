@@ -56,7 +56,12 @@ def _last_uses(code: list[Op]) -> dict[Reg, int]:
 
 def reads(op: Op) -> list[Reg]:
     """The registers that an instruction reads, its address included."""
-    found = [r for r in map(base, op.operands) if r is not None]
+    found: list[Reg] = []
+    for value in op.operands:
+        if isinstance(value, Reg):
+            found.append(value)
+        elif isinstance(value, Half):
+            found.append(value.pair)
     if op.address is not None and op.address.index is not None:
         found.append(op.address.index)
     return found

@@ -27,6 +27,8 @@ class Register(Enum):
     CONDITION = "p"  # a scalar predicate
     IMMEDIATE = "#"  # encoded in the instruction: no register
 
+    __hash__ = object.__hash__  # an enumeration's own one is a Python function
+
 
 def register_class(kind: Type) -> Register:
     """The class that holds a value of ``kind``: by width, and predicates by element."""

@@ -142,10 +142,12 @@ Item = Op | Loop | Dma | Wait
 
 def items_in(items: Iterable[Item]) -> Iterator[Item]:
     """All items of some code, a loop before what is in it."""
-    for item in items:
+    left = list(items)[::-1]
+    while left:
+        item = left.pop()
         yield item
         if isinstance(item, Loop):
-            yield from items_in(item.body)
+            left += item.body[::-1]
 
 
 def ops_in(items: Iterable[Item]) -> Iterator[Op]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from .ops import OPS
@@ -21,6 +22,7 @@ from .types import Type, boolean, i32, vector
 
 _table: dict[tuple[object, ...], Expr] = {}
 _types: dict[tuple[object, ...], Type] = {}  # what type rules gave
+_TYPE = attrgetter("type")
 
 
 class Expr:
@@ -141,7 +143,7 @@ def make(op: str, *args: Expr, attr: Hashable = None) -> Expr:
 
 
 def _type_of(op: str, args: tuple[Expr, ...], attr: Hashable) -> Type:
-    kinds = tuple([arg.type for arg in args])
+    kinds = tuple(map(_TYPE, args))
     key = op, kinds, attr, attr.__class__
     found = _types.get(key)
     if found is None:
@@ -209,7 +211,8 @@ def as_expr(value: Expr | int | float, type: Type) -> Expr:
 def binary(op: str, a: Expr | int, b: Expr | int) -> Expr:
     """``op(a, b)`` where a number takes the other side's type."""
     kind = a.type if isinstance(a, Expr) else b.type if isinstance(b, Expr) else i32
-    return make(op, as_expr(a, kind), as_expr(b, kind))
+    left = a if isinstance(a, Expr) else const(a, kind)
+    return make(op, left, b if isinstance(b, Expr) else const(b, kind))
 
 
 def cast(element: Type, value: Expr) -> Expr:
@@ -321,10 +324,6 @@ def loads_in(root: Expr) -> Iterator[Expr]:
     return (node for node in walk(root, _reads) if node.op == "load") if root.reads else iter(())
 
 
-def _reads(node: Expr) -> bool:
-    return node.reads
-
-
 def substitute(root: Expr, values: Mapping[Expr, Expr]) -> Expr:
     """``root`` with each key of ``values`` (a variable, as a rule) replaced."""
     if not values:
@@ -356,6 +355,8 @@ def conjoin(parts: Iterable[Expr]) -> Expr | None:
         total = part if total is None else total & part
     return total
 
+
+_reads: Callable[[Expr], bool] = attrgetter("reads")
 
 true = const(True, boolean)
 false = const(False, boolean)

@@ -63,6 +63,8 @@ class LoopKind(Enum):
     VECTORIZED = "vectorized"
     UNROLLED = "unrolled"
 
+    __hash__ = object.__hash__  # an enumeration's own one is a Python function
+
 
 @quick
 @dataclass(frozen=True, slots=True)
@@ -239,7 +241,10 @@ def walk_stmt(node: Stmt) -> Iterator[Stmt]:
     while stack:
         node = stack.pop()
         yield node
-        stack.extend(children(node)[::-1])
+        if isinstance(node, For):
+            stack.append(node.body)
+        elif not isinstance(node, Store):
+            stack.extend(children(node)[::-1])
 
 
 def stored_in(node: Stmt) -> set[Buffer]:

@@ -107,8 +107,8 @@ def _cost(ops: list[Op], machine: Machine) -> tuple[Fraction, int]:
     automaton, numbers = packer(machine), [name for name, _ in machine.units]
     units = Counter(numbers.index(op.instruction.unit_at(machine.version)) for op in ops)
     packets = max(
-        Fraction(sum(automaton.least(unit, resources) * n for unit, n in units.items()), count)
-        for resources, count in automaton.sets
+        Fraction(sum(automaton.least(unit)[i] * n for unit, n in units.items()), count)
+        for i, (_, count) in enumerate(automaton.sets)
     )
     return packets, len(ops)
 

@@ -111,7 +111,7 @@ def _seen(function: Function, far: frozenset[str]) -> _Phase:
     if "accessed" not in function.walkers:
         steps = [step for _, packet in function.packets() for step in packet]
         accessed = {step.access.buffer for step in steps if step.access is not None}
-        function.walkers["accessed"] = any(step.is_call for step in steps), accessed
+        function.walkers["accessed"] = any([step.facts.calls for step in steps]), accessed
     called, accessed = function.walkers["accessed"]
     return _Phase(function, called, not far.isdisjoint(accessed))
 

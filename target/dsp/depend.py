@@ -26,7 +26,8 @@ def result_latency(step: Step, atom: int, use: int, vector_result: int) -> int:
     """As ``latency``; a bumped pointer is there in the next packet."""
     if step.bump and atom == step.pointer >> 1:
         return 1
-    return latency(step.facts, use, vector_result)
+    fixed = step.facts.latency
+    return fixed if fixed else latency(step.facts, use, vector_result)
 
 
 def is_far(step: Step, far: frozenset[str]) -> bool:
@@ -93,7 +94,7 @@ def _memory_edges(groups: list[list[Step]], steps: list[Step], extents: Mapping[
     seen: dict[str, tuple[list[int], list[int]]] = {}  # loads and stores of each place
     barrier, since = -1, list[int]()
     for i, step in _loads_first(groups):
-        if step.is_call:
+        if step.facts.calls:
             for before in since:
                 add(before, i, 0)
             if barrier >= 0:

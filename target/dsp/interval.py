@@ -20,11 +20,9 @@ _NEVER = -(1 << 40)  # the time of a step that is not placed
 
 def resource_bound(units: Sequence[int], packer: Packer) -> int:
     """The packets that the most contended set of slots or pipes needs."""
-    bound = 1
-    for resources, count in packer.sets:
-        demand = sum(packer.least(unit, resources) for unit in units)
-        bound = max(bound, -(-demand // count))
-    return bound
+    demands = map(sum, zip(*[packer.least(unit) for unit in units], strict=True))
+    needs = [-(-demand // count) for demand, (_, count) in zip(demands, packer.sets, strict=False)]
+    return max(1, *needs)
 
 
 def _depths(count: int, edges: Sequence[Edge], interval: int) -> list[int] | None:

@@ -25,7 +25,7 @@ class Packer:
 
     def __init__(self, machine: Machine) -> None:
         self.units = len(machine.units)
-        self._least: dict[tuple[int, int], int] = {}
+        self._least: dict[int, tuple[int, ...]] = {}
         self._choices: list[tuple[int, ...]] = []
         for extended in (False, True):
             for _, unit in machine.units:
@@ -61,13 +61,14 @@ class Packer:
         found += [pipes["SHIFT"] | pipes["XLANE"]]
         return [(resources, resources.bit_count()) for resources in found]
 
-    def least(self, unit: int, resources: int) -> int:
-        """The fewest of ``resources`` that an instruction of ``unit`` takes."""
-        key = unit, resources
-        if key not in self._least:
-            counts = [(choice & resources).bit_count() for choice in self._choices[unit]]
-            self._least[key] = min(counts)
-        return self._least[key]
+    def least(self, unit: int) -> tuple[int, ...]:
+        """The fewest of each of the ``sets`` that an instruction of ``unit`` takes."""
+        if unit not in self._least:
+            self._least[unit] = tuple(
+                min((choice & resources).bit_count() for choice in self._choices[unit])
+                for resources, _ in self.sets
+            )
+        return self._least[unit]
 
     def _make(self, state: int, unit: int) -> int:
         taken = {

@@ -38,7 +38,7 @@ class Pointer:
 
 def key_of(address: Address) -> Key:
     """The key that all addresses of one pointer have in common."""
-    return address.buffer, tuple(term for term in address.terms if term[1])
+    return address.buffer, tuple([term for term in address.terms if term[1]])
 
 
 class Pointers:

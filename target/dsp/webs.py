@@ -95,7 +95,7 @@ def rename(step: Step, names: Mapping[int, int], made: int = -1) -> None:
     step.rename(step, names)
     if made >= 0:
         step.result = 4 * made + (result & 3)
-    if not step.is_call:
+    if not step.facts.calls:
         step.link()
 
 
