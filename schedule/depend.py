@@ -123,6 +123,18 @@ def check_lanes(state: State, block: Block, loop: For) -> None:
                       f"{block.name}, which does", loop)  # fmt: skip
 
 
+def check_merged(state: State, loop: For, halves: Sequence[Sequence[Block]]) -> None:
+    """ScheduleError unless what both halves of a loop's body touch, and one of them writes, is
+    touched at other elements in other iterations: those of one half came before the other's."""
+    blocks = [block for half in halves for block in half]
+    written = frozenset[str]().union(*(state.accesses(b).written for b in blocks))
+    for name in sorted(written):
+        shared = all(any(state.accesses(b).touch(name) for b in half) for half in halves)
+        if shared and not _apart(state, blocks, name, {loop.axis: loop.extent}):
+            raise refusal("iterations must not meet in an element that both loops touch",
+                          name, loop)  # fmt: skip
+
+
 def check_parallel(state: State, path: Path) -> None:
     """ScheduleError unless the iterations of the loop at the end of ``path`` are independent."""
     loop = loop_at(path)

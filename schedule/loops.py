@@ -18,6 +18,7 @@ from ..tir.stmt import (
     For,
     If,
     LoopKind,
+    Seq,
     Stmt,
     Wait,
     seq,
@@ -26,7 +27,7 @@ from ..tir.stmt import (
 from ..tir.types import i32
 from .blocks import is_map, is_reduction, reduction_of
 from .build import allocate, buffer_name, on_buffers
-from .depend import check_lanes, check_parallel, check_reorder, loop_roles
+from .depend import check_lanes, check_merged, check_parallel, check_reorder, loop_roles
 from .errors import refusal
 from .index import bounds, parts_of, substitute_axes
 from .state import Loop, LoopRef, State, renamed, replace_axes
@@ -195,6 +196,24 @@ def fuse(state: State, *loops: Loop) -> LoopRef:
     path = state.loop(str(chain[0].axis.attr))
     state.swap(path, For(axis, extent, chain[0].kind, body, chain[0].annotations))
     return LoopRef(str(axis.attr))
+
+
+def merge(state: State, first: Loop, second: Loop) -> None:
+    """One loop for two that follow each other: each step of the second comes after the step of the
+    first that it needs, in one iteration."""
+    path = state.loop(first)
+    a, b = loop_at(path), loop_at(state.loop(second))
+    beside = path[-2].stmts if len(path) > 1 and isinstance(path[-2], Seq) else ()
+    if not any(x is a and y is b for x, y in pairwise(beside)):
+        raise refusal("the second loop must follow the first", f"{a.axis.attr}, {b.axis.attr}", b)
+    if (a.extent, a.kind) != (b.extent, b.kind) or a.kind is LoopKind.VECTORIZED:
+        came = f"{a.extent} {a.kind.value} and {b.extent} {b.kind.value}"
+        raise refusal("the loops must be of one extent and one kind, and no lanes", came, b)
+    halves = a.body, replace_axes(b.body, {b.axis: a.axis}, state.extents)
+    whole = replace(a, body=seq(*halves))
+    kept = [whole if s is a else s for s in beside if s is not b]
+    state.swap(path[:-1], seq(*kept))
+    check_merged(state, whole, [list(blocks_below(half)) for half in halves])
 
 
 def reorder(state: State, *loops: Loop) -> None:

@@ -134,6 +134,7 @@ class Schedule:
 
     split = _primitive(nesting.split)
     fuse = _primitive(nesting.fuse)
+    merge = _primitive(nesting.merge)
     reorder = _primitive(nesting.reorder)
     resize = _primitive(resize.resize)
     divide = _primitive(extents.divide)

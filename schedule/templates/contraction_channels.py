@@ -6,7 +6,7 @@
       apart: ways                           one way's words and weights at a time
         rows, quads of columns              a tile of sums, all taps written out
         requantize: four pixels of 32 channels narrow into one register
-      quads of all ways become pixels
+      quads of all ways become pixels   joined: those of a tile as soon as its last way is there
       together: rows, columns               the ways of some pixels at once: these need no change
         requantize: all ways of a pixel narrow into one register
 
@@ -62,6 +62,7 @@ def _knobs(plan: Plan) -> tuple[Knob, ...]:
         choice("rows", tuple(d for d in rows if d <= 4)),
         choice("columns", tuple(sorted(columns))),
         choice("apart", (False, True) if plan.per == 1 else (False,)),
+        choice("joined", (False, True) if plan.per == 1 and plan.even else (False,)),
         choice("share", ("rows", "channels") if plan.blocks > 1 else ("rows",)),
         choice("inner", ("columns", "rows")),
         choice("words", ("band", "all", "tile") if plan.per == 1 else ("all",)),
@@ -117,8 +118,12 @@ def _schedule(
     sch.compute_at(dot, tile)
     _products(sch, dot)
     _deal(sch, plan, point, deal, tile if point["words"] == "tile" else place)
+    ends = _joined(sch, plan, point, dot, last, back) if back and point["joined"] else None
     if plan.held(point, machine) == plan.constants(point) * (1 if back else plan.ways):
-        _keep(sch, kernel, back is not None, place)
+        if ends != (dot, last):
+            _keep(sch, kernel, (dot, last), sch.loops(last)[-9] if back else place)
+        if ends is not None:
+            _keep(sch, kernel, ends, place)
     if guarded(point):
         _part(sch, plan, point, last if point["words"] == "tile" else deal)
     return sch
@@ -203,11 +208,34 @@ def _apart(
     h_0, h_1 = sch.split(h, (None, number(point, "rows")))
     q_0, q_1, p = sch.split(w, (None, number(point, "columns") // WORD, WORD))
     walk = [h_0, q_0] if point["inner"] == "columns" else [q_0, h_0]
-    sch.reorder(n, b, j, *walk, h_1, q_1, i, p)
+    sch.reorder(j, *walk, n, b, h_1, q_1, i, p)
     sch.vectorize(i, p)
     sch.unroll(h_1)
     sch.unroll(q_1)
     return walk[1], other
+
+
+def _joined(
+    sch: Schedule, plan: Plan, point: Point, dot: str, last: str, back: str
+) -> tuple[str, str]:
+    """Tiles of the last way by themselves, each with the pixels that it completes: their products,
+    and what is made of these."""
+    if plan.ways > 1:
+        known = {ref.name for ref in sch.blocks()}
+        sch.split(sch.loops(last)[-9], (plan.ways - 1,), tail="peel")
+        dot, last = (ref.name for ref in sch.blocks() if ref.name not in known)
+    way, *tiles = sch.loops(last)[-9:-6]
+    sch.reorder(*tiles, way)
+    h, q = sch.loops(back)[-5:-3]
+    h_0, h_1 = sch.split(h, (None, number(point, "rows")))
+    q_0, q_1 = sch.split(q, (None, number(point, "columns") // WORD))
+    walk = [h_0, q_0] if point["inner"] == "columns" else [q_0, h_0]
+    sch.reorder(*walk, h_1, q_1)
+    sch.unroll(h_1)
+    sch.unroll(q_1)
+    for first, second in zip(tiles, walk, strict=True):
+        sch.merge(first, second)
+    return dot, last
 
 
 def _together(sch: Schedule, plan: Plan, point: Point, last: str) -> tuple[LoopRef, LoopRef]:
@@ -276,13 +304,13 @@ def _part(sch: Schedule, plan: Plan, point: Point, block: str) -> None:
         zoned(sch, name, column, plan.column_zones(point))
 
 
-def _keep(sch: Schedule, kernel: Kernel, apart: bool, place: LoopRef) -> None:
-    """The constants in registers while tiles are computed, those of one way where it is alone."""
-    dot, last = kernel.dot.block, kernel.last.block
+def _keep(sch: Schedule, kernel: Kernel, blocks: tuple[str, str], place: LoopRef) -> None:
+    """The constants of products, and of what is made of these, in registers below a loop."""
+    dot, last = blocks
     late = {use.buffer.name for use in kernel.last.reads}
     for name in sorted(sch.logical.constants):
         copy = sch.cache_read(last if name in late else dot, name, "reg")
-        sch.compute_at(copy, sch.loops(last)[-7] if apart else place)
+        sch.compute_at(copy, place)
         lanes = 2 if name == kernel.weights.name else 1
         loops = sch.loops(copy)[-len(sch.get_buffer(name).shape) :]
         sch.vectorize(*loops[-lanes:])

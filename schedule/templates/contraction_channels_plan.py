@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from ...target.dsp.machine import Machine
@@ -21,6 +21,7 @@ from .packets import DEPTH, Ops
 from .template import Estimate
 from .tiles import Phases, Tiles, Walk, busiest
 
+BACK = Ops(2, 0, 0, 1, 0, 1)  # what makes a register of pixels of quads
 BODY = 100  # products of a tile of one way that are written out
 
 
@@ -71,6 +72,11 @@ class Plan:
     def deep(self) -> int:
         """Channels of a pixel."""
         return self.depth // self.per
+
+    @property
+    def even(self) -> bool:
+        """Whether rows are whole quads."""
+        return self.columns == self.quads * WORD
 
     def wide(self, point: Point) -> int:
         """Pixels of a row from which words are made."""
@@ -250,7 +256,7 @@ def fits_of(func: PrimFunc, plan: Plan, machine: Machine) -> Callable[[Point], b
         step, apart, words = number(point, "step"), point["apart"], point["words"]
         if band % rows or plan.whole(point) % columns or columns % (WORD if apart else plan.pixels):
             return False
-        if apart and plan.columns < WORD:
+        if (apart and plan.columns < WORD) or (point["joined"] and not apart):
             return False
         if point["inner"] == "rows" and band == rows:  # no loop of rows
             return False
@@ -304,20 +310,23 @@ def estimate_of(
     if words == "band":
         main += parts * plan.lines(band) * row
     if point["apart"]:
-        back = parts * band * Ops(2, 0, 0, 1, 0, 1).packets * plan.quads * plan.ways
+        back = parts * band * BACK.packets * plan.quads * plan.ways + DEPTH
         result = func.params[-1]  # stored at once: instructions wait for DDR
         late = result.bytes / machine.dma_rate if result.scope == "ddr" else 0.0
-        main += max(back + DEPTH, late)
+        if point["joined"]:
+            ends = replace(nest, tail=nest.tail + BACK * nest.sums)
+            back = (ends.cycles(machine) - nest.cycles(machine)) / plan.ways
+            late -= nest.cycles(machine) / plan.ways
+        main += max(back, late)
     lines, extra = plan.images * plan.lines(plan.rows) / machine.threads, 0.0
     if plan.copied(point):
         extra += lines * (plan.wide(point) * plan.depth / VECTOR + DEPTH) + machine.barrier
     if words == "all":
         extra += lines * plan.blocks * row + machine.barrier
-    weights = plan.depth * WORD * plan.weights(point)
-    each = main + 2 * machine.barrier, weights
-    return Phases(extra, [each], 1, others, machine).estimate(
-        nest, _far(func, plan, machine, point)
-    )
+    far = any(p.scope == "ddr" and p.name in func.constants for p in func.params)
+    each = main + 2 * machine.barrier, plan.depth * WORD * plan.weights(point) * far
+    phases = Phases(extra, [each], 1, others * far, machine)
+    return phases.estimate(nest, _far(func, plan, machine, point))
 
 
 def _far(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> float:

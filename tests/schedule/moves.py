@@ -6,6 +6,7 @@ sch = play(func, Random(7), 10)       # about ten primitives; refused ones are p
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import gcd, prod
 from random import Random
 
@@ -13,7 +14,7 @@ from dovetail.schedule.errors import ScheduleError
 from dovetail.schedule.schedule import Schedule
 from dovetail.schedule.state import LoopRef
 from dovetail.tir.expr import free_vars, walk
-from dovetail.tir.stmt import For, PrimFunc, Store, walk_stmt
+from dovetail.tir.stmt import For, PrimFunc, Seq, Store, walk_stmt
 from dovetail.tir.types import u16
 
 Move = Callable[[Schedule, Random], None]
@@ -46,6 +47,18 @@ def fuse(sch: Schedule, rng: Random) -> None:
     loops = sch.loops(any_block(sch, rng))
     first = rng.randrange(len(loops))
     sch.fuse(*loops[first : first + rng.randint(2, 3)])
+
+
+def merge(sch: Schedule, rng: Random) -> None:
+    """Loops that follow each other, and then those within them."""
+    beside = [node.stmts for node in walk_stmt(sch.logical.body) if isinstance(node, Seq)]
+    pairs = [(a, b) for stmts in beside for a, b in pairwise(stmts)
+             if isinstance(a, For) and isinstance(b, For) and a.extent == b.extent]  # fmt: skip
+    if pairs:
+        first, second = rng.choice(pairs)
+        sch.merge(str(first.axis.attr), str(second.axis.attr))
+        if rng.random() < 0.5:
+            merge(sch, rng)
 
 
 def kind(sch: Schedule, rng: Random) -> None:
@@ -166,7 +179,7 @@ def fills(sch: Schedule, rng: Random) -> None:
 
 
 MOVES: tuple[Move, ...] = (
-    split, split, split, reorder, reorder, reorder, fuse, kind, kind, compute_at, compute_at,
+    split, split, split, reorder, reorder, reorder, fuse, merge, kind, kind, compute_at, compute_at,
     compute_at, compute_at, inline, cache, stage, layout, reduction,
     offset, planes, transfer, transfer, resize, resize, resize, fills, terms, inside,
 )  # fmt: skip
@@ -287,8 +300,8 @@ def attempt(move: Callable[..., object], *given: object) -> None:
 
 
 CODE_MOVES: tuple[Move, ...] = (
-    lanes, lanes, lanes, lanes, lanes, dot, dot, split, reorder, fuse, kind, compute_at, compute_at,
-    compute_at, compute_at, compute_at, inline, inline, inline, cache, cache, stage,
+    lanes, lanes, lanes, lanes, lanes, dot, dot, split, reorder, fuse, merge, kind, compute_at,
+    compute_at, compute_at, compute_at, compute_at, inline, inline, inline, cache, cache, stage,
     layout, layout, scope, scope, reduction, reduction, offset, offset, planes, planes, words,
     words, transfer, transfer, resize, resize, resize, fills, fills, fills, terms, terms,
     inside,

@@ -49,7 +49,7 @@ LISTED = 14  # of them run under QEMU
 MACHINES = (dsp(), dsp(), dsp(threads=1), dsp(threads=3), dsp(version=62), dsp(version=65),
             dsp(version=68), dsp(version=69))  # fmt: skip
 PRIMITIVES = {
-    "split", "fuse", "reorder", "unroll", "parallel", "vectorize", "compute_at",
+    "split", "fuse", "merge", "reorder", "unroll", "parallel", "vectorize", "compute_at",
     "compute_inline", "decompose_reduction", "rfactor", "cache_read",
     "cache_write", "stage", "set_scope", "transform_layout", "offset_operand", "split_bytes",
     "retype", "transfer", "resize", "divide", "join", "trim", "border", "expand",

@@ -103,6 +103,18 @@ def test_local_buffers_shrink_to_the_tile() -> None:
     same(sch, func)
 
 
+def test_loops_that_follow_each_other_become_one() -> None:
+    func = kernel("matmul")
+    sch = Schedule(func)
+    sch.merge("m", "m_2")
+    assert shape_of(sch, "acc") == (1, 40)
+    sch.merge("n", "n_2")
+    assert shape_of(sch, "acc") == (1, 1)
+    assert names(sch, "matmul")[:2] == names(sch, "requant") == ["m", "n"]
+    assert str(sch.trace) == 'sch.merge("m", "m_2")\nsch.merge("n", "n_2")\n'
+    same(sch, func)
+
+
 def test_halo_of_a_window() -> None:
     func = kernel("conv")
     sch = Schedule(func)
