@@ -26,6 +26,7 @@ from .packets import DEPTH, Body, Ops, ops_of
 from .plans import Part, Plan
 
 LEAST = 16  # elements that are folded at once
+FEW = 8  # registers of results
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,25 +123,32 @@ def run_depth_on(sch: Schedule, found: Structure) -> dict[str, Part]:
 
 
 def run_rows_on(sch: Schedule, found: Structure) -> dict[str, Part]:
-    """Lets results run on to whole registers: few of them in copies of what lies outside."""
+    """Lets results run on to whole registers, in copies of what lies outside."""
     rows, params = together(found), sch.logical.params
-    if rows is None:
+    if rows is None or rows.runs[-1].extent % rows.several == 0:
         return {}
-    extent, several = rows.runs[-1].extent, rows.several
-    row = next(axis for axis in found.spatial if axis.var is rows.runs[-1].axes[-1])
     outside = dict.fromkeys(use.buffer for use in found.reads if use.buffer in params)
-    if extent < several:
-        few = outside and row.extent < LEAST
-    else:
-        few = outside or found.out.buffer in params or row.extent < several
-    if few or extent % several == 0:
+    row = next(axis for axis in found.spatial if axis.var is rows.runs[-1].axes[-1])
+    made = found.out.buffer in params
+    few = bool(outside) and row.extent < LEAST
+    if few if rows.runs[-1].extent < rows.several else not _pays(rows, row, bool(outside) or made):
         return {}
     for buffer in outside:
         sch.cache_read(found.block, buffer.name, "tcm")
-    if found.out.buffer in params:
+    if made:
         sch.cache_write(found.block, found.out.buffer.name, "tcm")
-    sch.resize(loops_of(sch, found.block)[row.var], -(-row.extent // several) * several)
+    loop = loops_of(sch, found.block)[row.var]
+    sch.resize(loop, -(-row.extent // rows.several) * rows.several)
     return {}
+
+
+def _pays(rows: Rows, row: Axis, copied: bool) -> bool:
+    """Whether registers that begin with each step around a row are hardly more than otherwise;
+    copies pay where they are few, and threads then share these steps."""
+    extent, several = rows.runs[-1].extent, rows.several
+    whole, others = -(-row.extent // several), extent // row.extent
+    hardly = 3 * others * whole <= 4 * -(-extent // several)
+    return hardly and (not copied or (1 < others and extent <= FEW * several))
 
 
 def able(nest: Nest) -> bool:
