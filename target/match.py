@@ -94,19 +94,21 @@ class Matcher:
         return True
 
     def _same(self, a: Type, b: Type) -> bool:
-        if a == b:
+        if a is b:
             return True
         return self.loose and a.is_int and b.is_int and (a.bits, a.lanes) == (b.bits, b.lanes)
 
     def _alike(self, pattern: Expr, node: Expr) -> bool:
         """Types agree, or differ in a sign that does not matter."""
         a, b = pattern.type, node.type
-        return self._same(a, b) or (
-            (a.bits, a.lanes) == (b.bits, b.lanes) and b.is_int and _signless(pattern, node)
+        return (
+            a is b
+            or self._same(a, b)
+            or ((a.bits, a.lanes) == (b.bits, b.lanes) and b.is_int and _signless(pattern, node))
         )
 
     def _bind(self, pattern: Expr, node: Expr) -> bool:
-        if not self._same(pattern.type, node.type):
+        if pattern.type is not node.type and not self._same(pattern.type, node.type):
             return False
         return self.bindings.setdefault(str(pattern.attr), node) is node
 

@@ -302,11 +302,12 @@ def transform(
         if into is not None and not into(node):
             done[node] = node
             continue
-        args = node.args
-        below = [arg for arg in args if arg not in done]
-        if below:
-            stack.append(node)
-            stack += below[::-1]
+        args, size = node.args, len(stack)
+        for arg in args[::-1]:
+            if arg not in done:
+                stack.append(arg)
+        if len(stack) > size:
+            stack.insert(size, node)
             continue
         fresh = rebuild(node, tuple([done[arg] for arg in args])) if args else node
         changed = change(fresh)

@@ -46,7 +46,9 @@ def _block_effect(block: Block) -> Sets:
     reads, writes = set[int](), set[int]()
     for group in block.packets or block.groups:
         for step in group:
-            reads.update([atom for atom, _ in step.reads if atom not in writes])
+            for atom, _ in step.reads:
+                if atom not in writes:
+                    reads.add(atom)
         for step in group:
             writes.update(step.writes)
     return mask(reads), mask(writes)

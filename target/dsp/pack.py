@@ -40,11 +40,13 @@ class Packer:
 
     def unit(self, step: Step) -> int:
         """The key by which the automaton tells steps apart."""
-        if step.facts.load is not None:
-            return step.facts.number + 2 * self.units
-        if step.facts.store is not None:
-            return step.facts.number + 3 * self.units
-        return step.facts.number + (self.units if step.places == 2 else 0)
+        facts = step.facts
+        if facts.load is not None:
+            return facts.number + 2 * self.units
+        if facts.store is not None:
+            return facts.number + 3 * self.units
+        small = facts.short is None and not facts.wide
+        return facts.number + (0 if small or step.places == 1 else self.units)
 
     def fit(self, state: int, unit: int) -> int:
         found = self._next[state].get(unit)
@@ -173,7 +175,7 @@ def heights(edges: Edges) -> list[int]:
 def in_order(edges: Edges) -> list[int]:
     """The steps in the order in which they came, but each behind those that it waits for: one that
     bumps a pointer comes after those of its group that read the pointer."""
-    if all(j > i for i, out in enumerate(edges) for j, _ in out):
+    if all([j > i for i, out in enumerate(edges) for j, _ in out]):
         return list(range(len(edges)))
     waiting = [0] * len(edges)
     for out in edges:

@@ -222,12 +222,13 @@ class Step:
 
     @property
     def instructions(self) -> int:
-        return 1 if self.facts.alone else 2
+        return 1 if self.facts.load is None and self.facts.store is None else 2
 
     @property
     def places(self) -> int:
         """Places of the instruction itself in the packet."""
-        return 2 if self.facts.wide or (self.facts.short and self.extended) else 1
+        facts = self.facts
+        return 2 if facts.wide or (facts.short is not None and self.extended) else 1
 
     @property
     def ends_block(self) -> bool:

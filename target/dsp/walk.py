@@ -184,13 +184,13 @@ class Walker:
         """Instructions of a packet, the multipliers that they take, those that are products."""
         found = self.counts.get(id(packet))
         if found is None:
-            rows = [step.facts for step in packet]
-            found = (
-                sum(step.instructions for step in packet if step.facts.row.name != "nop"),
-                sum({"VX_DV": 2, "VX": 1}.get(row.unit, 0) for row in rows),
-                sum("dot" in row.row.tags for row in rows),
-            )
-            self.counts[id(packet)] = found
+            issued = multiplies = dots = 0
+            for step in packet:
+                facts = step.facts
+                issued += step.instructions if facts.row.name != "nop" else 0
+                multiplies += 2 if facts.unit == "VX_DV" else facts.unit == "VX"
+                dots += "dot" in facts.row.tags
+            found = self.counts[id(packet)] = issued, multiplies, dots
         return found
 
     def _bursts(self, packet: list[Step]) -> int:

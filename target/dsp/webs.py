@@ -33,7 +33,8 @@ def _shared(nodes: list[Node]) -> set[int]:
         for group in block.packets or block.groups:
             for step in group:
                 here.update(step.writes)
-                here.update([atom for atom, _ in step.reads])
+                for atom, _ in step.reads:
+                    here.add(atom)
         registers = {atom >> 1 for atom in here}
         shared |= seen & registers
         seen |= registers

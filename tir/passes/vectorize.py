@@ -102,7 +102,7 @@ def _chooses(loop: For) -> bool:
 
 @lru_cache(maxsize=1 << 12)
 def _chooses_in(value: Expr, axis: Expr) -> bool:
-    return any(_chosen(node, axis) for node in walk(value))
+    return any([_chosen(node, axis) for node in walk(value) if node.op in ("select", "load")])
 
 
 def _chosen(node: Expr, axis: Expr) -> bool:
