@@ -13,7 +13,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_MORE = 1_000_000  # objects more than at its last look, at which it looks at these
+_MORE = 10_000_000  # objects more than at its last look, at which it looks at these
 
 
 @contextmanager
