@@ -135,6 +135,19 @@ def test_lanes_that_lie_in_runs_are_chosen(sizes: tuple[int, int, int]) -> None:
     assert np.array_equal(y, x[:, :size].reshape(-1))
 
 
+def test_bytes_in_their_places_are_masked() -> None:
+    func = parse(
+        """
+@prim_func
+def f(x: Buffer[u8, (512,)], y: Buffer[u8, (512,)]):
+    for i in vectorized(8):
+        for c in vectorized(64):
+            y[i * 64 + c] = select(c < 48, x[i * 64 + c], 0)
+"""
+    )
+    assert show(vectorize_loops(func)).count("x[") == 1
+
+
 @pytest.mark.parametrize(("condition", "chosen"),
                          [("t < 1", False), ("t >= 1", False), ("t < 3", False), ("t == 2", False),
                           ("i < 4", True), ("t < i", True)])  # fmt: skip

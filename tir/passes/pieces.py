@@ -76,10 +76,22 @@ class Pieces:
         lanes, wanted = np.arange(count), np.ones(count, bool)
         if count & (count - 1):
             return None
-        if any(map(_is_number, node.args[1:])):  # chosen by a mask otherwise
-            if not _deciding(self._lanes(node.args[0], lanes), wanted):
-                return None
+        if any(map(_is_number, node.args[1:])) and not self._cut(node, lanes, wanted):
+            return None  # a mask does
         return self._value(node, lanes, wanted)
+
+    def _cut(self, node: Expr, lanes: Numbers, wanted: Holds) -> list[int]:
+        """The digits by which a choice is cut into registers that need none: one, or several where
+        a number stands beside loaded bytes that are shuffled anyway."""
+        digits = _deciding(self._lanes(node.args[0], lanes), wanted)
+        if any(map(_is_number, node.args[1:])):
+            return digits if any(self._moves(side, lanes) for side in node.args[1:]) else []
+        return digits if len(digits) == 1 and all(map(loads, node.args[1:])) else []
+
+    def _moves(self, node: Expr, lanes: Numbers) -> bool:
+        """Whether the bytes of a load do not lie side by side."""
+        found = self._places(node, lanes) if node.op == "load" else None
+        return found is not None and bool(found[1][1] - found[1][0] != 1)
 
     def _value(self, node: Expr, lanes: Numbers, wanted: Holds) -> Expr | None:
         """Those ``lanes`` of a node that are ``wanted``, and others between them."""
@@ -102,7 +114,7 @@ class Pieces:
         for (side, _), (_, none) in (sides, sides[::-1]):
             if not none.any():
                 return self._value(side, lanes, wanted)
-        if digits := _deciding(holds, wanted):
+        if digits := self._cut(node, lanes, wanted):
             return self._beside(node, digits[-1], lanes, wanted)
         yes, no = (self._value(side, lanes, kept) for side, kept in sides)
         return None if yes is None or no is None else make("select", condition(holds), yes, no)
