@@ -26,7 +26,7 @@ from ..trace import permuted
 from .contraction import LANES, VECTOR, WORD
 from .fold_order import put_last
 from .fold_parts import now, partly
-from .fusing import loops_of, made_by, partial_results, share
+from .fusing import loops_of, made_by, mask_last, partial_results, share
 from .packets import DEPTH, Body, Ops
 from .plans import Part, Plan
 
@@ -78,8 +78,7 @@ class Sums(Part):
         sch.reorder(*outer, *folds, registers, step, *within, *self.lanes)
         sch.vectorize(*self.lanes)
         sch.unroll(step, *within)
-        if partly(self.found) and self.count > 1:
-            sch.split(registers, (self.count - 1,), tail="peel")
+        mask_last(sch, block, [registers])
         return outer
 
     def plans(self, machine: Machine, point: Point) -> list[Plan]:

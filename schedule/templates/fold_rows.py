@@ -19,8 +19,8 @@ from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Axis, Form, Run, Structure, runs_of
 from .contraction import LANES, VECTOR, WORD
-from .fold_parts import lanes_of, moved, partly
-from .fusing import joined, loops_of, partial_results, share, stepped
+from .fold_parts import lanes_of, moved
+from .fusing import joined, loops_of, mask_last, partial_results, share, stepped
 from .nest import Nest, nest_of
 from .packets import DEPTH, Body, Ops, ops_of
 from .plans import Part, Plan
@@ -70,8 +70,7 @@ class Rows(Part):
             if folds:
                 sch.reorder(*folds, i)
             sch.vectorize(i, lanes)
-            if folds and partly(self.found):
-                sch.split(folds[-1], (sch.get_loop(folds[-1]).extent - 1,), tail="peel")
+            mask_last(sch, name, folds)
         return [*outer, r]
 
     def plans(self, machine: Machine, point: Point) -> list[Plan]:

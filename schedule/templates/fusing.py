@@ -112,11 +112,11 @@ def folding(sch: Schedule, block: str, least: int = 2) -> list[LoopRef]:
     return [loop for loop, node in loops if node.axis in axes and node.extent >= least]
 
 
-def mask_last(sch: Schedule, block: str) -> None:
-    """Lets the last step alone of the innermost loop of a fold leave out what changes nothing."""
-    folds, store = folding(sch, block), sch.get_block(block).body
+def mask_last(sch: Schedule, block: str, folds: Sequence[LoopRef]) -> None:
+    """Lets the last step alone of the innermost of some loops leave out what changes nothing."""
+    store = sch.get_block(block).body
     masked = isinstance(store, Store) and any(e.op == "select" for e in walk(store.value))
-    if folds and masked:
+    if folds and masked and sch.get_loop(folds[-1]).extent > 1:
         sch.split(folds[-1], (sch.get_loop(folds[-1]).extent - 1,), tail="peel")
 
 

@@ -273,7 +273,7 @@ def _fill(sch: Schedule, block: str, filled: int, rows: int) -> None:
         sch.reorder(*folds, *loops[-filled:])
     if rows == 1:
         sch.vectorize(*loops[-filled:])
-        mask_last(sch, block)
+        mask_last(sch, block, folds)
         return
     part, row, *inner = loops[-filled - 1 :]
     sch.reorder(row, part)
