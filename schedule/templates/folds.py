@@ -23,7 +23,8 @@ from ..knobs import Knob, Point, Space, Value, choice, number
 from ..schedule import Schedule
 from ..structure import Form, Structure, structure
 from ..tree import blocks_below
-from .contraction import LANES, VECTOR
+from .contraction import LANES, VECTOR, local
+from .direct import direct
 from .fold_chain import in_planes, in_words, turned
 from .fold_lanes import in_lanes
 from .fold_made import made_of
@@ -104,7 +105,21 @@ class Prepared:
         known = sum(p.bytes for p in func.params if p.name in func.constants)
         wait = machine.dma_start + known / machine.dma_rate if known else 0.0
         wait -= (len(plans) - 1) * machine.barrier if alone else 0
-        return Estimate(found.cycles + wait, {**found.facts, "first_wait": wait})
+        cycles = found.cycles + wait + self._far(machine)
+        return Estimate(cycles, {**found.facts, "first_wait": wait})
+
+    def _far(self, machine: Machine) -> float:
+        """Cycles of local buffers for which TCM has no room: what is stored is waited for later."""
+        free = machine.tcm - sum(p.bytes for p in self.sch.logical.params if p.scope == "tcm")
+        vectors = 0.0
+        for size in self._scratch:
+            vectors += 0 if size <= free else size / VECTOR / machine.threads
+            free -= size if size <= free else 0
+        return direct(machine, 2 * vectors, VECTOR, vectors)
+
+    @cached_property
+    def _scratch(self) -> list[int]:
+        return sorted(buffer.bytes for buffer in local(self.sch.logical))
 
 
 def _of_layer(point: Point) -> Point:

@@ -26,7 +26,7 @@ Key = tuple[int, str]  # rows of a strip, the template's name
 HEIGHTS = 8  # of strips, to choose from
 WORTH = 3  # starts of a transfer that images in DDR take, from which on strips are tried, too
 LEAST = 0.05  # the share of the best way's draws that a bad way has
-PHASES = 160  # of all strips, one for each slab of weights
+PHASES = 320  # of all strips, one for each slab of weights or block of a chain
 
 
 @dataclass(frozen=True)

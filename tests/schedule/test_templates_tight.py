@@ -126,3 +126,11 @@ def test_an_operand_that_stays_in_ddr_is_guessed_to_be_slow() -> None:
     """A wait for each vector, and a share of the rate."""
     assert direct(dsp(), 8, 128, 2) == 8 * 128 * 4 / 32 + 2 * 200
     assert direct(dsp(threads=1, burst=128), 3, 4, 0) == 3 * 128 / 32
+
+
+def test_a_chain_whose_rows_do_not_fit_comes_in_strips() -> None:
+    """As strips its values between phases stay in TCM."""
+    case = Case("folds", lambda x: x.softmax(-1), ((224, 256),))
+    task = case.task(dsp(tcm=48 * K), scope="ddr")
+    point = task.default
+    assert point["strip"] and task.check(point) == (True, "")
