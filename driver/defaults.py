@@ -23,7 +23,7 @@ from ..tuner.task import Measured
 
 PACKED = 24  # points that the choice of a default may pack
 _FIRST, _WAVE = 4, 2  # points of the first wave, and of later ones
-_IDLE = 2  # waves that bring nothing better, after which no more are packed
+_IDLE = 3  # waves that bring nothing better, after which no more are packed
 _OTHERS = 4  # of so many points, one is the likeliest of all instead of the first of an estimate
 _SAMPLED = 400  # points that the estimate ranks for it
 _PARENTS, _CHILDREN, _GENERATIONS = 16, 64, 3
