@@ -28,7 +28,7 @@ from ..state import LoopRef
 from ..structure import Structure, structure
 from .contraction import LANES, VECTOR, WORD, Kernel, bordered, kernel_of, run_to
 from .contraction_channels_plan import Plan, estimate_of, fits_of, guarded, plan_of
-from .fusing import stepped, tiled, zoned
+from .fusing import stepped, zoned
 from .lanes import in_rows
 from .packets import ops_of
 from .template import Template
@@ -208,7 +208,10 @@ def _apart(
     h_0, h_1 = sch.split(h, (None, number(point, "rows")))
     q_0, q_1, p = sch.split(w, (None, number(point, "columns") // WORD, WORD))
     walk = [h_0, q_0] if point["inner"] == "columns" else [q_0, h_0]
-    tiled(sch, [j, *walk, n, b], [h_1, q_1], [i, p])
+    sch.reorder(j, *walk, n, b, h_1, q_1, i, p)
+    sch.vectorize(i, p)
+    sch.unroll(h_1)
+    sch.unroll(q_1)
     return walk[1], other
 
 
@@ -245,14 +248,21 @@ def _together(sch: Schedule, plan: Plan, point: Point, last: str) -> tuple[LoopR
     lanes = sch.split(i, (plan.per, plan.deep)) if plan.per > 1 else [i]
     columns = point["inner"] == "columns" or (guarded(point) and point["words"] == "tile")
     walk = [h_1, w_0] if columns else [w_0, h_1]
-    tiled(sch, [shared, n, other, *walk], [h_2, w_1], [*lanes, j, w_2], shared)
+    sch.reorder(shared, n, other, *walk, h_2, w_1, *lanes, j, w_2)
+    sch.vectorize(*lanes, j, w_2)
+    sch.unroll(h_2)
+    sch.unroll(w_1)
+    sch.parallel(shared)
     return walk[1], other
 
 
 def _products(sch: Schedule, dot: str) -> None:
     """All sums of a tile written out: 32 channels by four taps a product."""
     n, h, w, b, i, j, kh, k, t = sch.loops(dot)[-9:]
-    tiled(sch, [], [n, h, w, b, j, kh, k], [i, t])
+    sch.reorder(n, h, w, b, j, kh, k, i, t)
+    sch.vectorize(i, t)
+    for loop in (n, h, w, b, j, kh, k):
+        sch.unroll(loop)
 
 
 def _deal(sch: Schedule, plan: Plan, point: Point, deal: str, place: LoopRef) -> None:
@@ -263,15 +273,20 @@ def _deal(sch: Schedule, plan: Plan, point: Point, deal: str, place: LoopRef) ->
     n, h, g, t, o = sch.loops(deal)[-5:]
     if plan.per > 1:
         g_0, some, turn = sch.split(g, (None, plan.per, plan.turns(point)))
-        tiled(sch, [n, h, g_0], [turn], [some, o, t], h)
+        sch.reorder(n, h, g_0, turn, some, o, t)
+        sch.vectorize(some, o, t)
+        sch.unroll(turn)
         sch.unroll(n)
+        sch.parallel(h)
         return
     b, i, j = sch.split(o, (None, LANES, plan.ways))
     together = 2 if plan.pixels > 2 and sch.get_loop(g).extent % 2 == 0 else 1
     g_0, g_1 = sch.split(g, (None, together))
-    tiled(sch, [n, h, b, g_0], [g_1], [j, i, t])
-    if words == "tile":
-        sch.unroll(n, h, b, g_0)
+    sch.reorder(n, h, b, g_0, g_1, j, i, t)
+    sch.vectorize(j, i, t)
+    for loop in (n, h, b, g_0) if words == "tile" else ():
+        sch.unroll(loop)
+    sch.unroll(g_1)
     if words == "all":
         sch.unroll(n)
         sch.parallel(h)

@@ -24,8 +24,6 @@ from ..state import LoopRef
 from .contraction import LANES, VECTOR, WORD, bordered
 from .contraction_inputs import in_place
 from .contraction_plan import REGISTERS, Plan, plan_for
-from .contraction_prepared import Parts, Prepared, dealt, kept
-from .fusing import tiled
 from .lanes import in_rows
 from .packets import Ops, ops_of
 from .template import Estimate, Template
@@ -41,7 +39,7 @@ def groups(func: PrimFunc, machine: Machine) -> Template | None:
         return None
     space = Space(_knobs(plan), (partial(_fits, plan),))
     made, others = ops_of(plan.kernel.last, VECTOR), plan.kernel.others(func) * plan.pixels
-    return Template("groups", func, machine, space, partial(_schedule, plan),
+    return Template("groups", func, machine, space, partial(_schedule, func, plan),
                     partial(_estimate, plan, machine, made, others))  # fmt: skip
 
 
@@ -76,28 +74,15 @@ def _fits(plan: Plan, point: Point) -> bool:
     return tile * (2 * WORD + 1) + WORD <= REGISTERS and tile * WORD * steps <= BODY
 
 
-def _schedule(plan: Plan, point: Point) -> Schedule:
-    sch = _prepared(plan).sch.copy()
-    sch.compute_at(plan.kernel.dot.block, _tile(sch, plan, point))
-    _products(sch, plan, point)
-    return sch
-
-
-def _prepared(plan: Plan) -> Prepared:
-    return kept(plan.func, "groups", lambda: _prepare(plan))
-
-
-def _prepare(plan: Plan) -> Prepared:
-    """Words, sums and results as lanes compute them."""
-    sch, kernel = Schedule(plan.func), plan.kernel
+def _schedule(func: PrimFunc, plan: Plan, point: Point) -> Schedule:
+    sch, kernel = Schedule(func), plan.kernel
     dot, last = kernel.dot.block, kernel.last.block
     block, pixels, weights = plan.block, plan.pixels, kernel.weights.name
     late = {use.buffer.name for use in kernel.last.reads}
-    constants = kernel.by_output(plan.func)
     for name in (last, dot):
         sch.resize(sch.loops(name)[2], plan.registers * pixels)
         sch.divide(sch.loops(name)[2], pixels)
-        for constant in (*constants, weights):
+        for constant in (*kernel.by_output(func), weights):
             if (constant in late) == (name == last):
                 sch.repeat(name, constant, sch.loops(name)[3])
     _, inner = sch.divide(sch.loops(last)[4], block)
@@ -109,34 +94,48 @@ def _prepare(plan: Plan) -> Prepared:
         n, h, w // pixels, o // block, o % WORD, w % pixels, o % block // WORD))  # fmt: skip
     sch.transform_layout(weights, lambda kh, kw, c, o, p: (
         o // block, kw, kh, c // WORD, o % WORD, p, o % block // WORD, c % WORD))  # fmt: skip
-    for name in constants:
+    for name in kernel.by_output(func):
         sch.transform_layout(name, lambda o, p: (o // block, o % WORD, p, o % block // WORD))
-    return Prepared(sch, _input(sch, plan))
+    _input(sch, plan)
+    sch.compute_at(dot, _tile(sch, plan, point))
+    _products(sch, plan, point)
+    return sch
 
 
-def _input(sch: Schedule, plan: Plan) -> Parts:
+def _input(sch: Schedule, plan: Plan) -> None:
     """What windows read: with its pads, and each word as often as lanes read it."""
     kernel, dot, near = plan.kernel, plan.kernel.dot.block, plan.kernel.input.name
     assert kernel.copy is not None
-    spread = _spread(plan)
-    if not spread and kernel.unpadded(plan.height, plan.registers * plan.pixels):
+    columns = plan.registers * plan.pixels
+    if not _spread(plan) and kernel.unpadded(plan.height, columns):
         in_place(sch, kernel)
-        return {}
+        return
     sch.trim(near)
     depth = sch.get_buffer(near).shape[3]
     parts = bordered(sch, kernel, plan.pixels, depth, True, depth)
-    if not spread:
-        return {name: in_rows(sch, name) for name in parts}
+    if not _spread(plan):
+        for name in parts:
+            in_rows(sch, name)
+        return
     inputs, together = plan.words * WORD, plan.together
     sch.repeat(dot, near, sch.loops(dot)[6])
     sch.transform_layout(near, lambda n, h, w, c, a: (
         n, c // (inputs * together), h, c % inputs // WORD, w, c // inputs % together, a,
         c % WORD))  # fmt: skip
     for name in parts:
-        sch.divide(sch.loops(name)[3], inputs)
-    times = sch.get_buffer(near).shape[6]
-    lanes = (4, min(plan.words, 8)), (2, plan.pixels), (3, together), (5, times), (4, WORD)
-    return {name: dealt(sch, name, *lanes) for name in parts}
+        _copy(sch, plan, name)
+
+
+def _copy(sch: Schedule, plan: Plan, name: str) -> None:
+    """A copy whose words lie as lanes read them, rows on all threads."""
+    n, h, w, c, a = sch.loops(name)
+    g_0, g_1, s, t = sch.split(c, (None, plan.together, plan.words, WORD))
+    s_0, s_1 = sch.split(s, (None, min(plan.words, 8)))
+    w_0, w_1 = sch.split(w, (None, plan.pixels))
+    sch.reorder(n, h, g_0, s_0, w_0, s_1, w_1, g_1, a, t)
+    sch.vectorize(s_1, w_1, g_1, a, t)
+    sch.unroll(n)
+    sch.parallel(h)
 
 
 def _tile(sch: Schedule, plan: Plan, point: Point) -> LoopRef:
@@ -148,7 +147,10 @@ def _tile(sch: Schedule, plan: Plan, point: Point) -> LoopRef:
     shared = walk.pop(str(point["share"]))
     last = walk.pop(str(point["inner"]), None)
     order = [n, *walk.values(), *([] if last is None else [last])]
-    tiled(sch, [shared, *order], [h_1, q_1], [p, i, j], shared)
+    sch.reorder(shared, *order, h_1, q_1, p, i, j)
+    sch.unroll(h_1, q_1)
+    sch.vectorize(p, i, j)
+    sch.parallel(shared)
     return order[-1]
 
 
@@ -187,12 +189,12 @@ def _estimate(plan: Plan, machine: Machine, made: Ops, others: int, point: Point
     head, tail = Ops(sums, 0, 0, WORD), made * tile + Ops(loads=WORD)
     nest = Tiles(walk, loops, steps, int(body.count), body, head, tail, sums, WORD)
     each = nest.cycles(machine) + machine.barrier, plan.kernel.weights.bytes * plan.pixels
-    return Phases(_copied(plan, machine), [each], 1, others, machine).estimate(nest, 0.0)
+    return Phases(_prepared(plan, machine), [each], 1, others, machine).estimate(nest, 0.0)
 
 
-def _copied(plan: Plan, machine: Machine) -> float:
+def _prepared(plan: Plan, machine: Machine) -> float:
     """Cycles of the phases that copy the input, words as often as lanes read them."""
-    if not _prepared(plan).parts:
+    if not _spread(plan) and plan.kernel.unpadded(plan.height, plan.registers * plan.pixels):
         return 0.0
     tall, wide = plan.kernel.source(plan.height, plan.registers * plan.pixels)
     copied = plan.images * tall * wide * plan.blocks * plan.together * plan.words / LANES

@@ -13,9 +13,8 @@ import math
 from dataclasses import dataclass, replace
 
 from ..schedule import Schedule
-from ..state import LoopRef
+from ..state import Loop, LoopRef
 from .contraction import LANES, VECTOR, WORD, Kernel, bordered, run_to
-from .contraction_prepared import Parts, by_rows
 from .fold_lanes import by_words
 from .fold_parts import now
 from .fold_rows import rows_of
@@ -30,13 +29,29 @@ class Source:
     pixel is as many."""
 
     name: str
+    images: int
+    rows: int
+    columns: int
+    pitch: int  # pixels from row to row
     deep: int  # channels that are stored
     inputs: int  # channels that are multiplied
-    groups: int  # of channels that a stored pixel holds
     copied: bool
+    fits: bool  # whether rows of x hold whole registers of sums
+    groups: int  # of channels that a stored pixel holds
     flat: bool  # whether each pixel of x is read once, so that rows are one
-    together: bool  # whether channels of neighbouring pixels are summed in lanes at once
-    scratch: int  # bytes of the copy, of words and of sums, at the most
+
+    @property
+    def together(self) -> bool:
+        """Whether channels of neighbouring pixels are summed in lanes at once."""
+        beyond = self.copied or self.fits or self.flat or self.deep == WORD
+        return self.deep <= VECTOR and beyond
+
+    @property
+    def scratch(self) -> int:
+        """Bytes of the copy, of words and of sums, at the most."""
+        words = self.copied * self.deep + (0 if self.together else min(self.deep, VECTOR))
+        rows, wide = self.images * self.rows, -(-self.columns // LANES) * LANES
+        return (rows * self.pitch + LANES) * words + rows * wide * 3 * WORD
 
     @property
     def lanes(self) -> int:
@@ -61,14 +76,11 @@ def source_of(kernel: Kernel, inputs: int, columns: int) -> Source:
     pitch = (-(-wide // per) * per if copied else near.shape[2]) * groups
     single = all(axis.extent == 1 for axis in kernel.taps) and groups == 1 and not copied
     flat = single and near.shape[1:3] == (rows, wide) and rows * wide >= LANES
-    together = deep <= VECTOR and (copied or fits or flat or deep == WORD)
-    bytes_ = copied * deep + (0 if together else min(deep, VECTOR))
-    sums = images * rows * -(-wide * groups // LANES) * VECTOR * 3
-    return Source(near.name, deep, inputs, groups, copied, flat, together,
-                  (images * rows * pitch + LANES) * bytes_ + sums)  # fmt: skip
+    return Source(near.name, images, rows, wide * groups, pitch, deep, inputs, copied, fits, groups,
+                  flat)  # fmt: skip
 
 
-def prepare(sch: Schedule, kernel: Kernel, source: Source) -> Parts:
+def prepare(sch: Schedule, kernel: Kernel, source: Source) -> list[Part]:
     """Makes the weights unsigned, and what products and their offset need of the inputs; gives its
     phases."""
     if kernel.copy is not None and not source.copied:
@@ -76,9 +88,9 @@ def prepare(sch: Schedule, kernel: Kernel, source: Source) -> Parts:
     sums = [ref.name for ref in sch.offset_operand(kernel.dot.block, kernel.weights.name)]
     for name in sums:
         sch.set_scope(made_by(sch, name), "tcm")
-    phases = _padded(sch, kernel, source) if source.copied else {}
-    phases |= _channels(sch, sums[0], source)
-    return phases | {name: _window(sch, name, source) for name in sums[1:]}
+    phases = _padded(sch, kernel, source) if source.copied else []
+    phases += _channels(sch, sums[0], source)
+    return phases + [_window(sch, name, source) for name in sums[1:]]
 
 
 def in_place(sch: Schedule, kernel: Kernel) -> None:
@@ -89,7 +101,7 @@ def in_place(sch: Schedule, kernel: Kernel) -> None:
     sch.compute_inline(kernel.copy.block)
 
 
-def _padded(sch: Schedule, kernel: Kernel, source: Source) -> Parts:
+def _padded(sch: Schedule, kernel: Kernel, source: Source) -> list[Part]:
     """The copy in whole registers, rows one behind the other, its border filled."""
     assert kernel.copy is not None
     near, deep = kernel.input.name, source.deep * source.groups
@@ -99,10 +111,10 @@ def _padded(sch: Schedule, kernel: Kernel, source: Source) -> Parts:
     pitch = sch.get_buffer(near).shape[2]
     pitch = -(-pitch // per) * per
     sch.transform_layout(near, lambda n, h, w, c: (n, h * pitch + w, c))
-    return {name: in_rows(sch, name) for name in parts}
+    return [in_rows(sch, name) for name in parts]
 
 
-def _channels(sch: Schedule, name: str, source: Source) -> Parts:
+def _channels(sch: Schedule, name: str, source: Source) -> list[Part]:
     """Sums of each pixel's channels: of words of all channels first, unless pixels' channels lie
     together in a register of a buffer that may be read beyond its rows."""
     *_, c = _grouped(sch, name, source)
@@ -110,7 +122,7 @@ def _channels(sch: Schedule, name: str, source: Source) -> Parts:
     whole = -(-source.inputs // VECTOR) * VECTOR if deep > VECTOR else deep
     if source.inputs < whole:
         c = sch.resize(c, whole)
-    words = {} if source.together else _words(sch, name, source)
+    words = [] if source.together else [_words(sch, name, source)]
     as_one = source.together and source.flat
     if not as_one:
         run_to(sch, name, 2, source.lanes)
@@ -122,7 +134,7 @@ def _channels(sch: Schedule, name: str, source: Source) -> Parts:
     at = next((at for at, run in enumerate(rows.runs) if row in run.axes), len(loops) - 1)
     sch.unroll(*loops[:at])
     sch.parallel(loops[at])
-    return words | {name: rows}
+    return [*words, rows]
 
 
 def _grouped(sch: Schedule, name: str, source: Source) -> list[LoopRef]:
@@ -132,7 +144,7 @@ def _grouped(sch: Schedule, name: str, source: Source) -> list[LoopRef]:
     return sch.loops(name)
 
 
-def _words(sch: Schedule, name: str, source: Source) -> Parts:
+def _words(sch: Schedule, name: str, source: Source) -> Part:
     """Sums of the words of a pixel, 128 channels of all its channels at a time, a block before
     ``name``, which adds them."""
     (depth,), deep = now(sch, name).summed, min(source.deep, VECTOR)
@@ -143,7 +155,7 @@ def _words(sch: Schedule, name: str, source: Source) -> Parts:
     _, near = sch.divide(w, VECTOR // deep)
     sums = replace(sums, lanes=(near, *sums.lanes))
     by_rows(sch, *sums.lay(sch, block, {}))
-    return {block: sums}
+    return sums
 
 
 def _window(sch: Schedule, name: str, source: Source) -> Part:
@@ -152,3 +164,13 @@ def _window(sch: Schedule, name: str, source: Source) -> Part:
     run_to(sch, name, 2, source.lanes)
     sch.expand(name, *folding(sch, name, 1))
     return in_rows(sch, name)
+
+
+def by_rows(sch: Schedule, n: Loop, *loops: Loop) -> None:
+    """Rows on all threads, or parts of the only row; image by image, for rows of different images
+    lie unevenly apart."""
+    at = next((at for at, loop in enumerate(loops) if sch.get_loop(loop).extent > 1), 0)
+    if at:
+        sch.reorder(n, loops[at], *loops[:at])
+    sch.unroll(n)
+    sch.parallel(loops[at])

@@ -27,7 +27,6 @@ from .contraction_plan import (
     scalar_plan,
 )
 from .direct import direct
-from .fusing import tiled
 from .packets import Ops, ops_of
 from .template import Estimate, Template
 from .tiles import Phases, Tiles, scalar_tiles, walk_of
@@ -115,10 +114,11 @@ def _tile_output(sch: Schedule, plan: Plan, point: Point) -> LoopRef:
     shared = [outer[_SHARED[str(point["share"])]][0]]
     streamed = outer["o"] if point["stream"] else []
     inner = [loop for loop in order if loop not in (*shared, *streamed)]
-    around, tile, lanes = [n, *streamed, *shared, *inner], [h_1, w_1, o_1], [w_2, o_2, o_3]
-    tiled(sch, around, tile, lanes, shared[0])
-    sch.unroll(*streamed, n)
-    return around[-1]
+    sch.reorder(n, *streamed, *shared, *inner, h_1, w_1, o_1, w_2, o_2, o_3)
+    sch.vectorize(w_2, o_2, o_3)
+    sch.unroll(h_1, w_1, o_1, *streamed, n)
+    sch.parallel(shared[0])
+    return inner[-1] if inner else shared[0]
 
 
 def _tile_products(sch: Schedule, plan: Plan, point: Point) -> None:
@@ -162,8 +162,7 @@ def _estimate(plan: Plan, machine: Machine, made: Ops, point: Point) -> Estimate
     inputs = prepared(plan, width)
     nest, count = _nest(plan, machine, made, point)
     room = room_of(plan, width, machine, count)
-    beside, body, bodies = 0.0, nest.body, nest.bodies
-    ready, _ = inputs.cycles(machine)
+    beside, ready, body, bodies = 0.0, inputs.ready(machine), nest.body, nest.bodies
     if not room.places:  # each vector of weights comes from DDR each time that it is used
         beside += direct(machine, bodies * body.loads, VECTOR, bodies)
     if not room.near:

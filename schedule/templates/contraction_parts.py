@@ -35,7 +35,7 @@ from .contraction_plan import (
     scalar_plan,
     slabs_of,
 )
-from .fusing import even, tiled
+from .fusing import even
 from .packets import DEPTH, Ops, ops_of
 from .template import Estimate, Template
 from .tiles import Phases, Walk, scalar_tiles, walk_of
@@ -151,7 +151,9 @@ def _outputs(sch: Schedule, plan: Plan, machine: Machine) -> None:
     w_0, w_1 = sch.split(w, (None, plan.pixels))
     o_0, o_1, o_2 = sch.split(o, (None, *plan.lanes))
     order = sorted((h, w_0, o_0), key=lambda loop: -even(sch.get_loop(loop).extent, machine))
-    tiled(sch, [order[0], n, *order[1:]], [], [w_1, o_1, o_2], order[0])
+    sch.reorder(order[0], n, *order[1:], w_1, o_1, o_2)
+    sch.vectorize(w_1, o_1, o_2)
+    sch.parallel(order[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,8 +266,7 @@ def _estimate(cuts: _Cuts, machine: Machine, requant: float, point: Point) -> Es
     extents = {"rows": plan.height // rows, "columns": plan.widths[0] // columns,
                "vectors": plan.vectors * group // plan.blocks // vectors}  # fmt: skip
     walk, dots = walk_of(extents, point["share"], plan.images, machine), tile * vectors
-    ready, _ = prepared(plan, plan.widths[0]).cycles(machine)
-    ready += machine.barrier
+    ready = prepared(plan, plan.widths[0]).ready(machine) + machine.barrier
     if _within(plan, point):
         head = Ops(dots + tile, 0, tile, vectors, tile)
     else:

@@ -40,8 +40,7 @@ from .contraction_pixels_plan import (
     spreads,
     written,
 )
-from .contraction_prepared import Prepared, kept
-from .fusing import made_by, tiled
+from .fusing import made_by
 from .packets import ops_of
 from .template import Template
 
@@ -72,26 +71,25 @@ def _template(
     space, spread = Space(knobs_of(plan), (partial(fits, plan),)), spreads(plan, machine)
     made = ops_of(kernel.last, VECTOR)
     others = kernel.others(func) * plan.outputs // plan.stored * (LANES if spread else 1)
-
-    def inputs() -> Prepared:
-        return kept(func, name, lambda: _prepared(func, kernel, plan))
-
-    return Template(name, func, machine, space, partial(_schedule, inputs, kernel, plan, spread),
-                    partial(estimate_of, inputs, plan, machine, made, others, spread))  # fmt: skip
+    return Template(name, func, machine, space, partial(_schedule, func, kernel, plan, spread),
+                    partial(estimate_of, plan, machine, made, others, spread))  # fmt: skip
 
 
-def _prepared(func: PrimFunc, kernel: Kernel, plan: Plan) -> Prepared:
-    """Words of the input and weights, and tiles of columns."""
+def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, spread: bool, point: Point) -> Schedule:
     sch = Schedule(func)
     dot, last = kernel.dot.block, kernel.last.block
     if kernel.fill is not None and not plan.pads:
         sch.border(kernel.fill.block)
     place = places_of(kernel, plan)
+    back = None
     if plan.dealt:
-        sch.cache_write(last, kernel.result.name, "reg")
-        sch.set_scope(made_by(sch, last), "tcm")
-    wide, phases = prepare(sch, kernel, plan, place)
-    results = [kernel.dot.out.buffer.name, *([made_by(sch, last)] * plan.dealt)]
+        back = sch.cache_write(last, kernel.result.name, "reg").name
+    wide = prepare(sch, kernel, plan, place)
+    results = [kernel.dot.out.buffer.name]
+    if back is not None:
+        made = made_by(sch, last)
+        sch.set_scope(made, "tcm")
+        results.append(made)
     for block in (last, dot):
         if plan.outputs < plan.stored:
             sch.resize(sch.loops(block)[3], plan.outputs)
@@ -114,26 +112,19 @@ def _prepared(func: PrimFunc, kernel: Kernel, plan: Plan) -> Prepared:
         sch.transform_layout(result, place)
     if plan.form == "rows":
         run_to(sch, dot, 3, LANES)
-    return Prepared(sch, phases)
-
-
-def _schedule(
-    inputs: Callable[[], Prepared], kernel: Kernel, plan: Plan, spread: bool, point: Point
-) -> Schedule:
-    sch, dot, last = inputs().sch.copy(), kernel.dot.block, kernel.last.block
-    ends = [ref.name for ref in sch.blocks() if made_by(sch, ref.name) == kernel.result.name]
-    within = _outputs(sch, plan, point, last, ends[0])
+    within = _outputs(sch, plan, point, last, back)
     if spread:
         _spread(sch, kernel, plan)
     sch.compute_at(dot, within)
     _products(sch, plan, point, dot)
-    sch.transform_layout(kernel.dot.out.buffer.name, lambda n, h, a, w, o: (n, h, a, o, w))
-    if plan.form == "padded":
-        sch.transform_layout(made_by(sch, last), lambda n, h, a, w, o: (
-            n, o // WORD, h * LANES + w, o % WORD))  # fmt: skip
-    elif plan.dealt:
-        sch.transform_layout(made_by(sch, last), lambda n, h, a, w, o: (
-            n, h, a, o // WORD, w, o % WORD))  # fmt: skip
+    sch.transform_layout(results[0], lambda n, h, a, w, o: (n, h, a, o, w))
+    for result in results[1:]:
+        if plan.form == "padded":
+            sch.transform_layout(result, lambda n, h, a, w, o: (
+                n, o // WORD, h * LANES + w, o % WORD))  # fmt: skip
+        else:
+            sch.transform_layout(result, lambda n, h, a, w, o: (
+                n, h, a, o // WORD, w, o % WORD))  # fmt: skip
     return sch
 
 
@@ -172,24 +163,28 @@ def _tiled(sch: Schedule, block: str, plan: Plan) -> list[LoopRef]:
     return [*n, *sch.split(h, (None, 1)), w, o]
 
 
-def _outputs(sch: Schedule, plan: Plan, point: Point, last: str, back: str) -> LoopRef:
+def _outputs(sch: Schedule, plan: Plan, point: Point, last: str, back: str | None) -> LoopRef:
     """Tiles the result; returns the loop under which a tile of sums is computed."""
     rows, groups = number(point, "rows"), number(point, "groups")
-    place = _back(sch, plan, point, back) if plan.dealt else None
+    place = None if back is None else _back(sch, plan, point, back)
     if place is not None:
         sch.compute_at(last, place)
     if plan.form == "rows":
         run_to(sch, last, -2, LANES)
     n, h, a, w, o = _tiled(sch, last, plan)
-    groups = groups if plan.dealt else 1
+    if back is None:
+        groups = 1
     o_0, o_1, o_2 = sch.split(o, (None, groups, WORD))
     if place is None:
         h_0, h = sch.split(h, (None, rows))
         shared, other = (h_0, a) if point["share"] == "rows" else (a, h_0)
-        tiled(sch, [n, shared, other, o_0], [h, o_1], [w, o_2], shared)
+        sch.reorder(n, shared, other, o_0, h, o_1, w, o_2)
         sch.unroll(n)
+        sch.parallel(shared)
     else:
-        tiled(sch, [n, a, o_0], [h, o_1], [w, o_2])
+        sch.reorder(n, a, o_0, h, o_1, w, o_2)
+    sch.vectorize(w, o_2)
+    sch.unroll(h, o_1)
     return o_0
 
 
@@ -209,13 +204,14 @@ def _back(sch: Schedule, plan: Plan, point: Point, back: str) -> LoopRef | None:
     if plan.whole:
         a, w_0, w_1 = sch.split(w, (None, plan.width // per, per))
         shared, inner = (h_0, a) if point["share"] == "rows" else (a, h_0)
-        tiled(sch, [n, shared, inner], [h_1, w_0], [w_1, o_0, o_1], shared)
+        sch.reorder(n, shared, inner, h_1, w_0, w_1, o_0, o_1)
+        sch.unroll(w_0)
     else:
         w_0, w_1 = sch.split(w, (None, per))
-        inner = h_0
-        tiled(sch, [n, h_0, h_1, w_0], [], [w_1, o_0, o_1], h_0)
-        sch.unroll(h_1)
-    sch.unroll(n)
+        shared = inner = h_0
+    sch.vectorize(w_1, o_0, o_1)
+    sch.unroll(h_1, n)
+    sch.parallel(shared)
     return inner
 
 
@@ -231,7 +227,9 @@ def _products(sch: Schedule, plan: Plan, point: Point, dot: str) -> None:
     parts = ((kh, high, plan.taps[0]), (kw, across, plan.taps[1]), (some, words, plan.words))
     inside = [loop for loop, count, _ in parts if count > 1]
     outside = [loop for loop, count, _ in parts if count == 1]
-    tiled(sch, outside, [*inside, *outer, o], [w, lane])
+    sch.reorder(*outside, *inside, *outer, o, w, lane)
+    sch.vectorize(w, lane)
+    sch.unroll(*inside, *outer, o)
     if plan.real < plan.outputs == number(point, "groups") * WORD:
         sch.decompose_reduction(dot, [*outside, *inside, *outer][0])
         sch.resize(o, plan.real)

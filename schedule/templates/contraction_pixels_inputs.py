@@ -10,9 +10,7 @@ from ..schedule import Schedule
 from ..state import LoopRef
 from .contraction import LANES, VECTOR, WORD, Kernel, bordered, run_to
 from .contraction_pixels_plan import Plan
-from .contraction_prepared import Parts, dealt
 from .lanes import in_rows
-from .plans import Part
 
 Place = Callable[..., tuple[Any, ...]]
 
@@ -41,43 +39,39 @@ def pixels_of(sch: Schedule, block: str, plan: Plan) -> list[LoopRef]:
     return [*sch.split(sch.fuse(*loops[:3]), (1, None, LANES)), *loops[3:]]
 
 
-def prepare(sch: Schedule, kernel: Kernel, plan: Plan, place: Place) -> tuple[int, Parts]:
-    """Words of neighbouring pixels side by side; gives the columns of a row of pixels, too."""
+def prepare(sch: Schedule, kernel: Kernel, plan: Plan, place: Place) -> int:
+    """Words of neighbouring pixels side by side; columns that are read in turns lie in as many
+    rows of words. Gives the columns of a row of pixels."""
     assert kernel.copy is not None
-    near, deal = kernel.input.name, kernel.copy.block
+    dot, near, step = kernel.dot.block, kernel.input.name, plan.stride[1]
+    deal = kernel.copy.block
+    if plan.flat:
+        sch.trim(near)
+        _dealt_channels(sch, deal, plan)
+        count = sch.get_buffer(near).shape[3] // WORD
+        sch.transform_layout(near, lambda n, h, w, c: (
+            place(n, h, w, c)[1] * count + c // WORD, place(n, h, w, c)[3], c % WORD))  # fmt: skip
+        _deal(sch, deal, plan, True)
+        return plan.columns
+    start = linear(kernel.copy.out.index[2]).constant
     if plan.form == "padded":
         return _rows_as_one(sch, kernel, plan)
     if plan.inputs:
-        return plan.columns, _words_of_columns(sch, kernel, plan)
-    if not plan.flat:
-        return _words_of_rows(sch, kernel, plan)
-    sch.trim(near)
-    _dealt_channels(sch, deal, plan)
-    sch.join(*sch.loops(deal)[1:3])
-    count = sch.get_buffer(near).shape[3] // WORD
-    sch.transform_layout(near, lambda n, h, w, c: (
-        place(n, h, w, c)[1] * count + c // WORD, place(n, h, w, c)[3], c % WORD))  # fmt: skip
-    return plan.columns, {deal: _deal(sch, deal, plan)}
-
-
-def _words_of_rows(sch: Schedule, kernel: Kernel, plan: Plan) -> tuple[int, Parts]:
-    """Words row by row; columns that are read in turns lie in as many rows of words."""
-    assert kernel.copy is not None
-    near, deal, step = kernel.input.name, kernel.copy.block, plan.stride[1]
-    start, phases = linear(kernel.copy.out.index[2]).constant, Parts()
+        return _words_of_columns(sch, kernel, plan)
     if plan.early:
-        deal = sch.cache_read(kernel.dot.block, near, "tcm").name
+        deal = sch.cache_read(dot, near, "tcm").name
         sch.trim(deal)
     sch.trim(near)
     columns, channels = (
         (VECTOR // plan.deep or 1, plan.deep) if plan.early else (LANES * step, WORD)
     )
     parts = bordered(sch, kernel, columns, channels, plan.pads)
-    whole = sch.get_buffer(near).shape[2]
     if plan.early:
-        phases = {name: in_rows(sch, name) for name in parts}
-        parts, near, start = [deal], deal, 0
+        for name in parts:
+            in_rows(sch, name)
+        near, start = deal, 0
     run_to(sch, deal, 2, LANES * step)
+    whole = sch.get_buffer(kernel.input.name).shape[2]
     if plan.early and whole % columns:  # a border runs on: then rows are longer, but registers
         sch.resize(sch.loops(deal)[2], -(-whole // (LANES * step)) * LANES * step)
     _dealt_channels(sch, deal, plan)
@@ -90,26 +84,29 @@ def _words_of_rows(sch: Schedule, kernel: Kernel, plan: Plan) -> tuple[int, Part
         (h * count + c // WORD * step + (w + shift) % step) * pitch + (w + shift) // step,
         c % WORD,
     ))  # fmt: skip
-    return whole, phases | {name: _deal(sch, name, plan) for name in parts}
+    for name in [deal] if plan.early else parts:
+        _deal(sch, name, plan, name == deal)
+    return whole
 
 
-def _rows_as_one(sch: Schedule, kernel: Kernel, plan: Plan) -> tuple[int, Parts]:
-    """Words of pixels of the padded input, its rows one behind the other."""
+def _rows_as_one(sch: Schedule, kernel: Kernel, plan: Plan) -> int:
+    """Words of pixels of the padded input, its rows one behind the other; gives their columns."""
     assert kernel.copy is not None
-    near, fill, copy, phases = kernel.input.name, kernel.fill, kernel.copy.block, Parts()
+    near, fill, copy = kernel.input.name, kernel.fill, kernel.copy.block
     sch.trim(near)
     wide = sch.get_buffer(near).shape[2]
     for name in [fill.block, copy] if fill is not None and plan.pads else [copy]:
         _dealt_channels(sch, name, plan)
-        phases[name] = in_rows(sch, name)
+        in_rows(sch, name)
     sch.transform_layout(near, lambda n, h, w, c: (n, h * wide + w, c))
     deal = sch.cache_read(kernel.dot.block, near, "tcm").name
     run_to(sch, deal, 1, LANES)
     sch.transform_layout(deal, lambda n, q, c: (n, c // WORD, q, c % WORD))
-    return wide, phases | {deal: _deal(sch, deal, plan)}
+    _deal(sch, deal, plan, True)
+    return wide
 
 
-def _words_of_columns(sch: Schedule, kernel: Kernel, plan: Plan) -> Parts:
+def _words_of_columns(sch: Schedule, kernel: Kernel, plan: Plan) -> int:
     """Words of four neighbouring columns of a channel, one for each column of the result: channels
     come apart first, then each register is put together of the columns of several places."""
     near, dot, inputs, step = kernel.input.name, kernel.dot.block, plan.inputs, plan.stride[1]
@@ -124,13 +121,29 @@ def _words_of_columns(sch: Schedule, kernel: Kernel, plan: Plan) -> Parts:
     planes = sch.cache_read(words, near, "tcm").name
     sch.trim(planes)
     run_to(sch, planes, 2, VECTOR)
-    phases: Parts = {name: in_rows(sch, name) for name in parts}
+    for name in parts:
+        in_rows(sch, name)
     sch.transform_layout(planes, lambda n, h, w, c: (n, h, c, w))
-    phases[planes] = dealt(sch, planes, (2, VECTOR))
+    n, h, w, c = sch.loops(planes)
+    w_0, w_1 = sch.split(w, (None, VECTOR))
+    sch.reorder(n, h, w_0, c, w_1)
+    sch.vectorize(w_1)
+    _rows(sch, n, h, c)
     pitch = sch.get_buffer(words).shape[2]
     sch.transform_layout(words, lambda n, h, g, t, c: (n, (h * inputs + c) * pitch + g, t))
-    phases[words] = dealt(sch, words, (2, VECTOR // step), (3, WORD // step), (3, step))
-    return phases
+    n, h, g, t, c = sch.loops(words)
+    g_0, g_1 = sch.split(g, (None, VECTOR // step))
+    some = sch.split(t, (None, step))
+    sch.reorder(n, h, g_0, c, g_1, *some)
+    sch.vectorize(g_1, *some)
+    _rows(sch, n, h, c)
+    return plan.columns
+
+
+def _rows(sch: Schedule, n: LoopRef, h: LoopRef, c: LoopRef) -> None:
+    """Rows on all threads, channels and images written out."""
+    sch.unroll(c, n)
+    sch.parallel(h)
 
 
 def _dealt_channels(sch: Schedule, deal: str, plan: Plan) -> None:
@@ -139,13 +152,19 @@ def _dealt_channels(sch: Schedule, deal: str, plan: Plan) -> None:
     run_to(sch, deal, 3, min(words, plan.together))
 
 
-def _deal(sch: Schedule, block: str, plan: Plan) -> Part:
-    """Registers of words, all channels of their pixels together."""
-    *_, w, c = sch.loops(block)
-    at, some = len(sch.loops(block)) - 2, min(sch.get_loop(c).extent, plan.together) // WORD
-    turns = []
-    if plan.stride[1] > 1:
-        sch.divide(w, plan.stride[1])
-        turns = [(at + 1, plan.turns)]
-    last = at + 1 + len(turns)
-    return dealt(sch, block, (last, some), *turns, (at, LANES), (last, WORD))
+def _deal(sch: Schedule, block: str, plan: Plan, together: bool) -> None:
+    """Registers of words, all channels of their pixels ``together``; rows, or parts of the only
+    one, on all threads."""
+    n, *rows, w, c = pixels_of(sch, block, plan)
+    step, near = plan.stride[1], plan.turns
+    w_0, w_1, w_2, w_3 = sch.split(w, (None, LANES, step // near, near))
+    some = min(sch.get_loop(c).extent, plan.together) // WORD
+    c_0, c_1, c_2 = sch.split(c, (None, some, WORD))
+    sch.reorder(n, *rows, w_0, w_2, c_0, c_1, w_3, w_1, c_2)
+    if together:
+        sch.vectorize(c_1, w_3, w_1, c_2)
+    else:
+        sch.vectorize(w_1, c_2)
+        sch.unroll(w_2, c_0, c_1, w_3)
+    sch.unroll(n)
+    sch.parallel([*rows, w_0][0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ...target.dsp.machine import Machine
@@ -11,24 +10,16 @@ from ...tir.stmt import PrimFunc
 from ..extents import meant
 from ..knobs import Knob, Point, choice, divisors, number
 from .contraction import LANES, VECTOR, WORD, Kernel
-from .contraction_prepared import Prepared
 from .packets import DEPTH, Ops
 from .template import Estimate
-from .tiles import Phases, Tiles, walk_of
+from .tiles import Phases, Tiles, busiest, walk_of
 
 REGISTERS = 24  # vector registers that a tile may plan with
 MOST = 32  # registers of words that are dealt together
 SPARED = 0.8  # of the tiles, at most, where rows of the padded input are one
 BODY = 144  # products of the innermost loop's body, at most
 SPLATS = 4  # packets that repeat what is constant of four outputs, twice, in all lanes
-INSIDE = {  # whether kernel rows, columns and words are within
-    "none": (False, False, False),
-    "columns": (False, True, False),
-    "taps": (True, True, False),
-    "words": (False, False, True),
-    "columns and words": (False, True, True),
-    "all": (True, True, True),
-}
+INSIDE = ("none", "columns", "taps", "words", "columns and words", "all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +164,15 @@ def _different(plan: Plan) -> list[str]:
 
 def written(plan: Plan, point: Point) -> tuple[int, int, int]:
     """Kernel rows, kernel columns and words that the innermost loop's body holds."""
-    within = INSIDE[str(point["inside"])]
-    a, b, c = (n if here else 1 for n, here in zip((*plan.taps, plan.words), within, strict=True))
-    return a, b, c
+    high, across = plan.taps
+    return {
+        "none": (1, 1, 1),
+        "columns": (1, across, 1),
+        "taps": (high, across, 1),
+        "words": (1, 1, plan.words),
+        "columns and words": (1, across, plan.words),
+        "all": (high, across, plan.words),
+    }[str(point["inside"])]
 
 
 def spreads(plan: Plan, machine: Machine) -> bool:
@@ -205,9 +202,8 @@ def apart(plan: Plan, point: Point) -> bool:
 
 
 def estimate_of(
-    inputs: Callable[[], Prepared], plan: Plan, machine: Machine, made: Ops, others: int,
-    spread: bool, point: Point,
-) -> Estimate:  # fmt: skip
+    plan: Plan, machine: Machine, made: Ops, others: int, spread: bool, point: Point
+) -> Estimate:
     """Tiles of the longest thread, with their way back, once the input is dealt and what is
     constant of outputs is there, ``spread`` over lanes perhaps."""
     rows, groups = number(point, "rows"), number(point, "groups")
@@ -228,14 +224,40 @@ def estimate_of(
     back = _back(plan, rows) / extents["groups"] if plan.dealt else 0.0
     weights = plan.outputs * math.prod(plan.taps) * plan.words * WORD
     each = nest.cycles(machine, back) + machine.barrier, weights
-    ready, edges = inputs().cycles(machine)
-    ready += machine.barrier if apart(plan, point) else 0
-    phases = Phases(ready, [each], math.inf, others, machine)
+    edges = _edges(plan, machine) if plan.pads else 0.0
+    phases = Phases(_prepared(plan, machine, point) + edges, [each], math.inf, others, machine)
     return phases.estimate(nest, machine.barrier, edges=edges)
 
 
 def _back(plan: Plan, rows: int) -> float:
     """Cycles in which results of a tile of all outputs are dealt back."""
     registers, per = plan.stored // WORD, max(VECTOR // plan.stored, 1)
-    exchanged = Ops(permute=math.log2(registers) / 2, loads=1) * registers
-    return rows * replace(exchanged, stores=plan.width / per).packets + DEPTH
+    dealt = _dealt(registers, plan.stored / WORD)
+    return rows * replace(dealt, stores=plan.width / per).packets + DEPTH
+
+
+def _edges(plan: Plan, machine: Machine) -> float:
+    """Cycles in which pads are filled, at either end of each row, above all and below."""
+    high, wide = plan.source
+    words = max(plan.deep // VECTOR, 1) if plan.early else plan.deep // WORD
+    sides = busiest(high * plan.images, machine) * words
+    return 2 * (sides + -(-wide // LANES) * words + 2 * DEPTH) + machine.barrier
+
+
+def _prepared(plan: Plan, machine: Machine, point: Point) -> float:
+    """Cycles of the phases that deal the input."""
+    lines = plan.source[0] * plan.images / machine.threads
+    blocks, count = -(-plan.source[1] // LANES) * lines, plan.deep // WORD
+    cycles = blocks * _dealt(count, count).packets + machine.barrier
+    cycles += blocks * count + machine.barrier if plan.early else 0
+    cycles += machine.barrier if apart(plan, point) else 0
+    if plan.inputs:  # planes, then words of four registers: three of them shifted, all exchanged
+        planes = -(-plan.columns * plan.stride[1] // VECTOR) * plan.inputs
+        words = _dealt(WORD, WORD) + Ops(permute=WORD - 1, loads=1) + Ops(1, 0, 1, 1, 0, 1)
+        cycles += (words.packets * planes + DEPTH) * lines + 2 * machine.barrier
+    return cycles
+
+
+def _dealt(ways: int, registers: float) -> Ops:
+    """Registers loaded, exchanged digit by digit, two at a time, and stored."""
+    return Ops(permute=math.log2(max(ways, 1)) / 2, loads=1, stores=1) * registers

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ...target.dsp.machine import Machine
+from ...tir.recent import Recent
 from ...tir.stmt import PrimFunc
 from ..knobs import divisors
 from ..placing.transfers import PLACES
 from ..schedule import Schedule
-from .contraction import LANES, VECTOR, WORD, Kernel, kernel_of
+from .contraction import LANES, VECTOR, WORD, Kernel, kernel_of, local
 from .contraction_inputs import Source, prepare, source_of
-from .contraction_prepared import Prepared, kept
+from .plans import Part, total
 
 REGISTERS = 30  # vector registers that a tile may plan with
 
@@ -166,9 +168,34 @@ def plan_for(func: PrimFunc, grouped: bool = False) -> Plan | None:
                 foldable, sources)  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A schedule whose inputs are prepared, by phases."""
+
+    sch: Schedule
+    phases: Sequence[Part]
+    _ready: dict[Machine, float] = field(default_factory=dict)
+
+    @cached_property
+    def scratch(self) -> dict[str, int]:
+        """Bytes of each local image."""
+        return {b.name: b.bytes for b in local(self.sch.func)}
+
+    def ready(self, machine: Machine) -> float:
+        """Cycles of these phases."""
+        if machine not in self._ready:
+            plans = [plan for part in self.phases for plan in part.plans(machine, {})]
+            self._ready[machine] = total(plans, machine).cycles
+        return self._ready[machine]
+
+
 def prepared(plan: Plan, width: int) -> Prepared:
-    """What schedules of ``width`` columns have in common."""
-    return kept(plan.func, width, lambda: _prepared(plan, width))
+    """What schedules of ``width`` columns have in common, on any number of threads."""
+    return _recent((id(plan.func), width), lambda: (plan, _prepared(plan, width)))[1]
+
+
+# By the identity of the kernel, which is held: another one of its text may have other constants.
+_recent = Recent[tuple[Plan, Prepared]](64)
 
 
 def _prepared(plan: Plan, width: int) -> Prepared:

@@ -26,7 +26,7 @@ from ..trace import permuted
 from .contraction import LANES, VECTOR, WORD
 from .fold_order import put_last
 from .fold_parts import now, partly
-from .fusing import loops_of, made_by, mask_last, partial_results, share, tiled
+from .fusing import loops_of, made_by, mask_last, partial_results, share
 from .packets import DEPTH, Body, Ops
 from .plans import Part, Plan
 
@@ -75,7 +75,9 @@ class Sums(Part):
         rest = [part for part in iters if part[1] not in (self.registers, *self.lanes)]
         outer, folds = ([loop for reduce, loop in rest if reduce is kind] for kind in (False, True))
         registers, step = sch.split(self.registers, (None, steps))
-        tiled(sch, [*outer, *folds, registers], [step, *within], self.lanes)
+        sch.reorder(*outer, *folds, registers, step, *within, *self.lanes)
+        sch.vectorize(*self.lanes)
+        sch.unroll(step, *within)
         mask_last(sch, block, [registers])
         return outer
 

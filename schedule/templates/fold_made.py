@@ -23,7 +23,7 @@ from ..structure import Axis, Form, Structure, structure
 from .contraction import LANES, VECTOR, WORD
 from .fold_tiles import BODY
 from .fold_words import Words, of_bytes
-from .fusing import ALONE, even, loops_of, tiled
+from .fusing import ALONE, even, loops_of
 from .packets import Body, Ops, ops_of
 from .plans import Part, Plan
 from .tiles import Walk, scalar_tiles
@@ -96,8 +96,11 @@ class Made(Part):
         q_0, q_1 = sch.split(q, (None, b))
         outer = sorted(own.values(), key=lambda loop: -sch.get_loop(loop).extent)
         outer = self._order(sch, [*outer, *groups, q_0, r_0], machine, point)
-        shared = outer[0] if point["loop"] != ALONE else None
-        tiled(sch, outer, [r_1, q_1], [p, i, *ways], shared)
+        sch.reorder(*outer, r_1, q_1, p, i, *ways)
+        sch.vectorize(p, i, *ways)
+        sch.unroll(r_1, q_1)
+        if point["loop"] != ALONE:
+            sch.parallel(outer[0])
         sch.compute_at(block, outer[-1])
         sch.set_scope(found.out.buffer.name, "reg")
         self._products(sch, block, steps)
@@ -117,7 +120,9 @@ class Made(Part):
         k, t = sch.split(by.pop(self.words.depth.var), (None, WORD))
         blocks, i, ways = columns(sch, by, self.words)
         tile = [*by.values(), *blocks, *ways]
-        tiled(sch, [k], tile, [i, t])
+        sch.reorder(k, *tile, i, t)
+        sch.vectorize(i, t)
+        sch.unroll(*tile)
         period, parts = self._period(steps), [k]
         if period < self.words.deep // WORD:
             parts = sch.split(k, (None, period), tail="peel")

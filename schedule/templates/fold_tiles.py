@@ -22,7 +22,7 @@ from ..state import LoopRef
 from .contraction import LANES, VECTOR, WORD
 from .fold_parts import copied, moved, now
 from .fold_words import Words
-from .fusing import loops_of, made_by, share, stepped, tiled, zoned
+from .fusing import loops_of, made_by, share, stepped, zoned
 from .packets import DEPTH, Body
 from .plans import Part, Plan
 
@@ -123,23 +123,22 @@ class Deal(Part):
     zeros: int | None = None
 
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
-        outer, blocks = self.lay(sch, block), [block]
-        if self.zeros is not None and (count := sch.get_loop(outer[0]).extent) > 1:
-            blocks = zoned(sch, block, outer[0], (count - 1, 1))
-        for name in blocks:
-            share(sch, sch.loops(name)[: len(outer)], machine, point)
-
-    def lay(self, sch: Schedule, block: str) -> list[LoopRef]:
-        """Fills the lanes; gives the loops around these."""
         loops, inner = sch.loops(block), dict[int, list[LoopRef]]()
-        for at in {at for at, _ in self.lanes}:
+        dealt = list(dict.fromkeys(at for at, _ in self.lanes))
+        order = [*(at for at in range(len(loops)) if at not in dealt), *dealt]
+        if self.zeros is not None:
+            order = [self.zeros, *(at for at in order if at != self.zeros)]
+        for at in dealt:
             steps = [n for loop, n in self.lanes if loop == at]
             loops[at], *inner[at] = sch.split(loops[at], (None, *steps))
-        outer, lanes = loops, [inner[at].pop(0) for at, _ in self.lanes]
-        if self.zeros is not None:
-            outer = [loops[self.zeros], *loops[: self.zeros], *loops[self.zeros + 1 :]]
-        tiled(sch, outer, [], lanes)
-        return outer
+        outer, lanes = [loops[at] for at in order], [inner[at].pop(0) for at, _ in self.lanes]
+        sch.reorder(*outer, *lanes)
+        sch.vectorize(*lanes)
+        count, blocks = sch.get_loop(outer[0]).extent, [block]
+        if self.zeros is not None and count > 1:
+            blocks = zoned(sch, block, outer[0], (count - 1, 1))
+        for name in blocks:
+            share(sch, sch.loops(name)[: -len(lanes)], machine, point)
 
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
         registers = prod(n for _, n in self.lanes) / VECTOR
@@ -182,7 +181,10 @@ class Tile(Part):
         single = [k] if words.deep == WORD and folds else []  # of one step
         folds = [*folds] if single else [*folds, k]
         folds[-1], step = sch.split(folds[-1], (None, steps))
-        tiled(sch, [*outer, *folds, *single], [step, v], [i, t])
+        sch.reorder(*outer, *folds, *single, step, v, i, t)
+        sch.vectorize(i, t)
+        for loop in (step, v):
+            sch.unroll(loop)
         blocks, inside = [block], len(sch.loops(block)) - len(outer)
         if row:
             _, blocks = stepped(sch, block, row[0], rows, tail="peel")

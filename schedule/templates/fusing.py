@@ -10,7 +10,7 @@ from ...tir.stmt import Store, stored_in
 from ..errors import ScheduleError
 from ..knobs import Point, divisors
 from ..schedule import Schedule
-from ..state import Loop, LoopRef
+from ..state import LoopRef
 from ..structure import Run, structure
 from ..trace import permuted
 from ..tree import blocks_below
@@ -123,19 +123,6 @@ def mask_last(sch: Schedule, block: str, folds: Sequence[LoopRef]) -> None:
 def even(extent: int, machine: Machine) -> float:
     """The threads' mean work over the longest one's, where equal shares are dealt out."""
     return extent / (-(-extent // machine.threads) * machine.threads)
-
-
-def tiled(
-    sch: Schedule, around: Sequence[Loop], tile: Sequence[Loop], lanes: Sequence[Loop],
-    shared: Loop | None = None,
-) -> None:  # fmt: skip
-    """Loops around a tile, which is written out, and whose lanes are vectors; one of them is
-    ``shared`` by threads."""
-    sch.reorder(*around, *tile, *lanes)
-    sch.vectorize(*lanes)
-    sch.unroll(*tile)
-    if shared is not None:
-        sch.parallel(shared)
 
 
 def share(

@@ -102,6 +102,7 @@ TILED: tuple[tuple[torch.nn.Module, tuple[int, ...]], ...] = (
     (torch.nn.Conv2d(16, 16, (1, 5), padding=(0, 2)), (1, 16, 1, 117)),  # that run on
     (torch.nn.Conv2d(3, 20, 3, stride=2), (1, 3, 21, 114)),
     (torch.nn.Conv2d(96, 10, 5, stride=2, padding=2), (1, 96, 7, 41)),  # whole registers a pixel
+    (torch.nn.Conv2d(3, 24, 3, stride=2, padding=1), (1, 3, 64, 64)),  # pads of an odd number
 )
 
 
