@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from ...target.dsp.machine import Machine
-from ...tir.recent import Recent
+from ...tir.recent import OfOwner
 from ...tir.stmt import PrimFunc
 from ..knobs import divisors
 from ..placing.transfers import PLACES
@@ -191,11 +191,10 @@ class Prepared:
 
 def prepared(plan: Plan, width: int) -> Prepared:
     """What schedules of ``width`` columns have in common, on any number of threads."""
-    return _recent((id(plan.func), width), lambda: (plan, _prepared(plan, width)))[1]
+    return _recent(plan.func, width, lambda: _prepared(plan, width))
 
 
-# By the identity of the kernel, which is held: another one of its text may have other constants.
-_recent = Recent[tuple[Plan, Prepared]](64)
+_recent = OfOwner[Prepared](64)
 
 
 def _prepared(plan: Plan, width: int) -> Prepared:

@@ -7,7 +7,7 @@ import subprocess
 from dovetail.target.dsp.instructions import TABLE
 from dovetail.target.dsp.listing import Listing
 from dovetail.target.dsp.scalar import INSTRUCTIONS
-from dovetail.target.dsp.steps import Block, Trip
+from dovetail.target.dsp.steps import Block, Step, Trip, blocks
 from dovetail.target.instruction import Register
 from dovetail.target.program import (
     Address,
@@ -90,3 +90,9 @@ def assembles(text: str, version: int = 66) -> str:
     options = f"-triple=hexagon -mcpu=hexagonv{version} -mattr=+hvxv{version},+hvx-length128b"
     command = ["llvm-mc-19", *options.split(), "-filetype=obj", "-o", "/dev/null"]
     return subprocess.run(command, input=text, capture_output=True, text=True).stderr
+
+
+def kernel_steps(listing: Listing) -> list[Step]:
+    """The steps of the pipelined loops of a listing."""
+    found = [block for trip in kernels(listing) for block in blocks(trip.body)]
+    return [step for block in found for packet in block.packets for step in packet]

@@ -13,7 +13,7 @@ from dovetail.target.dsp.steps import blocks
 from dovetail.target.hexagon.program import run_program
 from dovetail.target.jit import jit
 from dovetail.target.program import Item, Loop, Phase, Place, Program
-from tests.target.nests import assembles, kernels, op, program
+from tests.target.nests import assembles, kernel_steps, kernels, op, program
 
 
 def mixed(i: int, source: str) -> list[Item]:
@@ -39,13 +39,7 @@ def around(body: list[Item], trips: int = 16) -> list[Item]:
 
 def fed(listing: Listing) -> int:
     """Loads in the kernel that pass their value on."""
-    return sum(
-        step.facts.load is not None
-        for trip in kernels(listing)
-        for block in blocks(trip.body)
-        for packet in block.packets
-        for step in packet
-    )
+    return sum(step.facts.load is not None for step in kernel_steps(listing))
 
 
 def test_loads_leave_the_computing_pipes_to_others() -> None:
