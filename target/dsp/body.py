@@ -14,7 +14,7 @@ from .depend import distances, overlap, result_latency
 from .machine import Machine
 from .pack import Packer
 from .renew import Carried
-from .steps import PAIRS, Registers, Step
+from .steps import Registers, Step
 
 Edge = tuple[int, int, int, int]  # from, to, packets, iterations
 _Add = Callable[[int, int, int, int], None]
@@ -56,7 +56,7 @@ def shape_of(body: Body, extents: Mapping[str, int], packer: Packer, registers: 
     """The shape of a body whose loop variables run up to ``extents``."""
     units = tuple(packer.unit(step) for step in body.steps)
     edges = tuple(edges_of(body, extents, machine))
-    freed = sum(2 if registers.paired(register) else 1 for register in body.carried)
+    freed = sum(registers.widths[register] for register in body.carried)
     return Shape(units, _companions(body.steps), edges, tuple(_values(body, registers)), freed)
 
 
@@ -71,8 +71,8 @@ def _values(body: Body, registers: Registers) -> list[Value]:
             register, hops = body.carried.get(atom >> 1, (atom >> 1, 0))
             readers.setdefault(register, []).append((i, hops))
     return [
-        Value(registers.files[register], 2 if registers.kinds[register] in PAIRS else 1,
-              tuple(made), tuple(readers.get(register, ())))
+        Value(registers.files[register], registers.widths[register], tuple(made),
+              tuple(readers.get(register, ())))
         for register, made in writers.items()
     ]  # fmt: skip
 

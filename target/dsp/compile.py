@@ -274,13 +274,13 @@ def _packed(low: Lowering, room: Room) -> dict[int, int]:
 def _pack_block(block: Block, before: int, after: int, low: Lowering, room: Room) -> None:
     """Packs with fewer and fewer registers until those in use suffice; where they do not with next
     to none, which keeps the order of the program, with no other number either."""
-    machine = room.machine
+    machine, registers = room.machine, low.registers
     edges = block_edges(block, low.extents, machine, low.table.far)
 
     def fitting(less: int) -> bool:
         vectors, scalars, *rest = room.limits
         limits = (vectors - less, scalars - less, rest[0], rest[1])
-        pressure = Pressure(before, after, low.registers.files, limits)
+        pressure = Pressure(before, after, registers.files, registers.widths, limits)
         block.packets = list_schedule(block.steps, edges, packer(machine), pressure)
         return fits(states(block.packets, after), room)
 

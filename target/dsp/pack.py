@@ -114,25 +114,29 @@ class Pressure:
 
     live_in: int  # bit sets of atoms
     live_out: int
-    files: Sequence[int]
+    files: Sequence[int]  # of each register
+    widths: Sequence[int]
     limits: tuple[int, int, int, int]  # of each file
 
 
 class _Live:
-    """Counts live registers of each file while steps are placed."""
+    """Counts live registers of each file while steps are placed. A pair counts whole for as long as
+    one of its halves lives: the other one alone leaves no place for a pair."""
 
     def __init__(self, steps: Sequence[Step], pressure: Pressure) -> None:
-        self.files, self.out = pressure.files, pressure.live_out
-        self.limits = pressure.limits
-        self.live = pressure.live_in
+        self.files, self.widths, self.limits = pressure.files, pressure.widths, pressure.limits
         self.counts = [0, 0, 0, 0]
-        self.left: dict[int, int] = {}
-        for atom in bits(pressure.live_in):
-            self.counts[self.files[atom >> 1]] += 1
-        self.touched = [{*step.writes, *[atom for atom, _ in step.reads]} for step in steps]
+        self.live = {atom >> 1 for atom in bits(pressure.live_in)}
+        for register in self.live:
+            self.counts[self.files[register]] += self.widths[register]
+        self.touched = [tuple({*[atom >> 1 for atom in step.writes],
+                               *[atom >> 1 for atom, _ in step.reads]}) for step in steps]  # fmt: skip
+        self.left: dict[int, int] = {}  # steps that touch a register, one more if it lives on
         for touched in self.touched:
-            for atom in touched:
-                self.left[atom] = self.left.get(atom, 0) + 1
+            for register in touched:
+                self.left[register] = self.left.get(register, 0) + 1
+        for register in {atom >> 1 for atom in bits(pressure.live_out)}:
+            self.left[register] = self.left.get(register, 0) + 1
 
     @property
     def roomy(self) -> bool:
@@ -144,24 +148,26 @@ class _Live:
     def fits(self, i: int) -> bool:
         """Whether placing step ``i`` keeps every file that it fills within its limit."""
         change = [0, 0, 0, 0]
-        live, out, left, files = self.live, self.out, self.left, self.files
-        for atom in self.touched[i]:
-            after = left[atom] > 1 or out >> atom & 1
-            change[files[atom >> 1]] += (1 if after else 0) - (live >> atom & 1)
+        live, left, files, widths = self.live, self.left, self.files, self.widths
+        for register in self.touched[i]:
+            lives = left[register] > 1
+            if lives != (register in live):
+                change[files[register]] += widths[register] if lives else -widths[register]
         for file, more in enumerate(change):
             if more > 0 and self.counts[file] + more > self.limits[file]:
                 return False
         return True
 
     def place(self, i: int) -> None:
-        out, left = self.out, self.left
-        for atom in self.touched[i]:
-            uses = left[atom]
-            left[atom] = uses - 1
-            after = 1 if uses > 1 else out >> atom & 1
-            if after != self.live >> atom & 1:
-                self.live ^= 1 << atom
-                self.counts[self.files[atom >> 1]] += 1 if after else -1
+        live, left = self.live, self.left
+        for register in self.touched[i]:
+            uses = left[register] = left[register] - 1
+            if uses and register not in live:
+                live.add(register)
+                self.counts[self.files[register]] += self.widths[register]
+            elif not uses and register in live:
+                live.remove(register)
+                self.counts[self.files[register]] -= self.widths[register]
 
 
 def heights(edges: Edges) -> list[int]:

@@ -222,9 +222,10 @@ class Room:
             limits[self.registers.files[atom >> 1]] -= atom >> 1 != self.link
         return limits[0], limits[1], limits[2]
 
-    def mask(self, file: int) -> int:
-        """The atoms of a file, as a bit set; the link register is in none."""
-        return self.registers.masks[file] & ~(3 << 2 * self.link)
+    def taken(self, file: int, state: int) -> int:
+        """The atoms of a file, pairs whole, that a point's live atoms take; the link register is in
+        no file."""
+        return self.registers.whole(state) & self.registers.masks[file] & ~(3 << 2 * self.link)
 
     def victims(self, atoms: Iterable[int], excess: int, span: Mapping[int, int]) -> Crowded:
         """The cheapest registers to spill, for as long as they would be in the way."""
@@ -246,18 +247,18 @@ def fits(states: Sequence[int], room: Room) -> bool:
 
 
 def _excess(states: Sequence[int], room: Room, file: int) -> int:
-    mask = room.mask(file)
-    most = max([(state & mask).bit_count() for state in states], default=0)
+    most = max([room.taken(file, state).bit_count() for state in states], default=0)
     return most - room.limits[file]
 
 
 def crowd(states: Sequence[int], room: Room) -> Crowded:
     """The registers to spill so that each point of a block has enough of them."""
     file = 0 if _excess(states, room, 0) > 0 else 1
-    mask, excess = room.mask(file), _excess(states, room, file)
-    worst = max(states, key=lambda state: (state & mask).bit_count())
+    excess = _excess(states, room, file)
+    taken = [room.taken(file, state) for state in states]
+    worst = max(taken, key=int.bit_count)
     span: dict[int, int] = {}
-    for state in states:
-        for atom in bits(state & worst & mask):
+    for state in taken:
+        for atom in bits(state & worst):
             span[atom >> 1] = span.get(atom >> 1, 0) + 1
-    return room.victims(bits(worst & mask), excess, span)
+    return room.victims(bits(worst), excess, span)

@@ -52,22 +52,32 @@ class Registers:
     def __init__(self) -> None:
         self.kinds: list[Register] = []
         self.files: list[int] = []
+        self.widths: list[int] = []  # registers of its file that each takes
         self.masks = [0, 0, 0, 0]  # the atoms of each file, as bit sets
         self.fixed: dict[int, int] = {}
+        self._lows = 0  # the low halves of pairs
 
     def paired(self, register: int) -> bool:
         """Whether a register has two halves."""
-        return self.kinds[register] in PAIRS
+        return self.widths[register] == 2
+
+    def whole(self, atoms: int) -> int:
+        """A bit set of atoms with the other halves of their pairs."""
+        lows = self._lows
+        return atoms | (atoms & lows) << 1 | atoms >> 1 & lows
 
     def new(self, kind: Register, fixed: int | None = None) -> int:
         """The code of a fresh register, perhaps bound to the real register ``fixed``."""
         number = len(self.kinds)
         self.kinds.append(kind)
         self.files.append(_FILE[kind])
+        self.widths.append(2 if kind in PAIRS else 1)
         self.masks[_FILE[kind]] |= 3 << 2 * number
+        if self.paired(number):
+            self._lows |= 1 << 2 * number
         if fixed is not None:
             self.fixed[number] = fixed
-        return 4 * number + (WHOLE if kind in PAIRS else 0)
+        return 4 * number + (WHOLE if self.paired(number) else 0)
 
 
 @dataclass(frozen=True, slots=True)

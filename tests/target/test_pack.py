@@ -109,10 +109,10 @@ def test_a_bump_that_waits_for_younger_loads_is_placed_where_registers_are_short
         for n in range(count)
     ]
     edges = [[] if n == bumped else [(bumped, 0)] for n in range(count)]
-    registers = [0] * (4 * count + 16)
+    files = [0] * (4 * count + 16)
     bumps = {atom for atom, _ in steps[0].reads}
     live = sum(1 << atom for step in steps for atom in step.writes if atom not in bumps)
-    pressure = Pressure(0, live, registers, (1, 1, 1, 1))
+    pressure = Pressure(0, live, files, [1] * len(files), (1, 1, 1, 1))
     placed = list_schedule(steps, edges, packer(MACHINE), pressure)
     assert sorted(id(step) for packet in placed for step in packet) == sorted(map(id, steps))
     assert steps[bumped] in placed[-1]
