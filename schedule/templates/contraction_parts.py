@@ -1,23 +1,23 @@
 """Contractions with outputs in lanes and sums in TCM: threads may share vectors of channels.
 
     initial sums                               while the first weights arrive
-    group of channel blocks                    a phase each; the first one in parts, each of which
-      parallel rows, columns or vectors          waits only for its own slab of weights
+    part of the weights                        a phase each, which waits only for its own slab
+      parallel rows, columns or vectors
         kernel rows, columns, words            a tile of sums in registers
     requantize all                             shared as evenly as rows, columns or blocks allow
 
-The first group's parts are a kernel row each, the first row's a tap each, the first tap's a part of
-the channels each, as fine as the point says: the first wait is short, and later ones are none where
-multiplying takes longer than moving. Where the weights do not fit into TCM, every group is cut as
-fine as that, and weights take turns: each is read from DDR once. See ``contraction_outputs.py`` for
-the tile and the order of channels.
+Parts are groups of channel blocks, of which the first is cut as fine as the point says, into kernel
+rows, taps, or pieces of the channels, and others into rows at the most: the first wait is short,
+and later ones are none where multiplying takes longer than moving. Where the weights do not fit
+into TCM, all groups are cut alike, and weights take turns: each is read from DDR once. See
+``contraction_outputs.py`` for the tile and the order of channels.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from ...target.dsp.machine import Machine
@@ -35,15 +35,14 @@ from .contraction_plan import (
     scalar_plan,
     slabs_of,
 )
-from .fusing import even
+from .fusing import even, zoned
 from .packets import DEPTH, Ops, ops_of
 from .template import Estimate, Template
 from .tiles import Phases, Walk, scalar_tiles, walk_of
 
-_PIECES = 4  # parts of the first tap's channels, at most
-_TURNS = 200  # phases whose weights take turns, at most: each is code
+_PIECES = 16  # parts of a tap's channels, at most, where all weights fit
+_TURNS = 200  # phases, at most: each is code
 _BODY = 64  # products of an innermost loop, at most
-_CODE = 200  # products of all phases' innermost loops, each of which is code of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +56,28 @@ class _Cuts:
 
     @property
     def turning(self) -> bool:
-        """Whether weights take turns, and all groups are cut alike."""
+        """Whether weights take turns."""
         return self.plan.weights > self.room
 
     @property
     def values(self) -> tuple[int, ...]:
         """What the knob ``cuts`` may be."""
-        pieces = divisors(self.plan.words, _TURNS if self.turning else _PIECES)
-        some = pieces[1:] if self.turning else {pieces[-1]} - {1}
+        pieces = divisors(self.plan.words, _TURNS if self.turning else _PIECES)[1:]
         taps = [level for level, extent in enumerate(self.plan.taps, 1) if extent > 1]
-        return 0, *taps, *(2 + count for count in some)
+        return 0, *taps, *(2 + count for count in pieces)
 
     def words(self, point: Point) -> int:
         """Words of four channels in a slab of weights."""
         return self.plan.words // max(number(point, "cuts") - 2, 1)
 
-    def phases(self, point: Point) -> list[tuple[float, int]]:
-        """Each phase's part of all weights, and how often its innermost loop starts in a tile."""
+    def phases(self, point: Point) -> list[tuple[int, int, int]]:
+        """Of how many groups of blocks how many loops are phases, of how many slabs each: of all
+        alike, or of others fewer, whose weights come while the first group is computed."""
         cuts, groups = number(point, "cuts"), self.plan.blocks // number(point, "group")
-        return _phases((groups, *self.plan.taps, max(cuts - 2, 1)), min(cuts, 3), self.turning)
+        fine, rest = 1 + min(cuts, 3), max(min(cuts, 2), 1)
+        parts = [(groups, fine)] if self.turning else [(1, fine), (groups - 1, rest)]
+        extents = *self.plan.taps, max(cuts - 2, 1)
+        return [(n, depth, math.prod(extents[: depth - 1])) for n, depth in parts if n]
 
 
 def parts(func: PrimFunc, machine: Machine) -> Template | None:
@@ -116,13 +118,11 @@ def _knobs(cuts: _Cuts) -> tuple[Knob, ...]:
 def _fits(cuts: _Cuts, point: Point) -> bool:
     vectors = number(point, "vectors")
     tile = number(point, "rows") * number(point, "columns") * vectors
-    steps, phases = number(point, "steps"), cuts.phases(point)
+    steps, phases = number(point, "steps"), sum(n * slabs for n, _, slabs in cuts.phases(point))
     if tile + vectors + 2 > REGISTERS or tile < 4 or cuts.words(point) % steps:
         return False
-    if cuts.turning:
-        slab = cuts.plan.weights * phases[0][0]
-        return PLACES * slab <= cuts.room and len(phases) <= _TURNS and tile * steps <= _BODY
-    return tile * steps * len(phases) <= max(_CODE, 14 * len(phases)) and tile * steps <= _BODY
+    fits = not cuts.turning or PLACES * cuts.plan.weights <= cuts.room * phases
+    return fits and phases <= _TURNS and tile * steps <= _BODY
 
 
 def _schedule(cuts: _Cuts, machine: Machine, point: Point) -> Schedule:
@@ -156,32 +156,8 @@ def _outputs(sch: Schedule, plan: Plan, machine: Machine) -> None:
     sch.parallel(order[0])
 
 
-@dataclass(frozen=True, slots=True)
-class _Nest:
-    """The loops of a nest of products: ``outer`` the groups of channels, then the reduction."""
-
-    block: str
-    group: LoopRef
-    taps: tuple[LoopRef, ...]  # kernel rows, columns, parts of the channels
-    tiles: tuple[LoopRef, ...]  # the shared loop first
-    rest: tuple[LoopRef, ...]
-
-    @staticmethod
-    def of(sch: Schedule, block: str) -> _Nest:
-        group, kh, kw, c, shared, n, first, second, *rest = sch.loops(block)
-        return _Nest(block, group, (kh, kw, c), (shared, n, first, second), tuple(rest))
-
-    def whole(self, sch: Schedule, levels: int) -> None:
-        """Steps of the first ``levels`` of the loops over groups and taps are phases; the others
-        run within a tile."""
-        for loop in (self.group, *self.taps)[:levels]:
-            sch.unroll(loop)
-        if levels < 4:
-            sch.reorder(*self.tiles, *self.taps[levels - 1 :])
-
-
 def _products(sch: Schedule, cuts: _Cuts, point: Point) -> None:
-    """Initial sums, then the groups; the first in parts."""
+    """Initial sums, then a phase for each slab of weights."""
     plan, dot = cuts.plan, cuts.plan.kernel.dot.block
     steps, words = number(point, "steps"), cuts.words(point)
     o_0, v, o_4, o_2 = _vectors(sch, plan, point)
@@ -191,9 +167,8 @@ def _products(sch: Schedule, cuts: _Cuts, point: Point) -> None:
     w_0, w_1 = sch.split(w, (None, number(point, "columns")))
     tiles = {"rows": h_0, "columns": w_0, "vectors": v}
     shared = tiles.pop(str(point["share"]))
-    outer, taps = (shared, n, o_0, *tiles.values()), (kh, kw, c_0)
-    within = _within(plan, point)
-    order = (o_0, shared, n, *tiles.values(), *taps) if within else (*taps, *outer)
+    walk, within = (shared, n, *tiles.values()), _within(plan, point)
+    order = (o_0, *walk, kh, kw, c_0) if within else (kh, kw, c_0, *walk[:2], o_0, *walk[2:])
     sch.reorder(*order, c_1, c_2, h_1, w_1, o_4, o_2, c_3)
     start = sch.decompose_reduction(dot, kh)
     sch.vectorize(o_2, c_3)
@@ -206,11 +181,13 @@ def _products(sch: Schedule, cuts: _Cuts, point: Point) -> None:
         sch.unroll(o_0)
         return
     sch.parallel(first)
-    sch.reorder(o_0, *taps, shared, n)
-    levels = min(number(point, "cuts"), 3)
-    if not cuts.turning:
-        _in_parts(sch, dot, levels)
-    _Nest.of(sch, dot).whole(sch, levels + 1)
+    sch.reorder(o_0, kh, kw, c_0, *walk)
+    parts = cuts.phases(point)
+    names = zoned(sch, dot, o_0, [groups for groups, *_ in parts])
+    for name, (_, depth, _) in zip(names, parts, strict=True):
+        loops = sch.loops(name)
+        sch.reorder(*loops[:depth], *loops[4:8], *loops[depth:4])
+        sch.unroll(*loops[:depth])
 
 
 def _within(plan: Plan, point: Point) -> bool:
@@ -229,23 +206,6 @@ def _vectors(sch: Schedule, plan: Plan, point: Point) -> tuple[LoopRef, ...]:
     sch.divide(sch.loops(dot)[4], LANES)
     *_, group, v, lane, _, _, _ = sch.loops(dot)
     return *sch.split(sch.fuse(group, v), (1, None, vectors)), lane
-
-
-def _in_parts(sch: Schedule, dot: str, cuts: int) -> None:
-    """Peels the first group, of it the first kernel row, of that the first tap."""
-    for level in range(cuts):
-        nest = _Nest.of(sch, dot)
-        loop = (nest.group, *nest.taps)[level]
-        known = {block.name for block in sch.blocks()}
-        if sch.get_loop(loop).extent > 1:
-            sch.split(loop, (1,), tail="peel")
-            (rest,) = {block.name for block in sch.blocks()} - known
-            _Nest.of(sch, rest).whole(sch, _depth(level, cuts))
-
-
-def _depth(level: int, cuts: int) -> int:
-    """How many loops are phases in the steps of a level's loop that are left without step 0."""
-    return max(level + 1, min(cuts, 2))
 
 
 def _requantized(plan: Plan, machine: Machine) -> float:
@@ -274,37 +234,21 @@ def _estimate(cuts: _Cuts, machine: Machine, requant: float, point: Point) -> Es
         ready += Ops(plain=1, loads=1, stores=1).packets * sums + DEPTH + machine.barrier
     nest = scalar_tiles(walk, (1,), steps, (dots, vectors, tile), group * plan.ways,
                         head, Ops(stores=dots))  # fmt: skip
-    words = plan.blocks // group * plan.words * math.prod(plan.taps) / steps
-    parts = cuts.phases(point)
-    nests = {(part, starts): replace(nest, loops=(starts, round(words * part) // starts))
-             for part, starts in dict.fromkeys(parts)}  # fmt: skip
-    cycles = {part: one.cycles(machine) + machine.barrier for part, one in nests.items()}
-    sizes = [plan.weights * part for part, _ in parts]
-    if not cuts.turning and not _large(cuts, point):
-        sizes = [plan.weights, *(0 for _ in parts[1:])]
-    each = list(zip(map(cycles.__getitem__, parts), sizes, strict=True))
-    phases = Phases(ready, each, PLACES if cuts.turning else math.inf, cuts.others, machine)
-    return phases.estimate(
-        nest, requant, tiles=walk.tiles, loop_trips=plan.words / steps, loop_starts=1,
-        requant_packets=requant, code=nest.body.multiply * len(parts),
-        products=sum(nests[part].products for part in parts),
-    )  # fmt: skip
+    bodies, products = plan.words * math.prod(plan.taps) // steps, 0.0
+    each: list[tuple[float, float]] = []
+    for groups, depth, slabs in cuts.phases(point):
+        starts = plan.taps[0] if depth == 1 else 1  # a row of taps is one loop
+        nest = replace(nest, loops=(starts, bodies // slabs // starts))
+        size = plan.weights * group / plan.blocks / slabs
+        each += [(nest.cycles(machine) + machine.barrier, size)] * (groups * slabs)
+        products += nest.products * groups * slabs
+    if not cuts.turning and not _large(cuts, point):  # they come at once
+        each = [(cycles, 0.0 if n else plan.weights) for n, (cycles, _) in enumerate(each)]
+    places = PLACES if cuts.turning else math.inf
+    phases = Phases(ready, each, places, cuts.others, machine)
+    return phases.estimate(nest, requant, requant_packets=requant, products=products)
 
 
 def _large(cuts: _Cuts, point: Point) -> bool:
     """Whether slabs are large enough to come one by one, see ``placing/operands``."""
     return cuts.words(point) * WORD * cuts.plan.block * number(point, "group") >= LARGE
-
-
-@lru_cache(maxsize=256)
-def _phases(extents: tuple[int, ...], cuts: int, turning: bool) -> list[tuple[float, int]]:
-    """The phases of loops over groups, taps and pieces of channels."""
-    starts = (extents[1], extents[1], 1, 1)  # a row of taps is one loop
-    found: list[tuple[float, int]] = []
-    for level in range(cuts if turning else 0, cuts + 1):
-        depth = cuts + 1 if level == cuts else _depth(level, cuts)
-        count = math.prod(extents[0 if turning else level : depth])
-        phases = count if level == cuts else count - count // extents[level]
-        part = 1 / math.prod(extents[:depth])
-        found = [(part, starts[depth - 1] if depth < 2 else 1)] * phases + found
-    return found
