@@ -47,7 +47,7 @@ from .transfers import PLACES, Transfer, beside, in_turn, rows_of
 LARGE = 4096  # bytes of a slab that may come alone
 
 
-def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> PrimFunc:
+def place_operands(func: PrimFunc, machine: Machine) -> PrimFunc:
     """``func`` without blocks, and every DDR operand copied to TCM first, or from it at the end;
     outputs that ``attrs["kept"]`` names are copied both ways.
 
@@ -77,8 +77,7 @@ def place_operands(func: PrimFunc, machine: Machine, slabs: bool = True) -> Prim
         if not stored or param.name in func.attrs.get(KEPT, ()):
             touching = [n for n, sets in enumerate(zip(read, written, strict=True))
                         if any(param in buffers for buffers in sets)]  # fmt: skip
-            apart = phases if slabs and not stored else []
-            transfers += _arrivals(param, near[param], touching, apart)
+            transfers += _arrivals(param, near[param], touching, [] if stored else phases)
     turning: list[Buffer] = []
     for param in wanted:
         plan = None

@@ -46,7 +46,6 @@ def outputs(func: PrimFunc, machine: Machine) -> Template | None:
 def _knobs(plan: Plan) -> tuple[Knob, ...]:
     rows = divisors(plan.height, 8)
     blocks = divisors(plan.span // plan.block, 4)
-    folds = (0, 1) if plan.foldable else (0,)
     most = plan.words * (plan.taps[1] if plan.foldable else 1)
     return (
         choice("columns", plan.tiles(16)),
@@ -54,10 +53,8 @@ def _knobs(plan: Plan) -> tuple[Knob, ...]:
         choice("blocks", blocks),
         choice("order", ("hwo", "who", "how", "ohw", "woh", "owh")),
         choice("share", ("rows", "columns", "channels")),
-        choice("fold", folds),
         choice("steps", divisors(most, 32)),
         flag("stream"),
-        choice("whole", (False, True) if plan.blocks > 1 else (False,)),
     )
 
 
@@ -66,10 +63,9 @@ def _fits(plan: Plan, point: Point) -> bool:
     vectors = plan.ways * number(point, "blocks")
     if tile * vectors + vectors + 2 > REGISTERS:
         return False
-    if point["stream"] and (point["share"] == "channels" or plan.blocks == 1 or point["whole"]):
+    if point["stream"] and (point["share"] == "channels" or plan.blocks == 1):
         return False
-    words = plan.words * (plan.taps[1] if point["fold"] else 1)
-    return words % number(point, "steps") == 0 and tile * vectors * number(point, "steps") <= 128
+    return tile * vectors * number(point, "steps") <= 128
 
 
 def _schedule(plan: Plan, point: Point) -> Schedule:
@@ -131,7 +127,7 @@ def _tile_products(sch: Schedule, plan: Plan, point: Point) -> None:
         h, w, _, *vectors, lane, kh, kw, c = sch.loops(plan.kernel.dot.block)[-9:]
     words, c_2 = sch.split(c, (None, 4))
     sch.reorder(kh, kw, words, h, w, *vectors, lane, c_2)
-    if point["fold"]:
+    if plan.foldable:
         words = sch.fuse(kw, words)
     _, c_1 = sch.split(words, (None, number(point, "steps")))
     sch.vectorize(lane, c_2)

@@ -85,10 +85,8 @@ class Template:
         return self.schedule(point).func
 
     def apply(self, point: Point) -> PrimFunc:
-        """The scheduled kernel, its DDR operands staged: large ones slab by slab, unless the point
-        has a knob ``whole`` that says otherwise."""
-        slabs = not point.get("whole", False)
-        return place_operands(self.function(point), self.machine, slabs)
+        """The scheduled kernel, its DDR operands staged: large ones slab by slab."""
+        return place_operands(self.function(point), self.machine)
 
     def features(self, point: Point, bound: float) -> list[float]:
         """The facts of the estimate as ``FEATURES``, which mean the same for kernels of any size:
