@@ -2,7 +2,7 @@
 
     [copy x into xp]                        where there are pads
     parallel rows, or blocks of channels
-      kernel columns; rows and words        a word of each group, for all of its outputs
+      kernel rows and words; columns        a word of each group, for all of its outputs
         tile: rows x registers x 4          all in registers
       requantize the tile                   four vectors of sums narrow into one register
 
@@ -53,20 +53,16 @@ def _knobs(plan: Plan) -> tuple[Knob, ...]:
         choice("rows", divisors(plan.height, 4)),
         choice("registers", divisors(plan.registers, 6)),
         choice("steps", divisors(plan.words * plan.taps[0], 9)),
-        choice("wide", (False, True) if plan.taps[1] > 1 else (False,)),
         choice("share", ("rows", "blocks") if plan.blocks > 1 else ("rows",)),
-        choice(
-            "inner", ("registers", "rows", "blocks") if plan.blocks > 1 else ("registers", "rows")
-        ),
     )
 
 
 def _body(plan: Plan, point: Point) -> tuple[int, int, int]:
-    """Registers of bytes of a tile, and steps over taps and words: those that are written out, and
-    those of a loop."""
+    """Registers of bytes of a tile, and steps over taps and words: those that are written out, all
+    of a row of taps among them, and those of a loop."""
     tile = number(point, "rows") * number(point, "registers")
     steps, (high, wide) = number(point, "steps"), plan.taps
-    return tile, steps * (wide if point["wide"] else 1), high * plan.words // steps
+    return tile, steps * wide, high * plan.words // steps
 
 
 def _fits(plan: Plan, point: Point) -> bool:
@@ -143,33 +139,27 @@ def _tile(sch: Schedule, plan: Plan, point: Point) -> LoopRef:
     n, h, q, p, b, i, j = sch.loops(plan.kernel.last.block)
     h_0, h_1 = sch.split(h, (None, number(point, "rows")))
     q_0, q_1 = sch.split(q, (None, number(point, "registers")))
-    walk = {"rows": h_0, "registers": q_0, "blocks": b}
-    shared = walk.pop(str(point["share"]))
-    last = walk.pop(str(point["inner"]), None)
-    order = [n, *walk.values(), *([] if last is None else [last])]
-    sch.reorder(shared, *order, h_1, q_1, p, i, j)
+    shared, other = (h_0, b) if point["share"] == "rows" else (b, h_0)
+    sch.reorder(shared, n, other, q_0, h_1, q_1, p, i, j)
     sch.unroll(h_1, q_1)
     sch.vectorize(p, i, j)
     sch.parallel(shared)
-    return order[-1]
+    return q_0
 
 
 def _products(sch: Schedule, plan: Plan, point: Point) -> None:
     """The sums of a tile: a word of each lane's group by four of its outputs, one after another."""
     n, h, q, p, b, g, a, j, kh, kw, s, t = sch.loops(plan.kernel.dot.block)[-12:]
-    sch.reorder(n, b, kw, kh, s, h, q, j, p, g, a, t)
-    loop, steps = sch.split(sch.fuse(kh, s), (None, number(point, "steps")))
-    if point["wide"]:
-        sch.reorder(loop, steps, kw)
-        sch.unroll(kw)
+    sch.reorder(n, b, kh, s, kw, h, q, j, p, g, a, t)
+    _, steps = sch.split(sch.fuse(kh, s), (None, number(point, "steps")))
     sch.vectorize(p, g, a, t)
-    sch.unroll(steps, h, q, j)
+    sch.unroll(steps, kw, h, q, j)
 
 
 def _words(plan: Plan, point: Point) -> int:
     """Registers of words that a body loads: neighbouring columns have some in common."""
     rows, registers = number(point, "rows"), number(point, "registers")
-    wide = plan.taps[1] if point["wide"] else 1
+    wide = plan.taps[1]
     apart = plan.pixels * plan.kernel.stride * (registers - 1) + wide
     return number(point, "steps") * rows * min(registers * wide, apart)
 
@@ -178,16 +168,12 @@ def _estimate(plan: Plan, machine: Machine, made: Ops, others: int, point: Point
     """Tiles of the longest thread, once the input lies as lanes read it."""
     tile, steps, trips = _body(plan, point)
     sums, words = tile * WORD, _words(plan, point)
-    extents = {"rows": plan.height // number(point, "rows"),
-               "registers": plan.registers // number(point, "registers"),
-               "blocks": plan.blocks}  # fmt: skip
-    inner = str(point["inner"])
-    extents[inner] = extents.pop(inner)
+    extents = {"rows": plan.height // number(point, "rows"), "blocks": plan.blocks,
+               "registers": plan.registers // number(point, "registers")}  # fmt: skip
     walk = walk_of(extents, point["share"], plan.images, machine)
     body = Ops(2 * sums * steps, sums * steps, 0, steps * WORD + words)  # products, then sums
-    loops = (1 if point["wide"] else plan.taps[1], trips)
     head, tail = Ops(sums, 0, 0, WORD), made * tile + Ops(loads=WORD)
-    nest = Tiles(walk, loops, steps, int(body.count), body, head, tail, sums, WORD)
+    nest = Tiles(walk, (trips,), steps, int(body.count), body, head, tail, sums, WORD)
     each = nest.cycles(machine) + machine.barrier, plan.kernel.weights.bytes * plan.pixels
     return Phases(_prepared(plan, machine), [each], 1, others, machine).estimate(nest, 0.0)
 

@@ -155,10 +155,12 @@ def test_windows_without_pads_read_the_input_where_it_lies() -> None:
         func = lift(task.kernel.func)
         plan, made = plan_for(func), outputs(func, task.machine)
         assert plan is not None and made is not None and plan.kernel.copy is not None
-        point = made.space.sample(Random(0))
-        copied = plan.source(plan.width(number(point, "columns"))).copied
-        names = [block.name for block in made.schedule(point).blocks()]
-        assert (plan.kernel.copy.block in names) == copied
-        assert copied or getattr(module, "padding", (0, 0)) == (0, 0)
-        in_place += not copied
+        lies = []
+        for point in made.space.survey(Random(0), 4, 400):
+            copied = plan.source(plan.width(number(point, "columns"))).copied
+            names = [block.name for block in made.schedule(point).blocks()]
+            assert (plan.kernel.copy.block in names) == copied
+            assert copied or getattr(module, "padding", (0, 0)) == (0, 0)
+            lies.append(not copied)
+        in_place += any(lies)
     assert in_place >= 3
