@@ -34,6 +34,7 @@ _recent = Recent["_Compiled"](1024)
 _ATTEMPTS = 60  # compilations of a phase, each with more registers in memory
 _HOISTINGS = 4  # compilations after which a phase has all or none of its invariants in loops
 _NEXT_TO_ALL = 100  # registers that packing does without to keep the order of the program
+_MANY = 8  # registers short from which on fewer invariants are better than memory
 _SPARE = 6  # registers of a file left free before spilling because no assignment was found
 
 
@@ -117,12 +118,22 @@ class _Compiled:
         return cycles(Walker(self.function, machine).run(count))
 
 
+@dataclass(frozen=True, slots=True)
+class _Full:
+    """An attempt given up because invariants before loops would fill memory, not registers."""
+
+    roomy: int
+    crowded: bool = True
+
+
 def _phase(phase: Phase, machine: Machine, far: frozenset[str]) -> _Compiled:
     """With all liberties; where these take too many registers, also with fewer of them: first with
     fewer invariants before their loops, then without values kept for the next iteration. What
-    changes no code is not tried again; the best of all."""
+    changes no code is not tried again; the best of all. What was given up is compiled after all
+    where nothing else leaves registers enough."""
     table, phase = Table(machine, far), replace(phase, body=drop_dead(phase.body))
     found, refused, tried = list[_Compiled](), None, list[tuple[Liberties, Shares]]()
+    full = list[tuple[Liberties, Shares]]()
     todo = [Liberties(most, carrying) for carrying in (True, False) for most in (ALL, 0)]
     while todo:
         free = todo.pop(0)
@@ -130,23 +141,33 @@ def _phase(phase: Phase, machine: Machine, far: frozenset[str]) -> _Compiled:
         if any(plan == other for _, other in tried):
             continue
         tried.append((free, plan))
-        made = _attempt(phase, table, free, plan)
-        if not isinstance(made, _Compiled):
-            refused = made
-            continue
-        found.append(made)
+        made = _attempt(phase, table, free, plan, patient=free.hoisting == 0)
+        match made:
+            case CompileError():
+                refused = made
+                continue
+            case _Full():
+                full.append(tried[-1])
+            case _Compiled():
+                found.append(made)
         same = [one.hoisting for one, _ in tried if one.carrying == free.carrying]
         if not made.crowded:
             todo = [less for less in todo if found[1:] and less.carrying != free.carrying]
         if len(same) < _HOISTINGS and (more := _between(same, made)) not in same:
             todo.insert(0, replace(free, hoisting=more))
+    for free, plan in full if all(made.crowded for made in found) else ():
+        made = _attempt(phase, table, free, plan, patient=True)
+        if isinstance(made, _Compiled):
+            found.append(made)
+        elif isinstance(made, CompileError):
+            refused = made
     if not found:
         assert refused is not None
         raise refused
     return min(found, key=lambda made: made.cycles(machine)) if found[1:] else found[0]
 
 
-def _between(tried: list[int], made: _Compiled) -> int:
+def _between(tried: list[int], made: _Compiled | _Full) -> int:
     """How many invariants to move next: fewer where these are too many, which come last; else as
     many as lie in the middle of these and of the next ones that are too many."""
     last = tried[-1]
@@ -156,9 +177,11 @@ def _between(tried: list[int], made: _Compiled) -> int:
     return (last + above + 1) // 2
 
 
-def _attempt(phase: Phase, table: Table, free: Liberties, plan: Shares) -> _Compiled | CompileError:
+def _attempt(phase: Phase, table: Table, free: Liberties, plan: Shares,
+             patient: bool) -> _Compiled | _Full | CompileError:  # fmt: skip
     """Compiles again and again: first without pairs of scalars, where these are short, then with
-    more and more registers in memory. ``plan`` is the phase with these liberties."""
+    more and more registers in memory; unless ``patient`` not where many have to go there at first.
+    ``plan`` is the phase with these liberties."""
     spilled, spare, pipelined, more = set[int](), [0, 0, 0], True, 1
     still: frozenset[str] | None = frozenset()  # loops that are not turned; None: all of them
 
@@ -193,6 +216,8 @@ def _attempt(phase: Phase, table: Table, free: Liberties, plan: Shares) -> _Comp
                 still, spare = None, [0, 0, 0]
         except Crowded as crowded:
             files = {low.registers.files[register] for register in crowded.victims}
+            if not patient and not spilled and len(crowded.victims) > _MANY:
+                return _Full(min(loops.roomy, default=0))
             spilled = set() if parting(1 in files) else spilled | crowded.victims
         except NoRegister as error:
             file = low.registers.files[error.number]

@@ -129,8 +129,7 @@ class _Live:
         self.live = {atom >> 1 for atom in bits(pressure.live_in)}
         for register in self.live:
             self.counts[self.files[register]] += self.widths[register]
-        self.touched = [tuple({*[atom >> 1 for atom in step.writes],
-                               *[atom >> 1 for atom, _ in step.reads]}) for step in steps]  # fmt: skip
+        self.touched = [_registers(step) for step in steps]
         self.left: dict[int, int] = {}  # steps that touch a register, one more if it lives on
         for touched in self.touched:
             for register in touched:
@@ -168,6 +167,11 @@ class _Live:
             elif not uses and register in live:
                 live.remove(register)
                 self.counts[self.files[register]] -= self.widths[register]
+
+
+def _registers(step: Step) -> tuple[int, ...]:
+    """The registers that a step reads or writes, each once."""
+    return tuple({*[atom >> 1 for atom in step.writes], *[atom >> 1 for atom, _ in step.reads]})
 
 
 def heights(edges: Edges) -> list[int]:

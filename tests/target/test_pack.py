@@ -10,7 +10,7 @@ from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.lower import Table
 from dovetail.target.dsp.machine import dsp
 from dovetail.target.dsp.pack import EMPTY, Pressure, in_order, list_schedule, packer
-from dovetail.target.dsp.steps import Step
+from dovetail.target.dsp.steps import WHOLE, Step
 from dovetail.target.program import Item
 from tests.target.nests import ROWS, assembles, op, program
 
@@ -116,6 +116,28 @@ def test_a_bump_that_waits_for_younger_loads_is_placed_where_registers_are_short
     placed = list_schedule(steps, edges, packer(MACHINE), pressure)
     assert sorted(id(step) for packet in placed for step in packet) == sorted(map(id, steps))
     assert steps[bumped] in placed[-1]
+
+
+def test_a_pair_takes_two_registers_for_as_long_as_one_half_lives() -> None:
+    """Loads come first where they may; as atoms, halves that still live would leave room for a pair
+    that finds no place."""
+    table, pairs, pointer, limit = Table(MACHINE), range(2, 6), 4, 5
+    low, high = ([Step(table(ROWS["storeri"]), -1, (4 * n + half,), pointer=pointer)
+                  for n in pairs] for half in (0, 1))  # fmt: skip
+    loads = [Step(table(ROWS["loadrd"]), 4 * n + WHOLE, pointer=pointer) for n in pairs]
+    steps = [step for pair in zip(loads, low, high, strict=True) for step in pair]
+    number = {id(step): i for i, step in enumerate(steps)}
+    edges: list[list[tuple[int, int]]] = [[] for _ in steps]
+    for load, *users in zip(loads, low, high, strict=True):
+        edges[number[id(load)]] = [(number[id(user)], 1) for user in users]
+    widths = [1, 1, 2, 2, 2, 2]
+    pressure = Pressure(1 << 2, 0, [1] * 6, widths, (0, limit, 0, 0))
+    most, left = 0, {n: 3 for n in pairs}  # steps that touch it
+    for packet in list_schedule(steps, edges, packer(MACHINE), pressure):
+        for step in packet:
+            left[(step.operands[0] if step.operands else step.result) >> 2] -= 1
+        most = max(most, sum(2 for n in pairs if 0 < left[n] < 3))
+    assert most <= limit - 1 < 2 * len(pairs)
 
 
 def test_steps_come_in_order_but_behind_those_that_they_wait_for() -> None:
