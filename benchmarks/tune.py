@@ -23,6 +23,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -34,7 +35,7 @@ from dovetail.driver.zoo import build, calibration
 from dovetail.tuner.measure import Measurer, default_workers, hired
 from dovetail.tuner.records import read
 from dovetail.tuner.run import Best
-from dovetail.tuner.tune import tune_tasks
+from dovetail.tuner.tune import get_ready, tune_tasks
 
 LIMIT = 24.0  # trials a second
 LINES = 40
@@ -67,7 +68,7 @@ def ready(name: str, hands: Executor) -> tuple[Ready, dict[str, Choice]]:
     model, inputs = build(name)
     found = prepare(model, inputs, calibration(name), parse("dsp"))
     with Measurer(hands) as measurer:
-        defaults = choose(found.tasks, {}, measurer)
+        defaults = choose(found.tasks, {}, measurer, meanwhile=partial(get_ready, found.tasks))
     for task in found.tasks:
         task.default = defaults[task.key].point
     return found, defaults

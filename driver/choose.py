@@ -143,13 +143,17 @@ def choose(
     points: Mapping[str, Point],
     measurer: Measurer,
     heard: Heard | None = None,
+    meanwhile: Callable[[], object] | None = None,
 ) -> dict[str, Choice]:
-    """The cost of each task at its point in ``points``, or at its default; by key.
+    """The cost of each task at its point in ``points``, or at its default; by key. ``meanwhile``
+    runs here while workers measure the first ones.
 
     SelectError names the kernel that has no code.
     """
     large_first = sorted(tasks, key=lambda task: -task.size)
     waiting = deque(_Choosing(task, measurer, points.get(task.key)) for task in large_first)
+    if meanwhile is not None:
+        meanwhile()
     found: dict[str, Choice] = {}
     while waiting:
         one = waiting.popleft()

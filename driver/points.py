@@ -8,9 +8,10 @@ All of it is the same for the kernels of a model and for one that a person wrote
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Protocol
@@ -27,7 +28,7 @@ from ..tuner.missing import Missing, missing
 from ..tuner.records import Contents, LogError, read
 from ..tuner.run import Best, Progress
 from ..tuner.task import OK
-from ..tuner.tune import search_tasks
+from ..tuner.tune import get_ready, search_tasks
 from .choose import Choice, choose, differing
 from .errors import InputError
 from .given import Given
@@ -133,7 +134,7 @@ def searched(found: Kernels, sought: Sought, given: Given) -> Points:
     """The best points of a search; a kernel without a trial runs its default."""
     report = sought.report
     with given.hired() as hands:
-        defaults = _defaults(found, hands, given)
+        defaults = _defaults(found, hands, given, meanwhile=partial(get_ready, found.tasks))
         begin = perf_counter()
         report.preparing = begin - sought.start
         best = search_tasks(
@@ -197,11 +198,15 @@ def _true(row: logs.Drift) -> Best:
 
 
 def _defaults(
-    found: Kernels, hands: Executor, given: Given, known: Mapping[str, Point] | None = None
+    found: Kernels,
+    hands: Executor,
+    given: Given,
+    known: Mapping[str, Point] | None = None,
+    meanwhile: Callable[[], object] | None = None,
 ) -> dict[str, Choice]:
     """The default of each distinct kernel, ``known`` or chosen now; its task takes it over."""
     with Measurer(hands, timeout=given.timeout) as measurer:
-        defaults = choose(found.tasks, known or {}, measurer, given.heard)
+        defaults = choose(found.tasks, known or {}, measurer, given.heard, meanwhile)
     for task in found.tasks:
         task.default = defaults[task.key].point
     return defaults

@@ -8,7 +8,8 @@ there, after a look that it has the same number again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..schedule.knobs import Point, key
@@ -19,6 +20,7 @@ from .scheduler import Scheduler
 from .search import Search
 from .task import DUPLICATE, OK, Measured, Task, TuneError
 
+_AHEAD = 2  # batches that are measured while another one is checked
 _ROUNDS = 4  # proposals that replace the duplicates of a batch, and again those of the replacements
 
 
@@ -100,26 +102,24 @@ class Run:
     def run(self) -> None:
         """Batches until the trials are used up or no kernel can get better.
 
-        On simulated targets a batch of one kernel begins before that of another kernel is
-        checked, which keeps the workers busy. What a batch is chosen from is the same with any
-        number of workers: the batches before, without the one that is under way.
+        On simulated targets batches of other kernels begin before that of one kernel is checked,
+        which keeps the workers busy. What a batch is chosen from is the same with any number of
+        workers: the batches before, without those that are under way.
         """
-        batch: _Batch | None = None
+        under_way = deque[_Batch]()
         while True:
-            after = self._begin(batch)
-            if batch is not None:
-                self._finish(batch)
-            elif after is None:
+            while len(under_way) <= _AHEAD and (batch := self._begin(under_way)) is not None:
+                under_way.append(batch)
+            if not under_way:
                 return
-            batch = after
+            self._finish(under_way.popleft())
 
-    def _begin(self, under_way: _Batch | None) -> _Batch | None:
-        """Starts the next batch; None if there is none, or none before the other is finished."""
-        busy, first = None, self.index
-        if under_way is not None:
-            if not self.states[under_way.number].task.simulated:
-                return None
-            busy, first = under_way.number, self.index + len(under_way.asked.points)
+    def _begin(self, under_way: Collection[_Batch]) -> _Batch | None:
+        """Starts the next batch; None if there is none, or none before another is finished."""
+        if any(not self.states[batch.number].task.simulated for batch in under_way):
+            return None
+        busy = {batch.number for batch in under_way}
+        first = self.index + sum(len(batch.asked.points) for batch in under_way)
         while first < self.trials and (number := self.scheduler.pick(busy)) is not None:
             state = self.states[number]
             if points := state.search.ask()[: self.trials - first]:

@@ -7,7 +7,7 @@ than what is left above the bound.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -54,9 +54,10 @@ class Scheduler:
         self._states = [_State(task, task.prior(task.default)) for task in self.tasks]
         self._rng = Random(f"{self.seed}:scheduler")
 
-    def pick(self, busy: int | None = None) -> int | None:
-        """The number of the task that gets the next batch; None if no task but busy is open."""
-        open_tasks = [i for i, state in enumerate(self._states) if not state.done and i != busy]
+    def pick(self, busy: Collection[int] = ()) -> int | None:
+        """The number of the task that gets the next batch; None if no task but busy ones is
+        open."""
+        open_tasks = [i for i, state in enumerate(self._states) if not state.done and i not in busy]
         if not open_tasks:
             return None
         if self._rng.random() < _CHANCE:

@@ -33,6 +33,12 @@ def test_the_heavier_kernel_comes_first() -> None:
     assert Scheduler(tasks, seed=0).pick() == 1
 
 
+def test_kernels_whose_batches_are_under_way_wait() -> None:
+    scheduler = Scheduler([Synthetic(f"k{i}", i) for i in range(3)], seed=0)
+    assert {scheduler.pick({0, 2}) for _ in range(40)} == {1}
+    assert scheduler.pick(range(3)) is None
+
+
 def test_batches_go_where_they_gain() -> None:
     tasks = [Synthetic("stuck", 1), Synthetic("falling", 2)]
     spent = spend(tasks, 30, {"stuck": 0.0, "falling": 0.2})

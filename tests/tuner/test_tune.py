@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from dovetail.tuner.arguments import InputError
 from dovetail.tuner.log import without_times
+from dovetail.tuner.pool import Inline
 from dovetail.tuner.records import LogError, read
 from dovetail.tuner.run import Best, Progress
 from dovetail.tuner.synthetic import Synthetic
@@ -53,6 +55,25 @@ def test_each_trial_is_in_the_log_and_the_best_is_checked(whole: Path) -> None:
 def test_the_number_of_workers_changes_nothing(whole: Path, tmp_path: Path, workers: int) -> None:
     tune(tmp_path / "run.jsonl", workers=workers)
     assert without_times(tmp_path / "run.jsonl") == without_times(whole)
+
+
+def test_batches_of_other_kernels_begin_before_one_is_told(tmp_path: Path) -> None:
+    """So workers have jobs while a batch is checked and the next one is chosen."""
+    under_way, most = set[str](), 0
+
+    class Watched(Inline):
+        def submit(self, fn: Callable[..., Any], /, *given: Any, **named: Any) -> Future[Any]:
+            nonlocal most
+            under_way.add(given[0].key)
+            most = max(most, len(under_way))
+            return super().submit(fn, *given, **named)
+
+    def told(progress: Progress) -> None:
+        under_way.discard(progress.task.key)
+
+    with Watched() as executor:
+        tune(tmp_path / "run.jsonl", executor=executor, callbacks=[told])
+    assert most == len(TASKS)
 
 
 def test_nor_does_another_executor(whole: Path, tmp_path: Path) -> None:
