@@ -16,7 +16,7 @@ from .contraction_outputs import outputs
 from .contraction_parts import parts
 from .contraction_pixels import columns, pixels
 from .folds import folds, products, sums
-from .lanes import lanes
+from .maps import lanes
 from .reduction import reduction
 from .scalar import scalar
 from .template import Estimate, Template

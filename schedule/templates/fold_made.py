@@ -23,7 +23,7 @@ from ..structure import Axis, Form, Structure, structure
 from .contraction import LANES, VECTOR, WORD
 from .fold_tiles import BODY
 from .fold_words import Words, of_bytes
-from .fusing import ALONE, even, loops_of
+from .fusing import ALONE, evenest, loops_of
 from .packets import Body, Ops, ops_of
 from .plans import Part, Plan
 from .tiles import Walk, scalar_tiles
@@ -95,23 +95,17 @@ class Made(Part):
         (*groups, q), i, ways = columns(sch, own, self.words)
         q_0, q_1 = sch.split(q, (None, b))
         outer = sorted(own.values(), key=lambda loop: -sch.get_loop(loop).extent)
-        outer = self._order(sch, [*outer, *groups, q_0, r_0], machine, point)
+        outer = [*outer, *groups, q_0, r_0]
+        first = outer.pop(evenest([sch.get_loop(loop).extent for loop in outer], machine))
+        outer.insert(0, first)
         sch.reorder(*outer, r_1, q_1, p, i, *ways)
         sch.vectorize(p, i, *ways)
         sch.unroll(r_1, q_1)
         if point["loop"] != ALONE:
-            sch.parallel(outer[0])
+            sch.parallel(first)
         sch.compute_at(block, outer[-1])
         sch.set_scope(found.out.buffer.name, "reg")
         self._products(sch, block, steps)
-
-    def _order(
-        self, sch: Schedule, loops: list[LoopRef], machine: Machine, point: Point
-    ) -> list[LoopRef]:
-        """The loop that threads share first, then rows last."""
-        shared = sorted(loops, key=lambda loop: -even(sch.get_loop(loop).extent, machine))
-        first = shared[max(number(point, "loop"), 0)]
-        return [first, *(loop for loop in loops if loop != first)]
 
     def _products(self, sch: Schedule, block: str, steps: int) -> None:
         """The sum over words, the tile within unrolled; words that fill no step come last."""
@@ -138,8 +132,7 @@ class Made(Part):
         extents = [axis.extent for axis in words.found.spatial if axis not in tiled]
         extents += [-(-self.heads // words.ways)] if self.apart else []
         extents += [across // b, down // a]
-        order = sorted(range(len(extents)), key=lambda at: -even(extents[at], machine))
-        shared = extents.pop(order[max(number(point, "loop"), 0)])
+        shared = extents.pop(evenest(extents, machine))
         walk = Walk(shared, tuple(extents), 1, machine)
         head = Ops(sums + lines, 0, lines, vectors, lines)
         tail = ops_of(self.last, VECTOR) * (sums / WORD)

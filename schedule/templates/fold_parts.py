@@ -13,9 +13,8 @@ from ..knobs import Point
 from ..schedule import Schedule
 from ..structure import Structure, Use, structure
 from .contraction import VECTOR
-from .packets import DEPTH, Body
+from .packets import Body
 from .plans import Part, Plan
-from .scalar import PACKETS, spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +29,6 @@ class Moved(Part):
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
         cycles = machine.dma_start + self.size / machine.dma_rate
         return [Plan(1, 1, Body(cycles, 0, 0, 0))]
-
-
-@dataclass(frozen=True, slots=True)
-class Plain(Part):
-    """A block of no known form, element by element."""
-
-    steps: int
-
-    def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
-        spread(sch, block, 0)
-
-    def plans(self, machine: Machine, point: Point) -> list[Plan]:
-        return [Plan(self.steps / machine.threads, 1, Body(PACKETS, 0, 0, DEPTH))]
 
 
 def now(sch: Schedule, block: str) -> Structure:

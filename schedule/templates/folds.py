@@ -11,119 +11,37 @@ into local copies where they do not lie so, or end in no whole registers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from functools import partial
 from math import prod
 
 from ...target.dsp.machine import Machine
 from ...tir.recent import OfOwner
 from ...tir.stmt import PrimFunc
 from ..errors import ScheduleError
-from ..knobs import Knob, Point, Space, Value, choice, number
+from ..knobs import Point, choice, number
 from ..schedule import Schedule
 from ..structure import Form, Structure, structure
 from ..tree import blocks_below
-from .contraction import LANES, VECTOR, local
-from .direct import direct
+from .arranged import WIDE, Arranged, kept, nests, template
+from .contraction import LANES
 from .fold_chain import in_planes, in_words, turned
 from .fold_lanes import in_lanes
 from .fold_made import made_of
 from .fold_operands import arrange_made
 from .fold_order import straighten
-from .fold_parts import Plain, lanes_of, now
+from .fold_parts import lanes_of, now
 from .fold_rows import able, in_parts, rows_of, run_columns_on, run_depth_on, run_rows_on, whole
 from .fold_tiles import arrange
 from .fold_words import of_bytes, shifted, words_of
 from .fusing import ALONE, expand_terms, made_by
-from .lanes import FORMS, ROWS, UNROLLS, Layer, layer_of
-from .nest import Nest, scalar
-from .packets import body_of
-from .plans import Part, Plan, total
-from .template import Estimate, Template
+from .lanes import FOLDS, FORMS, layer_of
+from .plans import Part
+from .scalar import Plain
+from .template import Template
 
-FOLDS = (Form.REDUCTION, Form.CONTRACTION)
 KINDS = ("lanes", "unsigned", "signed", "none")
 TERMS = (8, 4, 2, 1, 16)
-SUMS = 4  # registers of sums of a body
-BODY = 64  # loads of registers of a body
-CODE = 256  # instructions of a body of several vectors, or of all where they are one phase
 _taken = OfOwner[bool](256)
-_ways = OfOwner["Prepared | None"](256)  # the same on any number of threads
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A schedule whose operands lie as they are read; its blocks, some of them in special nests."""
-
-    sch: Schedule
-    layer: Layer
-    special: dict[str, Part]
-
-    def schedule(self, machine: Machine, point: Point) -> Schedule:
-        sch = self.sch.copy()
-        for block, part in self.special.items():
-            part.place(sch, block, machine, point)
-        self._layer(point).schedule(sch, machine, _of_layer(point))
-        return sch
-
-    def _layer(self, point: Point) -> Layer:
-        return self.layer if point["maps"] else self._plain
-
-    @cached_property
-    def _plain(self) -> Layer:
-        """The other blocks, maps element by element, since their lanes may have no code."""
-        found = self.layer.nests
-        nests = [scalar(nest) if nest.found.form is Form.MAP else nest for nest in found]
-        return replace(self.layer, nests=tuple(nests))
-
-    def fits(self, machine: Machine, point: Point) -> bool:
-        """Whether sums stay in registers, and bodies short: of all phases where they are one."""
-        unroll, rows, loads = number(point, "unroll"), number(point, "rows"), 0
-        for nest in self.layer.nests:
-            uses = nest.found.out, *nest.found.reads
-            size = max(use.buffer.type.bytes for use in uses) * nest.lanes
-            values = max(size // VECTOR, 1) * nest.together(unroll, None) * nest.rows(rows)
-            if nest.found.form in FOLDS and values > SUMS:
-                return False
-            loads = max(loads, values * len(nest.found.reads))
-        short = loads <= BODY and (point["loop"] != ALONE or self._code(machine, point) <= CODE)
-        return short and all(part.fits(point) for part in self.special.values())
-
-    def _code(self, machine: Machine, point: Point) -> float:
-        return sum(plan.body.slots for plan in self._plans(machine, point))
-
-    def _plans(self, machine: Machine, point: Point) -> list[Plan]:
-        plans = [plan for part in self.special.values() for plan in part.plans(machine, point)]
-        return plans + self._layer(point).plans(machine, _of_layer(point))
-
-    def estimate(self, machine: Machine, point: Point) -> Estimate:
-        """All phases, which are one on one thread, once constants have come."""
-        alone = number(point, "loop") == ALONE
-        machine = replace(machine, threads=1) if alone else machine
-        plans = self._plans(machine, point)
-        found, func = total(plans, machine), self.sch.logical
-        known = sum(p.bytes for p in func.params if p.name in func.constants)
-        wait = machine.dma_start + known / machine.dma_rate if known else 0.0
-        wait -= (len(plans) - 1) * machine.barrier if alone else 0
-        cycles = found.cycles + wait + self._far(machine)
-        return Estimate(cycles, {**found.facts, "first_wait": wait})
-
-    def _far(self, machine: Machine) -> float:
-        """Cycles of local buffers for which TCM has no room: what is stored is waited for later."""
-        free = machine.tcm - sum(p.bytes for p in self.sch.logical.params if p.scope == "tcm")
-        vectors = 0.0
-        for size in self._scratch:
-            vectors += 0 if size <= free else size / VECTOR / machine.threads
-            free -= size if size <= free else 0
-        return direct(machine, 2 * vectors, VECTOR, vectors)
-
-    @cached_property
-    def _scratch(self) -> list[int]:
-        return sorted(buffer.bytes for buffer in local(self.sch.logical))
-
-
-def _of_layer(point: Point) -> Point:
-    return {**point, "share": point["loop"]}
 
 
 def folds(func: PrimFunc, machine: Machine) -> Template | None:
@@ -158,46 +76,29 @@ def _folds(func: PrimFunc, machine: Machine, kinds: tuple[str, ...]) -> Template
     }
     words = kinds if any(of_bytes(found) for found in folding) else kinds[3:]
 
-    @cache
-    def prepared(words: Value, terms: int) -> Prepared | None:
-        made = partial(_prepared, func, folding, plain, str(words), terms)
-        return _ways(func, (words, terms), made)
+    def arranged(words: str, terms: int) -> Arranged | None:
+        made = partial(_arranged, func, folding, plain, words, terms)
+        return kept(func, (words, terms), made)
 
-    if not folding or not words or prepared(words[-1], 1) is None:
+    if not folding or not words or arranged(words[-1], 1) is None:
         return None
-
-    def of(point: Point) -> Prepared:
-        made = prepared(point["bytes"], number(point, "terms"))
-        assert made is not None
-        return made
-
-    def fits(point: Point) -> bool:
-        return prepared(point["bytes"], number(point, "terms")) is not None and of(point).fits(
-            machine, point
-        )
-
     maps = any(found is not None and found.form is Form.MAP for found in blocks.values())
-    space = Space(_knobs(words, maps and len(kinds) > 1), (fits,))
-    return Template("folds", func, machine, space, lambda point: of(point).schedule(machine, point),
-                    lambda point: of(point).estimate(machine, point))  # fmt: skip
-
-
-def _knobs(words: tuple[str, ...], maps: bool) -> tuple[Knob, ...]:
-    """``bytes``: whether what is summed lies in lanes, or vectors of bytes are words, unsigned or
-    as they are; ``loop``: whether threads share loops; ``maps``: whether they have lanes."""
-    return (
+    knobs = (
         choice("bytes", words),
         choice("terms", TERMS),
-        choice("unroll", UNROLLS),
-        choice("rows", ROWS),
-        choice("loop", (0, ALONE)),
-        choice("maps", (1, 0) if maps else (1,)),
+        *nests(loops=(0, ALONE)),
+        choice(WIDE, (1, 0) if maps and len(kinds) > 1 else (1,)),
     )
 
+    def at(point: Point) -> Arranged | None:
+        return arranged(str(point["bytes"]), number(point, "terms"))
 
-def _prepared(
+    return template("folds", func, machine, knobs, at)
+
+
+def _arranged(
     func: PrimFunc, folding: list[Structure], plain: dict[str, Part], words: str, terms: int
-) -> Prepared | None:
+) -> Arranged | None:
     """The kernel with each fold in the first way that takes it; None where one has none."""
     sch, special = Schedule(func), dict(plain)
     try:
@@ -216,14 +117,9 @@ def _prepared(
     layer = layer_of(sch.logical, (*FORMS, *FOLDS), apart=special)
     if layer is None:
         return None
-    nests = tuple(_few(nest) if able(nest) else scalar(nest) for nest in layer.nests)
-    return Prepared(sch, replace(layer, nests=nests), special)
-
-
-def _few(nest: Nest) -> Nest:
-    """A nest that unrolls few vectors where each takes long."""
-    body = body_of(nest.found, nest.lanes, 1, nest.reach(1))
-    return replace(nest, most=max(int(CODE / body.slots), 1))
+    tiles = {name: part if part.turn or able(part.nest) else part.plain()
+             for name, part in layer.items()}  # fmt: skip
+    return Arranged(sch, {**special, **tiles})
 
 
 def _near(sch: Schedule) -> None:

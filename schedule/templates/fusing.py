@@ -125,14 +125,16 @@ def even(extent: int, machine: Machine) -> float:
     return extent / (-(-extent // machine.threads) * machine.threads)
 
 
-def share(
-    sch: Schedule, loops: Sequence[LoopRef], machine: Machine, point: Point | None = None
-) -> None:
+def share(sch: Schedule, loops: Sequence[LoopRef], machine: Machine, point: Point) -> None:
     """Puts the loop that threads share best before the others, and on all threads, unless one runs
     all at this point."""
-    if point is not None and point["loop"] == ALONE:
-        return
-    best = max(loops, key=lambda loop: even(sch.get_loop(loop).extent, machine))
-    if best != loops[0]:
-        sch.reorder(best, *(loop for loop in loops if loop != best))
-    sch.parallel(best)
+    if point["loop"] != ALONE:
+        best = evenest([sch.get_loop(loop).extent for loop in loops], machine)
+        if best:
+            sch.reorder(loops[best], *(loop for loop in loops if loop != loops[best]))
+        sch.parallel(loops[best])
+
+
+def evenest(extents: Sequence[int], machine: Machine) -> int:
+    """The first of the loops of these extents that threads share best."""
+    return max(range(len(extents)), key=lambda at: even(extents[at], machine))

@@ -11,92 +11,80 @@ out fills the rest; where bytes do not lie together so, words move.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from math import prod
 
 from ...target.dsp.machine import Machine
 from ...target.dsp.simplify import SHORT
 from ...tir.stmt import Block, PrimFunc
-from ..knobs import Knob, Point, Space, choice, number
+from ..knobs import Point, number
 from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Form, structure
 from ..tree import blocks_below
-from .fusing import folding, joined, mask_last, run_on, stepped
+from .fusing import ALONE, folding, joined, mask_last, run_on, stepped
 from .nest import Nest, clipped, grown_of, nest_of, scalar
-from .packets import Body, body_of
-from .plans import Part, Plan, total
-from .template import Estimate, Template
+from .packets import VECTOR, Body, body_of
+from .plans import Part, Plan
 from .tiles import busiest
 from .turns import Turn, bodies, schedule_turn, turn_of
 
 UNROLLS = (1, 2, 3, 4, 6, 8)
 ROWS = (1, 2, 4, 8)
-CODE = 2048  # instructions of a body of several vectors, at most: packing them takes long
+CODE = 256  # instructions of a body of several vectors, about: packing them takes long
 FORMS = (Form.FILL, Form.COPY, Form.MAP)
+FOLDS = (Form.REDUCTION, Form.CONTRACTION)
+SUMS = 4  # registers of sums of a body
+BODY = 64  # loads of registers of a body that sums
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """The blocks of a kernel as nests; some are copies that turn, some run on into pads, to the
-    ``growths`` of their iters."""
+class Lanes(Part):
+    """A block as a nest, which may run on into pads, to ``grown`` steps of its iters; or a copy
+    that turns."""
 
-    nests: tuple[Nest, ...]
-    turns: Mapping[int, Turn]
-    growths: Mapping[str, tuple[int, ...]]
-    _bodies: dict[tuple[str, int, int, int], Body] = field(default_factory=dict)
+    nest: Nest
+    grown: tuple[int, ...] = ()
+    turn: Turn | None = None
+    _bodies: dict[tuple[int, int], Body] = field(default_factory=dict, compare=False)
 
-    @property
-    def rows(self) -> tuple[int, ...]:
-        return ROWS if any(nest.windows for nest in self.nests) else (1,)
+    def fits(self, point: Point) -> bool:
+        """Whether few registers hold what is summed, and what sums take in."""
+        if self.nest.found.form not in FOLDS:
+            return True
+        uses, unroll = (self.nest.found.out, *self.nest.found.reads), number(point, "unroll")
+        vectors = self.nest.together(unroll, None) * self.nest.rows(number(point, "rows"))
+        sizes = [max(use.buffer.type.bytes * self.nest.lanes // VECTOR, 1) for use in uses]
+        return max(sizes) * vectors <= SUMS and sum(sizes[1:]) * vectors <= BODY
 
-    @staticmethod
-    def knobs(rows: tuple[int, ...]) -> tuple[Knob, ...]:
-        return choice("unroll", UNROLLS), choice("rows", rows), choice("share", (0, 1))
+    def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
+        if self.turn is not None:
+            schedule_turn(sch, self.turn, machine)
+            return
+        if self.grown:
+            run_on(sch, block, self.grown)
+        laid_at(self.nest, machine, point).lay(sch)
 
-    def fits(self, machine: Machine, point: Point) -> bool:
-        """Whether bodies of several vectors are short."""
-        least = number(point, "unroll") == number(point, "rows") == 1
-        return least or all(plan.body.slots <= CODE for plan in self.plans(machine, point))
+    def plans(self, machine: Machine, point: Point) -> list[Plan]:
+        if self.turn is not None:
+            return [Plan(n, n, body) for n, body in bodies(self.turn, machine)]
+        laid = laid_at(self.nest, machine, point)
+        key = laid.together, laid.rows
+        if key not in self._bodies:
+            self._bodies[key] = laid.body
+        return [laid.plan(machine, self._bodies[key])]
 
-    def schedule(self, sch: Schedule, machine: Machine, point: Point, plain: bool = False) -> None:
-        """Each block in its loops; ``plain``: element by element."""
-        for number_, nest in enumerate(self.nests):
-            if number_ in self.turns and not plain:
-                schedule_turn(sch, self.turns[number_], machine)
-                continue
-            block = nest.found.block
-            if block in self.growths:
-                run_on(sch, block, self.growths[block])
-            laid_at(scalar(nest) if plain else nest, machine, point).lay(sch)
-
-    def estimate(self, machine: Machine, point: Point, plain: bool = False) -> Estimate:
-        return total(self.plans(machine, point, plain), machine)
-
-    def plans(self, machine: Machine, point: Point, plain: bool = False) -> list[Plan]:
-        """What each phase takes."""
-        plans: list[Plan] = []
-        for number_, nest in enumerate(self.nests):
-            if number_ in self.turns and not plain:
-                plans += [Plan(n, n, body) for n, body in bodies(self.turns[number_], machine)]
-            else:
-                laid = laid_at(scalar(nest) if plain else nest, machine, point)
-                key = nest.found.block, laid.nest.filled, laid.together, laid.rows
-                if key not in self._bodies:
-                    self._bodies[key] = laid.body
-                plans.append(laid.plan(machine, self._bodies[key]))
-        return plans
+    def plain(self) -> Lanes:
+        """The same element by element."""
+        return Lanes(scalar(self.nest), self.grown)
 
 
 def layer_of(func: PrimFunc, forms: Sequence[Form] = FORMS, nearest: bool = False,
-             apart: Container[str] = ()) -> Layer | None:  # fmt: skip
+             apart: Container[str] = ()) -> dict[str, Lanes] | None:  # fmt: skip
     """The blocks as nests, those that are kept ``apart`` left out; None where one is of another
     form."""
-    nests: list[Nest] = []
-    turns: dict[int, Turn] = {}
-    growths: dict[str, tuple[int, ...]] = {}
+    layer = dict[str, Lanes]()
     for block in blocks_below(func.body):
         if block.name in apart:
             continue
@@ -105,17 +93,18 @@ def layer_of(func: PrimFunc, forms: Sequence[Form] = FORMS, nearest: bool = Fals
             return None
         inside = nearest and structure(block) is None
         grown = grown_of(func, found, inside)
-        if grown is not None:
-            found = grown
-            growths[found.block] = tuple(axis.extent for axis in grown.axes)
-        nest = nest_of(found)
-        if inside:
-            nest = _with_edges(nest, block)
+        more = () if grown is None else tuple(axis.extent for axis in grown.axes)
+        found = found if grown is None else grown
+        nest = _few(nest_of(found))
         turn = turn_of(func, found, nest.runs) if found.form is Form.COPY else None
-        if turn is not None:
-            turns[len(nests)] = turn
-        nests.append(nest)
-    return Layer(tuple(nests), turns, growths)
+        layer[block.name] = Lanes(_with_edges(nest, block) if inside else nest, more, turn)
+    return layer
+
+
+def _few(nest: Nest) -> Nest:
+    """A nest that unrolls few vectors where each takes long."""
+    body = body_of(nest.found, nest.lanes, 1, nest.reach(1))
+    return replace(nest, most=max(int(CODE / body.slots), 1))
 
 
 def _with_edges(nest: Nest, block: Block) -> Nest:
@@ -124,33 +113,6 @@ def _with_edges(nest: Nest, block: Block) -> Nest:
         return nest
     count = nest.split.extent // nest.part
     return replace(nest, edges=clipped(block, nest.split.axes[-1], nest.part, count))
-
-
-def lanes(func: PrimFunc, machine: Machine) -> Template | None:
-    """The template of kernels whose blocks each store elements that follow from their axes."""
-    layer = layer_of(func)
-    if layer is None:
-        return None
-    moved = all(_transfers(nest) for nest in layer.nests)
-    knobs = *layer.knobs(layer.rows), choice("lanes", (2, 1, 0) if moved else (1, 0))
-    space = Space(knobs, (partial(layer.fits, machine),))
-
-    def schedule(point: Point) -> Schedule:
-        sch = Schedule(func)
-        if point["lanes"] == 2:
-            for nest in layer.nests:
-                _transfer(sch, nest)
-        else:
-            layer.schedule(sch, machine, point, not point["lanes"])
-        return sch
-
-    def estimate(point: Point) -> Estimate:
-        if point["lanes"] == 2:
-            count = len(layer.nests)
-            return Estimate(2.0 * machine.dma_start * count, {"phases": count})
-        return layer.estimate(machine, point, not point["lanes"])
-
-    return Template("lanes", func, machine, space, schedule, estimate)
 
 
 # Schedules --------------------------------------------------------------------------------------
@@ -228,8 +190,8 @@ class Laid(Part):
 
 def laid_at(nest: Nest, machine: Machine, point: Point) -> Laid:
     """The loops that a point says."""
-    shares, wanted = nest.shares(machine), number(point, "share")
-    share = shares[min(wanted, len(shares) - 1)] if shares and wanted >= 0 else None
+    shares, wanted = nest.shares(machine), number(point, "loop")
+    share = shares[min(wanted, len(shares) - 1)] if shares and wanted != ALONE else None
     return Laid(nest, share, nest.rows(number(point, "rows")), number(point, "unroll"))
 
 
@@ -247,21 +209,6 @@ def in_rows(sch: Schedule, block: str) -> Laid:
     laid = Laid(nest, share, 1, SHORT)
     laid.lay(sch)
     return laid
-
-
-def _transfers(nest: Nest) -> bool:
-    """Whether a block moves bytes that lie together from DDR to DDR."""
-    found = nest.found
-    far = all(use.buffer.scope == "ddr" for use in (found.out, *found.reads))
-    whole = len(nest.runs) == 1 and nest.runs[0].to == 1 and nest.runs[0].come == (1,)
-    return found.form is Form.COPY and far and whole
-
-
-def _transfer(sch: Schedule, nest: Nest) -> None:
-    """To TCM and back, with no instruction in between."""
-    near = sch.cache_read(nest.found.block, nest.found.reads[0].buffer.name, "tcm")
-    sch.transfer(near)
-    sch.transfer(nest.found.block)
 
 
 def _fill(sch: Schedule, block: str, filled: int, rows: int) -> None:

@@ -40,11 +40,12 @@ class Part:
 
 
 def total(plans: Sequence[Plan], machine: Machine) -> Estimate:
-    """Each phase as long as its turns take at the least, and its loops to begin."""
-    cycles = 0.0
+    """Each phase as long as its turns take at the least, and its loops to begin; one thread waits
+    at the end alone."""
+    cycles = float(machine.barrier * (len(plans) if machine.threads > 1 else 1))
     for plan in plans:
         begin = plan.body.depth + (LOOP if plan.turns > plan.starts else 0)
-        cycles += plan.turns * plan.body.packets + plan.starts * begin + machine.barrier
+        cycles += plan.turns * plan.body.packets + plan.starts * begin
     inner = max(plans, key=lambda plan: plan.turns * plan.body.packets)
     facts = {
         "inner_packets": inner.body.packets, "loop_trips": inner.turns, "loop_starts": inner.starts,

@@ -12,7 +12,6 @@ itself, which change no maximum) and whether rows are reduced before columns.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from math import prod
 
@@ -22,14 +21,15 @@ from ...tir.stmt import Block, PrimFunc, stored_in, walk_stmt
 from ...tir.types import u16
 from ..errors import ScheduleError
 from ..extents import meant
-from ..knobs import Point, Space, choice, divisors
+from ..knobs import choice, divisors
 from ..schedule import Schedule
 from ..structure import Axis, Form, Structure, structure
 from ..trace import permuted
+from .arranged import Arranged, kept, nests, rows_of, template
 from .fusing import expand_terms, loops_of, made_by, partial_results
-from .lanes import FORMS, Layer, layer_of
+from .lanes import FORMS, layer_of
 from .packets import VECTOR
-from .template import Estimate, Template
+from .template import Template
 
 TAPS = 64  # terms of one expression
 STEP = 32  # terms that a step of a loop takes in
@@ -40,34 +40,18 @@ PIECES = (32, 64)  # bytes of a pixel, less than a register, that moves alone
 Steps = Callable[[Schedule], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
-    """Steps that leave maps and short loops of a reduction, and these as nests."""
-
-    steps: Steps
-    layer: Layer
-
-
 def reduction(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of a reduction, of what fills its operand and of maps of its result."""
     fold = fold_of(func)
-    ways = {} if fold is None else dict(_ways(func, fold))
+    found = {} if fold is None else {
+        name: kept(func, ("by", name), partial(_arranged, func, steps))
+        for name, steps in _named(fold)
+    }  # fmt: skip
+    ways = {name: way for name, way in found.items() if way is not None}
     if not ways:
         return None
-    rows = max((way.layer.rows for way in ways.values()), key=len)
-    knobs = choice("by", tuple(ways)), *next(iter(ways.values())).layer.knobs(rows)
-    space = Space(knobs, (lambda point: ways[str(point["by"])].layer.fits(machine, point),))
-
-    def schedule(point: Point) -> Schedule:
-        way, sch = ways[str(point["by"])], Schedule(func)
-        way.steps(sch)
-        way.layer.schedule(sch, machine, point)
-        return sch
-
-    def estimate(point: Point) -> Estimate:
-        return ways[str(point["by"])].layer.estimate(machine, point)
-
-    return Template("reduction", func, machine, space, schedule, estimate)
+    knobs = choice("by", tuple(ways)), *nests(rows_of(*(way.parts for way in ways.values())))
+    return template("reduction", func, machine, knobs, lambda point: ways[str(point["by"])])
 
 
 def fold_of(func: PrimFunc) -> Structure | None:
@@ -81,16 +65,16 @@ def fold_of(func: PrimFunc) -> Structure | None:
     return folds[0] if len(folds[0].reads) == 1 and folds[0].summed else None
 
 
-def _ways(func: PrimFunc, fold: Structure) -> Iterator[tuple[str, Way]]:
-    for name, steps in _named(fold):
-        sch = Schedule(func)
-        try:
-            steps(sch)
-        except ScheduleError:
-            continue
-        layer = layer_of(sch.logical, (*FORMS, Form.REDUCTION), nearest=True)
-        if layer is not None and all(nest.filled for nest in layer.nests):
-            yield name, Way(steps, layer)
+def _arranged(func: PrimFunc, steps: Steps) -> Arranged | None:
+    """Maps and short loops that steps leave of a reduction, all of them in vectors."""
+    sch = Schedule(func)
+    try:
+        steps(sch)
+    except ScheduleError:
+        return None
+    layer = layer_of(sch.logical, (*FORMS, Form.REDUCTION), nearest=True)
+    whole = layer is not None and all(part.nest.filled for part in layer.values())
+    return Arranged(sch, layer) if layer is not None and whole else None
 
 
 def _named(fold: Structure) -> Iterator[tuple[str, Steps]]:

@@ -143,8 +143,9 @@ def _at_once(func: PrimFunc, machine: Machine, free: int, estimate: Estimate) ->
             estimate.facts.get(name, 0.0) for name in ("extra_packets", "first_wait", "edges")
         )
         cycles += max(ready - edges + machine.dma_start, first) - max(ready, first)
-    storing = estimate.facts.get("storing", 1)
-    return Estimate(cycles + _behind(gone, storing, estimate.cycles, machine), estimate.facts)
+    storing, before = (estimate.facts.get(name, n) for name, n in (("storing", 1), ("before", 0)))
+    behind = _behind(gone, storing, estimate.cycles - before, machine)
+    return Estimate(cycles + behind, estimate.facts)
 
 
 def _behind(result: int, storing: float, cycles: float, machine: Machine) -> float:
