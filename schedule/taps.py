@@ -45,6 +45,48 @@ SIZE = 4  # elements of a word
 
 
 @dataclass(frozen=True, slots=True)
+class Windows:
+    """Windows of ``taps`` taps, ``apart`` elements from each to the next, the first of which begins
+    at ``start``, others any number of times ``by`` behind it: in words, one each ``step``."""
+
+    taps: int
+    apart: int
+    start: int
+    by: int
+    step: int
+
+    @property
+    def unit(self) -> int:
+        """How far apart the places are at which windows begin, up to a word's step."""
+        return gcd(self.step, self.by)
+
+    @property
+    def phases(self) -> range:
+        """Where in a word windows may begin."""
+        return range(self.start % self.unit, self.step, self.unit)
+
+    @property
+    def turn(self) -> int:
+        """How far apart the places are from which on windows read a word, the next one before."""
+        return min((4, 2, 1), key=self._words) if self.step == SIZE else self.step
+
+    @property
+    def words(self) -> int:
+        """Those that a window spans."""
+        return self._words(self.turn)
+
+    def _words(self, turn: int) -> int:
+        first = max(phase % turn for phase in self.phases)
+        return (first + self.apart * (self.taps - 1)) // SIZE + 1
+
+    def all(self, count: int) -> int:
+        """Words that so many windows read, one ``by`` behind the other."""
+        turn, last = self.turn, (count - 1) * self.by + self.start
+        further = (self.words - 1) * SIZE // self.step
+        return (last // turn * turn + self.step - 1) // self.step + further + 1
+
+
+@dataclass(frozen=True, slots=True)
 class _Window:
     """A sum over the iter ``tap``: dimension ``along`` of ``x`` is ``start + apart * tap``,
     dimension ``dim`` of the constant ``f`` the tap itself."""
@@ -57,28 +99,9 @@ class _Window:
     f: Expr
     dim: int
 
-    def unit(self, step: int) -> int:
-        """How far apart the places are at which windows begin, up to a word's step."""
-        return gcd(step, *self.start.terms.values())
-
-    @property
-    def reach(self) -> int:
-        """Elements from the first tap to the last one, both included."""
-        return self.apart * (self.tap.extent - 1) + 1
-
-    def turn(self, step: int) -> int:
-        """How far apart the places are from which on windows read a word, the next one before."""
-        if step < SIZE:
-            return step
-
-        def words(turn: int) -> int:
-            return -(-(max(phase % turn for phase in self.phases(step)) + self.reach) // SIZE)
-
-        return min((4, 2, 1), key=words)
-
-    def phases(self, step: int) -> list[int]:
-        """Where in a word windows may begin."""
-        return [*range(self.start.constant % self.unit(step), step, self.unit(step))]
+    def words(self, step: int) -> Windows:
+        by = gcd(*self.start.terms.values())
+        return Windows(self.tap.extent, self.apart, self.start.constant, by, step)
 
 
 def word_taps(state: State, block: BlockName, loop: Loop, step: int) -> BlockRef:
@@ -87,8 +110,8 @@ def word_taps(state: State, block: BlockName, loop: Loop, step: int) -> BlockRef
     node, path = state.block(block)
     check_alone(node, path)
     window = _window(state, node, loop, step)
-    it, start, turn = window.tap, from_linear(window.start), window.turn(step)
-    count = -(-(max(phase % turn for phase in window.phases(step)) + window.reach) // SIZE)
+    windows, it, start = window.words(step), window.tap, from_linear(window.start)
+    turn, count = windows.turn, windows.words
     parts = [Iter(var(iter_name(node, f"{it.axis.attr}_{n}")), extent, True,
                   state.axis(f"{loop}_{n}", extent))
              for n, extent in (("a", count), ("b", SIZE))]  # fmt: skip
@@ -98,17 +121,17 @@ def word_taps(state: State, block: BlockName, loop: Loop, step: int) -> BlockRef
     before = simplify(start % step // turn * turn, known)  # places of the next word
     _, last = bounds(simplify((start // turn * turn + step - 1) // step, known), known)
     words, copying = _words(state, window, last + 1 + (count - 1) * (SIZE // step), step)
-    weights = _spread(state, window, step, count * SIZE)
+    weights = _spread(state, window, windows)
     at, tap = window.x.args, simplify(whole * SIZE + place, {})
     given = [tap if d == window.dim else e for d, e in enumerate(window.f.args)]
 
     def read(word: Expr) -> Expr:
         return load(words, *at[: window.along], word, place, *at[window.along + 1 :])
 
-    turned = max(window.phases(step)) >= turn
+    turned = windows.phases[-1] >= turn
     new = {
         window.x: select(place < before, read(word + 1), read(word)) if turned else read(word),
-        window.f: load(weights, simplify(start % step // window.unit(step), known), *given),
+        window.f: load(weights, simplify(start % step // windows.unit, known), *given),
     }
     assert isinstance(node.body, Store)
     body = replace(node.body, value=transform(node.body.value, new.get))
@@ -171,14 +194,14 @@ def _words(state: State, window: _Window, count: int, step: int) -> tuple[Buffer
     return words, made(state, words.name, [(f"v{k}", n) for k, n in enumerate(shape)], word)
 
 
-def _spread(state: State, window: _Window, step: int, reach: int) -> Buffer:
+def _spread(state: State, window: _Window, windows: Windows) -> Buffer:
     """The constant as [phase, ..., place in the words, ...], zeros around the taps."""
-    old, dim = window.f.attr, window.dim
+    old, dim, reach = window.f.attr, window.dim, windows.words * SIZE
     data = state.func.constants[old.name]
-    phases, turn, taps = window.phases(step), window.turn(step), np.arange(window.tap.extent)
+    phases, turn, taps = windows.phases, windows.turn, np.arange(windows.taps)
     out = np.zeros((len(phases), *data.shape[:dim], reach, *data.shape[dim + 1 :]), data.dtype)
     for part, phase in zip(out, phases, strict=True):
-        far = phase % turn + window.apart * taps
+        far = phase % turn + windows.apart * taps
         places = far // SIZE * SIZE + (phase - phase % turn + far) % SIZE
         np.moveaxis(part, dim, 0)[places] = np.moveaxis(data, dim, 0)[taps]
     replace_buffer(state, replace(old, shape=out.shape), data=lambda _: out)

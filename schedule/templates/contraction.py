@@ -106,13 +106,12 @@ class Kernel:
         return meant(func, self.result)
 
 
-def kernel_of(func: PrimFunc, grouped: bool = False) -> Kernel | None:
-    """``func`` as a kernel around one contraction, of groups or of no groups; None where it is
-    another one."""
-    return _kernels(func, grouped, lambda: _kernel(func, grouped))
+def kernel_of(func: PrimFunc) -> Kernel | None:
+    """``func`` as a kernel around one contraction; None where it is another one."""
+    return _kernels(func, (), lambda: _kernel(func))
 
 
-def _kernel(func: PrimFunc, grouped: bool) -> Kernel | None:
+def _kernel(func: PrimFunc) -> Kernel | None:
     found = [structure(block) for block in blocks_below(func.body)]
     parts = [part for part in found if part is not None]
     dots = [part for part in parts if part.form is Form.CONTRACTION]
@@ -131,9 +130,7 @@ def _kernel(func: PrimFunc, grouped: bool) -> Kernel | None:
         return None
     (last,), copy, fill = after, next(iter(copies), None), next(iter(fills), None)
     axes = _axes(func, dot, last)
-    if axes is None or (axes[-1] is not None) != grouped:
-        return None
-    return Kernel(dot, last, copy, fill, *axes)
+    return None if axes is None else Kernel(dot, last, copy, fill, *axes)
 
 
 def _axes(

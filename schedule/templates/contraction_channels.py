@@ -39,10 +39,10 @@ MOST = 400  # products of a quad of one way, all of which are written out
 def channels(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of a contraction with channels in lanes; None for other kernels."""
     kernel = kernel_of(func)
-    if kernel is None or kernel.depth is not None or len(kernel.taps) != 2:
+    if kernel is None or kernel.depth or kernel.group or len(kernel.taps) != 2:
         return None
     plan = plan_of(func, kernel)
-    products = WORD * plan.taps[0] * plan.reach(1)
+    products = WORD * plan.taps[0] * plan.windows(1).words
     if plan.depth % plan.block or plan.columns % plan.pixels or products > MOST:
         return None
     made, others = ops_of(kernel.last, VECTOR), kernel.others(func) * plan.per

@@ -15,6 +15,7 @@ from ...target.dsp.machine import Machine
 from ...tir.linear import linear
 from ...tir.stmt import PrimFunc
 from ..knobs import Point, number
+from ..taps import Windows
 from .contraction import LANES, VECTOR, WORD, Kernel
 from .direct import direct
 from .packets import DEPTH, Ops
@@ -91,31 +92,17 @@ class Plan:
         """Columns of a row that are computed."""
         return self.quads * WORD if point["apart"] else self.columns
 
-    def phases(self, step: int) -> int:
-        """Places in a word at which windows begin."""
-        return step // math.gcd(step, self.stride[1])
-
-    def turn(self, step: int, lead: int = 0) -> int:
-        """How far apart the places are from which on windows read a word (``word_taps``)."""
-        turns = (4, 2, 1) if step == WORD else (step,)
-        return min(turns, key=lambda turn: self._reach(step, lead, turn))
-
-    def reach(self, step: int, lead: int = 0) -> int:
-        """Words that a window spans."""
-        return self._reach(step, lead, self.turn(step, lead))
-
-    def _reach(self, step: int, lead: int, turn: int) -> int:
-        unit = math.gcd(step, self.stride[1])
-        first = max(phase % turn for phase in range(lead % unit, step, unit))
-        return (first + (self.taps[1] - 1) * self.apart[1]) // WORD + 1
+    def windows(self, step: int, lead: int = 0) -> Windows:
+        """How windows lie in words, ``lead`` columns before the pads."""
+        return Windows(self.taps[1], self.apart[1], lead, self.stride[1], step)
 
     def lead(self, point: Point) -> int:
         """Columns put before the pads, so that words begin with the first column that is none,
         where that makes no more of them."""
         if self.pads is None or not guarded(point):
             return 0
-        leads, whole = (-self.pads[1] % number(point, "step"), 0), self.whole(point)
-        return min(leads, key=lambda lead: self._groups(whole, point, lead))
+        step, whole = number(point, "step"), self.whole(point)
+        return min(-self.pads[1] % step, 0, key=lambda lead: self.windows(step, lead).all(whole))
 
     def row_zones(self, point: Point) -> list[int]:
         """Runs of rows of words, or of tiles, that read alike around pads."""
@@ -138,7 +125,7 @@ class Plan:
 
     def dots(self, point: Point) -> int:
         """Products of a sum."""
-        return self.taps[0] * self.reach(number(point, "step"), self.lead(point))
+        return self.taps[0] * self.windows(number(point, "step"), self.lead(point)).words
 
     def bands(self, point: Point) -> int:
         return self.rows // number(point, "band")
@@ -181,8 +168,8 @@ class Plan:
 
     def weights(self, point: Point) -> int:
         """Vectors of weights among them."""
-        step = number(point, "step")
-        return self.phases(step) * self.taps[0] * self.reach(step, self.lead(point))
+        phases = self.windows(number(point, "step"), self.lead(point)).phases
+        return len(phases) * self.dots(point)
 
     def held(self, point: Point, machine: Machine) -> int:
         """Vectors of a tile's constants that stay in registers, beside sums, and those of the tile
@@ -205,13 +192,7 @@ class Plan:
 
     def groups(self, columns: int, point: Point) -> int:
         """Words of a row from which so many columns are made."""
-        return self._groups(columns, point, self.lead(point))
-
-    def _groups(self, columns: int, point: Point, lead: int) -> int:
-        step = number(point, "step")
-        turn, further = self.turn(step, lead), (self.reach(step, lead) - 1) * WORD // step
-        last = ((columns - 1) * self.stride[1] + lead) // turn * turn
-        return (last + step - 1) // step + further + 1
+        return self.windows(number(point, "step"), self.lead(point)).all(columns)
 
 
 def guarded(point: Point) -> bool:

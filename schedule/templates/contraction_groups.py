@@ -34,7 +34,7 @@ BODY = 160  # products that are written out
 
 def groups(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of a contraction of groups whose words fill registers; None for others."""
-    plan = plan_for(func, grouped=True)
+    plan = plan_for(func)
     if plan is None or plan.dealt or plan.kernel.copy is None or plan.size % WORD:
         return None
     space = Space(_knobs(plan), (partial(_fits, plan),))

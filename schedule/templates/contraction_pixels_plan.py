@@ -99,7 +99,7 @@ class Plan:
 def plan_of(func: PrimFunc, kernel: Kernel) -> Plan | None:
     """The extents; None where this form does not fit."""
     depth = kernel.depth.extent if kernel.depth else 0
-    if kernel.copy is None or len(kernel.taps) != 2 or depth % WORD or not depth:
+    if kernel.copy is None or len(kernel.taps) != 2 or depth % WORD or not depth or kernel.group:
         return None
     images, rows, columns, stored = kernel.result.shape
     real = kernel.real(func)

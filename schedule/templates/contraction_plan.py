@@ -132,18 +132,18 @@ class Plan:
 def scalar_plan(func: PrimFunc) -> Plan | None:
     """The extents where 32 outputs are multiplied by one scalar word: of groups, vectors must be of
     one group, and registers of the input of whole groups."""
-    if plan := plan_for(func):
+    plan = plan_for(func)
+    if plan is None or plan.kernel.group is None:
         return plan
-    plan = plan_for(func, grouped=True)
-    if plan is None or plan.size % LANES:
+    if plan.size % LANES:
         return None
     even = (s.deep == s.inputs and (s.together or s.deep > VECTOR) for s in plan.sources)
     return plan if all(even) else None
 
 
-def plan_for(func: PrimFunc, grouped: bool = False) -> Plan | None:
+def plan_for(func: PrimFunc) -> Plan | None:
     """The extents; None for other kernels, and where outputs or words are no whole vectors."""
-    kernel = kernel_of(func, grouped)
+    kernel = kernel_of(func)
     if kernel is None or kernel.depth is None:
         return None
     inputs = kernel.depth.extent
@@ -158,11 +158,11 @@ def plan_for(func: PrimFunc, grouped: bool = False) -> Plan | None:
     widths = tuple(sorted({min(real, columns), columns}))
     sources = tuple(source_of(kernel, inputs, width) for width in widths)
     size = max(kernel.output.extent, block)
-    if grouped and size % min(kernel.output.extent, block):
+    if kernel.group and size % min(kernel.output.extent, block):
         return None  # blocks are no whole groups
     high, wide = (axis.extent for axis in kernel.taps)
     along = kernel.dot.reads[0].step(kernel.taps[1]) // kernel.input.shape[3]
-    dense = not grouped and all(source.deep == inputs for source in sources)
+    dense = kernel.group is None and all(source.deep == inputs for source in sources)
     foldable = dense and along == 1 and wide > 1
     return Plan(func, kernel, images, height, widths, stored, (high, wide), inputs // WORD,
                 foldable, sources)  # fmt: skip
