@@ -15,7 +15,7 @@ from math import prod
 from ...target.dsp.machine import Machine
 from ...tir.passes.checked import SLACK
 from ...tir.recent import OfOwner
-from ...tir.stmt import Buffer, PrimFunc
+from ...tir.stmt import Alloc, PrimFunc, walk_stmt
 from ..knobs import Point
 from ..placing.part import Part, part_of, stretch
 from ..placing.strips import Form, form_of, images_of, strip_by_strip
@@ -30,15 +30,20 @@ SHARE = 8  # of TCM, that at least what does not move with the rows has beside t
 Taking = Callable[[PrimFunc, Machine], Iterator[Template]]
 
 
-def rows_of(image: Buffer) -> int:
-    """The dimension that is cut: rows of images, columns where there is one row."""
-    inner = range(len(image.shape) > 2, len(image.shape) - 1)
-    return next((d for d in inner if image.shape[d] > 1), 0)
+def cuts_of(func: PrimFunc, machine: Machine) -> list[int]:
+    """The dimensions that may be cut, the best first: rows of images, columns where there is one
+    row; the next one in where TCM has no room for a step, with its images twice."""
+    shape = func.params[-1].shape
+    inner = [d for d in range(len(shape) > 2, len(shape) - 1) if shape[d] > 1] or [0]
+    images = sum(p.bytes for p in func.params if p.name not in func.constants)
+    own = sum(s.buffer.bytes for s in walk_stmt(func.body) if isinstance(s, Alloc))
+    room = (d for d in inner if (PLACES * images + own) // prod(shape[: d + 1]) <= machine.tcm)
+    return list(dict.fromkeys([next(room, inner[-1]), inner[0]]))
 
 
-def heights(func: PrimFunc) -> Iterator[int]:
-    """Rows of a strip: few strips, equally high."""
-    shape, at = func.params[-1].shape, rows_of(func.params[-1])
+def heights(func: PrimFunc, at: int) -> Iterator[int]:
+    """Rows of a strip, steps of dimension ``at``: few strips, equally high."""
+    shape = func.params[-1].shape
     images, rows = prod(shape[:at]), shape[at]
     for height in range(rows - (images == 1), 0, -1):
         count = -(-rows // height)
@@ -48,18 +53,17 @@ def heights(func: PrimFunc) -> Iterator[int]:
             yield height
 
 
-def strips_of(func: PrimFunc, rows: int) -> Sequence[Part]:
+def strips_of(func: PrimFunc, rows: int, at: int) -> Sequence[Part]:
     """The strips of ``rows`` rows each, the last one of an image beginning earlier; none where
     rows cannot be computed by themselves. They are the same on any number of threads."""
-    return _recent(func, rows, lambda: _strips(func, rows))
+    return _recent(func, (rows, at), lambda: _strips(func, rows, at))
 
 
 _recent = OfOwner[Sequence[Part]](512)
 
 
-def _strips(func: PrimFunc, rows: int) -> Sequence[Part]:
-    shape, at = func.params[-1].shape, rows_of(func.params[-1])
-    found = []
+def _strips(func: PrimFunc, rows: int, at: int) -> Sequence[Part]:
+    shape, found = func.params[-1].shape, []
     for *image, first in product(*(range(n) for n in shape[:at]), range(0, shape[at], rows)):
         first = min(first, shape[at] - rows)
         box = {d: range(i, i + 1) for d, i in enumerate(image)}

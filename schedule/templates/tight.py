@@ -18,7 +18,7 @@ from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, Value, choice
 from .contraction import VECTOR, local
 from .direct import direct
-from .strips import Taking, heights, in_strips, strips_of
+from .strips import Taking, cuts_of, heights, in_strips, strips_of
 from .template import Estimate, Template
 
 Key = tuple[int, str]  # rows of a strip, the template's name
@@ -161,11 +161,14 @@ def _behind(result: int, storing: float, cycles: float, machine: Machine) -> flo
 def _cuts(func: PrimFunc, machine: Machine, taking: Taking) -> dict[Key, Template]:
     """The kernel in strips, by each template that takes these."""
     found: list[Mapping[Key, Template]] = []
-    for rows in heights(func):
-        strips = strips_of(func, rows)
-        ways = in_strips(func, machine, taking, strips) if strips else ()
-        if cuts := {(rows, way.name): way for way in ways}:
-            found.append(cuts)
+    for at in cuts_of(func, machine):
+        for rows in heights(func, at):
+            strips = strips_of(func, rows, at)
+            ways = in_strips(func, machine, taking, strips) if strips else ()
+            if cuts := {(rows, way.name): way for way in ways}:
+                found.append(cuts)
+        if found:
+            break
     step = max(-(-len(found) // HEIGHTS), 1)
     return {key: cut for cuts in found[::step] for key, cut in cuts.items()}
 

@@ -107,7 +107,7 @@ def test_strips_are_taken_by_templates_that_have_no_room_at_once() -> None:
 
 
 def test_strips_read_the_rows_of_their_windows_that_exist() -> None:
-    strips = strips_of(lift(CASES["conv_strides"][0].task().kernel.func), 5)
+    strips = strips_of(lift(CASES["conv_strides"][0].task().kernel.func), 5, 1)
     found = [(strip.boxes["y"][1], strip.boxes["x"][1]) for strip in strips]
     assert found == [
         (range(5), range(10)), (range(5, 10), range(9, 20)), (range(7, 12), range(13, 23)),
@@ -134,3 +134,13 @@ def test_a_chain_whose_rows_do_not_fit_comes_in_strips() -> None:
     task = case.task(dsp(tcm=48 * K), scope="ddr")
     point = task.default
     assert point["strip"] and task.check(point) == (True, "")
+
+
+def test_strips_cut_the_next_dimension_where_a_step_of_the_first_has_no_room() -> None:
+    """A head of 256 x 256, its planes and what moves beside it take more than there is."""
+    case = Case("folds", lambda x: x.softmax(-1), ((4, 256, 256),))
+    task = case.task(dsp(tcm=256 * K), scope="ddr")
+    point = task.default
+    assert task.check(point) == (True, "")
+    cycles = task.measure(point).cycles
+    assert cycles is not None and cycles < 22_000
