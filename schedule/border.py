@@ -4,15 +4,13 @@ border("fill")    leaves the parts above and left of what is copied, before the 
                   below and right of it, after it: ``*_low`` and ``*_high``; where all that is read
                   is copied, no part is left
 
-p[i] = 0; p[i + 1] = x[i]                  nearest("m", "p")    (x has 14 elements, p 16)
-m[i] = max over k of p[i + k]              becomes    m[i] = max over k of
-                                                          x[max(min(i + k - 1, 13), 0)]
+p[i] = 0; p[i + 1] = x[i]              guard("q", "p")      (x has 14 elements, p 16)
+q[i] = p[i]                becomes     q[i] = select(0 <= i - 1 and i - 1 < 14,
+                                                     x[max(min(i - 1, 13), 0)], 0)
+m[i] = max over k of p[i + k]          guard("m", "p")
+                           becomes     m[i] = max over k of x[max(min(i + k - 1, 13), 0)]
 
 What the border holds changes no maximum, and the nearest element is in the window anyway.
-
-q[i] = p[i]                            guard("q", "p")
-                           becomes     q[i] = select(0 <= i - 1 and i - 1 < 14,
-                                                     x[max(min(i - 1, 13), 0)], 0)
 """
 
 from __future__ import annotations
@@ -20,7 +18,6 @@ from __future__ import annotations
 from ..tir.evaluate import loads
 from ..tir.expr import Expr, conjoin, free_vars, select
 from ..tir.linear import Linear, from_linear, linear
-from ..tir.script.show import show_expr
 from ..tir.stmt import Block, Buffer, Store
 from .blocks import extents_of, is_map, is_reduction, reduction_of, store_of
 from .build import drop_buffer, made, named, put_after, put_before, rewritten, top_of
@@ -120,40 +117,13 @@ def _part(state: State, fill: Block, store: Store, name: str, box: Ranges) -> Bl
 # Windows without a padded copy ------------------------------------------------------------------
 
 
-def nearest(state: State, block: BlockName, buffer: str) -> None:
-    """A reduction by min or max reads what a padded copy was made of, at the nearest element
-    where it lies outside; the copy goes with its last reader."""
-    node, path = state.block(block)
-    found = reduction_of(node)
-    value = None if found is None else found.value
-    plain = value is not None and value.op == "load" and value.attr.name == buffer
-    if found is None or value is None or not plain or found.op not in ("min", "max"):
-        raise refusal("the block must be a reduction by min or max of the buffer's "
-                      "elements", node.name, node)  # fmt: skip
-    source, places, fill = _copied(state, node, value.attr)
-    rest = neutral(found.op, found.buffer.type)
-    if fill is not None and (not fill.is_const or fill.attr != rest):
-        raise refusal("the border must hold what is neutral", show_expr(fill), node)
-    extents = extents_of(node.iters)
-    reduced = {it.axis for it in node.iters if it.reduce}
-    index = []
-    for expr, (start, end) in zip(value.args, places, strict=True):
-        form = linear(expr).shifted(-start)
-        if not is_reduction(node) or not _met(form, end - start, reduced, extents):
-            raise refusal("each window must hold elements of the copy, and all between",
-                          f"{buffer}, of which {end - start} are copied", node)  # fmt: skip
-        index.append(held(from_linear(form), end - start, extents))
-    fresh = Expr("load", value.type, tuple(index), source)
-    state.swap(path, rewritten(node, lambda part: fresh if part is value else None))
-    _drop_unread(state, buffer)
-
-
 def guard(state: State, block: BlockName, buffer: str) -> None:
-    """A map reads what a padded copy was made of where it lies inside, and what the border holds
-    elsewhere; the copy goes with its last reader."""
+    """A block reads what a padded copy was made of where it lies inside, and what the border holds
+    elsewhere; a minimum or maximum that the border does not change, the nearest element. The copy
+    goes with its last reader."""
     node, path = state.block(block)
-    if not is_map(node) or not state.accesses(node).reads_of(buffer):
-        raise refusal("the block must be a map that reads the buffer", f"{node.name}, {buffer}",
+    if buffer not in state.accesses(node).inputs:
+        raise refusal("the block must read the buffer and not write it", f"{node.name}, {buffer}",
                       node)  # fmt: skip
     source, places, fill = _copied(state, node, state.buffer(buffer))
     extents = state.ranges(node)
@@ -169,10 +139,24 @@ def guard(state: State, block: BlockName, buffer: str) -> None:
             inside += [at < size] if high >= size else []
             index.append(held(at, size, extents))
         value, where = Expr("load", expr.type, tuple(index), source), conjoin(inside)
-        return value if where is None or fill is None else select(where, value, fill)
+        if where is None or fill is None or _unchanged(node, expr, places, fill):
+            return value
+        return select(where, value, fill)
 
     state.swap(path, rewritten(node, element))
     _drop_unread(state, buffer)
+
+
+def _unchanged(block: Block, read: Expr, places: Ranges, fill: Expr) -> bool:
+    """Whether the border changes no minimum or maximum, nor do the elements next to it."""
+    found = reduction_of(block)
+    if found is None or found.value is not read or found.op not in ("min", "max"):
+        return False
+    extents, reduced = extents_of(block.iters), {it.axis for it in block.iters if it.reduce}
+    neutral_ = fill.is_const and fill.attr == neutral(found.op, found.buffer.type)
+    met = (_met(linear(at).shifted(-start), end - start, reduced, extents)
+           for at, (start, end) in zip(read.args, places, strict=True))  # fmt: skip
+    return neutral_ and is_reduction(block) and all(met)
 
 
 def _drop_unread(state: State, buffer: str) -> None:

@@ -152,7 +152,6 @@ class Schedule:
     rfactor = _primitive(reduction.rfactor)
     separate = _primitive(separate.separate)
     expand = _primitive(expand.expand)
-    nearest = _primitive(borders.nearest)
     guard = _primitive(borders.guard)
     transfer = _primitive(transfer.transfer)
 

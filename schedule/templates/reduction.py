@@ -26,6 +26,7 @@ from ..schedule import Schedule
 from ..structure import Axis, Form, Structure, structure
 from ..trace import permuted
 from .arranged import Arranged, kept, nests, rows_of, template
+from .fold_parts import partly
 from .fusing import expand_terms, loops_of, made_by, partial_results
 from .lanes import FORMS, layer_of
 from .packets import VECTOR
@@ -106,7 +107,10 @@ def _windows(sch: Schedule, fold: Structure, near: bool, apart: bool) -> None:
         raise ScheduleError("reduction: pixels at edges must be pieces that change places")
     if near:
         _shorter(sch, fold)
-        sch.nearest(fold.block, fold.reads[0].buffer.name)
+        sch.guard(fold.block, fold.reads[0].buffer.name)
+        found = structure(sch.get_block(fold.block), nearest=True)
+        if found is None or partly(found):
+            raise ScheduleError("reduction: the border must change nothing")
     elif len(copies) == 2:
         sch.border(copies[0])
     order = [axis.var for axis in _by_step(fold)]

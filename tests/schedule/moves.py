@@ -129,7 +129,7 @@ def inside(sch: Schedule, rng: Random) -> None:
     """What a padded copy was made of in its place."""
     for block in sch.blocks():
         for buffer in list(sch._state.locals()):
-            attempt(rng.choice([sch.nearest, sch.guard]), block.name, buffer.name)
+            attempt(sch.guard, block.name, buffer.name)
 
 
 def offset(sch: Schedule, rng: Random) -> None:

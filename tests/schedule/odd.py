@@ -151,27 +151,6 @@ def odd(x: Buffer[u8, (8,)], w: Buffer[i8, (8, 8)], y: Buffer[i32, (8,)]):
                     y[vi] = 0
                 y[vi] = y[vi] + cast(i32, w[vk, vi]) * cast(i32, w[vi, vk])
 """,
-    "beyond": """\
-@prim_func
-def odd(x: Buffer[u8, (8,)], y: Buffer[u8, (8,)]):
-    p = alloc(u8, (12,))
-    for i in range(12):
-        with block("fill"):
-            vi = spatial(12, i)
-            p[vi] = u8(0)
-    for i in range(8):
-        with block("copy"):
-            vi = spatial(8, i)
-            p[vi + 3] = x[vi]
-    for i in range(8):
-        for k in range(3):
-            with block("max"):
-                vi = spatial(8, i)
-                vk = reduce(3, k)
-                with init():
-                    y[vi] = u8(0)
-                y[vi] = max(y[vi], p[vi + vk])
-""",
     "unread": HEAD + LOCAL
     + nest("first", "a[vi, vj] = x[vi, vj]")
     + nest("last", "y[vi, vj] = x[vi, vj]"),
@@ -242,4 +221,3 @@ def odd(x: Buffer[u16, (8, 8)], y: Buffer[u16, (8,)]):
     + nest("first", "a[vi, vj] = x[vi - (vi & 3), vj]")
     + nest("last", "y[vi, vj] = a[vi, vj]"),
 }  # fmt: skip
-ODD["bordered"] = ODD["beyond"].replace("p[vi] = u8(0)", "p[vi] = u8(3)")

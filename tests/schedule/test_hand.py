@@ -54,7 +54,7 @@ PRIMITIVES = {
     "cache_write", "stage", "set_scope", "transform_layout", "offset_operand", "split_bytes",
     "retype", "transfer", "resize", "divide", "join", "trim", "border", "expand",
     "separate",
-    "nearest", "guard", "word_taps",
+    "guard", "word_taps",
 }  # fmt: skip
 
 

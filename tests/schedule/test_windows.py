@@ -20,6 +20,28 @@ from tests.schedule.kernels import kernel, same
 
 Steps = Callable[[Schedule], object]
 
+BEYOND = """
+@prim_func
+def k(x: Buffer[u8, (8,)], y: Buffer[u8, (8,)]):
+    p = alloc(u8, (12,))
+    for i in range(12):
+        with block("fill"):
+            vi = spatial(12, i)
+            p[vi] = u8({})
+    for i in range(8):
+        with block("copy"):
+            vi = spatial(8, i)
+            p[vi + 3] = x[vi]
+    for i in range(8):
+        for k in range(3):
+            with block("max"):
+                vi = spatial(8, i)
+                vk = reduce(3, k)
+                with init():
+                    y[vi] = u8(0)
+                y[vi] = max(y[vi], p[vi + vk])
+"""
+
 
 def summed(sch: Schedule) -> None:
     sch.split("h_5", (None, 7))
@@ -32,7 +54,7 @@ def narrow(sch: Schedule) -> None:
 
 
 STEPS: dict[str, Steps] = {
-    "nearest": lambda sch: sch.nearest("max", "p"),
+    "nearest": lambda sch: sch.guard("max", "p"),
     "rows": lambda sch: sch.separate("max", "kh"),
     "columns": lambda sch: sch.expand("max", "kw"),
     "sum": summed,
@@ -61,7 +83,7 @@ def test_each_step_gives_the_same(name: str) -> None:
 def test_a_window_becomes_a_map_of_the_operand() -> None:
     func = kernel("padded")
     sch = Schedule(func)
-    sch.nearest("max", "p")
+    sch.guard("max", "p")
     assert [ref.name for ref in sch.blocks()][:1] == ["max"]
     sch.expand("max", "kw", "kh")
     sch.compute_inline("max")
@@ -70,6 +92,18 @@ def test_a_window_becomes_a_map_of_the_operand() -> None:
     assert found is not None and found.form is Form.MAP and len(found.held) == 2
     assert {use.buffer.name for use in found.reads} == {"x"}
     assert structure(sch.get_block("out")) is None
+
+
+@pytest.mark.parametrize("border", [0, 3])
+def test_windows_that_the_border_changes_choose_it(border: int) -> None:
+    """The first one holds no element of the copy, and a border of 3 may be the greatest."""
+    func = parse(BEYOND.format(border))
+    sch = Schedule(func)
+    sch.guard("max", "p")
+    assert [ref.name for ref in sch.blocks()] == ["max"]
+    store = sch.get_block("max").body
+    assert isinstance(store, Store) and any(e.op == "select" for e in walk(store.value))
+    same(sch, func)
 
 
 def test_a_map_reads_around_a_padded_copy() -> None:
