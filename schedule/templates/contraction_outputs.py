@@ -1,6 +1,6 @@
 """Contractions with outputs in lanes: accumulator tiles, vectors of weights, scalar inputs.
 
-    parallel rows, columns, channel blocks      in the order that the point says
+    parallel rows, columns, channel blocks      the point says which are shared, which innermost
       kh, kw, c/4                               one word of four inputs by 32 outputs a vector
         tile: rows x columns x vectors          all in registers, each word used for all vectors
       requantize the tile                       four accumulators narrow into one register
@@ -46,13 +46,14 @@ def outputs(func: PrimFunc, machine: Machine) -> Template | None:
 def _knobs(plan: Plan) -> tuple[Knob, ...]:
     rows = divisors(plan.height, 8)
     blocks = divisors(plan.span // plan.block, 4)
+    walk = ("rows", "columns", "channels")[: 3 if plan.blocks > 1 else 2]
     most = plan.words * (plan.taps[1] if plan.foldable else 1)
     return (
         choice("columns", plan.tiles(16)),
         choice("rows", rows),
         choice("blocks", blocks),
-        choice("order", ("hwo", "who", "how", "ohw", "woh", "owh")),
-        choice("share", ("rows", "columns", "channels")),
+        choice("share", walk),
+        choice("inner", walk),
         choice("steps", divisors(most, 32)),
         flag("stream"),
     )
@@ -63,7 +64,8 @@ def _fits(plan: Plan, point: Point) -> bool:
     vectors = plan.ways * number(point, "blocks")
     if tile * vectors + vectors + 2 > REGISTERS:
         return False
-    if point["stream"] and (point["share"] == "channels" or plan.blocks == 1):
+    walk = point["share"], point["inner"]
+    if walk[0] == walk[1] or (point["stream"] and ("channels" in walk or plan.blocks == 1)):
         return False
     return tile * vectors * number(point, "steps") <= 128
 
@@ -95,9 +97,6 @@ def _divide(sch: Schedule, plan: Plan) -> None:
         sch.divide(sch.loops(dot)[3], plan.together)
 
 
-_SHARED = {"rows": "h", "columns": "w", "channels": "o"}
-
-
 def _tile_output(sch: Schedule, plan: Plan, point: Point) -> LoopRef:
     """Tiles the requantization; returns the loop under which a tile is computed."""
     n, h, w, *groups, o = sch.loops(plan.kernel.last.block)
@@ -105,16 +104,16 @@ def _tile_output(sch: Schedule, plan: Plan, point: Point) -> LoopRef:
     pixels = plan.pixels
     w_0, w_1, w_2 = sch.split(w, (None, number(point, "columns") // pixels, pixels))
     o_0, o_1, o_2, o_3 = sch.split(o, (None, number(point, "blocks"), *plan.lanes))
-    outer = {"h": [h_0], "w": [w_0], "o": [*groups, o_0]}
-    order = [loop for letter in str(point["order"]) for loop in outer[letter]]
-    shared = [outer[_SHARED[str(point["share"])]][0]]
-    streamed = outer["o"] if point["stream"] else []
-    inner = [loop for loop in order if loop not in (*shared, *streamed)]
-    sch.reorder(n, *streamed, *shared, *inner, h_1, w_1, o_1, w_2, o_2, o_3)
+    outer = {"rows": [h_0], "columns": [w_0], "channels": [*groups, o_0]}
+    streamed = outer.pop("channels") if point["stream"] else []
+    shared, *walk = outer.pop(str(point["share"]))
+    inner = outer.pop(str(point["inner"]))
+    walk += [loop for loops in (*outer.values(), inner) for loop in loops]
+    sch.reorder(n, *streamed, shared, *walk, h_1, w_1, o_1, w_2, o_2, o_3)
     sch.vectorize(w_2, o_2, o_3)
     sch.unroll(h_1, w_1, o_1, *streamed, n)
-    sch.parallel(shared[0])
-    return inner[-1] if inner else shared[0]
+    sch.parallel(shared)
+    return walk[-1]
 
 
 def _tile_products(sch: Schedule, plan: Plan, point: Point) -> None:
@@ -138,11 +137,12 @@ def _nest(plan: Plan, machine: Machine, made: Ops, point: Point) -> tuple[Tiles,
     """The tiles of a phase, and the number of phases."""
     rows, columns, steps = (number(point, name) for name in ("rows", "columns", "steps"))
     tile, vectors = rows * columns, plan.ways * number(point, "blocks")
-    extents = {"h": plan.height // rows, "w": plan.width(columns) // columns,
-               "o": plan.blocks // number(point, "blocks")}  # fmt: skip
-    phases = extents.pop("o") if point["stream"] else 1
-    order = {axis: extents[axis] for axis in str(point["order"]) if axis in extents}
-    walk = walk_of(order, _SHARED[str(point["share"])], plan.images, machine)
+    extents = {"rows": plan.height // rows, "columns": plan.width(columns) // columns,
+               "channels": plan.blocks // number(point, "blocks")}  # fmt: skip
+    phases = extents.pop("channels") if point["stream"] else 1
+    inner = str(point["inner"])
+    extents[inner] = extents.pop(inner)
+    walk = walk_of(extents, point["share"], plan.images, machine)
     high, wide = plan.taps
     taps = (high, wide * plan.words) if plan.foldable else (high, wide, plan.words)
     dots, head = tile * vectors, Ops(tile * vectors + tile, 0, tile, vectors, tile)
