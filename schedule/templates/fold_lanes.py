@@ -54,8 +54,8 @@ class Sums(Part):
         for use, other, knob in ((first, second, "rows"), (second, first, "unroll")):
             axes = [a for a in self.found.spatial if use.step(a) > other.step(a) == 0]
             for axis in sorted(axes, key=lambda axis: axis.extent)[-1:]:
-                sizes[axis.var] = _most(axis.extent, number(point, knob))
-        return sizes, _most(self.count, number(point, "terms"))
+                sizes[axis.var] = divisors(axis.extent, number(point, knob))[-1]
+        return sizes, divisors(self.count, number(point, "terms"))[-1]
 
     def fits(self, point: Point) -> bool:
         sizes, steps = self._sizes(point)
@@ -89,10 +89,6 @@ class Sums(Part):
         turns = tiles * prod(axis.extent for axis in self.found.summed) / WORD / steps
         starts = tiles if turns > tiles else min(tiles, 1)  # a loop of one turn is none
         return [Plan(turns, starts, Body(body.packets, body.count, sums, DEPTH + sums))]
-
-
-def _most(extent: int, wanted: int) -> int:
-    return max(d for d in divisors(extent) if d <= wanted)
 
 
 def in_lanes(sch: Schedule, found: Structure) -> tuple[str, Part]:

@@ -64,8 +64,8 @@ class Made(Part):
     def _sizes(self, point: Point) -> tuple[int, int, int]:
         """Registers of a tile down and across, and words of a body."""
         down, across = self._extents
-        a = max(d for d in divisors(down) if d <= number(point, "rows"))
-        b = max(d for d in divisors(across) if d <= number(point, "unroll"))
+        a = divisors(down, number(point, "rows"))[-1]
+        b = divisors(across, number(point, "unroll"))[-1]
         most = self.words.step // WORD if self.words.near else BODY
         return a, b, min(self.words.deep // WORD, number(point, "terms"), most)
 

@@ -158,11 +158,11 @@ class Tile(Part):
         """Rows, registers of columns and words of a body."""
         row = self.words.row
         rows = min(number(point, "rows"), row.extent) if row is not None else 1
-        vectors = max(d for d in divisors(self.words.wide // LANES) if d <= number(point, "unroll"))
+        vectors = divisors(self.words.wide // LANES, number(point, "unroll"))[-1]
         inner = self.words.deep // WORD
         if inner == 1:  # terms are of another axis
             inner = next((axis.extent for axis in self.words.folds[::-1]), 1)
-        return rows, vectors, max(d for d in divisors(inner) if d <= number(point, "terms"))
+        return rows, vectors, divisors(inner, number(point, "terms"))[-1]
 
     def fits(self, point: Point) -> bool:
         rows, vectors, steps = self._sizes(point)

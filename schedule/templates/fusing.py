@@ -63,7 +63,7 @@ def expand_terms(sch: Schedule, block: str, most: int) -> None:
         raise ScheduleError(f"expand: the accesses of {block} must be affine")
     left, taken = most, list[LoopRef]()
     for axis in sorted(found.summed, key=lambda a: min(use.step(a) for use in found.reads)):
-        step, inner = max(d for d in divisors(axis.extent) if d <= left), loops[axis.var]
+        step, inner = divisors(axis.extent, left)[-1], loops[axis.var]
         if 1 < step < axis.extent:
             _, inner = sch.split(inner, (None, step))
         if step > 1 or axis.extent == 1:
