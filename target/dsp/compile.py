@@ -179,10 +179,11 @@ def _between(tried: list[int], made: _Compiled | _Full) -> int:
 
 def _attempt(phase: Phase, table: Table, free: Liberties, plan: Shares,
              patient: bool) -> _Compiled | _Full | CompileError:  # fmt: skip
-    """Compiles again and again: first without pairs of scalars, where these are short, then with
-    more and more registers in memory; unless ``patient`` not where many have to go there at first.
-    ``plan`` is the phase with these liberties."""
-    spilled, spare, pipelined, more = set[int](), [0, 0, 0], True, 1
+    """Compiles again and again: first with pairs that count whole, where one finds no place, and
+    without pairs of scalars, where these are short; then with more and more registers in memory,
+    but unless ``patient`` not where many have to go there at first. ``plan`` is the phase with
+    these liberties."""
+    spilled, spare, pipelined, more, whole = set[int](), [0, 0, 0], True, 1, False
     still: frozenset[str] | None = frozenset()  # loops that are not turned; None: all of them
 
     def parting(short: bool) -> bool:
@@ -202,13 +203,15 @@ def _attempt(phase: Phase, table: Table, free: Liberties, plan: Shares,
         kept = frozenset({*low.registers.fixed, *area.fresh})
         vectors, scalars, predicates = spare
         room = Room(table.machine, low.registers, (vectors, scalars, predicates),
-                    costs(low.nodes), kept, low.link >> 2)  # fmt: skip
+                    costs(low.nodes), kept, low.link >> 2, whole)  # fmt: skip
         loops = Pipeline(low, room)
         try:
             real = _pack(low, room, loops if pipelined else None, still)
         except _Turned as turned:
             file = low.registers.files[turned.number] if turned.number >= 0 else 2
-            if file < 2 and spare[file] < _SPARE:
+            if file < 2 and not whole and low.registers.paired(turned.number):
+                whole = True
+            elif file < 2 and spare[file] < _SPARE:
                 spare[file] += 2
             elif still is not None and turned.still - still:
                 still |= turned.still
@@ -222,7 +225,9 @@ def _attempt(phase: Phase, table: Table, free: Liberties, plan: Shares,
         except NoRegister as error:
             file = low.registers.files[error.number]
             victims = _in_the_way(error, low.nodes, room, more if file < 2 else 1)
-            if parting(file == 1):
+            if file < 2 and not whole and low.registers.paired(error.number):
+                whole = True
+            elif parting(file == 1):
                 spilled = set()
             elif file < 2 and spare[file] < _SPARE:
                 spare[file] += 2
@@ -299,13 +304,13 @@ def _packed(low: Lowering, room: Room) -> dict[int, int]:
 def _pack_block(block: Block, before: int, after: int, low: Lowering, room: Room) -> None:
     """Packs with fewer and fewer registers until those in use suffice; where they do not with next
     to none, which keeps the order of the program, with no other number either."""
-    machine, registers = room.machine, low.registers
+    machine = room.machine
     edges = block_edges(block, low.extents, machine, low.table.far)
 
     def fitting(less: int) -> bool:
         vectors, scalars, *rest = room.limits
         limits = (vectors - less, scalars - less, rest[0], rest[1])
-        pressure = Pressure(before, after, registers.files, registers.widths, limits)
+        pressure = Pressure(before, after, low.registers, limits, room.whole)
         block.packets = list_schedule(block.steps, edges, packer(machine), pressure)
         return fits(states(block.packets, after), room)
 

@@ -7,14 +7,16 @@ automaton whose states are the resources that may be taken, so that scheduling i
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from heapq import heappop, heappush
+from itertools import chain
 
 from .depend import Edges
 from .machine import COMPUTE, PIPES, Machine
-from .steps import Step, bits
+from .steps import Registers, Step, bits
 
 _WINDOW = 32  # steps that are looked at where registers are short
 EMPTY = 0  # the state of a packet without instructions
@@ -110,32 +112,34 @@ def packer(machine: Machine) -> Packer:
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """The registers as list scheduling sees them: live atoms around the block, and the limits."""
+    """The registers as list scheduling sees them: live atoms around the block, and the limits.
+    ``whole``: a pair counts as two for as long as one of its halves lives, since the other one
+    alone leaves no place for a pair; else only halves that live do."""
 
     live_in: int  # bit sets of atoms
     live_out: int
-    files: Sequence[int]  # of each register
-    widths: Sequence[int]
+    registers: Registers
     limits: tuple[int, int, int, int]  # of each file
+    whole: bool = False
 
 
 class _Live:
-    """Counts live registers of each file while steps are placed. A pair counts whole for as long as
-    one of its halves lives: the other one alone leaves no place for a pair."""
+    """Counts live registers of each file while steps are placed: of atoms, or of whole ones."""
 
     def __init__(self, steps: Sequence[Step], pressure: Pressure) -> None:
-        self.files, self.widths, self.limits = pressure.files, pressure.widths, pressure.limits
+        registers, self.limits = pressure.registers, pressure.limits
+        by = 1 if pressure.whole else 0  # atoms, or the registers that they are of
+        self.touched = [tuple({atom >> by for atom in (*step.writes, *[a for a, _ in step.reads])})
+                        for step in steps]  # fmt: skip
+        self.live, out = ({atom >> by for atom in bits(live)}
+                          for live in (pressure.live_in, pressure.live_out))  # fmt: skip
+        self.left = Counter(chain(out, *self.touched))  # steps that touch it, one more if it stays
+        known = self.live | self.left.keys()
+        self.files = {one: registers.files[one if by else one >> 1] for one in known}
+        self.widths = {one: registers.widths[one] if by else 1 for one in known}
         self.counts = [0, 0, 0, 0]
-        self.live = {atom >> 1 for atom in bits(pressure.live_in)}
-        for register in self.live:
-            self.counts[self.files[register]] += self.widths[register]
-        self.touched = [_registers(step) for step in steps]
-        self.left: dict[int, int] = {}  # steps that touch a register, one more if it lives on
-        for touched in self.touched:
-            for register in touched:
-                self.left[register] = self.left.get(register, 0) + 1
-        for register in {atom >> 1 for atom in bits(pressure.live_out)}:
-            self.left[register] = self.left.get(register, 0) + 1
+        for one in self.live:
+            self.counts[self.files[one]] += self.widths[one]
 
     @property
     def roomy(self) -> bool:
@@ -167,11 +171,6 @@ class _Live:
             elif not uses and register in live:
                 live.remove(register)
                 self.counts[self.files[register]] -= self.widths[register]
-
-
-def _registers(step: Step) -> tuple[int, ...]:
-    """The registers that a step reads or writes, each once."""
-    return tuple({*[atom >> 1 for atom in step.writes], *[atom >> 1 for atom, _ in step.reads]})
 
 
 def heights(edges: Edges) -> list[int]:

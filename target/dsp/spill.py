@@ -206,6 +206,7 @@ class Room:
     cost: Mapping[int, int]
     kept: frozenset[int]  # registers that must not be spilled
     link: int  # the register of the return address, which no file counts
+    whole: bool = False  # whether pairs of which one half lives take two registers
 
     @property
     def limits(self) -> tuple[int, int, int, int]:
@@ -223,9 +224,9 @@ class Room:
         return limits[0], limits[1], limits[2]
 
     def taken(self, file: int, state: int) -> int:
-        """The atoms of a file, pairs whole, that a point's live atoms take; the link register is in
-        no file."""
-        return self.registers.whole(state) & self.registers.masks[file] & ~(3 << 2 * self.link)
+        """The atoms of a file that a point's live atoms take; the link register is in no file."""
+        state = self.registers.whole(state) if self.whole else state
+        return state & self.registers.masks[file] & ~(3 << 2 * self.link)
 
     def victims(self, atoms: Iterable[int], excess: int, span: Mapping[int, int]) -> Crowded:
         """The cheapest registers to spill, for as long as they would be in the way."""

@@ -10,7 +10,8 @@ from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.lower import Table
 from dovetail.target.dsp.machine import dsp
 from dovetail.target.dsp.pack import EMPTY, Pressure, in_order, list_schedule, packer
-from dovetail.target.dsp.steps import WHOLE, Step
+from dovetail.target.dsp.steps import WHOLE, Registers, Step
+from dovetail.target.instruction import Register
 from dovetail.target.program import Item
 from tests.target.nests import ROWS, assembles, op, program
 
@@ -109,10 +110,12 @@ def test_a_bump_that_waits_for_younger_loads_is_placed_where_registers_are_short
         for n in range(count)
     ]
     edges = [[] if n == bumped else [(bumped, 0)] for n in range(count)]
-    files = [0] * (4 * count + 16)
+    registers = Registers()
+    for _ in range(2 * count + 4):
+        registers.new(Register.VECTOR)
     bumps = {atom for atom, _ in steps[0].reads}
     live = sum(1 << atom for step in steps for atom in step.writes if atom not in bumps)
-    pressure = Pressure(0, live, files, [1] * len(files), (1, 1, 1, 1))
+    pressure = Pressure(0, live, registers, (1, 1, 1, 1))
     placed = list_schedule(steps, edges, packer(MACHINE), pressure)
     assert sorted(id(step) for packet in placed for step in packet) == sorted(map(id, steps))
     assert steps[bumped] in placed[-1]
@@ -130,8 +133,10 @@ def test_a_pair_takes_two_registers_for_as_long_as_one_half_lives() -> None:
     edges: list[list[tuple[int, int]]] = [[] for _ in steps]
     for load, *users in zip(loads, low, high, strict=True):
         edges[number[id(load)]] = [(number[id(user)], 1) for user in users]
-    widths = [1, 1, 2, 2, 2, 2]
-    pressure = Pressure(1 << 2, 0, [1] * 6, widths, (0, limit, 0, 0))
+    registers = Registers()
+    for kind in (Register.SCALAR,) * 2 + (Register.DOUBLE,) * len(pairs):
+        registers.new(kind)
+    pressure = Pressure(1 << 2, 0, registers, (0, limit, 0, 0), whole=True)
     most, left = 0, {n: 3 for n in pairs}  # steps that touch it
     for packet in list_schedule(steps, edges, packer(MACHINE), pressure):
         for step in packet:
