@@ -93,10 +93,10 @@ def layer_of(func: PrimFunc, forms: Sequence[Form] = FORMS, nearest: bool = Fals
             return None
         inside = nearest and structure(block) is None
         grown = grown_of(func, found, inside)
+        turn = turn_of(func, found) if found.form is Form.COPY else None
         more = () if grown is None else tuple(axis.extent for axis in grown.axes)
         found = found if grown is None else grown
         nest = _few(nest_of(found))
-        turn = turn_of(func, found, nest.runs) if found.form is Form.COPY else None
         layer[block.name] = Lanes(_with_edges(nest, block) if inside else nest, more, turn)
     return layer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ...target.dsp.machine import Machine
 from ...tir.stmt import PrimFunc
@@ -18,11 +19,16 @@ from .template import Template
 
 
 def lanes(func: PrimFunc, machine: Machine) -> Template | None:
-    """The template of such kernels: their vectors, elements or transfers."""
+    """The template of such kernels: their vectors, elements or transfers; copies that turn may do
+    so in registers or fill vectors from afar."""
     layer = layer_of(func)
     if layer is None:
         return None
     ways = [Arranged(Schedule(func), layer, plain=FORMS)] * 2
+    if any(part.turn for part in layer.values()):
+        ways.append(
+            Arranged(Schedule(func), {b: replace(part, turn=None) for b, part in layer.items()})
+        )
     if all(_transfers(part.nest) for part in layer.values()):
         ways.append(_transferred(func, layer))
     loops = (0, 1, ALONE) if len(layer) > 1 else (0, 1)

@@ -3,15 +3,16 @@
     t[k/8, i, k%8] = x[k, i]        registers of 8 rows become words of 8, by 3 shuffles a pair
     y[i, k] = t[k/8, i, k%8]        16 registers of words become 16 rows, by 4
 
-Rows that lie closer than a part of a register lie apart first; then registers of the result take
-the runs of several rows. Seven digits of the byte's place must change with the register's number;
-more than four at once would need more registers than there are.
+Rows that lie closer than a part of a register lie apart first, and so do short rows that others
+than those of ``i`` follow; then registers of the result take the runs of several rows. Seven digits
+of the byte's place must change with the register's number; more than four at once would need more
+registers than there are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import lcm, log2, prod
 
 from ...target.dsp.machine import Machine
@@ -27,7 +28,6 @@ from .fusing import even, joined, made_by, run_on, stepped
 from .packets import DEPTH, VECTOR, Body
 
 GROUP = 8  # rows of the operand that are dealt together
-LEAST = 16  # steps of both axes
 MOST = 16  # registers of rows that lie close
 
 
@@ -35,7 +35,8 @@ MOST = 16  # registers of rows that lie close
 class Turn:
     """A copy's runs: ``near`` lies together in the operand, ``far`` in the result, whose steps are
     ``wide`` with those that mean nothing; ``deep`` are those of ``near`` in the staged form. Rows
-    that lie close are turned ``apart``, into a buffer of their own."""
+    that lie close are turned ``apart``, into a buffer of their own; those of the run ``close``,
+    ``pitch`` bytes each, follow one another in the result."""
 
     found: Structure
     outer: tuple[Run, ...]
@@ -43,18 +44,20 @@ class Turn:
     far: Run
     wide: int
     deep: int
+    close: Run
+    pitch: int
     apart: Turn | None = None
 
     @property
     def beside(self) -> int:
         """Close rows that are put together: as few as fill registers, or else all."""
-        few = lcm(VECTOR, self.far.extent) // self.far.extent
-        return few if self.near.extent % few == 0 else self.near.extent
+        few = lcm(VECTOR, self.pitch) // self.pitch
+        return few if self.close.extent % few == 0 else self.close.extent
 
     @property
     def registers(self) -> int:
         """Of rows that are put together."""
-        return -(-self.beside * self.far.extent // VECTOR)
+        return -(-self.beside * self.pitch // VECTOR)
 
     @property
     def groups(self) -> int:
@@ -73,7 +76,13 @@ class Turn:
     @property
     def extents(self) -> tuple[int, ...]:
         """The result's extents, with the steps that mean nothing."""
-        return self._sizes({self.far.axes[-1]: self.wide - self.far.extent})
+        row = self.pitch if self.apart else self.wide
+        return self._sizes({self.far.axes[-1]: row - self.far.extent})
+
+    @property
+    def grows(self) -> bool:
+        """Whether the result runs on into steps that mean nothing."""
+        return self.far.extent < (self.pitch if self.apart else self.wide)
 
     @property
     def staged(self) -> tuple[int, ...]:
@@ -101,56 +110,63 @@ def _number(run: Run, extents: dict[Expr, int]) -> Expr:
     return total
 
 
-def turn_of(
-    func: PrimFunc, found: Structure, runs: tuple[Run, ...], loose: bool = False
-) -> Turn | None:
+def turn_of(func: PrimFunc, found: Structure, loose: bool = False) -> Turn | None:
     """How a copy turns; None where it does not, or its rows are too short. ``loose``: rows of the
     result may lie as far apart as they like."""
+    runs = runs_of(found)
     if found.form is not Form.COPY or len(found.reads) != 1 or not runs:
         return None
     if found.out.buffer.type.bytes > 1:
         return None
     far = runs[-1]
     near = next((run for run in runs if run.come == (1,) and run is not far), None)
-    if near is None or far.to != 1 or min(near.extent, far.extent) < LEAST:
+    if near is None or far.to != 1 or far.extent < GROUP:
         return None
     outer = tuple(run for run in runs if run is not near and run is not far)
-    pitch = min((run.to for run in (*outer, near)), default=0)
-    if pitch < VECTOR and near.to != pitch:
-        return None
-    apart = None
+    close = min((*outer, near), key=lambda run: run.to)
+    pitch, apart = close.to, None
     wide = pitch if pitch < VECTOR else -(-far.extent // VECTOR) * VECTOR
-    if pitch < VECTOR and VECTOR % pitch:
-        wide = 1 << (far.extent - 1).bit_length()
-        if not loose and near.to == far.extent and far.extent * (RUNS - 1) >= VECTOR:
-            apart = _apart(func, found, near)
+    if pitch < VECTOR and (VECTOR % pitch or close is not near):
+        wide = VECTOR if close is not near else 1 << (far.extent - 1).bit_length()
+        if not loose and VECTOR <= pitch * (RUNS if VECTOR % pitch == 0 else RUNS - 1):
+            apart = _apart(func, found, near, far)
         if not loose and apart is None:
             return None
     deep = near.extent if near.extent >= VECTOR else 1 << (near.extent - 1).bit_length()
-    turn = Turn(found, outer, near, far, wide, deep, apart)
-    several = (wide > far.extent and len(far.axes) > 1) or (
-        deep > near.extent and len(near.axes) > 1
-    )
-    if several or (apart and not VECTOR <= turn.beside * far.extent <= MOST * VECTOR):
+    turn = Turn(found, outer, near, far, wide, deep, close, pitch, apart)
+    several = (turn.grows and len(far.axes) > 1) or (deep > near.extent and len(near.axes) > 1)
+    if apart and not VECTOR <= turn.beside * pitch <= MOST * VECTOR:
+        return None
+    if several or (apart is None and _uneven(near, far)):
         return None
     return turn if loose or _grows(func, turn) else None
 
 
-def _apart(func: PrimFunc, found: Structure, near: Run) -> Turn | None:
+def _uneven(near: Run, far: Run) -> bool:
+    """Whether words of a group do not fill registers, or a row alone has too few bytes to."""
+    return near.extent < (VECTOR if far.extent % GROUP == 1 else VECTOR // GROUP)
+
+
+def _apart(func: PrimFunc, found: Structure, near: Run, far: Run) -> Turn | None:
     """The turn into a buffer whose rows lie apart, with the pads of the operand's innermost axis,
-    so that the next one out may follow it."""
+    so that the next one out may follow it; the rows are those of the result."""
     sch = Schedule(func)
     block = sch.stage(found.block, "tcm").name
     pitch = found.reads[0].buffer.shape[-1]
     wide = {near.axes[0]: pitch} if len(near.axes) == 1 and near.extent < pitch else {}
     run_on(sch, block, [wide.get(axis.var, axis.extent) for axis in found.axes])
     staged = structure(sch.get_block(block))
-    return turn_of(sch.func, staged, tuple(runs_of(staged)), loose=True) if staged else None
+    if staged is None:
+        return None
+    rows = {new.var for old, new in zip(found.axes, staged.axes, strict=True)
+            if old.var in far.axes and len(far.axes) == 1}  # fmt: skip
+    staged = replace(staged, held=staged.held | rows)
+    return turn_of(sch.func, staged, loose=True)
 
 
 def _grows(func: PrimFunc, turn: Turn) -> bool:
     """Whether the result may run on as far as whole vectors take."""
-    if turn.wide == turn.far.extent or turn.apart:
+    if not turn.grows:
         return True
     if turn.found.out.buffer not in func.params:
         return False
@@ -172,7 +188,7 @@ def schedule_turn(sch: Schedule, turn: Turn, machine: Machine) -> None:
     staged = sch.stage(turn.found.block, "tcm")
     run_on(sch, staged.name, turn.staged)
     sch.transform_layout(made_by(sch, staged.name), turn.layout)
-    if turn.wide > turn.far.extent:
+    if turn.grows:
         run_on(sch, turn.found.block, turn.extents)
     _deal(sch, turn, staged.name, machine)
     _write(sch, turn, machine)
@@ -217,11 +233,14 @@ def _write(sch: Schedule, turn: Turn, machine: Machine) -> None:
 def _together(sch: Schedule, turn: Turn, machine: Machine) -> None:
     """Rows that lie apart into registers of the result."""
     block = turn.found.block
-    *outer, near, far = joined(sch, block, [*turn.outer, turn.near, turn.far])
-    if turn.beside < turn.near.extent:
-        part, near = sch.split(near, (None, turn.beside))
+    if turn.grows:
+        run_on(sch, block, turn.extents)
+    rest = [run for run in (*turn.outer, turn.near) if run is not turn.close]
+    *outer, close, far = joined(sch, block, [*rest, turn.close, turn.far])
+    if turn.beside < turn.close.extent:
+        part, close = sch.split(close, (None, turn.beside))
         outer.append(part)
-    steps, blocks = stepped(sch, block, sch.fuse(near, far), VECTOR)
+    steps, blocks = stepped(sch, block, sch.fuse(close, far), VECTOR)
     for name in blocks:
         sch.vectorize(sch.loops(name)[-1])
     sch.unroll(steps)
@@ -245,10 +264,10 @@ def bodies(turn: Turn, machine: Machine) -> list[tuple[float, Body]]:
     rows = -(-turn.near.extent // (VECTOR // GROUP)) * -(-turn.wide // VECTOR)
     written = max(turn.words * GROUP * (VECTOR // GROUP) // VECTOR, 1)
     if turn.apart:
-        runs, parts = VECTOR / turn.far.extent + 1, turn.near.extent / turn.beside
+        runs, rows = VECTOR / turn.pitch + 1, outer * turn.near.extent
         count = runs * turn.registers
         last = Body(2 * count, 3 * count, 2 * runs, DEPTH)
-        return [*bodies(turn.apart, machine), (outer * parts / machine.threads, last)]
+        return [*bodies(turn.apart, machine), (rows / turn.beside / machine.threads, last)]
     return [
         (outer * turn.groups * near / machine.threads, _body(dealt, log2(GROUP))),
         (outer * rows / machine.threads, _body(written, log2(turn.words))),
