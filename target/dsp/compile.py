@@ -179,8 +179,8 @@ def _between(tried: list[int], made: _Compiled | _Full) -> int:
 
 def _attempt(phase: Phase, table: Table, free: Liberties, plan: Shares,
              patient: bool) -> _Compiled | _Full | CompileError:  # fmt: skip
-    """Compiles again and again: first with pairs that count whole, where one finds no place, and
-    without pairs of scalars, where these are short; then with more and more registers in memory,
+    """Compiles again and again: first with pairs that count whole, where one of scalars finds no
+    place, and without those, where scalars are short; then with more and more registers in memory,
     but unless ``patient`` not where many have to go there at first. ``plan`` is the phase with
     these liberties."""
     spilled, spare, pipelined, more, whole = set[int](), [0, 0, 0], True, 1, False
@@ -209,7 +209,7 @@ def _attempt(phase: Phase, table: Table, free: Liberties, plan: Shares,
             real = _pack(low, room, loops if pipelined else None, still)
         except _Turned as turned:
             file = low.registers.files[turned.number] if turned.number >= 0 else 2
-            if file < 2 and not whole and low.registers.paired(turned.number):
+            if file == 1 and not whole and low.registers.paired(turned.number):
                 whole = True
             elif file < 2 and spare[file] < _SPARE:
                 spare[file] += 2
@@ -225,7 +225,7 @@ def _attempt(phase: Phase, table: Table, free: Liberties, plan: Shares,
         except NoRegister as error:
             file = low.registers.files[error.number]
             victims = _in_the_way(error, low.nodes, room, more if file < 2 else 1)
-            if file < 2 and not whole and low.registers.paired(error.number):
+            if file == 1 and not whole and low.registers.paired(error.number):
                 whole = True
             elif parting(file == 1):
                 spilled = set()
