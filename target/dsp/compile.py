@@ -26,7 +26,7 @@ from .rotate import rotate
 from .scalar import NOP
 from .shares import Liberties, Shares, share_out
 from .spill import Area, CompileError, Crowded, Room, costs, crowd, fits
-from .steps import Block, Node, Step, Trip, blocks
+from .steps import Block, Node, Registers, Step, Trip, blocks
 from .walk import Walker, cycles
 from .webs import split_webs
 
@@ -209,7 +209,7 @@ def _attempt(phase: Phase, table: Table, free: Liberties, plan: Shares,
             real = _pack(low, room, loops if pipelined else None, still)
         except _Turned as turned:
             file = low.registers.files[turned.number] if turned.number >= 0 else 2
-            if file == 1 and not whole and low.registers.paired(turned.number):
+            if not whole and _halved(turned.number, low.registers):
                 whole = True
             elif file < 2 and spare[file] < _SPARE:
                 spare[file] += 2
@@ -225,7 +225,7 @@ def _attempt(phase: Phase, table: Table, free: Liberties, plan: Shares,
         except NoRegister as error:
             file = low.registers.files[error.number]
             victims = _in_the_way(error, low.nodes, room, more if file < 2 else 1)
-            if file == 1 and not whole and low.registers.paired(error.number):
+            if not whole and _halved(error.number, low.registers):
                 whole = True
             elif parting(file == 1):
                 spilled = set()
@@ -248,6 +248,11 @@ def _attempt(phase: Phase, table: Table, free: Liberties, plan: Shares,
             made, roomy = _function(phase, low, real), min(loops.roomy, default=0)
             return _Compiled(made, tuple(low.places), area.steps, area.bytes, short, roomy)
     return _Short()
+
+
+def _halved(number: int, registers: Registers) -> bool:
+    """Whether it is a pair of scalars that has no place, as where halves of others lie apart."""
+    return number >= 0 and registers.files[number] == 1 and registers.paired(number)
 
 
 def _function(phase: Phase, low: Lowering, real: dict[int, int]) -> Function:
