@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from .schedule.schedule import Schedule as Schedule
     from .schedule.templates.template import Estimate as Estimate
     from .schedule.templates.template import Template as Template
-    from .target.dsp.machine import Machine as Machine
     from .target.dsp.machine import dsp as dsp
+    from .target.machine import Machine as Machine
     from .tir.interpret import interpret as interpret
     from .tir.passes.lift import lift as lift
     from .tir.script import *  # noqa: F403
@@ -37,7 +37,8 @@ _OWNERS = {
     ".schedule.knobs": ("Point", "Space", "choice", "flag", "order", "split"),
     ".schedule.schedule": ("Schedule",),
     ".schedule.templates.template": ("Estimate", "Template"),
-    ".target.dsp.machine": ("Machine", "dsp"),
+    ".target.dsp.machine": ("dsp",),
+    ".target.machine": ("Machine",),
     ".tir.interpret": ("interpret",),
     ".tir.passes.lift": ("lift",),
     ".tir.script": ("prim_func", "show"),

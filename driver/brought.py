@@ -14,7 +14,7 @@ from importlib import import_module
 from importlib.machinery import PathFinder
 
 from ..schedule.templates.template import Template
-from ..target.dsp.machine import Machine
+from ..target.machine import Machine
 from ..tir.stmt import PrimFunc
 from ..tuner.arguments import shown
 from .errors import InputError

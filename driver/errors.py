@@ -11,8 +11,7 @@ def user_errors() -> tuple[type[Exception], ...]:
     """The classes of errors that a user's input causes, not a fault of our own."""
     from ..graph.errors import UnsupportedModel
     from ..quant.errors import CalibrationError, QuantizationError
-    from ..target.dsp.machine import MachineError
-    from ..target.errors import SelectError
+    from ..target.errors import MachineError, SelectError
     from ..tuner.records import LogError
     from ..tuner.task import TuneError
     from .zoo import UnknownModel

@@ -21,7 +21,7 @@ from ..graph.borders import stored_shape
 from ..graph.graph import Graph
 from ..graph.kernels import Kernel
 from ..graph.physical import physical
-from ..target.dsp.machine import Machine
+from ..target.machine import Machine
 from ..tir.stmt import Alloc, walk_stmt
 
 ALIGN = 128  # bytes, also of the slack behind each tensor

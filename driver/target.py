@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from ..target.dsp.machine import Machine, MachineError, Unit, dsp
+from ..target.dsp.machine import Machine, Unit, dsp
+from ..target.errors import MachineError
 from ..tuner.arguments import shown
 from .errors import InputError
 

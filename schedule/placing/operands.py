@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from ...target.dsp.machine import Machine
+from ...target.machine import Machine
 from ...tir.expr import Expr, loads_in
 from ...tir.linear import canonical
 from ...tir.passes.blocks import lower_blocks

@@ -16,7 +16,7 @@ from dataclasses import replace
 from itertools import accumulate
 from math import prod
 
-from ...target.dsp.machine import Machine
+from ...target.machine import Machine
 from ...tir.expr import Expr, load, var
 from ...tir.linear import linear
 from ...tir.passes.flatten import flat_index

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 
-from ...target.dsp.machine import Machine
+from ...target.machine import Machine
 from ...tir.recent import OfOwner
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice

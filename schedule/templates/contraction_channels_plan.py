@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from ...target.dsp.machine import Machine
+from ...target.machine import Machine
 from ...tir.linear import linear
 from ...tir.stmt import PrimFunc
 from ..knobs import Point, number

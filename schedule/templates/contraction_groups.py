@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ...target.dsp.machine import Machine
+from ...target.machine import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule

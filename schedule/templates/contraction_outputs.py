@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ...target.dsp.machine import Machine
+from ...target.machine import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, divisors, flag, number
 from ..schedule import Schedule

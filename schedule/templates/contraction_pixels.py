@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ...target.dsp.machine import Machine
+from ...target.machine import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Point, Space, number
 from ..schedule import Schedule

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from ...target.dsp.machine import Machine
+from ...target.machine import Machine
 from ...tir.stmt import PrimFunc
 from ..extents import meant
 from ..knobs import Knob, Point, choice, divisors, number

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ...target.dsp.machine import Machine
+from ...target.machine import Machine
 from ...tir.recent import OfOwner
 from ...tir.stmt import PrimFunc
 from ..knobs import divisors

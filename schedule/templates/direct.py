@@ -1,14 +1,11 @@
 """Cycles that accesses to operands in DDR cost a thread, for estimates.
 
->>> direct(dsp(threads=1), accesses=2, size=128, waits=1)      # two shares of 4 cycles, one wait
-208.0
+direct(machine, accesses=2, size=128, waits=1)     # 208.0: two shares of 4 cycles, one wait
 """
 
 from __future__ import annotations
 
-from ...target.dsp.machine import Machine, dsp
-
-__all__ = ["direct", "dsp"]
+from ...target.machine import Machine
 
 
 def direct(machine: Machine, accesses: float, size: int, waits: float) -> float:

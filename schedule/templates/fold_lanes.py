@@ -13,8 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import prod
 
-from ...target.dsp.machine import Machine
-from ...target.dsp.simplify import SHORT
+from ...target.machine import Machine
 from ...tir.expr import Expr, walk
 from ..errors import ScheduleError
 from ..extents import meant
@@ -33,6 +32,7 @@ from .plans import Part, Plan
 MOST = 256  # results
 SUMS = 16  # registers of sums of a tile
 BODY = 64  # products that are written out
+FEW = 4  # registers that are summed in one body
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Sums(Part):
         """Steps of each tiled axis, the longest of its operand, and registers of a body."""
         sizes = dict[Expr, int]()
         if len(self.found.reads) == 1:
-            return sizes, 1 if self.count > SHORT or partly(self.found) else self.count
+            return sizes, 1 if self.count > FEW or partly(self.found) else self.count
         first, second = self.found.reads
         for use, other, knob in ((first, second, "rows"), (second, first, "unroll")):
             axes = [a for a in self.found.spatial if use.step(a) > other.step(a) == 0]

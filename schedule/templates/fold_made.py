@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ...target.dsp.machine import Machine
+from ...target.machine import Machine
 from ...tir.expr import Expr
 from ..extents import meant
 from ..knobs import Point, divisors, number

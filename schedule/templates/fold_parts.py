@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...target.dsp.machine import Machine
+from ...target.machine import Machine
 from ...tir.expr import walk
 from ...tir.stmt import Buffer
 from ..errors import ScheduleError

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import gcd, prod
 
-from ...target.dsp.machine import Machine
+from ...target.machine import Machine
 from ..blocks import reduction_of
 from ..errors import ScheduleError
 from ..knobs import Point

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import log2, prod
 
-from ...target.dsp.machine import Machine
+from ...target.machine import Machine
 from ...tir.stmt import Buffer
 from ...tir.types import i8
 from ..knobs import Point, divisors, number

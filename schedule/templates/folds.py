@@ -14,7 +14,7 @@ from __future__ import annotations
 from functools import partial
 from math import prod
 
-from ...target.dsp.machine import Machine
+from ...target.machine import Machine
 from ...tir.recent import OfOwner
 from ...tir.stmt import PrimFunc
 from ..errors import ScheduleError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...target.dsp.machine import Machine
+from ...target.machine import Machine
 from ...tir.expr import Expr, free_vars, walk
 from ...tir.stmt import Store, stored_in
 from ..errors import ScheduleError

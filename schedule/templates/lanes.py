@@ -15,8 +15,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from ...target.dsp.machine import Machine
-from ...target.dsp.simplify import SHORT
+from ...target.machine import Machine
 from ...tir.stmt import Block, PrimFunc
 from ..knobs import Point, number
 from ..schedule import Schedule
@@ -37,6 +36,7 @@ FORMS = (Form.FILL, Form.COPY, Form.MAP)
 FOLDS = (Form.REDUCTION, Form.CONTRACTION)
 SUMS = 4  # registers of sums of a body
 BODY = 64  # loads of registers of a body that sums
+TOGETHER = 4  # vectors of an image's row, unrolled
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class Laid(Part):
             extent = nest.extent(share) // (rows if share == len(nest.outer) - 1 else 1)
             busy = busiest(extent, machine) / extent
         vectors, folds = nest.steps() * busy / rows, prod(a.extent for a in nest.found.summed)
-        trips = nest.trips(body.slots / unroll)
+        trips = nest.trips(body.slots / unroll, machine)
         return Plan(vectors * folds / unroll, vectors / trips, body)
 
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
@@ -206,7 +206,7 @@ def in_rows(sch: Schedule, block: str) -> Laid:
     share = next((at for at, run in enumerate(nest.outer) if row in run.axes), None)
     if share is None and nest.whole and nest.vectors > 1 and not any(nest.edges):
         share = len(nest.outer)
-    laid = Laid(nest, share, 1, SHORT)
+    laid = Laid(nest, share, 1, TOGETHER)
     laid.lay(sch)
     return laid
 

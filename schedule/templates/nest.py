@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from math import gcd, prod
 
-from ...target.dsp.machine import Machine
-from ...target.dsp.simplify import SHORT, WRITE_OUT
+from ...target.machine import Machine
 from ...tir.expr import Expr, free_vars, substitute, walk
 from ...tir.stmt import Block, PrimFunc, Store
 from ..errors import ScheduleError
@@ -70,12 +69,12 @@ class Nest:
             return self.runs[-1].extent if self.runs else 1
         return self.split.extent // self.part
 
-    def trips(self, slots: float) -> int:
+    def trips(self, slots: float, machine: Machine) -> int:
         """Steps of so many instructions until a loop begins anew: short ones are written out."""
-        total = 1
+        total, loops = 1, machine.loops
         for extent in (self.last, *(run.extent for run in reversed(self.outer))):
             total *= extent
-            if extent > SHORT or total * slots > WRITE_OUT:
+            if extent > loops.short or total * slots > loops.written:
                 break
         return total
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...target.dsp.machine import Machine
+from ...target.machine import Machine
 from ..knobs import Point
 from ..schedule import Schedule
 from .packets import Body

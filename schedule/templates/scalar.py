@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import prod
 
-from ...target.dsp.machine import Machine
+from ...target.machine import Machine
 from ...tir.stmt import Alloc, PrimFunc, stored_in, walk_stmt
 from ..blocks import read_in
 from ..errors import ScheduleError

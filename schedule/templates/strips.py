@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 
-from ...target.dsp.machine import Machine
+from ...target.machine import Machine
 from ...tir.passes.checked import SLACK
 from ...tir.recent import OfOwner
 from ...tir.stmt import Alloc, PrimFunc, walk_stmt

@@ -13,7 +13,7 @@ from functools import cached_property
 from itertools import accumulate
 from random import Random
 
-from ...target.dsp.machine import Machine
+from ...target.machine import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, Value, choice
 from .contraction import VECTOR, local

@@ -5,10 +5,10 @@
       loops:  body                                 products, of several steps
       tail                                         what is made of the sums
 
-What a compiled loop takes follows from how loops are compiled. Short ones are written out
-(``target/dsp/simplify``); iterations overlap where there are more than a few of them or where they
-are short (``expand``), if registers do; a loop around such a loop is turned, so that the end of a
-tile fills the packets of the next one's beginning (``rotate``).
+What a compiled loop takes follows from how loops are compiled (``Loops`` of the machine). Short
+ones are written out; iterations overlap where there are more than a few of them or where they are
+short, if registers do; a loop around such a loop is turned, so that the end of a tile fills the
+packets of the next one's beginning.
 """
 
 from __future__ import annotations
@@ -17,10 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 
-from ...target.dsp.expand import FEW, LONG
-from ...target.dsp.machine import Machine
-from ...target.dsp.rotate import LEAST
-from ...target.dsp.simplify import WRITE_OUT
+from ...target.machine import Machine
 from ...tir.quick import quick
 from .packets import DEPTH, VECTOR, Ops
 from .template import Estimate
@@ -117,30 +114,31 @@ class Tiles:
 
     def each(self, machine: Machine) -> float:
         """Cycles of a tile."""
-        body, items = self.body, self.items
+        body, items, how = self.body, self.items, machine.loops
         loops = [trips for trips in self.loops if trips > 1]
-        while loops and loops[-1] <= FEW and items * loops[-1] <= WRITE_OUT:
+        while loops and loops[-1] <= how.few and items * loops[-1] <= how.written:
             items *= loops[-1]
             body = body * loops.pop()
         if not loops:
             return self._straight(body, machine)
         step, starts = Ops(), prod(loops[:-1])  # that runs alone as a loop begins
         inner: float = body.packets + machine.load_latency
-        if loops[-1] > FEW or body.count <= LONG:
+        if loops[-1] > how.few or body.count <= how.long:
             chain = self.steps * (machine.vector_result - LATE)  # of products of one sum
             step, inner = body * (1 / self.steps), max(ceil(body.packets), chain)
         head, tail = step + self.head, self.tail
         ends = head.packets + tail.packets + DEPTH
-        if self.walk.around >= LEAST and len(loops) == 1:
+        if self.walk.around >= how.turned and len(loops) == 1:
             ends = (head + tail).packets
         return starts * loops[-1] * inner + (starts - 1) * step.packets + ends
 
     def _straight(self, body: Ops, machine: Machine) -> float:
         """A tile without loops: an iteration of the loop around it."""
         both = body + self.head + self.tail
+        how = machine.loops
         stay = 2 if self.tail.multiply else 1  # sums stay until all is made of them
         fits = stay * self.sums + self.held <= machine.vectors
-        if fits and (self.walk.around > FEW or both.count <= LONG):
+        if fits and (self.walk.around > how.few or both.count <= how.long):
             return both.packets + DEPTH / self.walk.around
         return self._alone(body + self.head, machine) + self.tail.packets + DEPTH
 

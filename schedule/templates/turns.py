@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import lcm, log2, prod
 
-from ...target.dsp.machine import Machine
+from ...target.machine import Machine
 from ...tir.expr import Expr
 from ...tir.passes.pieces import RUNS
 from ...tir.stmt import PrimFunc

@@ -20,6 +20,7 @@ from .body import Body, shape_of
 from .deliver import deliver
 from .feed import feed
 from .lower import Lowering, Table, carries
+from .machine import LOOPS
 from .modulo import Found, Schedules
 from .pack import packer
 from .renew import Carried, renew
@@ -131,15 +132,15 @@ class Pipeline:
 
 
 _NOTHING: Carried = {}
-FEW, LONG = 4, 64  # a few turns of a long body gain little from overlapping
 
 
 def _able(trip: Trip) -> bool:
     """Innermost loops with a known count that call nothing."""
     if not trip.innermost or trip.trips is None or trip.level:
         return False
-    if trip.trips <= FEW and sum(len(block.steps) for block in blocks(trip.body)) > LONG:
-        return False
+    steps = sum(len(block.steps) for block in blocks(trip.body))
+    if trip.trips <= LOOPS.few and steps > LOOPS.long:
+        return False  # a few turns of a long body gain little from overlapping
     return not any(step.is_call for block in blocks(trip.body) for step in block.steps)
 
 

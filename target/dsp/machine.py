@@ -20,13 +20,12 @@ from numbers import Integral, Real
 from typing import Any
 
 from ...tir.hashed import Hashed
+from ..errors import MachineError
+from ..machine import Loops
 
 PIPES = ("LD", "ST", "MPY0", "MPY1", "SHIFT", "XLANE")
 COMPUTE = PIPES[2:]
-
-
-class MachineError(ValueError):
-    """A field of a machine has a value that no such machine can have."""
+LOOPS = Loops(short=4, written=64, few=4, long=64, turned=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +102,11 @@ class Machine(Hashed):
     fetch_rate: int = 8  # bytes a cycle at which code comes to the instruction cache
 
     __hash__ = Hashed.__hash__
+
+    @property
+    def loops(self) -> Loops:
+        """How loops are compiled."""
+        return LOOPS
 
     @property
     def grain(self) -> int:

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from . import scalar
+from .machine import LOOPS
 from .steps import Access, Block, Node, Step, Trip, blocks
 
-LEAST = 4  # iterations from which on a loop is turned
 MOST = 512  # instructions up to which an iteration is written out once more
 
 Moved = Callable[[Access], Access]
@@ -52,7 +52,7 @@ def rotate(
 
 def _able(trip: Trip) -> bool:
     """Whether a hardware loop of a known count begins and ends beside a loop and calls nothing."""
-    if trip.level != 1 or trip.trips is None or trip.setup is None or trip.trips < LEAST:
+    if trip.level != 1 or trip.trips is None or trip.setup is None or trip.trips < LOOPS.turned:
         return False
     if trip.setup.facts.row is not scalar.LOOP_COUNT[1] or len(trip.body) < 3:
         return False

@@ -13,9 +13,7 @@ from dataclasses import replace
 
 from ..program import Address, Dma, Item, Loop, Op, Wait
 from .hoist import ALL, hoist
-
-WRITE_OUT = 64  # instructions up to which a short innermost loop is written out
-SHORT = 4  # iterations of such a loop
+from .machine import LOOPS
 
 
 def simplify(items: list[Item], hoisting: int = ALL) -> list[Item]:
@@ -67,7 +65,7 @@ def addresses(items: list[Item]) -> Iterator[Address]:
 
 
 def _tiny(extent: int, body: list[Item]) -> bool:
-    return extent <= SHORT and len(body) * extent <= WRITE_OUT and all(
+    return extent <= LOOPS.short and len(body) * extent <= LOOPS.written and all(
         isinstance(item, Op) for item in body)  # fmt: skip
 
 

@@ -17,8 +17,9 @@ from dovetail.schedule.knobs import Point, Space, choice
 from dovetail.schedule.schedule import Schedule
 from dovetail.schedule.templates.backed import GENERAL
 from dovetail.schedule.templates.template import Template
-from dovetail.target.dsp.machine import Machine, dsp
+from dovetail.target.dsp.machine import dsp
 from dovetail.target.errors import SelectError
+from dovetail.target.machine import Machine
 from dovetail.tir.stmt import PrimFunc
 from tests.schedule.operators import Case
 

@@ -33,8 +33,9 @@ from dovetail.driver.task import KernelError, fixed_input
 from dovetail.driver.tuned import Tuned
 from dovetail.schedule.knobs import Point
 from dovetail.target.dsp.bound import Work
-from dovetail.target.dsp.machine import Machine, dsp
+from dovetail.target.dsp.machine import dsp
 from dovetail.target.errors import SelectError
+from dovetail.target.machine import Machine
 from dovetail.tir.script import parse, show
 from dovetail.tir.stmt import PrimFunc
 from dovetail.tuner.log import without_times

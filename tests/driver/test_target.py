@@ -8,7 +8,8 @@ import pytest
 
 from dovetail.driver.errors import InputError
 from dovetail.driver.target import parse
-from dovetail.target.dsp.machine import UNITS, Machine, MachineError, Unit, dsp
+from dovetail.target.dsp.machine import UNITS, Machine, Unit, dsp
+from dovetail.target.errors import MachineError
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from dovetail.target.dsp.machine import Machine, MachineError, Unit, dsp
+from dovetail.target.dsp.machine import Machine, Unit, dsp
+from dovetail.target.errors import MachineError
 
 
 def test_defaults_are_four_threads_and_eight_megabytes() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dovetail.target.dsp import compile, rotate
@@ -9,7 +11,7 @@ from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
 from dovetail.target.dsp.listing import Listing
 from dovetail.target.dsp.lower import Lowering
-from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.machine import LOOPS, dsp
 from dovetail.target.dsp.spill import Crowded, Room
 from dovetail.target.dsp.steps import Block, Node, Trip
 from dovetail.target.program import Item, Loop
@@ -42,7 +44,7 @@ def test_a_turned_loop_has_an_iteration_less_and_takes_less_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     turned = compiled(20)
-    monkeypatch.setattr(rotate, "LEAST", 1000)
+    monkeypatch.setattr(rotate, "LOOPS", replace(LOOPS, turned=1000))
     monkeypatch.setattr(compile, "_recent", Recent(1))
     plain = compiled(20)
     assert outer(turned.functions[0].nodes) == [19]
@@ -51,7 +53,7 @@ def test_a_turned_loop_has_an_iteration_less_and_takes_less_time(
 
 
 def test_few_iterations_are_left_as_they_are() -> None:
-    assert outer(compiled(rotate.LEAST - 1).functions[0].nodes) == [rotate.LEAST - 1]
+    assert outer(compiled(LOOPS.turned - 1).functions[0].nodes) == [LOOPS.turned - 1]
 
 
 def test_others_are_turned_where_registers_do_not_do_for_one(
@@ -73,4 +75,4 @@ def test_others_are_turned_where_registers_do_not_do_for_one(
 
 @pytest.mark.tool("llvm-mc-19")
 def test_a_turned_loop_assembles() -> None:
-    assert not assembles(compiled(rotate.LEAST).text)
+    assert not assembles(compiled(LOOPS.turned).text)
