@@ -31,11 +31,11 @@ from dovetail.graph.graph import Array, Graph
 from dovetail.graph.kernels import place
 from dovetail.graph.physical import pack, unpack
 from dovetail.schedule.errors import ScheduleError
+from dovetail.target.dsp.hexagon.assemble import AssembleError
+from dovetail.target.dsp.hexagon.program import Executed, run_program
+from dovetail.target.dsp.hexagon.tools import advice
 from dovetail.target.dsp.machine import dsp
 from dovetail.target.errors import SelectError
-from dovetail.target.hexagon.assemble import AssembleError
-from dovetail.target.hexagon.program import Executed, run_program
-from dovetail.target.hexagon.tools import advice
 from dovetail.target.jit import buffer, jit
 from dovetail.tir.passes.vectorize import VectorizeError
 

@@ -17,7 +17,8 @@ from ..graph.graph import Graph
 from ..graph.integer_row import pair
 from ..graph.kernels import Kernel
 from ..graph.reads import reads
-from ..target.dsp.bound import Work, bound
+from ..target.cost import Work
+from ..target.dsp.bound import bound
 from ..tir.stmt import Buffer
 
 if TYPE_CHECKING:

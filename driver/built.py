@@ -13,9 +13,10 @@ from typing import Any
 from ..graph.graph import Array
 from ..schedule.errors import ScheduleError
 from ..schedule.schedule import Schedule
+from ..target.cost import Cost
 from ..target.dsp import pipeline
 from ..target.dsp.compile import compile_program
-from ..target.dsp.cycles import Cost, cost
+from ..target.dsp.cycles import cost
 from ..target.dsp.listing import Listing
 from ..target.dsp.machine import Machine
 from ..target.jit import Kernel, jit

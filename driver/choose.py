@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schedule.knobs import Point, Space, key
-from ..target.dsp.cycles import Cost
+from ..target.cost import Cost
 from ..target.errors import SelectError
 from ..tuner.measure import Measurer
 from ..tuner.task import OK, Measured, Spec

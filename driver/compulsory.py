@@ -15,7 +15,7 @@ import numpy as np
 
 from ..graph.graph import Array
 from ..schedule.prepare import prepare
-from ..target.dsp.bound import Work
+from ..target.cost import Work
 from ..tir.expr import Expr
 from ..tir.linear import linear
 from ..tir.passes.simplify import simplify

@@ -28,8 +28,7 @@ from ..schedule.placing.part import KEPT
 from ..schedule.schedule import Schedule
 from ..schedule.templates.template import Template
 from ..schedule.trace import Trace
-from ..target.dsp.bound import Work
-from ..target.dsp.cycles import Cost
+from ..target.cost import Cost, Work
 from ..target.dsp.machine import Machine
 from ..tir.passes.lift import lift
 from ..tir.stmt import PrimFunc, walk_stmt

@@ -24,7 +24,7 @@ import numpy as np
 from ..graph.graph import Affine, Array, Graph, Node, Requant, TensorType
 from ..graph.integer import verify
 from ..graph.signature import read_signature
-from ..target.dsp.cycles import Cost
+from ..target.cost import Cost
 from ..tuner import arguments, files
 from .choose import Choice
 from .errors import InputError

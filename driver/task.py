@@ -25,9 +25,10 @@ from ..schedule.errors import ScheduleError
 from ..schedule.knobs import Point, Space, key
 from ..schedule.templates import template_for
 from ..schedule.templates.template import FEATURES, Template
-from ..target.dsp.bound import Work, bound
+from ..target.cost import Cost, Work
+from ..target.dsp.bound import bound
 from ..target.dsp.compile import compile_program
-from ..target.dsp.cycles import Cost, cost
+from ..target.dsp.cycles import cost
 from ..target.dsp.listing import Listing
 from ..target.dsp.machine import Machine
 from ..target.dsp.pipeline import build

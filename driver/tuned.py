@@ -18,7 +18,7 @@ from ..graph.evaluate import evaluate
 from ..graph.graph import Array
 from ..quant.affine import dequantize_outputs, quantize_inputs
 from ..schedule.knobs import Point
-from ..target.dsp.cycles import Cost
+from ..target.cost import Cost
 from ..tuner.arguments import shown
 from ..tuner.missing import Missing
 from .bounds import model_bound

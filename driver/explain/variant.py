@@ -19,7 +19,7 @@ from ...graph.graph import Array
 from ...schedule.errors import ScheduleError
 from ...schedule.knobs import Point, key
 from ...schedule.templates.template import Template
-from ...target.dsp.bound import Work
+from ...target.cost import Work
 from ...target.dsp.pipeline import build
 from ...target.dsp.rows import selector
 from ...target.errors import SelectError

@@ -6,23 +6,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ..cost import Work
 from .machine import Machine, dsp
 from .rates import rates
 
 __all__ = ["Work", "bound", "dsp"]
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """The least work of a kernel under any schedule; ``ddr``, ``loaded``, ``stored`` are bytes."""
-
-    products: int = 0  # that touch data
-    ddr: int = 0  # moved to or from DDR
-    loaded: int = 0  # that some thread must load, wherever they lie
-    stored: int = 0  # that some thread must store
-    moves: bool = False  # values stay as they are, so that transfers may do what threads do
 
 
 def bound(work: Work, machine: Machine) -> int:

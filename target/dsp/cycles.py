@@ -10,31 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from ..cost import Cost
 from .channel import Channel
 from .listing import Function, Listing
 from .machine import Machine
 from .threads import Copies, Thread, together
 from .walk import ACCESSED, CAUSES, DDR, FIELDS, ZERO, Tally, Walker, cycles, plus, stalled
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a listing costs. ``cycles`` is ``packets`` + all ``stalls``, of the thread that is
-    slowest between two barriers; ``executed`` are the packets of each phase and thread."""
-
-    cycles: int  # from the start to the last thread's end
-    packets: int  # packets that issue, a cycle each
-    stalls: dict[str, int]  # cycles without a packet, by cause
-    dma_bytes: int  # bytes that transfers move
-    dma_wait: int  # cycles that wait for transfers, a part of the stalls
-    direct_bytes: int  # bytes that instructions move to and from DDR, in whole bursts
-    spills: int  # stores and loads of spilled registers in the code
-    slot_use: float  # instructions over slots of the packets that issue, 0 to 1
-    multiplier_use: float  # multiplier pipes taken over those there are, 0 to 1
-    dots_per_packet: float  # dot-product instructions a packet, in innermost loops that have some
-    executed: tuple[tuple[int, ...], ...]  # packets, by phase and thread
-    code_bytes: int  # bytes of code
-    tcm: int  # bytes of TCM: operands there and scratch
 
 
 def share(extent: int, threads: int) -> list[tuple[int, int]]:

@@ -16,7 +16,8 @@ from dovetail.driver.prepare import Ready, quantized, ready
 from dovetail.driver.task import KernelTask
 from dovetail.graph.kernels import place
 from dovetail.schedule.errors import ScheduleError
-from dovetail.target.dsp.bound import Work, bound
+from dovetail.target.cost import Work
+from dovetail.target.dsp.bound import bound
 from dovetail.target.dsp.machine import Machine, dsp
 from dovetail.target.errors import SelectError
 from tests.exact.chance import STEPS, start

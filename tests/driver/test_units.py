@@ -9,7 +9,7 @@ import pytest
 
 from dovetail.driver.points import Drift, Search
 from dovetail.driver.tuned import Memory, Row
-from dovetail.target.dsp.cycles import Cost
+from dovetail.target.cost import Cost
 
 UNITS = re.compile(
     r"\b(bytes|cycles?|seconds|packets?|number|instructions?|0 to 1|multiplications|stores|point)\b"

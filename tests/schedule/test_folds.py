@@ -13,8 +13,8 @@ from dovetail.schedule.knobs import Point
 from dovetail.schedule.schedule import Schedule
 from dovetail.schedule.templates.scalar import scalar
 from dovetail.schedule.templates.tight import Tight
+from dovetail.target.dsp.hexagon.program import run_program
 from dovetail.target.dsp.machine import dsp
-from dovetail.target.hexagon.program import run_program
 from dovetail.tir.passes.lift import lift
 from dovetail.tir.script import parse, show
 from dovetail.tir.stmt import PrimFunc

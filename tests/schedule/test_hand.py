@@ -21,11 +21,11 @@ from dovetail.schedule.errors import ScheduleError
 from dovetail.schedule.schedule import Schedule
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
+from dovetail.target.dsp.hexagon.program import run_program
 from dovetail.target.dsp.machine import Machine, dsp
 from dovetail.target.dsp.pipeline import build
 from dovetail.target.dsp.spill import CompileError
 from dovetail.target.errors import SelectError
-from dovetail.target.hexagon.program import run_program
 from dovetail.target.instruction import Register, register_class
 from dovetail.target.jit import jit
 from dovetail.target.program import Program

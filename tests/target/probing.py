@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from dovetail.target.dsp.hexagon.lanes import samples
 from dovetail.target.dsp.instructions import TABLE
 from dovetail.target.dsp.scalar import INSTRUCTIONS as SCALAR
 from dovetail.target.dsp.wide import INSTRUCTIONS as WIDE
-from dovetail.target.hexagon.lanes import samples
 from dovetail.target.instruction import Instruction, Kind, Register
 from dovetail.target.jit import jit
 from dovetail.target.program import (

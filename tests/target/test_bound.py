@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dovetail.target.cost import Work
 from dovetail.target.dsp import bound as module
-from dovetail.target.dsp.bound import Work, bound
+from dovetail.target.dsp.bound import bound
 from dovetail.target.dsp.instructions import TABLE
 from dovetail.target.dsp.machine import Machine, Unit, dsp
 from dovetail.target.dsp.rates import Rates, products, rates
@@ -17,7 +18,7 @@ from dovetail.target.dsp.rates import Rates, products, rates
 def test_the_file_knows_the_machine_alone() -> None:
     tree = ast.parse(Path(module.__file__).read_text())
     found = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    assert {node.module for node in found} == {"__future__", "dataclasses", "machine", "rates"}
+    assert {node.module for node in found} == {"__future__", "cost", "machine", "rates"}
 
 
 def test_the_greatest_of_multiplying_and_moving() -> None:

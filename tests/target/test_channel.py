@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dovetail.target.cost import Cost
 from dovetail.target.dsp.channel import Channel, accessed, moved
 from dovetail.target.dsp.compile import compile_program
-from dovetail.target.dsp.cycles import Cost, cost
+from dovetail.target.dsp.cycles import cost
 from dovetail.target.dsp.machine import Machine, dsp
 from dovetail.target.dsp.steps import Access
 from dovetail.target.program import Address, Dma, Item, Loop, Phase, Place, Program, Wait

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from dovetail.target.cost import Cost
 from dovetail.target.dsp.compile import compile_program
-from dovetail.target.dsp.cycles import Cost, calls, cost, share
+from dovetail.target.dsp.cycles import calls, cost, share
 from dovetail.target.dsp.listing import Function, words_of
 from dovetail.target.dsp.machine import Machine, dsp
 from dovetail.target.dsp.steps import Block, Node, Trip

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dovetail.target.hexagon import tools
-from dovetail.target.hexagon.assemble import AssembleError, assemble
+from dovetail.target.dsp.hexagon import tools
+from dovetail.target.dsp.hexagon.assemble import AssembleError, assemble
 
 PAIR = "\t{\n\t\tv3.w += vrmpy(v0.ub,v1.b)\n\t\tv4.w += vrmpy(v0.ub,v2.b)\n\t}"
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dovetail.target.hexagon.lanes import Probe, assembled_values, intrinsic_values, samples
+from dovetail.target.dsp.hexagon.lanes import Probe, assembled_values, intrinsic_values, samples
 from dovetail.target.instruction import Instruction, Kind, Parameter, Register, register_class
 from dovetail.tir.types import parse_type
 

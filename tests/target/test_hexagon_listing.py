@@ -11,9 +11,9 @@ import pytest
 from dovetail.target.alike import common
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
+from dovetail.target.dsp.hexagon.program import Executed, run_program
 from dovetail.target.dsp.listing import Listing
 from dovetail.target.dsp.machine import Machine, dsp
-from dovetail.target.hexagon.program import Executed, run_program
 from dovetail.target.jit import jit
 from dovetail.target.program import Address, Dma, Item, Loop, Phase, Place, Program, Wait
 from tests.target.nests import op

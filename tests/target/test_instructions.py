@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from dovetail.target.dsp.hexagon.lanes import Probe, assembled_values, intrinsic_values
 from dovetail.target.dsp.instructions import TABLE, instructions
-from dovetail.target.hexagon.lanes import Probe, assembled_values, intrinsic_values
 from dovetail.target.instruction import Instruction, Kind, Register
 from tests.target.probing import PROBED, ROWS, expected, packed, trials
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ..instruction import Instruction, Register
+from ...instruction import Instruction, Register
 
 SLOT = 256  # bytes of an operand or result in memory: a pair of vectors
 SLOTS = 6  # operands of a record

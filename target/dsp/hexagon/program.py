@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dsp.cycles import calls
-from ..dsp.listing import Listing
-from ..jit import written
-from ..program import Place, Program
+from ...jit import written
+from ...program import Place, Program
+from ..cycles import calls
+from ..listing import Listing
 from .run import Counts, PhaseCall, PlaceImage, run
 
 Bytes = NDArray[np.uint8]

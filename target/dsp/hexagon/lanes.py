@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from ...tir.types import Type
-from ..instruction import Instruction, Kind, Register, register_class
+from ....tir.types import Type
+from ...instruction import Instruction, Kind, Register, register_class
 from .assemble import assemble, harness, link
 from .llvm import compile_ir
 from .probes import IR_HELPERS, SLOT, SLOTS, Group, assembly_phase, intrinsic_phase
