@@ -14,17 +14,14 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from ..graph.graph import Graph
-from ..graph.integer_row import pair
+from ..graph.integer import integer_of, reads
 from ..graph.kernels import Kernel
-from ..graph.reads import reads
 from ..target.cost import Work
 from ..target.dsp.bound import bound
 from ..tir.stmt import Buffer
 
 if TYPE_CHECKING:
     from .prepare import Ready
-
-_CONSTANTS = {"w": 1, "bias": 2, "table": 1}  # which input a kernel's constant is made from
 
 
 def work(kernel: Kernel, graph: Graph) -> Work:
@@ -36,7 +33,7 @@ def work(kernel: Kernel, graph: Graph) -> Work:
         ddr=sum(size for param, size in needed.items() if param.scope == "ddr"),
         loaded=sum(size for param, size in needed.items() if param is not output),
         stored=needed[output],
-        moves=_moves(kernel, graph),
+        moves=integer_of(graph.nodes[0]).moves(graph.nodes[0]),
     )
 
 
@@ -45,28 +42,21 @@ def compulsory(kernel: Kernel, graph: Graph, param: Buffer) -> int:
     if param is kernel.func.params[-1]:
         return graph.types[kernel.output].size
     node = graph.nodes[0]
-    shapes = [graph.types[name].shape for name in node.inputs]
     if param.name not in kernel.func.constants:
         tensor = _tensors(kernel)[param.name]
-        return max(reads(node, shapes, at) for at, n in enumerate(node.inputs) if n == tensor)
+        return max(reads(graph, node, at) for at, n in enumerate(node.inputs) if n == tensor)
     if param.name in kernel.func.attrs["shapes"]:  # an activation that is constant
         return prod(kernel.func.attrs["shapes"][param.name])
-    if param.name not in _CONSTANTS:
+    if param.name not in kernel.sources:
         return 0  # multipliers, which code may hold
-    at = _CONSTANTS[param.name]
-    return reads(node, shapes, at) * graph.constants[node.inputs[at]].itemsize
+    at = kernel.sources[param.name]
+    return reads(graph, node, at) * graph.constants[node.inputs[at]].itemsize
 
 
 def _tensors(kernel: Kernel) -> dict[str, str]:
     """The tensor of each activation that the kernel reads, by its parameter."""
     operands = [p.name for p in kernel.func.params[:-1] if p.name not in kernel.func.constants]
     return dict(zip(operands, kernel.inputs, strict=True))
-
-
-def _moves(kernel: Kernel, graph: Graph) -> bool:
-    """Whether values stay as they are: moves, and maxima of a single value."""
-    node = graph.nodes[0]
-    return kernel.kind == "move" or (node.op == "max_pool2d" and pair(node, "kernel") == (1, 1))
 
 
 def model_bound(ready: Ready) -> int:
@@ -92,8 +82,8 @@ def model_bound(ready: Ready) -> int:
 
 def _constant(kernel: Kernel, graph: Graph, param: Buffer) -> str:
     """The constant that a parameter is made from: kernels may have some in common."""
-    if param.name in _CONSTANTS and param.name not in kernel.func.attrs["shapes"]:
-        return graph.nodes[0].inputs[_CONSTANTS[param.name]]
+    if param.name in kernel.sources and param.name not in kernel.func.attrs["shapes"]:
+        return graph.nodes[0].inputs[kernel.sources[param.name]]
     return f"{param.name} of {kernel.name}"
 
 

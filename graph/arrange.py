@@ -13,14 +13,12 @@ from math import prod
 
 from .compose import compose, move_cost
 from .graph import Graph, Node
-from .integer_row import Shape, integer
-from .moves import MOVES
-from .physical import VECTOR, physical
+from .integer import integer_of, is_move
+from .physical import physical
 from .ranks import groups, turned
 from .tables import between_moves, sunk
 
 Change = Callable[[Graph], Graph]
-BYTEWISE = {"lookup": 1, "q_add": 2, "q_mul": 2, "cat": 2, "pad": 2, "q_mean": 2}
 
 
 def arrange(graph: Graph) -> Graph:
@@ -47,7 +45,7 @@ def surroundings(graph: Graph, members: set[str]) -> Graph:
     that are connected to them by moves alone; with all that reads what they or the model give."""
     beside: dict[str, list[Node]] = {}
     for node in graph.nodes:
-        for name in (node.output, *node.inputs) if node.op in MOVES else ():
+        for name in (node.output, *node.inputs) if is_move(node) else ():
             beside.setdefault(name, []).append(node)
     inside = {node.output for node in graph.nodes if node.output in members}
     left = {name for n in graph.nodes if n.output in inside for name in (n.output, *n.inputs)}
@@ -76,24 +74,5 @@ def _node_cost(graph: Graph, node: Node) -> int:
     if (moved := move_cost(graph, node)) is not None:
         return moved
     shape = graph.types[node.output].shape
-    stored = prod(physical(shape))
-    match node.op:
-        case "q_softmax":
-            return stored * _softmax_cost(shape, integer(node, "axis"))
-        case "q_matmul":  # sums over an axis that lies apart, or beside the innermost one
-            return stored * (9 if len(shape) == 4 else 4)
-    return stored * BYTEWISE.get(node.op, 0)
-
-
-def _softmax_cost(shape: Shape, axis: int) -> int:
-    """Of a byte: along lanes, whole vectors of them or fewer; or along another axis, where each
-    lane has a row of its own, whose division counts more if it is short, and threads need vectors
-    of rows."""
-    stored, length = physical(shape), shape[axis]
-    deep = stored[3]
-    if axis != (1 if len(shape) == 4 else len(shape) - 1):
-        alone = max(2 * VECTOR * length // prod(stored), 1)
-        return (13 + 120 // length + (5 if deep == 4 else 0)) * alone
-    if length < deep or deep <= VECTOR // 4:
-        return 18 if deep >= VECTOR else 24
-    return 10 if deep >= VECTOR else 12
+    turning = integer_of(node).turning
+    return prod(physical(shape)) * turning.cost(node, shape) if turning else 0

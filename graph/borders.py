@@ -11,8 +11,9 @@ alone says so, and the form of a model's inputs and outputs is fixed.
 
 from __future__ import annotations
 
+from .attributes import Shape
 from .graph import Graph, Node
-from .integer_row import Shape
+from .operators import OPERATORS
 
 
 def stored_shape(graph: Graph, name: str) -> Shape:
@@ -46,4 +47,4 @@ def _made_as(graph: Graph, name: str) -> Shape | None:
 
 
 def _reshapes(node: Node) -> bool:
-    return node.op == "reshape"
+    return OPERATORS[node.op].reshapes

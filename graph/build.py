@@ -10,19 +10,15 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 
 import numpy as np
 
-from .errors import UnsupportedModel
+from .errors import Unsupported, UnsupportedModel
+from .float_graph import infer
 from .graph import Graph, Node, TensorType
-from .operators import infer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Value: TypeAlias = Union[str, "Tensor", tuple["Value", ...], None]
 Shape = tuple[int, ...]
-
-
-class Unsupported(Exception):
-    """Raised by a lowering: this use of the operator cannot be imported, perhaps for a reason."""
 
 
 class Builder:

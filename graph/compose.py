@@ -14,10 +14,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 
+from .attributes import Shape
 from .borders import stored_shape
 from .copying import copied
 from .graph import Graph, Node
-from .integer_row import Shape
+from .integer import move_of
 from .moves import Move
 
 # Costs are in bytes that are copied by vectors.
@@ -42,7 +43,7 @@ def compose(graph: Graph) -> Graph:
 
 def move_cost(graph: Graph, node: Node) -> int | None:
     """What a node costs that only moves; None for another."""
-    move = Move.of(node, graph.types[node.inputs[0]].shape)
+    move = move_of(graph, node)
     shape, out_shape = (stored_shape(graph, name) for name in (node.inputs[0], node.output))
     return None if move is None else cost(move, shape, out_shape)
 
@@ -83,7 +84,7 @@ class _Forest:
         ways: dict[str, list[_Way]] = {}
         needed = set(graph.outputs)
         for node in graph.nodes:
-            if (move := Move.of(node, graph.types[node.inputs[0]].shape)) is None:
+            if (move := move_of(graph, node)) is None:
                 needed.update(node.inputs)
             else:
                 ways[node.output] = list(_ways(graph, node, move, ways))

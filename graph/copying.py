@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import prod
 
-from .integer_row import Shape
+from .attributes import Shape
 from .moves import Move, Term, dot, follow, weights_of
 from .physical import VECTOR, as_image, physical
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+from .attributes import GraphError
 from .graph import Array, Graph, Node
-from .integer import row_of
-from .integer_row import GraphError
+from .integer import integer_of
 
 Record = Callable[[str, Array], None]
 
@@ -18,7 +18,7 @@ Record = Callable[[str, Array], None]
 def evaluate_node(graph: Graph, node: Node, arrays: Mapping[str, Array]) -> Array:
     """The node's output from its inputs' values, by name; constants come from the graph."""
     values = [graph.constants[n] if n in graph.constants else arrays[n] for n in node.inputs]
-    return row_of(node).evaluate(node, values)
+    return integer_of(node).evaluate(node, values)
 
 
 def evaluate(graph: Graph, inputs: Sequence[Array], record: Record | None = None) -> list[Array]:

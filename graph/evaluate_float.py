@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from .float_graph import evaluate
 from .graph import Graph
-from .operators import evaluate
 
 Floats = NDArray[np.float32]
 Record = Callable[[str, Floats], None]

@@ -11,15 +11,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import prod
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .float_graph import evaluate
 from .fold_moves import fold_moves
-from .graph import Array, Graph, Node, TensorType
-from .operators import evaluate
+from .graph import Array, Graph, Node
+from .operators import OPERATORS
 
 Floats = NDArray[np.float64]
 
@@ -48,19 +47,15 @@ def fold_constants(graph: Graph) -> None:
 
 
 def fold_products(graph: Graph) -> None:
-    """A product with a known matrix on the right is a linear."""
+    """A product with what is known may be another operator."""
     for place, node in enumerate(graph.nodes):
-        if node.op != "matmul" or node.inputs[1] not in graph.constants:
-            continue
-        right = graph.constants[node.inputs[1]]
-        if right.ndim == 2:
-            weight = add_constant(graph, f"{node.inputs[1]}.transposed", right.T)
-            graph.nodes[place] = replace(node, op="linear", inputs=(node.inputs[0], weight))
+        if (known := OPERATORS[node.op].known) is not None:
+            graph.nodes[place] = known(graph, node)
 
 
 @dataclass(slots=True)
 class Channels:
-    """Takes the result of a convolution or linear times ``scale``, plus ``shift``."""
+    """Takes the result of an operator with weights times ``scale``, plus ``shift``."""
 
     scale: Floats
     shift: Floats
@@ -69,7 +64,7 @@ class Channels:
 def fold_channels(graph: Graph) -> None:
     """Products and sums with one known number for each channel, or one for all, into weights.
 
-    Only where nobody else reads the result of the convolution or linear.
+    Only where nobody else reads the result of the operator whose weights they are.
     """
     reads = graph.read_counts()
     made: dict[str, Node] = {}
@@ -77,7 +72,8 @@ def fold_channels(graph: Graph) -> None:
     found: dict[str, Channels] = {}
     for old in graph.nodes:
         node = replace(old, inputs=tuple(alias.get(name, name) for name in old.inputs))
-        x = _fold_into(graph, reads, made, found, node) if node.op in ("mul", "add", "sub") else ""
+        changes = OPERATORS[node.op].on_channels is not None
+        x = _fold_into(graph, reads, made, found, node) if changes else ""
         if x:
             alias[node.output] = x
             reads[x] = reads[node.output]
@@ -94,7 +90,8 @@ def _fold_into(
 ) -> str:
     """Take ``node`` into the anchor before it; the name that replaces its result, or ""."""
     x, term = node.inputs
-    if node.op != "sub" and x in graph.constants:
+    spec = OPERATORS[node.op]
+    if spec.commutes and x in graph.constants:
         x, term = term, x
     if term not in graph.constants or (found_at := _anchor(graph, reads, made, x)) is None:
         return ""
@@ -104,50 +101,39 @@ def _fold_into(
     if values is None:
         return ""
     channels = found.setdefault(anchor, Channels(np.ones(count), np.zeros(count)))
-    if node.op == "mul":
-        channels.scale *= values
-        channels.shift *= values
-    else:
-        channels.shift += values if node.op == "add" else -values
+    assert spec.on_channels is not None
+    channels.scale, channels.shift = spec.on_channels(channels.scale, channels.shift, values)
     return x
 
 
 def _anchor(
     graph: Graph, reads: Counter[str], made: dict[str, Node], x: str
 ) -> tuple[str, int] | None:
-    """The conv2d or linear of known weights that ``x`` is, perhaps under another shape, and the
+    """The operator of known weights that ``x`` is, perhaps under another shape, and the
     axis of ``x`` that its channels lie along."""
     moves: list[Node] = []
     while x in made and reads[x] == 1:
         node = made[x]
-        if node.op in ("conv2d", "linear"):
+        spec = OPERATORS[node.op]
+        if spec.channel_axis is not None:
             known = all(other in graph.constants for other in node.inputs[1:])
-            axis = _followed(graph, _channel_axis(graph, node), moves[::-1]) if known else None
+            own = spec.channel_axis(len(graph.types[node.output].shape))
+            axis = _followed(graph, own, moves[::-1]) if known else None
             return None if axis is None else (x, axis)
-        if node.op not in ("reshape", "permute"):
+        if spec.axis_after is None:
             return None
         moves.append(node)
         x = node.inputs[0]
     return None
 
 
-def _followed(graph: Graph, axis: int, moves: Sequence[Node]) -> int | None:
+def _followed(graph: Graph, axis: int | None, moves: Sequence[Node]) -> int | None:
     """Where the moves put an axis; None where a move cuts it or joins it with another axis."""
     for node in moves:
         before, after = (graph.types[name].shape for name in (node.inputs[0], node.output))
-        if node.op == "permute":
-            axis = cast(Sequence[int], node.attrs["axes"]).index(axis)
-            continue
-        outer = prod(before[:axis])
-        kept = [a for a, n in enumerate(after) if n == before[axis] and prod(after[:a]) == outer]
-        if not kept:
-            return None
-        axis = kept[0]
+        axis_after = OPERATORS[node.op].axis_after
+        axis = axis_after(node, before, after, axis) if axis_after and axis is not None else None
     return axis
-
-
-def _channel_axis(graph: Graph, anchor: Node) -> int:
-    return 1 if anchor.op == "conv2d" else len(graph.types[anchor.output].shape) - 1
 
 
 def _per_channel(
@@ -164,23 +150,11 @@ def _with_channels(graph: Graph, anchor: Node, channels: Channels) -> Node:
     weight = graph.constants[anchor.inputs[1]].astype(np.float64)
     bias = graph.constants[anchor.inputs[2]].astype(np.float64) if anchor.inputs[2:] else 0.0
     scaled = weight * channels.scale.reshape(-1, *[1] * (weight.ndim - 1))
-    names = [add_constant(graph, f"{anchor.inputs[1]}.folded", scaled)]
+    names = [graph.add_constant(f"{anchor.inputs[1]}.folded", scaled)]
     if anchor.inputs[2:] or channels.shift.any():
         total = bias * channels.scale + channels.shift
-        names.append(add_constant(graph, f"{anchor.output}.bias.folded", total))
+        names.append(graph.add_constant(f"{anchor.output}.bias.folded", total))
     return replace(anchor, inputs=(anchor.inputs[0], *names))
-
-
-def add_constant(graph: Graph, base: str, value: Array) -> str:
-    """Enter ``value`` as float32 under ``base``, numbered where that is taken; returns the name."""
-    name, count = base, 0
-    while name in graph.types:
-        count += 1
-        name = f"{base}.{count}"
-    with np.errstate(over="ignore"):  # an infinity is reported by its name
-        graph.constants[name] = np.ascontiguousarray(value).astype(np.float32).reshape(value.shape)
-    graph.types[name] = TensorType(value.shape)
-    return name
 
 
 def remove_dead(graph: Graph) -> None:

@@ -6,11 +6,13 @@ reshape(relu(reshape(x, a)), b)           ->    reshape(relu(x), b)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
+from .attributes import Pads, Pair
 from .graph import Graph, Node
-from .operators import OPERATORS, Padding, Pair
+from .operators import OPERATORS
 
 
 def fold_moves(graph: Graph) -> None:
@@ -24,13 +26,13 @@ def fold_pads(graph: Graph) -> None:
     """A convolution reads what a spatial padding with zeros reads, and pads by itself."""
     made = {node.output: node for node in graph.nodes}
     for place, node in enumerate(graph.nodes):
-        before = made.get(node.inputs[0]) if node.op in ("conv2d", "q_conv2d") else None
-        if before is None or before.op != "pad" or not _pads_zeros(before, node):
+        before = made.get(node.inputs[0]) if OPERATORS[node.op].pads_zeros else None
+        if before is None or not OPERATORS[before.op].fill or not _pads_zeros(before, node):
             continue
         name = "pads" if "pads" in before.attrs else "padding"
-        batch, channels, *spatial = cast(tuple[Pair, ...], before.attrs[name])
+        batch, channels, *spatial = cast(Sequence[Pair], before.attrs[name])
         if batch == channels == (0, 0):
-            own = cast(Padding, node.attrs["padding"])
+            own = cast(Pads, node.attrs["padding"])
             both = tuple(
                 (first + a, last + b) for (first, last), (a, b) in zip(own, spatial, strict=True)
             )
@@ -50,7 +52,7 @@ def sink_reshapes(graph: Graph) -> None:
     made: dict[str, Node] = {}
     for node in graph.nodes:
         before = made.get(node.inputs[0])
-        alone = before is not None and before.op == "reshape" and reads[before.output] == 1
+        alone = before is not None and OPERATORS[before.op].reshapes and reads[before.output] == 1
         if before is None or not alone or not OPERATORS[node.op].pointwise:
             made[node.output] = node
             continue
@@ -67,9 +69,9 @@ def merge_reshapes(graph: Graph) -> None:
     alias: dict[str, str] = {}
     for old in graph.nodes:
         node = replace(old, inputs=tuple(alias.get(name, name) for name in old.inputs))
-        if node.op == "reshape":
+        if OPERATORS[node.op].reshapes:
             before = made.get(node.inputs[0])
-            if before is not None and before.op == "reshape":
+            if before is not None and OPERATORS[before.op].reshapes:
                 node = replace(node, inputs=before.inputs)
             if graph.types[node.inputs[0]].shape == node.attrs["shape"]:
                 alias[node.output] = node.inputs[0]

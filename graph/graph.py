@@ -96,6 +96,19 @@ class Graph:
         """How often nodes read each tensor, and the model gives it."""
         return Counter([name for node in self.nodes for name in node.inputs] + self.outputs)
 
+    def add_constant(self, base: str, value: Array) -> str:
+        """Enter ``value`` as float32 under ``base``, numbered where that is taken; its name."""
+        name, count = base, 0
+        while name in self.types:
+            count += 1
+            name = f"{base}.{count}"
+        with np.errstate(over="ignore"):  # an infinity is reported by its name
+            self.constants[name] = (
+                np.ascontiguousarray(value).astype(np.float32).reshape(value.shape)
+            )
+        self.types[name] = TensorType(value.shape)
+        return name
+
     def __str__(self) -> str:
         def spell(name: str) -> str:
             kind = self.types[name]

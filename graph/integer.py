@@ -1,36 +1,42 @@
-"""The table of integer operators: one row an operator, with its exact meaning.
+"""Integer graphs: their operators' rows, shapes, products and reads, and the rules they obey.
 
-The rows stand by kind in ``integer_dot``, ``integer_pool``, ``integer_point`` and
-``integer_move``; each of those files' docstrings states the formulas. Every operator gives u8.
-
-    >>> ROWS["q_add"].elements
+    >>> INTEGERS["q_add"].elements
     ('u8', 'u8')
+
+The meaning of each operator stands in its file of ``graph/operators``. Every one gives u8.
 """
 
 from __future__ import annotations
 
-from . import integer_dot, integer_move, integer_point, integer_pool
+from .attributes import GraphError, Shape, integer, require
 from .graph import Graph, Node, Requant
-from .integer_row import GraphError, Row, Shape, integer, require
-
-ROWS: dict[str, Row] = {
-    row.name: row
-    for room in (integer_dot, integer_pool, integer_point, integer_move)
-    for row in room.ROWS
-}
+from .moves import Move
+from .operators import INTEGERS
+from .spec import Integer
 
 MODES = ("single", "float", "tflite")
 
 
-def row_of(node: Node) -> Row:
-    """The row of the node's operator; GraphError where there is none."""
-    if node.op not in ROWS:
-        known = ", ".join(ROWS)
+def integer_of(node: Node) -> Integer:
+    """What the node's operator is; GraphError where there is none."""
+    if node.op not in INTEGERS:
+        known = ", ".join(INTEGERS)
         raise GraphError(
             f"{node.op} {node.output}: an integer graph holds only {known}; "
             "quantize the float graph first"
         )
-    return ROWS[node.op]
+    return INTEGERS[node.op]
+
+
+def move_of(graph: Graph, node: Node) -> Move | None:
+    """The map of a node that takes each byte from a place; None where it does more."""
+    move = integer_of(node).move
+    return move(node, graph.types[node.inputs[0]].shape) if move else None
+
+
+def is_move(node: Node) -> bool:
+    """Whether a node takes each byte from a place."""
+    return integer_of(node).move is not None
 
 
 def shapes_of(graph: Graph, node: Node) -> tuple[Shape, ...]:
@@ -39,20 +45,25 @@ def shapes_of(graph: Graph, node: Node) -> tuple[Shape, ...]:
 
 def infer_shape(graph: Graph, node: Node) -> Shape:
     """The output's shape by the operator's rule."""
-    return row_of(node).shape(node, shapes_of(graph, node))
+    return integer_of(node).shape(node, shapes_of(graph, node))
 
 
 def macs(graph: Graph, node: Node) -> int:
     """Products that touch data in one run of the node: a tap that falls into padding is none."""
     output = graph.types[node.output].shape
-    return row_of(node).macs(node, shapes_of(graph, node), output)
+    return integer_of(node).products(node, shapes_of(graph, node), output)
+
+
+def reads(graph: Graph, node: Node, position: int) -> int:
+    """Elements of the input at ``position`` on which the node's output depends."""
+    return integer_of(node).reads(node, shapes_of(graph, node), position)
 
 
 def verify(graph: Graph) -> None:
     """Hold every node to its row; GraphError with one sentence at the first that breaks it."""
     known = set(graph.inputs) | set(graph.constants)
     for node in graph.nodes:
-        row = row_of(node)
+        row = integer_of(node)
         missing = [name for name in node.inputs if name not in known]
         require(not missing, node, "inputs must be defined before they are read", missing)
         _verify_elements(graph, node, row)
@@ -65,7 +76,7 @@ def verify(graph: Graph) -> None:
         raise GraphError(f"{graph.name}: outputs must be defined, but got {missing}")
 
 
-def _verify_elements(graph: Graph, node: Node, row: Row) -> None:
+def _verify_elements(graph: Graph, node: Node, row: Integer) -> None:
     elements = row.elements
     if elements[-1] == "*":
         elements = elements[:1] * len(node.inputs)
@@ -85,9 +96,6 @@ def _verify_numbers(node: Node) -> None:
     for name in (name for name in node.attrs if name.endswith("_mult")):
         multiplier = integer(node, name)
         require(abs(multiplier) < 1 << 15, node, f"{name} is 15-bit signed", multiplier)
-    if node.op == "q_add":
-        shift = integer(node, "shift")
-        require(1 <= shift <= 30, node, "shift is in 1..30", shift)
 
 
 def _verify_requant(node: Node, requant: Requant) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from .compose import move_cost
 from .copying import copied
 from .graph import Graph, Node
-from .moves import Move
+from .integer import integer_of, move_of
 from .physical import as_image
 
 
@@ -21,7 +21,7 @@ def join_moves(graph: Graph) -> None:
     reads = graph.read_counts()
     made = {node.output: node for node in graph.nodes}
     for place, node in enumerate(graph.nodes):
-        if node.op != "cat" or not _has_own_axis(graph, node):
+        if not integer_of(node).joins or not _has_own_axis(graph, node):
             continue
         before = [made.get(name) if reads[name] == 1 else None for name in node.inputs]
         moves = [_joined(graph, move, _is_deep(graph, node)) if move else () for move in before]
@@ -50,7 +50,7 @@ def _joined(graph: Graph, node: Node, deep: bool) -> tuple[object, ...]:
     """The move of a node that copies by one nest, as an attribute; () for any other node, and for
     one that takes channels apart where these are joined."""
     shape, out_shape = (graph.types[name].shape for name in (node.inputs[0], node.output))
-    move = Move.of(node, shape)
+    move = move_of(graph, node)
     found = copied(move, shape, out_shape) if move else None
     if move is None or found is None or not move_cost(graph, node):
         return ()

@@ -19,7 +19,8 @@ from ..tir.stmt import Alloc, Buffer, Copy, PrimFunc, Region, Stmt, Store, map_e
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """One node as a loop nest. ``weight_bytes`` are the logical bytes of its constants, ``bands``
-    the classes of all its numbers (``graph/forms.py``): what its text says of them."""
+    the classes of all its numbers (``graph/forms.py``): what its text says of them, ``sources`` the
+    inputs of the node that constants are made from."""
 
     name: str
     kind: str
@@ -30,6 +31,7 @@ class Kernel:
     weight_bytes: int
     origin: str
     bands: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    sources: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def key(self) -> str:

@@ -9,32 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
-from ..tir.expr import Expr, cast, const, maximum
+from ..tir.expr import Expr
 from ..tir.stmt import Buffer, Store
-from ..tir.types import Type, i32, u8
-from .forms import OFFSET
-from .integer_row import integer, integers, pair, requant_of
+from ..tir.types import Type, u8
+from .attributes import integer, pair, requant_of
 from .kernels import Kernel
-from .lower_nest import Axis, grown, reach, variables
+from .lower_nest import Axis, variables
 from .lower_site import Site, common_multiplier, requantized
 from .lower_window import Source, Window, reads_direct, windowed
-from .physical import axes, place_of
 
 Join = Callable[[Expr, Expr], Expr]
 
 
-def max_pool2d(site: Site) -> Kernel:
-    least = const(0, u8)
-    return _pool2d(site, "max", u8, least, lambda acc, x: maximum(acc, x), least)
-
-
-def avg_pool2d(site: Site) -> Kernel:
-    zero, count = integer(site.node, "x_zero"), prod(pair(site.node, "kernel"))
-    start, fill = site.number("start", -count * zero, OFFSET), site.fill("x_zero")
-    return _pool2d(site, "sum", i32, start, lambda acc, x: acc + cast(i32, x), fill)
-
-
-def _pool2d(site: Site, step: str, kind: Type, start: Expr, join: Join, fill: Expr) -> Kernel:
+def pool2d(site: Site, step: str, kind: Type, start: Expr, join: Join, fill: Expr) -> Kernel:
     window = Window.of(site.node, pair(site.node, "kernel"))
     _, _, height, width = site.shape(site.node.inputs[0])
     x, output = Source(site.input(0, "x"), (height, width)), site.output()
@@ -52,37 +39,12 @@ def _pool2d(site: Site, step: str, kind: Type, start: Expr, join: Join, fill: Ex
     pixel = source[n, window.row(oh, kh), window.column(ow, kw), c]
     total = Store(acc, where, join(acc[where], pixel))
     site.nests.add(step, [*loops, *window.taps], total, Store(acc, where, start))
-    value = acc[where] if kind == u8 else _mean_value(site, acc[where], prod(window.kernel))
+    value = acc[where] if kind == u8 else mean_value(site, acc[where], prod(window.kernel))
     site.nests.add("out" if kind == u8 else "requant", loops, Store(output, where, value))
     return site.kernel("pool", direct=source == x.buffer, images=images, **window.facts)
 
 
-def _mean_value(site: Site, acc: Expr, count: int) -> Expr:
+def mean_value(site: Site, acc: Expr, count: int) -> Expr:
     zero, requant = integer(site.node, "x_zero"), requant_of(site.node)
     bound = count * max(zero, 255 - zero)
     return requantized(site, requant, acc, common_multiplier(site, requant), bound)
-
-
-def mean(site: Site) -> Kernel:
-    shape, out_shape = site.shape(site.node.inputs[0]), site.output_shape
-    reduced, x, output = set(integers(site.node, "axes")), site.input(0, "x"), site.output()
-    found = [(s.dim, Axis(s.name, s.extent, s.dim in reduced, s.stored)) for s in axes(shape)]
-    by_dim = {dim: axis.var for dim, axis in found}
-    index = [by_dim[d] for d in range(len(shape))]
-    keep = bool(site.node.attrs["keepdim"])
-    made = [Axis(f"o{a.name}", 1) if a.reduce else a for _, a in found if keep or not a.reduce]
-    place = {dim: axis.var for (dim, _), axis in zip(found, made, strict=True)} if keep else by_dim
-    kept = [place[d] for d in range(len(shape)) if keep or d not in reduced]
-    where = place_of(out_shape, kept)
-    term = x[place_of(shape, index)]
-    spatial = grown(made, Store(output, where, term))
-    sizes = {axis.var: axis.extent for axis in spatial}
-    acc = site.nests.alloc(Buffer("acc", i32, tuple(reach(e, sizes) + 1 for e in where), "reg"))
-    count = prod(shape[d] for d in reduced)
-    total = Store(acc, where, acc[where] + cast(i32, term))
-    first = site.number("start", -count * integer(site.node, "x_zero"), OFFSET)
-    start = Store(acc, where, first)
-    site.nests.add("sum", [*spatial, *(a for _, a in found if a.reduce)], total, start)
-    value = _mean_value(site, acc[where], count)
-    site.nests.add("requant", spatial, Store(output, where, value))
-    return site.kernel("reduce", axes=tuple(sorted(reduced)), keepdim=keep)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,15 +10,14 @@ import numpy as np
 from ..tir.expr import Expr, cast, clamp, make, maximum, minimum, sat_cast
 from ..tir.stmt import Buffer, PrimFunc
 from ..tir.types import Type, i16, i32, parse_type, u8
-from .borders import stored_shape
+from .attributes import integer
 from .errors import UnsupportedModel
 from .forms import FILL, HIGH, LOW, MULTIPLIER, SHIFT, ZERO, Classes, number
 from .graph import Array, Graph, Node, Requant
-from .integer import macs
-from .integer_row import integer
 from .kernels import Kernel
 from .lower_nest import Nests
 from .physical import Shape, meant, pack, physical
+from .spec import Integer
 
 LIMIT = 1 << 31
 
@@ -29,10 +28,13 @@ class Site:
 
     graph: Graph
     node: Node
+    spec: Integer
+    stored_shapes: Mapping[str, Shape]
     nests: Nests = field(default_factory=Nests)
     tensors: dict[str, Buffer] = field(default_factory=dict)  # activations read, by tensor
     fixed: dict[str, Buffer] = field(default_factory=dict)  # constant activations, by tensor
     constants: dict[Buffer, Array] = field(default_factory=dict)
+    sources: dict[str, int] = field(default_factory=dict)  # inputs that constants are made from
     shapes: dict[str, Shape] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     bands: dict[str, tuple[int, int]] = field(default_factory=dict)  # of all numbers, by name
@@ -58,7 +60,7 @@ class Site:
 
     def stored(self, name: str) -> Shape:
         """The shape in whose form a tensor is stored."""
-        return stored_shape(self.graph, name)
+        return self.stored_shapes[name]
 
     @property
     def output_shape(self) -> Shape:
@@ -81,7 +83,10 @@ class Site:
     def output(self) -> Buffer:
         return Buffer("y", u8, physical(self.stored(self.node.output)))
 
-    def constant(self, name: str, values: Array) -> Buffer:
+    def constant(self, name: str, values: Array, of: int | None = None) -> Buffer:
+        """A constant of the kernel, perhaps made from the input ``of``."""
+        if of is not None:
+            self.sources[name] = of
         short = {"u": "u", "i": "i"}[values.dtype.kind] + str(values.dtype.itemsize * 8)
         buffer = Buffer(name, parse_type(short), values.shape)
         self.constants[buffer] = np.ascontiguousarray(values)
@@ -99,7 +104,9 @@ class Site:
 
     def kernel(self, kind: str, **attrs: object) -> Kernel:
         """The finished kernel."""
-        node, count = self.node, macs(self.graph, self.node)
+        node = self.node
+        shapes = [self.shape(name) for name in node.inputs]
+        count = self.spec.products(node, shapes, self.output_shape)
         self.shapes["y"] = self.stored(self.node.output)
         params = (*self.tensors.values(), *self.constants, self.output())
         real = {name: meant(shape) for name, shape in self.shapes.items()}
@@ -110,7 +117,7 @@ class Site:
         known = {n for n in node.inputs if n in self.graph.constants}
         weight_bytes = sum(self.graph.constants[n].nbytes for n in known)
         return Kernel(node.output, kind, func, tuple(self.tensors), node.output, count,
-                      weight_bytes, node.origin, self.bands)  # fmt: skip
+                      weight_bytes, node.origin, self.bands, self.sources)  # fmt: skip
 
 
 def require_single(node: Node) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from ..tir.expr import Expr
 from ..tir.stmt import Buffer, Store
 from ..tir.types import u8
+from .attributes import Pads, pads, pair
 from .graph import Node
-from .integer_row import Pads, pads, pair
 from .lower_nest import Axis, Nests, variables
 from .physical import round_up
 

@@ -18,10 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .graph import Array, Node
-from .integer_row import Shape, integer, integers
-
-MOVES = frozenset({"reshape", "permute", "slice", "expand", "move"})  # the operators
+from .graph import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +28,6 @@ class Move:
     extents: tuple[int, ...]
     strides: tuple[int, ...]
     offset: int = 0
-
-    @staticmethod
-    def of(node: Node, shape: Shape) -> Move | None:
-        """The map of a node that reads a tensor of ``shape``; None where it does more than move."""
-        match node.op:
-            case "reshape":
-                return merged([(prod(shape), 1)])
-            case "permute":
-                axes, weights = integers(node, "axes"), weights_of(shape)
-                return merged((shape[axis], weights[axis]) for axis in axes)
-            case "expand":
-                return _expanded(shape, integers(node, "shape"))
-            case "slice":
-                return _sliced(node, shape)
-            case "move":
-                names = integers(node, "extents"), integers(node, "strides")
-                return merged(zip(*names, strict=True), integer(node, "offset"))
-        return None
 
     @property
     def is_reshape(self) -> bool:
@@ -88,21 +67,6 @@ class Move:
         flat = np.ascontiguousarray(array).reshape(-1)[self.offset :]
         strides = [stride * flat.itemsize for stride in self.strides]
         return np.lib.stride_tricks.as_strided(flat, self.extents, strides).reshape(-1)
-
-
-def _expanded(shape: Shape, wanted: Shape) -> Move:
-    pairs = zip(reversed(shape), reversed(weights_of(shape)), strict=True)
-    strides = [weight if extent != 1 else 0 for extent, weight in pairs]
-    strides += [0] * (len(wanted) - len(shape))
-    return merged(zip(wanted, reversed(strides), strict=True))
-
-
-def _sliced(node: Node, shape: Shape) -> Move:
-    axis, start, stop, step = (integer(node, name) for name in ("axis", "start", "stop", "step"))
-    extents, strides = list(shape), list(weights_of(shape))
-    extents[axis], first = len(range(start, stop, step)), start * strides[axis]
-    strides[axis] *= step
-    return merged(zip(extents, strides, strict=True), first)
 
 
 def merged(digits: Iterable[tuple[int, int]], offset: int = 0) -> Move:

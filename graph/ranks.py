@@ -13,16 +13,13 @@ stored in the rank in which they are used (``graph/borders.py``), so that no mov
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import cast
 
+from .attributes import Shape, integers
 from .graph import Graph, Node
-from .integer_row import Shape, integer, integers
-from .moves import MOVES
-
-RANKED = {"q_softmax", "q_matmul"}  # what these take depends on which axis is innermost
-OPERANDS = {"q_add": 2, "q_mul": 2, "q_matmul": 2}  # inputs that are activations; else the first
+from .integer import integer_of, is_move
+from .spec import Turning
 
 
 def groups(graph: Graph) -> list[set[str]]:
@@ -38,7 +35,7 @@ def groups(graph: Graph) -> list[set[str]]:
                 group.update(dict.fromkeys(both, both))
     near = set()
     for node in graph.nodes:
-        if node.op in MOVES:
+        if is_move(node):
             near |= {node.output, *node.inputs}
     distinct = {id(members): members for members in group.values()}.values()
     border = {*graph.inputs, *graph.outputs}
@@ -46,7 +43,7 @@ def groups(graph: Graph) -> list[set[str]]:
         members
         for members in distinct
         if _meets(made, members, near)
-        or (_meets(made, members, border) and any(made[name].op in RANKED for name in members))
+        or (_meets(made, members, border) and any(_turning(made[name]).ranked for name in members))
     ]
 
 
@@ -57,11 +54,17 @@ def _meets(made: Mapping[str, Node], members: set[str], names: set[str]) -> bool
 
 def _rank(graph: Graph, node: Node) -> int:
     """The rank in which a node works."""
-    return len(graph.types[node.inputs[0] if node.op == "q_mean" else node.output].shape)
+    return len(graph.types[node.inputs[0] if _turning(node).reduces else node.output].shape)
 
 
 def _activations(node: Node) -> tuple[str, ...]:
-    return node.inputs if node.op == "cat" else node.inputs[: OPERANDS.get(node.op, 1)]
+    return node.inputs[: _turning(node).activations]
+
+
+def _turning(node: Node) -> Turning:
+    found = integer_of(node).turning
+    assert found is not None
+    return found
 
 
 # One operator in the other rank -----------------------------------------------------------------
@@ -78,19 +81,23 @@ class Turn:
 
 def turn(graph: Graph, node: Node) -> Turn | None:
     """``node`` in the other rank; None where it has no such form."""
+    turning = integer_of(node).turning
+    if turning is None:
+        return None
     rank = _rank(graph, node)
     shapes = [graph.types[name].shape for name in _activations(node)]
     output = graph.types[node.output].shape
     if rank not in (3, 4):
         return None
-    whole = shapes[0] if node.op == "q_mean" else output
+    whole = shapes[0] if turning.reduces else output
     heads = {_aligned(shape, rank)[:2] for shape in shapes}
-    if rank == 4 and whole[0] != 1 and node.op != "cat" and heads - {(1, 1)} - {whole[:2]}:
+    alike = turning.activations is None or not heads - {(1, 1)} - {whole[:2]}
+    if rank == 4 and whole[0] != 1 and not alike:
         return None
-    attrs = _attrs(node, rank, whole)
+    attrs = turning.attrs(node, rank, _places(rank, whole))
     if attrs is None:
         return None
-    if node.op == "q_mean":
+    if turning.reduces:
         axes = integers(node, "axes")
         output = tuple(1 if axis in axes else n for axis, n in enumerate(whole))
     return Turn(attrs, tuple(other(_aligned(s, rank)) for s in shapes), other(output))
@@ -107,30 +114,12 @@ def other(shape: Shape) -> Shape:
     return (*shape[:2], 1, shape[2])
 
 
-def _attrs(node: Node, rank: int, shape: Shape) -> Mapping[str, object] | None:
-    """The attributes of a node in the other rank."""
+def _places(rank: int, shape: Shape) -> Mapping[int, int]:
+    """The axes that are an axis of the other rank, too, and where they are."""
     places = {0: 0, 1: 1, 2: 3} if rank == 3 else {1: 0, 2: 1, 3: 2}
     if rank == 4 and shape[0] != 1:
         del places[1]  # batch and channels are one axis, along which nothing may be done
-    match node.op:
-        case "lookup" | "q_add" | "q_mul":
-            return node.attrs
-        case "q_matmul" if rank == 4:
-            return node.attrs
-        case "q_softmax" | "cat" if integer(node, "axis") in places:
-            return {**node.attrs, "axis": places[integer(node, "axis")]}
-        case "q_mean" if rank == 3:
-            axes = tuple(places[axis] for axis in integers(node, "axes"))
-            return {**node.attrs, "axes": axes, "keepdim": True}
-        case "pad":
-            padding = cast(Sequence[tuple[int, int]], node.attrs["padding"])
-            if any(any(pair) for axis, pair in enumerate(padding) if axis not in places):
-                return None
-            moved = [(0, 0)] * (7 - rank)
-            for axis, place in places.items():
-                moved[place] = padding[axis]
-            return {**node.attrs, "padding": tuple(moved)}
-    return None
+    return places
 
 
 # A graph with some operators turned ---------------------------------------------------------------

@@ -14,8 +14,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from .attributes import Shape
 from .graph import Graph, Node
-from .integer_row import Shape
+from .integer import integer_of
 from .physical import physical
 
 FEW = 16  # stored channels from which on vectors hold few pixels
@@ -26,7 +27,7 @@ def spread(graph: Graph) -> Graph:
     made = graph.without_nodes()
     for node in graph.nodes:
         inputs = node.inputs
-        if node.op in ("q_add", "q_mul"):
+        if integer_of(node).spreads:
             inputs = tuple(_operand(made, node, name) for name in inputs)
         made.nodes.append(replace(node, inputs=inputs))
     return made

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from .graph import Graph, Node
-from .moves import MOVES
+from .integer import integer_of, is_move
 
 
 def without_identities(graph: Graph) -> Graph:
@@ -20,7 +20,7 @@ def without_identities(graph: Graph) -> Graph:
     changed, alias = graph.without_nodes(), dict[str, str]()
     for node in graph.nodes:
         inputs = tuple(alias.get(name, name) for name in node.inputs)
-        table = graph.constants.get(node.inputs[1]) if node.op == "lookup" else None
+        table = graph.constants.get(node.inputs[1]) if integer_of(node).looks_up else None
         plain = table is not None and np.array_equal(table, np.arange(256))
         if plain and node.output not in graph.outputs and inputs[0] not in graph.constants:
             alias[node.output] = inputs[0]
@@ -33,7 +33,9 @@ def between_moves(graph: Graph) -> list[str]:
     """The results of tables that read a move, which nobody else reads, and that only moves read."""
     made = {node.output: node for node in graph.nodes}
     reads = graph.read_counts()
-    return [n.output for n in graph.nodes if n.op == "lookup" and _before(graph, made, reads, n)]
+    return [
+        n.output for n in graph.nodes if integer_of(n).looks_up and _before(graph, made, reads, n)
+    ]
 
 
 def sunk(graph: Graph, table: str) -> Graph:
@@ -58,8 +60,8 @@ def _before(
 ) -> Node | None:
     """The move that the table may be looked up before."""
     before = made.get(node.inputs[0])
-    if node.op != "lookup" or before is None or before.op not in MOVES:
+    if not integer_of(node).looks_up or before is None or not is_move(before):
         return None
-    readers = [other.op in MOVES for other in graph.users(node.output)]
+    readers = [is_move(other) for other in graph.users(node.output)]
     alone = reads[before.output] == 1 and node.output not in graph.outputs
     return before if alone and readers and all(readers) else None

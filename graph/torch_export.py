@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import UnsupportedModel
+from .operators import ATEN
 from .signature import Signature, signature_of
 from .torch_inputs import (
     SCRIPTED,
@@ -36,14 +37,10 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
     from torch.nn import Module
 
-# These stay whole on their way out of torch.export: they have rows of their own, or shall be
-# reported by the name under which the model calls them.
-WHOLE = frozenset(
-    """linear layer_norm group_norm instance_norm rms_norm gelu silu hardswish hardsigmoid hardtanh
-    relu6 leaky_relu elu mish softplus prelu log_softmax scaled_dot_product_attention softmax matmul
-    conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d max_pool1d max_pool2d
-    avg_pool1d avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d
-    adaptive_max_pool2d pad pixel_shuffle lstm gru""".split()
+# No operators of ours, and reported by the names under which models call them.
+REPORTED = frozenset(
+    """group_norm instance_norm layer_norm rms_norm leaky_relu elu mish softplus prelu log_softmax
+    conv3d conv_transpose1d conv_transpose2d conv_transpose3d pixel_shuffle lstm gru""".split()
 )
 
 
@@ -183,13 +180,14 @@ def _heard(name: str, causes: list[BaseException]) -> Iterator[None]:
 
 
 def decompose(program: ExportedProgram) -> ExportedProgram:
-    """Functional core ATen, but for the operators of WHOLE."""
+    """Functional core ATen, but for what is read or reported whole."""
     import torch
 
+    whole = REPORTED | {name for name, call in ATEN.items() if call.whole}
     table = torch.export.default_decompositions()
     for overload in list(table):
         space, name, *_ = str(overload).split(".")
-        if space == "aten" and name in WHOLE:
+        if space == "aten" and name in whole:
             del table[overload]
     with _silence():
         try:

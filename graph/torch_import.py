@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import aten_adaptive, aten_move, aten_pool  # noqa: F401  (they enter their rows)
-from .aten import find
-from .build import Builder, Unsupported, Value, not_finite
-from .errors import UnsupportedModel
+from .build import Builder, Value, not_finite
+from .errors import Unsupported, UnsupportedModel
+from .float_graph import verify
 from .fold import fold
 from .graph import Graph, TensorType
-from .operators import verify
+from .operators import ATEN, aten_call
 from .origin import origin_of, source_of
 from .torch_export import decompose, export
 from .torch_inputs import STATES, check_values, wrong_type
@@ -33,13 +32,6 @@ if TYPE_CHECKING:
 
 # What torch.export writes to check its own assumptions; it computes nothing.
 CHECKS = ("aten._assert", "aten.sym_constrain_range")
-PUBLIC_NAMES = {
-    "_native_batch_norm_legit_no_training": "batch_norm",
-    "_native_batch_norm_legit_functional": "batch_norm",
-    "_native_batch_norm_legit": "batch_norm",
-    "_softmax": "softmax",
-    "max_pool2d_with_indices": "max_pool2d",
-}
 
 OUTPUTS = (
     "import_model: every output must be a float32 tensor that is computed, but {reason}; "
@@ -230,7 +222,7 @@ def _lower_call(
         whole, index = values[node.args[0]], node.args[1]  # type: ignore[index]
         return (whole[index] if isinstance(whole, tuple) else None), None  # type: ignore[index]
     name = _aten_name(node)
-    builder.base = node.name.replace(name, PUBLIC_NAMES.get(name, name))
+    builder.base = node.name.replace(name, _public(name))
     builder.origin = origin_of(node)
     public = public_name(node)
     try:
@@ -244,12 +236,16 @@ def _aten_name(node: FxNode) -> str:
     return str(node.target).removeprefix("aten.").split(".")[0]
 
 
+def _public(name: str) -> str:
+    return ATEN[name].public or name if name in ATEN else name
+
+
 def public_name(node: Any) -> str:
     """An operator as its users call it."""
     if not str(node.target).startswith("aten."):
         return str(getattr(node.target, "__name__", node.target))
     name = _aten_name(node)
-    return f"aten.{PUBLIC_NAMES.get(name, name)}"
+    return f"aten.{_public(name)}"
 
 
 def _value_of(builder: Builder, node: FxNode, values: dict[FxNode, Value]) -> Value:
@@ -266,15 +262,16 @@ def _value_of(builder: Builder, node: FxNode, values: dict[FxNode, Value]) -> Va
         return _compute(node, arguments)
     _check_types(builder, inputs)
     example = node.meta["val"]
-    lowering = find(str(node.target).removeprefix("aten."))
-    if lowering is None:
+    call = aten_call(str(node.target).removeprefix("aten."))
+    if call is None:
         raise Unsupported
     first = example[0] if isinstance(example, (tuple, list)) else example
     if isinstance(first, torch.Tensor):
         if first.dtype != torch.float32:
             raise Unsupported(f"gives {str(first.dtype).removeprefix('torch.')}")
         builder.result = _extents(first)
-    return lowering(builder, **arguments)
+    value: Value = call.read(builder, **arguments)
+    return value
 
 
 def _compute(node: FxNode, arguments: dict[str, Any]) -> Value:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import cast
 
 import numpy as np
 
+from ..graph.emitting import Step
 from ..graph.evaluate_float import evaluate_float
 from ..graph.graph import Array, Graph
+from ..graph.operators import BY_NAME
 from .errors import CalibrationError
 from .given import arrays as arrays_of
 from .given import iterated
 from .observe import Observer, Range, observer_of, union
-from .plan import Step, activations
+from .plan import activations
 from .probabilities import Probabilities
-from .share import MOVES
 
 
 def ranges(
@@ -32,14 +32,14 @@ def ranges(
     """The range over all batches of each tensor that will be u8."""
     watched = _watched(graph, steps, observer)
 
-    pools = {step.output for step in steps if step.op == "max_pool2d"}
+    selected = {step.output for step in steps if BY_NAME[step.op].selects}
 
     def record(name: str, array: Array) -> None:
         if name not in watched:
             return
         finite = np.isfinite(array)
         if not finite.all():
-            if name not in pools:  # a window of nothing but pads shows the pads' infinity
+            if name not in selected:  # a window of nothing but pads shows the pads' infinity
                 raise CalibrationError(
                     f"calibration: every tensor must be finite, but {name} became NaN or infinite"
                 )
@@ -56,7 +56,7 @@ def ranges(
         record(name, graph.constants[name])
     found = {name: watch.range() for name, watch in watched.items()}
     for step in steps:
-        if step.op in MOVES and step.output not in found:
+        if BY_NAME[step.op].moves and step.output not in found:
             found[step.output] = _moved(step, found)
     return found
 
@@ -64,17 +64,18 @@ def ranges(
 def _watched(graph: Graph, steps: Sequence[Step], observer: str) -> dict[str, Observer]:
     """An observer for each tensor whose range does not follow from the inputs of a move."""
     read = [name for step in steps for name in activations(graph, step)]
-    moved = {step.output for step in steps if step.op in MOVES and step.op != "max_pool2d"}
+    specs = {step.output: BY_NAME[step.op] for step in steps}
+    moved = {name for name, spec in specs.items() if spec.moves and not spec.selects}
     names = dict.fromkeys([*graph.inputs, *read, *graph.outputs])
     watched = {name: observer_of(observer) for name in names if name not in moved}
-    for step in (step for step in steps if step.op == "softmax"):
-        watched[step.output] = Probabilities(cast(int, step.attrs["axis"]))
+    for step in (step for step in steps if specs[step.output].probabilities):
+        watched[step.output] = Probabilities(step.attrs[specs[step.output].probabilities])
     return watched
 
 
 def _moved(step: Step, found: Mapping[str, Range]) -> Range:
     """The range of a move's inputs, and of a pad's value where that is finite."""
-    value = step.attrs.get("value") if step.op == "pad" else None
+    value = step.attrs.get(BY_NAME[step.op].fill)
     ranges = [found[name] for name in step.inputs]
     if isinstance(value, float) and math.isfinite(value):
         ranges.append((value, value))

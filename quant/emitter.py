@@ -1,15 +1,26 @@
-"""The integer graph as it grows: names, types and affine maps of appended nodes."""
+"""The integer graph as it grows: what operators write their quantized forms through.
+
+Emitter(source, affines, mode, target).write(step)
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..graph.emitting import Step
+from ..graph.float_graph import evaluate
 from ..graph.graph import Affine, Array, Graph, Node, Requant, TensorType
 from ..graph.integer import infer_shape
+from ..graph.operators import QUANTIZED
+from ..graph.operators.table import LOOKUP
 from .affine import bounds, quantize_array
+from .errors import QuantizationError
 from .fixed import fixed_requant
-from .plan import Step
+from .weights import quantize_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +78,69 @@ class Emitter:
         """acc * scales, in reals, to the step's output."""
         output = self.affines[step.output]
         steps = [scale / output.scale for scale in scales]
-        return fixed_requant(steps, output, bound, bounds(step.low, step.high, output), self.mode)
+        return fixed_requant(steps, output, bound, self.limits(step), self.mode)
 
+    def limits(self, step: Step) -> tuple[int, int]:
+        """The step's clamp in steps of its output."""
+        return bounds(step.low, step.high, self.affines[step.output])
 
-def zero_and_reach(of: Affine) -> tuple[int, int]:
-    """The zero point and the largest |q - zero_point|."""
-    return of.zero_point, max(of.zero_point, 255 - of.zero_point)
+    def quantized(self, values: Array, of: Affine) -> NDArray[np.uint8]:
+        """Reals as steps of a map, rounded to even and saturated."""
+        return quantize_array(values, of)
+
+    def as_output(self, step: Step, name: str) -> str:
+        """The input ``name`` under the output's map, by a table where its own map differs."""
+        of, wanted = self.affines[name], self.affines[step.output]
+        if of == wanted:
+            return self.tensor(name)
+        table = quantize_array((np.arange(256.0) - of.zero_point) * of.scale, wanted)
+        names = [self.tensor(name), self.constant(f"{name}.table", table)]
+        return self.node(step, LOOKUP.name, names, {}, f"{name}.rescaled")
+
+    def known(self, step: Step) -> list[Array]:
+        """The values of weight and bias, which must be constants."""
+        for name in step.inputs[1:]:
+            if name not in self.source.constants:
+                raise self.refused(
+                    f"{step.op} {step.output}: weight and bias must be constants, "
+                    f"but {name} is computed; write it as matmul and add"
+                )
+        return [self.source.constants[name] for name in step.inputs[1:]]
+
+    def weighted(self, step: Step, op: str, weight: Array, bias: Array | None) -> str:
+        """Append ``op`` with weights in i8, output channels first, and a bias in i32."""
+        x = self.affines[step.inputs[0]]
+        made = quantize_weights(step.output, weight, bias, x)
+        names = (
+            self.tensor(step.inputs[0]),
+            self.constant(f"{step.output}.weight", made.weight),
+            self.constant(f"{step.output}.bias", made.bias),
+        )
+        requant = self.requant(step, [x.scale * scale for scale in made.scales], made.bound)
+        attrs = {**step.attrs, "x_zero": x.zero_point, "requant": requant}
+        return self.node(step, op, names, attrs)
+
+    def composed(self, step: Step) -> Array:
+        """What the step's body makes of each of the 256 values of its input, in reals."""
+        import torch
+
+        (root,) = step.inputs
+        of = self.affines[root]
+        values = {root: torch.from_numpy((np.arange(256.0) - of.zero_point) * of.scale)}
+        for node in step.body:
+            for name in node.inputs:
+                if name in self.source.constants:
+                    scalar = self.source.constants[name].astype(np.float64).reshape(())
+                    values[name] = torch.from_numpy(scalar)
+            values[node.output] = evaluate(node.op, [values[n] for n in node.inputs], node.attrs)
+        return values[step.body[-1].output].numpy()
+
+    def refused(self, sentence: str) -> QuantizationError:
+        """The error to raise where there is no integer form."""
+        return QuantizationError(sentence)
+
+    def write(self, step: Step) -> None:
+        """The nodes of a step, by the quantized form of its operator."""
+        quantize = QUANTIZED[step.op].quantize
+        assert quantize is not None
+        quantize(self, step)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ..graph.graph import Affine, Requant
 
@@ -46,24 +45,3 @@ def fixed_requant(
     if mode == "tflite":
         shift -= 31
     return Requant(tuple(multipliers), shift, zero, low, high, mode, (), left)
-
-
-@dataclass(frozen=True, slots=True)
-class AddMultipliers:
-    """``q_add``'s two 15-bit multipliers and their one shift."""
-
-    a: int
-    b: int
-    shift: int
-
-
-def add_multipliers(a: float, b: float, output: float) -> AddMultipliers:
-    """For a * x + b * y in steps of ``output``; a and b are signed scales.
-
-    |x|, |y| <= 255 and shift <= 30: 2 * 255 * (2**15 - 1) + 2**29 < 2**31, the sum fits i32.
-    """
-    largest = max(abs(a), abs(b)) / output
-    shift = min(max(15 - exponent(largest), 1), 30)
-    limit = (1 << 15) - 1
-    first, second = (min(max(round(math.ldexp(s / output, shift)), -limit), limit) for s in (a, b))
-    return AddMultipliers(first, second, shift)

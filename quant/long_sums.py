@@ -14,9 +14,9 @@ from itertools import pairwise
 from math import prod
 from typing import Any
 
+from ..graph.attributes import integers, pads, pair
+from ..graph.float_graph import infer
 from ..graph.graph import Graph, Node, TensorType
-from ..graph.integer_row import integers, pads, pair
-from ..graph.operators import infer
 from .errors import QuantizationError
 from .fixed import INT32_MAX
 

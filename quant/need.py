@@ -12,10 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from ..graph.emitting import Step
 from ..graph.graph import Graph
+from ..graph.operators import BY_NAME, FLOATS
 from .observe import Range, union, width
-from .plan import Step, activations, limits
-from .share import MOVES
+from .plan import activations
 
 ALL = (-math.inf, math.inf)
 
@@ -25,7 +26,7 @@ def needed(graph: Graph, steps: Sequence[Step], ranges: Mapping[str, Range]) -> 
     kept = {*graph.inputs, *graph.outputs}
     found = {name: ranges[name] for name in kept}
     for step in reversed(steps):
-        if step.op == "softmax":
+        if BY_NAME[step.op].probabilities:
             kept.add(step.output)
         for name in activations(graph, step):
             if name in kept:
@@ -41,11 +42,13 @@ def _worth(whole: Range, part: Range) -> Range:
 
 def _read(step: Step, name: str, found: Mapping[str, Range]) -> Range:
     """The range in which the step tells values of ``name`` apart; ``ALL`` has infinite ends."""
-    if step.op in MOVES:
+    if BY_NAME[step.op].moves:
         return found[step.output]
-    clamps = [node for node in step.body if name in node.inputs]
-    if clamps and all(node.op in ("relu", "clamp") for node in clamps):
-        return union(*(limits(node) for node in clamps))
+    readers = [node for node in step.body if name in node.inputs]
+    clamps = [(FLOATS[node.op].limits, node.attrs) for node in readers]
+    limits = [ends(attrs) for ends, attrs in clamps if ends]
+    if clamps and len(limits) == len(clamps):
+        return union(*limits)
     return ALL
 
 

@@ -9,30 +9,13 @@ or ``x * sigmoid(x)``) are one ``table`` step on that tensor, composed in the re
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
+from ..graph.emitting import Step
 from ..graph.graph import Graph, Node
-from ..graph.operators import OPERATORS
-
-REQUANTIZES = frozenset({"conv2d", "linear", "matmul", "add", "sub", "mul", "avg_pool2d", "mean"})
-ARITHMETIC = frozenset({"add", "sub", "mul"})
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A float operator (or a ``table`` of ``body``'s operators) with the clamp behind it."""
-
-    op: str
-    inputs: tuple[str, ...]
-    output: str
-    attrs: Mapping[str, object] = field(default_factory=dict)
-    low: float = -math.inf
-    high: float = math.inf
-    body: tuple[Node, ...] = ()
-    origin: str = ""
+from ..graph.operators import BY_NAME, FLOATS
+from ..graph.operators.table import TABLE
 
 
 def plan(graph: Graph) -> list[Step]:
@@ -50,26 +33,18 @@ def plan(graph: Graph) -> list[Step]:
 
 def activations(graph: Graph, step: Step) -> tuple[str, ...]:
     """The inputs that become u8 tensors: all but weights, biases and a table's scalars."""
-    if step.op in ("conv2d", "linear") or has_weight(graph, step):
-        return step.inputs[:1]
-    return step.inputs
-
-
-def has_weight(graph: Graph, step: Step) -> bool:
-    """A matrix product by a constant matrix, which takes i8 weights as a linear layer does."""
-    right = step.inputs[-1]
-    matrix = right in graph.constants and len(graph.types[right].shape) == 2
-    return step.op == "matmul" and matrix and step.inputs[0] not in graph.constants
+    weighted = BY_NAME[step.op].weighted
+    return step.inputs[:1] if weighted and weighted(graph, step.inputs) else step.inputs
 
 
 def _folded(node: Node, steps: dict[str, Step], uses: Counter[str]) -> Step | None:
     """The producing step with this clamp as its bounds, where nobody else reads its output."""
-    if node.op not in ("relu", "clamp"):
+    limits, before = FLOATS[node.op].limits, steps.get(node.inputs[0])
+    if limits is None or before is None:
         return None
-    before = steps.get(node.inputs[0])
-    if before is None or before.op not in REQUANTIZES or uses[before.output] != 1:
+    if not BY_NAME[before.op].clamped or uses[before.output] != 1:
         return None
-    low, high = limits(node)
+    low, high = limits(node.attrs)
     del steps[before.output]
     return replace(
         before,
@@ -79,18 +54,9 @@ def _folded(node: Node, steps: dict[str, Step], uses: Counter[str]) -> Step | No
     )
 
 
-def limits(node: Node) -> tuple[float, float]:
-    """The ends of a relu or clamp."""
-    if node.op == "relu":
-        return 0.0, math.inf
-    low, high = node.attrs["low"], node.attrs["high"]
-    assert isinstance(low, (int, float)) and isinstance(high, (int, float))
-    return float(low), float(high)
-
-
 def _table(graph: Graph, node: Node, steps: dict[str, Step]) -> Step | None:
     """The node as a function of one tensor's single values, or None."""
-    if not (OPERATORS[node.op].pointwise or node.op in ARITHMETIC):
+    if not (FLOATS[node.op].pointwise or FLOATS[node.op].arithmetic):
         return None
     values = [name for name in node.inputs if name not in graph.constants]
     scalars = [graph.types[name] for name in node.inputs if name in graph.constants]
@@ -102,12 +68,12 @@ def _table(graph: Graph, node: Node, steps: dict[str, Step]) -> Step | None:
         return None
     body = [inner for name in values for inner in _body(name, steps)]
     unique = {inner.output: inner for inner in [*body, node]}
-    return Step("table", (root,), node.output, body=tuple(unique.values()), origin=node.origin)
+    return Step(TABLE.name, (root,), node.output, body=tuple(unique.values()), origin=node.origin)
 
 
 def _root(name: str, steps: dict[str, Step]) -> str:
     step = steps.get(name)
-    return step.inputs[0] if step and step.op == "table" else name
+    return step.inputs[0] if step and step.body else name
 
 
 def _body(name: str, steps: dict[str, Step]) -> tuple[Node, ...]:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ..graph.emitting import Step
 from ..graph.graph import Affine, Array, Graph, TensorType
 from ..graph.integer import verify
+from ..graph.operators import QUANTIZED
 from .affine import affine
 from .calibrate import ranges
 from .channels import channel_products
-from .emit import EMIT
 from .emitter import Emitter
 from .errors import QuantizationError
 from .fixed import MODES
 from .given import require_graph
 from .long_sums import short_sums
 from .need import needed
-from .plan import Step, plan
+from .plan import plan
 from .share import share
 
 
@@ -58,10 +59,10 @@ def choose(
 
 
 def _check(steps: Sequence[Step]) -> None:
-    unknown = sorted({step.op for step in steps if step.op not in EMIT})
+    unknown = sorted({step.op for step in steps if step.op not in QUANTIZED})
     if unknown:
         raise QuantizationError(
-            f"quantize: has integer forms of {', '.join(EMIT)}, but got {', '.join(unknown)}"
+            f"quantize: has integer forms of {', '.join(QUANTIZED)}, but got {', '.join(unknown)}"
         )
 
 
@@ -71,7 +72,7 @@ def _emit(graph: Graph, steps: Sequence[Step], affines: dict[str, Affine], mode:
         target.types[name] = TensorType(graph.types[name].shape, "u8", affines[name])
     emitter = Emitter(graph, affines, mode, target)
     for step in steps:
-        EMIT[step.op](emitter, step)
+        emitter.write(step)
     for name in graph.outputs:
         emitter.tensor(name)
     verify(target)

@@ -16,19 +16,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..graph.emitting import Step
 from ..graph.graph import Graph
+from ..graph.operators import BY_NAME
 from .observe import Range, union, width, within
-from .plan import Step, activations
+from .plan import activations
 
-MOVES = frozenset({"cat", "pad", "slice", "reshape", "permute", "expand", "max_pool2d"})
 WORTH = 1.25  # a map this much coarser costs 2 dB: less than a rescaling pays for
 
 
 def share(graph: Graph, steps: Sequence[Step], ranges: Mapping[str, Range]) -> dict[str, Range]:
     """Each tensor of ``ranges`` -> the range of all tensors that share its map."""
     groups = _Groups(ranges, demands(graph, steps, ranges))
-    groups.own.update(step.output for step in steps if step.op == "softmax")
-    for step in (step for step in steps if step.op in MOVES):
+    groups.own.update(step.output for step in steps if BY_NAME[step.op].probabilities)
+    for step in (step for step in steps if BY_NAME[step.op].moves):
         if not joins(step, ranges):
             groups.tie(step.inputs[0], step.output)
             continue
@@ -40,14 +41,14 @@ def share(graph: Graph, steps: Sequence[Step], ranges: Mapping[str, Range]) -> d
 def _alike(step: Step, groups: _Groups) -> list[str]:
     """The inputs that may have the output's map."""
     others = [name for name in step.inputs if not groups.is_own(name)]
-    return others or (list(step.inputs) if step.op == "cat" else [])
+    return others or (list(step.inputs) if len(step.inputs) > 1 else [])
 
 
 def joins(step: Step, ranges: Mapping[str, Range]) -> bool:
     """Whether the move's output may hold values outside of an input's range."""
-    if step.op == "pad":
+    if BY_NAME[step.op].fill:
         return not within(ranges[step.output], ranges[step.inputs[0]])
-    return step.op == "cat"
+    return len(step.inputs) > 1
 
 
 def demands(graph: Graph, steps: Sequence[Step], ranges: Mapping[str, Range]) -> dict[str, float]:
@@ -55,8 +56,9 @@ def demands(graph: Graph, steps: Sequence[Step], ranges: Mapping[str, Range]) ->
     finest: dict[str, float] = {name: width(ranges[name]) for name in graph.outputs}
     for step in reversed(steps):
         for name in activations(graph, step):
-            read = width(ranges[step.output if step.op in MOVES else name])
-            if step.op in MOVES:
+            moves = BY_NAME[step.op].moves
+            read = width(ranges[step.output if moves else name])
+            if moves:
                 read = max(read, finest.get(step.output, read))
             finest[name] = min(read, finest.get(name, read))
     return {name: max(width(limits), finest.get(name, 0.0)) for name, limits in ranges.items()}

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree
 
 from dovetail.driver.errors import user_errors
-from dovetail.graph.aten import LOWERINGS
 from dovetail.graph.evaluate import evaluate
 from dovetail.graph.graph import Array, Graph
+from dovetail.graph.operators import ATEN
 from dovetail.graph.torch_import import import_model
 from dovetail.quant.affine import dequantize_outputs, quantize_inputs
 from dovetail.quant.quantize import quantize
@@ -58,7 +58,7 @@ def operators() -> tuple[list[Any], list[Any]]:
     """OpInfo's operators on float32: those with a lowering of their name, and all others."""
     from torch.testing._internal.common_methods_invocations import op_db
 
-    lowered = {name.split(".")[0].lstrip("_") for name in LOWERINGS}
+    lowered = {name.split(".")[0].lstrip("_") for name in ATEN}
     every = [op for op in op_db if torch.float32 in op.dtypes]
     ours = [op for op in every if lowered & _names(op)]
     return ours, [op for op in every if not lowered & _names(op)]

@@ -19,6 +19,7 @@ from dovetail.graph.graph import Array, Graph, Node, TensorType
 from dovetail.graph.integer import infer_shape, verify
 from dovetail.graph.lower import lower
 from dovetail.graph.moves import Move, merged
+from dovetail.graph.operators import INTEGERS
 from dovetail.graph.physical import pack, physical, unpack
 from dovetail.graph.tables import without_identities
 from dovetail.tir.interpret import interpret
@@ -118,8 +119,9 @@ def test_any_chain(data: st.DataObject) -> None:
     whole: Move | None = merged([(at.numel(), 1)])
     for _ in range(data.draw(st.integers(1, 5))):
         op, attrs = data.draw(steps(tuple(at.shape)))
-        own = Move.of(Node(op, ("x",), "y", attrs), tuple(at.shape))
-        assert own is not None
+        move_of = INTEGERS[op].move
+        assert move_of is not None
+        own = move_of(Node(op, ("x",), "y", attrs), tuple(at.shape))
         at = moved(at, op, attrs)
         whole = whole and own.after(whole)
         made.append((op, attrs))

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dovetail.graph.attributes import GraphError
 from dovetail.graph.evaluate import evaluate
 from dovetail.graph.graph import Array, Graph, Node, Requant, TensorType
 from dovetail.graph.integer import verify
-from dovetail.graph.integer_row import GraphError
 
 
 def mean_graph(**changes: Any) -> Graph:

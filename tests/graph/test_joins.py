@@ -11,10 +11,9 @@ from dovetail.graph.compose import compose
 from dovetail.graph.evaluate import evaluate
 from dovetail.graph.fold import remove_dead
 from dovetail.graph.graph import Graph, Node, TensorType
-from dovetail.graph.integer import infer_shape, verify
+from dovetail.graph.integer import infer_shape, reads, verify
 from dovetail.graph.joins import join_moves
 from dovetail.graph.lower import lower
-from dovetail.graph.reads import reads
 from dovetail.graph.settle import settle
 
 RNG = np.random.default_rng(10)
@@ -71,7 +70,7 @@ def test_a_move_is_done_by_the_cat(
 def test_what_the_cat_leaves_out_need_not_be_read() -> None:
     graph = joined(*CASES[1])
     node = settle(graph).nodes[-1]
-    assert [reads(node, [graph.types[n].shape for n in node.inputs], i) for i in (0, 1)] == [
+    assert [reads(graph, node, i) for i in (0, 1)] == [
         12 * 4 * 3, 12 * 4 * 2,
     ]  # fmt: skip
 

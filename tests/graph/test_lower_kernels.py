@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from dovetail.graph.evaluate import evaluate
 from dovetail.graph.graph import Array, Graph, Node, Requant, TensorType
-from dovetail.graph.integer import ROWS, infer_shape
+from dovetail.graph.integer import infer_shape
 from dovetail.graph.kernels import Kernel, place
-from dovetail.graph.lower import LOWER, lower, lower_graph
+from dovetail.graph.lower import lower, lower_graph
 from dovetail.graph.physical import axes, pack, physical, place_of, unpack
 from dovetail.tir.expr import const
 from dovetail.tir.interpret import interpret
@@ -23,10 +23,6 @@ from dovetail.tir.stmt import Alloc, For, walk_stmt
 from dovetail.tir.types import i32
 
 SHAPES = st.lists(st.integers(1, 5), min_size=0, max_size=5).map(tuple)
-
-
-def test_every_integer_operator_has_a_lowering() -> None:
-    assert LOWER.keys() == ROWS.keys()
 
 
 @pytest.mark.parametrize(

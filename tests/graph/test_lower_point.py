@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dovetail.graph.graph import Graph, Node, TensorType
 from dovetail.graph.lower import lower
-from dovetail.graph.lower_point import reciprocal
+from dovetail.graph.operators.softmax import reciprocal
 from dovetail.tir.expr import load
 from dovetail.tir.interpret import interpret
 from dovetail.tir.stmt import Buffer, PrimFunc, Store

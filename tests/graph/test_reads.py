@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 import numpy as np
 
+from dovetail.graph.attributes import GraphError, pads, pair
 from dovetail.graph.graph import Node
-from dovetail.graph.integer import ROWS
-from dovetail.graph.integer_row import GraphError, pads, pair
-from dovetail.graph.reads import reads
+from dovetail.graph.operators import INTEGERS
+
+
+def reads(node: Node, shapes: Sequence[tuple[int, ...]], position: int) -> int:
+    return INTEGERS[node.op].reads(node, shapes, position)
 
 
 def shown(node: Node, shape: tuple[int, ...]) -> int:
     """Elements that change the output when they alone are not 0."""
     ones = np.eye(int(np.prod(shape)), dtype=np.uint8)
-    return sum(bool(ROWS[node.op].evaluate(node, [x.reshape(shape)]).any()) for x in ones)
+    return sum(bool(INTEGERS[node.op].evaluate(node, [x.reshape(shape)]).any()) for x in ones)
 
 
 def test_windows_read_what_they_touch() -> None:
@@ -30,7 +34,7 @@ def test_windows_read_what_they_touch() -> None:
         })  # fmt: skip
         shape = (1, 2, *size)
         try:
-            ROWS[node.op].shape(node, [shape])
+            INTEGERS[node.op].shape(node, [shape])
         except GraphError:
             continue
         tried += 1
@@ -63,12 +67,12 @@ def test_products_that_touch_data() -> None:
         node = Node("q_conv2d", ("x", "w", "b"), "y", attrs)
         shapes: list[tuple[int, ...]] = [(3, 4, *size), (6, 2, *kernel), (6,)]
         try:
-            output = ROWS[node.op].shape(node, shapes)
+            output = INTEGERS[node.op].shape(node, shapes)
         except GraphError:
             continue
         tried += 1
         found = inside(node, shapes, output)
-        assert ROWS[node.op].macs(node, shapes, output) == 3 * 6 * 2 * len(found), node
+        assert INTEGERS[node.op].products(node, shapes, output) == 3 * 6 * 2 * len(found), node
         assert reads(node, shapes, 1) == 6 * 2 * len({at[2:] for at in found}), node
 
 
@@ -77,7 +81,7 @@ def test_padding_is_no_product() -> None:
     node = Node("q_conv2d", ("x", "w", "b"), "y", attrs)
     for size, products in ((1, 1), (7, 19 * 19), (56, 166 * 166)):
         shapes = [(1, 1, size, size), (1, 1, 3, 3), (1,)]
-        assert ROWS[node.op].macs(node, shapes, (1, 1, size, size)) == products
+        assert INTEGERS[node.op].products(node, shapes, (1, 1, size, size)) == products
 
 
 def test_a_table_has_no_more_entries_to_read_than_elements_look_up() -> None:

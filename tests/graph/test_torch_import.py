@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from dovetail.graph.aten_adaptive import runs, windows
 from dovetail.graph.coverage import coverage
 from dovetail.graph.errors import UnsupportedModel
 from dovetail.graph.evaluate_float import evaluate_float
 from dovetail.graph.graph import Graph
+from dovetail.graph.operators.adaptive_pool import runs, windows
 from dovetail.graph.torch_import import import_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")

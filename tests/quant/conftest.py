@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dovetail.graph.float_graph import infer, verify
 from dovetail.graph.graph import Array, Graph, Node, TensorType
-from dovetail.graph.operators import infer, verify
 
 Line = tuple[str, str, Sequence[str], Mapping[str, Any]]  # output, operator, inputs, attributes
 Build = Callable[..., Graph]

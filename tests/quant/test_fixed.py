@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dovetail.graph.graph import Affine
+from dovetail.graph.operators.add import add_multipliers
 from dovetail.graph.requantize import requantize
-from dovetail.quant.fixed import INT32_MAX, add_multipliers, fixed_requant
+from dovetail.quant.fixed import INT32_MAX, fixed_requant
 
 OUTPUT = Affine(1.0, 100)
 FACTORS = st.lists(st.floats(2.0**-20, 2.0**4), min_size=1, max_size=5)

@@ -10,9 +10,9 @@ import pytest
 
 from dovetail.graph.evaluate import evaluate
 from dovetail.graph.evaluate_float import evaluate_float
+from dovetail.graph.float_graph import verify
 from dovetail.graph.graph import Graph
 from dovetail.graph.lower import lower_graph
-from dovetail.graph.operators import verify
 from dovetail.quant import long_sums
 from dovetail.quant.affine import dequantize_outputs, quantize_inputs
 from dovetail.quant.analyze import sqnr

@@ -1,4 +1,4 @@
-"""Lowerings of the adaptive ATen pools: runs of equal windows, along rows and then along columns.
+"""The adaptive pools: runs of equal windows, along rows and then along columns.
 
 Window i of n over an extent reads from floor(i * extent / n) to ceil((i + 1) * extent / n). Where
 all windows along both axes are equally long and equally far apart, that is one pool:
@@ -15,14 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
 
-from .aten import image, lowers, spatial
-from .aten_move import cut
-from .build import Builder, Value
+from ..aten import Numbers, Pair, cut, image, spatial
+from ..spec import Aten, Spec
 
-Pair = tuple[int, int]
-Numbers = int | Sequence[int]
-Pool = Callable[[Builder, Value, Pair, Pair], Value]
+if TYPE_CHECKING:
+    from ..build import Builder, Value
+
+Pool: TypeAlias = "Callable[[Builder, Value, Pair, Pair], Value]"
 MANY = 16
 
 
@@ -105,22 +106,32 @@ def _product(b: Builder, x: Value, axis: int, count: int) -> Value:
     return b.emit("permute", y, axes=order) if axis == 0 else y
 
 
-@lowers("adaptive_avg_pool2d", "_adaptive_avg_pool2d")
-def adaptive_avg_pool(b: Builder, self: Value, output_size: Numbers) -> Value:
+def aten_adaptive_avg_pool(b: Builder, self: Value, output_size: Numbers) -> Value:
     return _adaptive(b, self, output_size, False, _average)
 
 
-@lowers("adaptive_avg_pool1d")
-def adaptive_avg_pool1d(b: Builder, self: Value, output_size: Numbers) -> Value:
+def aten_adaptive_avg_pool1d(b: Builder, self: Value, output_size: Numbers) -> Value:
     return _adaptive(b, self, output_size, True, _average)
 
 
-@lowers("adaptive_max_pool2d")
-def adaptive_max_pool(b: Builder, self: Value, output_size: Numbers) -> Value:
+def aten_adaptive_max_pool(b: Builder, self: Value, output_size: Numbers) -> Value:
     """The indices are None: whoever reads them is refused."""
     return (_adaptive(b, self, output_size, False, _largest), None)
 
 
-@lowers("adaptive_max_pool1d")
-def adaptive_max_pool1d(b: Builder, self: Value, output_size: Numbers) -> Value:
+def aten_adaptive_max_pool1d(b: Builder, self: Value, output_size: Numbers) -> Value:
     return (_adaptive(b, self, output_size, True, _largest), None)
+
+
+SPECS = (
+    Spec(
+        "adaptive_pool",
+        aten=(
+            Aten(("adaptive_avg_pool2d",), aten_adaptive_avg_pool, whole=True),
+            Aten(("_adaptive_avg_pool2d",), aten_adaptive_avg_pool),
+            Aten(("adaptive_avg_pool1d",), aten_adaptive_avg_pool1d, whole=True),
+            Aten(("adaptive_max_pool2d",), aten_adaptive_max_pool, whole=True),
+            Aten(("adaptive_max_pool1d",), aten_adaptive_max_pool1d, whole=True),
+        ),
+    ),
+)

@@ -1,37 +1,19 @@
-"""What a row of the integer operator table holds, and typed readers of a node's attributes."""
+"""Typed readers of a node's attributes, and the rules that attributes and shapes must obey."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import cast
 
-from .graph import Array, Node, Requant
+from .graph import Node, Requant
 
 Shape = tuple[int, ...]
-Pads = tuple[tuple[int, int], tuple[int, int]]
+Pair = tuple[int, int]
+Pads = tuple[Pair, Pair]  # ((top, bottom), (left, right))
 
 
 class GraphError(ValueError):
     """A node breaks its operator's rule; the text names the node, the rule and what came."""
-
-
-def _no_macs(node: Node, shapes: Sequence[Shape], output: Shape) -> int:
-    return 0
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One integer operator: its exact meaning in NumPy, its shape rule and its products.
-
-    ``elements`` are the inputs' elements in order; a last ``*`` repeats the one before it.
-    """
-
-    name: str
-    elements: tuple[str, ...]
-    evaluate: Callable[[Node, Sequence[Array]], Array]
-    shape: Callable[[Node, Sequence[Shape]], Shape]
-    macs: Callable[[Node, Sequence[Shape], Shape], int] = _no_macs
 
 
 def integer(node: Node, name: str) -> int:

@@ -1,10 +1,7 @@
-"""What a node must read, and how many products touch data: both leave out what falls into padding.
+"""Windows that slide over an image: what they touch, and what falls into padding.
 
-A slice leaves elements out, and so do windows that step further than they reach; a tap that never
-touches the image needs no weights.
-
->>> reads(Node("slice", ("x",), "y", {"axis": 1, "start": 1, "stop": 8, "step": 3}), [(2, 8)], 0)
-6
+Windows that step further than they reach leave elements out; a tap that never touches the image
+needs no weights.
 """
 
 from __future__ import annotations
@@ -13,25 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+from .attributes import Shape, pads, pair
 from .graph import Node
-from .integer_move import ways
-from .integer_row import Shape, pads, pair
-from .moves import Move
-
-
-def reads(node: Node, shapes: Sequence[Shape], position: int) -> int:
-    """Elements of the input at ``position`` that the node reads; ``shapes`` are the inputs'."""
-    shape = shapes[position]
-    way = ways(node)[position] if node.op == "cat" else node
-    if way and (move := Move.of(way, shape)):
-        return move.reads
-    if "stride" in node.attrs and position < 2:
-        found = slides(node, shapes)
-        counts = [len(s.touched()) if position == 0 else s.taps() for s in found]
-        return prod(shape[:2]) * prod(counts)
-    if node.op in ("lookup", "q_softmax") and position == 1:
-        return min(prod(shape), prod(shapes[0]))  # an element looks up one entry at most
-    return prod(shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +59,8 @@ def slides(node: Node, shapes: Sequence[Shape]) -> list[Slide]:
         outputs = (extent + before + after - span) // strides[axis] + 1
         found.append(Slide(extent, outputs, sizes[axis], strides[axis], paces[axis], before))
     return found
+
+
+def reads_windows(node: Node, shapes: Sequence[Shape], position: int) -> int:
+    """The elements of an image that any window of the node holds."""
+    return prod(shapes[0][:2]) * prod(len(slide.touched()) for slide in slides(node, shapes))

@@ -1,0 +1,186 @@
+"""add and sub, with broadcasting; a difference is a sum with a negative multiplier.
+
+q_add(a, b) a_zero b_zero a_mult b_mult shift zero_point low high
+    clamp((((a - a_zero) * a_mult + (b - b_zero) * b_mult + 2**(shift-1)) >> shift)
+    + zero_point, low, high); the multipliers are 15-bit signed, the sum fits i32
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...tir.expr import Expr, cast, make
+from ...tir.types import i16
+from ..aten import operand, scaled
+from ..attributes import Shape, broadcast, integer, require
+from ..emitting import Emitter, Step
+from ..forms import FACTOR, OFFSET, SUM_SHIFT
+from ..graph import Array, Node
+from ..kernels import Kernel
+from ..lower_point import binary
+from ..lower_site import LIMIT, Site, narrowed, with_zero
+from ..spec import Aten, Integer, Spec, Turning
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..build import Builder, Value
+
+
+# ATen calls --------------------------------------------------------------------------------------
+
+
+def aten_add(b: Builder, self: Value, other: Value | float, alpha: float) -> Value:
+    return b.emit("add", operand(b, self), scaled(b, operand(b, other), alpha))
+
+
+def aten_sub(b: Builder, self: Value, other: Value | float, alpha: float) -> Value:
+    return b.emit("sub", operand(b, self), scaled(b, operand(b, other), alpha))
+
+
+def aten_rsub(b: Builder, self: Value, other: Value | float, alpha: float) -> Value:
+    return b.emit("sub", operand(b, other), scaled(b, self, alpha))
+
+
+# The float operators -----------------------------------------------------------------------------
+
+
+def add(torch: Any, a: Tensor, b: Tensor) -> Any:
+    """a + b."""
+    return a + b
+
+
+def sub(torch: Any, a: Tensor, b: Tensor) -> Any:
+    """a - b."""
+    return a - b
+
+
+# The quantized form ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AddMultipliers:
+    """``q_add``'s two 15-bit multipliers and their one shift."""
+
+    a: int
+    b: int
+    shift: int
+
+
+def add_multipliers(a: float, b: float, output: float) -> AddMultipliers:
+    """For a * x + b * y in steps of ``output``; a and b are signed scales.
+
+    |x|, |y| <= 255 and shift <= 30: 2 * 255 * (2**15 - 1) + 2**29 < 2**31, the sum fits i32.
+    """
+    largest = max(abs(a), abs(b)) / output
+    shift = min(max(15 - math.frexp(largest)[1], 1), 30)
+    limit = (1 << 15) - 1
+    first, second = (min(max(round(math.ldexp(s / output, shift)), -limit), limit) for s in (a, b))
+    return AddMultipliers(first, second, shift)
+
+
+def quantize(emit: Emitter, step: Step) -> None:
+    a, b = (emit.affines[name] for name in step.inputs)
+    output = emit.affines[step.output]
+    sign = -1 if step.op == SUB.name else 1
+    made = add_multipliers(a.scale, sign * b.scale, output.scale)
+    low, high = emit.limits(step)
+    attrs = {
+        "a_zero": a.zero_point,
+        "b_zero": b.zero_point,
+        "a_mult": made.a,
+        "b_mult": made.b,
+        "shift": made.shift,
+        "zero_point": output.zero_point,
+        "low": low,
+        "high": high,
+    }
+    emit.node(step, Q_ADD.name, [emit.tensor(name) for name in step.inputs], attrs)
+
+
+# The integer operator ----------------------------------------------------------------------------
+
+
+def evaluate(node: Node, inputs: Sequence[Array]) -> Array:
+    shift = integer(node, "shift")
+    total = np.int32(1 << (shift - 1)) + sum(
+        (array.astype(np.int32) - np.int32(integer(node, f"{side}_zero")))
+        * np.int32(integer(node, f"{side}_mult"))
+        for side, array in zip("ab", inputs, strict=True)
+    )
+    rounded = (np.asarray(total) >> shift) + integer(node, "zero_point")
+    clipped = np.clip(rounded, integer(node, "low"), integer(node, "high"))
+    return np.asarray(clipped, np.uint8)
+
+
+def shape_of(node: Node, shapes: Sequence[Shape]) -> Shape:
+    shift = integer(node, "shift")
+    require(1 <= shift <= 30, node, "shift is in 1..30", shift)
+    return broadcast(node, shapes)
+
+
+def lower(site: Site) -> Kernel:
+    """The zero points go into one constant, and where there is room the output's too:
+
+    ((a - za)*ma + (b - zb)*mb + 2**(s-1)) >> s, plus z
+        = rounding_shr(a*ma + b*mb + (z << s) - za*ma - zb*mb, s)
+    """
+    shift, zero = integer(site.node, "shift"), integer(site.node, "zero_point")
+    low, high = integer(site.node, "low"), integer(site.node, "high")
+    sides = [(integer(site.node, f"{s}_zero"), integer(site.node, f"{s}_mult")) for s in "ab"]
+    reach = sum(max(z, 255 - z) * abs(m) for z, m in sides) + (zero << shift)
+    inside = reach < LIMIT
+    offset = (zero << shift if inside else 0) - sum(z * m for z, m in sides)
+    factors = [
+        site.number(f"{s}_mult", m, FACTOR, i16) for s, (_, m) in zip("ab", sides, strict=True)
+    ]
+    by, more = site.number("shift", shift, SUM_SHIFT), site.number("offset", offset, OFFSET)
+
+    def term(value: Expr, factor: Expr) -> Expr:
+        return make("widening_mul", cast(i16, value), factor)
+
+    def point(a: Expr, b: Expr) -> Expr:
+        total = term(a, factors[0]) + term(b, factors[1])
+        scaled = make("rounding_shr", total + more if offset else total, by)
+        scaled = scaled if inside else with_zero(site, scaled, "add", zero)
+        return narrowed(site, scaled, low, high)
+
+    return binary(site, point)
+
+
+Q_ADD = Integer(
+    "q_add",
+    ("u8", "u8"),
+    evaluate,
+    shape_of,
+    lower,
+    turning=Turning(lambda node, *_: node.attrs, cost=lambda *_: 2, activations=2),
+    spreads=True,
+)
+ADD = Spec(
+    "add",
+    aten=(Aten(("add",), aten_add),),
+    meaning=add,
+    quantize=quantize,
+    integer=Q_ADD,
+    arithmetic=True,
+    clamped=True,
+    commutes=True,
+    on_channels=lambda scale, shift, number: (scale, shift + number),
+)
+SUB = Spec(
+    "sub",
+    aten=(Aten(("sub",), aten_sub), Aten(("rsub",), aten_rsub)),
+    meaning=sub,
+    quantize=quantize,
+    integer=Q_ADD,
+    arithmetic=True,
+    clamped=True,
+    on_channels=lambda scale, shift, number: (scale, shift - number),
+)
+SPECS = (ADD, SUB)

@@ -1,0 +1,122 @@
+"""mean over axes.
+
+q_mean(x) axes keepdim x_zero requant:  acc = sum of (x - x_zero) over the axes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...tir.expr import cast
+from ...tir.stmt import Buffer, Store
+from ...tir.types import i32
+from ..aten import axis_of
+from ..attributes import Shape, integer, integers, requant_of, require
+from ..emitting import Emitter, Step, zero_and_reach
+from ..forms import OFFSET
+from ..graph import Array, Node
+from ..kernels import Kernel
+from ..lower_nest import Axis, grown, reach
+from ..lower_pool import mean_value
+from ..lower_site import Site
+from ..physical import axes, place_of
+from ..requantize import requantize
+from ..spec import Aten, Integer, Spec, Turning
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..build import Builder, Value
+
+
+def aten_mean(
+    b: Builder, self: Value, dim: Sequence[int] | None = None, keepdim: bool = False, **_: object
+) -> Value:
+    if not b.shape(self):
+        return self
+    axes = sorted({axis_of(b, self, d) for d in dim or range(len(b.shape(self)))})
+    return b.emit("mean", self, axes=tuple(axes), keepdim=keepdim)
+
+
+def mean(torch: Any, x: Tensor, *, axes: tuple[int, ...], keepdim: bool) -> Any:
+    """The mean over ``axes``, which are removed or kept with extent 1."""
+    return torch.mean(x, axes, keepdim)
+
+
+def quantize(emit: Emitter, step: Step) -> None:
+    x = emit.affines[step.inputs[0]]
+    zero, reach = zero_and_reach(x)
+    size = emit.source.types[step.inputs[0]].size
+    count = size // max(emit.source.types[step.output].size, 1)
+    requant = emit.requant(step, [x.scale / count], count * reach)
+    names = [emit.tensor(step.inputs[0])]
+    emit.node(step, Q_MEAN.name, names, {**step.attrs, "x_zero": zero, "requant": requant})
+
+
+def evaluate(node: Node, inputs: Sequence[Array]) -> Array:
+    shifted = inputs[0].astype(np.int64) - integer(node, "x_zero")
+    axes, keep = integers(node, "axes"), bool(node.attrs["keepdim"])
+    return requantize(np.asarray(shifted.sum(axis=axes, keepdims=keep)), requant_of(node))
+
+
+def shape_of(node: Node, shapes: Sequence[Shape]) -> Shape:
+    axes, rank = integers(node, "axes"), len(shapes[0])
+    require(all(0 <= a < rank for a in axes), node, "axes must be in 0 to rank - 1", axes)
+    kept = [1 if axis in axes else n for axis, n in enumerate(shapes[0])]
+    keep = bool(node.attrs["keepdim"])
+    return tuple(n for axis, n in enumerate(kept) if keep or axis not in axes)
+
+
+def lower(site: Site) -> Kernel:
+    shape, out_shape = site.shape(site.node.inputs[0]), site.output_shape
+    reduced, x, output = set(integers(site.node, "axes")), site.input(0, "x"), site.output()
+    found = [(s.dim, Axis(s.name, s.extent, s.dim in reduced, s.stored)) for s in axes(shape)]
+    by_dim = {dim: axis.var for dim, axis in found}
+    index = [by_dim[d] for d in range(len(shape))]
+    keep = bool(site.node.attrs["keepdim"])
+    made = [Axis(f"o{a.name}", 1) if a.reduce else a for _, a in found if keep or not a.reduce]
+    place = {dim: axis.var for (dim, _), axis in zip(found, made, strict=True)} if keep else by_dim
+    kept = [place[d] for d in range(len(shape)) if keep or d not in reduced]
+    where = place_of(out_shape, kept)
+    term = x[place_of(shape, index)]
+    spatial = grown(made, Store(output, where, term))
+    sizes = {axis.var: axis.extent for axis in spatial}
+    acc = site.nests.alloc(Buffer("acc", i32, tuple(reach(e, sizes) + 1 for e in where), "reg"))
+    count = prod(shape[d] for d in reduced)
+    total = Store(acc, where, acc[where] + cast(i32, term))
+    first = site.number("start", -count * integer(site.node, "x_zero"), OFFSET)
+    start = Store(acc, where, first)
+    site.nests.add("sum", [*spatial, *(a for _, a in found if a.reduce)], total, start)
+    value = mean_value(site, acc[where], count)
+    site.nests.add("requant", spatial, Store(output, where, value))
+    return site.kernel("reduce", axes=tuple(sorted(reduced)), keepdim=keep)
+
+
+def turned(node: Node, rank: int, places: Mapping[int, int]) -> Mapping[str, Any] | None:
+    if rank != 3:
+        return None
+    return {**node.attrs, "axes": tuple(places[a] for a in integers(node, "axes")), "keepdim": True}
+
+
+Q_MEAN = Integer(
+    "q_mean",
+    ("u8",),
+    evaluate,
+    shape_of,
+    lower,
+    turning=Turning(turned, cost=lambda *_: 2, reduces=True),
+)
+SPECS = (
+    Spec(
+        "mean",
+        aten=(Aten(("mean",), aten_mean),),
+        meaning=mean,
+        quantize=quantize,
+        integer=Q_MEAN,
+        clamped=True,
+    ),
+)

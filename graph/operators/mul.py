@@ -1,0 +1,108 @@
+"""mul, with broadcasting; quotients by what is known, and squares, are products.
+
+q_mul(a, b) a_zero b_zero requant:  acc = (a - a_zero) * (b - b_zero)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...tir.expr import Expr, cast, make
+from ...tir.types import i16
+from ..aten import known, operand
+from ..attributes import broadcast, integer, requant_of
+from ..emitting import Emitter, Step, zero_and_reach
+from ..errors import Unsupported
+from ..graph import Array, Node
+from ..kernels import Kernel
+from ..lower_point import binary
+from ..lower_site import Site, common_multiplier, requantized
+from ..requantize import requantize
+from ..spec import Aten, Integer, Spec, Turning
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..build import Builder, Value
+
+
+def aten_mul(b: Builder, self: Value, other: Value | float) -> Value:
+    return b.emit("mul", operand(b, self), operand(b, other))
+
+
+def aten_div(b: Builder, self: Value, other: Value | float) -> Value:
+    """The divisor must be known: a product with its reciprocal."""
+    divisor = known(operand(b, other), "a divisor")
+    return b.emit("mul", operand(b, self), 1.0 / divisor.double())
+
+
+def aten_pow(b: Builder, self: Value, exponent: float) -> Value:
+    if exponent != 2:
+        raise Unsupported(f"exponent {exponent}")
+    return b.emit("mul", self, self)
+
+
+def mul(torch: Any, a: Tensor, b: Tensor) -> Any:
+    """a * b."""
+    return a * b
+
+
+def quantize(emit: Emitter, step: Step) -> None:
+    a, b = (emit.affines[name] for name in step.inputs)
+    (a_zero, a_reach), (b_zero, b_reach) = zero_and_reach(a), zero_and_reach(b)
+    requant = emit.requant(step, [a.scale * b.scale], a_reach * b_reach)
+    names = [emit.tensor(name) for name in step.inputs]
+    emit.node(step, Q_MUL.name, names, {"a_zero": a_zero, "b_zero": b_zero, "requant": requant})
+
+
+def evaluate(node: Node, inputs: Sequence[Array]) -> Array:
+    a, b = (
+        array.astype(np.int32) - np.int32(integer(node, f"{side}_zero"))
+        for side, array in zip("ab", inputs, strict=True)
+    )
+    return requantize(np.asarray(a * b), requant_of(node))
+
+
+def lower(site: Site) -> Kernel:
+    requant = requant_of(site.node)
+    zeros = integer(site.node, "a_zero"), integer(site.node, "b_zero")
+    bound = max(zeros[0], 255 - zeros[0]) * max(zeros[1], 255 - zeros[1])
+    amounts = [site.zero(f"{side}_zero", i16) for side in "ab"]
+
+    def point(a: Expr, b: Expr) -> Expr:
+        factors = [cast(i16, x) - z for x, z in zip((a, b), amounts, strict=True)]
+        product = make("widening_mul", *factors)
+        return requantized(site, requant, product, common_multiplier(site, requant), bound)
+
+    return binary(site, point)
+
+
+Q_MUL = Integer(
+    "q_mul",
+    ("u8", "u8"),
+    evaluate,
+    broadcast,
+    lower,
+    turning=Turning(lambda node, *_: node.attrs, cost=lambda *_: 2, activations=2),
+    spreads=True,
+)
+SPECS = (
+    Spec(
+        "mul",
+        aten=(
+            Aten(("mul",), aten_mul),
+            Aten(("div.Tensor", "div.Scalar"), aten_div),
+            Aten(("pow.Tensor_Scalar",), aten_pow),
+        ),
+        meaning=mul,
+        quantize=quantize,
+        integer=Q_MUL,
+        arithmetic=True,
+        clamped=True,
+        commutes=True,
+        on_channels=lambda scale, shift, number: (scale * number, shift * number),
+    ),
+)
