@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .driver import load as load
     from .driver import replay as replay
     from .driver import tune as tune
+    from .driver.targets import dsp as dsp
     from .schedule.errors import ScheduleError as ScheduleError
     from .schedule.knobs import Point as Point
     from .schedule.knobs import Space as Space
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from .schedule.schedule import Schedule as Schedule
     from .schedule.templates.template import Estimate as Estimate
     from .schedule.templates.template import Template as Template
-    from .target.dsp.machine import dsp as dsp
     from .target.machine import Machine as Machine
     from .tir.interpret import interpret as interpret
     from .tir.passes.lift import lift as lift
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 _OWNERS = {
     ".driver": ("build", "compile", "load", "replay", "tune"),
+    ".driver.targets": ("dsp",),
     ".schedule.errors": ("ScheduleError",),
     ".schedule.knobs": ("Point", "Space", "choice", "flag", "order", "split"),
     ".schedule.schedule": ("Schedule",),
     ".schedule.templates.template": ("Estimate", "Template"),
-    ".target.dsp.machine": ("dsp",),
     ".target.machine": ("Machine",),
     ".tir.interpret": ("interpret",),
     ".tir.passes.lift": ("lift",),

@@ -37,8 +37,7 @@ from dovetail.quant.quantize import quantize
 from dovetail.schedule.knobs import Point
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
-from dovetail.target.dsp.machine import dsp
-from dovetail.target.dsp.pipeline import build
+from dovetail.target.dsp.target import dsp
 from dovetail.target.jit import jit
 from dovetail.tuner.measure import Measurer
 
@@ -74,7 +73,7 @@ def stages(tasks: list[KernelTask], points: dict[str, Point], clock: Clock) -> N
         with inner("  schedule"):
             func = task.template.apply(points[task.key])
         with inner("  select"):
-            program = build(func, task.machine)
+            program = task.machine.build(func)
         with inner("  pack"):
             listing = compile_program(program, task.machine)
         with inner("  count cycles"):

@@ -20,7 +20,7 @@ from time import process_time
 from types import FrameType
 
 from dovetail.driver.prepare import quantized, ready
-from dovetail.driver.target import parse
+from dovetail.driver.targets import parse
 from dovetail.driver.task import KernelTask, check
 from dovetail.driver.zoo import build, calibration, names
 from dovetail.graph.graph import Graph

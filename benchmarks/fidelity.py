@@ -24,7 +24,7 @@ import numpy as np
 from fidelity_cases import CASES, Make
 
 from dovetail.driver.prepare import ready
-from dovetail.driver.target import parse
+from dovetail.driver.targets import parse
 from dovetail.driver.task import Compiled, KernelTask
 from dovetail.driver.zoo import names
 from dovetail.graph.graph import Array, Graph
@@ -34,7 +34,7 @@ from dovetail.schedule.errors import ScheduleError
 from dovetail.target.dsp.hexagon.assemble import AssembleError
 from dovetail.target.dsp.hexagon.program import Executed, run_program
 from dovetail.target.dsp.hexagon.tools import advice
-from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.jit import buffer, jit
 from dovetail.tir.passes.vectorize import VectorizeError

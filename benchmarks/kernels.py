@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dovetail.driver.prepare import prepare
-from dovetail.driver.target import parse
+from dovetail.driver.targets import parse
 from dovetail.driver.task import KernelTask
 
 Layer = tuple[Callable[[], nn.Module], tuple[int, ...]]  # how to make it, and its input's shape

@@ -25,7 +25,7 @@ from rich.progress import track
 from rich.table import Table
 
 from dovetail.driver.prepare import prepare
-from dovetail.driver.target import parse
+from dovetail.driver.targets import parse
 from dovetail.driver.task import KernelTask
 from dovetail.driver.zoo import build, calibration
 from dovetail.schedule.templates.template import FEATURES

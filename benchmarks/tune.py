@@ -30,7 +30,7 @@ from typing import Any
 
 from dovetail.driver.choose import Choice, choose
 from dovetail.driver.prepare import Ready, prepare
-from dovetail.driver.target import parse
+from dovetail.driver.targets import parse
 from dovetail.driver.zoo import build, calibration
 from dovetail.tuner.measure import Measurer, default_workers, hired
 from dovetail.tuner.records import read
@@ -44,7 +44,7 @@ STAGES = {
     "schedule, with placing": ("driver/task.py", "scheduled"),
     "  placing": ("schedule/placing/operands.py", "place_operands"),
     "name the nest": ("driver/nest.py", "nest"),
-    "lower": ("target/dsp/pipeline.py", "_by_phases"),
+    "lower": ("target/pipeline.py", "_by_phases"),
     "select": ("target/build.py", "build"),
     "pack": ("target/dsp/compile.py", "compile_program"),
     "cost": ("target/dsp/cycles.py", "cost"),

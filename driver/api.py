@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
-from ..target.dsp.machine import Machine
+from ..target.protocol import Target
 from ..tuner import arguments
 from ..tuner.asked import Asked
 from ..tuner.records import read
@@ -38,7 +38,7 @@ def tune(
     trials: int,
     example_inputs: object = None,
     calibration: object = None,
-    target: str | Machine = "dsp",
+    target: str | Target = "dsp",
     log: str | os.PathLike[str] | None = None,
     seed: int = 0,
     *,
@@ -77,7 +77,7 @@ def compile(
     model: object,
     example_inputs: object = None,
     calibration: object = None,
-    target: str | Machine = "dsp",
+    target: str | Target = "dsp",
     log: str | os.PathLike[str] | None = None,
     *,
     executor: Executor | None = None,
@@ -111,7 +111,7 @@ def replay(
     mode: str = "apply",
     example_inputs: object = None,
     calibration: object = None,
-    target: str | Machine | None = None,
+    target: str | Target | None = None,
     *,
     executor: Executor | None = None,
     workers: int | None = None,

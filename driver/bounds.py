@@ -17,7 +17,6 @@ from ..graph.graph import Graph
 from ..graph.integer import integer_of, reads
 from ..graph.kernels import Kernel
 from ..target.cost import Work
-from ..target.dsp.bound import bound
 from ..tir.stmt import Buffer
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def model_bound(ready: Ready) -> int:
         if kernel.output in {roots[name] for name in ready.graph.outputs}:
             moved[kernel.output] = graph.types[kernel.output].size
     products = sum(task.kernel.macs for task in ready.kernels)
-    return bound(Work(products, sum(moved.values())), ready.machine)
+    return ready.machine.bound(Work(products, sum(moved.values())))
 
 
 def _constant(kernel: Kernel, graph: Graph, param: Buffer) -> str:

@@ -14,19 +14,15 @@ from ..graph.graph import Array
 from ..schedule.errors import ScheduleError
 from ..schedule.schedule import Schedule
 from ..target.cost import Cost
-from ..target.dsp import pipeline
-from ..target.dsp.compile import compile_program
-from ..target.dsp.cycles import cost
-from ..target.dsp.listing import Listing
-from ..target.dsp.machine import Machine
 from ..target.jit import Kernel, jit
 from ..target.program import Program
+from ..target.protocol import Code, Target
 from ..tir.stmt import PrimFunc
 from ..tir.verify import VerifyError, verify
 from ..tuner.arguments import shown
 from .errors import InputError
 from .operands import Operands
-from .target import parse
+from .targets import parse
 
 
 class Built:
@@ -37,7 +33,7 @@ class Built:
     else a tuple. An output begins as zeros, unless an array was given for every parameter.
     """
 
-    def __init__(self, func: PrimFunc, machine: Machine, kernel: PrimFunc | None = None) -> None:
+    def __init__(self, func: PrimFunc, machine: Target, kernel: PrimFunc | None = None) -> None:
         self.func, self.machine = func, machine
         self.kernel = func if kernel is None else kernel  # what ``func`` computes, as it is written
 
@@ -76,22 +72,22 @@ class Built:
     @cached_property
     def cost(self) -> Cost:
         """Cycles with their causes, packets, bytes moved, memory."""
-        return cost(self.packed)
+        return self.code.cost
 
     @property
     def listing(self) -> str:
         """The packed code, as the assembler takes it."""
-        return self.packed.text
+        return self.code.listing.text
 
     @cached_property
-    def packed(self) -> Listing:
-        """The packed code as data."""
-        return compile_program(self.program, self.machine)
+    def code(self) -> Code:
+        """The listing as data, with its cost."""
+        return self.machine.code(self.program)
 
     @cached_property
     def program(self) -> Program:
         """The selected instructions, before packing."""
-        return pipeline.build(self.func, self.machine)
+        return self.machine.build(self.func)
 
     @cached_property
     def _native(self) -> Kernel:
@@ -109,7 +105,7 @@ class Built:
         return f"<{self.func.name}: {self.cycles:,} cycles on {self.machine.name}>"
 
 
-def build(kernel: Schedule | PrimFunc, target: str | Machine = "dsp") -> Built:
+def build(kernel: Schedule | PrimFunc, target: str | Target = "dsp") -> Built:
     """The code of a kernel as it is scheduled: nothing is lifted, staged or chosen."""
     machine = parse(target)
     if not isinstance(kernel, Schedule | PrimFunc):

@@ -11,19 +11,19 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ..target.dsp.machine import Machine
+from ..target.protocol import Target
 from ..tuner import arguments
 from ..tuner.measure import hired
 from .choose import Heard
 from .prepare import Ready, prepare
-from .target import parse
+from .targets import parse
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
     """The machine, the executor or workers that measure, the observer, and a listener."""
 
-    machine: Machine
+    machine: Target
     executor: Executor | None
     workers: int | None
     timeout: float

@@ -1,82 +1,16 @@
-"""The vector instructions as rows of text, and the page ``docs/instructions.md``.
-
-    python -m dovetail.driver.instructions > docs/instructions.md
-
-Both are made from the instruction table and the machine's units.
-"""
+"""A machine's vector instructions as ``dovetail instructions`` shows them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..target.dsp.instructions import TABLE, instructions
-from ..target.dsp.machine import UNITS, Unit, dsp
-from ..target.instruction import Instruction
-
-_HEAD = """\
-# The machine's vector instructions
-
-Made by `python -m dovetail.driver.instructions > docs/instructions.md` from the instruction table
-(`target/dsp/instructions/`) and the units of the machine (`target/dsp/machine.py`).
-
-**Timing** is in cycles of the pipeline: the first number is the cycle in which the result appears,
-the others are those in which the operands are read, in the order of the meaning's parameters. A
-result of cycle 9 that is read in cycle 7 may be used by the next packet; one that is read in cycle
-5 waits for a packet more. A memory instruction's address is read in cycle 1 or 2 and not listed.
-**Since** is the first version of the instruction set that has the instruction.
-
-## Units
-
-A packet has four slots, numbered 0 to 3, and six pipes. An instruction takes one of its unit's
-sets of slots and one of its sets of pipes; a packet takes nothing twice.
-
-| unit | slots | pipes |
-|---|---|---|
-"""
+from ..target.protocol import Target
 
 
-def rows(version: int) -> list[dict[str, Any]]:
-    """The rows of ``dovetail instructions``: one for each instruction of a version."""
-    dsp(version=version)  # refuses a version that no machine has
+def rows(target: Target) -> list[dict[str, Any]]:
+    """One for each vector instruction, in the order of the table."""
     return [
-        {"name": row.name, "hvx": row.hvx, "unit": row.unit_at(version),
+        {"name": row.name, "hvx": row.hvx, "unit": target.unit(row),
          "timing": list(row.timing), "since": row.since, "asm": row.asm, "meaning": row.doc}
-        for row in instructions(version).values()
+        for row in target.rows.values() if row.is_vector
     ]  # fmt: skip
-
-
-def timing(cycles: list[int]) -> str:
-    """The cycle of the result, if there is one, and those of the operands."""
-    result, *operands = cycles
-    return f"{result or '-'}: {' '.join(map(str, operands))}".rstrip(": ")
-
-
-def page() -> str:
-    """The whole page, of all versions."""
-    used = {unit for row in TABLE.values() for _, unit in row.unit}
-    units = "".join(_unit(name, unit) for name, unit in UNITS if name in used)
-    head = "| name | unit | timing | since | assembly | meaning |\n|---|---|---|---|---|---|\n"
-    table = "".join(_line(row) for row in TABLE.values())
-    return f"{_HEAD}{units}\n## Instructions\n\n{head}{table}"
-
-
-def _unit(name: str, unit: Unit) -> str:
-    slots = " or ".join("+".join(map(str, choice)) for choice in unit.slots)
-    pipes = " or ".join("+".join(choice) for choice in unit.pipes)
-    return f"| {name} | {slots} | {pipes} |\n"
-
-
-def _line(row: Instruction) -> str:
-    first, *later = row.unit
-    unit = first[1] + "".join(f", {name} from v{version}" for version, name in later)
-    cells = (row.name, unit, timing(list(row.timing)), f"v{row.since}", f"`{_plain(row)}`", row.doc)
-    return f"| {' | '.join(' '.join(cell.split()).replace('|', '&#124;') for cell in cells)} |\n"
-
-
-def _plain(row: Instruction) -> str:
-    """The assembly with the names of its operands in place of registers."""
-    return row.asm.replace("{", "").replace("}", "")
-
-
-if __name__ == "__main__":
-    print(page(), end="")

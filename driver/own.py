@@ -29,7 +29,7 @@ from ..schedule.schedule import Schedule
 from ..schedule.templates.template import Template
 from ..schedule.trace import Trace
 from ..target.cost import Cost, Work
-from ..target.dsp.machine import Machine
+from ..target.protocol import Target
 from ..tir.passes.lift import lift
 from ..tir.stmt import PrimFunc, walk_stmt
 from ..tir.verify import TRUSTING, VerifyError, verify
@@ -58,7 +58,7 @@ class OwnTask(CodeTask):
     lifted; or as it is written."""
 
     kernel: PrimFunc
-    machine: Machine
+    machine: Target
     make: Make | None = None
     lifted: bool = True
     weight: int = 1
@@ -155,7 +155,7 @@ class Own:
     task: OwnTask
 
     @property
-    def machine(self) -> Machine:
+    def machine(self) -> Target:
         return self.task.machine
 
     @property
@@ -208,7 +208,7 @@ class CompiledKernel(Built):
 def tune(
     model: PrimFunc,
     trials: int,
-    target: str | Machine = "dsp",
+    target: str | Target = "dsp",
     log: str | os.PathLike[str] | None = None,
     seed: int = 0,
     *,
@@ -240,7 +240,7 @@ def tune(
 
 def compile(
     model: PrimFunc,
-    target: str | Machine = "dsp",
+    target: str | Target = "dsp",
     log: str | os.PathLike[str] | None = None,
     *,
     template: Make | None = None,
@@ -267,7 +267,7 @@ def replay(
     log: str | os.PathLike[str],
     model: PrimFunc,
     mode: str = "apply",
-    target: str | Machine | None = None,
+    target: str | Target | None = None,
     *,
     template: Make | None = None,
     lifted: bool = True,

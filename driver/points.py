@@ -18,7 +18,7 @@ from typing import Protocol
 
 from ..schedule.errors import ScheduleError
 from ..schedule.knobs import Point
-from ..target.dsp.machine import Machine
+from ..target.protocol import Target
 from ..tuner import arguments
 from ..tuner import replay as logs
 from ..tuner.asked import Asked
@@ -42,7 +42,7 @@ class Kernels(Protocol):
     in logs."""
 
     @property
-    def machine(self) -> Machine: ...
+    def machine(self) -> Target: ...
 
     @property
     def kernels(self) -> Sequence[CodeTask]: ...

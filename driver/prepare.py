@@ -19,7 +19,7 @@ from ..graph.graph import Graph, Node
 from ..graph.kernels import Kernel, place
 from ..graph.lower import lower_graph
 from ..graph.signature import Signature, flat, signature_of
-from ..target.dsp.machine import Machine
+from ..target.protocol import Target
 from .inputs import calibration_batches
 from .plan import Plan, plan
 from .task import KernelTask
@@ -33,7 +33,7 @@ class Ready:
     """
 
     graph: Graph
-    machine: Machine
+    machine: Target
     plan: Plan
     kernels: list[KernelTask]
     tasks: list[KernelTask]
@@ -46,7 +46,7 @@ class Ready:
         return hashlib.sha256("\n".join(edges).encode()).hexdigest()[:16]
 
 
-def prepare(model: object, inputs: object, calibration: object, machine: Machine,
+def prepare(model: object, inputs: object, calibration: object, machine: Target,
             observer: str = "minmax") -> Ready:  # fmt: skip
     """The whole way from a model to its kernels; ``calibration`` None takes the inputs."""
     graph, signature = imported(model, inputs, calibration, observer)
@@ -92,7 +92,7 @@ def examples(program: object, inputs: object) -> object:
     return getattr(program, "example_inputs", None)
 
 
-def ready(graph: Graph, machine: Machine, signature: Signature | None = None) -> Ready:
+def ready(graph: Graph, machine: Target, signature: Signature | None = None) -> Ready:
     """An integer graph's kernels, placed in memory; without a signature, a tensor an input."""
     lowered = lower_graph(graph)
     found = plan(graph, lowered, machine)

@@ -16,7 +16,6 @@ from ..graph.borders import stored_shape
 from ..graph.graph import Array
 from ..graph.physical import pack, unpack
 from ..schedule.knobs import Point
-from ..target.dsp.pipeline import build
 from ..target.jit import Bytes, Kernel, buffer, jit
 from .plan import Spot
 from .prepare import Ready
@@ -58,7 +57,7 @@ class Runtime:
         return self._steps
 
     def _step(self, task: KernelTask) -> tuple[Kernel, list[int]]:
-        kernel = jit(build(task.template.apply(self.points[task.key]), task.machine))
+        kernel = jit(task.machine.build(task.template.apply(self.points[task.key])))
         tensors = [*task.kernel.inputs, task.kernel.output]
         spots = [self.ready.plan.spots[name] for name in tensors]
         return kernel, [self.arenas[s.scope].ctypes.data + s.offset for s in spots]

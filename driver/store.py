@@ -30,7 +30,7 @@ from .choose import Choice
 from .errors import InputError
 from .prepare import Ready, ready
 from .sealed import SealError, seal, unseal
-from .target import parse
+from .targets import parse
 from .tuned import Tuned
 
 SCHEMA = 4

@@ -1,4 +1,4 @@
-"""A dsp kernel as a tuning task: measured by packing, checked against what it must compute.
+"""A kernel on a target as a tuning task: measured by packing, checked against what it must compute.
 
 ``CodeTask`` is any kernel, ``KernelTask`` one of a model, held to the operator's evaluator. It is
 rebuilt in workers from its payload: the kernel, the node it came from, the machine.
@@ -26,14 +26,9 @@ from ..schedule.knobs import Point, Space, key
 from ..schedule.templates import template_for
 from ..schedule.templates.template import FEATURES, Template
 from ..target.cost import Cost, Work
-from ..target.dsp.bound import bound
-from ..target.dsp.compile import compile_program
-from ..target.dsp.cycles import cost
-from ..target.dsp.listing import Listing
-from ..target.dsp.machine import Machine
-from ..target.dsp.pipeline import build
 from ..target.errors import SelectError
 from ..target.program import Program
+from ..target.protocol import Listing, Target
 from ..tir.passes.lift import lift
 from ..tir.passes.vectorize import VectorizeError
 from ..tir.recent import Recent
@@ -67,7 +62,7 @@ class KernelError(RuntimeError):
 class CodeTask(ABC):
     """A kernel that a template schedules for a machine: what tasks of any origin have in common."""
 
-    machine: Machine
+    machine: Target
     weight: int
     simulated: bool
     general = False  # whether templates for any kernel are asked, too, where others take it
@@ -121,7 +116,7 @@ class CodeTask(ABC):
     @cached_property
     def bound(self) -> float:
         """Cycles that no schedule can beat: multiplying, loading and storing, or moving."""
-        return float(bound(self.work, self.machine))
+        return float(self.machine.bound(self.work))
 
     def parts(self, spare: bool = False) -> Iterator[tuple[float, Callable[[], Space]]]:
         """The points on all threads, then on fewer: the bound there, and their space. Those of a
@@ -133,7 +128,7 @@ class CodeTask(ABC):
             return
         space = template.space
         for threads, part in (template.parts or {self.machine.threads: lambda: space}).items():
-            yield float(bound(self.work, replace(self.machine, threads=threads))), part
+            yield float(replace(self.machine, threads=threads).bound(self.work)), part
 
     @cached_property
     def key(self) -> str:
@@ -184,8 +179,8 @@ class CodeTask(ABC):
     def compiled(self, point: Point) -> Compiled:
         """The packed code of a point; raises what schedule, selection or packing refuse."""
         program = self.program(point)
-        listing = compile_program(program, self.machine)
-        found = Compiled(point, program, listing, cost(listing))
+        code = self.machine.code(program)
+        found = Compiled(point, program, code.listing, code.cost)
         if found.cost.tcm > self.machine.tcm - self.held:
             raise ScheduleError(
                 f"place: a kernel's buffers must fit into TCM ({self.machine.tcm} bytes, of which "
@@ -234,7 +229,7 @@ class KernelTask(CodeTask):
 
     kernel: Kernel
     graph: Graph  # of one node: what ``kernel`` must compute
-    machine: Machine
+    machine: Target
     weight: int = 1
     simulated: bool = True
 
@@ -332,7 +327,7 @@ def fixed_input(
 
 
 def _program(task: CodeTask, point: Point) -> tuple[CodeTask, Program]:
-    return task, build(task.scheduled(point), task.machine)
+    return task, task.machine.build(task.scheduled(point))
 
 
 # By the task's identity, which is held: another one with the same key may have other constants.

@@ -8,6 +8,7 @@ type.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -39,6 +40,9 @@ def register_class(kind: Type) -> Register:
         raise SelectError(f"registers: no register holds a value of type {kind}")
     widths = {1024: Register.VECTOR, 2048: Register.PAIR, 64: Register.DOUBLE}
     return Register.SCALAR if bits <= 32 else widths[bits]
+
+
+_LARGE = (Register.VECTOR, Register.PAIR, Register.PREDICATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +91,26 @@ class Instruction:
     tags: frozenset[str] = field(default_factory=frozenset)  # "dot" counts as a dot product
 
     @property
+    def covers(self) -> bool:
+        """Whether selection covers values by it for what it means."""
+        return self.kind is Kind.COMPUTE and self.body is not None and self.body.op != "var"
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether a register of vectors takes part."""
+        kinds = [*(p.register for p in self.parameters), self.result_register]
+        return any(kind in _LARGE for kind in kinds)
+
+    @property
     def result_register(self) -> Register | None:
         return register_class(self.result) if self.result else None
 
     def unit_at(self, version: int) -> str:
         """The resource class on hardware ``version``."""
         return [name for first, name in self.unit if first <= version][-1]
+
+
+def spelled(timing: Sequence[int]) -> str:
+    """The cycle of the result, if there is one, and those of the operands: ``"9: 7 5"``."""
+    result, *operands = timing
+    return f"{result or '-'}: {' '.join(map(str, operands))}".rstrip(": ")

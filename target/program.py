@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from ..tir.quick import quick
 from .instruction import Instruction, Register
@@ -214,3 +215,11 @@ class Program:
         """Every instruction once, in program order."""
         for phase in self.phases:
             yield from ops_in(phase.body)
+
+
+def share(extent: int, threads: int) -> list[tuple[int, int]]:
+    """Each thread's first iteration and count: contiguous chunks, equal up to one. Few iterations
+    are the first threads', of which one also runs what is not shared: no barrier between."""
+    busy = min(extent, threads)
+    cuts = [extent * min(i, busy) // max(busy, 1) for i in range(threads + 1)]
+    return [(a, b - a) for a, b in pairwise(cuts)]

@@ -18,7 +18,7 @@ from ..tir.expr import Expr, const, is_number, walk
 from ..tir.ops import OPS
 from ..tir.types import Type
 from .expansions import Expansion
-from .instruction import Instruction, Kind, Parameter, Register, register_class
+from .instruction import Instruction, Parameter, Register, register_class
 from .match import LANE_OPS, Matcher, Noting
 from .record import Covered, Expanded, Notes, Record, Trial
 
@@ -72,7 +72,7 @@ class Selector:
         self.record: Record | None = None
         for row in rows:
             self.by_name[row.name] = row
-            if row.kind is Kind.COMPUTE and row.body is not None and row.body.op != "var":
+            if row.covers and row.body is not None:
                 pattern = _Pattern.of(row, row.body)
                 self._by_op.setdefault(row.body.op, []).append(pattern)
                 for kind in _kinds(pattern) if row.name not in self.refused else ():
@@ -86,11 +86,6 @@ class Selector:
         fresh = copy(self)
         fresh.record = record
         return fresh
-
-    @property
-    def matched(self) -> list[str]:
-        """The names of the rows that cover values by their meaning."""
-        return [pattern.row.name for patterns in self._by_op.values() for pattern in patterns]
 
     def cover(self, node: Expr, users: Callable[[Expr], int]) -> Cover | None:
         """The best row for ``node``; ``users`` counts the users that a value has (0: it is none

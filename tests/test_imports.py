@@ -23,6 +23,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 
+REGISTRY = Path("driver/targets.py")  # the one file that knows targets by their folders
+
+
 def absolute(source: Path, node: ast.ImportFrom) -> list[str]:
     """The full names that a from-import names, `from . import x` as `dovetail.part.x`."""
     if not node.level:
@@ -45,6 +48,20 @@ def imports(source: Path) -> Iterator[tuple[int, str, bool]]:
                 yield node.lineno, name, node.level > 0
 
 
+def target_of(name: str) -> str:
+    """The target in whose folder a module lies; "" where it is no target's."""
+    top, _, rest = name.partition(".")
+    folder, _, inner = rest.partition(".")
+    own = inner.split(".")[0]
+    known = top == "dovetail" and folder == "target" and (ROOT / "target" / own).is_dir()
+    return own if known else ""
+
+
+def knows(source: Path, target: str) -> bool:
+    """Whether a file may import a target's modules."""
+    return source == REGISTRY or source.parts[:2] == ("target", target)
+
+
 def faults(part: str) -> Iterator[str]:
     """A sentence for each import of a part that the table does not allow."""
     for source in sorted((ROOT / part).rglob("*.py")):
@@ -52,7 +69,9 @@ def faults(part: str) -> Iterator[str]:
             place = f"{source.relative_to(ROOT)}:{line} imports {name}"
             top, _, rest = name.partition(".")
             other = rest.split(".")[0]
-            if top in MAY_IMPORT or (top == "dovetail" and not relative):
+            if (own := target_of(name)) and not knows(source.relative_to(ROOT), own):
+                yield f"{place}: {own} is known in its folder and in {REGISTRY} alone"
+            elif top in MAY_IMPORT or (top == "dovetail" and not relative):
                 yield f"{place}: parts import each other relatively"
             elif top == "dovetail" and other not in MAY_IMPORT[part] | {part}:
                 allowed = ", ".join(sorted(MAY_IMPORT[part])) or "no other part"
@@ -62,6 +81,21 @@ def faults(part: str) -> Iterator[str]:
 @pytest.mark.parametrize("part", MAY_IMPORT)
 def test_part_imports_only_what_the_table_allows(part: str) -> None:
     assert not list(faults(part))
+
+
+def test_an_import_of_a_target_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+    (tmp_path / "target" / "dsp").mkdir(parents=True)
+    (tmp_path / "driver").mkdir()
+    line = "from ..target.dsp.machine import Machine\n"
+    (tmp_path / "driver" / "task.py").write_text(line)
+    (tmp_path / REGISTRY).write_text(line)
+    (tmp_path / "target" / "dsp" / "pack.py").write_text("from .machine import Machine\n")
+    assert list(faults("target")) == []
+    assert list(faults("driver")) == [
+        "driver/task.py:1 imports dovetail.target.dsp.machine: dsp is known in its folder and in "
+        "driver/targets.py alone"
+    ]
 
 
 def test_the_table_names_every_part() -> None:

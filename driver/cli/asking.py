@@ -109,13 +109,15 @@ def instructions(
 ) -> None:
     """List the machine's vector instructions. Timing is in cycles, the result's before the colon
     and the operands' behind it; docs/instructions.md explains the columns."""
-    from .. import instructions as page
+    from ...target.instruction import spelled
+    from ..instructions import rows as rows_of
+    from ..targets import DEFAULT, parse
 
-    rows = page.rows(version)
+    rows = rows_of(parse(f"{DEFAULT}(version={version})"))
     if json:
         show.print_json({"version": version, "instructions": rows})
         return
-    texts = [{**row, "timing": page.timing(row["timing"]), "since": f"v{row['since']}"}
+    texts = [{**row, "timing": spelled(row["timing"]), "since": f"v{row['since']}"}
              for row in rows]  # fmt: skip
     show.table(tuple(texts[0]), [tuple(row.values()) for row in texts], f"v{version}")
 

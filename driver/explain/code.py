@@ -1,6 +1,6 @@
 """What selection recorded, folded for a reader: sections by loops, equal values once.
 
-for section in sections(record):
+for section in sections(record, target.unit):
     for value in section.values: print(value.count, value.name, value.row, value.text)
 
 Values are numbered within a section, operands before users. Unrolled copies differ in addresses
@@ -18,6 +18,8 @@ from ...target.instruction import Instruction
 from ...target.record import Begin, Covered, Emitted, End, Expanded, Record, Started, Trial
 from ...tir.expr import Expr, rebuild, var, walk
 from ...tir.script.show import show_expr
+
+Unit = Callable[[Instruction], str]  # what executes a row
 
 
 @dataclass(slots=True)
@@ -89,12 +91,12 @@ class Section:
         }  # fmt: skip
 
 
-def sections(record: Record, version: int) -> list[Section]:
+def sections(record: Record, unit: Unit) -> list[Section]:
     """The sections of a kernel's code in order; sections without a value are left out."""
     found: list[Section] = []
     for phase, parallel, loops, events in _regions(record):
         section = Section(phase, parallel, loops)
-        _Folding(section, record.same, version).run(events)
+        _Folding(section, record.same, unit).run(events)
         last = found[-1] if found else None
         if last is not None and _equal(last, section):
             _add(last, section)
@@ -144,8 +146,8 @@ Names = dict[Expr, str]
 class _Folding:
     """Folds the events of one region into its section."""
 
-    def __init__(self, section: Section, same: dict[Expr, Expr], version: int) -> None:
-        self.section, self.same, self.version = section, same, version
+    def __init__(self, section: Section, same: dict[Expr, Expr], unit: Unit) -> None:
+        self.section, self.same, self.unit = section, same, unit
         self.events: dict[Expr, Covered | Emitted] = {}
         self.groups: dict[Expr, Value] = {}
         self.done: set[Expr] = set()
@@ -228,7 +230,7 @@ class _Folding:
         if isinstance(event, Covered):
             inside = next((t.inside for t in trials if not t.reason), 1)
         text = self._text(node, row, operands, names)
-        unit = row.unit_at(self.version) if row is not None else ""
+        unit = self.unit(row) if row is not None else ""
         name = None if row is None else row.name
         return Value("", str(node.type), name, unit, inside, text, operands, trials)
 

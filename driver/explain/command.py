@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...target.protocol import Target
 from .. import own, show
 from ..api import compile_ready, load
 from ..errors import InputError
 from ..given import Given
 from ..progress import watching
 from ..source import SAVED, Source
-from ..target import parse
+from ..targets import parse
 from ..tuned import Tuned
 from .bisect import bisect
 from .found import (
@@ -60,9 +61,9 @@ def answer(
     tuned: Coded | None = None
     if model.endswith(SAVED):
         tuned = _saved(model, log, question.kernel)
-    version = (parse(target) if tuned is None else tuned.ready.machine).version
-    bounds = limits(question.forbidden, question.rewrites, version)
-    shown = _wanted(question, version)
+    machine = parse(target) if tuned is None else tuned.ready.machine
+    bounds = limits(question.forbidden, question.rewrites, machine)
+    shown = _wanted(question, machine)
     if tuned is None:
         tuned = _compiled(source(), log, target, question.kernel, workers)
     if question.bisect:
@@ -76,11 +77,11 @@ def answer(
     return compare(rows, tuned, bounds, question.json)
 
 
-def _wanted(question: Question, version: int) -> Wanted:
+def _wanted(question: Question, target: Target) -> Wanted:
     name = question.rule
     if name is None:
         return Wanted(question.everything)
-    names = rules_named(name) or {row_named(name, version, "rule")}
+    names = rules_named(name) or {row_named(name, target, "rule")}
     return Wanted(question.everything, frozenset(names))
 
 

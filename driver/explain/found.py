@@ -86,7 +86,7 @@ def under(row: Compared, tuned: Coded) -> Explained:
 def _explained(variant: Variant, point: Point, tuned: Coded) -> Explained:
     cycles = variant.compiled(point).cost.cycles
     names = tuple(other.name for other in tuned.ready.kernels if other.key == variant.key)
-    found = sections(variant.record, variant.machine.version)
+    found = sections(variant.record, variant.machine.unit)
     return Explained(variant, names, variant.template.name, point, cycles, variant.sites, found)
 
 

@@ -20,10 +20,9 @@ from ...schedule.errors import ScheduleError
 from ...schedule.knobs import Point, key
 from ...schedule.templates.template import Template
 from ...target.cost import Work
-from ...target.dsp.pipeline import build
-from ...target.dsp.rows import selector
 from ...target.errors import SelectError
 from ...target.program import Program
+from ...target.protocol import Target
 from ...target.record import Record
 from ...tir.passes.lift import Site, lift
 from ...tir.passes.vectorize import VectorizeError
@@ -145,7 +144,7 @@ class Variant(CodeTask):
         if name not in self.programs:
             record = Record()
             func, forbidden = self.template.apply(point), self.limits.rows
-            program = build(func, self.machine, record=record, forbidden=forbidden)
+            program = self.machine.build(func, record=record, forbidden=forbidden)
             self.programs[name] = program, record
         program, self.record = self.programs[name]
         return program
@@ -173,7 +172,7 @@ class Variant(CodeTask):
         return [a for site in self.sites for a in site.attempts if a.result is not None]
 
 
-def limits(forbidden: tuple[str, ...], rewrites: int | None, version: int) -> Limits:
+def limits(forbidden: tuple[str, ...], rewrites: int | None, target: Target) -> Limits:
     """The limits that names spell: rules of lifting, families of them, or rows of instructions."""
     if rewrites is not None and rewrites < 0:
         raise InputError(f"rewrite-limit: must not be negative, but got {rewrites}")
@@ -183,7 +182,7 @@ def limits(forbidden: tuple[str, ...], rewrites: int | None, version: int) -> Li
         found = rules_named(name)
         rules |= found
         if not found:
-            rows.add(row_named(name, version, "forbid"))
+            rows.add(row_named(name, target, "forbid"))
     return Limits(frozenset(rules), frozenset(rows), rewrites, forbidden)
 
 
@@ -193,9 +192,9 @@ def rules_named(name: str) -> set[str]:
     return {rule for rule in known if rule == name or rule.startswith(name + ".")}
 
 
-def row_named(name: str, version: int, what: str) -> str:
+def row_named(name: str, target: Target, what: str) -> str:
     """The row of this name, if values are covered by it for what it means."""
-    rows = selector(version).matched
+    rows = [row.name for row in target.rows.values() if row.covers]
     if name in rows:
         return name
     known = [rule.name for rule in lifting_rules().rules]

@@ -1,16 +1,14 @@
 """The bound: cycles that no schedule of a kernel can beat, from its work and the machine alone.
 
->>> bound(Work(products=1 << 20), dsp())
+>>> bound(Work(products=1 << 20), Machine())
 1024
 """
 
 from __future__ import annotations
 
 from ..cost import Work
-from .machine import Machine, dsp
+from .machine import Machine
 from .rates import rates
-
-__all__ = ["Work", "bound", "dsp"]
 
 
 def bound(work: Work, machine: Machine) -> int:

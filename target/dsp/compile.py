@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 from ...tir.recent import Recent
+from ..barriers import free_phases
 from ..program import Phase, Program, ops_in
 from .allocate import NoRegister, assign, live_around, lives, states
 from .cycles import calls
@@ -17,7 +18,6 @@ from .dead import drop_dead
 from .depend import block_edges
 from .expand import Pipeline
 from .hoist import ALL
-from .joins import free_phases
 from .listing import SPILL, Function, Listing, words_of
 from .lower import Lowering, Table, move
 from .machine import Machine, only
@@ -69,7 +69,7 @@ def compile_program(program: Program, machine: Machine) -> Listing:
     )
     spills = sum(made.spills for made, _ in found.values())
     most = max((made.spill_bytes for made, _ in found.values()), default=0)
-    free = free_phases(program, machine)
+    free = free_phases(program, threads)
     views = tuple((table[name, 0], shift) for name, shift in list(table)[known:])
     return Listing(program.name, machine, functions, spills, most, tcm, far, free, views)
 

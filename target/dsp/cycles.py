@@ -8,22 +8,14 @@ transfers are walked in order of time (``threads``), because they share one chan
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 from ..cost import Cost
+from ..program import share
 from .channel import Channel
 from .listing import Function, Listing
 from .machine import Machine
 from .threads import Copies, Thread, together
 from .walk import ACCESSED, CAUSES, DDR, FIELDS, ZERO, Tally, Walker, cycles, plus, stalled
-
-
-def share(extent: int, threads: int) -> list[tuple[int, int]]:
-    """Each thread's first iteration and count: contiguous chunks, equal up to one. Few iterations
-    are the first threads', of which one also runs what is not shared: no barrier between."""
-    busy = min(extent, threads)
-    cuts = [extent * min(i, busy) // max(busy, 1) for i in range(threads + 1)]
-    return [(a, b - a) for a, b in pairwise(cuts)]
 
 
 def calls(function: Function, machine: Machine) -> list[tuple[int, int]]:

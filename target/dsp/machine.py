@@ -1,7 +1,6 @@
 """The simulated machine: every number that packing, timing and placement depend on.
 
-    >>> dsp(threads=1, tcm=1 << 20).threads
-    1
+    Machine(threads=1, tcm=1 << 20).name        # "dsp(threads=1, tcm=1048576)"
 
 The defaults describe an HVX v66 integer machine. Pipes, slots and the cycle of vector results are
 those of LLVM's public itineraries. What no public source gives is an assumption: the clock, the
@@ -75,7 +74,7 @@ UNITS: tuple[tuple[str, Unit], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Machine(Hashed):
-    """One machine. Make it by ``dsp(...)``, which checks the values."""
+    """One machine's numbers; ``target.dsp`` makes one whose values are checked, with its code."""
 
     version: int = 66  # of the instruction set: rows and their units depend on it
     clock: float = 1.2e9  # Hz
@@ -142,16 +141,7 @@ _RANGES = {
 }  # fmt: skip
 
 
-def dsp(**overrides: Any) -> Machine:
-    """The default machine with some fields changed."""
-    known = [f.name for f in fields(Machine)]
-    for name in overrides:
-        if name not in known:
-            raise MachineError(f"dsp: a field is one of {', '.join(known)}, but got {name!r}")
-    return Machine(**{name: _checked(name, value) for name, value in overrides.items()})
-
-
-def _checked(name: str, value: Any) -> Any:
+def checked(name: str, value: Any) -> Any:
     """The value of a field; a number of NumPy as Python's, which is how names spell it."""
     if name == "units":
         return _checked_units(value)

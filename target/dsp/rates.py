@@ -3,7 +3,7 @@
 Derived from the instruction table: the rows that a version has, by their units, as many of them as
 fit one packet of the machine.
 
->>> rates(dsp())
+>>> rates(Machine())
 Rates(products=256, loaded=136, stored=128)
 """
 
@@ -17,10 +17,8 @@ from ...tir.expr import Expr, walk
 from ..instruction import Instruction, Kind
 from . import scalar
 from .instructions import instructions
-from .machine import Machine, dsp
+from .machine import Machine
 from .pack import EMPTY, Packer, packer
-
-__all__ = ["Rates", "dsp", "rates"]
 
 
 @dataclass(frozen=True, slots=True)

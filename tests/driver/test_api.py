@@ -19,6 +19,7 @@ from dovetail.driver.points import Search
 from dovetail.driver.tuned import Row, Tuned
 from dovetail.graph.errors import UnsupportedModel
 from dovetail.quant.errors import CalibrationError
+from dovetail.target.dsp.target import Dsp
 from dovetail.target.errors import SelectError
 from dovetail.tuner.log import without_times
 from dovetail.tuner.records import LogError, read
@@ -339,7 +340,7 @@ def test_a_kernel_without_code_is_named(
     def nothing(*_: object) -> object:
         raise SelectError("select: the machine has nothing")
 
-    monkeypatch.setattr("dovetail.driver.task.build", nothing)
+    monkeypatch.setattr(Dsp, "build", nothing)
     text = refused(SelectError, lambda: compile(model, batches[0], batches, "dsp", workers=0))
     assert text.startswith("compile: each kernel needs code for dsp, but ")
     assert "select: the machine has nothing" in text

@@ -28,7 +28,7 @@ from dovetail.graph.coverage import coverage
 from dovetail.graph.torch_import import import_model
 from dovetail.quant.analyze import analyze
 from dovetail.quant.quantize import quantize
-from dovetail.target.dsp.machine import Machine
+from dovetail.target.dsp.target import Dsp
 from dovetail.tuner.log import Log
 from dovetail.tuner.records import header
 
@@ -45,7 +45,7 @@ def values() -> list[Any]:
         np.array(3), np.array([1.0]), np.str_("dsp"), torch.tensor(3), torch.zeros(1, 4),
         Path("/tmp"), "/dev/null", "/dev/zero", "/dev/full", "pipe", "loop", "dangling", "empty",
         "noise", "log.jsonl", "no/where", nn.ReLU(), [None], [3], ["x"], ["pipe"],
-        Machine(threads="a"), replace(Machine(), units=3), "dsp(threads=np)", "dsp(" * 300,  # type: ignore[arg-type]
+        Dsp(threads="a"), replace(Dsp(), units=3), "dsp(threads=np)", "dsp(" * 300,  # type: ignore[arg-type]
         "dsp(tcm=1 << 70)", "dsp(units=(1,) * 9999999999)", "dsp(clock='a')", "dsp(units=())",
         "dsp()()", "dsp(threads=1 << -1)", ThreadPoolExecutor, {"x": 1},
     ]  # fmt: skip

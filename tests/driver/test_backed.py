@@ -17,7 +17,7 @@ from dovetail.schedule.knobs import Point, Space, choice
 from dovetail.schedule.schedule import Schedule
 from dovetail.schedule.templates.backed import GENERAL
 from dovetail.schedule.templates.template import Template
-from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.machine import Machine
 from dovetail.tir.stmt import PrimFunc

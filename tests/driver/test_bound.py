@@ -10,8 +10,7 @@ from dovetail.driver.prepare import quantized, ready
 from dovetail.driver.task import KernelError, KernelTask
 from dovetail.driver.tuned import Tuned
 from dovetail.driver.zoo import build, calibration
-from dovetail.target.dsp.bound import bound
-from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.target import dsp
 
 RESNET18 = 1_660_957  # cycles at 4 threads: products that touch data, and bytes that exceed them
 
@@ -32,7 +31,7 @@ def test_tensors_in_tcm_cost_no_transfer(compiled: Tuned) -> None:
             weights = min(weights, types[task.kernel.output].size)
         total = weights + sum(types[name].size for name in outside)
         assert task.work.ddr == total
-        assert row.bound == bound(task.work, compiled.ready.machine)
+        assert row.bound == compiled.ready.machine.bound(task.work)
 
 
 def test_a_cost_below_the_bound_is_an_error(

@@ -18,7 +18,7 @@ from dovetail.graph.kernels import place
 from dovetail.schedule.errors import ScheduleError
 from dovetail.target.cost import Work
 from dovetail.target.dsp.bound import bound
-from dovetail.target.dsp.machine import Machine, dsp
+from dovetail.target.dsp.target import Dsp, dsp
 from dovetail.target.errors import SelectError
 from tests.exact.chance import STEPS, start
 from tests.exact.odd import Apply
@@ -26,7 +26,7 @@ from tests.exact.odd import Apply
 Record = Callable[[str, object], None]
 
 
-def prepared(model: nn.Module, *inputs: Tensor, machine: Machine | None = None) -> Ready:
+def prepared(model: nn.Module, *inputs: Tensor, machine: Dsp | None = None) -> Ready:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         graph = quantized(model.eval(), inputs, [inputs], "minmax")

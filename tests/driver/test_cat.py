@@ -15,7 +15,7 @@ from dovetail.graph.integer import infer_shape
 from dovetail.graph.kernels import place
 from dovetail.graph.lower import lower
 from dovetail.graph.settle import settle
-from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.target import dsp
 
 Slices = dict[int, tuple[int, int]]  # of an input: the channels that are joined
 

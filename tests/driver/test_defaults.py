@@ -8,7 +8,7 @@ import pytest
 from dovetail.driver.choose import choose
 from dovetail.driver.defaults import PACKED, Pick, ranked
 from dovetail.driver.prepare import Ready, prepare
-from dovetail.driver.target import parse
+from dovetail.driver.targets import parse
 from dovetail.driver.zoo import build, calibration
 from dovetail.schedule.knobs import Point, Space
 from dovetail.target.errors import SelectError

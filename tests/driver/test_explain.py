@@ -23,6 +23,7 @@ from dovetail.driver.explain.variant import Limits, Variant, limits
 from dovetail.driver.task import KernelTask
 from dovetail.driver.tuned import Tuned
 from dovetail.schedule.knobs import Point
+from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.record import Covered
 from dovetail.tir.expr import make
@@ -115,7 +116,7 @@ def test_equal_values_are_shown_once(tuned: Tuned, task: KernelTask) -> None:
     variant = Variant(task, Limits())
     variant.program(found.point)
     assert len(values) < len(variant.record.events) / 2
-    assert sections(variant.record, 66) == found.sections
+    assert sections(variant.record, task.machine.unit) == found.sections
 
 
 def test_the_dump_is_readable(here: Path) -> None:
@@ -209,7 +210,7 @@ def test_a_forbidden_rule_costs_cycles_and_keeps_bytes(here: Path) -> None:
 
 
 def test_a_forbidden_row_is_replaced(task: KernelTask, point: Point) -> None:
-    limited = Variant(task, limits(("vasrw_acc",), None, 66))
+    limited = Variant(task, limits(("vasrw_acc",), None, dsp()))
     outcome = limited.outcome(point)
     assert outcome.exact and outcome.cycles is not None
     assert "vasrw_acc" not in {op.instruction.name for op in limited.program(point).ops()}
@@ -219,7 +220,7 @@ def test_a_forbidden_row_is_replaced(task: KernelTask, point: Point) -> None:
 
 
 def test_a_row_that_nothing_replaces_is_told(tuned: Tuned) -> None:
-    row = compared(narrow(tuned, "conv2d_1"), limits(("vmpyewuh",), None, 66))[0]
+    row = compared(narrow(tuned, "conv2d_1"), limits(("vmpyewuh",), None, dsp()))[0]
     assert row.outcome.cycles is None
     assert "asks for vmpyewuh by name, but it is forbidden" in row.note
 

@@ -17,7 +17,7 @@ from dovetail.graph.graph import Array, Graph, Node, Requant, TensorType
 from dovetail.graph.integer import infer_shape, verify
 from dovetail.graph.lower import lower
 from dovetail.schedule.errors import ScheduleError
-from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.target import dsp
 
 Numbers = np.random.Generator
 SHORT = {"uint8": "u8", "int8": "i8", "int32": "i32"}

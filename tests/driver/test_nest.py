@@ -6,7 +6,7 @@ import sys
 
 from dovetail.driver.nest import nest
 from dovetail.driver.prepare import prepare
-from dovetail.driver.target import parse as machine
+from dovetail.driver.targets import parse as machine
 from dovetail.driver.zoo import build, calibration
 from dovetail.tir.script import parse
 

@@ -33,7 +33,7 @@ from dovetail.driver.task import KernelError, fixed_input
 from dovetail.driver.tuned import Tuned
 from dovetail.schedule.knobs import Point
 from dovetail.target.cost import Work
-from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.machine import Machine
 from dovetail.tir.script import parse, show

@@ -11,7 +11,7 @@ from dovetail.driver.prepare import quantized, ready
 from dovetail.graph.graph import Graph
 from dovetail.graph.kernels import Kernel
 from dovetail.graph.lower import lower_graph
-from dovetail.target.dsp.machine import Machine, dsp
+from dovetail.target.dsp.target import Dsp, dsp
 
 
 class Random(nn.Module):
@@ -48,7 +48,7 @@ class Doubled(nn.Module):
         return torch.cat([self.last(y), a], 1)
 
 
-def planned(model: nn.Module, x: Tensor, machine: Machine) -> tuple[Graph, list[Kernel], Plan]:
+def planned(model: nn.Module, x: Tensor, machine: Dsp) -> tuple[Graph, list[Kernel], Plan]:
     graph = quantized(model.eval(), (x,), [(x,)], "minmax")
     kernels = lower_graph(graph)
     return graph, kernels, plan(graph, kernels, machine)

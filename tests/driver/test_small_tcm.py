@@ -11,7 +11,7 @@ from dovetail.driver import defaults
 from dovetail.driver.api import compile_ready
 from dovetail.driver.given import Given
 from dovetail.driver.prepare import quantized, ready
-from dovetail.target.dsp.machine import Machine, dsp
+from dovetail.target.dsp.target import Dsp, dsp
 from tests.driver.test_plan import Doubled
 
 LEAST = 4 << 10  # bytes of TCM that a machine has at least
@@ -48,7 +48,7 @@ class Attention(nn.Module):
         return y
 
 
-MODELS: dict[str, tuple[nn.Module, tuple[int, ...], tuple[Machine, ...]]] = {
+MODELS: dict[str, tuple[nn.Module, tuple[int, ...], tuple[Dsp, ...]]] = {
     "doubled": (Doubled(), (1, 4, 12, 12), SMALL[:2]),
     "mixed": (Mixed(), (2, 3, 17, 15), SMALL[::2]),
     "attention": (Attention(), (2, 19, 32), SMALL[:2]),

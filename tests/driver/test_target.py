@@ -7,8 +7,9 @@ from dataclasses import fields, replace
 import pytest
 
 from dovetail.driver.errors import InputError
-from dovetail.driver.target import parse
-from dovetail.target.dsp.machine import UNITS, Machine, Unit, dsp
+from dovetail.driver.targets import parse
+from dovetail.target.dsp.machine import UNITS, Unit
+from dovetail.target.dsp.target import Dsp, dsp
 from dovetail.target.errors import MachineError
 
 
@@ -32,14 +33,14 @@ def test_a_machine_is_itself() -> None:
 
 def test_every_number_of_a_machine_may_be_swept() -> None:
     """``parse`` takes what ``name`` spells, one more than the default where that may be."""
-    for field in fields(Machine):
+    for field in fields(Dsp):
         if field.name in ("units", "slots", "vector_bytes"):
             continue
         low = field.name in ("version", "vectors", "predicates", "scalars", "conditions")
-        value = getattr(Machine(), field.name) + (-1 if low else 1)
+        value = getattr(Dsp(), field.name) + (-1 if low else 1)
         machine = parse(f"dsp({field.name}={value})")
         assert getattr(machine, field.name) == value
-        assert parse(machine.name) == machine != Machine()
+        assert parse(machine.name) == machine != Dsp()
 
 
 def test_sizes_may_be_computed() -> None:

@@ -13,7 +13,7 @@ from random import Random
 import pytest
 
 from dovetail.driver.prepare import quantized, ready
-from dovetail.driver.target import parse
+from dovetail.driver.targets import parse
 from dovetail.quant.affine import quantize_inputs
 from tests.exact.chance import chance
 from tests.exact.odd import MODELS, Made

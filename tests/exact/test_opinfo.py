@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dovetail.driver.prepare import ready
-from dovetail.driver.target import parse
+from dovetail.driver.targets import parse
 from dovetail.graph.graph import Graph
 from dovetail.quant.affine import quantize_inputs
 from tests.exact.opinfo import Sample, held, operators, samples

@@ -14,7 +14,7 @@ import torch
 
 from dovetail.driver.api import compile as compile_model
 from dovetail.driver.prepare import Ready, quantized, ready
-from dovetail.driver.target import parse
+from dovetail.driver.targets import parse
 from dovetail.driver.zoo import build, calibration, names
 from dovetail.graph.graph import Graph
 from tests.exact.points import TARGETS, Record, hold, told

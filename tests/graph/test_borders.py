@@ -15,7 +15,7 @@ from dovetail.graph.graph import Graph
 from dovetail.graph.integer import verify
 from dovetail.graph.lower import lower_graph
 from dovetail.graph.settle import settle
-from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.target import dsp
 from tests.graph.graphs import add, graph_of
 
 RNG = np.random.default_rng(11)

@@ -19,7 +19,7 @@ from dovetail.schedule.knobs import Point
 from dovetail.schedule.templates.backed import Backed
 from dovetail.schedule.templates.template import Template
 from dovetail.schedule.templates.threads import Shared
-from dovetail.target.dsp.machine import Machine, dsp
+from dovetail.target.dsp.target import Dsp, dsp
 
 
 class Function(torch.nn.Module):
@@ -42,7 +42,7 @@ class Case:
     shapes: tuple[tuple[int, ...], ...]
     op: str = ""
 
-    def task(self, machine: Machine | None = None, scope: str = "tcm") -> KernelTask:
+    def task(self, machine: Dsp | None = None, scope: str = "tcm") -> KernelTask:
         """The kernel of the last node, or of the one of ``op``; activations lie in ``scope``."""
         made = torch.Generator().manual_seed(0)
         inputs = tuple(torch.randn(*shape, generator=made) for shape in self.shapes)
@@ -58,7 +58,7 @@ class Case:
         single = Graph(node.op, data, [node.output], [node], types, constants)
         return KernelTask(kernel, single, machine or dsp())
 
-    def checked(self, count: int, seed: int, machine: Machine | None = None,
+    def checked(self, count: int, seed: int, machine: Dsp | None = None,
                 scope: str = "tcm") -> list[str]:  # fmt: skip
         """Checks points of the space, all where there are few; none may be refused."""
         task = self.task(machine, scope)

@@ -14,7 +14,8 @@ from dovetail.schedule.schedule import Schedule
 from dovetail.schedule.templates.scalar import scalar
 from dovetail.schedule.templates.tight import Tight
 from dovetail.target.dsp.hexagon.program import run_program
-from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.listing import Listing
+from dovetail.target.dsp.target import dsp
 from dovetail.tir.passes.lift import lift
 from dovetail.tir.script import parse, show
 from dovetail.tir.stmt import PrimFunc
@@ -235,6 +236,7 @@ def test_listings_give_the_interpreters_bytes(name: str) -> None:
     task = OwnTask(PRODUCTS[name], dsp(threads=2))
     point = next(p for p in points(task, 0, 8) if task.measure(p).status == "ok")
     made, (before, after) = task.compiled(point), task.trial
+    assert isinstance(made.listing, Listing)
     done = run_program(made.program, made.listing, [array.copy() for array in before])
     assert done.packets == made.cost.executed
     (found,) = done.outputs.values()

@@ -22,9 +22,8 @@ from dovetail.schedule.schedule import Schedule
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
 from dovetail.target.dsp.hexagon.program import run_program
-from dovetail.target.dsp.machine import Machine, dsp
-from dovetail.target.dsp.pipeline import build
 from dovetail.target.dsp.spill import CompileError
+from dovetail.target.dsp.target import Dsp, dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.instruction import Register, register_class
 from dovetail.target.jit import jit
@@ -66,7 +65,7 @@ class Drawn:
     kernel: PrimFunc
     schedule: Schedule
     func: PrimFunc
-    machine: Machine
+    machine: Dsp
 
     @property
     def arrays(self) -> Arrays:
@@ -99,7 +98,7 @@ def drawn(seed: int) -> Drawn:
 def program(made: Drawn) -> Program | None:
     """The selected code, or None where a sentence says why there is none."""
     try:
-        return build(made.func, made.machine)
+        return made.machine.build(made.func)
     except REFUSED as refusal:
         assert ": " in str(refusal), made.told("refusal")
         return None

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from dovetail.schedule.placing.phases import lengths, phases_of
-from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.target import dsp
 from dovetail.tir.interpret import interpret
 from dovetail.tir.script import parse
 from dovetail.tir.stmt import For, LoopKind, PrimFunc, seq

@@ -12,7 +12,7 @@ from dovetail.driver.task import KernelTask
 from dovetail.schedule.placing.operands import place_operands
 from dovetail.schedule.templates.template import Template
 from dovetail.schedule.templates.tight import Tight
-from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.target import dsp
 from dovetail.tir.expr import Expr, walk
 from dovetail.tir.stmt import Buffer, Copy, For, LoopKind, Stmt, Store, children
 from tests.schedule.operators import on_all

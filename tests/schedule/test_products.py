@@ -13,7 +13,7 @@ from dovetail.schedule.templates.fold_made import Made, made_of
 from dovetail.schedule.templates.fold_words import shifted
 from dovetail.schedule.templates.folds import products
 from dovetail.schedule.tree import blocks_below
-from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.target import dsp
 from dovetail.tir.script import parse
 from dovetail.tir.script.show import show_expr
 from dovetail.tir.stmt import PrimFunc, Store

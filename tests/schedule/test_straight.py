@@ -13,8 +13,7 @@ from dovetail.schedule.placing.straight import loaded_first, stored_straight
 from dovetail.schedule.placing.transfers import Transfer, rows_of
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
-from dovetail.target.dsp.machine import Machine, dsp
-from dovetail.target.dsp.pipeline import build
+from dovetail.target.dsp.target import Dsp, dsp
 from dovetail.tir.expr import const
 from dovetail.tir.interpret import interpret
 from dovetail.tir.linear import linear
@@ -24,7 +23,7 @@ from dovetail.tir.stmt import Alloc, Buffer, Copy, For, PrimFunc, Store, Wait, s
 from dovetail.tir.types import i8, i32, u8
 
 MACHINE = dsp()
-ROOMY = Machine(vectors=1 << 20)
+ROOMY = Dsp(vectors=1 << 20)
 STORES = """
 def stores(x: Buffer[u8, (8, 256), "tcm"], y: Buffer[u8, (8, {pitch}), "ddr"]):
     for r in parallel(8):
@@ -116,5 +115,5 @@ def loads(x: Buffer[u8, (8, 128), "ddr"], y: Buffer[u8, (8, 128), "tcm"]):
         for l in vectorized(128):
             y[r, l] = x[r, l]
 """)
-    found = cost(compile_program(build(func, MACHINE), MACHINE))
+    found = cost(compile_program(MACHINE.build(func), MACHINE))
     assert found.cycles < 2 * MACHINE.ddr_latency

@@ -15,7 +15,8 @@ from dovetail.schedule.templates.contraction_pixels import columns, pixels
 from dovetail.schedule.templates.contraction_plan import plan_for
 from dovetail.schedule.templates.folds import sums
 from dovetail.schedule.templates.template import Template
-from dovetail.target.dsp.machine import Machine, dsp
+from dovetail.target.dsp.target import Dsp, dsp
+from dovetail.target.machine import Machine
 from dovetail.tir.passes.lift import lift
 from dovetail.tir.stmt import PrimFunc
 from tests.schedule.operators import Case, hold
@@ -38,7 +39,7 @@ def layer(rng: Random) -> tuple[torch.nn.Module, tuple[int, ...]]:
     return made, (rng.choice((1, 1, 2)), inputs, *size)
 
 
-def task_of(seed: int, machine: Machine, scope: str) -> KernelTask:
+def task_of(seed: int, machine: Dsp, scope: str) -> KernelTask:
     module, shape = layer(Random(seed))
     return Case("pixels", module, (shape,)).task(machine, scope)
 

@@ -15,7 +15,7 @@ from dovetail.graph.kernels import place
 from dovetail.graph.lower import lower
 from dovetail.graph.torch_import import import_model
 from dovetail.quant.quantize import quantize
-from dovetail.target.dsp.machine import Machine, dsp
+from dovetail.target.dsp.target import Dsp, dsp
 from dovetail.tir.stmt import top
 
 Note = Callable[[str, object], None]
@@ -44,7 +44,7 @@ class Case:
         )  # fmt: skip
         return torch.nn.Sequential(conv, torch.nn.ReLU6()) if self.clamped else conv
 
-    def task(self, machine: Machine | None = None, scope: str = "tcm") -> KernelTask:
+    def task(self, machine: Dsp | None = None, scope: str = "tcm") -> KernelTask:
         """Its kernel, the activations placed in ``scope``."""
         made = torch.Generator().manual_seed(0)
         x = torch.randn(self.images, self.channels, self.height, self.width, generator=made)

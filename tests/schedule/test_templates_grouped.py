@@ -16,7 +16,7 @@ from dovetail.graph.lower import lower
 from dovetail.graph.torch_import import import_model
 from dovetail.quant.quantize import quantize
 from dovetail.schedule.templates.tight import Tight
-from dovetail.target.dsp.machine import Machine, dsp
+from dovetail.target.dsp.target import Dsp, dsp
 from tests.schedule.operators import hold, on_all
 
 Note = Callable[[str, object], None]
@@ -53,7 +53,7 @@ WAYS = {
 }  # fmt: skip
 
 
-def task_of(name: str, machine: Machine | None = None, scope: str = "tcm") -> KernelTask:
+def task_of(name: str, machine: Dsp | None = None, scope: str = "tcm") -> KernelTask:
     """The kernel of a layer, the activations placed in ``scope``."""
     (inputs, outputs, groups, rows, columns), (kernel, stride, padding, dilation), images = CASES[
         name

@@ -17,7 +17,7 @@ from dovetail.graph.lower import lower
 from dovetail.graph.torch_import import import_model
 from dovetail.quant.quantize import quantize
 from dovetail.schedule.templates.folds import products
-from dovetail.target.dsp.machine import Machine, dsp
+from dovetail.target.dsp.target import Dsp, dsp
 from tests.schedule.operators import checked
 
 Note = Callable[[str, object], None]
@@ -29,7 +29,7 @@ class Product(nn.Module):
         return torch.matmul(a, b)
 
 
-def task_of(a: Shape, b: Shape, machine: Machine | None = None, scope: str = "tcm") -> KernelTask:
+def task_of(a: Shape, b: Shape, machine: Dsp | None = None, scope: str = "tcm") -> KernelTask:
     """The kernel of a product, the activations placed in ``scope``."""
     made = torch.Generator().manual_seed(0)
     inputs = torch.randn(a, generator=made), torch.rand(b, generator=made) - 0.2

@@ -12,7 +12,7 @@ from dovetail.driver.task import KernelTask
 from dovetail.schedule.knobs import Point, Value
 from dovetail.schedule.templates.template import Template
 from dovetail.schedule.templates.tight import Tight
-from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.target import dsp
 from tests.schedule.operators import Case, on_all
 from tests.schedule.test_templates_tight import convolved
 

@@ -13,7 +13,7 @@ from dovetail.schedule.knobs import Point
 from dovetail.schedule.placing.strips import form_of
 from dovetail.schedule.templates.direct import direct
 from dovetail.schedule.templates.strips import strips_of
-from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.target import dsp
 from dovetail.tir.passes.lift import lift
 from tests.schedule.operators import Case
 from tests.schedule.test_templates_vector import added, pooled

@@ -10,7 +10,7 @@ import torch
 
 from dovetail.driver.task import KernelTask
 from dovetail.schedule.knobs import Point
-from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.target import dsp
 from dovetail.target.program import THREADS
 from tests.schedule.operators import Case, hold
 

@@ -7,12 +7,11 @@ from random import Random
 import numpy as np
 import pytest
 
-from dovetail.target.dsp.machine import Machine, dsp
-from dovetail.target.dsp.pipeline import build
-from dovetail.target.dsp.races import require_waits
+from dovetail.target.dsp.target import Dsp, dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.jit import jit
 from dovetail.target.program import Dma, Phase, Program
+from dovetail.target.races import require_waits
 from dovetail.tir.interpret import interpret
 from dovetail.tir.script import parse
 from dovetail.tir.stmt import PrimFunc
@@ -45,8 +44,8 @@ def kernel(*at: tuple[int, int, int], axis: str = "i") -> PrimFunc:
     return parse(HEAD + "".join(phases))
 
 
-def computing(func: PrimFunc, machine: Machine | None = None) -> list[Phase]:
-    return [phase for phase in build(func, machine or dsp()).phases if phase.parallel]
+def computing(func: PrimFunc, machine: Dsp | None = None) -> list[Phase]:
+    return [phase for phase in (machine or dsp()).build(func).phases if phase.parallel]
 
 
 def check(func: PrimFunc) -> None:
@@ -56,7 +55,7 @@ def check(func: PrimFunc) -> None:
     ]
     wanted = [array.copy() for array in given]
     interpret(func, *wanted)
-    jit(build(func, dsp()))(*given)
+    jit(dsp().build(func))(*given)
     np.testing.assert_array_equal(given[2], wanted[2])
 
 
@@ -95,7 +94,7 @@ def test_kernels_share_what_they_have_in_common() -> None:
 
 def test_transfers_are_held_to_where_phases_work() -> None:
     """The code of the second phase reads what the transfer brings, but it works behind that."""
-    program = build(kernel((0, 1, 0), (1024, 1, 8)), dsp())
+    program = dsp().build(kernel((0, 1, 0), (1024, 1, 8)))
     _, apart, moving, same = program.phases
     assert isinstance(moving.body[0], Dma)
     start = Phase(moving.body[:1], shifts=moving.shifts)

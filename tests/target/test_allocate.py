@@ -6,9 +6,8 @@ import pytest
 
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
-from dovetail.target.dsp.machine import dsp
-from dovetail.target.dsp.pipeline import build
 from dovetail.target.dsp.steps import atoms, blocks
+from dovetail.target.dsp.target import dsp
 from dovetail.target.instruction import Register
 from dovetail.target.program import Item, Loop, Program
 from dovetail.tir.script import parse
@@ -103,5 +102,5 @@ def f(x: Buffer[u8, (2, 16, 96), "tcm"], w: Buffer[i8, (16, 96), "tcm"],
                         y[k * 4 + p, m, n * 32 + l] = cast(i32, widening_mul(
                             x[m, k * 4 + p, n * 32 + l], w[k * 4 + p, n * 32 + l]))
 ''')  # fmt: skip
-    listing = compile_program(build(func, MACHINE), MACHINE)
+    listing = compile_program(MACHINE.build(func), MACHINE)
     assert listing.spills and not assembles(listing.text)

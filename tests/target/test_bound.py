@@ -11,8 +11,9 @@ from dovetail.target.cost import Work
 from dovetail.target.dsp import bound as module
 from dovetail.target.dsp.bound import bound
 from dovetail.target.dsp.instructions import TABLE
-from dovetail.target.dsp.machine import Machine, Unit, dsp
+from dovetail.target.dsp.machine import Machine, Unit
 from dovetail.target.dsp.rates import Rates, products, rates
+from dovetail.target.dsp.target import dsp
 
 
 def test_the_file_knows_the_machine_alone() -> None:

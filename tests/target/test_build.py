@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dovetail.target.dsp.machine import dsp
-from dovetail.target.dsp.pipeline import build
+from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.jit import jit
 from dovetail.tir.interpret import interpret
@@ -30,7 +29,7 @@ def same(text: str, **shapes: tuple[int, ...]) -> list[str]:
         )
     wanted = [array.copy() for array in given]
     interpret(func, *wanted)
-    program = build(func, dsp())
+    program = dsp().build(func)
     got = [array.copy() for array in given]
     jit(program)(*got)
     for buffer, a, b in zip(func.params, got, wanted, strict=True):
@@ -164,4 +163,4 @@ def test_a_condition_is_refused() -> None:
             x[i] = 0
 ''')  # fmt: skip
     with pytest.raises(SelectError, match="select: the dsp has no If within a kernel"):
-        build(func, dsp())
+        dsp().build(func)

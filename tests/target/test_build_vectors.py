@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dovetail.target.dsp.hoist import hoist
-from dovetail.target.dsp.machine import dsp
-from dovetail.target.dsp.pipeline import build
+from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.program import Item, Loop, Op
 from dovetail.tir.passes.vectorize import VectorizeError
@@ -178,7 +177,7 @@ def test_invariants_leave_an_innermost_loop() -> None:
         for l in vectorized(32):
             y[i * 32 + l] = x[i * 32 + l] + (k[l] + 7)
 ''')  # fmt: skip
-    (phase,) = build(func, dsp()).phases
+    (phase,) = dsp().build(func).phases
     loop = _loop(phase.body)
     before, rest = hoist(loop.variable, loop.body)
     names = [[item.instruction.name for item in part if isinstance(item, Op)]
@@ -196,7 +195,7 @@ def test_of_many_invariants_loads_for_few_stay() -> None:
         for l in vectorized(32):
             y[i * 64 + 32 + l] = max(min(x[i * 64 + 32 + l], m[l]), k[l])
 ''')  # fmt: skip
-    (phase,) = build(func, dsp()).phases
+    (phase,) = dsp().build(func).phases
     loop = _loop(phase.body)
     moved = [[op.address.buffer for op in hoist(loop.variable, loop.body, most)[0] if op.address]
              for most in (0, 1, 2)]  # fmt: skip
@@ -211,7 +210,7 @@ def test_what_a_loop_stores_stays_in_it() -> None:
         for l in vectorized(32):
             y[i * 32 + l] = x[l]
 ''')  # fmt: skip
-    (phase,) = build(func, dsp()).phases
+    (phase,) = dsp().build(func).phases
     loop = _loop(phase.body)
     before, _ = hoist(loop.variable, loop.body)
     assert not any(isinstance(item, Op) and item.address for item in before)
@@ -236,7 +235,7 @@ def test_a_transfer_needs_memory_on_both_sides() -> None:
     copy(y[0:128], a[0:128])
 ''')  # fmt: skip
     with pytest.raises(SelectError) as refusal:
-        build(func, dsp())
+        dsp().build(func)
     assert str(refusal.value) == (
         "copy: a transfer must be between memories, but got a in registers"
     )
@@ -248,7 +247,7 @@ def test_an_index_that_is_not_linear_in_lanes_is_told() -> None:
         y[l // 4] = y[l // 4] + x[l]
 ''')  # fmt: skip
     with pytest.raises(VectorizeError) as refusal:
-        build(func, dsp())
+        dsp().build(func)
     assert str(refusal.value) == ("vectorize: an index must be linear in the axis, but got l // 4")
 
 
@@ -265,7 +264,7 @@ def test_what_takes_lanes_by_itself_is_not_vectorized(store: str, message: str) 
         {store}
 """)
     with pytest.raises(VectorizeError) as refusal:
-        build(func, dsp())
+        dsp().build(func)
     assert str(refusal.value) == f"vectorize: {message}"
 
 

@@ -11,7 +11,7 @@ from dovetail.target.dsp.carry import carry
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
 from dovetail.target.dsp.hexagon.program import run_program
-from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.target import dsp
 from dovetail.target.jit import jit
 from dovetail.target.program import Item, Loop, Op, Program
 from tests.target.nests import op, program

@@ -12,8 +12,9 @@ from dovetail.target.cost import Cost
 from dovetail.target.dsp.channel import Channel, accessed, moved
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
-from dovetail.target.dsp.machine import Machine, dsp
+from dovetail.target.dsp.machine import Machine
 from dovetail.target.dsp.steps import Access
+from dovetail.target.dsp.target import dsp
 from dovetail.target.program import Address, Dma, Item, Loop, Phase, Place, Program, Wait
 from tests.target.nests import op
 

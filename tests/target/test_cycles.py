@@ -8,12 +8,13 @@ import pytest
 
 from dovetail.target.cost import Cost
 from dovetail.target.dsp.compile import compile_program
-from dovetail.target.dsp.cycles import calls, cost, share
+from dovetail.target.dsp.cycles import calls, cost
 from dovetail.target.dsp.listing import Function, words_of
-from dovetail.target.dsp.machine import Machine, dsp
+from dovetail.target.dsp.machine import Machine
 from dovetail.target.dsp.steps import Block, Node, Trip
+from dovetail.target.dsp.target import dsp
 from dovetail.target.dsp.walk import Walker
-from dovetail.target.program import Address, Dma, Item, Loop, Phase, Program, Wait
+from dovetail.target.program import Address, Dma, Item, Loop, Phase, Program, Wait, share
 from tests.target.nests import op, products, program
 
 MACHINE = dsp()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.dead import drop_dead
-from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.target import dsp
 from dovetail.target.program import Item, Loop, Op
 from tests.target.nests import op, program
 

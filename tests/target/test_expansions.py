@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from dovetail.target.dsp.instructions import TABLE
-from dovetail.target.dsp.machine import Machine
-from dovetail.target.dsp.pipeline import build
+from dovetail.target.dsp.target import Dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.expansions import EXPANSIONS
 from dovetail.target.instruction import Instruction, Register
@@ -181,14 +180,14 @@ def test_a_product_shifted_by_any_number_is_right_or_refused(kind: str, shift: i
     func = parse(PRODUCT.replace("KIND", kind).replace("SHIFT", str(shift)))
     if kind == "vectorized" and shift < 31:
         with pytest.raises(SelectError):
-            build(func, Machine())
+            Dsp().build(func)
         return
     rng = np.random.default_rng(0)
     x, m = (random_array(i32, (32,), rng) for _ in "xm")
     x[:2], m[:2] = i32.low, (i32.low, i32.high)
     want, got = np.zeros(32, np.int32), np.zeros(32, np.int32)
     interpret(func, x, m, want)
-    jit(build(func, Machine()))(x, m, got)
+    jit(Dsp().build(func))(x, m, got)
     np.testing.assert_array_equal(got, want)
 
 
@@ -211,5 +210,5 @@ def test_words_are_divided(kind: str, value: str) -> None:
     m[:4] = (-1, 0, 1, 7)
     want, got = np.zeros(64, np.int32), np.zeros(64, np.int32)
     interpret(func, x, m, want)
-    jit(build(func, Machine()))(x, m, got)
+    jit(Dsp().build(func))(x, m, got)
     np.testing.assert_array_equal(got, want)

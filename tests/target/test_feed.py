@@ -9,8 +9,8 @@ from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
 from dovetail.target.dsp.hexagon.program import run_program
 from dovetail.target.dsp.listing import Listing
-from dovetail.target.dsp.machine import dsp
 from dovetail.target.dsp.steps import blocks
+from dovetail.target.dsp.target import dsp
 from dovetail.target.jit import jit
 from dovetail.target.program import Item, Loop, Phase, Place, Program
 from tests.target.nests import assembles, kernel_steps, kernels, op, program

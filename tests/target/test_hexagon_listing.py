@@ -13,7 +13,8 @@ from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
 from dovetail.target.dsp.hexagon.program import Executed, run_program
 from dovetail.target.dsp.listing import Listing
-from dovetail.target.dsp.machine import Machine, dsp
+from dovetail.target.dsp.machine import Machine
+from dovetail.target.dsp.target import dsp
 from dovetail.target.jit import jit
 from dovetail.target.program import Address, Dma, Item, Loop, Phase, Place, Program, Wait
 from tests.target.nests import op

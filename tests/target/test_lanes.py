@@ -9,8 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dovetail.schedule.schedule import Schedule
-from dovetail.target.dsp.machine import dsp
-from dovetail.target.dsp.pipeline import build
+from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.jit import jit
 from dovetail.tir.interpret import interpret
@@ -34,7 +33,7 @@ def holds(func: PrimFunc, want: PrimFunc | None = None) -> list[str]:
     """The code of ``func`` gives what ``want`` is interpreted to; its instructions."""
     wanted, got = arrays(func), arrays(func)
     interpret(want or func, *wanted)
-    program = build(func, dsp())
+    program = dsp().build(func)
     jit(program)(*got)
     for param, a, b in zip(func.params, got, wanted, strict=True):
         np.testing.assert_array_equal(a, b, f"{param.name}\n{show(func)}")
@@ -171,5 +170,5 @@ def test_lanes_are_chosen_by_data() -> None:
 ])  # fmt: skip
 def test_what_has_no_code_is_refused(params: str, store: str, message: str) -> None:
     with pytest.raises(SelectError) as refusal:
-        build(vector(params, store), dsp())
+        dsp().build(vector(params, store))
     assert str(refusal.value) == message

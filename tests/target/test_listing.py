@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dovetail.target.dsp.compile import compile_program
-from dovetail.target.dsp.machine import dsp
+from dovetail.target.dsp.target import dsp
 from dovetail.target.program import Address, Dma, Item, Loop, Phase, Wait
 from tests.target.nests import assembles, op, products, program
 

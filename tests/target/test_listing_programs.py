@@ -16,8 +16,9 @@ from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import calls, cost
 from dovetail.target.dsp.hexagon.run import PhaseCall, PlaceImage, run
 from dovetail.target.dsp.instructions import TABLE
-from dovetail.target.dsp.machine import Machine, dsp
+from dovetail.target.dsp.machine import Machine
 from dovetail.target.dsp.scalar import INSTRUCTIONS
+from dovetail.target.dsp.target import dsp
 from dovetail.target.instruction import Instruction, Kind, Register
 from dovetail.target.jit import jit
 from dovetail.target.program import (

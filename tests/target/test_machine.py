@@ -2,7 +2,8 @@
 
 import pytest
 
-from dovetail.target.dsp.machine import Machine, Unit, dsp
+from dovetail.target.dsp.machine import Machine, Unit
+from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import MachineError
 
 

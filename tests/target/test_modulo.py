@@ -8,8 +8,8 @@ from dovetail.target.dsp import modulo
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
 from dovetail.target.dsp.interval import Placement
-from dovetail.target.dsp.machine import dsp
 from dovetail.target.dsp.steps import Block, Trip
+from dovetail.target.dsp.target import dsp
 from dovetail.target.program import Item, Loop
 from dovetail.tir.recent import Recent
 from tests.target.nests import assembles, kernels, op, products, program

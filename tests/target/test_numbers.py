@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from dovetail.target.dsp.compile import compile_program
-from dovetail.target.dsp.machine import dsp
-from dovetail.target.dsp.pipeline import build
+from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.jit import jit
 from dovetail.target.numbers import Numbers, count_of, spread
@@ -63,19 +62,19 @@ def test_code_is_the_same_but_for_the_immediate(kind: str, more: int) -> None:
     machine = dsp(threads=1)
     first = filled(kind, -70000, 70000, more=1, by=2)
     func = filled(kind, -70000, 70000, more=more, by=9)
-    listings = [compile_program(build(each, machine), machine) for each in (first, func)]
+    listings = [compile_program(machine.build(each), machine) for each in (first, func)]
     assert listings[0].code_bytes == listings[1].code_bytes
     x = np.arange(-32, 32, dtype=np.int32) * 1234567
     want, got = np.zeros(64, np.int32), np.zeros(64, np.int32)
     interpret(func, x, want)
-    jit(build(func, machine))(x.view(np.uint8), got.view(np.uint8))
+    jit(machine.build(func))(x.view(np.uint8), got.view(np.uint8))
     np.testing.assert_array_equal(got, want)
 
 
 def test_an_immediate_is_long_where_its_class_is() -> None:
     machine = dsp(threads=1)
     short, long = (
-        compile_program(build(filled("serial", *ends, more=77, by=1), machine), machine).text
+        compile_program(machine.build(filled("serial", *ends, more=77, by=1)), machine).text
         for ends in ((0, 255), (0, 70000))
     )
     assert "#77)" in short and "##77)" not in short and "##77)" in long
@@ -83,7 +82,7 @@ def test_an_immediate_is_long_where_its_class_is() -> None:
 
 def test_a_hole_without_a_number_is_refused() -> None:
     with pytest.raises(SelectError) as caught:
-        build(filled("vectorized", 0, 9, more=3), dsp())
+        dsp().build(filled("vectorized", 0, 9, more=3))
     assert str(caught.value) == (
         "numbers: a hole must have one in PrimFunc.numbers, but by has none"
     )

@@ -8,9 +8,9 @@ import pytest
 
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.lower import Table
-from dovetail.target.dsp.machine import dsp
 from dovetail.target.dsp.pack import EMPTY, Pressure, in_order, list_schedule, packer
 from dovetail.target.dsp.steps import WHOLE, Registers, Step
+from dovetail.target.dsp.target import dsp
 from dovetail.target.instruction import Register
 from dovetail.target.program import Item
 from tests.target.nests import ROWS, assembles, op, program

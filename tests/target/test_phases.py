@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from dovetail.schedule.schedule import Schedule
-from dovetail.target.dsp.machine import dsp
-from dovetail.target.dsp.pipeline import build
+from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.jit import jit
 from dovetail.tir.script import parse
@@ -46,14 +45,14 @@ def test_a_register_does_not_outlive_its_phase() -> None:
     sch = Schedule(parse(SUM))
     sch.parallel(sch.loops("add")[0])
     with pytest.raises(SelectError) as caught:
-        build(sch.func, dsp())
+        dsp().build(sch.func)
     assert str(caught.value) == (
         "registers: a value must be made in the phase that reads it, but got s, which another one "
         "makes; set its scope to tcm"
     )
     sch.set_scope("s", "tcm")
     x, y = np.arange(256, dtype=np.int32).reshape(4, 64), np.zeros((4, 64), np.int32)
-    jit(build(sch.func, dsp()))(x, y)
+    jit(dsp().build(sch.func))(x, y)
     np.testing.assert_array_equal(y, x + x[0].sum())
 
 
@@ -67,5 +66,5 @@ def test_a_rounding_shift_of_the_largest_values_does_not_wrap(shift: int, vector
     x = np.random.default_rng(0).integers(-(2**31), 2**31, (4, 64)).astype(np.int32)
     x[0, :4] = 2**31 - 1, 2**31 - 2, -(2**31), 1 - 2**31
     y = np.zeros_like(x)
-    jit(build(sch.func, dsp()))(x, y)
+    jit(dsp().build(sch.func))(x, y)
     np.testing.assert_array_equal(y, (x.astype(np.int64) + (1 << shift - 1)) >> shift)

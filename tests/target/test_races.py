@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dovetail.target.dsp.races import require_waits
 from dovetail.target.errors import SelectError
 from dovetail.target.program import Address, Dma, Item, Loop, Phase, Program, Wait
+from dovetail.target.races import require_waits
 from tests.target.test_jit import V, load, store
 
 START = Dma("t", Address("b", 256), Address("a"), 2, 128, 128, 256)

@@ -11,8 +11,7 @@ from dovetail.target import build as selecting
 from dovetail.target.dsp import compile as packing
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.listing import Listing
-from dovetail.target.dsp.machine import dsp
-from dovetail.target.dsp.pipeline import build
+from dovetail.target.dsp.target import dsp
 from dovetail.tir.recent import Recent
 from dovetail.tir.script import parse
 from tests.target.test_build import HEAD
@@ -35,7 +34,7 @@ def kernel(added: int) -> str:
 
 
 def text(added: int) -> str:
-    return compile_program(build(parse(kernel(added)), dsp()), dsp()).text
+    return compile_program(dsp().build(parse(kernel(added))), dsp()).text
 
 
 def test_common_phases_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +49,7 @@ def test_common_phases_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     forget()
     assert [text(added) for added in (5, 9, 5)] == alone
     assert alone[0] == alone[2] != alone[1]
-    phases = [build(parse(kernel(added)), dsp()).phases for added in (5, 9)]
+    phases = [dsp().build(parse(kernel(added))).phases for added in (5, 9)]
     assert phases[0][0].code is phases[1][0].code and phases[0][1].code is not phases[1][1].code
 
 
@@ -62,7 +61,7 @@ def test_a_function_does_not_know_its_place_in_the_program(monkeypatch: pytest.M
     later = kernel(5).replace("    t = alloc", first)
 
     def listing(text: str) -> Listing:
-        return compile_program(build(parse(text), dsp()), dsp())
+        return compile_program(dsp().build(parse(text)), dsp())
 
     one, other = listing(kernel(5)), listing(later)
     assert one.functions[1].nodes is other.functions[2].nodes

@@ -11,9 +11,10 @@ from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
 from dovetail.target.dsp.listing import Listing
 from dovetail.target.dsp.lower import Lowering
-from dovetail.target.dsp.machine import LOOPS, dsp
+from dovetail.target.dsp.machine import LOOPS
 from dovetail.target.dsp.spill import Crowded, Room
 from dovetail.target.dsp.steps import Block, Node, Trip
+from dovetail.target.dsp.target import dsp
 from dovetail.target.program import Item, Loop
 from dovetail.tir.recent import Recent
 from tests.target.nests import assembles, op, program

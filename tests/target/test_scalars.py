@@ -7,8 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from dovetail.target.dsp.machine import dsp
-from dovetail.target.dsp.pipeline import build
+from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.jit import jit
 from dovetail.tir.interpret import interpret
@@ -30,7 +29,7 @@ def f(x: Buffer[{kind}, (100,)], z: Buffer[{kind}, (100,)], y: Buffer[{result}, 
 """)
     wanted, got = (np.zeros(100, parse_type(result).numpy) for _ in range(2))
     interpret(func, x, z, wanted)
-    jit(build(func, dsp()))(x, z, got)
+    jit(dsp().build(func))(x, z, got)
     np.testing.assert_array_equal(got, wanted)
 
 

@@ -7,9 +7,8 @@ from collections import Counter
 import pytest
 
 from dovetail.target.declare import instruction
-from dovetail.target.dsp.machine import dsp
-from dovetail.target.dsp.pipeline import build
 from dovetail.target.dsp.rows import selector
+from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.instruction import Instruction
 from dovetail.target.record import Covered, Emitted, Expanded, Record, Trial
@@ -152,7 +151,7 @@ KERNEL = HEAD + '''x: Buffer[i32, (128,), "tcm"], m: Buffer[i32, (128,), "tcm"],
 
 def test_the_rows_of_the_record_are_those_of_the_program() -> None:
     record = Record()
-    program = build(parse(KERNEL), dsp(), record=record)
+    program = dsp().build(parse(KERNEL), record=record)
     written = Counter(
         event.row.name
         for event in record.events
@@ -162,12 +161,12 @@ def test_the_rows_of_the_record_are_those_of_the_program() -> None:
     assert all(made[name] == count for name, count in written.items())
     assert set(made) - set(written) <= {"tfrsi", "lvsplatw", "vassign", "combinew"}  # constants
     assert {e.name for e in record.events if isinstance(e, Expanded)} >= {"requantize"}
-    assert made == Counter(op.instruction.name for op in build(parse(KERNEL), dsp()).ops())
+    assert made == Counter(op.instruction.name for op in dsp().build(parse(KERNEL)).ops())
 
 
 def test_a_row_that_the_code_asks_for_by_name_is_missed_when_forbidden() -> None:
     with pytest.raises(SelectError) as caught:
-        build(parse(KERNEL), dsp(), forbidden=frozenset({"vmpyewuh"}))
+        dsp().build(parse(KERNEL), forbidden=frozenset({"vmpyewuh"}))
     assert str(caught.value) == (
         "select: the kernel's code asks for vmpyewuh by name, but it is forbidden"
     )

@@ -10,8 +10,8 @@ import pytest
 from dovetail.target.dsp.body import Edge, Shape, Value
 from dovetail.target.dsp.instructions import TABLE
 from dovetail.target.dsp.interval import Placement, resource_bound
-from dovetail.target.dsp.machine import dsp
 from dovetail.target.dsp.pack import EMPTY, packer
+from dovetail.target.dsp.target import dsp
 from dovetail.target.dsp.tighten import tightened
 
 MACHINE = dsp()

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from dovetail.driver.instructions import page, rows, timing
+from dovetail.driver.instructions import rows
 from dovetail.target.dsp.instructions import TABLE
+from dovetail.target.dsp.page import page
+from dovetail.target.dsp.target import dsp
+from dovetail.target.instruction import spelled
 
 ROOT = Path(__file__).parents[2]
 LINES = [
@@ -48,14 +51,14 @@ def test_the_page_of_the_documentation_is_up_to_date() -> None:
     text = (ROOT / "docs" / "instructions.md").read_text()
     assert text == page(), (
         "docs/instructions.md must be made from the table: "
-        "run python -m dovetail.driver.instructions > docs/instructions.md"
+        "run python -m dovetail.target.dsp.page > docs/instructions.md"
     )
 
 
 def test_a_row_of_the_command_has_unit_timing_and_version() -> None:
-    found = {row["name"]: row for row in rows(66)}
+    found = {row["name"]: row for row in rows(dsp())}
     row = found["vrmpybusv_acc"]
     assert (row["unit"], row["timing"], row["since"]) == ("VX_DV", [9, 7, 5, 5], 60)
-    assert timing(row["timing"]) == "9: 7 5 5"
-    assert timing([0, 7]) == "-: 7" and timing([9]) == "9"
-    assert {row["name"]: row["unit"] for row in rows(69)}["vrmpybusv_acc"] == "VX"
+    assert spelled(row["timing"]) == "9: 7 5 5"
+    assert spelled([0, 7]) == "-: 7" and spelled([9]) == "9"
+    assert {row["name"]: row["unit"] for row in rows(dsp(version=69))}["vrmpybusv_acc"] == "VX"

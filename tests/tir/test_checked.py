@@ -42,7 +42,7 @@ def test_a_pass_that_breaks_a_rule_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_every_pass_is_checked() -> None:
-    from dovetail.target.dsp.pipeline import PASSES
+    from dovetail.target.pipeline import PASSES
     from dovetail.tir.passes.lift import lift
 
     assert all(hasattr(run, "__wrapped__") for run in (lift, *PASSES))

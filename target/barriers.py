@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import inf
 
-from ...tir.quick import quick
-from ..instruction import Kind
-from ..program import Address, Dma, Item, Loop, Op, Phase, Program, Wait, items_in
-from .cycles import share
-from .machine import Machine
+from ..tir.quick import quick
+from .instruction import Kind
+from .program import Address, Dma, Item, Loop, Op, Phase, Program, Wait, items_in, share
 
 Interval = tuple[float, float]  # bytes from .. to, the end excluded
 Ranges = Mapping[str, tuple[int, int]]  # the first and last value of each loop variable
@@ -54,7 +52,7 @@ class Touch:
 Touches = Mapping[str, Touch]  # by buffer
 
 
-def free_phases(program: Program, machine: Machine) -> frozenset[int]:
+def free_phases(program: Program, threads: int) -> frozenset[int]:
     """The numbers of the phases before which no thread needs to wait for another."""
     own = {place.name for place in program.places if place.per_thread}
     copies = Copies().union(*(_copies(phase.code) for phase in program.phases))
@@ -63,7 +61,7 @@ def free_phases(program: Program, machine: Machine) -> frozenset[int]:
     for number, phase in enumerate(program.phases):
         awaited = _awaited(phase.code)
         known = frozenset(copy for copy in copies if copy[0] in awaited)
-        touches = _touches(phase.code, machine.threads, known)
+        touches = _touches(phase.code, threads, known)
         touches = tuple(placed(thread, phase.shifts) for thread in touches)
         if since and not any(_clash(before, touches, own) for before in since):
             found.add(number)

@@ -8,13 +8,12 @@ from itertools import product
 
 import pytest
 
+from dovetail.target.barriers import free_phases
 from dovetail.target.dsp.compile import compile_program
-from dovetail.target.dsp.cycles import cost, share
-from dovetail.target.dsp.joins import free_phases
-from dovetail.target.dsp.machine import dsp
-from dovetail.target.dsp.pipeline import build
+from dovetail.target.dsp.cycles import cost
+from dovetail.target.dsp.target import dsp
 from dovetail.target.instruction import Kind
-from dovetail.target.program import Address, Dma, Item, Loop, Op, Phase, Place, Program, Wait
+from dovetail.target.program import Address, Dma, Item, Loop, Op, Phase, Place, Program, Wait, share
 from dovetail.tir.script import parse
 from tests.target.test_build import HEAD
 from tests.target.test_jit import V, load, store
@@ -31,7 +30,7 @@ def rows(come: str, to: str, down: int = 0, count: int = ROWS) -> Phase:
 
 def free(*phases: Phase, private: Sequence[str] = ()) -> list[int]:
     places = [Place(name, 128 * 32, "tcm", per_thread=name in private) for name in "abcd"]
-    return sorted(free_phases(Program("test", places, [*phases]), MACHINE))
+    return sorted(free_phases(Program("test", places, [*phases]), MACHINE.threads))
 
 
 def test_rows_of_ones_own_need_no_barrier() -> None:
@@ -102,7 +101,7 @@ TWO = (
 
 
 def test_a_barrier_less_is_that_much_faster() -> None:
-    listing = compile_program(build(parse(TWO), MACHINE), MACHINE)
+    listing = compile_program(MACHINE.build(parse(TWO)), MACHINE)
     assert listing.free == {1}
     joined, apart = cost(listing), cost(replace(listing, free=frozenset()))
     assert apart.cycles - joined.cycles == MACHINE.barrier

@@ -1,4 +1,4 @@
-"""The dsp's pipeline: the list of passes from a scheduled kernel to its selected program.
+"""The pipeline: the list of passes from a scheduled kernel to its selected program.
 
 PrimFunc -> lower_blocks -> simplify_func -> flatten_buffers -> vectorize_loops
              -> unroll_loops -> promote_sums -> Program
@@ -13,22 +13,22 @@ from collections.abc import Callable
 from functools import partial
 from inspect import unwrap
 
-from ...tir.passes.blocks import lower_blocks
-from ...tir.passes.checked import kept, verifying
-from ...tir.passes.flatten import flatten_buffers
-from ...tir.passes.promote import promote_sums
-from ...tir.passes.simplify import simplify_func
-from ...tir.passes.unroll import unroll_loops
-from ...tir.passes.vectorize import vectorize_loops
-from ...tir.recent import Recent
-from ...tir.stmt import Block, PrimFunc, Stmt, seq, top, walk_stmt
-from ..alike import Shifts, settled
-from ..build import Builder, Group, apart
-from ..program import Program
-from ..record import Record
-from .machine import Machine
+from ..tir.passes.blocks import lower_blocks
+from ..tir.passes.checked import kept, verifying
+from ..tir.passes.flatten import flatten_buffers
+from ..tir.passes.promote import promote_sums
+from ..tir.passes.simplify import simplify_func
+from ..tir.passes.unroll import unroll_loops
+from ..tir.passes.vectorize import vectorize_loops
+from ..tir.recent import Recent
+from ..tir.stmt import Block, PrimFunc, Stmt, seq, top, walk_stmt
+from .alike import Shifts, settled
+from .build import Builder, Group, apart
+from .emit import RowNames
+from .program import Program
 from .races import require_waits
-from .rows import roles, selector
+from .record import Record
+from .select import Selector
 
 Pass = Callable[[PrimFunc], PrimFunc]
 PASSES: tuple[Pass, ...] = (
@@ -86,21 +86,18 @@ def _group(body: Stmt) -> Group:
 
 def build(
     func: PrimFunc,
-    machine: Machine,
-    dump: Dump | None = None,
-    *,
+    select: Selector,
+    names: RowNames,
+    grain: int,
     record: Record | None = None,
-    forbidden: frozenset[str] = frozenset(),
 ) -> Program:
-    """The selected program of a scheduled kernel; SelectError where the machine has no way.
-
-    ``record`` takes what selection did and why; ``forbidden`` rows are not matched."""
-    select = selector(machine.version, forbidden)
+    """The selected program of a scheduled kernel by a target's rows; SelectError where they have no
+    way. ``grain`` bytes further on in its buffers code is the same; ``record`` takes what selection
+    did and why."""
     if record is not None:
         select = select.recording(record)
-    if dump is not None or verifying():
-        lower(func, dump)
-    groups = _by_phases(func, machine.grain)
-    program = Builder(select, roles(machine.version), machine.grain).build(func, groups)
+    if verifying():
+        lower(func)
+    program = Builder(select, names, grain).build(func, _by_phases(func, grain))
     require_waits(program)
     return program

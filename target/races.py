@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 
-from ..errors import SelectError
-from ..program import Dma, Item, Phase, Program, Wait, items_in
-from .joins import Ranges, Spans, Touches, placed, spans_of, touches_of
+from .barriers import Ranges, Spans, Touches, placed, spans_of, touches_of
+from .errors import SelectError
+from .program import Dma, Item, Phase, Program, Wait, items_in
 
 Flying = dict[str, list[tuple[Dma, Touches]]]  # transfers and what they touch; by token, in order
 

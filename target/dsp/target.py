@@ -1,0 +1,73 @@
+"""The dsp as a target: a simulated machine whose packed listings are walked for their cycles.
+
+>>> dsp(threads=1, tcm=1 << 20).name
+'dsp(threads=1, tcm=1048576)'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ...tir.hashed import Hashed
+from ...tir.stmt import PrimFunc
+from .. import pipeline
+from ..cost import Work
+from ..errors import MachineError
+from ..instruction import Instruction
+from ..program import Program
+from ..protocol import Code, Family
+from ..record import Record
+from .bound import bound
+from .compile import compile_program
+from .cycles import cost
+from .machine import Machine, Unit, checked
+from .rows import roles, rows, selector
+
+
+@dataclass(frozen=True, slots=True)
+class Dsp(Machine):
+    """A machine with its code. Make it by ``dsp(...)``, which checks the values."""
+
+    __hash__ = Hashed.__hash__
+
+    @property
+    def simulated(self) -> bool:
+        return True
+
+    @property
+    def rows(self) -> Mapping[str, Instruction]:
+        return rows(self.version)
+
+    def unit(self, row: Instruction) -> str:
+        return row.unit_at(self.version)
+
+    def build(
+        self,
+        func: PrimFunc,
+        *,
+        record: Record | None = None,
+        forbidden: frozenset[str] = frozenset(),
+    ) -> Program:
+        select = selector(self.version, forbidden)
+        return pipeline.build(func, select, roles(self.version), self.grain, record)
+
+    def code(self, program: Program) -> Code:
+        listing = compile_program(program, self)
+        return Code(listing, cost(listing))
+
+    def bound(self, work: Work) -> int:
+        return bound(work, self)
+
+
+def dsp(**overrides: Any) -> Dsp:
+    """The default machine with some fields changed."""
+    known = [f.name for f in fields(Dsp)]
+    for name in overrides:
+        if name not in known:
+            raise MachineError(f"dsp: a field is one of {', '.join(known)}, but got {name!r}")
+    return Dsp(**{name: checked(name, value) for name, value in overrides.items()})
+
+
+DSP = Family("dsp", Dsp, dsp, {"Unit": Unit})

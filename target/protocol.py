@@ -1,0 +1,81 @@
+"""What a target is: a machine, and how kernels become code for it.
+
+    program = target.build(func)        # a scheduled kernel as selected instructions
+    code = target.code(program)         # as the machine runs it: what it costs, and a listing
+
+Each target is one folder that fills this protocol and gives its ``Family``, by which the driver
+finds it. Values need nothing of a target: rows carry their meaning, by which ``target/jit`` runs
+any program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..tir.stmt import PrimFunc
+from .cost import Cost, Work
+from .instruction import Instruction
+from .machine import Machine
+from .program import Program
+from .record import Record
+
+
+class Listing(Protocol):
+    """A program as the machine has it."""
+
+    @property
+    def text(self) -> str:
+        """For people, and for an assembler if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A program as one machine runs it."""
+
+    listing: Listing
+    cost: Cost
+
+
+class Target(Machine, Protocol):
+    """A machine with what makes code for it."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether costs are exact and repeat, without running code or a clock."""
+
+    @property
+    def rows(self) -> Mapping[str, Instruction]:
+        """The machine's instructions by name, in the order of their table."""
+
+    def unit(self, row: Instruction) -> str:
+        """What executes an instruction, for people: ``"VX_DV"``."""
+
+    def build(
+        self,
+        func: PrimFunc,
+        *,
+        record: Record | None = None,
+        forbidden: frozenset[str] = frozenset(),
+    ) -> Program:
+        """The selected program of a scheduled kernel; SelectError where the machine has no way.
+        ``record`` takes what selection did and why; ``forbidden`` rows are not used."""
+
+    def code(self, program: Program) -> Code:
+        """ValueError where the machine has no room for it, in registers for instance."""
+
+    def bound(self, work: Work) -> int:
+        """Cycles that no code for this work can beat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The machines of one name, ``dsp(threads=1, tcm=4096)``: ``kind`` is their class, a frozen
+    dataclass, ``make`` one with some fields changed, MachineError for a value that no machine has.
+    ``words`` may stand in a name, with fields of their own."""
+
+    name: str
+    kind: type[Any]
+    make: Callable[..., Target]
+    words: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
