@@ -44,14 +44,6 @@ _OWNERS = {
     ".tir.script": ("prim_func", "show"),
     ".tir.stmt": ("PrimFunc",),
 }
-WORDS = (
-    "Buffer", "abs_diff", "alloc", "block", "call", "cast", "concat", "copy", "deinterleave",
-    "f32", "group_sum", "halving_add", "halving_sub", "i16", "i32", "i64", "i8", "init",
-    "interleave", "lookup", "mul_shr", "parallel", "reduce", "reinterpret", "repeat", "rint",
-    "rounding_halving_add", "rounding_mul_shr", "rounding_shr", "sat_add", "sat_cast", "sat_sub",
-    "select", "serial", "slice", "spatial", "tile", "transpose", "u16", "u32", "u64", "u8",
-    "unrolled", "vectorized", "wait", "where", "widening_add", "widening_mul", "widening_sub",
-)  # fmt: skip
 HOMES = {name: home for home, names in _OWNERS.items() for name in names}
 
 __all__ = [
@@ -63,14 +55,23 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Hand out the public names on first use, so that importing the package loads nothing."""
-    home = ".tir.script" if name in WORDS else HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    home = HOMES.get(name)
+    if home is None and not name.startswith("_") and name in _words():
+        home = ".tir.script"
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(home, __name__), name)
+
+
+def _words() -> list[str]:
+    """The script's: operators of the IR, and what statements and types are written with."""
+    from .tir.script import WORDS
+
+    return WORDS
 
 
 def __dir__() -> list[str]:
     """Names for completion."""
-    return sorted({*globals(), *HOMES, *WORDS})
+    return sorted({*globals(), *HOMES, *_words()})

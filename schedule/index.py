@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import gcd, prod
 
-from ..tir.bounds import Interval, node_bounds, type_range
 from ..tir.bounds import bounds as value_bounds
+from ..tir.bounds import node_bounds
 from ..tir.expr import Expr, const, maximum, minimum, rebuild
+from ..tir.intervals import Interval, type_range
 from ..tir.linear import Linear, from_linear, joined, linear
 from ..tir.quick import quick
 from ..tir.types import i32

@@ -167,9 +167,8 @@ def _values(expr: Expr, grid: dict[Expr, Any]) -> Array:
         elif node.is_const:
             done[node] = np.asarray(node.attr, np.int32)
         else:
-            meaning = OPS[node.op].meaning
-            assert meaning is not None
-            done[node] = meaning(node.type, node.attr, *(done[a] for a in node.args))
+            values = (done[a] for a in node.args)
+            done[node] = OPS[node.op].value(node.type, node.attr, *values)
     return done[expr]
 
 

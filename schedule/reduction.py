@@ -13,6 +13,7 @@ from math import gcd
 
 from ..tir.expr import Expr, conjoin, conjuncts, const, free_vars, load, make, substitute, var
 from ..tir.linear import Linear, from_linear, linear
+from ..tir.ops import OPS
 from ..tir.script.show import show_expr
 from ..tir.stmt import Block, Buffer, For, Iter, Stmt, Store, seq
 from ..tir.types import Type, i32
@@ -195,7 +196,9 @@ def _rests(form: Linear, loop: For, state: State) -> list[tuple[int, Expr, int]]
 
 def neutral(op: str, kind: Type) -> int:
     """The value that changes nothing."""
-    return {"min": kind.high, "max": kind.low, "and_": -1}.get(op, 0)
+    found = OPS[op].neutral
+    assert found is not None
+    return found(kind)
 
 
 def _joining_block(state: State, block: Block, found: Reduction, partial: Buffer) -> Block:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from math import gcd
 
-from ..tir.bounds import Interval
 from ..tir.expr import (
     Expr,
     conjuncts,
@@ -30,6 +29,7 @@ from ..tir.expr import (
     var,
     walk,
 )
+from ..tir.intervals import Interval
 from ..tir.linear import from_linear, linear
 from ..tir.script.show import show_expr
 from ..tir.stmt import Block, Buffer, For, Iter, Store

@@ -25,6 +25,7 @@ from types import FunctionType
 from typing import Any
 
 from ..tir.expr import Expr, binary, const, select, var
+from ..tir.script.symbols import BINARY, MIRRORED
 from ..tir.types import Type, i32, parse_type
 from . import vocabulary
 from .instruction import Instruction, Kind, Parameter, Register, register_class
@@ -32,11 +33,6 @@ from .instruction import Instruction, Kind, Parameter, Register, register_class
 _WORDS = vocabulary.operators()
 _RANGE = re.compile(r"imm_(\d+)_(\d+)")
 _IMMEDIATE = re.compile(r"imm_([us])(\d+)")
-_BINARY = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.BitAnd: "and_", ast.BitOr: "or_",
-           ast.BitXor: "xor", ast.LShift: "shl", ast.RShift: "shr", ast.FloorDiv: "floordiv",
-           ast.Mod: "mod"}  # fmt: skip
-_COMPARE = {ast.Eq: "eq", ast.Lt: "lt", ast.LtE: "le"}
-_MIRRORED = {ast.Gt: "lt", ast.GtE: "le"}
 
 Unit = str | Mapping[int, str]
 
@@ -215,13 +211,13 @@ class _Body:
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 value = self._value(operand)
                 return const(0, value.type) - value if isinstance(value, Expr) else -value
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-                return _apply(_BINARY[type(op)], self._value(left), self._value(right))
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in BINARY:
+                return _apply(BINARY[type(op)], self._value(left), self._value(right))
             case ast.Compare(left=left, ops=[op], comparators=[right]):
                 a, b = self._value(left), self._value(right)
-                if type(op) in _MIRRORED:
-                    return binary(_MIRRORED[type(op)], b, a)
-                return binary(_COMPARE[type(op)], a, b)
+                if type(op) in MIRRORED:
+                    return binary(MIRRORED[type(op)], b, a)
+                return binary(BINARY[type(op)], a, b)
             case ast.IfExp(test=test, body=yes, orelse=no):
                 return select(self._value(test), self._value(yes), self._value(no))
             case ast.Call(func=ast.Name(name), args=args) if name in _WORDS:

@@ -89,9 +89,8 @@ class Lowering:
         if node.op == "var":
             return self.values[node.attr]
         if self.is_constant(node):
-            meaning = OPS[node.op].meaning
-            assert meaning is not None
-            lanes = meaning(node.type, node.attr, *[self.item(arg) for arg in node.args])
+            values = [self.item(arg) for arg in node.args]
+            lanes = OPS[node.op].value(node.type, node.attr, *values)
             return np.broadcast_to(lanes, (node.type.lanes,))
         return RULES[node.op](self, node)
 

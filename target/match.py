@@ -10,16 +10,18 @@ from functools import cache
 
 import numpy as np
 
+from ..tir.arithmetic import Value
 from ..tir.bounds import bounds
 from ..tir.expr import Expr, cast, const, free_vars, is_number
-from ..tir.ops import OPS, Value
+from ..tir.ops import OPS, with_lanes
+from ..tir.row import Lanes
 from ..tir.types import Type
 from .record import Notes
 
 Bindings = dict[str, Expr]
 
 
-LANE_OPS = ("concat", "interleave", "deinterleave", "transpose", "slice")  # they only move lanes
+LANE_OPS = with_lanes(Lanes.MOVED)
 
 
 def moves_lanes(node: Expr) -> bool:
@@ -183,8 +185,6 @@ def _gives(pattern: Expr, scalar: Expr, value: Expr, wanted: Expr) -> bool:
             node = value
         if node.op == "const":
             return np.full(node.type.lanes, node.attr, node.type.numpy)
-        meaning = OPS[node.op].meaning
-        assert meaning is not None
-        return meaning(node.type, node.attr, *(evaluate(arg) for arg in node.args))
+        return OPS[node.op].value(node.type, node.attr, *(evaluate(arg) for arg in node.args))
 
     return bool((evaluate(pattern) == wanted.attr).all())

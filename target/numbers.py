@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..tir.arithmetic import Value
 from ..tir.bounds import bounds
 from ..tir.evaluate import evaluate_expr, hole_key
 from ..tir.expr import Expr, cast, is_number, make, walk
-from ..tir.ops import Value
 from ..tir.types import i32
 from .errors import SelectError
 from .program import Late

@@ -169,10 +169,7 @@ def _evaluated(node: Expr, places: dict[Expr, int]) -> NDArray[np.int64]:
 
 def _moved_lanes(node: Expr, args: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     """What a lane operator makes of the numbers of bytes."""
-    meaning = OPS[node.op].meaning
-    assert meaning is not None
-    moved: NDArray[np.int64] = meaning(node.type, node.attr, *args)
-    return moved
+    return OPS[node.op].value(node.type, node.attr, *args)
 
 
 def _digits(where: NDArray[np.int64], count: int) -> tuple[Digits, int] | None:

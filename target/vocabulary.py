@@ -10,10 +10,14 @@ types and calls the operators below by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import partial
+from types import FunctionType
 from typing import Any, TypeAlias
 
 from ..tir import expr as tir
-from ..tir.expr import Expr, make
+from ..tir.expr import Expr, make, written
+from ..tir.ops import *  # noqa: F403  (rows are words)
+from ..tir.ops import OPS
 from ..tir.types import Type, vector
 from ..tir.types import i16 as i16_type
 
@@ -78,59 +82,6 @@ S: int = 0
 B: int = 0
 
 
-def _operator(op: str) -> Callable[..., Expr]:
-    def build(*args: Expr | int) -> Expr:
-        kind = next(arg.type for arg in args if isinstance(arg, Expr))
-        return make(op, *(tir.as_expr(arg, kind) for arg in args))
-
-    return build
-
-
-def _counted(op: str) -> Callable[[Expr, int], Expr]:
-    """An operator of one value whose ``attr`` is a number."""
-    return lambda value, n: make(op, value, attr=n)
-
-
-abs_diff = _operator("abs_diff")
-absolute = _operator("abs")
-concat = _operator("concat")
-equal = _operator("eq")
-halving_add = _operator("halving_add")
-halving_sub = _operator("halving_sub")
-interleave = _operator("interleave")
-lookup = _operator("lookup")
-maximum = _operator("max")
-minimum = _operator("min")
-mul_shr = _operator("mul_shr")
-rounding_halving_add = _operator("rounding_halving_add")
-rounding_mul_shr = _operator("rounding_mul_shr")
-rounding_shr = _operator("rounding_shr")
-sat_add = _operator("sat_add")
-sat_sub = _operator("sat_sub")
-select = _operator("select")
-widening_add = _operator("widening_add")
-widening_mul = _operator("widening_mul")
-widening_sub = _operator("widening_sub")
-group_sum = _counted("group_sum")
-repeat = _counted("repeat")
-tile = _counted("tile")
-
-
-def cast(element: Any, value: Expr) -> Expr:
-    """Each lane's low bits, or its value when ``element`` is wider."""
-    return tir.cast(element, value)
-
-
-def sat_cast(element: Any, value: Expr) -> Expr:
-    """The nearest value of ``element`` to each lane."""
-    return tir.sat_cast(element, value)
-
-
-def reinterpret(kind: Any, value: Expr) -> Expr:
-    """The same bits as lanes of ``kind``, little endian."""
-    return value if value.type == kind else make("reinterpret", value, attr=kind)
-
-
 def const(value: int, kind: Any) -> Expr:
     """``value`` in every lane of ``kind``."""
     return tir.const(value, kind)
@@ -139,10 +90,6 @@ def const(value: int, kind: Any) -> Expr:
 def memory() -> Expr:
     """The result of a load: a row of memory has no body."""
     raise AssertionError("bodies are parsed, not run")
-
-
-def slice(value: Expr, start: int, lanes: int) -> Expr:
-    return make("slice", value, attr=(start, lanes))
 
 
 def part(value: Expr, index: int, ways: int) -> Expr:
@@ -160,24 +107,28 @@ def odd(value: Expr) -> Expr:
 
 def split(value: Expr) -> Expr:
     """As the low and the high register of a pair: even lanes, then odd lanes."""
-    return concat(even(value), odd(value))
+    return make("concat", even(value), odd(value))
+
+
+def _lanes(value: Expr, start: int, lanes: int) -> Expr:
+    return make("slice", value, attr=(start, lanes))
 
 
 def low(value: Expr) -> Expr:
     """The low half: the first register of a pair."""
-    return slice(value, 0, value.type.lanes // 2)
+    return _lanes(value, 0, value.type.lanes // 2)
 
 
 def high(value: Expr) -> Expr:
     """The high half: the second register of a pair."""
-    return slice(value, value.type.lanes // 2, value.type.lanes // 2)
+    return _lanes(value, value.type.lanes // 2, value.type.lanes // 2)
 
 
 def exchange(a: Expr, b: Expr, size: int) -> Expr:
     """Of the pieces of ``size`` lanes, the even ones of ``b`` and ``a`` in turns in the low
     register, the odd ones in the high one."""
     pieces = b.type.lanes // (2 * size)
-    return make("transpose", concat(b, a), attr=((2, pieces, 2, size), (2, 1, 0, 3)))
+    return make("transpose", make("concat", b, a), attr=((2, pieces, 2, size), (2, 1, 0, 3)))
 
 
 def widen(value: Expr) -> Expr:
@@ -186,7 +137,7 @@ def widen(value: Expr) -> Expr:
 
 
 def lane(value: Expr, index: int) -> Expr:
-    return slice(value, index, 1)
+    return _lanes(value, index, 1)
 
 
 def iota(kind: Any) -> Expr:
@@ -207,10 +158,13 @@ def splat(value: Expr, like: Expr) -> Expr:
     return make("tile", tir.cast(like.type.element, value), attr=like.type.lanes)
 
 
+def _reinterpret(kind: Type, value: Expr) -> Expr:
+    return value if value.type == kind else written("reinterpret", kind, value)
+
+
 def operators() -> dict[str, Callable[..., Hashable]]:
-    """Every word that a body may call, by name."""
-    return {
-        name: value
-        for name, value in globals().items()
-        if callable(value) and not isinstance(value, type) and not name.startswith("_")
-    }
+    """Every word that a body may call, by name: rows of the op table, and functions above."""
+    own = {name: value for name, value in globals().items()
+           if isinstance(value, FunctionType) and value.__module__ == __name__}  # fmt: skip
+    words = {op.word: partial(written, op.name) for op in OPS.values() if op.meaning}
+    return {**words, **own, "reinterpret": _reinterpret}

@@ -12,14 +12,15 @@ from functools import cache
 
 import numpy as np
 
+from .arithmetic import Value
 from .expr import Expr
-from .ops import OPS, Value
+from .ops import OPS, with_lanes
+from .row import Lanes
 
 Mask = Value | None  # which of the loops' points run; None: all
 Loader = Callable[[Expr, list[Value], Mask], Value]
 Calls = Mapping[str, tuple[tuple[str, ...], Expr]]
-MOVES_LANES = ("group_sum", "interleave", "deinterleave", "transpose", "concat", "slice", "tile",
-               "repeat", "reinterpret", "lookup")  # fmt: skip
+MOVES_LANES = with_lanes(Lanes.MOVED, Lanes.COPIED, Lanes.ANY)
 
 
 def evaluate_expr(
@@ -76,10 +77,7 @@ class Evaluator:
             return self.load(node, values, mask)
         if node.op == "call":
             return self._call(node, values)
-        meaning = OPS[node.op].meaning
-        assert meaning is not None
-        result: Value = meaning(node.type, node.attr, *values)
-        return result
+        return OPS[node.op].value(node.type, node.attr, *values)
 
     def _of_any_lane(self, mask: Value) -> Value:
         """The points at which any lane is chosen: below, lanes stand in other places."""

@@ -215,6 +215,30 @@ def binary(op: str, a: Expr | int, b: Expr | int) -> Expr:
     return make(op, left, b if isinstance(b, Expr) else const(b, kind))
 
 
+def written(name: str, *values: Any) -> Expr:
+    """The node of an operator as scripts and bodies of instructions write it: ``cast`` and
+    ``reinterpret`` begin with a type, numbers have the type of the first operand that is none, and
+    what follows the operands is ``attr``. TypeError where that makes no node."""
+    op, attr = OPS[name], None
+    if isinstance(values[0], Type):
+        kind, (value,) = values[0], values[1:]
+        if op.attr:
+            return make(name, value, attr=kind)
+        return (cast if name == "cast" else sat_cast)(kind, value)
+    if op.attr:
+        count = next((i for i, v in enumerate(values) if not isinstance(v, Expr)), len(values))
+        rest = values[count:]
+        if not rest:
+            raise TypeError(f"{name}: it needs {op.attr}, but got none")
+        values, attr = values[:count], rest[0] if len(rest) == 1 else rest
+    lenders = [v for v in values[op.lends :] if isinstance(v, Expr)]
+    if not lenders:
+        raise TypeError(f"{name}: the type of a number must follow from another operand")
+    kind = next((v for v in lenders if not v.is_const), lenders[0]).type
+    operands = [v if isinstance(v, Expr) else const(v, kind) for v in values]
+    return make(name, *operands, attr=attr)
+
+
 def cast(element: Type, value: Expr) -> Expr:
     """Converts each lane: integers keep their low bits, floats round toward zero."""
     kind = vector(element, value.type.lanes)

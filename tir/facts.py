@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .bounds import Interval
 from .evaluate import evaluate_expr, loads
 from .expr import Expr, conjuncts, free_vars, substitute
+from .intervals import Interval
 from .linear import Linear, sum_of
 from .passes.simplify import Simplifier
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .bounds import Interval, Ranges
+from .bounds import Ranges
 from .evaluate import evaluate_expr, loads
 from .expr import Expr, free_vars, substitute, walk
+from .intervals import Interval
 from .linear import Linear, sum_of
 from .stmt import Alloc, Block, Buffer, Copy, For, If, Region, Seq, Stmt, Store, Wait
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .arithmetic import Value
 from .evaluate import Calls, Evaluator, Mask, hole_key
 from .expr import Expr
 from .independence import independent, merge_of
 from .memory import Memory, allocated, poison, spread
-from .ops import Value
 from .stmt import (
     Alloc,
     Block,

@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from .bounds import Interval, Ranges, bounds
+from .bounds import Ranges, bounds
 from .expr import Expr, const, rebuild
+from .intervals import Interval
 from .quick import quick
 from .types import Type, i32
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .arithmetic import Value
 from .evaluate import Mask
-from .ops import Value
 from .stmt import Buffer
 
 POISON = 0xA5

@@ -73,9 +73,12 @@ class Type:
 
     @property
     def numpy(self) -> np.dtype[np.generic]:
-        return (
-            np.dtype(np.bool_) if self.kind == "b" else np.dtype(f"{_KINDS[self.kind]}{self.bits}")
-        )
+        return _numpy(self.kind, self.bits)
+
+
+@cache
+def _numpy(kind: str, bits: int) -> np.dtype[np.generic]:
+    return np.dtype(np.bool_) if kind == "b" else np.dtype(f"{_KINDS[kind]}{bits}")
 
 
 @cache

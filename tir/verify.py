@@ -13,11 +13,12 @@ from keyword import iskeyword
 
 import numpy as np
 
-from .bounds import Interval, bounds, type_range
+from .bounds import bounds
 from .evaluate import loads
 from .expr import Expr, Hole, free_vars, walk
 from .facts import Facts
 from .independence import merge_of
+from .intervals import Interval, type_range
 from .ops import OPS
 from .script.show import show_stmt
 from .stmt import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from dovetail.tir.bounds import Interval
 from dovetail.tir.expr import Expr, const, var, walk
+from dovetail.tir.intervals import Interval
 from dovetail.tir.rewrite.match import build, holds
 from dovetail.tir.rewrite.rule import Rule, Wild
 from dovetail.tir.types import Type, i64, vector

@@ -9,9 +9,10 @@ from random import Random
 import pytest
 
 from dovetail.tir.expr import Expr, const, make, walk
-from dovetail.tir.rewrite import smt
+from dovetail.tir.ops import OPS
 from dovetail.tir.rewrite.prove import equal
 from dovetail.tir.rewrite.rule import Law, wild
+from dovetail.tir.row import Lanes
 from dovetail.tir.rules import LAWS
 from dovetail.tir.types import Type, i16, u16, vector
 from tests.tir.operands import CASTS, INTEGERS, KINDS, operand_types
@@ -19,11 +20,11 @@ from tests.tir.reached import Reached
 from tests.tir.test_unproven import same
 
 ROOTS = {law.name: law.roots for law in LAWS}
-ALONE = {"abs", "rint"}  # of one operand
+ALONE = {op.name for op in OPS.values() if op.arity == 1 and op.lanes is Lanes.SAME}
 NEVER = {"spread_copy": CASTS, "spread_join": CASTS | ALONE}  # their functions refuse these
 
 
-class Lanes:
+class Moves:
     """Draws lanewise operators on moved lanes, and moves of moves."""
 
     def __init__(self, seed: str) -> None:
@@ -93,7 +94,7 @@ class Lanes:
 
 def drawn_lanes(root: str, law: str) -> Iterator[Expr]:
     for seed in range(150):
-        drawn = Lanes(f"{root} {seed}")
+        drawn = Moves(f"{root} {seed}")
         if law == "cancel":
             yield drawn.move(root, drawn.rng.choice(KINDS), 4, drawn.rng.choice([1, 2, 2]))
         else:
@@ -102,9 +103,8 @@ def drawn_lanes(root: str, law: str) -> Iterator[Expr]:
 
 def proven(before: Expr, after: Expr) -> bool:
     """Whether the prover knows the operators, and then has proven that both sides are equal."""
-    known = {*smt.PLAIN, *smt.WRAPPED, *smt.SATURATED, *smt.MOVES, "mul", "widening_mul", "cast"}
     nodes = [node for side in (before, after) for node in walk(side)]
-    if any((node.args and node.op not in known) or node.type.kind == "f" for node in nodes):
+    if any(not OPS[node.op].proven or node.type.kind == "f" for node in nodes):
         return False
     if any(arg.type.kind == "b" for n in nodes if n.op != "select" for arg in n.args):
         return False  # an order of flags

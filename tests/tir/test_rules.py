@@ -10,7 +10,7 @@ import z3
 from hypothesis import HealthCheck, given, settings
 
 from dovetail.tir.evaluate import evaluate_expr
-from dovetail.tir.expr import Expr, cast, const, free_vars, make, var, walk
+from dovetail.tir.expr import Expr, cast, const, free_vars, make, var
 from dovetail.tir.passes.lift import lift, lift_expr
 from dovetail.tir.passes.simplify import simplify
 from dovetail.tir.rewrite import proofs
@@ -256,7 +256,8 @@ def test_all_proofs_hold(part: int) -> None:
 
 def test_a_changed_prover_has_no_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = {file.name for file in proofs.PROVER}
-    assert names == {"proofs.py", "prove.py", "smt.py", "match.py", "bounds.py"}
+    assert names == {"proofs.py", "prove.py", "smt.py", "match.py", "arithmetic.py", "row.py",
+                     "intervals.py", "bounds.py"}  # fmt: skip
     for at, file in enumerate(proofs.PROVER):
         changed = tmp_path / file.name
         changed.write_text(file.read_text() + "\n")
@@ -290,8 +291,6 @@ def test_all_rules_are_proven_from_scratch(
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(values(vector(i16, 4), NUMBERS, 3) | values(vector(u8, 4), NUMBERS, 3))
 def test_the_logic_of_the_prover_is_the_meaning(value: Expr) -> None:
-    if any(node.op in ("floordiv", "mod") for node in walk(value)):
-        return
     lanes = [z3.simplify(lane).as_long() for lane in meaning(value, {}, Products())]
     want = np.broadcast_to(evaluate_expr(value, {}), (4,))
     assert lanes == [int(lane) % (1 << value.type.bits) for lane in want]

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from ..bounds import Interval, Ranges
+from ..bounds import Ranges
 from ..expr import Expr
+from ..intervals import Interval
 from ..rewrite.engine import Attempt, Budget, Rewriter
 from ..rules import lifting_rules
 from ..stmt import Block, For, PrimFunc, Stmt, Store, transform_stmt, walk_stmt

@@ -22,13 +22,15 @@ from numpy.typing import NDArray
 from ..evaluate import evaluate_expr, loads
 from ..expr import Expr, const, free_vars, is_number, make, rebuild
 from ..linear import Linear, linear
+from ..ops import with_lanes
+from ..row import Lanes
 from ..types import boolean, vector
 
 REGISTER = 7  # digits of a lane of a register of bytes
 FEW = 1  # digits of elements that a register repeats: it is made for itself
 RUNS = 8  # pieces of a register that are chosen one after another
 LEAST = 1 << REGISTER  # lanes of values that lie side by side
-MOVES = ("transpose", "concat", "slice", "interleave", "deinterleave")
+MOVES = with_lanes(Lanes.MOVED)
 Numbers = NDArray[np.int64]
 Holds = NDArray[np.bool_]
 Digits = list[tuple[int, int]]  # extents and strides, outermost first

@@ -16,8 +16,9 @@ from math import gcd
 
 import numpy as np
 
-from ..bounds import Interval, Ranges, bounds, type_range
+from ..bounds import Ranges, bounds
 from ..expr import Expr, cast, const, make, rebuild
+from ..intervals import Interval, type_range
 from ..linear import Linear, from_sum, sum_of
 from ..ops import OPS
 from ..recent import Recent
@@ -193,12 +194,12 @@ class Simplifier:
 
 def fold(node: Expr) -> Expr:
     """``node`` over constants as a constant, by its op's meaning; as it is where lanes differ."""
-    meaning = OPS[node.op].meaning
-    if meaning is None or (node.op in ("floordiv", "mod") and node.args[1].attr == 0):
+    op = OPS[node.op]
+    if op.meaning is None or (node.op in ("floordiv", "mod") and node.args[1].attr == 0):
         return node
     values = [np.full(arg.type.lanes, arg.attr, arg.type.numpy) for arg in node.args]
     with np.errstate(all="ignore"):
-        lanes = meaning(node.type, node.attr, *values)
+        lanes = op.value(node.type, node.attr, *values)
     if lanes.dtype.kind == "f" or not (lanes == lanes[0]).all():
         return node
     return const(lanes[0].item(), node.type)

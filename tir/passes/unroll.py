@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..bounds import Interval
 from ..expr import Expr, const, rebuild
+from ..intervals import Interval
 from ..linear import Linear, from_linear, linear
 from ..stmt import For, If, LoopKind, PrimFunc, Stmt, Store, children, map_exprs, rebuild_stmt, seq
 from ..types import i32

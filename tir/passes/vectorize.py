@@ -23,9 +23,10 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bounds import Interval, Ranges
+from ..bounds import Ranges
 from ..evaluate import MOVES_LANES, evaluate_expr, loads
 from ..expr import Expr, const, free_vars, make, substitute, walk
+from ..intervals import Interval
 from ..linear import Linear, from_linear, linear
 from ..stmt import (
     Block,
@@ -375,9 +376,9 @@ def _inside(value: Expr) -> bool:
     not fill a register otherwise."""
     if value.op in ("cast", "sat_cast"):
         source, inner = value.args[0].type, value.args[0].op
-        made = source.lanes > 1 and inner not in (*MOVES_LANES, "load")
+        made = source.lanes > 1 and inner not in MOVES_LANES | {"load"}
         return made or source.bits <= value.type.bits or source.lanes * source.bits >= WHOLE
-    return value.op not in (*MOVES_LANES, "load") and _is_small(value)
+    return value.op not in MOVES_LANES | {"load"} and _is_small(value)
 
 
 @cache

@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from ..bounds import Interval, Ranges, bounds
+from ..bounds import Ranges, bounds
 from ..expr import Expr, is_number, rebuild, walk
+from ..intervals import Interval
 from .match import apply, failure
 from .rule import Law, Rule
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from ..bounds import Interval
 from ..expr import Expr, const, is_number
+from ..intervals import Interval
 from ..ops import OPS
 from ..passes.simplify import fold
 from ..types import Type, vector

@@ -12,12 +12,15 @@ import hashlib
 import json
 from collections.abc import Iterable
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
+from ..arithmetic import Value
 from ..expr import free_vars, walk
-from ..ops import OPS, Value
+from ..ops import OPS
+from ..row import PARTS
 from ..types import Type, boolean, i8, i16, i32, u8, u16, u32, vector
 from .rule import MOVES, Rule, Wild
 
@@ -26,7 +29,7 @@ FILE = Path(__file__).parent / "proofs.json"
 _HERE = Path(__file__).parent
 PROVER = (
     *(_HERE / name for name in ("proofs.py", "prove.py", "smt.py", "match.py")),
-    _HERE.parent / "bounds.py",
+    *(_HERE.parent / name for name in ("arithmetic.py", "row.py", "intervals.py", "bounds.py")),
 )
 
 
@@ -99,10 +102,7 @@ def how_proven(rule: Rule) -> str:
 # Fingerprints of operators ------------------------------------------------------------------
 
 KINDS = (boolean, u8, i8, u16, i16, u32, i32)
-ATTRS = {
-    "group_sum": 2, "deinterleave": (1, 2), "transpose": ((2, 32), (1, 0)), "slice": (1, 2),
-    "tile": 2, "repeat": 2,
-}  # fmt: skip
+WIDE = 64  # lanes
 
 
 @cache
@@ -113,24 +113,20 @@ def fingerprint(op: str) -> str:
     if op in ("cast", "sat_cast"):
         for source in KINDS:
             for target in KINDS[1:]:
-                assert row.meaning is not None
-                digest.update(row.meaning(target, None, edges(source, 0)).tobytes())
+                digest.update(row.value(target, None, edges(source, 0)).tobytes())
         return digest.hexdigest()
-    for arity in (1, 2, 3):
-        for a in KINDS:
-            for b in KINDS if arity > 1 else (a,):
-                digest.update(_values(op, (a, b, a)[:arity] if op != "select" else (a, b, b)))
+    for kinds in product(KINDS, repeat=2 if row.arity == PARTS else row.arity):
+        digest.update(_values(op, kinds))
     return digest.hexdigest()
 
 
 def _values(op: str, kinds: tuple[Type, ...]) -> bytes:
-    row, attr = OPS[op], ATTRS.get(op)
-    wide = tuple(vector(kind, 64) for kind in kinds)
+    row, wide = OPS[op], tuple(vector(kind, WIDE) for kind in kinds)
+    attr = row.example(WIDE) if row.example else None
     try:
         result = row.type_of(wide, attr)
-        assert row.meaning is not None
         with np.errstate(all="ignore"):
-            lanes = row.meaning(result, attr, *[edges(k, i) for i, k in enumerate(kinds)])
+            lanes = row.value(result, attr, *[edges(k, i) for i, k in enumerate(kinds)])
     except (TypeError, ValueError, IndexError):
         return b""
     return f"{kinds}{result}".encode() + lanes.tobytes()

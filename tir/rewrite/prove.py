@@ -24,7 +24,7 @@ from ..expr import Expr, free_vars, walk
 from . import proofs
 from .match import scaled
 from .rule import End, Rule, Wild
-from .smt import Lanes, Products, meaning, resized
+from .smt import Products, Terms, meaning, resized
 
 SECONDS = 60.0  # that one rule may take
 
@@ -90,10 +90,10 @@ def widened(side: Expr, scale: int) -> Expr:
 
 def _environment(
     sides: tuple[Expr, ...], when: Expr | None
-) -> tuple[dict[Expr, Lanes], list[z3.ExprRef]]:
+) -> tuple[dict[Expr, Terms], list[z3.ExprRef]]:
     """A term a lane of each wildcard (numbers are equal in all), and what is known of ends."""
     wilds = {node for side in sides for node in walk(side) if node.op == "var"}
-    env: dict[Expr, Lanes] = {}
+    env: dict[Expr, Terms] = {}
     for name in wilds:
         env[name] = _terms(name)
     named = {node.attr.name: node for node in wilds}
@@ -110,7 +110,7 @@ def _environment(
     return env, facts
 
 
-def _terms(node: Expr) -> Lanes:
+def _terms(node: Expr) -> Terms:
     kind, name = node.type, str(node.attr)
     if isinstance(node.attr, Wild) and node.attr.constant:
         return [z3.BitVec(name, kind.bits)] * kind.lanes
@@ -119,7 +119,7 @@ def _terms(node: Expr) -> Lanes:
     return [z3.BitVec(f"{name}.{lane}", kind.bits) for lane in range(kind.lanes)]
 
 
-def _ends(end: Expr, of: Expr, env: dict[Expr, Lanes]) -> list[z3.ExprRef]:
+def _ends(end: Expr, of: Expr, env: dict[Expr, Terms]) -> list[z3.ExprRef]:
     """No lane is beyond the end, which itself is a value of the type."""
     term, kind = env[end][0], of.type
     values = [resized(lane, kind, 64) for lane in env[of]]

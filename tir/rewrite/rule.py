@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from ..bounds import Ranges
 from ..expr import Expr, cast, walk
-from ..ops import OPS
+from ..ops import OPS, with_lanes
+from ..row import Lanes
 from ..types import Type, i64
 
 
@@ -99,8 +100,7 @@ class Law:
     doc: str = ""
 
 
-MOVES = {"interleave", "deinterleave", "transpose", "concat", "slice", "tile", "repeat",
-         "reinterpret"}  # fmt: skip
+MOVES = with_lanes(Lanes.MOVED, Lanes.COPIED)
 
 
 def weight(expr: Expr) -> tuple[int, int, int]:

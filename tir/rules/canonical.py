@@ -6,11 +6,12 @@ These make the shapes that all other rules look for. Each holds modulo 2**bits.
 from __future__ import annotations
 
 from ..expr import Expr, cast, make, maximum, minimum
+from ..ops import OPS
 from ..rewrite.rule import Rule, exact, highest, lowest, number, wild
 from ..types import Type, i8, i16, i32, u8, u16, u32
 
 INTEGERS = (u8, i8, u16, i16, u32, i32)
-COMMUTING = ("add", "mul", "min", "max", "and_", "or_", "xor")
+JOINING = [op.name for op in OPS.values() if op.neutral is not None]
 
 
 def tidy(kind: Type) -> tuple[Rule, ...]:
@@ -19,7 +20,7 @@ def tidy(kind: Type) -> tuple[Rule, ...]:
     c, d = number("c", kind), number("d", kind)
     right = tuple(
         Rule(f"constant_right.{op}.{kind}", make(op, c, x), make(op, x, c), ordered=True)
-        for op in COMMUTING
+        for op in JOINING
     )
     return (
         *right,

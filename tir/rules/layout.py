@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from ..bounds import Ranges
 from ..expr import Expr, make
+from ..ops import with_lanes
 from ..rewrite.rule import MOVES, Law
+from ..row import Lanes
 from ..types import vector
 
-MIXING = MOVES | {"group_sum", "lookup", "call", "load", "const", "var"}
+LANEWISE = with_lanes(Lanes.SAME)
 JOINS = ("interleave", "concat")
 COPIES = ("tile", "repeat")
-
-
-def lanewise(node: Expr) -> bool:
-    """Each lane of the result depends on the same lane of the operands only."""
-    return node.op not in MIXING and bool(node.args)
 
 
 def _with_lanes(node: Expr, args: tuple[Expr, ...]) -> Expr:
@@ -33,7 +30,7 @@ def _uniform(node: Expr, lanes: int) -> Expr:
 
 def spread_join(node: Expr, _: Ranges) -> Expr | None:
     """A lanewise operator on joined parts works part by part: one permutation fewer."""
-    if not lanewise(node):
+    if node.op not in LANEWISE:
         return None
     joined = [arg for arg in node.args if arg.op in JOINS]
     if not joined or not all(arg in joined or arg.is_const for arg in node.args):
@@ -55,7 +52,7 @@ def spread_join(node: Expr, _: Ranges) -> Expr | None:
 def spread_copy(node: Expr, _: Ranges) -> Expr | None:
     """A lanewise operator on copied lanes is computed once, then copied; casts stay at their
     users, which widen for nothing."""
-    if not lanewise(node) or node.op in ("cast", "sat_cast"):
+    if node.op not in LANEWISE or node.op in ("cast", "sat_cast"):
         return None
     copied = [arg for arg in node.args if arg.op in COPIES]
     if not copied or not all(arg in copied or arg.is_const for arg in node.args):
@@ -147,15 +144,8 @@ def _scalar(node: Expr) -> bool:
     return node.type.lanes == 1
 
 
-LANEWISE = frozenset((
-    "cast", "sat_cast", "add", "sub", "mul", "min", "max", "and_", "or_", "xor", "shl", "shr", "eq",
-    "lt", "le", "abs", "rint", "select", "floordiv", "mod", "widening_add", "widening_sub",
-    "widening_mul", "sat_add", "sat_sub", "rounding_shr", "mul_shr", "rounding_mul_shr",
-    "halving_add", "rounding_halving_add", "halving_sub", "abs_diff",
-))  # fmt: skip
-
 RULES = (
     Law("spread_join", LANEWISE, spread_join, "f(join(a, b), join(c, d)) = join(f(a, c), f(b, d))"),
     Law("spread_copy", LANEWISE, spread_copy, "f(copy(x), copy(y)) = copy(f(x, y))"),
-    Law("cancel", frozenset(MOVES - {"reinterpret"}), cancel, "a part of a join is that part"),
+    Law("cancel", MOVES, cancel, "a part of a join is that part"),
 )

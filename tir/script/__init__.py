@@ -8,7 +8,6 @@ def copy_row(x: Buffer[u8, (128,)], y: Buffer[u8, (128,)]):
         y[i] = x[i]
 """
 
-from ..types import f32, i8, i16, i32, i64, u8, u16, u32, u64
 from .errors import ParseError
 from .names import *  # noqa: F403
 from .names import WORDS
@@ -17,6 +16,6 @@ from .parse_expr import parse_expr
 from .show import show, show_expr, show_stmt
 
 __all__ = [
-    "ParseError", "f32", "i8", "i16", "i32", "i64", "parse", "parse_body", "parse_expr",
-    "parse_stmt", "prim_func", "show", "show_expr", "show_stmt", "u8", "u16", "u32", "u64", *WORDS,
+    "ParseError", "parse", "parse_body", "parse_expr", "parse_stmt", "prim_func", "show",
+    "show_expr", "show_stmt", *WORDS,
 ]  # fmt: skip

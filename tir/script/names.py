@@ -10,6 +10,18 @@ from __future__ import annotations
 from typing import Any
 
 from .. import stmt
+from ..ops import *  # noqa: F403  (rows are words)
+from ..row import Op
+from ..types import Type
+from ..types import f32 as f32
+from ..types import i8 as i8
+from ..types import i16 as i16
+from ..types import i32 as i32
+from ..types import i64 as i64
+from ..types import u8 as u8
+from ..types import u16 as u16
+from ..types import u32 as u32
+from ..types import u64 as u64
 
 
 class _Word:
@@ -44,32 +56,9 @@ init: Any = _Word("init")
 alloc: Any = _Word("alloc")
 copy: Any = _Word("copy")
 wait: Any = _Word("wait")
-call: Any = _Word("call")
-cast: Any = _Word("cast")
-sat_cast: Any = _Word("sat_cast")
-select: Any = _Word("select")
-rint: Any = _Word("rint")
-widening_add: Any = _Word("widening_add")
-widening_sub: Any = _Word("widening_sub")
-widening_mul: Any = _Word("widening_mul")
-sat_add: Any = _Word("sat_add")
-sat_sub: Any = _Word("sat_sub")
-rounding_shr: Any = _Word("rounding_shr")
-mul_shr: Any = _Word("mul_shr")
-rounding_mul_shr: Any = _Word("rounding_mul_shr")
-halving_add: Any = _Word("halving_add")
-rounding_halving_add: Any = _Word("rounding_halving_add")
-halving_sub: Any = _Word("halving_sub")
-abs_diff: Any = _Word("abs_diff")
-group_sum: Any = _Word("group_sum")
-interleave: Any = _Word("interleave")
-deinterleave: Any = _Word("deinterleave")
-transpose: Any = _Word("transpose")
-concat: Any = _Word("concat")
-slice: Any = _Word("slice")  # in scripts, part of a vector
-tile: Any = _Word("tile")
-repeat: Any = _Word("repeat")
-lookup: Any = _Word("lookup")
-reinterpret: Any = _Word("reinterpret")
 
-WORDS = sorted(k for k, v in globals().items() if isinstance(v, _Word | _BufferWord))
+WORDS = sorted(
+    name for name, value in globals().items()
+    if isinstance(value, _Word | _BufferWord | Type)
+    or (isinstance(value, Op) and name == value.name and not value.symbol)
+)  # fmt: skip

@@ -7,34 +7,21 @@ cast(i8, max(min(x, 127), -128))
 from __future__ import annotations
 
 import ast
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..expr import Expr, binary, cast, const, hole, load, make, sat_cast, select, var
+from ..arithmetic import NUMBERS
+from ..expr import Expr, binary, const, hole, load, make, var, written
 from ..ops import OPS
 from ..stmt import Buffer
 from ..types import Type, boolean, i32, parse_type
 from .errors import ParseError, error_at
 from .scope import Scope
+from .symbols import BINARY, CHAINED, MIRRORED
 
 Value = Expr | int | float | bool
-
-BINARY: dict[type[ast.AST], str] = {
-    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.FloorDiv: "floordiv", ast.Mod: "mod",
-    ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor", ast.LShift: "shl", ast.RShift: "shr",
-    ast.Eq: "eq", ast.Lt: "lt", ast.LtE: "le", ast.Gt: "lt", ast.GtE: "le",
-    ast.And: "and_", ast.Or: "or_",
-}  # fmt: skip
-MIRRORED = (ast.Gt, ast.GtE)
-NUMBERS: dict[str, Callable[[Any, Any], Any]] = {
-    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "mod": operator.mod,
-    "floordiv": operator.floordiv, "shl": operator.lshift, "shr": operator.rshift,
-    "and_": operator.and_, "or_": operator.or_, "xor": operator.xor,
-    "eq": operator.eq, "lt": operator.lt, "le": operator.le, "min": min, "max": max,
-}  # fmt: skip
 
 
 def parse_expr(text: str, names: Mapping[str, Expr | Buffer | Type | object]) -> Expr:
@@ -86,11 +73,12 @@ def parse_value(node: ast.expr, scope: Scope) -> Value:
         case ast.BinOp(left=left, op=op, right=right) if type(op) in BINARY:
             return _binary(node, BINARY[type(op)], left, right, scope)
         case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in BINARY:
-            a, b = (right, left) if isinstance(op, MIRRORED) else (left, right)
-            return _binary(node, BINARY[type(op)], a, b, scope)
+            return _binary(node, BINARY[type(op)], left, right, scope)
+        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in MIRRORED:
+            return _binary(node, MIRRORED[type(op)], right, left, scope)
         case ast.BoolOp(op=op, values=values):
             parts = [expression(value, scope) for value in values]
-            return _built(node, scope, lambda: _chain(BINARY[type(op)], parts))  # type: ignore[no-any-return]
+            return _built(node, scope, lambda: _chain(CHAINED[type(op)], parts))  # type: ignore[no-any-return]
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             negated = parse_value(operand, scope)
             return 0 - negated if isinstance(negated, Expr) else -negated
@@ -134,7 +122,7 @@ def _named(node: ast.expr, name: str, scope: Scope) -> Value:
 def _binary(node: ast.AST, op: str, left: ast.expr, right: ast.expr, scope: Scope) -> Value:
     a, b = parse_value(left, scope), parse_value(right, scope)
     if not isinstance(a, Expr) and not isinstance(b, Expr):
-        return _built(node, scope, lambda: NUMBERS[op](a, b))  # type: ignore[no-any-return]
+        return _built(node, scope, lambda: _of_numbers(op, (a, b)))  # type: ignore[no-any-return]
     return _built(node, scope, lambda: binary(op, a, b))  # type: ignore[no-any-return,arg-type]
 
 
@@ -224,13 +212,9 @@ def _call(node: ast.Call, scope: Scope) -> Value:
     if node.keywords:
         raise error_at(f"{name}: operands must stand without keywords", node, scope.lines)
     match name, node.args:
-        case ("cast" | "sat_cast", [kind, value]):
-            build = cast if name == "cast" else sat_cast
+        case ("cast" | "sat_cast" | "reinterpret", [kind, value]):
             element, operand = type_of(kind, scope), expression(value, scope)
-            return _built(node, scope, lambda: build(element, operand))  # type: ignore[no-any-return]
-        case ("reinterpret", [kind, value]):
-            target, operand = type_of(kind, scope), expression(value, scope)
-            return _built(node, scope, lambda: make(name, operand, attr=target))  # type: ignore[no-any-return]
+            return _built(node, scope, lambda: written(name, element, operand))  # type: ignore[no-any-return]
         case ("call", [kind, ast.Constant(value=str() as callee), *rest]):
             operands = tuple(expression(arg, scope) for arg in rest)
             return Expr("call", type_of(kind, scope), operands, callee)
@@ -271,34 +255,16 @@ def _typed_number(kind: ast.expr, node: ast.expr, scope: Scope) -> Expr:
     return const(value, type_)
 
 
-def _operator(name: str, values: Sequence[Value]) -> Value:
-    """The node of a row of the op table, numbers typed by the first operand that is none."""
-    attr: Any = None
-    if OPS[name].attr:
-        count = next((i for i, v in enumerate(values) if not isinstance(v, Expr)), len(values))
-        rest = values[count:]
-        if not rest:
-            raise TypeError(f"{name}: it needs {OPS[name].attr}, but got none")
-        values, attr = values[:count], rest[0] if len(rest) == 1 else tuple(rest)
-    typed = [v for v in values[name == "select" :] if isinstance(v, Expr)]
-    lead = next((v for v in typed if not v.is_const), typed[0] if typed else None)
-    if lead is None:
-        if name in ("min", "max") and len(values) == 2:
-            return NUMBERS[name](*values)  # type: ignore[no-any-return]
+def _operator(name: str, values: Sequence[Value | Type]) -> Value:
+    """The node of a row of the op table; of numbers alone, for ``min`` and ``max``, a number."""
+    if not OPS[name].attr and not any(isinstance(value, Expr | Type) for value in values):
+        return _of_numbers(name, values)
+    return written(name, *values)
+
+
+def _of_numbers(name: str, values: Sequence[Any]) -> Value:
+    op = OPS[name]
+    if (op.neutral is None and not op.symbol) or len(values) != op.arity:
         raise TypeError(f"{name}: the type of a number must follow from another operand")
-    operands = [v if isinstance(v, Expr) else const(v, lead.type) for v in values]
-    arity = ARITY.get(name)
-    if arity is not None and arity != len(operands):
-        raise TypeError(f"{name}: it takes {arity} operands, but got {len(operands)}")
-    return select(*operands) if name == "select" else make(name, *operands, attr=attr)
-
-
-def _arity(name: str) -> int | None:
-    if name in ("interleave", "concat"):
-        return None
-    if name in ("abs", "rint") or OPS[name].attr:
-        return 1
-    return 3 if name in ("select", "mul_shr", "rounding_mul_shr") else 2
-
-
-ARITY = {name: _arity(name) for name in OPS}
+    found: int | float | bool = op.over(NUMBERS)(*values)
+    return found
