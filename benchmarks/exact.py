@@ -21,7 +21,7 @@ from types import FrameType
 
 from dovetail.driver.prepare import quantized, ready
 from dovetail.driver.targets import parse
-from dovetail.driver.task import KernelTask, check
+from dovetail.driver.task import KernelTask
 from dovetail.driver.zoo import build, calibration, names
 from dovetail.graph.graph import Graph
 from dovetail.schedule.errors import ScheduleError
@@ -135,7 +135,7 @@ def tried(task: KernelTask, point: Point, row: Row, seconds: float, default: boo
                 row.notes.append(f"slow, {took:.1f} s: {key(point)}")
             if default:
                 row.cycles, row.spills = code.cost.cycles, code.cost.spills
-            right, message = check(task, code)
+            right, message = task.check(code.point)
     except (ScheduleError, VectorizeError) as refused:
         if not default:
             return "refused"

@@ -111,7 +111,7 @@ def _judge(made: Sample, draw: Random, numbers: np.random.Generator) -> None:
         return
     made.template, made.point = task.template.name, dict(compiled.point)
     made.cycles = compiled.cost.cycles
-    arrays, wanted = task.expected
+    arrays, wanted = task.values.expected
     shape = task.graph.types[task.kernel.output].shape
     inputs = [pack(a, a.shape, 77) for a in arrays]
     output = np.full(task.kernel.func.params[-1].bytes, 0x5A, np.uint8)

@@ -41,14 +41,14 @@ LIMIT = 24.0  # trials a second
 LINES = 40
 STAGES = {
     "search": ("tuner/search.py", "ask"),
-    "schedule, with placing": ("driver/task.py", "scheduled"),
+    "schedule, with placing": ("driver/compiler.py", "scheduled"),
     "  placing": ("schedule/placing/operands.py", "place_operands"),
     "name the nest": ("driver/nest.py", "nest"),
     "lower": ("target/pipeline.py", "_by_phases"),
     "select": ("target/build.py", "build"),
     "pack": ("target/dsp/compile.py", "compile_program"),
     "cost": ("target/dsp/cycles.py", "cost"),
-    "check": ("driver/task.py", "check"),
+    "check": ("driver/compiler.py", "check"),
 }  # each by the function that does it
 
 

@@ -29,7 +29,7 @@ from ..tir.stmt import (
     walk_stmt,
 )
 from .errors import InputError
-from .task import fixed_input
+from .samples import fixed_input
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from ..graph.graph import Array
 from ..graph.kernels import kernel_key
 from ..schedule.errors import ScheduleError
 from ..schedule.knobs import Point
@@ -43,13 +42,14 @@ from ..tuner.task import Spec
 from .brought import Make, address, found, template_of, title
 from .built import Built
 from .choose import Heard, differing
+from .compiler import KernelError, Lifting
 from .compulsory import least_work, overwritten
 from .errors import InputError
 from .given import Given
 from .operands import Operands, nodes
 from .points import MODES, Drift, Points, Search, Sought, by_default, replayed, searched, target_of
-from .task import CodeTask, KernelError, Lifting
-from .task import differing as differences
+from .task import CodeTask
+from .values import InterpretedValues
 
 
 @dataclass
@@ -62,7 +62,6 @@ class OwnTask(CodeTask):
     make: Make | None = None
     lifted: bool = True
     weight: int = 1
-    simulated: bool = True
     general = True
 
     @cached_property
@@ -73,8 +72,9 @@ class OwnTask(CodeTask):
     def func(self) -> PrimFunc:
         """The kernel, which says of which outputs something stays as it was, and that we trust its
         author where data decide what is indexed."""
-        early, whole = {p.name for p in self.operands.inputs}, overwritten(self.kernel)
-        kept = [p.name for p in self.operands.outputs if p.name in early or p.name not in whole]
+        operands, whole = self.values.operands, overwritten(self.kernel)
+        early = {p.name for p in operands.inputs}
+        kept = [p.name for p in operands.outputs if p.name in early or p.name not in whole]
         facts = {KEPT: tuple(kept), TRUSTING: True}
         return replace(self.kernel, attrs={**self.kernel.attrs, **facts})
 
@@ -117,29 +117,8 @@ class OwnTask(CodeTask):
         return Spec("dovetail.driver.own:rebuild", payload)
 
     @cached_property
-    def operands(self) -> Operands:
-        return Operands(self.kernel)
-
-    @cached_property
-    def trial(self) -> tuple[list[Array], list[Array]]:
-        """Fixed numbers in memory, and what the interpreter leaves there."""
-        return self.operands.trial()
-
-    @property
-    def stored(self) -> list[Array]:
-        return self.trial[0]
-
-    @property
-    def expected(self) -> list[Array]:
-        """What the interpreter leaves in the outputs, if it begins with ``stored``."""
-        return self.operands.results(self.trial[1])
-
-    def difference(self, stored: Sequence[Array]) -> str:
-        pairs = zip(
-            self.operands.outputs, self.operands.results(stored), self.expected, strict=True
-        )
-        found = {param.name: differences(got, wanted) for param, got, wanted in pairs}
-        return "; ".join(f"{name}: {text}" for name, text in found.items() if text)
+    def values(self) -> InterpretedValues:
+        return InterpretedValues(self.kernel)
 
 
 def rebuild(payload: bytes) -> OwnTask:
@@ -293,7 +272,9 @@ def _ready(
     make: Make | None = arguments.function("template:", template)
     require_kernel(func)
     task = OwnTask(func, given.machine, make, arguments.flag("kernel: lifted", lifted))
-    assert task.trial  # faults of the kernel or the template are told before workers are hired
+    assert (
+        task.values.trial
+    )  # faults of the kernel or the template are told before workers are hired
     if make is not None:
         assert task.template
         given = given if address(make) else _here(make, given)

@@ -23,11 +23,12 @@ from ..tuner.arguments import shown
 from ..tuner.missing import Missing
 from .bounds import model_bound
 from .choose import Choice
+from .compiler import KernelError
 from .errors import InputError
 from .inputs import called
 from .points import Drift
 from .prepare import Ready
-from .task import KernelError, KernelTask
+from .task import KernelTask
 
 if TYPE_CHECKING:
     from .runtime import Runtime

@@ -63,7 +63,21 @@ class Spec:
         return hashlib.sha256(self.function.encode() + b"\0" + self.payload).hexdigest()
 
 
-class Task(Protocol):
+class Tried(Protocol):
+    """What a trial asks of a kernel; all members are pure."""
+
+    def nest(self, point: Point) -> str:
+        """Names the code of a point before it is measured: points of one name are one trial. Empty
+        where there is none."""
+
+    def measure(self, point: Point) -> Measured:
+        """The cost of a point, or why it has none; on simulated targets without a clock."""
+
+    def check(self, point: Point) -> tuple[bool, str]:
+        """Whether the point computes the bytes of the operator's evaluator, and where not."""
+
+
+class Task(Tried, Protocol):
     """A distinct kernel of a model, on a target; all members are pure."""
 
     @property
@@ -102,16 +116,6 @@ class Task(Protocol):
 
     @property
     def spec(self) -> Spec: ...
-
-    def nest(self, point: Point) -> str:
-        """Names the code of a point before it is measured: points of one name are one trial. Empty
-        where there is none."""
-
-    def measure(self, point: Point) -> Measured:
-        """The cost of a point, or why it has none; on simulated targets without a clock."""
-
-    def check(self, point: Point) -> tuple[bool, str]:
-        """Whether the point computes the bytes of the operator's evaluator, and where not."""
 
     def prior(self, point: Point) -> float:
         """An analytic guess of the cost, positive and cheap; lower is better."""

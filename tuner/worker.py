@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 
 from ..schedule.knobs import Point
 from .garbage import seldom
-from .task import COMPILE, CRASH, DUPLICATE, INCORRECT, OK, Measured, Spec, Task, rebuild
+from .task import COMPILE, CRASH, DUPLICATE, INCORRECT, OK, Measured, Spec, Task, Tried, rebuild
 
 COMMAND = "from dovetail.tuner.worker import main; main()"
 _tasks: dict[str, Task] = {}
@@ -39,7 +39,9 @@ def execute(job: Job) -> Measured:
     return perform(_tasks[job.digest], job.action, job.point, job.known)
 
 
-def perform(task: Task, action: str, point: Point, known: frozenset[str] = frozenset()) -> Measured:
+def perform(
+    task: Tried, action: str, point: Point, known: frozenset[str] = frozenset()
+) -> Measured:
     """Measures or checks a point; an exception of the compiler is a status, not an end."""
     begin = time.perf_counter()
     try:
@@ -51,14 +53,14 @@ def perform(task: Task, action: str, point: Point, known: frozenset[str] = froze
     return replace(found, time={**found.time, action: round(time.perf_counter() - begin, 6)})
 
 
-def _measured(task: Task, point: Point, known: frozenset[str]) -> Measured:
+def _measured(task: Tried, point: Point, known: frozenset[str]) -> Measured:
     nest = task.nest(point)
     if nest in known:
         return Measured(DUPLICATE, nest=nest)
     return replace(task.measure(point), nest=nest)
 
 
-def _checked(task: Task, point: Point) -> Measured:
+def _checked(task: Tried, point: Point) -> Measured:
     equal, message = task.check(point)
     return Measured(OK if equal else INCORRECT, message=message)
 

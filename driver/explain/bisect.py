@@ -17,8 +17,9 @@ from typing import Any
 from ...schedule.knobs import Point
 from ...tir.interpret import interpret
 from ...tir.rewrite.engine import Attempt, Budget, bad_rewrite
+from ..compiler import REFUSALS
 from ..task import CodeTask
-from .variant import REFUSALS, Limits, Variant
+from .variant import Limits, Variant
 
 INTERPRETER, CODE = "interpreter", "compiled code"
 
@@ -103,9 +104,9 @@ def _at_most(task: CodeTask, limits: Limits, rewrites: int) -> Variant:
 
 def _interpreted(variant: Variant, _: Point) -> str:
     """How the bytes of the lifted kernel differ from those that it must give; "" if they do not."""
-    stored = [array.copy() for array in variant.stored]
+    stored = [array.copy() for array in variant.values.stored]
     interpret(variant.lifted, *stored)
-    return variant.difference(stored)
+    return variant.values.difference(stored)
 
 
 def _compiled(variant: Variant, point: Point) -> str:

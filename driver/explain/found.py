@@ -85,9 +85,11 @@ def under(row: Compared, tuned: Coded) -> Explained:
 
 def _explained(variant: Variant, point: Point, tuned: Coded) -> Explained:
     cycles = variant.compiled(point).cost.cycles
-    names = tuple(other.name for other in tuned.ready.kernels if other.key == variant.key)
+    names = tuple(other.name for other in tuned.ready.kernels if other.key == variant.task.key)
     found = sections(variant.record, variant.machine.unit)
-    return Explained(variant, names, variant.template.name, point, cycles, variant.sites, found)
+    return Explained(
+        variant.task, names, variant.template.name, point, cycles, variant.sites, found
+    )
 
 
 @dataclass(frozen=True, slots=True)

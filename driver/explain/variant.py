@@ -10,30 +10,26 @@ must not use, and lists to write into.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 
-from ...graph.graph import Array
 from ...schedule.errors import ScheduleError
 from ...schedule.knobs import Point, key
 from ...schedule.templates.template import Template
 from ...target.cost import Work
-from ...target.errors import SelectError
 from ...target.program import Program
 from ...target.protocol import Target
 from ...target.record import Record
 from ...tir.passes.lift import Site, lift
-from ...tir.passes.vectorize import VectorizeError
 from ...tir.rewrite.engine import Attempt, Budget
 from ...tir.rules import lifting_rules
 from ...tir.stmt import PrimFunc
-from ...tuner.task import Spec
+from ..compiler import REFUSALS, Lifting
 from ..errors import InputError
-from ..task import CodeTask, Lifting
-
-REFUSALS = (ScheduleError, VectorizeError, SelectError, ValueError)
+from ..task import CodeTask, Tunable
+from ..values import Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ class Outcome:
 
 
 @dataclass
-class Variant(CodeTask):
+class Variant(Tunable):
     """A task's kernel under limits; ``sites`` and ``record`` fill while it is compiled."""
 
     task: CodeTask
@@ -78,8 +74,7 @@ class Variant(CodeTask):
     record: Record = field(default_factory=Record)  # of the program that was asked for last
 
     def __post_init__(self) -> None:
-        self.machine, self.weight = self.task.machine, self.task.weight
-        self.simulated = self.task.simulated
+        self.machine = self.task.machine
 
     @property
     def func(self) -> PrimFunc:
@@ -90,35 +85,12 @@ class Variant(CodeTask):
         return self.task.name
 
     @property
-    def kind(self) -> str:
-        return self.task.kind
-
-    @property
-    def form(self) -> Mapping[str, tuple[int, int]]:
-        return self.task.form
-
-    @property
-    def origin(self) -> str:
-        return self.task.origin
-
-    @property
-    def size(self) -> int:
-        return self.task.size
-
-    @property
     def work(self) -> Work:
         return self.task.work
 
     @property
-    def spec(self) -> Spec:
-        raise AssertionError("a variant is compiled where it is asked for")
-
-    @property
-    def stored(self) -> list[Array]:
-        return self.task.stored
-
-    def difference(self, stored: Sequence[Array]) -> str:
-        return self.task.difference(stored)
+    def values(self) -> Values:
+        return self.task.values
 
     @cached_property
     def lifted(self) -> PrimFunc:

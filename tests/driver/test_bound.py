@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from dovetail.driver.compiler import KernelError
 from dovetail.driver.prepare import quantized, ready
-from dovetail.driver.task import KernelError, KernelTask
+from dovetail.driver.task import KernelTask
 from dovetail.driver.tuned import Tuned
 from dovetail.driver.zoo import build, calibration
 from dovetail.target.dsp.target import dsp

@@ -24,13 +24,15 @@ import dovetail
 from dovetail import Schedule, Space, Template, choice
 from dovetail.driver import own
 from dovetail.driver.brought import address
+from dovetail.driver.compiler import KernelError
 from dovetail.driver.compulsory import least_work
 from dovetail.driver.errors import InputError
 from dovetail.driver.operands import Operands
 from dovetail.driver.own import CompiledKernel, OwnTask, rebuild
 from dovetail.driver.points import Search
-from dovetail.driver.task import KernelError, fixed_input
+from dovetail.driver.samples import fixed_input
 from dovetail.driver.tuned import Tuned
+from dovetail.driver.values import InterpretedValues
 from dovetail.schedule.knobs import Point
 from dovetail.target.cost import Work
 from dovetail.target.dsp.target import dsp
@@ -262,7 +264,7 @@ def test_a_kernel_may_index_by_what_only_its_author_knows(refused: Refused) -> N
 
 
 def test_wrong_bytes_are_never_given(monkeypatch: pytest.MonkeyPatch, refused: Refused) -> None:
-    monkeypatch.setattr(OwnTask, "difference", lambda task, stored: "y: 3 bytes differ")
+    monkeypatch.setattr(InterpretedValues, "difference", lambda task, stored: "y: 3 bytes differ")
     assert refused(KernelError, lambda: dovetail.compile(BLEND, template=strides)) == (
         "compile: code must give the interpreter's bytes, but that of 'blend' at "
         "{'lanes': 128, 'threads': True} does not (y: 3 bytes differ); please report this"
@@ -271,12 +273,13 @@ def test_wrong_bytes_are_never_given(monkeypatch: pytest.MonkeyPatch, refused: R
 
 def test_a_difference_names_the_output() -> None:
     task = OwnTask(ADD, dsp())
-    total, low = (array.copy() for array in task.expected)
+    values = task.values
+    total, low = (array.copy() for array in values.expected)
     low[7] += 1
-    x = task.stored[0]
-    assert task.difference([x, *task.expected]) == ""
-    assert task.difference([x, total, low]) == (
-        f"low: 1 of 96 bytes differ, the first at (7,): {low[7]} instead of {task.expected[1][7]}"
+    x = values.stored[0]
+    assert values.difference([x, *values.expected]) == ""
+    assert values.difference([x, total, low]) == (
+        f"low: 1 of 96 bytes differ, the first at (7,): {low[7]} instead of {values.expected[1][7]}"
     )
 
 

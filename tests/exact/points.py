@@ -11,9 +11,10 @@ from random import Random
 
 import numpy as np
 
+from dovetail.driver.compiler import Compiled
 from dovetail.driver.prepare import Ready
 from dovetail.driver.runtime import Runtime
-from dovetail.driver.task import Compiled, KernelTask, check
+from dovetail.driver.task import KernelTask
 from dovetail.graph.evaluate import evaluate
 from dovetail.graph.graph import Array
 from dovetail.schedule.errors import ScheduleError
@@ -46,7 +47,7 @@ def hold(task: KernelTask, count: int, rng: Random) -> list[Point]:
 
 def held(task: KernelTask, code: Compiled) -> Point:
     """The point of code that is right."""
-    right, message = check(task, code)
+    right, message = task.check(code.point)
     assert right, f"{task.name} on {task.machine.name} at {key(code.point)}: {message}"
     return code.point
 

@@ -235,7 +235,7 @@ def test_chains_of_folds_and_maps_give_the_interpreters_bytes() -> None:
 def test_listings_give_the_interpreters_bytes(name: str) -> None:
     task = OwnTask(PRODUCTS[name], dsp(threads=2))
     point = next(p for p in points(task, 0, 8) if task.measure(p).status == "ok")
-    made, (before, after) = task.compiled(point), task.trial
+    made, (before, after) = task.compiled(point), task.values.trial
     assert isinstance(made.listing, Listing)
     done = run_program(made.program, made.listing, [array.copy() for array in before])
     assert done.packets == made.cost.executed
