@@ -69,7 +69,9 @@ class Emitter(Protocol):
     def requant(self, step: Step, scales: Sequence[float], bound: int) -> Requant:
         """acc * scales, in reals, to the step's output; ``bound`` is the largest |acc|."""
 
-    def weighted(self, step: Step, op: str, weight: Array, bias: Array | None) -> str:
+    def weighted(
+        self, step: Step, op: str, weight: Array, bias: Array | None, output: str = ""
+    ) -> str:
         """Append ``op`` with weights in i8, output channels first, and a bias in i32."""
 
     def node(

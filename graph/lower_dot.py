@@ -75,10 +75,28 @@ class Sums:
     bound: int
 
 
-def sums(site: Site, packed: Array, stored: int) -> Sums:
-    weight, bias = site.value(1), site.value(2).astype(np.int64)
-    zero = integer(site.node, "x_zero")
-    rows = weight.astype(np.int64).reshape(weight.shape[0], -1)
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """[O, C / groups, KH, KW] in i8, and bias and multiplier of each of the O outputs."""
+
+    weight: Array
+    bias: Array
+    multiplier: Array
+    groups: int = 1
+
+    @staticmethod
+    def of(site: Site, groups: int = 1) -> Weights:
+        """Those of a node whose inputs 1 and 2 are a weight of rank 2 or 4 and a bias."""
+        weight, bias = site.value(1), site.value(2)
+        if weight.ndim == 2:
+            weight = weight[:, :, None, None]
+        multiplier = np.array(requant_of(site.node).multiplier)
+        return Weights(weight, bias, np.broadcast_to(multiplier, bias.shape), groups)
+
+
+def sums(site: Site, packed: Array, of: Weights, stored: int) -> Sums:
+    bias, zero = of.bias.astype(np.int64), integer(site.node, "x_zero")
+    rows = of.weight.astype(np.int64).reshape(len(of.weight), -1)
     reach = np.abs(bias) + np.abs(rows).sum(axis=1) * max(zero, 255 - zero)
     # The folded bias may wrap; sums modulo 2**32 are exact, for the result fits i32.
     folded = bias - zero * rows.sum(axis=1)
@@ -86,7 +104,7 @@ def sums(site: Site, packed: Array, stored: int) -> Sums:
     return Sums(
         site.constant("w", packed, of=1),
         site.constant("bias", per_channel(folded, channels, stored), of=2),
-        site.constant("mult", per_channel(requant_of(site.node).multiplier, channels, stored)),
+        site.constant("mult", per_channel(of.multiplier, channels, stored)),
         int(reach.max(initial=0)),
     )
 
@@ -109,22 +127,20 @@ def _outputs(shape: Shape) -> tuple[Expr, ...]:
     return variables(Axis(name, size) for name, size in zip(names, shape, strict=True))
 
 
-def dense(
-    site: Site, x: Source, window: Window, weight: Array, kind: str, groups: int = 1
-) -> Kernel:
+def dense(site: Site, x: Source, window: Window, of: Weights, kind: str) -> Kernel:
     output = site.output()
     images, height, width, stored = output.shape
-    sizes = weight.shape[1], weight.shape[0] // groups
-    made, many = merge_groups(groups, *sizes, x.buffer.shape[3], stored)
+    sizes = of.weight.shape[1], len(of.weight) // of.groups
+    made, many = merge_groups(of.groups, *sizes, x.buffer.shape[3], stored)
     wanted = height, as_image(site.output_shape)[3]
     zero = site.fill("x_zero")
     depth = made.count * made.inputs
     source = windowed(site.nests, x, window, wanted, width, depth, zero, dense=True)
-    constants = sums(site, pack_weight(weight, groups, many, made), stored)
+    constants = sums(site, pack_weight(of.weight, of.groups, many, made), of, stored)
     acc = accumulator(site, output.shape)
     dot(site, source, window, made, constants, acc)
     requant(site, acc, constants)
-    facts = {**window.facts, "groups": groups, "blocks": made.count, "images": images}
+    facts = {**window.facts, "groups": of.groups, "blocks": made.count, "images": images}
     return site.kernel(kind, direct=source == x.buffer, **facts)
 
 

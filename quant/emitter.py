@@ -107,7 +107,9 @@ class Emitter:
                 )
         return [self.source.constants[name] for name in step.inputs[1:]]
 
-    def weighted(self, step: Step, op: str, weight: Array, bias: Array | None) -> str:
+    def weighted(
+        self, step: Step, op: str, weight: Array, bias: Array | None, output: str = ""
+    ) -> str:
         """Append ``op`` with weights in i8, output channels first, and a bias in i32."""
         x = self.affines[step.inputs[0]]
         made = quantize_weights(step.output, weight, bias, x)
@@ -118,7 +120,7 @@ class Emitter:
         )
         requant = self.requant(step, [x.scale * scale for scale in made.scales], made.bound)
         attrs = {**step.attrs, "x_zero": x.zero_point, "requant": requant}
-        return self.node(step, op, names, attrs)
+        return self.node(step, op, names, attrs, output)
 
     def composed(self, step: Step) -> Array:
         """What the step's body makes of each of the 256 values of its input, in reals."""

@@ -31,7 +31,7 @@ from ..errors import Unsupported
 from ..exact import exact_float, shifted, weight_bound, windows
 from ..graph import Array, Node
 from ..kernels import Kernel
-from ..lower_dot import accumulator, dense, requant, sums
+from ..lower_dot import Weights, accumulator, dense, requant, sums
 from ..lower_nest import Axis, variables
 from ..lower_site import Site
 from ..lower_window import Source, Window, windowed
@@ -196,7 +196,7 @@ def lower(site: Site) -> Kernel:
     x = Source(site.input(0, "x"), (height, width))
     if groups > 1 and weight.shape[:2] == (channels, 1):
         return _lower_depthwise(site, x, window)
-    return dense(site, x, window, weight, "conv2d", groups)
+    return dense(site, x, window, Weights.of(site, groups), "conv2d")
 
 
 def _lower_depthwise(site: Site, x: Source, window: Window) -> Kernel:
@@ -208,7 +208,7 @@ def _lower_depthwise(site: Site, x: Source, window: Window) -> Kernel:
     weight = site.value(1)
     packed = np.zeros((*window.kernel, stored), weight.dtype)
     packed[:, :, : len(weight)] = weight[:, 0].transpose(1, 2, 0)
-    made = sums(site, packed, stored)
+    made = sums(site, packed, Weights.of(site), stored)
     acc = accumulator(site, output.shape)
     loops = [Axis("n", images), Axis("oh", height), Axis("ow", width), Axis("o", stored)]
     where = n, oh, ow, o = variables(loops)

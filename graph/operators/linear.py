@@ -20,7 +20,7 @@ from ..emitting import Emitter, Step
 from ..exact import exact_float, shifted, weight_bound
 from ..graph import Array, Node
 from ..kernels import Kernel
-from ..lower_dot import accumulator, dense, dot, merge_groups, pack_weight, sums
+from ..lower_dot import Weights, accumulator, dense, dot, merge_groups, pack_weight, sums
 from ..lower_nest import Axis, variables
 from ..lower_site import Site, requantized
 from ..lower_window import Source, Window, image_axes
@@ -75,19 +75,19 @@ def products(node: Node, shapes: Sequence[Shape], output: Shape) -> int:
 
 
 def lower(site: Site) -> Kernel:
-    weight = site.value(1)[:, :, None, None]
+    weights = Weights.of(site)
     shape = site.shape(site.node.inputs[0])
     x = site.input(0, "x")
     if len(shape) == 4:
-        return _lower_image(site, x, shape, weight)
+        return _lower_image(site, x, shape, weights)
     _, _, height, width = as_image(shape)
-    return dense(site, Source(x, (height, width)), Window(), weight, "matmul")
+    return dense(site, Source(x, (height, width)), Window(), weights, "matmul")
 
 
-def _lower_image(site: Site, x: Buffer, shape: Shape, weight: Array) -> Kernel:
+def _lower_image(site: Site, x: Buffer, shape: Shape, weights: Weights) -> Kernel:
     """Rank 4: the last axis is not the innermost stored one, so rows are gathered first."""
     images, planes, rows, depth = shape
-    outputs = weight.shape[0]
+    outputs = len(weights.weight)
     made, many = merge_groups(1, depth, outputs, depth, physical((1, outputs))[3])
     xp_shape = (1, images * planes, rows, made.inputs)
     xp = site.nests.alloc(Buffer("xp", u8, xp_shape, "tcm"))
@@ -99,7 +99,7 @@ def _lower_image(site: Site, x: Buffer, shape: Shape, weight: Array) -> Kernel:
     n, h, w, c = variables(loops)
     at = (const(0, i32), n * planes + c, h, w)
     site.nests.add("copy", loops, Store(xp, at, x[n, h, w, c]))
-    constants = sums(site, pack_weight(weight, 1, many, made), made.outputs)
+    constants = sums(site, pack_weight(weights.weight, 1, many, made), weights, made.outputs)
     acc = accumulator(site, (1, images * planes, rows, made.outputs))
     dot(site, xp, Window(), made, constants, acc)
     out = [Axis("n", images), Axis("oh", rows), Axis("ow", outputs), Axis("o", planes)]
