@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .driver import replay as replay
     from .driver import tune as tune
     from .driver.targets import dsp as dsp
+    from .quant.recipe import Recipe as Recipe
     from .schedule.errors import ScheduleError as ScheduleError
     from .schedule.knobs import Point as Point
     from .schedule.knobs import Space as Space
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
     from .tir.script import prim_func as prim_func
     from .tir.script import show as show
     from .tir.stmt import PrimFunc as PrimFunc
+    from .tuner.settings import Search as Search
 
 _OWNERS = {
     ".driver": ("build", "compile", "load", "replay", "tune"),
     ".driver.targets": ("dsp",),
+    ".quant.recipe": ("Recipe",),
     ".schedule.errors": ("ScheduleError",),
     ".schedule.knobs": ("Point", "Space", "choice", "flag", "order", "split"),
     ".schedule.schedule": ("Schedule",),
@@ -43,13 +46,14 @@ _OWNERS = {
     ".tir.passes.lift": ("lift",),
     ".tir.script": ("prim_func", "show"),
     ".tir.stmt": ("PrimFunc",),
+    ".tuner.settings": ("Search",),
 }
 HOMES = {name: home for home, names in _OWNERS.items() for name in names}
 
 __all__ = [
-    "Estimate", "Machine", "Point", "PrimFunc", "Schedule", "ScheduleError", "Space", "Template",
-    "build", "choice", "compile", "dsp", "flag", "interpret", "lift", "load", "order", "prim_func",
-    "replay", "show", "split", "tune",
+    "Estimate", "Machine", "Point", "PrimFunc", "Recipe", "Schedule", "ScheduleError", "Search",
+    "Space", "Template", "build", "choice", "compile", "dsp", "flag", "interpret", "lift", "load",
+    "order", "prim_func", "replay", "show", "split", "tune",
 ]  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """int8 against float: our integer graphs beside ONNX Runtime's static per-channel quantization.
 
-python benchmarks/accuracy.py [MODEL ...] [--observer minmax|percentile] [--no-onnx] [--json]
+python benchmarks/accuracy.py [MODEL ...] [--observer NAME] [--no-onnx] [--json]
 
 Both see the same 8 calibration batches; the signal to quantization noise of the output, in dB, is
 taken on 8 further batches. ``digits`` also shows top-1 on its held-out split. Weights are i8 per
@@ -33,7 +33,9 @@ from dovetail.graph.graph import Array, Graph
 from dovetail.graph.torch_import import import_model
 from dovetail.quant.affine import dequantize_outputs, quantize_inputs
 from dovetail.quant.analyze import sqnr
+from dovetail.quant.observe import OBSERVERS
 from dovetail.quant.quantize import quantize
+from dovetail.quant.recipe import Recipe
 
 CALIBRATION = 8
 ALLOWED_LOSS = 1.0  # dB below ONNX Runtime
@@ -64,13 +66,13 @@ def run(integer: Graph, batch: Sequence[Array]) -> list[Array]:
     return dequantize_outputs(integer, evaluate(integer, quantize_inputs(integer, batch)))
 
 
-def measure(name: str, observer: str, with_onnx: bool) -> Result:
+def measure(name: str, recipe: Recipe, with_onnx: bool) -> Result:
     module, example = build(name)
     batches = [[t.numpy() for t in batch] for batch in calibration(name, 2 * CALIBRATION)]
     known, fresh = batches[:CALIBRATION], batches[CALIBRATION:]
     graph = import_model(module, example)
     start = time.perf_counter()
-    integer = quantize(graph, known, observer)
+    integer = quantize(graph, known, recipe)
     quantized = time.perf_counter()
     ours = [run(integer, batch)[0] for batch in fresh]
     seconds = (time.perf_counter() - quantized) / len(fresh)
@@ -168,7 +170,7 @@ def show(result: Result) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("models", nargs="*", default=names(), metavar="MODEL")
-    parser.add_argument("--observer", default="minmax", choices=["minmax", "percentile"])
+    parser.add_argument("--observer", default="minmax", choices=list(OBSERVERS))
     parser.add_argument("--no-onnx", action="store_true", help="only our own numbers")
     parser.add_argument("--json", action="store_true", help="one JSON list")
     options = parser.parse_args()
@@ -177,7 +179,7 @@ def main() -> int:
     if not options.json:
         print(f"{'model':14} {'ours dB':>8} {'ORT dB':>12} {'quantize':>11} {'a run':>11}")
     for name in options.models:
-        results.append(measure(name, options.observer, not options.no_onnx))
+        results.append(measure(name, Recipe(options.observer), not options.no_onnx))
         if not options.json:
             print(show(results[-1]), flush=True)
     if options.json:

@@ -90,7 +90,7 @@ def limit(seconds: float) -> Iterator[None]:
 def integer(name: str) -> Graph:
     """A zoo model's integer graph."""
     model, inputs = build(name)
-    return quantized(model, inputs, calibration(name), "minmax")
+    return quantized(model, inputs, calibration(name))
 
 
 def survey(model: str, task: KernelTask, count: int, rng: Random, seconds: float) -> Row:

@@ -32,6 +32,7 @@ from dovetail.schedule.templates.template import FEATURES
 from dovetail.tuner.measure import default_workers, hired
 from dovetail.tuner.model import Group
 from dovetail.tuner.ranker import SHIPPED, Ranker, save, untrained
+from dovetail.tuner.settings import Search
 from dovetail.tuner.tune import tune_tasks
 from dovetail.tuner.warm import Warm
 
@@ -56,9 +57,10 @@ def collect(log: Path, models: Sequence[str], trials: int, workers: int) -> None
     console = Console(stderr=True)
     with hired(None, workers, 120.0) as hands:
         for task in track(list(kernels(models)), "trials", console=console):
-            for search in ("evolution", "random"):
-                tune_tasks([task], trials, target=task.machine.name, model_key=task.key, log=log,
-                           search=search, append=True, executor=hands)  # fmt: skip
+            for algorithm in ("evolution", "random"):
+                search = Search(trials, algorithm=algorithm, append=True)
+                tune_tasks([task], search, target=task.machine.name, model_key=task.key, log=log,
+                           executor=hands)  # fmt: skip
 
 
 def spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:

@@ -40,7 +40,7 @@ from dovetail.tuner.measure import default_workers
 from dovetail.tuner.ranker import shipped
 from dovetail.tuner.ranking import Ranking, by_estimate, chosen
 from dovetail.tuner.records import read
-from dovetail.tuner.search import Evolution, RandomSearch, Search
+from dovetail.tuner.search import Evolution, RandomSearch, Searcher
 from dovetail.tuner.synthetic import Synthetic
 from dovetail.tuner.task import Measured, Spec, Task, rebuild
 from dovetail.tuner.worker import perform
@@ -62,7 +62,7 @@ class Estimated(Evolution):
         return by_estimate(self._known)
 
 
-SEARCHES: dict[str, Callable[[Task, int], Search]] = {
+SEARCHES: dict[str, Callable[[Task, int], Searcher]] = {
     "model": lambda task, seed: Evolution(task, seed, (), shipped()),
     "estimate": Estimated,
     "random": RandomSearch,
@@ -101,7 +101,7 @@ class Bench:
         cost = self.measured(point).cost
         return inf if cost is None else cost
 
-    def play(self, search: Search, trials: int) -> list[tuple[Point, float]]:
+    def play(self, search: Searcher, trials: int) -> list[tuple[Point, float]]:
         """The trials of a search, points of distinct nests."""
         nests: set[str] = set()
         found: list[tuple[Point, float]] = []

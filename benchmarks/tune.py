@@ -35,6 +35,7 @@ from dovetail.driver.zoo import build, calibration
 from dovetail.tuner.measure import Measurer, default_workers, hired
 from dovetail.tuner.records import read
 from dovetail.tuner.run import Best
+from dovetail.tuner.settings import Search
 from dovetail.tuner.tune import get_ready, tune_tasks
 
 LIMIT = 24.0  # trials a second
@@ -79,8 +80,8 @@ def search(found: Ready, trials: int, hands: Executor) -> tuple[dict[str, Any], 
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "run.jsonl"
         start, (own, children) = perf_counter(), processor()
-        best = tune_tasks(found.tasks, trials, target=found.machine.name, model_key=found.key,
-                          log=log, executor=hands)  # fmt: skip
+        best = tune_tasks(found.tasks, Search(trials), target=found.machine.name,
+                          model_key=found.key, log=log, executor=hands)  # fmt: skip
         seconds, (own_end, children_end) = perf_counter() - start, processor()
         records = list(read(log).records())
     clocks: Counter[str] = Counter()

@@ -15,16 +15,27 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
+from ..options import checks
+from ..quant.recipe import Recipe
 from ..target.protocol import Target
-from ..tuner import arguments
-from ..tuner.asked import Asked
 from ..tuner.records import read
 from ..tuner.run import Callback
+from ..tuner.settings import Search
 from . import own
 from .choose import Heard
 from .either import or_kernel
 from .given import Given
-from .points import MODES, Points, Search, Sought, by_default, replayed, searched, target_of
+from .points import (
+    MODES,
+    Points,
+    Report,
+    Sought,
+    by_default,
+    recipe_of,
+    replayed,
+    searched,
+    target_of,
+)
 from .prepare import Ready
 from .store import load
 from .tuned import Tuned
@@ -35,24 +46,21 @@ __all__ = ["compile", "load", "replay", "tune"]
 @or_kernel(own.tune)
 def tune(
     model: object,
-    trials: int,
+    trials: int | None = None,
     example_inputs: object = None,
     calibration: object = None,
     target: str | Target = "dsp",
     log: str | os.PathLike[str] | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     *,
-    append: bool = False,
-    resume: bool = True,
+    recipe: Recipe = Recipe(),
+    search: Search = Search(),
     executor: Executor | None = None,
     workers: int | None = None,
     timeout: float = 120.0,
     callbacks: Sequence[Callback] = (),
-    search: str = "evolution",
-    warm: str | Path | Sequence[str | Path] = (),
-    observer: str = "minmax",
     heard: Heard | None = None,
-    report: Search | None = None,
+    report: Report | None = None,
 ) -> Tuned:
     """Searches the schedules of a model's kernels and gives the model with the best ones.
 
@@ -61,13 +69,14 @@ def tune(
     pytree opens; None, numbers and words become constants. A batch of ``calibration`` is of the
     same form, and several along the first axis are cut.
 
-    ``trials`` is the total over all kernels; one without a trial runs its default. The same call
-    on the same ``log`` resumes. ``callbacks`` hear of every trial, ``heard`` of every default that
-    was chosen; ``report`` is filled with what happened.
+    ``recipe`` has the options of quantization, ``search`` those of the search; ``trials`` and
+    ``seed``, where given, take the place of its own. Trials are the total over all kernels; one
+    without a trial runs its default. The same call on the same ``log`` resumes. ``callbacks`` hear
+    of every trial, ``heard`` of every default that was chosen; ``report`` is filled with what
+    happened.
     """
-    given = Given.of(target, executor, workers, timeout, observer, heard)
-    asked = Asked.of(trials, seed, search, append, resume, warm, callbacks)
-    sought = Sought.of(asked, log, report)
+    given = Given.of(target, executor, workers, timeout, recipe, heard)
+    sought = Sought.of(search, trials, seed, log, callbacks, report)
     found = given.ready(model, example_inputs, calibration)
     return _tuned(found, searched(found, sought, given))
 
@@ -80,18 +89,18 @@ def compile(
     target: str | Target = "dsp",
     log: str | os.PathLike[str] | None = None,
     *,
+    recipe: Recipe = Recipe(),
     executor: Executor | None = None,
     workers: int | None = None,
     timeout: float = 600.0,
-    observer: str = "minmax",
     heard: Heard | None = None,
 ) -> Tuned:
     """The model without a search: each kernel at its best point in ``log``, or at its default.
 
-    Example inputs and calibration are as for ``tune``.
+    Example inputs, calibration and recipe are as for ``tune``.
     """
-    given = Given.of(target, executor, workers, timeout, observer, heard)
-    path = None if log is None else arguments.path("log:", log)
+    given = Given.of(target, executor, workers, timeout, recipe, heard)
+    path = None if log is None else checks.path("log:", log)
     if path is not None:
         read(path)
     return compile_ready(given.ready(model, example_inputs, calibration), given, path)
@@ -113,20 +122,21 @@ def replay(
     calibration: object = None,
     target: str | Target | None = None,
     *,
+    recipe: Recipe | None = None,
     executor: Executor | None = None,
     workers: int | None = None,
     timeout: float = 600.0,
-    observer: str = "minmax",
     heard: Heard | None = None,
 ) -> Tuned:
     """The model as a log says: ``apply`` takes the best points; ``strict`` refuses a log of other
-    kernels, another target or version; ``verify`` also measures and checks each best point once
-    more, and tells in ``tuned.drift``. Without ``target`` it is the log's."""
-    mode = arguments.choice("replay: the mode", mode, MODES)
-    path = arguments.path("log:", log)
+    kernels, another recipe, target or version; ``verify`` also measures and checks each best point
+    once more, and tells in ``tuned.drift``. Target and recipe, where not given, are the log's."""
+    mode = checks.choice("replay: the mode", mode, MODES)
+    path = checks.path("log:", log)
     contents = read(path)
     target = target_of(contents) if target is None else target
-    given = Given.of(target, executor, workers, timeout, observer, heard)
+    recipe = recipe_of(contents) if recipe is None else recipe
+    given = Given.of(target, executor, workers, timeout, recipe, heard)
     found = given.ready(model, example_inputs, calibration)
     return _tuned(found, replayed(found, path, mode, given))
 

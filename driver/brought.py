@@ -13,10 +13,10 @@ from functools import reduce
 from importlib import import_module
 from importlib.machinery import PathFinder
 
+from ..options.checks import shown
 from ..schedule.templates.template import Template
 from ..target.machine import Machine
 from ..tir.stmt import PrimFunc
-from ..tuner.arguments import shown
 from .errors import InputError
 
 Make = Callable[[PrimFunc, Machine], Template | None]

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from ..graph.graph import Array
+from ..options.checks import shown
 from ..schedule.errors import ScheduleError
 from ..schedule.schedule import Schedule
 from ..target.cost import Cost
@@ -19,7 +20,6 @@ from ..target.program import Program
 from ..target.protocol import Code, Target
 from ..tir.stmt import PrimFunc
 from ..tir.verify import VerifyError, verify
-from ..tuner.arguments import shown
 from .errors import InputError
 from .operands import Operands
 from .targets import parse

@@ -74,6 +74,7 @@ def _train() -> Trained:
 
 
 def _tune(trained: Trained, trials: int, log: Path) -> tuple[Tuned, Curve]:
+    from ..tuner.settings import Search
     from .api import tune
 
     print(f"quantizing to int8 and tuning for the DSP, {trials} trials ...", flush=True)
@@ -87,7 +88,7 @@ def _tune(trained: Trained, trials: int, log: Path) -> tuple[Tuned, Curve]:
         tuned = tune(
             trained.module, trials, trained.calibration[0],
             watcher.batches(trained.calibration), log=log,
-            append=True, callbacks=(watcher.trial, curve.hear), heard=heard,
+            search=Search(append=True), callbacks=(watcher.trial, curve.hear), heard=heard,
         )  # fmt: skip
     return tuned, curve
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..tuner.arguments import InputError
+from ..options.checks import InputError
 
 __all__ = ["InputError", "user_errors"]
 

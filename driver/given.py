@@ -1,6 +1,6 @@
 """The arguments that tune, compile and replay have in common, checked before any work begins.
 
-given = Given.of("dsp", None, 2, 120.0, "minmax", None)
+given = Given.of("dsp", None, 2, 120.0, Recipe(), None)
 given.machine, given.workers
 """
 
@@ -11,41 +11,48 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ..options import checks
+from ..quant.recipe import Recipe
 from ..target.protocol import Target
-from ..tuner import arguments
 from ..tuner.measure import hired
 from .choose import Heard
+from .errors import InputError
 from .prepare import Ready, prepare
 from .targets import parse
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The machine, the executor or workers that measure, the observer, and a listener."""
+    """The machine, the executor or workers that measure, the recipe of quantization, and a
+    listener."""
 
     machine: Target
     executor: Executor | None
     workers: int | None
     timeout: float
-    observer: str
+    recipe: Recipe
     heard: Heard | None
 
     @staticmethod
-    def of(target: object, executor: object, workers: object, timeout: object, observer: object,
+    def of(target: object, executor: object, workers: object, timeout: object, recipe: object,
            heard: object) -> Given:  # fmt: skip
         """InputError where an argument cannot be used."""
-        from ..quant.observe import OBSERVERS
-
         return Given(
             parse(target),
-            *arguments.hands(executor, workers, timeout),
-            arguments.choice("observer:", observer, OBSERVERS),
-            arguments.function("heard:", heard),
+            *checks.hands(executor, workers, timeout),
+            Recipe.require("recipe:", recipe),
+            checks.function("heard:", heard),
         )
 
     def ready(self, model: object, inputs: object, calibration: object) -> Ready:
-        """The model's kernels on the machine."""
-        return prepare(model, inputs, calibration, self.machine, self.observer)
+        """The model's kernels on the machine, which must have code for the recipe."""
+        if self.recipe.mode not in self.machine.modes:
+            modes = ", ".join(map(repr, self.machine.modes))
+            raise InputError(
+                f"recipe: code for {self.machine.name} rescales sums by mode {modes}, but got "
+                f"mode {self.recipe.mode!r}; give mode={modes} (--requantize)"
+            )
+        return prepare(model, inputs, calibration, self.machine, self.recipe)
 
     @contextmanager
     def hired(self) -> Iterator[Executor]:

@@ -18,9 +18,10 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 from ..graph.kernels import kernel_key
+from ..options import checks
+from ..quant.recipe import Recipe
 from ..schedule.errors import ScheduleError
 from ..schedule.knobs import Point
 from ..schedule.placing.part import KEPT
@@ -32,12 +33,11 @@ from ..target.protocol import Target
 from ..tir.passes.lift import lift
 from ..tir.stmt import PrimFunc, walk_stmt
 from ..tir.verify import TRUSTING, VerifyError, verify
-from ..tuner import arguments
-from ..tuner.asked import Asked
 from ..tuner.measure import Measurer
 from ..tuner.missing import Missing
 from ..tuner.records import read
 from ..tuner.run import Callback
+from ..tuner.settings import Search
 from ..tuner.task import Spec
 from .brought import Make, address, found, template_of, title
 from .built import Built
@@ -47,7 +47,17 @@ from .compulsory import least_work, overwritten
 from .errors import InputError
 from .given import Given
 from .operands import Operands, nodes
-from .points import MODES, Drift, Points, Search, Sought, by_default, replayed, searched, target_of
+from .points import (
+    MODES,
+    Drift,
+    Points,
+    Report,
+    Sought,
+    by_default,
+    replayed,
+    searched,
+    target_of,
+)
 from .task import CodeTask
 from .values import InterpretedValues
 
@@ -129,9 +139,10 @@ def rebuild(payload: bytes) -> OwnTask:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """The kernel as ``points.py`` takes kernels: one, alone."""
+    """The kernel as ``points.py`` takes kernels: one, alone, and of no float model."""
 
     task: OwnTask
+    recipe = Recipe()
 
     @property
     def machine(self) -> Target:
@@ -186,23 +197,20 @@ class CompiledKernel(Built):
 
 def tune(
     model: PrimFunc,
-    trials: int,
+    trials: int | None = None,
     target: str | Target = "dsp",
     log: str | os.PathLike[str] | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     *,
+    search: Search = Search(),
     template: Make | None = None,
     lifted: bool = True,
-    append: bool = False,
-    resume: bool = True,
     executor: Executor | None = None,
     workers: int | None = None,
     timeout: float = 120.0,
     callbacks: Sequence[Callback] = (),
-    search: str = "evolution",
-    warm: str | Path | Sequence[str | Path] = (),
     heard: Heard | None = None,
-    report: Search | None = None,
+    report: Report | None = None,
 ) -> CompiledKernel:
     """Searches the schedules of a kernel and gives the best one; arguments are as for a model.
 
@@ -210,9 +218,8 @@ def tune(
     or with ``lifted=False`` the kernel as it is written. Workers import it; one that they cannot
     import is measured in this process.
     """
-    given = Given.of(target, executor, workers, timeout, "minmax", heard)
-    asked = Asked.of(trials, seed, search, append, resume, warm, callbacks)
-    sought = Sought.of(asked, log, report)
+    given = Given.of(target, executor, workers, timeout, Recipe(), heard)
+    sought = Sought.of(search, trials, seed, log, callbacks, report)
     with _ready(model, template, lifted, given) as (own, given):
         return _compiled(own, searched(own, sought, given), given)
 
@@ -233,8 +240,8 @@ def compile(
 
     It is done in this process; ``workers`` asks for others, which a time-out can end.
     """
-    given = Given.of(target, executor, workers, timeout, "minmax", heard)
-    path = None if log is None else arguments.path("log:", log)
+    given = Given.of(target, executor, workers, timeout, Recipe(), heard)
+    path = None if log is None else checks.path("log:", log)
     if path is not None:
         read(path)
     with _ready(model, template, lifted, given) as (own, given):
@@ -256,10 +263,10 @@ def replay(
     heard: Heard | None = None,
 ) -> CompiledKernel:
     """The kernel as a log says; the modes are those for a model."""
-    mode = arguments.choice("replay: the mode", mode, MODES)
-    path = arguments.path("log:", log)
+    mode = checks.choice("replay: the mode", mode, MODES)
+    path = checks.path("log:", log)
     target = target_of(read(path)) if target is None else target
-    given = Given.of(target, executor, workers, timeout, "minmax", heard)
+    given = Given.of(target, executor, workers, timeout, Recipe(), heard)
     with _ready(model, template, lifted, given) as (own, given):
         return _compiled(own, replayed(own, path, mode, given), given)
 
@@ -269,12 +276,11 @@ def _ready(
     func: PrimFunc, template: object, lifted: object, given: Given
 ) -> Iterator[tuple[Own, Given]]:
     """The kernel, checked, and the arguments with the executor that measures it."""
-    make: Make | None = arguments.function("template:", template)
+    make: Make | None = checks.function("template:", template)
     require_kernel(func)
-    task = OwnTask(func, given.machine, make, arguments.flag("kernel: lifted", lifted))
-    assert (
-        task.values.trial
-    )  # faults of the kernel or the template are told before workers are hired
+    task = OwnTask(func, given.machine, make, checks.flag("kernel: lifted", lifted))
+    # Faults of the kernel or the template are told before workers are hired.
+    assert task.values.trial
     if make is not None:
         assert task.template
         given = given if address(make) else _here(make, given)

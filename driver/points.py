@@ -8,27 +8,28 @@ All of it is the same for the kernels of a model and for one that a person wrote
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
+from ..options import checks
+from ..quant.recipe import Recipe
 from ..schedule.errors import ScheduleError
 from ..schedule.knobs import Point
 from ..target.protocol import Target
-from ..tuner import arguments
 from ..tuner import replay as logs
-from ..tuner.asked import Asked
 from ..tuner.log import require_writable
 from ..tuner.measure import Measurer
 from ..tuner.missing import Missing, missing
-from ..tuner.records import Contents, LogError, read
-from ..tuner.run import Best, Progress
+from ..tuner.records import Contents, LogError, read, recipe_text
+from ..tuner.run import Best, Callback, Progress
+from ..tuner.settings import Search
 from ..tuner.task import OK
-from ..tuner.tune import get_ready, search_tasks
+from ..tuner.tune import get_ready, tune_tasks
 from .choose import Choice, choose, differing
 from .errors import InputError
 from .given import Given
@@ -39,7 +40,7 @@ MODES = ("apply", "verify", "strict")
 
 class Kernels(Protocol):
     """Kernels on one machine: ``kernels`` has all, ``tasks`` one of each form; ``key`` names them
-    in logs."""
+    in logs, ``recipe`` says how their model was quantized."""
 
     @property
     def machine(self) -> Target: ...
@@ -52,6 +53,9 @@ class Kernels(Protocol):
 
     @property
     def key(self) -> str: ...
+
+    @property
+    def recipe(self) -> Recipe: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ class Points:
 
 
 @dataclass(slots=True)
-class Search:
+class Report:
     """What a call of ``tune`` did: its trials by kernel and status, and the seconds they took."""
 
     trials: int = 0  # number of trials, those included that the log had before
@@ -106,21 +110,27 @@ class Search:
 class Sought:
     """The arguments of a search, checked, and where what happens is written."""
 
-    asked: Asked
+    search: Search
     path: Path | None
-    report: Search
+    callbacks: tuple[Callback, ...]
+    report: Report
     start: float  # by ``perf_counter``
 
     @staticmethod
-    def of(asked: Asked, log: object, report: object) -> Sought:
-        """LogError for a log that could not be written; writes nothing."""
+    def of(search: object, trials: int | None, seed: int | None, log: object, callbacks: object,
+           report: object) -> Sought:  # fmt: skip
+        """LogError for a log that could not be read or written; writes nothing."""
         start = perf_counter()
-        path = None if log is None else arguments.path("log:", log)
+        wanted = Search.require("tune: search", search).but(trials, seed)
+        heard = checks.functions("tune: callbacks", callbacks)
+        for earlier in wanted.logs:
+            read(earlier)
+        path = None if log is None else checks.path("log:", log)
         if path is not None:
             require_writable(path)
-        if report is not None and not isinstance(report, Search):
-            raise InputError(f"tune: report must be a Search, but got {arguments.shown(report)}")
-        return Sought(asked, path, report if report is not None else Search(), start)
+        if report is not None and not isinstance(report, Report):
+            raise InputError(f"tune: report must be a Report, but got {checks.shown(report)}")
+        return Sought(wanted, path, heard, report if report is not None else Report(), start)
 
 
 def by_default(found: Kernels, given: Given) -> Points:
@@ -137,9 +147,10 @@ def searched(found: Kernels, sought: Sought, given: Given) -> Points:
         defaults = _defaults(found, hands, given, meanwhile=partial(get_ready, found.tasks))
         begin = perf_counter()
         report.preparing = begin - sought.start
-        best = search_tasks(
-            found.tasks, sought.asked.heard_by(report.hear), target=found.machine.name,
-            model_key=found.key, log=sought.path, executor=hands, timeout=given.timeout,
+        best = tune_tasks(
+            found.tasks, sought.search, target=found.machine.name, model_key=found.key,
+            log=sought.path, executor=hands, timeout=given.timeout,
+            callbacks=(report.hear, *sought.callbacks), recipe=found.recipe.logged(),
         )  # fmt: skip
         report.searching = perf_counter() - begin
         choices = _chosen(found, best, defaults, hands, given.timeout)
@@ -152,7 +163,8 @@ def replayed(found: Kernels, path: Path, mode: str, given: Given) -> Points:
     contents, target, timeout = read(path), found.machine.name, given.timeout
     with given.hired() as hands:
         defaults = _defaults(found, hands, given, _logged_defaults(found, contents))
-        best = logs.apply(path, found.tasks, target, mode == "strict")
+        strict, recipe = mode == "strict", found.recipe.logged()
+        best = logs.apply(path, found.tasks, target, strict, recipe)
         rows = []
         if mode == "verify":
             rows = logs.verify(path, found.tasks, target, hands, timeout=timeout)
@@ -168,12 +180,25 @@ def replayed(found: Kernels, path: Path, mode: str, given: Given) -> Points:
 def target_of(log: Contents) -> str:
     """The one target of a log's runs."""
     targets = list(dict.fromkeys(head["target"] for head in log.headers.values()))
-    if len(targets) != 1:
+    return str(_only(log, "target", targets, targets))
+
+
+def recipe_of(log: Contents) -> Recipe:
+    """The one recipe of a log's runs; the default without a run."""
+    recipes = [head.get("recipe", {}) for head in log.headers.values()] or [{}]
+    distinct = [recipe for i, recipe in enumerate(recipes) if recipe not in recipes[:i]]
+    found = _only(log, "recipe", distinct, map(recipe_text, distinct))
+    return Recipe.read(f"log {log.path}: the recipe", found)
+
+
+def _only(log: Contents, what: str, found: Sequence[Any], texts: Iterable[str]) -> Any:
+    """The one of its kind that a log's runs have."""
+    if len(found) != 1:
         raise InputError(
-            f"replay: log {log.path} must have runs of one target or target= must be given, "
-            f"but it has {', '.join(targets) or 'no run'}"
+            f"replay: log {log.path} must have runs of one {what} or {what}= must be given, "
+            f"but it has {', '.join(texts) or 'no run'}"
         )
-    return str(targets[0])
+    return found[0]
 
 
 def _cycles(choices: Mapping[str, Choice]) -> dict[str, int]:

@@ -19,6 +19,7 @@ from ..graph.graph import Graph, Node
 from ..graph.kernels import Kernel, place
 from ..graph.lower import lower_graph
 from ..graph.signature import Signature, flat, signature_of
+from ..quant.recipe import Recipe
 from ..target.protocol import Target
 from .inputs import calibration_batches
 from .plan import Plan, plan
@@ -29,7 +30,8 @@ from .task import KernelTask
 class Ready:
     """A model's integer graph, its memory plan and its kernels on one machine.
 
-    ``signature`` says in which form the model takes the graph's inputs and gives its outputs.
+    ``signature`` says in which form the model takes the graph's inputs and gives its outputs,
+    ``recipe`` how it was quantized.
     """
 
     graph: Graph
@@ -38,6 +40,7 @@ class Ready:
     kernels: list[KernelTask]
     tasks: list[KernelTask]
     signature: Signature
+    recipe: Recipe = Recipe()
 
     @property
     def key(self) -> str:
@@ -47,19 +50,21 @@ class Ready:
 
 
 def prepare(model: object, inputs: object, calibration: object, machine: Target,
-            observer: str = "minmax") -> Ready:  # fmt: skip
+            recipe: Recipe = Recipe()) -> Ready:  # fmt: skip
     """The whole way from a model to its kernels; ``calibration`` None takes the inputs."""
-    graph, signature = imported(model, inputs, calibration, observer)
-    return ready(graph, machine, signature)
+    graph, signature = imported(model, inputs, calibration, recipe)
+    return ready(graph, machine, signature, recipe)
 
 
-def quantized(model: object, inputs: object, calibration: object, observer: str) -> Graph:
+def quantized(
+    model: object, inputs: object, calibration: object, recipe: Recipe = Recipe()
+) -> Graph:
     """The integer graph of a model."""
-    return imported(model, inputs, calibration, observer)[0]
+    return imported(model, inputs, calibration, recipe)[0]
 
 
 def imported(
-    model: object, inputs: object, calibration: object, observer: str
+    model: object, inputs: object, calibration: object, recipe: Recipe
 ) -> tuple[Graph, Signature]:
     """The integer graph of a model, and the form of its inputs and outputs."""
     from ..graph.settle import settle
@@ -72,7 +77,7 @@ def imported(
     graph.name = getattr(type(model), "__name__", graph.name) if _is_module(model) else graph.name
     signature = signature_of(program)
     batches = calibration_batches(signature, calibration, examples(program, inputs))
-    return settle(quantize(graph, batches, observer)), signature
+    return settle(quantize(graph, batches, recipe)), signature
 
 
 def _is_module(model: object) -> bool:
@@ -92,7 +97,8 @@ def examples(program: object, inputs: object) -> object:
     return getattr(program, "example_inputs", None)
 
 
-def ready(graph: Graph, machine: Target, signature: Signature | None = None) -> Ready:
+def ready(graph: Graph, machine: Target, signature: Signature | None = None,
+          recipe: Recipe = Recipe()) -> Ready:  # fmt: skip
     """An integer graph's kernels, placed in memory; without a signature, a tensor an input."""
     lowered = lower_graph(graph)
     found = plan(graph, lowered, machine)
@@ -109,7 +115,7 @@ def ready(graph: Graph, machine: Target, signature: Signature | None = None) -> 
     weights = Counter(task.key for task in kernels)
     first = {task.key: task for task in reversed(kernels)}
     tasks = [replace(first[key], weight=weight) for key, weight in weights.items()]
-    return Ready(graph, machine, found, kernels, tasks, signature or flat(graph))
+    return Ready(graph, machine, found, kernels, tasks, signature or flat(graph), recipe)
 
 
 def _placed(kernel: Kernel, found: Plan, held: int) -> Kernel:

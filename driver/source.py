@@ -15,11 +15,15 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..tir.stmt import PrimFunc
 from . import zoo
 from .errors import InputError
+
+if TYPE_CHECKING:
+    from ..quant.recipe import Recipe
+    from .tuned import Tuned
 
 SAVED = ".dovetail"
 VARIABLE, KEYWORDS = Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD
@@ -55,6 +59,22 @@ def find(name: str) -> Source:
         )
     model, inputs = zoo.build(name)
     return Source(name, model, inputs, zoo.calibration(name))
+
+
+def saved(path: str, log: Path | None, recipe: Recipe) -> Tuned:
+    """The model of a file that ``Tuned.save`` wrote; options that came too late are refused."""
+    from .store import load
+
+    if log is not None:
+        raise InputError("log: a saved model has its points already, but --log was given")
+    require_untouched(recipe, "a saved model is quantized already")
+    return load(path)
+
+
+def require_untouched(recipe: Recipe | None, why: str) -> None:
+    """InputError for an option of quantization where nothing is quantized."""
+    for word in recipe.logged() if recipe else ():
+        raise InputError(f"{word}: {why}, but --{word} was given")
 
 
 def _made(name: str, found: object) -> Source:

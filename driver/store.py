@@ -1,7 +1,7 @@
 """A compiled model as a file: a sealed zip of JSON and of plain arrays, no pickle.
 
-    model.json       schema, machine, integer graph, the form of inputs and outputs, the point and
-                     cost of each distinct kernel
+    model.json       schema, machine, recipe, integer graph, the form of inputs and outputs, the
+                     point and cost of each distinct kernel
     constants.npz    the graph's constants
 
 Loading holds the whole content to its hash before it looks at any of it (``sealed.py``), lowers
@@ -24,8 +24,10 @@ import numpy as np
 from ..graph.graph import Affine, Array, Graph, Node, Requant, TensorType
 from ..graph.integer import verify
 from ..graph.signature import read_signature
+from ..options import checks
+from ..quant.recipe import Recipe
 from ..target.cost import Cost
-from ..tuner import arguments, files
+from ..tuner import files
 from .choose import Choice
 from .errors import InputError
 from .prepare import Ready, ready
@@ -39,7 +41,7 @@ MODEL, CONSTANTS = "model.json", "constants.npz"
 
 def require_place(path: object) -> Path:
     """Refuses a path that ``save`` could not write, before hours are spent on what it saves."""
-    target = arguments.path("save: path", path)
+    target = checks.path("save: path", path)
     try:
         files.require_place(target)
     except OSError as error:
@@ -66,7 +68,7 @@ def _unwritten(path: Path, error: OSError) -> InputError:
 
 def load(path: str | os.PathLike[str]) -> Tuned:
     """The model of a file that ``Tuned.save`` wrote."""
-    path = arguments.path("load: path", path)
+    path = checks.path("load: path", path)
     try:
         with open(files.open_regular(path, os.O_RDONLY), "rb") as file:
             parts = unseal(file.read())
@@ -97,7 +99,8 @@ def _loaded(parts: Mapping[str, bytes], path: Path) -> Tuned:
     verify(graph)
     signature = read_signature(data["signature"])
     signature.check(len(graph.inputs), len(graph.outputs))
-    return _tuned(ready(graph, parse(data["target"]), signature), data["kernels"], path)
+    recipe = Recipe.read("load: the recipe", data.get("recipe", {}))
+    return _tuned(ready(graph, parse(data["target"]), signature, recipe), data["kernels"], path)
 
 
 def _tuned(found: Ready, kernels: Mapping[str, Any], path: object) -> Tuned:
@@ -126,13 +129,14 @@ def _spelled(tuned: Tuned) -> dict[str, Any]:
         for key, choice in sorted(tuned.choices.items())
     }
     graph = _spelled_graph(tuned.ready.graph)
-    form = tuned.ready.signature.spell()
+    form, recipe = tuned.ready.signature.spell(), tuned.recipe.logged()
     return {
         "schema": SCHEMA,
         "target": tuned.target,
         "signature": form,
         "graph": graph,
         "kernels": kernels,
+        **({"recipe": recipe} if recipe else {}),
     }
 
 

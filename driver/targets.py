@@ -14,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
+from ..options.checks import shown
 from ..target.dsp.target import DSP, dsp
 from ..target.errors import MachineError
 from ..target.protocol import Family, Target
-from ..tuner.arguments import shown
 from .errors import InputError
 
 __all__ = ["DEFAULT", "TARGETS", "dsp", "parse"]

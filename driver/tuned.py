@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..graph.evaluate import evaluate
 from ..graph.graph import Array
+from ..options.checks import shown
 from ..quant.affine import dequantize_outputs, quantize_inputs
 from ..schedule.knobs import Point
 from ..target.cost import Cost
-from ..tuner.arguments import shown
 from ..tuner.missing import Missing
 from .bounds import model_bound
 from .choose import Choice
@@ -89,6 +89,7 @@ class Tuned:
         self.missing = missing  # kernels that a replayed log does not know
         self.drift = drift  # of a replay in the mode verify
         self.target = ready.machine.name
+        self.recipe = ready.recipe
 
     def __call__(self, *args: object, **kwargs: object) -> Any:
         """The outputs in reals, in the form in which the model gives them.

@@ -12,9 +12,8 @@ from .attributes import GraphError, Shape, integer, require
 from .graph import Graph, Node, Requant
 from .moves import Move
 from .operators import INTEGERS
+from .requantize import MODES
 from .spec import Integer
-
-MODES = ("single", "float", "tflite")
 
 
 def integer_of(node: Node) -> Integer:
@@ -99,7 +98,7 @@ def _verify_numbers(node: Node) -> None:
 
 
 def _verify_requant(node: Node, requant: Requant) -> None:
-    require(requant.mode in MODES, node, f"the mode is one of {MODES}", requant.mode)
+    require(requant.mode in MODES, node, f"the mode is one of {tuple(MODES)}", requant.mode)
     limits = 0 <= requant.low <= requant.high <= 255
     require(limits, node, "0 <= low <= high <= 255", (requant.low, requant.high))
     in_range = all(0 <= m < 1 << 31 for m in requant.multiplier)

@@ -13,24 +13,22 @@ limit = (2**31 - 1) >> left.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
+from ..options.registry import Registry
 from .graph import Array, Requant
 
 Integers = NDArray[np.int64]
 
+MODES = Registry[Callable[[Array, Requant, int | None], Integers]]()
+
 
 def requantize(acc: Array, requant: Requant, axis: int | None = None) -> NDArray[np.uint8]:
     """``acc`` (any integer array whose values fit i32) to u8; ``axis`` is the channel axis."""
-    if requant.mode == "float":
-        rounded = _float(acc, _along(np.array(requant.scale, np.float32), acc.ndim, axis))
-    else:
-        limit = ((1 << 31) - 1) >> requant.left
-        cut = np.clip(acc, -limit, limit) if requant.left else acc
-        wide = np.asarray(cut).astype(np.int64) << requant.left
-        multiplier = _along(np.array(requant.multiplier, np.int64), acc.ndim, axis)
-        rounded = MODES[requant.mode](wide, multiplier, requant.shift)
+    rounded = MODES[requant.mode](acc, requant, axis)
     rounded += requant.zero_point
     held = rounded if rounded.ndim else None  # of rank 0, NumPy gives scalars
     return np.asarray(np.clip(rounded, requant.low, requant.high, out=held), np.uint8)
@@ -46,25 +44,34 @@ def _along(channels: Array, rank: int, axis: int | None) -> Array:
     return channels.reshape(shape)
 
 
-def _float(acc: Array, scale: Array) -> Integers:
-    return np.rint(acc.astype(np.float32) * scale.astype(np.float32)).astype(np.int64)
+def _product(acc: Array, requant: Requant, axis: int | None) -> Integers:
+    """The accumulators, shifted left, by their multipliers: exact."""
+    limit = ((1 << 31) - 1) >> requant.left
+    cut = np.clip(acc, -limit, limit) if requant.left else acc
+    wide = np.asarray(cut).astype(np.int64) << requant.left
+    return np.asarray(wide * _along(np.array(requant.multiplier, np.int64), acc.ndim, axis))
 
 
-def _single(acc: Integers, multiplier: Array, shift: int) -> Integers:
+@MODES.row("single", "rounded once, in integers")
+def _single(acc: Array, requant: Requant, axis: int | None) -> Integers:
     # |acc * m| < 2**62 and the rounding term is at most 2**61: int64 holds the sum.
-    product = acc * multiplier.astype(np.int64)
-    product += 1 << (shift - 1)
-    product >>= shift
+    product = _product(acc, requant, axis)
+    product += 1 << (requant.shift - 1)
+    product >>= requant.shift
     return product
 
 
-def _tflite(acc: Integers, multiplier: Array, shift: int) -> Integers:
-    product = acc * multiplier.astype(np.int64)
+@MODES.row("float", "ONNX Runtime's formula, in float32")
+def _float(acc: Array, requant: Requant, axis: int | None) -> Integers:
+    scale = _along(np.array(requant.scale, np.float32), acc.ndim, axis)
+    return np.rint(acc.astype(np.float32) * scale).astype(np.int64)
+
+
+@MODES.row("tflite", "rounded twice, in integers")
+def _tflite(acc: Array, requant: Requant, axis: int | None) -> Integers:
+    product = _product(acc, requant, axis)
     nudged = product + np.where(product >= 0, 1 << 30, 1 - (1 << 30))
     high = np.where(nudged >= 0, nudged >> 31, -(-nudged >> 31))
-    mask = (1 << shift) - 1
+    mask = (1 << requant.shift) - 1
     above = (high & mask) > (mask >> 1) + (high < 0)
-    return np.asarray((high >> shift) + above, np.int64)
-
-
-MODES = {"single": _single, "tflite": _tflite}
+    return np.asarray((high >> requant.shift) + above, np.int64)

@@ -18,7 +18,7 @@ from ..graph.operators import BY_NAME
 from .errors import CalibrationError
 from .given import arrays as arrays_of
 from .given import iterated
-from .observe import Observer, Range, observer_of, union
+from .observe import OBSERVERS, Observer, Range, union
 from .plan import activations
 from .probabilities import Probabilities
 
@@ -67,7 +67,7 @@ def _watched(graph: Graph, steps: Sequence[Step], observer: str) -> dict[str, Ob
     specs = {step.output: BY_NAME[step.op] for step in steps}
     moved = {name for name, spec in specs.items() if spec.moves and not spec.selects}
     names = dict.fromkeys([*graph.inputs, *read, *graph.outputs])
-    watched = {name: observer_of(observer) for name in names if name not in moved}
+    watched = {name: OBSERVERS[observer]() for name in names if name not in moved}
     for step in (step for step in steps if specs[step.output].probabilities):
         watched[step.output] = Probabilities(step.attrs[specs[step.output].probabilities])
     return watched

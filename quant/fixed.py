@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from ..graph.graph import Affine, Requant
 
 INT32_MAX = (1 << 31) - 1
-MODES = ("single", "float", "tflite")
 ENOUGH = 8  # 1 << ENOUGH is more than any u8, whatever its zero point
 
 

@@ -17,33 +17,30 @@ from .calibrate import ranges
 from .channels import channel_products
 from .emitter import Emitter
 from .errors import QuantizationError
-from .fixed import MODES
 from .given import require_graph
 from .long_sums import short_sums
 from .need import needed
 from .plan import plan
+from .recipe import Recipe
 from .share import share
 
 
 def quantize(
     graph: Graph,
     calibration: Iterable[Sequence[Array]],
-    observer: str = "minmax",
-    mode: str = "single",
+    recipe: Recipe = Recipe(),
 ) -> Graph:
     """The integer graph of ``graph``: u8 inputs and outputs, each with its affine map.
 
-    A calibration batch has one float array an input. ``observer`` is ``minmax`` or
-    ``percentile``; ``mode`` names the requantization: ``single``, ``float`` or ``tflite``.
+    A calibration batch has one float array an input.
     """
     require_graph("quantize", graph)
-    if not isinstance(mode, str) or mode not in MODES:
-        raise QuantizationError(f"mode: must be one of {', '.join(MODES)}, but got {mode!r}")
+    recipe = Recipe.require("quantize: the recipe", recipe)
     graph = short_sums(channel_products(graph))
     steps = plan(graph)
     _check(steps)
-    affines = choose(graph, steps, calibration, observer)
-    return _emit(graph, steps, affines, mode)
+    affines = choose(graph, steps, calibration, recipe.observer)
+    return _emit(graph, steps, affines, recipe.mode)
 
 
 def choose(

@@ -46,6 +46,10 @@ class Target(Machine, Protocol):
         """Whether costs are exact and repeat, without running code or a clock."""
 
     @property
+    def modes(self) -> tuple[str, ...]:
+        """The modes of requantization that it has code for."""
+
+    @property
     def rows(self) -> Mapping[str, Instruction]:
         """The machine's instructions by name, in the order of their table."""
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from ..schedule.knobs import key
 from .files import open_regular, require_place
-from .records import HEADER, Contents, LogError, Record, faults, line, read, spell
+from .records import HEADER, Contents, LogError, Record, faults, line, read, recipe_text, spell
 from .task import DUPLICATE
 
 
@@ -157,17 +157,19 @@ class Log:
 
 def _difference(logged: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """One sentence that names the first field in which two headers differ."""
-    for name in (*HEADER, *wanted):
+    for name in (*HEADER, *wanted, *logged):
         old, new = logged.get(name), wanted.get(name)
         if name != "run" and old != new:
             break
-    if isinstance(old, dict) and isinstance(new, dict):
+    if name == "versions":
+        olds, news = logged[name], wanted[name]
         name, old, new = next(
-            (f"{name} of {part}", old.get(part), new.get(part))
-            for part in sorted({*old, *new})
-            if old.get(part) != new.get(part)
+            (f"{name} of {part}", olds.get(part), news.get(part))
+            for part in sorted({*olds, *news})
+            if olds.get(part) != news.get(part)
         )
-    shown = f" ({old!r}, now {new!r})" if not isinstance(old, list) else ""
+    say = recipe_text if name == "recipe" else repr
+    shown = f" ({say(old)}, now {say(new)})" if not isinstance(old, list) else ""
     return (
         f"a run resumes only with the same {name}, but the log was written with another{shown}; "
         f"append=True (--append) starts a new run in it"

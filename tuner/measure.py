@@ -13,8 +13,8 @@ from concurrent.futures import Executor, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 
+from ..options import checks
 from ..schedule.knobs import Point, key
-from . import arguments
 from .garbage import seldom
 from .pool import Inline, JobTimeout, WorkerPool
 from .task import CRASH, TIMEOUT, Measured, Spec, Task, TuneError
@@ -30,7 +30,7 @@ def default_workers() -> int:
 
 def hire(workers: int | None = None, timeout: float = 120.0) -> Executor:
     """Our own executor: ``workers`` processes, one a processor for None, or none at all for 0."""
-    _, workers, timeout = arguments.hands(None, workers, timeout)
+    _, workers, timeout = checks.hands(None, workers, timeout)
     count = default_workers() if workers is None else workers
     return WorkerPool(count, timeout) if count else Inline()
 
@@ -39,7 +39,7 @@ def hire(workers: int | None = None, timeout: float = 120.0) -> Executor:
 def hired(executor: Executor | None, workers: int | None, timeout: float) -> Iterator[Executor]:
     """``executor``, or our own one that ends with the block: for several searches in a row. In the
     block this process looks for cyclic garbage seldom."""
-    executor, workers, timeout = arguments.hands(executor, workers, timeout)
+    executor, workers, timeout = checks.hands(executor, workers, timeout)
     with seldom():
         if executor is not None:
             yield executor
@@ -57,7 +57,7 @@ class Measurer:
     def __init__(
         self, executor: Executor | None = None, workers: int | None = None, timeout: float = 120.0
     ) -> None:
-        executor, workers, self._timeout = arguments.hands(executor, workers, timeout)
+        executor, workers, self._timeout = checks.hands(executor, workers, timeout)
         self._own = executor is None
         self._executor = hire(workers, timeout) if executor is None else executor
         self._timed = isinstance(self._executor, WorkerPool | Inline)  # or by its own clock

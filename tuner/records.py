@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ..schedule.knobs import key
@@ -25,6 +26,9 @@ HEADER = {"schema": int, "run": str, "versions": dict, "target": str, "model": s
 _KERNEL = {"key": str, "name": str, "form": dict, "space": str, "default": dict}
 _RECORD = {"run": str, "index": int, "kernel": str, "point": dict, "status": str}
 _OPTIONAL = {"checked": bool, "message": str, "nest": str, "features": list, "time": dict}
+
+
+DEFAULT_RECIPE: Mapping[str, object] = MappingProxyType({})  # a recipe: options that are changed
 
 
 class LogError(RuntimeError):
@@ -67,6 +71,12 @@ def _is_kernel(row: object) -> bool:
 def _is_cost(value: object) -> bool:
     """Whether a value is a number of cycles or seconds: NaN and infinities are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
+
+def recipe_text(recipe: Mapping[str, object] | None) -> str:
+    """How a model was quantized, for people."""
+    options = (recipe or DEFAULT_RECIPE).items()
+    return ", ".join(f"{word}={value!r}" for word, value in options) or "the default"
 
 
 def line(data: Mapping[str, Any]) -> str:
@@ -146,6 +156,8 @@ class Contents:
                 "it is of another version, so tune into a new log"
             )
         self._fields(data, HEADER, "header")
+        if not isinstance(data.get("recipe", {}), dict):
+            raise self._bad(f"the recipe of a header must be an object, but got {data['recipe']!r}")
         kernels = data.get("kernels", [])
         if not isinstance(kernels, list) or not all(map(_is_kernel, kernels)):
             raise self._bad(f"the kernels of a header need {', '.join(_KERNEL)} each")

@@ -16,7 +16,7 @@ from typing import Any
 from ..schedule.errors import ScheduleError
 from .measure import Measurer
 from .missing import why
-from .records import Contents, LogError, Record, read
+from .records import DEFAULT_RECIPE, Contents, LogError, Record, read, recipe_text
 from .run import Best
 from .task import OK, Task
 from .tune import versions
@@ -38,12 +38,16 @@ class Drift:
 
 
 def apply(
-    path: str | Path, tasks: Sequence[Task], target: str, strict: bool = False
+    path: str | Path,
+    tasks: Sequence[Task],
+    target: str,
+    strict: bool = False,
+    recipe: Mapping[str, object] = DEFAULT_RECIPE,
 ) -> dict[str, Best]:
     """The best checked point of each kernel; the default point for a kernel without a trial."""
     contents = read(path)
     if strict:
-        _strict(contents, tasks, target)
+        _strict(contents, tasks, target, recipe)
     records = list(_of_target(contents, target))
     found = {task.key: _best(contents.path, task, records) for task in tasks}
     if tasks and all(best.cost is None for best in found.values()):
@@ -99,24 +103,30 @@ def _best(path: str, task: Task, records: Iterable[Record]) -> Best:
     return best
 
 
-def _strict(contents: Contents, tasks: Sequence[Task], target: str) -> None:
+def _strict(
+    contents: Contents, tasks: Sequence[Task], target: str, recipe: Mapping[str, object]
+) -> None:
     """Refuses a log that is not of exactly these kernels, this target and these versions."""
     head = f"log {contents.path}: strict replay: "
     if not contents.headers:
         raise LogError(f"{head}there must be a run, but the log is empty")
     for run in contents.headers.values():
-        if found := _misfit(run, tasks, target):
+        if found := _misfit(run, tasks, target, recipe):
             rule, got = found
             raise LogError(f"{head}{rule}, but run {run['run']} has {got}")
 
 
-def _misfit(run: Mapping[str, Any], tasks: Sequence[Task], target: str) -> tuple[str, str] | None:
+def _misfit(
+    run: Mapping[str, Any], tasks: Sequence[Task], target: str, recipe: Mapping[str, object]
+) -> tuple[str, str] | None:
     """The first rule that the header of a run breaks, and what it has instead."""
     if run["target"] != target:
         return f"the target must be {target!r}", repr(run["target"])
     for package, wanted in versions().items():
         if run["versions"].get(package) != wanted:
             return f"{package} must be {wanted!r}", repr(run["versions"].get(package))
+    if run.get("recipe", {}) != recipe:
+        return f"the recipe must be {recipe_text(recipe)}", recipe_text(run.get("recipe"))
     logged = {row["key"]: row for row in run.get("kernels", ())}
     by_name = {row["name"]: row for row in logged.values()}
     for task in tasks:

@@ -17,7 +17,7 @@ from .log import Log
 from .measure import Measurer
 from .records import LogError, Record
 from .scheduler import Scheduler
-from .search import Search
+from .search import Searcher
 from .task import DUPLICATE, OK, Measured, Task, TuneError
 
 _AHEAD = 2  # batches that are measured while another one is checked
@@ -55,7 +55,7 @@ class State:
     """A kernel in a run: its search, its best checked point, and the trial of each nest."""
 
     task: Task
-    search: Search
+    search: Searcher
     best: Best = field(init=False)
     guess: float = field(init=False)
     nests: dict[str, int] = field(default_factory=dict)

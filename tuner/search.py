@@ -12,10 +12,12 @@ a pure function of its task, seed and what it was told.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import chain, cycle
 from random import Random
 from typing import Protocol
 
+from ..options.registry import Registry
 from ..schedule.knobs import Point
 from .candidates import Candidates, Spelled, spell
 from .ranker import Ranker
@@ -27,7 +29,7 @@ Trial = tuple[Point, float | None]  # a point and its cost, None if it failed
 BATCHES = (4, 4, 8, 8, 8, 8, 8, 16)  # small at first: few trials reach many kernels, and teach soon
 
 
-class Search(Protocol):
+class Searcher(Protocol):
     """Proposes points and learns their costs."""
 
     def ask(self) -> list[Point]:
@@ -43,7 +45,9 @@ class Search(Protocol):
 class _Base:
     """The state of every search: the batch sizes, and which points were asked."""
 
-    def __init__(self, task: Task, seed: int) -> None:
+    def __init__(
+        self, task: Task, seed: int, warm: Sequence[Trial] = (), ranker: Ranker | None = None
+    ) -> None:
         self.task = task
         self.space = task.space
         self.rng = Random(f"{seed}:{task.key}")
@@ -91,21 +95,10 @@ class _Base:
         yield from self._rest
 
 
-class RandomSearch(_Base):
-    """Valid points by chance."""
+SEARCHES = Registry[Callable[[Task, int, Sequence[Trial], Ranker | None], Searcher]]()
 
 
-class Exhaustive(_Base):
-    """All valid points in the order of the space."""
-
-    def __init__(self, task: Task, seed: int) -> None:
-        super().__init__(task, seed)
-        self._all = iter(task.space)
-
-    def _propose(self, count: int) -> Iterable[Point]:
-        return self._all
-
-
+@SEARCHES.row("evolution", "mutations and crossings of good points, ranked by a model")
 class Evolution(_Base):
     """Mutations and crossings of good points, ranked by who does it best, of many kinds.
 
@@ -194,8 +187,18 @@ class Evolution(_Base):
         return self._known.add(p for p in drawn if spell(self.space, p) not in self._asked)
 
 
-SEARCHES: dict[str, Callable[[Task, int, Sequence[Trial], Ranker | None], Search]] = {
-    "evolution": Evolution,
-    "random": lambda task, seed, warm, ranker: RandomSearch(task, seed),
-    "exhaustive": lambda task, seed, warm, ranker: Exhaustive(task, seed),
-}
+@SEARCHES.row("random", "valid points by chance")
+class RandomSearch(_Base):
+    """Valid points by chance."""
+
+
+@SEARCHES.row("exhaustive", "all valid points in the order of the space")
+class Exhaustive(_Base):
+    """All valid points in the order of the space."""
+
+    @cached_property
+    def _all(self) -> Iterator[Point]:
+        return iter(self.space)
+
+    def _propose(self, count: int) -> Iterable[Point]:
+        return self._all

@@ -1,6 +1,6 @@
 """The tuning loop: tasks, trials, log -> the best point of each kernel.
 
-    best = tune_tasks(tasks, trials=256, log="run.jsonl", seed=0, target="dsp", model_key=key)
+    best = tune_tasks(tasks, Search(256), log="run.jsonl", target="dsp", model_key=key)
     best[task.key].point
 
 The scheduler picks a kernel, its search proposes a batch, ``run.py`` turns it into records. Every
@@ -10,82 +10,59 @@ repeats them from the records, and goes on where it ended.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from .asked import Asked
 from .log import Log
 from .measure import Measurer, hired
 from .ranker import shipped
-from .records import header
+from .records import DEFAULT_RECIPE, header
 from .run import Best, Callback, Run, State
 from .scheduler import Scheduler
 from .search import SEARCHES
+from .settings import Search
 from .task import Task, TuneError
 from .warm import Warm
 
 
 def tune_tasks(
     tasks: Sequence[Task],
-    trials: int,
+    search: Search,
     *,
     target: str,
     model_key: str,
     log: str | Path | None = None,
-    seed: int = 0,
-    search: str = "evolution",
-    append: bool = False,
-    resume: bool = True,
     executor: Executor | None = None,
     workers: int | None = None,
     timeout: float = 120.0,
-    warm: Sequence[str | Path] = (),
     callbacks: Sequence[Callback] = (),
+    recipe: Mapping[str, object] = DEFAULT_RECIPE,
 ) -> dict[str, Best]:
-    """The best point of each kernel, by key, after ``trials`` trials over all of them.
+    """The best point of each kernel, by key, after all trials.
 
-    The same call on the same log resumes (``resume=False`` refuses that); any other is refused
-    unless ``append``. ``workers=0`` measures in this process, without time-out or isolation.
-    ``warm`` names logs whose trials the search may know: those of these kernels, and of others to
-    rank points by.
+    The same call on the same log resumes; any other is refused unless ``search.append``.
+    ``workers=0`` measures in this process, without time-out or isolation. ``recipe`` says in the
+    header how the model was quantized, where it is not by default.
     """
-    asked = Asked.of(trials, seed, search, append, resume, warm, callbacks)
-    with hired(executor, workers, timeout) as hands:
-        return search_tasks(
-            tasks, asked, target=target, model_key=model_key, log=log, executor=hands,
-            timeout=timeout,
-        )  # fmt: skip
-
-
-def search_tasks(
-    tasks: Sequence[Task],
-    asked: Asked,
-    *,
-    target: str,
-    model_key: str,
-    log: str | Path | None,
-    executor: Executor,
-    timeout: float,
-) -> dict[str, Best]:
-    """As ``tune_tasks``, with arguments that were checked."""
     _require_own_keys(tasks)
-    warm = Warm.of(asked.warm, target, tasks)
+    warm = Warm.of(search.logs, target, tasks)
     ranker = warm.ranker(shipped())
-    head = run_header(tasks, target, model_key, asked.seed, asked.search, warm.digest, ranker.name)
-    search = SEARCHES[asked.search]
+    head = run_header(tasks, target, model_key, search, warm.digest, ranker.name, recipe)
+    searcher = SEARCHES[search.algorithm]
     with ExitStack() as stack:
-        held = stack.enter_context(Log(log, head, asked.append, asked.resume))
-        measurer = stack.enter_context(Measurer(executor, timeout=timeout))
+        hands = stack.enter_context(hired(executor, workers, timeout))
+        held = stack.enter_context(Log(log, head, search.append, search.resume))
+        measurer = stack.enter_context(Measurer(hands, timeout=timeout))
         states = [
-            State(task, search(task, asked.seed, warm.trials.get(task.key, ()), ranker))
+            State(task, searcher(task, search.seed, warm.trials.get(task.key, ()), ranker))
             for task in tasks
         ]
-        scheduler = Scheduler(tasks, asked.seed)
-        Run(states, asked.trials, held, measurer, scheduler, asked.callbacks).run()
+        scheduler = Scheduler(tasks, search.seed)
+        Run(states, search.trials, held, measurer, scheduler, callbacks).run()
     return {state.task.key: state.best for state in states}
 
 
@@ -127,10 +104,10 @@ def run_header(
     tasks: Sequence[Task],
     target: str,
     model_key: str,
-    seed: int,
-    search: str = "evolution",
+    search: Search,
     warm: str = "",
     ranker: str = "",
+    recipe: Mapping[str, object] = DEFAULT_RECIPE,
 ) -> dict[str, Any]:
     """The header of a run: all that its trials depend on, except their number. ``warm`` and
     ``ranker`` name what the search knew before, ``columns`` the features of its records."""
@@ -141,6 +118,7 @@ def run_header(
         for task in tasks
     ]
     columns = list(tasks[0].columns) if tasks else []
-    more: dict[str, Any] = {"search": search, "warm": warm, "ranker": ranker}
+    more: dict[str, Any] = search.logged() | {"warm": warm, "ranker": ranker}
     more |= {"columns": columns, "kernels": kernels}
-    return header(versions(), target, model_key, seed, **more)
+    more |= {"recipe": dict(recipe)} if recipe else {}
+    return header(versions(), target, model_key, **more)

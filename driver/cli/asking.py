@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ...quant.recipe import Recipe
 from .. import show
 from .models import model_of, source_of
 from .options import Batches, Json, LogIn, Model, Saved, Target, Workers, command, zoo_app
@@ -68,6 +69,7 @@ def explain(
     ] = False,
     log: LogIn = None,
     target: Target = "dsp",
+    recipe: Recipe = Recipe(),
     calibration: Batches = None,
     workers: Workers = None,
     json: Json = False,
@@ -79,7 +81,7 @@ def explain(
         kernel, rule, everything, tuple(forbid or ()), rewrite_limit, bisect, json
     )
     source = functools.partial(source_of, model, calibration)
-    if not command.answer(question, model, source, log, target, workers):
+    if not command.answer(question, model, source, log, target, workers, recipe):
         raise typer.Exit(1)
 
 

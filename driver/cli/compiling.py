@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...quant.recipe import Recipe
 from .. import show
 from . import kernels
 from .models import check_output, compiled, saved_or_compiled, source_of, summary, tell_missing
@@ -37,6 +38,7 @@ def compile(
     model: Model,
     log: LogIn = None,
     target: Target = "dsp",
+    recipe: Recipe = Recipe(),
     calibration: Batches = None,
     workers: Workers = None,
     template: Brought = None,
@@ -47,10 +49,10 @@ def compile(
     """Compile a model or kernel. It takes the best points of --log, or its defaults."""
     check_output(output)
     source, form = source_of(model, calibration), kernels.Form(template, lift)
-    if kernels.takes(source, form, output):
+    if kernels.takes(source, form, output, recipe):
         kernels.compile(source, log, target, form, workers, json)
         return
-    tuned = compiled(source, log, target, workers)
+    tuned = compiled(source, log, target, workers, recipe)
     if output:
         tuned.save(output)
     if json:
@@ -66,6 +68,7 @@ def run(
     model: Saved,
     log: LogIn = None,
     target: Target = "dsp",
+    recipe: Recipe = Recipe(),
     calibration: Batches = None,
     workers: Workers = None,
     inputs: Annotated[
@@ -80,7 +83,7 @@ def run(
     from ..running import require_place, run_model
 
     require_place(output)
-    tuned, examples = saved_or_compiled(model, log, target, calibration, workers)
+    tuned, examples = saved_or_compiled(model, log, target, calibration, workers, recipe)
     found = run_model(tuned, inputs if inputs is not None else examples, output)
     if json:
         show.print_json({"model": model, "target": tuned.target, "cycles": tuned.cycles, **found})
@@ -99,6 +102,7 @@ def profile(
     model: Saved,
     log: LogIn = None,
     target: Target = "dsp",
+    recipe: Recipe = Recipe(),
     calibration: Batches = None,
     workers: Workers = None,
     packets: Annotated[bool, typer.Option("--packets", help="Print the packed code.")] = False,
@@ -106,7 +110,7 @@ def profile(
     json: Json = False,
 ) -> None:
     """Show where each kernel's cycles go. Its columns: packets, stalls, transfers, use of slots."""
-    tuned, _ = saved_or_compiled(model, log, target, calibration, workers)
+    tuned, _ = saved_or_compiled(model, log, target, calibration, workers, recipe)
     rows = tuned.kernels if kernel is None else [_row(tuned, kernel)]
     if json:
         listed = [

@@ -16,6 +16,7 @@ from ..progress import watching
 from .models import drifted, tell_drift, tell_missing
 
 if TYPE_CHECKING:
+    from ...quant.recipe import Recipe
     from ..brought import Make
     from ..own import CompiledKernel
     from ..source import Source
@@ -33,13 +34,16 @@ class Form:
         return {"template": _make(self.template), "lifted": self.lifted}
 
 
-def takes(source: Source, form: Form, output: Path | None) -> bool:
+def takes(source: Source, form: Form, output: Path | None, recipe: Recipe | None) -> bool:
     """Whether a source is a kernel; an option that is of no use for it is refused."""
     if source.kernel is None:
         if form.template is not None or not form.lifted:
             what = "template" if form.template is not None else "no-lift"
             raise InputError(f"{what}: {source.name} must be a kernel, but is a model")
         return False
+    from ..source import require_untouched
+
+    require_untouched(recipe, f"{source.name} is a kernel, which is not quantized")
     if output is not None:
         raise InputError(f"output: {source.name} is a kernel, which is not saved; --json prints it")
     return True
@@ -59,13 +63,12 @@ def compile(source: Source, log: Path | None, target: str, form: Form,
     _print(source, code, json, {})
 
 
-def tune(source: Source, trials: int, form: Form, how: dict[str, Any],
-         json: bool) -> None:  # fmt: skip
+def tune(source: Source, form: Form, how: dict[str, Any], json: bool) -> None:
     """Tunes a kernel with the arguments ``how`` and prints it."""
     from .. import own
 
     assert source.kernel is not None
-    code = own.tune(source.kernel, trials, **form.given(), **how)
+    code = own.tune(source.kernel, **form.given(), **how)
     report, log = how["report"], how["log"]
     _print(source, code, json, {
         "trials": report.trials, "seconds": round(report.seconds, 3),

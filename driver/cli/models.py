@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..progress import watching
 
 if TYPE_CHECKING:
+    from ...quant.recipe import Recipe
     from ...tuner.missing import Missing
     from ..points import Drift
     from ..source import Source
@@ -50,31 +51,30 @@ def model_of(model: str, calibration: str | None) -> Source:
     return source
 
 
-def compiled(source: Source, log: Path | None, target: str, workers: int | None) -> Tuned:
+def compiled(
+    source: Source, log: Path | None, target: str, workers: int | None, recipe: Recipe
+) -> Tuned:
     """The model at its defaults or at a log's best points; progress is shown meanwhile."""
     from .. import api
 
     with watching("kernels") as watcher:
         return api.compile(
             source.model, source.inputs, watcher.batches(source.calibration), target, log,
-            workers=workers, heard=watcher.heard,
+            recipe=recipe, workers=workers, heard=watcher.heard,
         )  # fmt: skip
 
 
 def saved_or_compiled(
-    model: str, log: Path | None, target: str, calibration: str | None, workers: int | None
-) -> tuple[Tuned, object]:
+    model: str, log: Path | None, target: str, calibration: str | None, workers: int | None,
+    recipe: Recipe,
+) -> tuple[Tuned, object]:  # fmt: skip
     """A saved model, or one compiled now, with its example inputs."""
-    from ..source import SAVED
+    from ..source import SAVED, saved
 
     if not model.endswith(SAVED):
         source = model_of(model, calibration)
-        return compiled(source, log, target, workers), _examples(source)
-    if log is not None:
-        raise InputError("log: a saved model has its points already, but --log was given")
-    from ..api import load
-
-    return load(model), None
+        return compiled(source, log, target, workers, recipe), _examples(source)
+    return saved(model, log, recipe), None
 
 
 def _examples(source: Source) -> object:
@@ -111,7 +111,8 @@ def summary(name: str, tuned: Tuned) -> dict[str, Any]:
 
     rows = [row.as_dict() for row in tuned.kernels]
     return {
-        "model": name, "target": tuned.target, "cycles": tuned.cycles,
+        "model": name, "target": tuned.target, "recipe": tuned.recipe.as_dict(),
+        "cycles": tuned.cycles,
         "default_cycles": tuned.default_cycles, "bound": tuned.bound,
         "model_bound": tuned.model_bound, "memory": asdict(tuned.memory), "kernels": rows,
         "missing": [asdict(row) for row in tuned.missing],

@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
+from inspect import Signature
 from pathlib import Path
-from typing import Annotated, ParamSpec, TextIO
+from typing import Annotated, Generic, ParamSpec, TextIO
 
 import typer
 
 from .. import show
 from ..errors import user_errors
+from .records import expanded, gathered
 
 P = ParamSpec("P")
 
@@ -76,23 +78,23 @@ Workers = Annotated[
 ]
 
 
-def command(text: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """A command of the app with examples behind its help; wrong input becomes one sentence."""
+class Command(Generic[P]):
+    """A command whose records are options; wrong input becomes one sentence and code 2, warnings
+    become lines."""
 
-    def enter(run: Callable[P, None]) -> Callable[P, None]:
-        return app.command(epilog=text)(guarded(run))
+    def __init__(self, run: Callable[P, None]) -> None:
+        functools.update_wrapper(self, run)
+        self.run = run
 
-    return enter
+    @property
+    def __signature__(self) -> Signature:
+        """The options, read when typer asks, so that every row is there."""
+        return expanded(self.run)
 
-
-def guarded(run: Callable[P, None]) -> Callable[P, None]:
-    """``run`` with its user errors as one line and code 2, warnings as lines."""
-
-    @functools.wraps(run)
-    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
         warnings.showwarning = _warning
         try:
-            run(*args, **kwargs)
+            self.run(*args, **gathered(self.run, kwargs))
         except user_errors() as error:
             show.warn(f"error: {error}")
             raise typer.Exit(2) from None
@@ -100,7 +102,14 @@ def guarded(run: Callable[P, None]) -> Callable[P, None]:
             show.warn("interrupted")
             raise typer.Exit(130) from None
 
-    return call
+
+def command(text: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """A command of the app with examples behind its help."""
+
+    def enter(run: Callable[P, None]) -> Callable[P, None]:
+        return app.command(epilog=text)(Command(run))
+
+    return enter
 
 
 def _warning(

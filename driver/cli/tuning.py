@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...quant.recipe import Recipe
+from ...tuner.settings import Search
 from .. import show
 from ..progress import watching
 from . import kernels
@@ -17,7 +19,7 @@ from .models import check_output, drifted, source_of, summary, tell_drift, tell_
 from .options import Batches, Brought, Json, Lifted, Model, Output, Target, Workers, command
 
 if TYPE_CHECKING:
-    from ..points import Search
+    from ..points import Report
     from ..tuned import Row, Tuned
 
 
@@ -28,15 +30,13 @@ if TYPE_CHECKING:
 )
 def tune(
     model: Model,
-    trials: Annotated[int, typer.Option(help="How many trials, over all kernels together.")] = 256,
     log: Annotated[
         Path | None, typer.Option(help="The log to write; the same command resumes it.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same log.")] = 0,
+    search: Search = Search(),
+    recipe: Recipe = Recipe(),
     target: Target = "dsp",
     calibration: Batches = None,
-    append: Annotated[bool, typer.Option(help="Start a new run in a log of other runs.")] = False,
-    search: Annotated[str, typer.Option(help="evolution, random or exhaustive.")] = "evolution",
     workers: Workers = None,
     timeout: Annotated[float, typer.Option(help="Seconds that a trial may take.")] = 120.0,
     template: Brought = None,
@@ -46,24 +46,24 @@ def tune(
 ) -> None:
     """Search the schedules of kernels. Shows what each costs at its best point."""
     from .. import api
-    from ..points import Search
+    from ..points import Report
 
     check_output(output)
-    source, report = source_of(model, calibration), Search()
+    source, report = source_of(model, calibration), Report()
     form = kernels.Form(template, lift)
-    own = kernels.takes(source, form, output)
+    own = kernels.takes(source, form, output, recipe)
     try:
         with interruptible() as stopped, watching("default schedules") as watcher:
             how: dict[str, Any] = {
-                "target": target, "log": log, "seed": seed, "append": append, "search": search,
-                "workers": workers, "timeout": timeout, "callbacks": (watcher.trial, stopped),
-                "heard": watcher.heard, "report": report,
+                "target": target, "log": log, "search": search, "workers": workers,
+                "timeout": timeout, "callbacks": (watcher.trial, stopped), "heard": watcher.heard,
+                "report": report,
             }  # fmt: skip
             if own:
-                kernels.tune(source, trials, form, how, json)
+                kernels.tune(source, form, how, json)
                 return
             batches = watcher.batches(source.calibration)
-            tuned = api.tune(source.model, trials, source.inputs, batches, **how)
+            tuned = api.tune(source.model, None, source.inputs, batches, recipe=recipe, **how)
     except KeyboardInterrupt:
         show.warn(_interrupted(log, report))
         raise typer.Exit(130) from None
@@ -81,18 +81,19 @@ def tune(
     )
 
 
-def _interrupted(log: Path | None, report: Search) -> str:
+def _interrupted(log: Path | None, report: Report) -> str:
     if log is None:
         return "interrupted: no log was given, so nothing is kept; --log FILE keeps the trials"
     again = shlex.join(["dovetail", *sys.argv[1:]])
     return f"interrupted: {log} has the {report.trials} trials so far; resume by: {again}"
 
 
-def _tune_json(name: str, tuned: Tuned, report: Search, log: Path | None) -> dict[str, Any]:
+def _tune_json(name: str, tuned: Tuned, report: Report, log: Path | None) -> dict[str, Any]:
     counted: set[str] = set()
     return {
         "model": name,
         "target": tuned.target,
+        "recipe": tuned.recipe.as_dict(),
         "trials": report.trials,
         "seconds": round(report.seconds, 3),
         "trials_per_second": round(report.trials_per_second, 3),
@@ -105,7 +106,7 @@ def _tune_json(name: str, tuned: Tuned, report: Search, log: Path | None) -> dic
     }
 
 
-def _tune_row(row: Row, report: Search, counted: set[str]) -> dict[str, Any]:
+def _tune_row(row: Row, report: Report, counted: set[str]) -> dict[str, Any]:
     """Trials of a kernel that occurs several times count where it occurs first."""
     counts = {} if row.key in counted else report.statuses.get(row.key, {})
     counted.add(row.key)
@@ -121,10 +122,11 @@ def replay(
         str,
         typer.Option(
             help="apply: the best points; verify: measured and checked again; "
-            "strict: refuse a log of other kernels, target or versions."
+            "strict: refuse a log of other kernels, recipe, target or versions."
         ),
     ] = "apply",
     target: Annotated[str | None, typer.Option(help="Default: the log's.")] = None,
+    recipe: Recipe | None = None,
     calibration: Batches = None,
     workers: Workers = None,
     template: Brought = None,
@@ -137,14 +139,14 @@ def replay(
 
     check_output(output)
     source, form = source_of(model, calibration), kernels.Form(template, lift)
-    if kernels.takes(source, form, output):
+    if kernels.takes(source, form, output, recipe):
         if not kernels.replay(log, source, mode, target, form, workers, json):
             raise typer.Exit(1)
         return
     with watching("kernels") as watcher:
         tuned = api.replay(
             log, source.model, mode, source.inputs, watcher.batches(source.calibration), target,
-            workers=workers, heard=watcher.heard,
+            recipe=recipe, workers=workers, heard=watcher.heard,
         )  # fmt: skip
     if output:
         tuned.save(output)

@@ -1,6 +1,6 @@
 """The body of ``dovetail explain``: the dump, the comparison under limits, the bisection.
 
-answer(Question(kernel="relu_1"), "resnet8", source, None, "dsp", None)
+answer(Question(kernel="relu_1"), "resnet8", source, None, "dsp", None, Recipe())
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...quant.recipe import Recipe
 from ...target.protocol import Target
 from .. import own, show
-from ..api import compile_ready, load
-from ..errors import InputError
+from ..api import compile_ready
 from ..given import Given
 from ..progress import watching
-from ..source import SAVED, Source
+from ..source import SAVED, Source, require_untouched, saved
 from ..targets import parse
-from ..tuned import Tuned
 from .bisect import bisect
 from .found import (
     Coded,
@@ -56,16 +55,17 @@ def answer(
     log: Path | None,
     target: str,
     workers: int | None,
+    recipe: Recipe,
 ) -> bool:
     """Prints the answer; False where bytes are wrong."""
     tuned: Coded | None = None
     if model.endswith(SAVED):
-        tuned = _saved(model, log, question.kernel)
+        tuned = narrow(saved(model, log, recipe), question.kernel)
     machine = parse(target) if tuned is None else tuned.ready.machine
     bounds = limits(question.forbidden, question.rewrites, machine)
     shown = _wanted(question, machine)
     if tuned is None:
-        tuned = _compiled(source(), log, target, question.kernel, workers)
+        tuned = _compiled(source(), log, target, question.kernel, workers, recipe)
     if question.bisect:
         return search(tuned, bounds, question.json)
     if not bounds:
@@ -86,25 +86,21 @@ def _wanted(question: Question, target: Target) -> Wanted:
 
 
 def _compiled(
-    source: Source, log: Path | None, target: str, kernel: str | None, workers: int | None
-) -> Coded:
+    source: Source, log: Path | None, target: str, kernel: str | None, workers: int | None,
+    recipe: Recipe,
+) -> Coded:  # fmt: skip
     """The model at its points; without a log, only the kernels that were asked for."""
     if source.kernel is not None:
+        require_untouched(recipe, f"{source.name} is a kernel, which is not quantized")
         require_named([source.kernel.name], kernel)
         return own.compile(source.kernel, target, log, workers=workers or 0)
     with watching("kernels") as watcher:
-        given = Given.of(target, None, workers, 600.0, "minmax", watcher.heard)
+        given = Given.of(target, None, workers, 600.0, recipe, watcher.heard)
         found = given.ready(source.model, source.inputs, watcher.batches(source.calibration))
         some = narrowed(found, kernel)  # refuses an unknown name before anything is compiled
         ready = some if log is None else found
         tuned = compile_ready(ready, given, log)
     return narrow(tuned, kernel)
-
-
-def _saved(path: str, log: Path | None, kernel: str | None) -> Tuned:
-    if log is not None:
-        raise InputError("log: a saved model has its points already, but --log was given")
-    return narrow(load(path), kernel)
 
 
 def dump(found: list[Explained], tuned: Coded, shown: Wanted, json: bool) -> None:

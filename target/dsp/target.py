@@ -37,6 +37,10 @@ class Dsp(Machine):
         return True
 
     @property
+    def modes(self) -> tuple[str, ...]:
+        return ("single",)
+
+    @property
     def rows(self) -> Mapping[str, Instruction]:
         return rows(self.version)
 

@@ -15,14 +15,16 @@ from torch import Tensor, nn
 import dovetail
 from dovetail.driver.api import compile, replay, tune
 from dovetail.driver.errors import InputError
-from dovetail.driver.points import Search
+from dovetail.driver.points import Report
 from dovetail.driver.tuned import Row, Tuned
 from dovetail.graph.errors import UnsupportedModel
 from dovetail.quant.errors import CalibrationError
+from dovetail.quant.recipe import Recipe
 from dovetail.target.dsp.target import Dsp
 from dovetail.target.errors import SelectError
 from dovetail.tuner.log import without_times
 from dovetail.tuner.records import LogError, read
+from dovetail.tuner.settings import Search
 
 Refused = Callable[[type[Exception], Callable[[], object]], str]
 Batches = list[tuple[Tensor, ...]]
@@ -35,12 +37,12 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report() -> Search:
-    return Search()
+def report() -> Report:
+    return Report()
 
 
 @pytest.fixture(scope="module")
-def tuned(model: nn.Module, batches: Batches, log: Path, report: Search) -> Tuned:
+def tuned(model: nn.Module, batches: Batches, log: Path, report: Report) -> Tuned:
     return tune(model, TRIALS, batches[0], batches, log=log, seed=3, workers=0, report=report)
 
 
@@ -57,7 +59,7 @@ def test_a_search_is_exact_and_never_worse(tuned: Tuned, batches: Batches) -> No
     assert torch.equal(found, wanted)
 
 
-def test_the_report_counts_what_the_log_has(tuned: Tuned, log: Path, report: Search) -> None:
+def test_the_report_counts_what_the_log_has(tuned: Tuned, log: Path, report: Report) -> None:
     records = list(read(log).records())
     assert len(records) == report.trials == report.fresh <= TRIALS
     counts = [n for statuses in report.statuses.values() for n in statuses.values()]
@@ -90,7 +92,7 @@ def test_the_same_call_resumes(tuned: Tuned, model: nn.Module, batches: Batches,
     cut = tmp_path / "cut.jsonl"
     cut.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:6]) + b'{"run":"torn')
     known = len(list(read(cut).records()))
-    report = Search()
+    report = Report()
     again = tune(model, TRIALS, batches[0], batches, log=cut, seed=3, workers=0, report=report)
     assert again.kernels == tuned.kernels
     assert without_times(cut) == without_times(log)
@@ -104,7 +106,8 @@ def test_another_seed_needs_append(
     copy.write_bytes(log.read_bytes())
 
     def other(append: bool) -> Tuned:
-        return tune(model, 2, batches[0], batches, log=copy, seed=4, workers=0, append=append)
+        return tune(model, 2, batches[0], batches, log=copy, seed=4, workers=0,
+                    search=Search(append=append))  # fmt: skip
 
     text = refused(LogError, lambda: other(False))
     assert text == (
@@ -284,15 +287,15 @@ WRONG: dict[str, tuple[nn.Module, dict[str, Any], type[Exception], str]] = {
         "tune: trials must be a whole number of at least 1, but got 1.5",
     ),
     "unknown search": (
-        linear(1), {"search": "luck"}, InputError,
-        "tune: search must be one of evolution, random, exhaustive, but got 'luck'",
+        linear(1), {"search": lambda: Search(algorithm="luck")}, InputError,
+        "tune: algorithm must be one of evolution, random, exhaustive, but got 'luck'",
     ),
     "a seed of words": (
         linear(1), {"seed": "a"}, InputError, "tune: seed must be a whole number, but got 'a'",
     ),
     "unknown target": (linear(1), {"target": "gpu"}, InputError, "target: must be a Machine, "),
     "unknown observer": (
-        linear(1), {"observer": "eye"}, InputError,
+        linear(1), {"recipe": lambda: Recipe(observer="eye")}, InputError,
         "observer: must be one of minmax, percentile, but got 'eye'",
     ),
     "no inputs": (
@@ -301,6 +304,12 @@ WRONG: dict[str, tuple[nn.Module, dict[str, Any], type[Exception], str]] = {
         "model, or a dict of them by name, but got None",
     ),
 }  # fmt: skip
+
+
+def _made(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments, their records made now."""
+    records = ("recipe", "search")
+    return {name: one() if name in records else one for name, one in arguments.items()}
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -312,7 +321,7 @@ def test_wrong_input_is_one_sentence_and_writes_nothing(
     log = tmp_path / "run.jsonl"
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        text = refused(kind, lambda: tune(model.eval(), log=log, **given | arguments))
+        text = refused(kind, lambda: tune(model.eval(), log=log, **given | _made(arguments)))
     assert text.startswith(begin)
     assert "\n" not in text
     assert not list(tmp_path.iterdir())

@@ -28,6 +28,7 @@ from dovetail.graph.coverage import coverage
 from dovetail.graph.torch_import import import_model
 from dovetail.quant.analyze import analyze
 from dovetail.quant.quantize import quantize
+from dovetail.quant.recipe import Recipe
 from dovetail.target.dsp.target import Dsp
 from dovetail.tuner.log import Log
 from dovetail.tuner.records import header
@@ -143,7 +144,8 @@ def test_wrong_graphs_and_batches_are_one_sentence(folder: Path) -> None:
     assert len(list(refusals(lambda value: quantize(value, batches)))) == count
     assert len(list(refusals(lambda value: quantize(graph, value)))) == count
     assert len(list(refusals(lambda value: quantize(graph, batches, value)))) == count
-    assert len(list(refusals(lambda value: quantize(graph, batches, "minmax", value)))) == count
+    assert len(list(refusals(lambda value: Recipe(observer=value)))) == count
+    assert len(list(refusals(lambda value: Recipe(mode=value)))) == count
     assert len(list(refusals(lambda value: analyze(value, integer, batches)))) == count
     assert len(list(refusals(lambda value: analyze(graph, value, batches)))) == count
     assert len(list(refusals(lambda value: analyze(graph, integer, value)))) == count

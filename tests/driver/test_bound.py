@@ -17,8 +17,8 @@ RESNET18 = 1_660_957  # cycles at 4 threads: products that touch data, and bytes
 
 
 def test_resnet18() -> None:
-    graph = quantized(build("resnet18")[0], build("resnet18")[1], calibration("resnet18", 1),
-                      "minmax")  # fmt: skip
+    module, inputs = build("resnet18")
+    graph = quantized(module, inputs, calibration("resnet18", 1))
     found = ready(graph, dsp())
     assert sum(int(task.bound) for task in found.kernels) == RESNET18
 
@@ -54,6 +54,6 @@ def test_threads_share_a_slow_ddr(rate: int) -> None:
     """Threads that access DDR directly move no more bytes a cycle than it has."""
     x = torch.randn((16, 37, 33), generator=torch.Generator().manual_seed(0))
     machine = dsp(dma_rate=rate, tcm=1 << 16)
-    (task,) = ready(quantized(nn.Tanh(), (x,), [(x,)], "minmax"), machine).kernels
+    (task,) = ready(quantized(nn.Tanh(), (x,), [(x,)]), machine).kernels
     costs = [task.compiled(point).cost.cycles for point in task.space]
     assert min(costs) >= task.bound == -(-(2 * x.numel() + 256) // rate)

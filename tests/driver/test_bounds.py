@@ -29,7 +29,7 @@ Record = Callable[[str, object], None]
 def prepared(model: nn.Module, *inputs: Tensor, machine: Dsp | None = None) -> Ready:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        graph = quantized(model.eval(), inputs, [inputs], "minmax")
+        graph = quantized(model.eval(), inputs, [inputs])
     return ready(graph, machine or dsp())
 
 

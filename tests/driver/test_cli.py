@@ -82,8 +82,8 @@ TUNE = ("tune", "net.py:build", "--trials", "8", "--log", "run.jsonl", "--worker
 def test_tune_prints_the_promised_json(here: Path) -> None:
     found = of_json(*TUNE)
     assert list(found) == [
-        "model", "target", "trials", "seconds", "trials_per_second", "cycles", "default_cycles",
-        "bound", "model_bound", "kernels", "log",
+        "model", "target", "recipe", "trials", "seconds", "trials_per_second", "cycles",
+        "default_cycles", "bound", "model_bound", "kernels", "log",
     ]  # fmt: skip
     for row in found["kernels"]:
         assert list(row) == [

@@ -31,12 +31,14 @@ VALUES = [
     "no/where", "dsp(",
 ]  # fmt: skip
 OPTIONS = {
-    "tune": "trials log seed target calibration search workers timeout output",
-    "compile": "log target calibration workers output",
-    "run": "log target calibration workers input output",
-    "replay": "mode target calibration workers output",
-    "profile": "log target calibration workers kernel",
-    "explain": "kernel rule forbid rewrite-limit log target calibration workers",
+    "tune": "trials log seed target calibration search warm observer requantize workers timeout "
+    "output",
+    "compile": "log target observer requantize calibration workers output",
+    "run": "log target observer requantize calibration workers input output",
+    "replay": "mode target observer requantize calibration workers output",
+    "profile": "log target observer requantize calibration workers kernel",
+    "explain": "kernel rule forbid rewrite-limit log target observer requantize calibration "
+    "workers",
     "instructions": "version",
 }
 ARGUMENTS = {"replay": ["log.jsonl", "net.py:build"], "instructions": []}

@@ -29,7 +29,7 @@ from dovetail.driver.compulsory import least_work
 from dovetail.driver.errors import InputError
 from dovetail.driver.operands import Operands
 from dovetail.driver.own import CompiledKernel, OwnTask, rebuild
-from dovetail.driver.points import Search
+from dovetail.driver.points import Report
 from dovetail.driver.samples import fixed_input
 from dovetail.driver.tuned import Tuned
 from dovetail.driver.values import InterpretedValues
@@ -283,7 +283,7 @@ def test_a_difference_names_the_output() -> None:
     )
 
 
-# Search, log, replay ------------------------------------------------------------------------
+# Report, log, replay ------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -314,7 +314,7 @@ def test_a_search_finds_the_best(tuned: CompiledKernel, log: Path) -> None:
 def test_workers_write_the_same_log(
     tuned: CompiledKernel, log: Path, tmp_path: Path, module: Any
 ) -> None:
-    report, other = Search(), tmp_path / "other.jsonl"
+    report, other = Report(), tmp_path / "other.jsonl"
     again = dovetail.tune(BLEND, TRIALS, log=other, seed=3, workers=2, template=module.strides,
                           report=report)  # fmt: skip
     assert without_times(other) == without_times(log)
@@ -326,7 +326,7 @@ def test_a_search_resumes(tuned: CompiledKernel, log: Path, tmp_path: Path) -> N
     cut = tmp_path / "cut.jsonl"
     lines = log.read_bytes().splitlines(keepends=True)
     cut.write_bytes(b"".join(lines[:3]))
-    report = Search()
+    report = Report()
     again = dovetail.tune(BLEND, TRIALS, log=cut, seed=3, workers=0, template=strides,
                           report=report)  # fmt: skip
     assert without_times(cut) == without_times(log) and again.point == tuned.point

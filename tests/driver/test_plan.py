@@ -49,7 +49,7 @@ class Doubled(nn.Module):
 
 
 def planned(model: nn.Module, x: Tensor, machine: Dsp) -> tuple[Graph, list[Kernel], Plan]:
-    graph = quantized(model.eval(), (x,), [(x,)], "minmax")
+    graph = quantized(model.eval(), (x,), [(x,)])
     kernels = lower_graph(graph)
     return graph, kernels, plan(graph, kernels, machine)
 
@@ -165,7 +165,7 @@ def test_kernels_that_differ_in_free_memory_alone_are_one_task() -> None:
             return torch.cat([pool(z, 3, 1, 1), y], 1)
 
     x = torch.randn(1, 4, 8, 8)
-    graph = quantized(Repeated().eval(), (x,), [(x,)], "minmax")
+    graph = quantized(Repeated().eval(), (x,), [(x,)])
     found = ready(graph, dsp())
     assert [task.weight for task in found.tasks] == [1, 4, 2, 1]  # two rescales before the cat
     assert len({task.held for task in found.kernels[1:5]}) == 1

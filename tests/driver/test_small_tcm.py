@@ -11,6 +11,7 @@ from dovetail.driver import defaults
 from dovetail.driver.api import compile_ready
 from dovetail.driver.given import Given
 from dovetail.driver.prepare import quantized, ready
+from dovetail.quant.recipe import Recipe
 from dovetail.target.dsp.target import Dsp, dsp
 from tests.driver.test_plan import Doubled
 
@@ -63,9 +64,9 @@ def test_every_machine_has_code_for_every_kernel(
     torch.manual_seed(0)
     model, shape, machines = MODELS[name]
     x = torch.randn(*shape)
-    graph = quantized(model.eval(), (x,), [(x,)], "minmax")
+    graph = quantized(model.eval(), (x,), [(x,)])
     for machine in machines:
-        tuned = compile_ready(ready(graph, machine), Given(machine, None, 0, 60.0, "minmax", None))
+        tuned = compile_ready(ready(graph, machine), Given(machine, None, 0, 60.0, Recipe(), None))
         got, wanted = tuned(x), tuned.reference(x)
         assert isinstance(got, Tensor) and isinstance(wanted, Tensor)
         assert torch.equal(got, wanted), machine.name

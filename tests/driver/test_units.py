@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dovetail.driver.points import Drift, Search
+from dovetail.driver.points import Drift, Report
 from dovetail.driver.tuned import Memory, Row
 from dovetail.target.cost import Cost
 
@@ -16,7 +16,7 @@ UNITS = re.compile(
 )
 
 
-@pytest.mark.parametrize("row", [Row, Cost, Memory, Drift, Search])
+@pytest.mark.parametrize("row", [Row, Cost, Memory, Drift, Report])
 def test_each_field_says_what_it_is(row: Any) -> None:
     source = inspect.getsource(row)
     for field in fields(row):

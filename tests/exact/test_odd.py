@@ -48,7 +48,7 @@ def hold_model(name: str, made: Made, target: str, exact: bool, record: Record) 
     model, inputs = made
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        graph = quantized(model, inputs, [inputs], "minmax")
+        graph = quantized(model, inputs, [inputs])
     found = ready(graph, parse(target))
     rng = Random(f"{name} {target}")
     counts = [len(hold(task, POINTS if exact else 1, rng)) for task in found.tasks]

@@ -50,7 +50,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def integer(name: str) -> Graph:
     """A zoo model's integer graph."""
     model, inputs = build(name)
-    return quantized(model, inputs, calibration(name), "minmax")
+    return quantized(model, inputs, calibration(name))
 
 
 @cache

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from dovetail.graph.graph import Array, Graph
-from dovetail.quant.errors import CalibrationError, QuantizationError
+from dovetail.options.checks import InputError
+from dovetail.quant.errors import CalibrationError
 from dovetail.quant.quantize import quantize
+from dovetail.quant.recipe import Recipe
 
 Build = Callable[..., Graph]
 GOOD = np.ones((2, 3), np.float32)
@@ -60,8 +62,8 @@ def test_overflow_inside_the_model(graph: Graph) -> None:
 
 
 def test_unknown_mode(graph: Graph) -> None:
-    with pytest.raises(QuantizationError) as error:
-        quantize(graph, [[GOOD, GOOD]], mode="half")
+    with pytest.raises(InputError) as error:
+        quantize(graph, [[GOOD, GOOD]], Recipe(mode="half"))
     assert str(error.value) == "mode: must be one of single, float, tflite, but got 'half'"
 
 

@@ -7,25 +7,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dovetail.quant.errors import CalibrationError
-from dovetail.quant.observe import Observer, Percentile, observer_of
+from dovetail.options.checks import InputError
+from dovetail.quant.observe import OBSERVERS, Observer
+from dovetail.quant.observers.percentile import Percentile
+from dovetail.quant.recipe import Recipe
 
 
-@pytest.mark.parametrize("kind", ["minmax", "percentile"])
+@pytest.mark.parametrize("kind", OBSERVERS)
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 400), max_size=4))
 def test_cuts_do_not_matter(kind: str, seed: int, cuts: list[int]) -> None:
     rng = np.random.default_rng(seed)
     values = (rng.standard_normal(500) * 10.0 ** rng.uniform(-3, 3, 500)).astype(np.float32)
-    whole, parts = observer_of(kind), observer_of(kind)
+    whole, parts = OBSERVERS[kind](), OBSERVERS[kind]()
     whole.add(values)
     for part in np.split(values, sorted(cuts)):
         parts.add(part)
     assert whole.range() == parts.range()
 
 
-@pytest.mark.parametrize("kind", ["minmax", "percentile"])
+@pytest.mark.parametrize("kind", OBSERVERS)
 def test_nothing_and_zeros_are_an_empty_range(kind: str) -> None:
-    watch: Observer = observer_of(kind)
+    watch: Observer = OBSERVERS[kind]()
     assert watch.range() == (0.0, 0.0)
     watch.add(np.zeros(5, np.float32))
     assert watch.range() == (0.0, 0.0)
@@ -56,6 +58,6 @@ def test_memory_is_bounded() -> None:
 
 
 def test_unknown_observer() -> None:
-    with pytest.raises(CalibrationError) as error:
-        observer_of("entropy")
+    with pytest.raises(InputError) as error:
+        Recipe(observer="entropy")
     assert str(error.value) == ("observer: must be one of minmax, percentile, but got 'entropy'")

@@ -15,6 +15,7 @@ from dovetail.quant.affine import affine_of, dequantize_outputs, quantize_inputs
 from dovetail.quant.analyze import analyze, sqnr
 from dovetail.quant.errors import CalibrationError, QuantizationError
 from dovetail.quant.quantize import quantize
+from dovetail.quant.recipe import Recipe
 
 Build = Callable[..., Graph]
 RNG = np.random.default_rng(7)
@@ -130,7 +131,7 @@ def test_each_operator_is_near_its_float_meaning(build: Build, case: str, mode: 
     inputs, lines, expected, least = CASES[case]
     graph = build(inputs, lines, constants=KNOWN)
     calibration = batches(graph)
-    integer = quantize(graph, calibration, mode=mode)
+    integer = quantize(graph, calibration, Recipe(mode=mode))
     assert [node.op for node in integer.nodes] == expected
     assert difference(graph, integer, calibration[0]) >= least
     kind = integer.types[integer.outputs[0]]
@@ -211,8 +212,8 @@ def test_the_observer_matters(build: Build) -> None:
     graph = build({"x": (1, 20000)}, [("y", "relu", "x", {})])
     calibration = batches(graph)
     calibration[0][0][0, 0] = 1000.0
-    wide = quantize(graph, calibration, observer="minmax")
-    narrow = quantize(graph, calibration, observer="percentile")
+    wide = quantize(graph, calibration, Recipe(observer="minmax"))
+    narrow = quantize(graph, calibration, Recipe(observer="percentile"))
     assert affine_of(narrow, "y").scale < affine_of(wide, "y").scale / 50
 
 

@@ -12,6 +12,7 @@ from dovetail.tuner.recorded import recorded
 from dovetail.tuner.records import LogError, read
 from dovetail.tuner.replay import apply, verify
 from dovetail.tuner.search import SEARCHES
+from dovetail.tuner.settings import Search
 from dovetail.tuner.synthetic import Synthetic
 from dovetail.tuner.tune import tune_tasks, versions
 
@@ -21,7 +22,7 @@ TASKS = [Synthetic(f"k{i}", i) for i in range(2)]
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("log") / "run.jsonl"
-    tune_tasks(TASKS, 60, log=path, target="t", model_key="m", workers=0)
+    tune_tasks(TASKS, Search(60), log=path, target="t", model_key="m", workers=0)
     return path
 
 
@@ -43,7 +44,7 @@ def refusal(path: Path, tasks: list[Synthetic] = TASKS, target: str = "t") -> st
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_apply_gives_what_tuning_gave(log: Path, strict: bool) -> None:
-    best = tune_tasks(TASKS, 60, log=None, target="t", model_key="m", workers=0)
+    best = tune_tasks(TASKS, Search(60), log=None, target="t", model_key="m", workers=0)
     assert apply(log, TASKS, "t", strict) == best
 
 
@@ -170,7 +171,7 @@ class Formed(Synthetic):
 
 def test_what_has_no_record_is_told_with_the_reason(tmp_path: Path) -> None:
     logged = [Formed("k0", 0), Synthetic("k1", 1)]
-    tune_tasks(logged, 9, log=tmp_path / "log", target="t", model_key="m", workers=0)
+    tune_tasks(logged, Search(9), log=tmp_path / "log", target="t", model_key="m", workers=0)
     contents = read(tmp_path / "log")
     assert missing(contents, logged, "t") == ()
     tasks = [Formed("k0", 5), Formed("k0", 6), Synthetic("new", 9), logged[1]]

@@ -14,11 +14,11 @@ import pytest
 from numpy.typing import NDArray
 
 from dovetail.schedule.knobs import Point, Space, choice, flag, key, split
-from dovetail.tuner.search import BATCHES, SEARCHES, Evolution, RandomSearch, Search
+from dovetail.tuner.search import BATCHES, SEARCHES, Evolution, RandomSearch, Searcher
 from dovetail.tuner.synthetic import Synthetic
 from dovetail.tuner.task import Measured
 
-Ask = Callable[[Search], list[Point]]
+Ask = Callable[[Searcher], list[Point]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Tiny(Synthetic):
         return np.zeros(1)
 
 
-def play(search: Search, task: Synthetic, trials: int) -> list[tuple[str, float | None]]:
+def play(search: Searcher, task: Synthetic, trials: int) -> list[tuple[str, float | None]]:
     """The points and costs of ``trials`` trials, or of all that the search asks for."""
     seen: list[tuple[str, float | None]] = []
     while len(seen) < trials and (points := search.ask()):
@@ -56,7 +56,7 @@ def play(search: Search, task: Synthetic, trials: int) -> list[tuple[str, float 
     return seen[:trials]
 
 
-def best(search: Search, task: Synthetic, trials: int) -> float:
+def best(search: Searcher, task: Synthetic, trials: int) -> float:
     return min(cost for _, cost in play(search, task, trials) if cost is not None)
 
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from dovetail.tuner.arguments import InputError
+from dovetail.options.checks import InputError
 from dovetail.tuner.log import without_times
 from dovetail.tuner.pool import Inline
 from dovetail.tuner.records import LogError, read
 from dovetail.tuner.run import Best, Progress
+from dovetail.tuner.settings import Search
 from dovetail.tuner.synthetic import Synthetic
 from dovetail.tuner.task import TuneError
 from dovetail.tuner.tune import tune_tasks
@@ -27,8 +28,9 @@ TRIALS = 50
 
 
 def tune(log: Path | None, tasks: list[Synthetic] = TASKS, **more: Any) -> dict[str, Best]:
-    options: dict[str, Any] = {"trials": TRIALS, "workers": 0, "target": "t", "model_key": "m"}
-    return tune_tasks(tasks, log=log, **(options | more))
+    search = {row.name: more.pop(row.name) for row in Search.rows() if row.name in more}
+    options: dict[str, Any] = {"workers": 0, "target": "t", "model_key": "m"}
+    return tune_tasks(tasks, Search(**{"trials": TRIALS} | search), log=log, **(options | more))
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +114,11 @@ def test_more_trials_go_on_where_fewer_ended(whole: Path, tmp_path: Path) -> Non
 
 KILLED = """
 import sys
+from dovetail.tuner.settings import Search
 from dovetail.tuner.synthetic import Synthetic
 from dovetail.tuner.tune import tune_tasks
 tasks = [Synthetic(f"k{i}", i, weight=1 + i, fault="slow") for i in range(3)]
-tune_tasks(tasks, 50, log=sys.argv[1], target="t", model_key="m", workers=2)
+tune_tasks(tasks, Search(50), log=sys.argv[1], target="t", model_key="m", workers=2)
 """
 
 
@@ -236,8 +239,8 @@ def test_a_changed_proposal_is_refused(whole: Path, tmp_path: Path) -> None:
         ({"trials": 0}, "tune: trials must be a whole number of at least 1, but got 0"),
         ({"trials": 2.5}, "tune: trials must be a whole number of at least 1, but got 2.5"),
         (
-            {"search": "magic"},
-            "tune: search must be one of evolution, random, exhaustive, but got 'magic'",
+            {"algorithm": "magic"},
+            "tune: algorithm must be one of evolution, random, exhaustive, but got 'magic'",
         ),
         (
             {"tasks": TASKS[:1] * 2},

@@ -8,6 +8,7 @@ import pytest
 from dovetail.tuner.log import without_times
 from dovetail.tuner.ranker import shipped
 from dovetail.tuner.records import LogError, read
+from dovetail.tuner.settings import Search
 from dovetail.tuner.synthetic import Synthetic
 from dovetail.tuner.tune import tune_tasks
 from dovetail.tuner.warm import Warm
@@ -17,14 +18,15 @@ NEW = Synthetic("new", 5)
 
 
 def tune(task: Synthetic, log: Path, *warm: Path, trials: int = 24) -> None:
-    tune_tasks([task], trials, log=log, target="t", model_key="m", workers=0, warm=warm)
+    search = Search(trials, warm=warm)
+    tune_tasks([task], search, log=log, target="t", model_key="m", workers=0)
 
 
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The log of a run with two other kernels."""
     path = tmp_path_factory.mktemp("old") / "run.jsonl"
-    tune_tasks(OLD, 40, log=path, target="elsewhere", model_key="m", workers=0)
+    tune_tasks(OLD, Search(40), log=path, target="elsewhere", model_key="m", workers=0)
     return path
 
 

@@ -3,7 +3,8 @@
     trials = whole("tune: trials", np.int64(7), least=1)        # 7, an int
     seconds("measure: timeout", "soon")                         # InputError
 
-All public functions use these, so an argument of one name has one rule and one message.
+All public functions and all options use these, so an argument of one name has one rule and one
+message.
 """
 
 from __future__ import annotations

@@ -1,0 +1,29 @@
+"""How a float graph becomes an integer one: the options of quantization, a row each.
+
+    tune(model, example_inputs=(x,), recipe=Recipe(observer="percentile"))
+    quantize(graph, batches, Recipe(mode="float"))
+
+An option that is added here is an argument of ``Recipe``, a flag of every command that quantizes,
+and stands in logs and saved models where it is not the default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..graph.requantize import MODES
+from ..options.record import Among, Options, option
+from . import observers as observers  # enters their rows
+from .observe import OBSERVERS
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe(Options):
+    """The options of quantization; InputError for a value that cannot be used."""
+
+    observer: str = option(
+        "minmax", Among(OBSERVERS), "Which of its values in calibration a tensor shall hold."
+    )
+    mode: str = option(
+        "single", Among(MODES), "How sums are rescaled to 8 bits.", word="requantize"
+    )

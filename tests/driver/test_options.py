@@ -1,0 +1,201 @@
+"""Options as data: what enters in one row is a keyword, a flag, in help, logs, files and errors."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+from dovetail import Recipe, Search, compile, load, replay, tune
+from dovetail.driver.cli import asking, compiling, tuning
+from dovetail.driver.errors import InputError
+from dovetail.graph.torch_import import import_model
+from dovetail.options.record import at_least, option
+from dovetail.quant import observers
+from dovetail.quant.observe import OBSERVERS
+from dovetail.quant.quantize import quantize
+from dovetail.tuner.records import LogError, read
+from dovetail.tuner.synthetic import Synthetic
+from dovetail.tuner.tune import run_header
+from tests.driver.calls import call, ok
+from tests.driver.conftest import Batches
+
+Refused = Callable[[type[Exception], Callable[[], object]], str]
+
+NARROW = '''
+"""Only the middle of the values."""
+
+from ..observe import OBSERVERS
+from .percentile import Percentile
+
+
+@OBSERVERS.row("narrow", "the middle 99.5 % of them")
+class Narrow(Percentile):
+    def __init__(self) -> None:
+        super().__init__(99.5)
+'''
+
+
+@pytest.fixture
+def narrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An observer in one file that is in its folder."""
+    folder = tmp_path / "observers"
+    folder.mkdir()
+    (folder / "narrow.py").write_text(NARROW)
+    for table in ("_things", "_phrases"):
+        monkeypatch.setattr(OBSERVERS, table, dict(getattr(OBSERVERS, table)))
+    monkeypatch.setattr(observers, "__path__", [*observers.__path__, str(folder)])
+    observers.enter_all()
+    yield "narrow"
+    del sys.modules["dovetail.quant.observers.narrow"], observers.narrow  # type: ignore[attr-defined]
+
+
+COMMANDS = ["tune", "compile", "run", "replay", "profile", "explain"]
+
+
+def test_an_observer_is_one_file(
+    narrow: str, model: nn.Module, batches: Batches, refused: Refused
+) -> None:
+    graph = import_model(model, batches[0])
+    data = [[array.numpy() for array in batch] for batch in batches]
+    wide, tight = (quantize(graph, data, Recipe(name)) for name in ("minmax", narrow))
+    x = graph.inputs[0]
+    assert tight.types[x].affine.scale < wide.types[x].affine.scale  # type: ignore[union-attr]
+    for command in COMMANDS:
+        text = " ".join(ok(command, "--help").split())
+        assert "narrow: the middle 99.5 % of them." in text
+    said = "observer: must be one of minmax, percentile, narrow, but got 'eye'"
+    assert refused(InputError, lambda: Recipe("eye")) == said
+    assert call("compile", "digits", "--observer", "eye").stderr == f"error: {said}\n"
+
+
+def test_an_observer_of_a_file_is_in_logs_and_saved_models(
+    narrow: str, model: nn.Module, batches: Batches, tmp_path: Path, refused: Refused
+) -> None:
+    """The whole way: tuned, resumed, replayed, saved."""
+    log, recipe = tmp_path / "run.jsonl", Recipe(observer=narrow)
+
+    def run(recipe: Recipe) -> Any:
+        return tune(model, 2, batches[0], batches, log=log, recipe=recipe, workers=0)
+
+    tuned = run(recipe)
+    (head,) = read(log).headers.values()
+    assert head["recipe"] == {"observer": "narrow"}
+    assert refused(LogError, lambda: run(Recipe())).startswith(
+        f"log {log}: a run resumes only with the same recipe, but the log was written with "
+        "another (observer='narrow', now the default); "
+    )
+    again = replay(log, model, "strict", batches[0], batches, workers=0)
+    assert again.recipe == recipe and again.cycles == tuned.cycles
+    text = refused(
+        LogError,
+        lambda: replay(log, model, "strict", batches[0], batches, recipe=Recipe(), workers=0),
+    )
+    assert text == (
+        f"log {log}: strict replay: the recipe must be the default, but run {head['run']} has "
+        "observer='narrow'"
+    )
+    tuned.save(tmp_path / "m.dovetail")
+    assert load(tmp_path / "m.dovetail").recipe == recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Bits(Recipe):
+    """A recipe with one more option."""
+
+    bits: int = option(8, at_least(2), "How many bits a weight has.")
+
+
+@dataclass(frozen=True, slots=True)
+class Batched(Search):
+    """A search with one more option."""
+
+    batch: int = option(8, at_least(1), "How many points are proposed at once.")
+
+
+def test_a_field_of_the_recipe_is_everywhere(
+    monkeypatch: pytest.MonkeyPatch, model: nn.Module, batches: Batches, tmp_path: Path
+) -> None:
+    for module in (tuning, compiling, asking):
+        monkeypatch.setattr(module, "Recipe", Bits)
+    for command in COMMANDS:
+        assert "--bits <int>" in ok(command, "--help")
+    found = call("tune", "digits", "--bits", "1")
+    said = "bits: must be a whole number of at least 2, but got 1"
+    assert (found.exit_code, found.stderr) == (2, f"error: {said}\n")
+    with pytest.raises(InputError, match=said):
+        Bits(bits=1)
+    log = tmp_path / "run.jsonl"
+    tune(model, 1, batches[0], batches, log=log, recipe=Bits(bits=4), workers=0)
+    (head,) = read(log).headers.values()
+    assert head["recipe"] == {"bits": 4}
+
+
+def test_a_field_of_the_search_is_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "Search", Batched)
+    assert "--batch <int>" in ok("tune", "--help")
+    found = call("tune", "digits", "--batch", "0")
+    said = "tune: batch must be a whole number of at least 1, but got 0"
+    assert (found.exit_code, found.stderr) == (2, f"error: {said}\n")
+    plain, other = (
+        run_header([Synthetic("k")], "t", "m", search) for search in (Search(), Batched(batch=3))
+    )
+    assert run_header([Synthetic("k")], "t", "m", Batched()) == plain
+    assert other["batch"] == 3 and other["run"] != plain["run"]
+
+
+def test_headers_are_those_of_the_defaults() -> None:
+    """A log of before can be resumed: its header's bytes are the same."""
+    head = run_header([], "dsp", "m", Search(3, append=True, resume=False, warm="x.jsonl"))
+    assert json.dumps({k: v for k, v in head.items() if k not in ("run", "versions")}) == (
+        '{"schema": 3, "target": "dsp", "model": "m", "seed": 0, "search": "evolution", '
+        '"warm": "", "ranker": "", "columns": [], "kernels": []}'
+    )
+
+
+def test_trials_and_seed_take_the_place_of_those_of_the_search() -> None:
+    search = Search(7, seed=3)
+    assert search.but(None, None) == search
+    assert search.but(9, 0) == Search(9, seed=0)
+
+
+@pytest.mark.parametrize("mode", ["float", "tflite"])
+def test_a_mode_without_code_is_refused_before_the_model_is_touched(
+    mode: str, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = (
+        f"recipe: code for dsp rescales sums by mode 'single', but got mode '{mode}'; "
+        "give mode='single' (--requantize)"
+    )
+    recipe = Recipe(mode=mode)
+    for run in (
+        lambda: tune("no model", 1, recipe=recipe, workers=0),
+        lambda: compile("no model", recipe=recipe, workers=0),
+    ):
+        assert refused(InputError, run) == said
+    for command in ("tune", "compile", "run", "profile", "explain"):
+        found = call(command, "digits", "--requantize", mode)
+        assert (found.exit_code, found.stderr) == (2, f"error: {said}\n")
+
+
+def test_a_kernel_and_a_saved_model_take_no_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("add.py").write_text((Path(__file__).parent / "own_kernels.py").read_text())
+    for command in ("tune", "compile", "explain"):
+        found = call(command, "add.py:BLEND", "--observer", "percentile")
+        assert (found.exit_code, found.stderr) == (2, (
+            "error: observer: add.py:BLEND is a kernel, which is not quantized, "
+            "but --observer was given\n"
+        ))  # fmt: skip
+    found = call("profile", "m.dovetail", "--observer", "percentile")
+    assert found.stderr == (
+        "error: observer: a saved model is quantized already, but --observer was given\n"
+    )
