@@ -33,12 +33,13 @@ from ..tir.stmt import (
 )
 from ..tir.types import Type
 from .alike import Shifts, common
-from .emit import Emitter, RowNames
+from .emit import Emitter
 from .errors import SelectError
 from .program import THREADS, Address, Dma, Item, Loop, Op, Phase, Place, Program
 from .program import Wait as WaitItem
 from .record import Started
 from .region import RegionBuilder
+from .roles import Roles
 from .select import Selector
 
 _recent = Recent[Phase](1024)
@@ -115,11 +116,11 @@ class Group:
 
 @dataclass(slots=True)
 class Builder:
-    """Builds one program; ``selector``, ``names`` and the ``grain`` by which alike phases are moved
+    """Builds one program; ``selector``, ``roles`` and the ``grain`` by which alike phases are moved
     belong to the target."""
 
     selector: Selector
-    names: RowNames
+    roles: Roles
     grain: int
     memory: dict[str, _Memory] = field(default_factory=dict)
     registers: dict[str, Buffer] = field(default_factory=dict)
@@ -166,7 +167,7 @@ class Builder:
             self.selector.record.events.append(Started(part.parallel and part.parallel[0]))
             return self._selected(part)
         numbers = tuple(sorted(self.numbers.items()))
-        key = self.selector, self.names, self.grain, part.stmts, part.parallel, numbers
+        key = self.selector, self.roles, self.grain, part.stmts, part.parallel, numbers
         return _recent(key, lambda: common(self._selected(part), self.grain))
 
     def _selected(self, part: Part) -> Phase:
@@ -205,7 +206,7 @@ class Body:
     def __init__(self, builder: Builder, loops: list[str]) -> None:
         self.builder, self.loops = builder, loops
         self.items: list[Item] = []
-        self.emitter = Emitter(builder.selector, builder.names, builder.numbers)
+        self.emitter = Emitter(builder.selector, builder.roles, builder.numbers)
         for loop in loops:
             self.emitter.enter(loop)
         self.region = RegionBuilder(self)

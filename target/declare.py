@@ -86,6 +86,12 @@ def collect(modules: Iterable[Any]) -> dict[str, Instruction]:
     return table
 
 
+def declared(function: Callable[..., Any], words: Mapping[str, Any]) -> Instruction:
+    """What a function means, as a row that no machine has; ``words`` as in ``family``."""
+    count = function.__code__.co_argcount + 1
+    return _declare(function, words, function.__name__, {**_FIELDS, "timing": (0,) * count})
+
+
 _FIELDS: dict[str, Any] = dict(timing=(), unit="", asm="", hvx=None, since=60, kind=Kind.COMPUTE,
                                accumulate=None, bytes=0, align=0, tags="")  # fmt: skip
 

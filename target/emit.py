@@ -9,41 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from ..tir.expr import Expr, const, is_number
 from ..tir.linear import Linear, from_linear
 from ..tir.types import Type, i32, i64, u32
 from .coalesce import assign
 from .errors import SelectError
-from .instruction import Instruction, Register, register_class
+from .instruction import Instruction, Register, register_class, size_of
 from .numbers import Numbers, halves, is_splat, splat_word
 from .program import Address, Half, Item, Op, Operand, Reg
 from .record import Begin, Emitted, End
+from .roles import Roles
 from .scalars import Promoter
 from .select import Cover, Selector
-from .trees import size_of
 
 Unit = tuple[str, int]
 Effect = tuple[Address, Expr, int]  # a store, and the version of its buffer before it
-
-
-class RowNames(Protocol):
-    """The rows of a target that selection asks for by role rather than by meaning."""
-
-    def load(self, kind: Type, aligned: bool) -> Instruction: ...
-
-    def store(self, kind: Type, aligned: bool) -> Instruction: ...
-
-    def move(self, register: Register) -> Instruction: ...
-
-    def constant(self) -> Instruction: ...
-
-    def combine(self) -> Instruction: ...
-
-    def splat(self, bits: int) -> Instruction: ...
-
-    def add_immediate(self) -> Instruction: ...
 
 
 @dataclass(slots=True)
@@ -59,9 +40,9 @@ class Emitter:
     """Emits the regions of one phase; ``prelude`` holds what is made once in front of it."""
 
     def __init__(
-        self, selector: Selector, rows: RowNames, numbers: Mapping[str, int] | None = None
+        self, selector: Selector, roles: Roles, numbers: Mapping[str, int] | None = None
     ) -> None:
-        self.selector, self.rows = selector, rows
+        self.selector, self.roles = selector, roles
         self.numbers = Numbers(numbers or {})
         self.prelude: list[Item] = []
         self.constants: dict[Expr, Reg] = {}
@@ -90,8 +71,8 @@ class Emitter:
     def leave(self, loop: str) -> _Counter:
         counter = self.counters.pop(loop)
         if counter.register is not None:
-            step = self.rows.add_immediate()
-            zero = self.rows.constant()
+            step = self.roles.add_immediate()
+            zero = self.roles.constant()
             counter.before.append(Op(zero, counter.register, (0,)))
             counter.after.append(Op(step, counter.register, (counter.register, 1)))
         return counter
@@ -119,7 +100,7 @@ class Emitter:
         kept |= {c.register for c in self.counters.values() if c.register is not None}
         if self.selector.record is not None:
             self.selector.record.events.append(End())
-        return list(assign(self.code, wanted, kept, self.rows.move, self.fresh))
+        return list(assign(self.code, wanted, kept, self.roles.move, self.fresh))
 
     def _early_loads(self, stored: set[str]) -> dict[str, list[Expr]]:
         """The loads of buffers that the region stores to, the oldest versions last."""
@@ -168,7 +149,7 @@ class Emitter:
 
     def _store(self, where: Address, value: Expr) -> None:
         data = self.operand(value.args[0] if value.op == "stored" else value)
-        row = self.rows.store(value.type, _aligned(where))
+        row = self.roles.store(value.type, _aligned(where))
         self.code.append(Op(row, None, (data,), where))
         self._emitted(row, value, value, where)
 
@@ -246,7 +227,7 @@ class Emitter:
         where: Address = node.attr[0]
         result, row = (
             self.fresh(register_class(node.type)),
-            self.rows.load(node.type, _aligned(where)),
+            self.roles.load(node.type, _aligned(where)),
         )
         self.code.append(Op(row, result, (), where))
         self._emitted(row, node, None, where)
@@ -265,7 +246,7 @@ class Emitter:
         if size_of(node.type) != 128:
             raise SelectError(_no_row(node))
         scalar = self.promote(Expr("cast", i32, node.args))
-        value, row = self.operand(scalar), self.rows.splat(node.type.bits)
+        value, row = self.operand(scalar), self.roles.splat(node.type.bits)
         result = self.fresh(Register.VECTOR)
         self.code.append(Op(row, result, (value,)))
         self._emitted(row, node, scalar)
@@ -279,13 +260,13 @@ class Emitter:
         result = self.fresh(kind)
         if kind is Register.VECTOR:
             word = self._constant(_word(node))
-            self.prelude.append(Op(self.rows.splat(32), result, (word,)))
+            self.prelude.append(Op(self.roles.splat(32), result, (word,)))
         elif kind is Register.DOUBLE:
             high, low = map(self._constant, _words(node))
-            self.prelude.append(Op(self.rows.combine(), result, (high, low)))
+            self.prelude.append(Op(self.roles.combine(), result, (high, low)))
         elif kind is Register.SCALAR:
             whole = node if node.type.lanes == 1 else _word(node)
-            self.prelude.append(Op(self.rows.constant(), result, (self.numbers(whole),)))
+            self.prelude.append(Op(self.roles.constant(), result, (self.numbers(whole),)))
         else:
             raise SelectError(f"select: a constant of type {node.type} has no register")
         self.constants[node] = result

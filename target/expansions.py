@@ -1,4 +1,4 @@
-"""Operators that no row computes, in steps that HVX has: selection falls back to them.
+"""Operators that no row computes, in smaller steps: selection falls back to them.
 
 rounding_shr(x, 9) of i32, which narrowing shifts do not reach    ->    rounding_shr(x >> 1, 8)
 """
@@ -30,24 +30,6 @@ class Expansion:
         return self.rewrite.__name__.lstrip("_")
 
 
-def _requantize(node: Expr) -> Expr | None:
-    """rounding_mul_shr(a, m, s) with s > 31: floors compose, so the product may first be shifted
-    by 31: floor((a*m + 2**(s-1)) / 2**s) = rounding_shr(floor(a*m / 2**31), s - 31). The product
-    shifted by 31 is vmpye (low half of m, shifted by 16) then vmpyo (high half, by 15 more)."""
-    a, m, s = node.args
-    known = count_of(s, 31, 62)
-    if known is None or node.type.lanes == 1 or (a.type.element, m.type.element) != (i32, i32):
-        return None
-    count, least, most = known
-    low = Expr("call", node.type, (a, m), "vmpyewuh")
-    if most == 31:
-        return Expr("call", node.type, (low, a, m), "vmpyowh_rnd_sacc")
-    if least == 31:
-        return None
-    high = Expr("call", node.type, (low, a, m), "vmpyowh_sacc")
-    return make("rounding_shr", high, spread(_less(count, 31), s))
-
-
 def _left_first(node: Expr) -> Expr | None:
     """With s < 31 the accumulator goes left first, where its bounds leave room for it."""
     a, m, s = node.args
@@ -58,7 +40,7 @@ def _left_first(node: Expr) -> Expr | None:
     low, high = bounds(a, {})
     if low << (31 - least) < a.type.low or high << (31 - least) > a.type.high:
         return None
-    by = spread(_less(const(31, count.type), count), a)
+    by = spread(less(const(31, count.type), count), a)
     return make("rounding_mul_shr", a << by, m, const(31, s.type))
 
 
@@ -70,7 +52,7 @@ def _shift_first(node: Expr) -> Expr | None:
     known = count_of(s, most + 1, node.type.bits - 1)
     if known is None or node.type.lanes == 1:
         return None
-    return make("rounding_shr", x >> spread(_less(known[0], most), x), const(most, s.type))
+    return make("rounding_shr", x >> spread(less(known[0], most), x), const(most, s.type))
 
 
 def _round_alone(node: Expr) -> Expr | None:
@@ -83,7 +65,7 @@ def _round_alone(node: Expr) -> Expr | None:
     count, least, most = known
     if least == 0:
         return x if most == 0 else None
-    one, before = const(1, x.type), spread(_less(count, 1), x)
+    one, before = const(1, x.type), spread(less(count, 1), x)
     if least == 1:
         return (x >> spread(count, x)) + ((x if most == 1 else x >> before) & one)
     return ((x >> before) + one) >> one
@@ -123,7 +105,7 @@ def _wide_scalar(node: Expr) -> Expr | None:
     count, shortest, _ = known
     product = Expr("cast", i64, (a,)) * Expr("cast", i64, (m,))
     count = const(count.attr, i64) if count.is_const else cast(i64, count)
-    half = simplify(const(1, i64) << _less(count, 1)) if shortest else const(0, i64)
+    half = simplify(const(1, i64) << less(count, 1)) if shortest else const(0, i64)
     least = max(bounds(factor, {})[0] for factor in (a, m))
     fits = shortest > 31 or (shortest == 31 and least > i32.low)
     rounded = product + half if shortest else product
@@ -151,16 +133,6 @@ def _shift_up(node: Expr) -> Expr | None:
     return x << const(number.bit_length() - 1, x.type)
 
 
-def _by_halves(node: Expr) -> Expr | None:
-    """The low word of a product of words: modulo 2**32, a*b is a times the low half of b, and the
-    low half of a times the high half of b, 16 bits further left."""
-    a, b = node.args
-    if node.type.lanes == 1 or node.type.element != i32:
-        return None
-    crossed = Expr("call", node.type, (a, b), "vmpyieoh")
-    return Expr("call", node.type, (crossed, a, b), "vmpyiewuh_acc")
-
-
 def _as_words(node: Expr) -> Expr | None:
     """The bytes or halfwords of a word again and again are that word again and again."""
     value = node.args[0].type
@@ -170,13 +142,12 @@ def _as_words(node: Expr) -> Expr | None:
     return make("reinterpret", make("tile", word, attr=node.attr), attr=node.type)
 
 
-def _less(count: Expr, by: int | Expr) -> Expr:
+def less(count: Expr, by: int | Expr) -> Expr:
     """``count - by``; a constant where both are."""
     return simplify(count - by)
 
 
 EXPANSIONS = (
-    Expansion("rounding_mul_shr", _requantize, early=True),
     Expansion("rounding_mul_shr", _left_first, early=True),
     Expansion("rounding_shr", _shift_first, early=True),
     Expansion("add", _where_it_holds, early=True),
@@ -184,7 +155,6 @@ EXPANSIONS = (
     Expansion("rounding_mul_shr", _wide_scalar),
     Expansion("rounding_shr", _round_alone),
     Expansion("mul", _shift_up),
-    Expansion("mul", _by_halves),
     Expansion("shr", _shift_by_bits),
     Expansion("shl", _shift_by_bits),
     Expansion("floordiv", shift_down),

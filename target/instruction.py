@@ -31,6 +31,11 @@ class Register(Enum):
     __hash__ = object.__hash__  # an enumeration's own one is a Python function
 
 
+def size_of(kind: Type) -> int:
+    """Bytes of a value in registers."""
+    return kind.bits * kind.lanes // 8 if kind.kind != "b" else kind.lanes
+
+
 def register_class(kind: Type) -> Register:
     """The class that holds a value of ``kind``: by width, and predicates by element."""
     if kind.kind == "b":
@@ -47,13 +52,19 @@ _LARGE = (Register.VECTOR, Register.PAIR, Register.PREDICATE)
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A named operand: type, register class, and for immediates the range of values."""
+    """A named operand: type, register class, and for immediates the range of values; a register
+    with a range of one value must hold it."""
 
     name: str
     type: Type
     register: Register
     low: int = 0
     high: int = 0
+
+    @property
+    def fixed(self) -> bool:
+        """Whether a register must hold one constant."""
+        return self.low == self.high != 0
 
 
 class Kind(Enum):

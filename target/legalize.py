@@ -14,30 +14,18 @@ Leaves are expressions of register size, ready for selection.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from ..tir.expr import Expr, cast, const, make
 from ..tir.types import Type, i16, i32, vector
 from .errors import SelectError
-from .gather import DEALT, FILLING, filled, gathered
+from .gather import can_fill, filled, gathered
+from .instruction import size_of
 from .masks import known_lanes, predicates
+from .roles import Roles, behind, turn
 from .shuffle import by_ends, is_shuffle, shuffled
 from .sums import group_sum
-from .trees import (
-    VECTOR,
-    Parts,
-    Splat,
-    Tree,
-    alternate_lanes,
-    halved,
-    has_interleaved,
-    interleaved_parts,
-    map_registers,
-    map_trees,
-    registers_of,
-    repeated,
-    size_of,
-    sliced_tree,
-)
+from .trees import Parts, Splat, Tree, Trees, has_interleaved
 from .widths import converted, doubled, joined_bytes, paired_bytes
 
 CAST_OPS = ("cast", "sat_cast", "reinterpret")
@@ -53,8 +41,9 @@ class Legalizer:
     """Turns expressions into trees; ``fetch`` makes the loads (registers, memory versions), and
     ``expand`` writes a leaf in steps that selection can combine with what follows."""
 
-    def __init__(self, fetch: Fetch, expand: Callable[[Expr], Expr | None]) -> None:
-        self.fetch, self.expand = fetch, expand
+    def __init__(self, roles: Roles, fetch: Fetch, expand: Callable[[Expr], Expr | None]) -> None:
+        self.roles, self.fetch, self.expand = roles, fetch, expand
+        self.trees, self.bytes = Trees(roles), roles.bytes
         self.memo: dict[Expr, Tree] = {}
 
     def forget(self) -> None:
@@ -78,7 +67,7 @@ class Legalizer:
         if node.op == "load":
             return self._load(node)
         if node.op == "concat":
-            found = gathered(node, self.fetch) or self._known(node)
+            found = gathered(node, self.fetch, self.roles) or self._known(node)
             if found is not None:
                 return found
         if node.op == "concat" and (turned := self._turned(node)) is not None:
@@ -88,40 +77,42 @@ class Legalizer:
         if node.op == "transpose":
             return self.tree(by_ends(node))
         if node.op == "concat":
-            return halved("concat", [self.tree(arg) for arg in node.args])
+            return self.trees.joined([self.tree(arg) for arg in node.args])
         if node.op == "interleave":
-            return interleaved_parts([self.tree(arg) for arg in node.args])
+            return self.trees.interleaved([self.tree(arg) for arg in node.args])
         if node.op == "slice":
-            return sliced_tree(self.tree(node.args[0]), *node.attr)
+            return self.trees.sliced(self.tree(node.args[0]), *node.attr)
         if node.op == "deinterleave":
-            return alternate_lanes(self.tree(node.args[0]), *node.attr)
+            return self.trees.alternate(self.tree(node.args[0]), *node.attr)
         if node.op == "group_sum":
-            return group_sum(node, self.tree)
+            return group_sum(node, self.tree, self.trees)
         if node.op == "lookup":
             return self._looked_up(node)
         if node.op in CAST_OPS:
-            return converted(node, self.tree(node.args[0]))
+            return converted(node, self.tree(node.args[0]), self.trees)
         if node.op in WIDENING_OPS:
             narrow = vector(node.args[0].type, kind.lanes)
-            return map_trees(lambda *x: doubled(node.op, x), [*map(self.tree, node.args)], narrow)
-        planes = joined_bytes(node)
-        if planes is not None:
-            return map_trees(paired_bytes, [*map(self.tree, planes)], planes[0].type)
+            return self.trees.mapped(
+                lambda *x: doubled(node.op, x), [*map(self.tree, node.args)], narrow
+            )
+        if (planes := joined_bytes(node)) and (exchange := self.roles.shuffles.exchange(0)):
+            pairing = partial(paired_bytes, exchange=exchange)
+            return self.trees.mapped(pairing, [*map(self.tree, planes)], planes[0].type)
         if node.op == "select":
             return self._chosen(node)
         trees = [self.tree(arg) for arg in node.args]
-        return map_trees(lambda *leaves: self._apply(node, leaves), trees, kind)
+        return self.trees.mapped(lambda *leaves: self._apply(node, leaves), trees, kind)
 
     def _known(self, node: Expr) -> Tree | None:
         """A known condition of one register."""
         holds = known_lanes(node)
-        return None if holds is None else predicates(holds, node.type.lanes)
+        return None if holds is None else predicates(holds, node.type.lanes, self.trees)
 
     def _chosen(self, node: Expr) -> Tree:
         """A choice; where a known condition decides a register, it is left out."""
         holds = known_lanes(node.args[0])
-        lanes = VECTOR // node.type.bytes
-        mask = predicates(holds, lanes) if holds and len(holds) > lanes else None
+        lanes = self.bytes // node.type.bytes
+        mask = predicates(holds, lanes, self.trees) if holds and len(holds) > lanes else None
         trees = [mask or self.tree(node.args[0]), *map(self.tree, node.args[1:])]
 
         def choose(condition: Expr, yes: Expr, no: Expr) -> Expr:
@@ -130,19 +121,31 @@ class Legalizer:
             return self._apply(node, (condition, yes, no))
 
         if mask is not None and not _decided(mask) and any(map(has_interleaved, trees)):
-            return halved("concat", list(map_registers(choose, trees)))
-        return map_trees(choose, trees, node.type)
+            return self.trees.joined(list(self.trees.map_registers(choose, trees)))
+        return self.trees.mapped(choose, trees, node.type)
 
     def _apply(self, node: Expr, leaves: tuple[Expr, ...]) -> Expr:
-        if node.op == "add" and _halves_of_pairs(leaves):
+        if node.op == "add" and _halves_of_pairs(leaves, self.bytes):
             whole = leaves[0].args[0] + leaves[1].args[0]
             return make("slice", whole, attr=leaves[0].attr)
-        if _halves_of_deals(leaves) and leaves[0].type == node.type:
+        if self._halves_of_deals(leaves) and leaves[0].type == node.type:
             return self._dealt(node, leaves)
         leaf: Expr | None = make(node.op, *leaves, attr=node.attr)
         while leaf is not None:
             last, leaf = leaf, self.expand(leaf) if leaf.type.lanes > 1 else None
         return last
+
+    def _halves_of_deals(self, leaves: tuple[Expr, ...]) -> bool:
+        """Whether all are the same half of pairs of registers that are dealt by the same pieces."""
+        if any(leaf.op != "slice" or leaf.args[0].op != "call" for leaf in leaves):
+            return False
+        calls = [leaf.args[0] for leaf in leaves]
+        kinds = {
+            (leaf.attr, leaf.type, c.attr, c.args[2:])
+            for leaf, c in zip(leaves, calls, strict=True)
+        }
+        rows = (deal.call.row.name for deal in self.roles.deals.values())
+        return len(leaves) > 1 and len(kinds) == 1 and calls[0].attr in rows
 
     def _dealt(self, node: Expr, leaves: tuple[Expr, ...]) -> Expr:
         """An operator of registers that are dealt alike: they are dealt once, after it."""
@@ -172,35 +175,49 @@ class Legalizer:
     def _whole(self, node: Expr) -> list[Expr] | None:
         """The registers of a value in order of its lanes, if they are in order."""
         tree = self.tree(node)
-        return None if has_interleaved(tree) else registers_of(tree)
+        return None if has_interleaved(tree) else self.trees.registers(tree)
 
     def _shuffled(self, node: Expr) -> Tree | None:
         """Bytes that change places by digits."""
-        moved = shuffled(node, self._whole) if is_shuffle(node) else None
-        return None if moved is None else halved("concat", list(moved))
+        if not is_shuffle(node, self.bytes):
+            return None
+        moved = shuffled(node, self._whole, self.roles.shuffles)
+        return None if moved is None else self.trees.joined(list(moved))
 
     def _turned(self, node: Expr) -> Tree | None:
         """The last bytes of a value, and then all before them."""
-        by = turned_by(node)
+        by = turned_by(node, self.bytes)
         whole = self._whole(node.args[0].args[0]) if by else None
         if whole is None:
             return None
-        many, few = divmod(by, VECTOR)
+        many, few = divmod(by, self.bytes)
         whole = [*whole[-many:], *whole[:-many]] if many else whole
+        return self.trees.joined([*whole]) if not few else self._turned_registers(whole, few)
+
+    def _turned_registers(self, whole: list[Expr], by: int) -> Tree | None:
+        """The last few bytes of the last register, and then all before them."""
+        kind = whole[0].type
         if len(whole) == 1:
-            return _right(whole[0], VECTOR - few)
+            return self.roles.call(turn, kind, whole[0], const(self.bytes - by, i32))
         pairs = zip(whole, [whole[-1], *whole[:-1]], strict=True)
-        return halved("concat", [_left(a, b, few) if few else a for a, b in pairs])
+        turned = [self.roles.call(behind, kind, *pair, const(by, i32)) for pair in pairs]
+        found = [each for each in turned if each is not None]
+        return self.trees.joined([*found]) if len(found) == len(whole) else None
 
     def _broadcast(self, node: Expr) -> Tree:
         if node.op == "tile" and _few_words(node.args[0]):
             return self._in_turns(node)
         value = node.args[0].type
-        pair = value.bits == 8 and value.lanes == 2 and not size_of(node.type) % VECTOR
-        if node.op == "tile" and node.args[0].op == "load" and (pair or size_of(value) in FILLING):
-            whole = (_halfwords if pair else filled)(node.args[0], self.fetch)
-            return halved("concat", [whole] * (size_of(node.type) // VECTOR))
-        if node.op == "repeat" and _piece(node.args[0]):
+        pair = value.bits == 8 and value.lanes == 2 and not size_of(node.type) % self.bytes
+        fills = pair or can_fill(size_of(value), self.roles)
+        if node.op == "tile" and node.args[0].op == "load" and fills:
+            whole = (
+                self._halfwords(node.args[0])
+                if pair
+                else filled(node.args[0], self.fetch, self.roles)
+            )
+            return self.trees.joined([whole] * (size_of(node.type) // self.bytes))
+        if node.op == "repeat" and _piece(node.args[0], self.bytes):
             return self._first_runs(node)
         runs = self._runs(node) if node.op == "repeat" and 1 < value.lanes <= MOST_RUNS else None
         if runs is not None:
@@ -214,10 +231,10 @@ class Legalizer:
             and (node.op == "tile" or value.lanes == 1)
         ):
             return Splat(inner, node.type)
-        if node.op == "tile" and size_of(value) % VECTOR == 0:
-            return halved("concat", [inner] * node.attr)
-        if node.op == "repeat" and size_of(value) % VECTOR == 0:
-            return repeated(inner, node.attr)
+        if node.op == "tile" and size_of(value) % self.bytes == 0:
+            return self.trees.joined([inner] * node.attr)
+        if node.op == "repeat" and size_of(value) % self.bytes == 0:
+            return self.trees.repeated(inner, node.attr)
         times = int(node.attr) if node.op == "repeat" else 1
         beside = make("interleave", *(node.args[0],) * times) if times > 1 else node
         if (moved := self._shuffled(beside)) is not None:
@@ -226,6 +243,11 @@ class Legalizer:
             f"lanes: a broadcast repeats a scalar or registers, but got {node.type} of {value}"
         )
 
+    def _halfwords(self, load: Expr) -> Expr:
+        """A register that holds two bytes in all its halfwords."""
+        each = make("tile", self.fetch(load, 0, i16), attr=self.bytes // 2)
+        return Expr("reinterpret", vector(load.type, self.bytes), (each,))
+
     def _first_runs(self, node: Expr) -> Tree:
         """A piece of a register, each lane several times: those of the register that begins there,
         of which the first ones are wanted; converted after that."""
@@ -233,24 +255,24 @@ class Legalizer:
         if value.op in CAST_OPS:
             wide = make("repeat", value.args[0], attr=node.attr)
             return self.tree(Expr(value.op, node.type, (wide,), value.attr))
-        lanes = VECTOR // node.type.bytes
+        lanes = self.bytes // node.type.bytes
         kind = vector(value.type, lanes)
         whole = self.fetch(Expr("load", kind, value.args, value.attr), 0, kind)
-        runs = registers_of(repeated(whole, int(node.attr)))
-        return halved("concat", [*runs[: node.type.lanes // lanes]])
+        runs = self.trees.registers(self.trees.repeated(whole, int(node.attr)))
+        return self.trees.joined([*runs[: node.type.lanes // lanes]])
 
     def _runs(self, node: Expr) -> Tree | None:
         """A few scalars, each in several lanes side by side."""
         few, times = self._single(node.args[0]), int(node.attr)
-        lanes = VECTOR // node.type.bytes
+        lanes = self.bytes // node.type.bytes
         if few is None or node.type.lanes % lanes or (times < lanes and lanes % times):
             return None
         if times < lanes < node.type.lanes and node.type.bits > 8:  # may be dealt before
             return Parts("concat", tuple(Splat(one, vector(node.type, times)) for one in few))
         run, each = vector(node.type, min(times, lanes)), max(lanes // times, 1)
         groups = [few[start : start + each] for start in range(0, len(few), each)]
-        registers = [halved("concat", [Splat(one, run) for one in group]) for group in groups]
-        return halved("concat", [one for one in registers for _ in range(max(times // lanes, 1))])
+        registers = [self.trees.joined([Splat(one, run) for one in group]) for group in groups]
+        return self.trees.joined([one for one in registers for _ in range(max(times // lanes, 1))])
 
     def _single(self, node: Expr) -> list[Expr] | None:
         """The lanes of a loaded value, one by one."""
@@ -266,7 +288,7 @@ class Legalizer:
     def _in_turns(self, node: Expr) -> Tree:
         """A few loaded elements again and again: a broadcast of each, whose lanes alternate."""
         each = vector(node.type, int(node.attr))
-        return interleaved_parts([Splat(one, each) for one in self._elements(node.args[0])])
+        return self.trees.interleaved([Splat(one, each) for one in self._elements(node.args[0])])
 
     def _elements(self, load: Expr) -> list[Expr]:
         kind = load.type.element
@@ -274,15 +296,16 @@ class Legalizer:
 
     def _load(self, node: Expr) -> Tree:
         total = size_of(node.type)
-        if total in (1, 2, 4, 8, VECTOR):
+        if total in (1, 2, 4, 8, self.bytes):
             return self.fetch(node, 0, node.type)
-        if total % VECTOR:
+        if total % self.bytes:
             raise SelectError(f"lanes: a load must fill vector registers, but got {node.type}")
-        lanes = VECTOR // node.type.bytes
+        lanes = self.bytes // node.type.bytes
         leaves: list[Tree] = [
-            self.fetch(node, start, vector(node.type, lanes)) for start in range(0, total, VECTOR)
+            self.fetch(node, start, vector(node.type, lanes))
+            for start in range(0, total, self.bytes)
         ]
-        return halved("concat", leaves)
+        return self.trees.joined(leaves)
 
     def _looked_up(self, node: Expr) -> Tree:
         table, index = node.args
@@ -292,52 +315,29 @@ class Legalizer:
                 "lookup: a table in memory holds 256 bytes and is indexed by bytes, but got "
                 f"{table.type} by {index.type}"
             )
-        return map_trees(lambda x: self._table(table, x), [self.tree(index)], node.type)
+        return self.trees.mapped(lambda x: self._table(node, x), [self.tree(index)], node.type)
 
-    def _table(self, table: Expr, index: Expr) -> Expr:
-        """A 256-entry byte table, by eight masked look-ups of 32 entries in two registers."""
+    def _table(self, node: Expr, index: Expr) -> Expr:
+        """A byte table: one entry from memory, or a look-up in the registers that hold it."""
+        table = node.args[0]
         if index.type.lanes == 1:
             return self._scalar(_entry(table, index))
-        kind = vector(table.type, VECTOR)
-        halves = [self.fetch(table, start, kind) for start in (0, VECTOR)]
-        dealt = [_shuffled(half) for half in halves]
-        total: Expr | None = None
-        for part in range(8):
-            source, number = dealt[part // 4], const(part, i32)
-            if total is None:
-                total = Expr("call", kind, (index, source, number), "vlutvvbi")
-            else:
-                total = Expr("call", kind, (total, index, source, number), "vlutvvb_oracci")
-        assert total is not None
-        return total
+        kind, size = vector(table.type, self.bytes), table.type.lanes
+        parts = [self.fetch(table, start, kind) for start in range(0, size, self.bytes)]
+        return self._apply(node, (make("concat", *parts), index))
 
 
-def turned_by(node: Expr) -> int:
+def turned_by(node: Expr, size: int) -> int:
     """How many of its last bytes a value begins with, whose slices these parts of a ``concat`` are
-    otherwise in order; 0 where they are no such slices."""
-    first, count, size = node.args[0], node.type.lanes, node.args[0].type.lanes
-    if node.type.bits != 8 or count % VECTOR or first.op != "slice":
+    otherwise in order, registers of ``size`` bytes; 0 where they are no such slices."""
+    first, count, each = node.args[0], node.type.lanes, node.args[0].type.lanes
+    if node.type.bits != 8 or count % size or first.op != "slice":
         return 0
     by = count - first.attr[0]
-    starts = [at % count for at in range(-by, count - by, size)]
-    turned = all(e.op == "slice" and e.args == first.args and e.attr == (at, size)
+    starts = [at % count for at in range(-by, count - by, each)]
+    turned = all(e.op == "slice" and e.args == first.args and e.attr == (at, each)
                  for e, at in zip(node.args, starts, strict=True))  # fmt: skip
     return by if turned and first.args[0].type.lanes == count else 0
-
-
-def _halfwords(load: Expr, fetch: Fetch) -> Expr:
-    """A register that holds two bytes in all its halfwords."""
-    each = make("tile", fetch(load, 0, i16), attr=VECTOR // 2)
-    return Expr("reinterpret", vector(load.type, VECTOR), (each,))
-
-
-def _right(register: Expr, by: int) -> Expr:
-    return Expr("call", register.type, (register, const(by, i32)), "vror")
-
-
-def _left(register: Expr, before: Expr, by: int) -> Expr:
-    """The last ``by`` bytes of the register before, then the first ones."""
-    return Expr("call", register.type, (register, before, const(by, i32)), "vlalignb")
 
 
 def _decided(mask: Tree) -> bool:
@@ -362,37 +362,19 @@ def _entry(table: Expr, index: Expr) -> Expr:
     return Expr("load", table.type.element, (table.args[0] + where,), table.attr)
 
 
-def _piece(value: Expr) -> bool:
+def _piece(value: Expr, size: int) -> bool:
     """Whether a value is a part of a register of words from memory, converted or not."""
     while value.op in CAST_OPS:
         value = value.args[0]
-    return value.op == "load" and value.type.bits == 32 and PIECE <= value.type.lanes < 32
+    words = value.op == "load" and value.type.bits == 32
+    return words and PIECE <= value.type.lanes < size // 4
 
 
-def _shuffled(half: Expr) -> Expr:
-    """The order in which the look-up reads a table register: its two halves interleaved."""
-    lanes = half.type.lanes // 2
-    return make(
-        "interleave", make("slice", half, attr=(0, lanes)), make("slice", half, attr=(lanes, lanes))
-    )
-
-
-def _halves_of_deals(leaves: tuple[Expr, ...]) -> bool:
-    """Whether all are the same half of pairs of registers that are dealt by the same pieces."""
-    if any(leaf.op != "slice" or leaf.args[0].op != "call" for leaf in leaves):
-        return False
-    calls = [leaf.args[0] for leaf in leaves]
-    kinds = {
-        (leaf.attr, leaf.type, c.attr, c.args[2:]) for leaf, c in zip(leaves, calls, strict=True)
-    }
-    return len(leaves) > 1 and len(kinds) == 1 and calls[0].attr in DEALT.values()
-
-
-def _halves_of_pairs(leaves: tuple[Expr, ...]) -> bool:
+def _halves_of_pairs(leaves: tuple[Expr, ...], size: int) -> bool:
     """Whether all are the same half of pairs: then the pairs are added, which may accumulate."""
     return all(
         leaf.op == "slice"
         and leaf.attr == leaves[0].attr
-        and size_of(leaf.args[0].type) == 2 * VECTOR
+        and size_of(leaf.args[0].type) == 2 * size
         for leaf in leaves
     )

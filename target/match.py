@@ -16,6 +16,7 @@ from ..tir.expr import Expr, cast, const, free_vars, is_number
 from ..tir.ops import OPS, with_lanes
 from ..tir.row import Lanes
 from ..tir.types import Type
+from .instruction import Instruction
 from .record import Notes
 
 Bindings = dict[str, Expr]
@@ -27,6 +28,11 @@ LANE_OPS = with_lanes(Lanes.MOVED)
 def moves_lanes(node: Expr) -> bool:
     """Whether a value is made of lanes of others, some of them several times."""
     return node.op in LANE_OPS or (node.op == "tile" and node.args[0].type.lanes > 1)
+
+
+def is_loose(row: Instruction) -> bool:
+    """Whether the bits that a row gives do not depend on the signs of its lanes."""
+    return bool(row.tags & {"signless", "bits", "lut"})
 
 
 def _signless(pattern: Expr, node: Expr) -> bool:

@@ -24,10 +24,10 @@ from ..tir.recent import Recent
 from ..tir.stmt import Block, PrimFunc, Stmt, seq, top, walk_stmt
 from .alike import Shifts, settled
 from .build import Builder, Group, apart
-from .emit import RowNames
 from .program import Program
 from .races import require_waits
 from .record import Record
+from .roles import Roles
 from .select import Selector
 
 Pass = Callable[[PrimFunc], PrimFunc]
@@ -87,7 +87,7 @@ def _group(body: Stmt) -> Group:
 def build(
     func: PrimFunc,
     select: Selector,
-    names: RowNames,
+    roles: Roles,
     grain: int,
     record: Record | None = None,
 ) -> Program:
@@ -98,6 +98,6 @@ def build(
         select = select.recording(record)
     if verifying():
         lower(func)
-    program = Builder(select, names, grain).build(func, _by_phases(func, grain))
+    program = Builder(select, roles, grain).build(func, _by_phases(func, grain))
     require_waits(program)
     return program

@@ -14,9 +14,10 @@ from ..tir.stmt import Buffer, Store
 from ..tir.types import Type
 from .emit import Effect
 from .errors import SelectError
+from .instruction import size_of
 from .legalize import Legalizer
 from .program import Address, Item
-from .trees import VECTOR, Tree, register, registers_of, size_of
+from .trees import Tree, register
 
 if TYPE_CHECKING:
     from .build import Body
@@ -27,7 +28,10 @@ class RegionBuilder:
 
     def __init__(self, body: Body) -> None:
         self.body, self.builder = body, body.builder
-        self.legal = Legalizer(self.fetch, lambda e: self.builder.selector.expand(e, early=True))
+        self.legal = Legalizer(
+            self.builder.roles, self.fetch, lambda e: self.builder.selector.expand(e, early=True)
+        )
+        self.bytes = self.builder.roles.bytes
         self.values: dict[tuple[str, int], Expr] = {}
         self.effects: list[Effect] = []
         self.stored: dict[str, dict[tuple[Address, Type], Expr]] = {}  # what memory must hold
@@ -70,14 +74,14 @@ class RegionBuilder:
                 " (unroll the loops over it)"
             )
         offset = form.constant * buffer.type.bytes + start
-        size = VECTOR if buffer.name in self.builder.vectors else buffer.type.bytes
+        size = self.bytes if buffer.name in self.builder.vectors else buffer.type.bytes
         if offset % size:
             raise SelectError(f"registers: accesses of {buffer.name} must be whole registers")
         return buffer.name, offset // size
 
     def _read(self, buffer: Buffer, form: Linear, start: int, kind: Type) -> Expr:
         unit = self._unit(buffer, form, start)
-        if size_of(kind) != VECTOR and buffer.name in self.builder.vectors:
+        if size_of(kind) != self.bytes and buffer.name in self.builder.vectors:
             raise SelectError(f"registers: {buffer.name} is read in parts of a register")
         found = self.values.get(unit)
         return Expr("var", kind, (), unit) if found is None else found
@@ -118,11 +122,11 @@ class RegionBuilder:
 
     def _pieces(self, tree: Tree, buffer: Buffer) -> list[Expr]:
         """The registers of a value in memory order."""
-        pieces = registers_of(tree)
+        pieces = self.legal.trees.registers(tree)
         size = size_of(pieces[0].type)
         whole = buffer.name in self.builder.registers and buffer.name in self.builder.vectors
-        known = VECTOR if whole else size
-        if pieces[0].type.kind == "b" or size not in (1, 2, 4, 8, VECTOR) or size != known:
+        known = self.bytes if whole else size
+        if pieces[0].type.kind == "b" or size not in (1, 2, 4, 8, self.bytes) or size != known:
             raise SelectError(
                 f"lanes: a store to {buffer.name} must fill vector registers, "
                 f"but got {pieces[0].type}"

@@ -19,7 +19,7 @@ from ..tir.ops import OPS
 from ..tir.types import Type
 from .expansions import Expansion
 from .instruction import Instruction, Parameter, Register, register_class
-from .match import LANE_OPS, Matcher, Noting
+from .match import LANE_OPS, Matcher, Noting, is_loose
 from .record import Covered, Expanded, Notes, Record, Trial
 
 
@@ -51,7 +51,7 @@ class _Pattern:
 
     @staticmethod
     def of(row: Instruction, body: Expr) -> _Pattern:
-        return _Pattern(row, body, _loose(row), sum(1 for node in walk(body) if node.args))
+        return _Pattern(row, body, is_loose(row), sum(1 for node in walk(body) if node.args))
 
 
 class Selector:
@@ -145,7 +145,7 @@ class Selector:
         operands = []
         for parameter in row.parameters:
             bound = matcher.bindings.get(parameter.name)
-            if bound is None and parameter.low == parameter.high != 0:
+            if bound is None and parameter.fixed:
                 bound = const(parameter.low, parameter.type)  # a register that the row fixes
             if not _encodes(parameter, bound):
                 if notes is not None:
@@ -244,11 +244,6 @@ def _may_match(body: Expr, arms: tuple[str, ...]) -> bool:
         return all(w in ("var", a) or a == "const" for w, a in pairs)
 
     return agree(wanted) or (OPS[body.op].commutes and agree(wanted[::-1]))
-
-
-def _loose(row: Instruction) -> bool:
-    """Rows whose bits do not depend on the sign of their lanes."""
-    return bool(row.tags & {"signless", "bits", "lut"})
 
 
 def _kinds(pattern: _Pattern) -> list[Type]:

@@ -13,15 +13,14 @@ from ..tir.linear import Linear, from_linear, linear
 from ..tir.types import vector
 from .match import moves_lanes
 
-BYTES = 128  # of a register
-
 Sources = tuple[list[Expr], dict[Expr, int]]  # whole registers, and where leaves begin in them
 Span = tuple[int, int]  # the first byte and the one behind the last
 
 
-def sources(node: Expr) -> Iterator[Sources]:
-    """Whole registers that hold all leaves: of loads those side by side, the aligned registers
-    around them, all that lies between them, or a register from each one's first byte on."""
+def sources(node: Expr, size: int) -> Iterator[Sources]:
+    """Whole registers of ``size`` bytes that hold all leaves: of loads those side by side, the
+    aligned registers around them, all that lies between them, or a register from each one's first
+    byte on."""
     alone: list[Expr] = []
     groups: dict[object, list[Expr]] = {}
     for leaf in leaves(node):
@@ -30,10 +29,10 @@ def sources(node: Expr) -> Iterator[Sources]:
             groups.setdefault(key, []).append(leaf)
         else:
             alone.append(leaf)
-    if any(leaf.type.lanes % BYTES for leaf in alone):
+    if any(leaf.type.lanes % size for leaf in alone):
         return
     for spans_of in (_side_by_side, _around, _between, _apart):
-        found = [spans_of(sorted(group, key=_start)) for group in groups.values()]
+        found = [spans_of(sorted(group, key=_start), size) for group in groups.values()]
         if all(spans is not None for spans in found):
             spans = [s for s in found if s is not None]
             yield _whole(node, alone, list(groups.values()), spans)
@@ -83,35 +82,35 @@ def _times(node: Expr, leaf: Expr) -> int:
     return sum(_times(arg, leaf) for arg in node.args) if moves_lanes(node) else 0
 
 
-def _side_by_side(loads: list[Expr]) -> list[Span] | None:
+def _side_by_side(loads: list[Expr], size: int) -> list[Span] | None:
     """Loads that follow each other in a buffer, where these are whole registers."""
     runs = [(_start(run[0]), _end(run[-1])) for run in _runs(loads)]
-    return runs if all((end - start) % BYTES == 0 for start, end in runs) else None
+    return runs if all((end - start) % size == 0 for start, end in runs) else None
 
 
-def _around(loads: list[Expr]) -> list[Span] | None:
+def _around(loads: list[Expr], size: int) -> list[Span] | None:
     """The aligned registers around loads; None where these may end outside of the buffer."""
     steps = linear(loads[0].args[0]).terms.values()
-    if loads[0].attr.size % BYTES or any(step % BYTES for step in steps):
+    if loads[0].attr.size % size or any(step % size for step in steps):
         return None
     spans: list[Span] = []
     for run in _runs(loads):
-        low, high = _start(run[0]) // BYTES * BYTES, -(-_end(run[-1]) // BYTES) * BYTES
+        low, high = _start(run[0]) // size * size, -(-_end(run[-1]) // size) * size
         if spans and spans[-1][1] >= low:
             low = spans.pop()[0]
         spans.append((low, high))
     return spans
 
 
-def _between(loads: list[Expr]) -> list[Span] | None:
+def _between(loads: list[Expr], size: int) -> list[Span] | None:
     """All from the first load to the last."""
     first, last = _start(loads[0]), max(map(_end, loads))
-    return [(first, first + -(-(last - first) // BYTES) * BYTES)]
+    return [(first, first + -(-(last - first) // size) * size)]
 
 
-def _apart(loads: list[Expr]) -> list[Span] | None:
+def _apart(loads: list[Expr], size: int) -> list[Span] | None:
     """Registers from each load's first byte on."""
-    return [(_start(load), _start(load) + -(-load.type.lanes // BYTES) * BYTES) for load in loads]
+    return [(_start(load), _start(load) + -(-load.type.lanes // size) * size) for load in loads]
 
 
 @lru_cache(maxsize=1 << 8)
@@ -122,9 +121,9 @@ def leaves(node: Expr) -> tuple[Expr, ...]:
     return tuple(dict.fromkeys(leaf for arg in node.args for leaf in leaves(arg)))
 
 
-def whole_of(load: Expr) -> Expr:
-    """The register that begins where a load does."""
-    return Expr("load", vector(load.type, BYTES), load.args, load.attr)
+def whole_of(load: Expr, size: int) -> Expr:
+    """The register of ``size`` bytes that begins where a load does."""
+    return Expr("load", vector(load.type, size), load.args, load.attr)
 
 
 def _start(load: Expr) -> int:

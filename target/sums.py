@@ -11,25 +11,13 @@ from collections.abc import Callable
 from ..tir.expr import Expr, cast, const, make
 from ..tir.types import Type, vector
 from .errors import SelectError
-from .trees import (
-    Parts,
-    Splat,
-    Tree,
-    dealt,
-    halved,
-    interleaved_parts,
-    lanes_of,
-    map_registers,
-    map_trees,
-    register,
-    registers_of,
-)
+from .trees import Parts, Splat, Tree, Trees, lanes_of, register
 from .widths import converted, doubled
 
-Trees = Callable[[Expr], Tree]
+TreeOf = Callable[[Expr], Tree]
 
 
-def group_sum(node: Expr, tree_of: Trees) -> Tree:
+def group_sum(node: Expr, tree_of: TreeOf, trees: Trees) -> Tree:
     """A sum of products of register-size operands stays whole: one dot-product leaf a part.
     Neighbouring lanes must then be neighbours in registers, so operands come in order."""
     inner, n = node.args[0], int(node.attr)
@@ -38,13 +26,13 @@ def group_sum(node: Expr, tree_of: Trees) -> Tree:
         return tree_of(total << const(inner.args[1].attr, total.type))
     terms = _narrow_terms(inner)
     if terms is not None:
-        trees = [tree_of(make("group_sum", term, attr=n)) for term in terms]
-        return map_trees(lambda *x: make(inner.op, *x), trees, node.type)
+        sums = [tree_of(make("group_sum", term, attr=n)) for term in terms]
+        return trees.mapped(lambda *x: make(inner.op, *x), sums, node.type)
     sources = _factors(inner)
     if sources is None and inner.type.bits < 32:
         raise SelectError("lanes: a grouped sum must be of products of narrow operands")
     if sources is None:
-        return _reduced(tree_of(inner), n)
+        return _reduced(tree_of(inner), n, trees)
     a, b = map(tree_of, sources)
     few = inner.type.bits // sources[0].type.bits  # lanes that one row sums
     words = isinstance(b, Splat) and b.period > 1  # as scalars that hold several lanes
@@ -55,10 +43,11 @@ def group_sum(node: Expr, tree_of: Trees) -> Tree:
             a, b = (Expr("cast", wide, (register,)) for register in registers)
             return make("group_sum", a * b, attr=few)
 
-        sums = map_registers(leaf, [a, b])
-        return _reduced(halved("concat", [*sums]), n // few)
+        whole = trees.joined([*trees.map_registers(leaf, [a, b])])
+        return _reduced(whole, n // few, trees)
     lone = inner.op == "cast" and inner.args[0] is sources[0]
-    return _reduced(tree_of(inner) if lone else _products(sources, inner.type, tree_of), n)
+    products = tree_of(inner) if lone else _products(sources, inner.type, tree_of, trees)
+    return _reduced(products, n, trees)
 
 
 def _narrow_terms(inner: Expr) -> tuple[Expr, ...] | None:
@@ -72,16 +61,16 @@ def _narrow(term: Expr) -> bool:
     return term.op == "cast" and term.args[0].type.bits == 8
 
 
-def _products(sources: tuple[Expr, Expr], kind: Type, tree_of: Trees) -> Tree:
+def _products(sources: tuple[Expr, Expr], kind: Type, tree_of: TreeOf, trees: Trees) -> Tree:
     """Products of the lanes of both, in pairs of registers, as ``kind``."""
     a, b = _alike(*sources)
     double = make("widening_mul", a, b)
-    trees = [tree_of(a), tree_of(b)]
-    tree = map_trees(lambda *x: doubled("widening_mul", x), trees, a.type)
-    return tree if double.type == kind else converted(Expr("cast", kind, (double,)), tree)
+    factors = [tree_of(a), tree_of(b)]
+    tree = trees.mapped(lambda *x: doubled("widening_mul", x), factors, a.type)
+    return tree if double.type == kind else converted(Expr("cast", kind, (double,)), tree, trees)
 
 
-def _reduced(tree: Tree, n: int) -> Tree:
+def _reduced(tree: Tree, n: int, trees: Trees) -> Tree:
     """Each ``n`` neighbouring lanes summed: lanes that alternate between parts first, then whole
     registers, then pairs of lanes."""
     if n == 1:
@@ -89,11 +78,11 @@ def _reduced(tree: Tree, n: int) -> Tree:
     if isinstance(tree, Parts) and tree.kind == "interleave":
         ways = len(tree.parts)
         if n % ways == 0:
-            return _reduced(_summed(list(tree.parts)), n // ways)
+            return _reduced(_summed(list(tree.parts), trees), n // ways, trees)
         if ways % n == 0:
-            sums = [_summed(list(tree.parts[i : i + n])) for i in range(0, ways, n)]
-            return interleaved_parts(sums)
-    registers = registers_of(tree)
+            sums = [_summed(list(tree.parts[i : i + n]), trees) for i in range(0, ways, n)]
+            return trees.interleaved(sums)
+    registers = trees.registers(tree)
     lanes = registers[0].type.lanes
     if n > lanes:
         if n % lanes:
@@ -105,18 +94,18 @@ def _reduced(tree: Tree, n: int) -> Tree:
         if n % 2 or len(registers) % 2:
             raise SelectError("lanes: a sum over lanes must fill registers, a power of two each")
         pairs = zip(registers[::2], registers[1::2], strict=True)
-        halves = [dealt(Parts("concat", pair), 2) for pair in pairs]
+        halves = [trees.dealt(Parts("concat", pair), 2) for pair in pairs]
         registers = [register(even) + register(odd) for even, odd in halves]
         n //= 2
-    return halved("concat", list(registers))
+    return trees.joined(list(registers))
 
 
-def _summed(trees: list[Tree]) -> Tree:
+def _summed(parts: list[Tree], trees: Trees) -> Tree:
     """The sum of trees, lane by lane."""
-    kind = _lane_type(trees[0])
-    total = trees[0]
-    for tree in trees[1:]:
-        total = map_trees(lambda a, b: a + b, [total, tree], vector(kind, lanes_of(tree)))
+    kind = _lane_type(parts[0])
+    total = parts[0]
+    for tree in parts[1:]:
+        total = trees.mapped(lambda a, b: a + b, [total, tree], vector(kind, lanes_of(tree)))
     return total
 
 

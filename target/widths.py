@@ -10,36 +10,26 @@ from ..tir.bounds import bounds
 from ..tir.expr import Expr, cast, make
 from ..tir.types import Type, i16, u8, u16, vector
 from .errors import SelectError
-from .trees import (
-    VECTOR,
-    Parts,
-    Splat,
-    Tree,
-    dealt_pair,
-    halved,
-    lanes_of,
-    map_trees,
-    register,
-    registers_of,
-    size_of,
-)
+from .instruction import size_of
+from .moves import Moves
+from .trees import Parts, Splat, Tree, Trees, dealt_pair, lanes_of, register
 
 
-def converted(node: Expr, tree: Tree) -> Tree:
+def converted(node: Expr, tree: Tree, trees: Trees) -> Tree:
     """A cast: the same size register by register; wider and narrower by halves."""
     target, source = node.type, node.args[0].type
     if isinstance(tree, Splat) and tree.value.type.lanes == 1:
         return Splat(Expr(node.op, target.element, (tree.value,)), target)
     if node.op == "reinterpret" or target.bits == source.bits:
-        return map_trees(
+        return trees.mapped(
             lambda x: Expr(node.op, vector(target, x.type.lanes), (x,)), [tree], source
         )
     if target.bits < source.bits:
-        return _narrowed(node, tree)
-    return _widened(tree, target)
+        return _narrowed(node, tree, trees)
+    return _widened(tree, target, trees)
 
 
-def _narrowed(node: Expr, tree: Tree) -> Tree:
+def _narrowed(node: Expr, tree: Tree, trees: Trees) -> Tree:
     target, source = node.type.element, node.args[0].type
     if source.bits == 4 * target.bits:
         if node.op == "cast":
@@ -47,14 +37,14 @@ def _narrowed(node: Expr, tree: Tree) -> Tree:
         else:
             half = Expr("sat_cast", vector(i16, source.lanes), node.args)
         outer = Expr(node.op, node.type, (half,))
-        return _narrowed(outer, _narrowed(half, tree))
+        return _narrowed(outer, _narrowed(half, tree, trees), trees)
     if not isinstance(tree, Parts):
         raise SelectError(f"lanes: narrowing to {node.type} must fill a register")
     if all(isinstance(part, Expr) or isinstance(part, Splat) for part in tree.parts):
         leaves = [register(part) for part in tree.parts]
-        if sum(leaf.type.lanes for leaf in leaves) * target.bytes == VECTOR:
+        if sum(leaf.type.lanes for leaf in leaves) * target.bytes == trees.bytes:
             return make(tree.kind, *(_narrow(node.op, target, leaf) for leaf in leaves))
-    return Parts(tree.kind, tuple(_narrowed_part(node, part) for part in tree.parts))
+    return Parts(tree.kind, tuple(_narrowed_part(node, part, trees) for part in tree.parts))
 
 
 def _narrow(op: str, target: Type, leaf: Expr) -> Expr:
@@ -66,22 +56,22 @@ def _narrow(op: str, target: Type, leaf: Expr) -> Expr:
     return Expr(op, vector(target, leaf.type.lanes), (leaf,))
 
 
-def _narrowed_part(node: Expr, part: Tree) -> Tree:
+def _narrowed_part(node: Expr, part: Tree, trees: Trees) -> Tree:
     lanes = lanes_of(part)
     stand_in = Expr("var", vector(node.args[0].type, lanes), (), "part")
-    return converted(Expr(node.op, vector(node.type, lanes), (stand_in,)), part)
+    return converted(Expr(node.op, vector(node.type, lanes), (stand_in,)), part, trees)
 
 
-def _widened(tree: Tree, target: Type) -> Tree:
+def _widened(tree: Tree, target: Type, trees: Trees) -> Tree:
     if isinstance(tree, Parts):
         inner = vector(target, target.lanes // len(tree.parts))
-        return Parts(tree.kind, tuple(_widened(part, inner) for part in tree.parts))
-    leaves = registers_of(tree)
+        return Parts(tree.kind, tuple(_widened(part, inner, trees) for part in tree.parts))
+    leaves = trees.registers(tree)
     if len(leaves) > 1:
         inner = vector(target, target.lanes // len(leaves))
-        return halved("concat", [_widened(leaf, inner) for leaf in leaves])
+        return trees.joined([_widened(leaf, inner, trees) for leaf in leaves])
     (leaf,) = leaves
-    if size_of(leaf.type) != VECTOR:
+    if size_of(leaf.type) != trees.bytes:
         raise SelectError(f"lanes: widening to {target} must take whole registers")
     middle = Type(target.kind if leaf.type.signed else "u", leaf.type.bits * 2, leaf.type.lanes)
     if leaf.type.signed:
@@ -92,7 +82,7 @@ def _widened(tree: Tree, target: Type) -> Tree:
     if middle.bits == target.bits:
         return Parts("interleave", tuple(halves))
     inner = vector(target, leaf.type.lanes // 2)
-    return Parts("interleave", tuple(_widened(half, inner) for half in halves))
+    return Parts("interleave", tuple(_widened(half, inner, trees) for half in halves))
 
 
 def joined_bytes(node: Expr) -> tuple[Expr, Expr] | None:
@@ -106,12 +96,13 @@ def joined_bytes(node: Expr) -> tuple[Expr, Expr] | None:
     return (bytes_[0], bytes_[1]) if all(b.type.element == u8 for b in bytes_) else None
 
 
-def paired_bytes(low: Expr, high: Expr) -> Tree:
-    """Even and odd halfwords of two registers of bytes: both are interleaved within pairs."""
+def paired_bytes(low: Expr, high: Expr, exchange: Moves) -> Tree:
+    """Even and odd halfwords of two registers of bytes: both are interleaved within pairs, for
+    which digit 0 is exchanged with the one that tells the registers apart."""
     kind = vector(u16, low.type.lanes)
     if kind.lanes == 1:
         return cast(u16, low) + (cast(u16, high) << 8)
-    pair = Expr("call", vector(u8, 2 * kind.lanes), (high, low), "vshufoeb")
+    pair = exchange.call(vector(u8, 2 * kind.lanes), high, low)
     halves = [make("slice", pair, attr=(at, kind.lanes)) for at in (0, kind.lanes)]
     half = vector(u16, kind.lanes // 2)
     return Parts("interleave", tuple(Expr("reinterpret", half, (part,)) for part in halves))

@@ -23,7 +23,7 @@ from ..program import Address, Half, Item, Loop, Op, Operand, Reg, ops_in
 from .hoist import makes
 from .machine import Machine
 from .pack import packer
-from .rows import Roles
+from .rows import roles as roles_of
 from .simplify import address_at
 
 LEAST = 3  # iterations from which on values are kept
@@ -68,7 +68,7 @@ class _Phase:
         """The loop and what comes before it."""
         values = _Values(loop.variable, body, self.touched)
         kept, gone = values.kept(), values.gone()
-        move = Roles(self.machine.version).move
+        move = roles_of(self.machine.version).move
         rest = [op for op in values.body if op.result not in gone]
         rest += [Op(move(to.kind), to, (source,)) for to, source in kept.items()]
         if not kept or _cost(rest, self.machine) >= _cost(body, self.machine):

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 from ..instruction import Register
 from .machine import Machine
-from .rows import Roles
+from .rows import roles as roles_of
 from .steps import Block, Node, Registers, Step, blocks
 
 Carried = Mapping[int, tuple[int, int]]  # a register: it holds another one's value of so many
@@ -56,7 +56,7 @@ def _touched(steps: list[Step]) -> tuple[dict[int, list[int]], dict[int, list[in
 
 def _copied(step: Step, registers: Registers, machine: Machine) -> int:
     """The register of vectors of which a step copies all to another one, or -1."""
-    roles = Roles(machine.version)
+    roles = roles_of(machine.version)
     if step.facts.row not in (roles.move(Register.VECTOR), roles.move(Register.PAIR)):
         return -1
     result, source = step.result, step.operands[0]

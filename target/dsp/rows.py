@@ -1,29 +1,18 @@
-"""The rows that selection asks for by role: loads, stores, moves, constants, splats."""
+"""The rows of a machine: what selection covers values by, and what shared code asks for by role."""
 
 from __future__ import annotations
 
 from functools import cache
 
-from ...tir.types import Type
-from ..errors import SelectError
-from ..expansions import EXPANSIONS
-from ..instruction import Instruction, Register
+from ..instruction import Instruction
+from ..roles import Roles
 from ..select import Selector
-from ..trees import size_of
+from .expansions import EXPANSIONS
 from .instructions import instructions
 from .scalar import INSTRUCTIONS as SCALAR
 from .wide import INSTRUCTIONS as WIDE
 
-_LOADS = {("u", 1): "loadrub", ("i", 1): "loadrb", ("u", 2): "loadruh", ("i", 2): "loadrh"}
-_STORES = {1: "storerb", 2: "storerh", 4: "storeri", 8: "storerd"}
-_SPLATS = {8: "lvsplatb", 16: "lvsplath", 32: "lvsplatw"}
-_MOVES = {
-    Register.VECTOR: "vassign",
-    Register.PAIR: "vassignp",
-    Register.SCALAR: "tfr",
-    Register.DOUBLE: "tfrp",
-    Register.PREDICATE: "pred_move",
-}
+VECTOR = 128  # bytes of a register
 
 
 @cache
@@ -51,47 +40,15 @@ def _costly(row: Instruction, table: dict[str, Instruction], version: int) -> bo
     return (row.unit_at(version), plain.unit_at(version)) == ("VX_DV", "VX")
 
 
-class Roles:
-    """Finds rows by role for one version."""
-
-    def __init__(self, version: int) -> None:
-        self.rows = rows(version)
-
-    def _row(self, name: str) -> Instruction:
-        if name not in self.rows:
-            raise SelectError(f"select: the machine has no {name}")
-        return self.rows[name]
-
-    def load(self, kind: Type, aligned: bool) -> Instruction:
-        size = size_of(kind)
-        if size >= 128:
-            return self._row("vmem" if aligned else "vmemu")
-        if size == 8:
-            return self._row("loadrd")
-        return self._row(_LOADS.get((kind.kind, size), "loadri"))
-
-    def store(self, kind: Type, aligned: bool) -> Instruction:
-        if size_of(kind) >= 128:
-            return self._row("vmem_store" if aligned else "vmemu_store")
-        return self._row(_STORES[size_of(kind)])
-
-    def move(self, register: Register) -> Instruction:
-        return self._row(_MOVES[register])
-
-    def constant(self) -> Instruction:
-        return self._row("tfrsi")
-
-    def combine(self) -> Instruction:
-        return self._row("combinew")
-
-    def splat(self, bits: int) -> Instruction:
-        return self._row(_SPLATS[bits])
-
-    def add_immediate(self) -> Instruction:
-        return self._row("addi")
-
-
 @cache
 def roles(version: int) -> Roles:
     """The rows by role of hardware ``version``."""
-    return Roles(version)
+    return Roles(rows(version), VECTOR, _shuffling)
+
+
+_SHUFFLING = {"VA_DV": 1.0, "VP_VS": 1.2, "VP": 1.3}  # pipes a register, XLANE a little dearer
+_GATHERING = ("vdealvdd_32", "vdealvdd_64")  # for shuffles there are others that do so
+
+
+def _shuffling(row: Instruction) -> float | None:
+    return None if row.name in _GATHERING else _SHUFFLING.get(row.unit[0][1])

@@ -7,10 +7,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from dovetail.target.dsp.expansions import EXPANSIONS
 from dovetail.target.dsp.instructions import TABLE
 from dovetail.target.dsp.target import Dsp
 from dovetail.target.errors import SelectError
-from dovetail.target.expansions import EXPANSIONS
 from dovetail.target.instruction import Instruction, Register
 from dovetail.target.jit import jit
 from dovetail.tir.evaluate import evaluate_expr, hole_key
@@ -88,6 +88,14 @@ def products() -> list[Expr]:
     return [*found, make("mul", x, const(-4, x.type)), make("mul", var("x", i32), var("m", i32))]
 
 
+def looked_up() -> list[Expr]:
+    """Entries of tables of one register, of two, and of one that is in memory."""
+    parts = [var(name, vector(u8, 128)) for name in "xm"]
+    tables = [parts[0], make("concat", *parts), make("concat", *parts, *parts)]
+    found = [make("lookup", table, var("i", vector(u8, 128))) for table in tables]
+    return [*found, make("lookup", tables[1], var("i", u8))]
+
+
 def narrowed() -> list[Expr]:
     """Bytes and halfwords of two registers in turn, saturated or not."""
     pairs = [(u8, u16, "sat_cast"), (u8, i16, "sat_cast"), (u16, u32, "sat_cast"),
@@ -108,6 +116,8 @@ def candidates(op: str) -> list[Expr]:
         return narrowed()
     if op == "mul":
         return products()
+    if op == "lookup":
+        return looked_up()
     if op == "tile":
         kinds = [vector(u8, 4), vector(i16, 2), vector(u8, 8), vector(i16, 4), i32]
         return [make("tile", var("x", kind), attr=32) for kind in kinds]
@@ -161,7 +171,8 @@ def test_expansions_are_equal_and_all_are_tried() -> None:
             for number in ends(node):
                 env[hole_key("n")] = np.full(1, number, np.int64)
                 want, got = evaluate_expr(node, env), evaluate_expr(smaller, env, calls=CALLS)
-                np.testing.assert_array_equal(got, want, err_msg=f"{expansion.name}: {node}")
+                same = got.view(want.dtype)  # whatever sign the last row gives its lanes
+                np.testing.assert_array_equal(same, want, err_msg=f"{expansion.name}: {node}")
     assert set(applied) == {e.name for e in EXPANSIONS}
     assert reached.missed() == []
 

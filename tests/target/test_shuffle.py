@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from dovetail.target import shuffle
 from dovetail.target.dsp.instructions import instructions
-from dovetail.target.shuffle import is_shuffle, shuffled
+from dovetail.target.dsp.rows import VECTOR, roles
 from dovetail.tir.expr import Expr, const, make
 from dovetail.tir.ops import OPS
 from dovetail.tir.stmt import Buffer
@@ -18,6 +19,14 @@ from dovetail.tir.types import i32, u8, vector
 
 ROWS = instructions(66)
 Array = NDArray[Any]
+
+
+def is_shuffle(node: Expr) -> bool:
+    return shuffle.is_shuffle(node, VECTOR)
+
+
+def shuffled(node: Expr, registers: shuffle.Registers) -> list[Expr] | None:
+    return shuffle.shuffled(node, registers, roles(66).shuffles)
 
 
 def value(node: Expr, memory: Array) -> Array:
