@@ -22,9 +22,9 @@ from ..graph.graph import Graph
 from ..graph.kernels import Kernel
 from ..graph.physical import physical
 from ..target.machine import Machine
+from ..tir.places import ALIGN
 from ..tir.stmt import Alloc, walk_stmt
 
-ALIGN = 128  # bytes, also of the slack behind each tensor
 STREAMED = 2  # a kernel's weights and scratch count for at most TCM / this: larger ones stream
 STAGED = 4  # and an operand in DDR for at most TCM / this
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from functools import cache
 from math import prod
 
+from ..tir.places import ALIGN
 from .attributes import Shape
 from .moves import Move, Term, dot, follow, weights_of
-from .physical import VECTOR, as_image, physical
+from .physical import as_image, physical
 
 STORED = "nhwc"  # the axes of an image as they lie in memory
 
@@ -53,7 +54,7 @@ class Copying:
         size, out_size = prod(physical(self.shape)), prod(physical(self.out_shape))
         weights = weights_of(physical(self.shape))
         start = dot(self.start, weights)
-        inside = start % VECTOR == 0 and start + out_size <= size
+        inside = start % ALIGN == 0 and start + out_size <= size
         return start if inside and all(to == come for _, to, come in self.steps) else None
 
     @property

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..tir.expr import Expr, cast
+from ..tir.places import ALIGN
 from ..tir.stmt import Buffer, Store
 from ..tir.types import i32
 from .attributes import integer, requant_of
@@ -24,7 +25,7 @@ from .kernels import Kernel
 from .lower_nest import Axis, variables
 from .lower_site import Site, per_channel, requantized
 from .lower_window import Source, Window, windowed
-from .physical import VECTOR, Shape, as_image, round_up
+from .physical import Shape, as_image, round_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def merge_groups(
 
 def _even(channels: int) -> bool:
     """Whether words of so many channels fill registers, or registers hold several of them."""
-    return channels % 4 == 0 and (VECTOR % channels == 0 or channels % VECTOR == 0)
+    return channels % 4 == 0 and (ALIGN % channels == 0 or channels % ALIGN == 0)
 
 
 def pack_weight(weight: Array, groups: int, many: int, made: Groups) -> Array:

@@ -4,8 +4,9 @@
 
 A tensor of rank 4 is an image (N, C, H, W). Of any other rank, the last axis is C, the one before
 it W, the product of the rest H, and N is 1. Cp is 4, 32, 64 or a multiple of 128, of rank 4 also 8
-or 16 where rows get shorter by that; Wp is the least that makes a row of Wp * Cp bytes whole
-vectors of 128, and even if it is more than one. The bytes in the pads mean nothing.
+or 16 where rows get shorter by that; Wp is the least that makes a row of Wp * Cp bytes a multiple
+of 128 (``tir/places``: whole vectors of any machine), and even if it is more than one. The bytes in
+the pads mean nothing.
 
 A tensor that the model takes or gives may be stored in the form of another shape of its elements,
 as ``graph/borders.py`` says.
@@ -20,13 +21,12 @@ from math import gcd, prod
 import numpy as np
 
 from ..tir.expr import Expr, const
+from ..tir.places import ALIGN
 from ..tir.types import i32
 from .graph import Array
 
 Shape = tuple[int, ...]
 Image = tuple[int, int, int, int]
-
-VECTOR = 128  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def as_image(shape: Shape) -> Image:
 def physical(shape: Shape) -> Image:
     """(N, H, Wp, Cp) of a logical shape."""
     images, channels, height, width = as_image(shape)
-    deep = next((c for c in (4, 32, 64) if channels <= c), round_up(channels, VECTOR))
+    deep = next((c for c in (4, 32, 64) if channels <= c), round_up(channels, ALIGN))
     row = _stored_row(width, deep)
     shorter = (form for form in (8, 16) if len(shape) == 4 and channels <= form < deep)
     return next(((images, height, *pixels) for form in shorter
@@ -64,7 +64,7 @@ def physical(shape: Shape) -> Image:
 
 def _stored_row(width: int, deep: int) -> tuple[int, int]:
     """(Wp, Cp) of a row of ``width`` pixels with ``deep`` stored channels."""
-    return round_up(width, max(VECTOR // gcd(deep, VECTOR), 1 + (width > 1))), deep
+    return round_up(width, max(ALIGN // gcd(deep, ALIGN), 1 + (width > 1))), deep
 
 
 def meant(shape: Shape) -> Image:

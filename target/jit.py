@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tir.places import ALIGN
 from .instruction import Kind
 from .llvm_program import program_ir
 from .program import Dma, Item, Loop, Op, Place, Program
 
-ALIGN = 128  # of every place, in bytes; also the bytes of slack behind it
 Bytes = NDArray[np.uint8]
 
 
@@ -57,7 +57,7 @@ class Kernel:
             one.give_back()
 
     def run(self, addresses: Sequence[int]) -> None:
-        """Runs on parameters at addresses that are multiples of 128, each with its slack."""
+        """Runs on parameters at addresses that are multiples of ``ALIGN``, each with its slack."""
         given = iter(addresses)
         table = (ctypes.c_void_p * len(self.program.places))()
         for number, place in enumerate(self.program.places):

@@ -30,7 +30,7 @@ from .record import Record
 from .roles import Roles
 from .select import Selector
 
-Pass = Callable[[PrimFunc], PrimFunc]
+Pass = Callable[..., PrimFunc]
 PASSES: tuple[Pass, ...] = (
     lower_blocks,
     simplify_func,
@@ -48,39 +48,45 @@ _recent = Recent[tuple[Group, Shifts]](1024)
 _lowered = Recent[Group](1024)
 
 
-def lower(func: PrimFunc, dump: Dump | None = None) -> PrimFunc:
-    """``func`` after all passes; ``dump(number, pass name, kernel)`` sees each step."""
+def lower(func: PrimFunc, vector: int, dump: Dump | None = None) -> PrimFunc:
+    """``func`` after all passes, for vectors of so many bytes; ``dump(number, pass name, kernel)``
+    sees each step."""
     kept(func, "schedule")
     blocks = _has_blocks(func)
     for number, run in enumerate(PASSES, 1):
         if blocks or run not in _OF_BLOCKS:
-            func = run(func)
+            func = _run(run, func, vector)
             if dump is not None:
                 dump(number, run.__name__, func)
     return func
+
+
+def _run(step: Pass, func: PrimFunc, vector: int) -> PrimFunc:
+    return step(func, vector) if unwrap(step) is unwrap(vectorize_loops) else step(func)
 
 
 def _has_blocks(func: PrimFunc) -> bool:
     return any(isinstance(stmt, Block) for stmt in walk_stmt(func.body))
 
 
-def _by_phases(func: PrimFunc, grain: int) -> list[tuple[Group, Shifts]]:
+def _by_phases(func: PrimFunc, grain: int, vector: int) -> list[tuple[Group, Shifts]]:
     """``func`` lowered, its statements phase by phase."""
     if _has_blocks(func):
         func = simplify_func(lower_blocks(func))
     groups = apart(top(func.body)[1])
-    return [_recent((stmts, grain), partial(_placed, stmts, grain)) for stmts in groups]
+    keys = ((stmts, grain, vector) for stmts in groups)
+    return [_recent(key, partial(_placed, *key)) for key in keys]
 
 
-def _placed(stmts: tuple[Stmt, ...], grain: int) -> tuple[Group, Shifts]:
+def _placed(stmts: tuple[Stmt, ...], grain: int, vector: int) -> tuple[Group, Shifts]:
     body, shifts = settled(seq(*stmts), grain)
-    return _lowered(body, partial(_group, body)), shifts
+    return _lowered((body, vector), partial(_group, body, vector)), shifts
 
 
-def _group(body: Stmt) -> Group:
+def _group(body: Stmt, vector: int) -> Group:
     func = PrimFunc("group", (), body)
     for run in _ON_FLAT:
-        func = run(func)
+        func = _run(run, func, vector)
     return Group.of(func.body)
 
 
@@ -97,7 +103,7 @@ def build(
     if record is not None:
         select = select.recording(record)
     if verifying():
-        lower(func)
-    program = Builder(select, roles, grain).build(func, _by_phases(func, grain))
+        lower(func, roles.bytes)
+    program = Builder(select, roles, grain).build(func, _by_phases(func, grain, roles.bytes))
     require_waits(program)
     return program

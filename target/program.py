@@ -191,7 +191,7 @@ class Place:
     """A buffer of the program: a parameter (in call order) or, with ``local``, scratch TCM.
 
     ``per_thread``: each thread has its own copy. ``data``: constant bytes packed at compile time.
-    Every buffer starts at a multiple of 128 and has 128 bytes of slack behind ``size``.
+    Every buffer starts at a multiple of ``ALIGN`` and has as many bytes of slack behind ``size``.
     """
 
     name: str

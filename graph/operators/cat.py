@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from ...tir.expr import const, select
+from ...tir.places import ALIGN
 from ...tir.stmt import Buffer, Store
 from ...tir.types import i32, u8
 from ..aten import axis_of
@@ -25,7 +26,7 @@ from ..lower_move import held, nest
 from ..lower_nest import Axis, grown
 from ..lower_point import logical
 from ..lower_site import Site
-from ..physical import VECTOR, place_of
+from ..physical import place_of
 from ..spec import Aten, Integer, Spec, Turning, always
 from . import move
 from .slice import move_of as slice_of
@@ -119,7 +120,7 @@ def _chosen(site: Site) -> tuple[list[Axis], Store] | None:
     parts = [_channels(site, number) for number in range(len(site.node.inputs))]
     if place_of(shape, [const(int(d == joined), i32) for d in range(len(shape))])[-1].attr != 1:
         return None
-    whole = all(part is None or part[2] % VECTOR == 0 for part in parts[:-1])
+    whole = all(part is None or part[2] % ALIGN == 0 for part in parts[:-1])
     if deep & (deep - 1) or deep > MOST or whole or None in parts:
         return None
     loops, index = logical(shape)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...tir.expr import Expr, cast, const, make, maximum, minimum, sat_cast, select
+from ...tir.places import ALIGN
 from ...tir.stmt import Buffer, Store
 from ...tir.types import i32, u8, u16
 from ..aten import axis_of
@@ -32,7 +33,7 @@ from ..kernels import Kernel
 from ..lower_nest import Axis, grown, variables
 from ..lower_point import logical
 from ..lower_site import Site
-from ..physical import VECTOR, physical, place_of
+from ..physical import physical, place_of
 from ..spec import Aten, Integer, Spec, Turning
 
 if TYPE_CHECKING:
@@ -100,11 +101,11 @@ def cost(node: Node, shape: Shape) -> int:
     axis, stored = integer(node, "axis"), physical(shape)
     length, deep = shape[axis], stored[3]
     if axis != (1 if len(shape) == 4 else len(shape) - 1):
-        alone = max(2 * VECTOR * length // prod(stored), 1)
+        alone = max(2 * ALIGN * length // prod(stored), 1)
         return (13 + 120 // length + (5 if deep == 4 else 0)) * alone
-    if length < deep or deep <= VECTOR // 4:
-        return 18 if deep >= VECTOR else 24
-    return 10 if deep >= VECTOR else 12
+    if length < deep or deep <= ALIGN // 4:
+        return 18 if deep >= ALIGN else 24
+    return 10 if deep >= ALIGN else 12
 
 
 def lower(site: Site) -> Kernel:

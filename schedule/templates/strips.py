@@ -13,7 +13,7 @@ from itertools import product
 from math import prod
 
 from ...target.machine import Machine
-from ...tir.passes.checked import SLACK
+from ...tir.places import ALIGN
 from ...tir.recent import OfOwner
 from ...tir.stmt import Alloc, PrimFunc, walk_stmt
 from ..knobs import Point
@@ -104,7 +104,7 @@ def in_strips(
     images = images_of(func, strips[0])
     pairs = zip(images_of(largest, strips[0]), images, strict=True)
     turning = sum(
-        PLACES * (small.bytes + SLACK) if large.scope == "ddr" else large.bytes
+        PLACES * (small.bytes + ALIGN) if large.scope == "ddr" else large.bytes
         for small, large in pairs
     )
     inner = {form: replace(machine, tcm=machine.tcm - turning + own[form]) for form in funcs}

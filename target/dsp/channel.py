@@ -16,11 +16,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil, gcd
 
+from ...tir.places import ALIGN
 from ..program import Address, Dma
 from .machine import Machine
 from .steps import Access
-
-_ALIGNED = 128  # bytes of which the start of every place is a multiple
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,5 +130,5 @@ def accessed(access: Access, align: int, burst: int) -> int:
 
 def _beginning(offset: int, scales: list[int], burst: int) -> int:
     """Bytes of its first burst before an access, the most that there may be."""
-    step = gcd(burst, _ALIGNED, *scales)
+    step = gcd(burst, ALIGN, *scales)
     return offset % step + burst - step

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,8 @@ from dovetail.tir.passes.vectorize import VectorizeError, vectorize_loops
 from dovetail.tir.script import parse, show
 from dovetail.tir.stmt import PrimFunc
 
-PASSES = (lower_blocks, simplify_func, flatten_buffers, vectorize_loops, unroll_loops)
+vectorized = partial(vectorize_loops, size=128)
+PASSES = (lower_blocks, simplify_func, flatten_buffers, vectorized, unroll_loops)
 
 MATMUL = """
 @prim_func
@@ -80,7 +83,7 @@ def test_every_pass_keeps_the_values(text: str) -> None:
     func = original
     for run in PASSES:
         func = run(func)
-        assert bytes_of(func, original) == wanted, run.__name__
+        assert bytes_of(func, original) == wanted, run
 
 
 def test_the_initial_value_stands_before_the_reduction() -> None:
@@ -89,12 +92,12 @@ def test_the_initial_value_stands_before_the_reduction() -> None:
 
 
 def test_a_vectorized_reduction_is_a_group_sum() -> None:
-    func = vectorize_loops(flatten_buffers(simplify_func(lower_blocks(parse(MATMUL)))))
+    func = vectorized(flatten_buffers(simplify_func(lower_blocks(parse(MATMUL)))))
     assert "group_sum(" in show(func)
 
 
 def test_lanes_in_another_order_are_transposed() -> None:
-    assert "transpose(" in show(vectorize_loops(flatten_buffers(parse(STRIDED))))
+    assert "transpose(" in show(vectorized(flatten_buffers(parse(STRIDED))))
 
 
 def test_an_axis_as_a_value_cannot_be_vectorized() -> None:
@@ -105,7 +108,7 @@ def f(y: Buffer[i32, (4,)]):
         y[i] = i
 """
     with pytest.raises(VectorizeError, match="the value must not use the axis i itself"):
-        vectorize_loops(parse(text))
+        vectorized(parse(text))
 
 
 def pitched(rows: int, size: int, pitch: int) -> PrimFunc:
@@ -127,7 +130,7 @@ def test_lanes_that_lie_in_runs_are_chosen(sizes: tuple[int, int, int]) -> None:
     rows, size, pitch = sizes
     func = pitched(*sizes)
     before = flatten_buffers(func)
-    after = vectorize_loops(before)
+    after = vectorized(before)
     assert ("select" in show(after)) == (size in (3, 5, 11))
     x = np.random.default_rng(size).integers(0, 255, (rows, pitch), np.uint8)
     y = np.zeros(rows * size, np.uint8)
@@ -145,7 +148,7 @@ def f(x: Buffer[u8, (512,)], y: Buffer[u8, (512,)]):
             y[i * 64 + c] = select(c < 48, x[i * 64 + c], 0)
 """
     )
-    assert show(vectorize_loops(func)).count("x[") == 1
+    assert show(vectorized(func)).count("x[") == 1
 
 
 @pytest.mark.parametrize(("condition", "chosen"),
@@ -166,7 +169,7 @@ def f(x: Buffer[u8, (512,)], y: Buffer[u8, (512,)]):
                 y[j * 128 + i * 4 + t] = select({condition}, 7, x[t * 128 + i * 4 + j])
 """
     )
-    after = vectorize_loops(func)
+    after = vectorized(func)
     assert ("select" in show(after)) == chosen
     x, y = np.random.default_rng(0).integers(8, 255, 512, np.uint8), np.zeros(512, np.uint8)
     interpret(after, x, y)

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec
 
+from ..places import ALIGN
 from ..stmt import PrimFunc
 
 VARIABLE = "DOVETAIL_VERIFY"
-SLACK = 128  # bytes behind each buffer that the code may load: whole vectors run over its end
 
 P = ParamSpec("P")
 Pass = Callable[Concatenate[PrimFunc, P], PrimFunc]
@@ -44,7 +44,7 @@ def kept(func: PrimFunc, maker: str) -> PrimFunc:
     from ..verify import VerifyError, verify  # which simplifies, by a pass
 
     try:
-        return verify(func, SLACK)
+        return verify(func, ALIGN)
     except VerifyError as fault:
         sentence = f"{maker}: its result must keep the rules of the IR, but {fault.sentence}"
         raise VerifyError(sentence, fault.place) from None

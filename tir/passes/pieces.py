@@ -26,10 +26,8 @@ from ..ops import with_lanes
 from ..row import Lanes
 from ..types import boolean, vector
 
-REGISTER = 7  # digits of a lane of a register of bytes
 FEW = 1  # digits of elements that a register repeats: it is made for itself
 RUNS = 8  # pieces of a register that are chosen one after another
-LEAST = 1 << REGISTER  # lanes of values that lie side by side
 MOVES = with_lanes(Lanes.MOVED)
 Numbers = NDArray[np.int64]
 Holds = NDArray[np.bool_]
@@ -64,10 +62,12 @@ def condition(holds: Holds) -> Expr:
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """Puts lanes together: ``at`` are the axes' values in each of them; ``gather`` loads digits,
-    ``insert`` repeats lanes outside of the innermost ones, ``other`` gives any other value."""
+    """Puts lanes together: ``at`` are the axes' values in each of them, ``size`` the bytes of a
+    register; ``gather`` loads digits, ``insert`` repeats lanes outside of the innermost ones,
+    ``other`` gives any other value."""
 
     at: dict[Expr, Numbers]
+    size: int
     gather: Callable[[Expr, Linear, Digits], Expr]
     insert: Callable[[Expr, int, int], Expr]
     other: Callable[[Expr], Expr]
@@ -85,7 +85,7 @@ class Pieces:
     def _cut(self, node: Expr, lanes: Numbers, wanted: Holds) -> list[int]:
         """The digits by which a choice is cut into registers that need none: one, or several where
         a number stands beside loaded bytes that are shuffled anyway."""
-        digits = _deciding(self._lanes(node.args[0], lanes), wanted)
+        digits = _deciding(self._lanes(node.args[0], lanes), wanted, self.size)
         if any(map(_is_number, node.args[1:])):
             return digits if any(self._moves(side, lanes) for side in node.args[1:]) else []
         return digits if len(digits) == 1 and all(map(loads, node.args[1:])) else []
@@ -179,7 +179,8 @@ class Pieces:
 
     def _digits(self, node: Expr, start: Linear, steps: list[int]) -> Expr:
         """The load's lanes by digits, the innermost first: those that stand still repeat."""
-        if len(steps) > REGISTER and sum(map(bool, steps[:REGISTER])) <= FEW:
+        whole = self.size.bit_length() - 1  # digits of a register
+        if len(steps) > whole and sum(map(bool, steps[:whole])) <= FEW:
             outer = steps.pop()
             ends = start, start.shifted(outer)
             return make("concat", *(self._digits(node, end, [*steps]) for end in ends))
@@ -216,9 +217,9 @@ def _alike(value: Expr, other: Expr) -> Expr:
     return value if found is None else found
 
 
-def _deciding(holds: Holds, wanted: Holds) -> list[int]:
+def _deciding(holds: Holds, wanted: Holds, least: int) -> list[int]:
     """The digits of the lane's number on which it depends what holds in the wanted lanes, one that
-    tells all by itself, if there is one; none where the lanes of their values are no registers."""
+    tells all by itself, if there is one; none where their values have less lanes than ``least``."""
     numbers, digits = np.arange(len(holds)), [*range(len(holds).bit_length() - 1)]
     for digit in digits:
         sides = [{*holds[wanted & (numbers >> digit & 1 == number)].tolist()} for number in (0, 1)]
@@ -228,7 +229,7 @@ def _deciding(holds: Holds, wanted: Holds) -> list[int]:
     else:
         digits = [d for d in digits if ((holds != holds[numbers ^ 1 << d]) & wanted
                                         & wanted[numbers ^ 1 << d]).any()]  # fmt: skip
-    return digits if len(holds) >= LEAST << len(digits) else []
+    return digits if len(holds) >= least << len(digits) else []
 
 
 def _steps(where: Numbers, wanted: Holds, digits: int) -> list[int] | None:

@@ -16,7 +16,7 @@ flattened buffers.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from functools import reduce as chain
 from math import prod
 
@@ -47,7 +47,6 @@ from .checked import checked
 from .pieces import Pieces, condition, is_choice
 from .simplify import simplify, simplify_stmt
 
-WHOLE = 1024  # bits: pieces below this are cut out of larger loads, or put together for a store
 _ENTRIES = 256  # of a table
 Axis = tuple[Expr, int]  # a loop variable and its extent
 
@@ -57,35 +56,36 @@ class VectorizeError(ValueError):
 
 
 @checked
-def vectorize_loops(func: PrimFunc) -> PrimFunc:
-    """``func`` without vectorized loops."""
-    return func.with_body(_stmt(func.body, (), {}))
+def vectorize_loops(func: PrimFunc, size: int) -> PrimFunc:
+    """``func`` without vectorized loops, for vectors of ``size`` bytes: pieces of less are cut out
+    of larger loads, or put together for a store."""
+    return func.with_body(_stmt(func.body, (), {}, size))
 
 
-def _stmt(stmt: Stmt, axes: tuple[Axis, ...], ranges: dict[Expr, Interval]) -> Stmt:
+def _stmt(stmt: Stmt, axes: tuple[Axis, ...], ranges: dict[Expr, Interval], size: int) -> Stmt:
     match stmt:
         case For(extent=1, kind=LoopKind.VECTORIZED):  # no lanes
-            return _stmt(_at(stmt, 0, ranges), axes, ranges)
+            return _stmt(_at(stmt, 0, ranges), axes, ranges, size)
         case For(kind=LoopKind.VECTORIZED):
-            return _stmt(stmt.body, (*axes, (stmt.axis, stmt.extent)), ranges)
+            return _stmt(stmt.body, (*axes, (stmt.axis, stmt.extent)), ranges, size)
         case Store() if axes:
-            return _store(stmt, axes, ranges)
+            return _store(stmt, axes, ranges, size)
         case For() if axes:
             raise VectorizeError(
                 f"vectorize: only stores may stand in a vectorized loop, but {stmt.axis.attr} does"
             )
         case For(kind=LoopKind.UNROLLED) if _chooses(stmt):
             steps = (_at(stmt, k, ranges) for k in range(stmt.extent))
-            return Seq(tuple(_stmt(step, axes, ranges) for step in steps))
+            return Seq(tuple(_stmt(step, axes, ranges, size) for step in steps))
         case For(extent=1):
-            return replace(stmt, body=_stmt(_at(stmt, 0, ranges), axes, ranges))
+            return replace(stmt, body=_stmt(_at(stmt, 0, ranges), axes, ranges, size))
         case If() | Block() if axes:
             raise VectorizeError("vectorize: a vectorized loop must not hold a condition")
         case Seq() | For() | If() | _:
             below = children(stmt)
             if isinstance(stmt, For):
                 ranges = {**ranges, stmt.axis: (0, stmt.extent - 1)}
-            parts = tuple(_stmt(c, axes, ranges) for c in below)
+            parts = tuple(_stmt(c, axes, ranges, size) for c in below)
             return rebuild_stmt(stmt, parts) if below else stmt
 
 
@@ -120,12 +120,12 @@ class _Lanes:
     used: tuple[bool, ...]
 
 
-def _store(stmt: Store, axes: tuple[Axis, ...], ranges: Ranges) -> Stmt:
+def _store(stmt: Store, axes: tuple[Axis, ...], ranges: Ranges, size: int) -> Stmt:
     if stmt.value.type.lanes > 1:
         raise VectorizeError(_several(stmt.value.type, stmt.buffer.name))
     form = linear(stmt.index[0])
     spatial = tuple(axis in form.terms for axis, _ in axes)
-    vec = _Vectorizer(axes, ranges)
+    vec = _Vectorizer(axes, ranges, size)
     vec.check_atoms(form)
     value = stmt.value
     reduces = [i for i, used in enumerate(spatial) if not used]
@@ -141,10 +141,10 @@ def _several(kind: Type, buffer: str) -> str:
 
 
 class _Vectorizer:
-    """``ranges`` are those of the loops around the lanes."""
+    """``ranges`` are those of the loops around the lanes, ``size`` the bytes of a vector."""
 
-    def __init__(self, axes: tuple[Axis, ...], ranges: Ranges) -> None:
-        self.axes, self.ranges = axes, ranges
+    def __init__(self, axes: tuple[Axis, ...], ranges: Ranges, size: int) -> None:
+        self.axes, self.ranges, self.size = axes, ranges, size
         self.names = frozenset(axis for axis, _ in axes)
         self.none, self.everything = (False,) * len(axes), (True,) * len(axes)
         self.memo: dict[Expr, _Lanes] = {}
@@ -205,8 +205,11 @@ class _Vectorizer:
         return None if value is None else _Lanes(value, self.everything)
 
     def _parts(self) -> Pieces:
-        return Pieces(self._places(), _gather, _insert,
-                      lambda part: self.expand(self.lanes(part), self.everything))  # fmt: skip
+        return Pieces(
+            self._places(), self.size, partial(_gather, size=self.size),
+            partial(_insert, size=self.size),
+            lambda part: self.expand(self.lanes(part), self.everything),
+        )  # fmt: skip
 
     def _mask(self, node: Expr) -> _Lanes:
         """A condition on the axes alone: runs of lanes that hold, and of lanes that do not."""
@@ -231,7 +234,7 @@ class _Vectorizer:
         for i in reversed(range(len(self.axes))):
             extent = self.axes[i][1]
             if used[i] and not part.used[i] and extent > 1:
-                value = _insert(value, inner, extent)
+                value = _insert(value, inner, extent, self.size)
             if used[i]:
                 inner *= extent
         return value
@@ -247,12 +250,12 @@ class _Vectorizer:
         used = tuple(stride != 0 for stride in strides)
         rest = form.plus(form.only(self._is_axis), -1)
         digits = [(e, s) for (_, e), s in zip(self.axes, strides, strict=True) if s and e > 1]
-        return _Lanes(_gather(node, rest, digits), used)
+        return _Lanes(_gather(node, rest, digits, self.size), used)
 
     def _step_by_step(self, node: Expr, at: int) -> _Lanes:
         """A load whose index is not linear in an axis: a part for each of its steps."""
         axis, extent = self.axes[at]
-        inner = _Vectorizer((*self.axes[:at], *self.axes[at + 1 :]), self.ranges)
+        inner = _Vectorizer((*self.axes[:at], *self.axes[at + 1 :]), self.ranges, self.size)
         ranges = {**self.ranges, **{other: (0, n - 1) for other, n in inner.axes}}
         indices = [
             simplify(substitute(node.args[0], {axis: const(step, i32)}), ranges)
@@ -314,7 +317,7 @@ class _Vectorizer:
         start = self.expand(self.lanes(here), spatial)
         if value.op == "add":
             return start + make("group_sum", term, attr=n)
-        return make(value.op, start, _group(value.op, term, n))
+        return make(value.op, start, _group(value.op, term, n, self.size))
 
     def scatter(self, stmt: Store, form: Linear, value: Expr, used: tuple[bool, ...]) -> Stmt:
         """The store, in pieces where the lanes are not consecutive in memory."""
@@ -323,7 +326,7 @@ class _Vectorizer:
         ]
         rest = form.plus(form.only(self._is_axis), -1)
         stores: list[Stmt] = []
-        _scatter(stmt, rest, digits, value, stores)
+        _scatter(stmt, rest, digits, value, stores, self.size)
         return stores[0] if len(stores) == 1 else Seq(tuple(stores))
 
 
@@ -332,12 +335,12 @@ def _bends(form: Linear, axis: Expr) -> bool:
     return any(atom is not axis and axis in free_vars(atom) for atom in form.terms)
 
 
-def _group(op: str, term: Expr, n: int) -> Expr:
+def _group(op: str, term: Expr, n: int, size: int) -> Expr:
     """The least or the largest of each ``n`` neighbouring lanes, by halves: narrow lanes as long as
     these fill registers."""
     if term.op == "cast" and term.args[0].type.is_int and term.type.holds(term.args[0].type):
         narrow = term.args[0]
-        while n % 2 == 0 and narrow.type.lanes * narrow.type.bits >= 2 * WHOLE:
+        while n % 2 == 0 and narrow.type.lanes * narrow.type.bytes >= 2 * size:
             narrow, n = _paired(op, narrow, 2), n // 2
         term = Expr("cast", vector(term.type, narrow.type.lanes), (narrow,))
     while n > 1:
@@ -351,14 +354,14 @@ def _paired(op: str, value: Expr, ways: int) -> Expr:
     return chain(lambda a, b: make(op, a, b), parts)
 
 
-def _insert(value: Expr, inner: int, extent: int) -> Expr:
+def _insert(value: Expr, inner: int, extent: int, size: int) -> Expr:
     """A new axis of ``extent`` just outside the ``inner`` innermost lanes; narrow before wide, and
     before operators that would not fill a register."""
     total = value.type.lanes
     if value.is_const:
         return Expr("const", vector(value.type, total * extent), (), value.attr)
-    if _inside(value):
-        args = tuple([_insert(arg, inner, extent) for arg in value.args])
+    if _inside(value, size):
+        args = tuple([_insert(arg, inner, extent, size) for arg in value.args])
         return Expr(value.op, vector(value.type, total * extent), args, value.attr)
     if inner == total:
         return make("tile", value, attr=extent)
@@ -371,21 +374,22 @@ def _insert(value: Expr, inner: int, extent: int) -> Expr:
     return make("concat", *parts)
 
 
-def _inside(value: Expr) -> bool:
+def _inside(value: Expr, size: int) -> bool:
     """Whether lanes are repeated before an operator: narrow ones before a cast, and where it would
     not fill a register otherwise."""
     if value.op in ("cast", "sat_cast"):
         source, inner = value.args[0].type, value.args[0].op
         made = source.lanes > 1 and inner not in MOVES_LANES | {"load"}
-        return made or source.bits <= value.type.bits or source.lanes * source.bits >= WHOLE
-    return value.op not in MOVES_LANES | {"load"} and _is_small(value)
+        return made or source.bits <= value.type.bits or source.lanes * source.bits >= 8 * size
+    return value.op not in MOVES_LANES | {"load"} and _is_small(value, size)
 
 
 @cache
-def _is_small(value: Expr) -> bool:
+def _is_small(value: Expr, size: int) -> bool:
     """Whether anything that a value is made of does not fill a register."""
     kind = value.type
-    return (kind.lanes > 1 and kind.lanes * kind.bits < WHOLE) or any(map(_is_small, value.args))
+    few = kind.lanes > 1 and kind.lanes * kind.bits < 8 * size
+    return few or any(_is_small(arg, size) for arg in value.args)
 
 
 def _consecutive(digits: list[tuple[int, int]]) -> bool:
@@ -437,29 +441,29 @@ def _from_inside(digits: list[tuple[int, int]]) -> bool:
     return stride == 1 and (step != 1 or outer > inner)
 
 
-def _gather(node: Expr, start: Linear, digits: list[tuple[int, int]]) -> Expr:
+def _gather(node: Expr, start: Linear, digits: list[tuple[int, int]], size: int) -> Expr:
     """The load's lanes over ``digits`` (extent, stride), outermost first."""
     if _consecutive(digits):
         count = 1
         for extent, _ in digits:
             count *= extent
         return Expr("load", vector(node.type, count), (from_linear(start),), node.attr)
-    if _taken_apart(digits) * node.type.bits < WHOLE:
+    if _taken_apart(digits) * node.type.bits < 8 * size:
         order = _memory_order(digits)
         ordered = [digits[i] for i in order]
         if ordered != digits and _run(ordered) > _taken_apart(digits):
-            return _moved(_gather(node, start, ordered), order, digits)
+            return _moved(_gather(node, start, ordered, size), order, digits)
         apart = _apart(digits)
         if apart is not None:
             (extent, stride), rest = digits[apart], [*digits[:apart], *digits[apart + 1 :]]
-            parts = [_gather(node, start.shifted(k * stride), rest) for k in range(extent)]
+            parts = [_gather(node, start.shifted(k * stride), rest, size) for k in range(extent)]
             order = [apart, *(k for k in range(len(digits)) if k != apart)]
             return _moved(make("concat", *parts), order, digits)
     inner = _from_inside(digits)
     (extent, stride), rest = (digits[-1], digits[:-1]) if inner else (digits[0], digits[1:])
     if not rest and stride != 1:
         return _strided(node, start, extent, stride)
-    parts = [_gather(node, start.shifted(step * stride), rest) for step in range(extent)]
+    parts = [_gather(node, start.shifted(step * stride), rest, size) for step in range(extent)]
     return make("interleave" if inner else "concat", *parts)
 
 
@@ -473,25 +477,30 @@ def _strided(node: Expr, start: Linear, extent: int, stride: int) -> Expr:
 
 
 def _scatter(
-    stmt: Store, start: Linear, digits: list[tuple[int, int]], value: Expr, out: list[Stmt]
+    stmt: Store,
+    start: Linear,
+    digits: list[tuple[int, int]],
+    value: Expr,
+    out: list[Stmt],
+    size: int,
 ) -> None:
     if _consecutive(digits):
         out.append(replace(stmt, index=(from_linear(start),), value=value))
         return
-    if _taken_apart(digits) * value.type.bits < WHOLE:
+    if _taken_apart(digits) * value.type.bits < 8 * size:
         order = _memory_order(digits)
         ordered = [digits[i] for i in order]
         if ordered != digits and _run(ordered) > _taken_apart(digits):
             lanes = [order.index(i) for i in range(len(order))]
-            _scatter(stmt, start, ordered, _moved(value, lanes, ordered), out)
+            _scatter(stmt, start, ordered, _moved(value, lanes, ordered), out, size)
             return
     inner = _from_inside(digits)
     (extent, stride), rest = (digits[-1], digits[:-1]) if inner else (digits[0], digits[1:])
-    size = value.type.lanes // extent
+    lanes_each = value.type.lanes // extent
     for step in range(extent):
         part = (
             make("deinterleave", value, attr=(step, extent))
             if inner
-            else make("slice", value, attr=(step * size, size))
+            else make("slice", value, attr=(step * lanes_each, lanes_each))
         )
-        _scatter(stmt, start.shifted(step * stride), rest, part, out)
+        _scatter(stmt, start.shifted(step * stride), rest, part, out, size)
