@@ -1,5 +1,7 @@
 """``@instruction``: makes a row of the instruction table from a Python function.
 
+    instruction, family = (rows := Rows(128)).instruction, rows.family
+
     @instruction(timing=(9, 7, 5, 2), unit="VX", asm="{acc}.uw += vrmpy({a}.ub,{r}.ub)",
                  accumulate="acc", tags="dot")
     def vrmpyub_acc(acc: i32x32, a: u8x128, r: u8x4) -> i32x32:
@@ -28,7 +30,7 @@ from ..tir.expr import Expr, binary, const, select, var
 from ..tir.script.symbols import BINARY, MIRRORED
 from ..tir.types import Type, i32, parse_type
 from . import vocabulary
-from .instruction import Instruction, Kind, Parameter, Register, register_class
+from .instruction import LARGE, Instruction, Kind, Parameter, Register, register_class
 
 _WORDS = vocabulary.operators()
 _RANGE = re.compile(r"imm_(\d+)_(\d+)")
@@ -41,38 +43,46 @@ class DeclareError(Exception):
     """An instruction's declaration breaks a rule."""
 
 
-def instruction(
-    *,
-    timing: tuple[int, ...],
-    unit: Unit,
-    asm: str,
-    hvx: str | None = None,
-    since: int = 60,
-    kind: Kind = Kind.COMPUTE,
-    accumulate: str | None = None,
-    bytes: int = 0,
-    align: int = 0,
-    tags: str = "",
-) -> Callable[[Callable[..., Any]], Instruction]:
-    """The decorator. ``hvx`` is the LLVM intrinsic, by default ``V6.<name>.128B`` for rows with
-    vectors; "" says that there is none. ``unit`` is a class, or {first version: class}."""
+class Rows:
+    """Declares rows of a machine whose ``vector`` registers have so many bytes. ``intrinsic`` says
+    how LLVM calls a row with vectors by its name, ``"V6.{}.128B"``; "" that it does not."""
 
-    fields = dict(timing=timing, unit=unit, asm=asm, hvx=hvx, since=since, kind=kind,
-                         accumulate=accumulate, bytes=bytes, align=align, tags=tags)  # fmt: skip
-    return lambda function: _declare(function, {}, function.__name__, fields)
+    def __init__(self, vector: int, intrinsic: str = "") -> None:
+        self.common: dict[str, Any] = dict(vector=vector, intrinsic=intrinsic)
 
+    def instruction(
+        self,
+        *,
+        timing: tuple[int, ...],
+        unit: Unit,
+        asm: str,
+        hvx: str | None = None,
+        since: int = 60,
+        kind: Kind = Kind.COMPUTE,
+        accumulate: str | None = None,
+        bytes: int = 0,
+        align: int = 0,
+        tags: str = "",
+    ) -> Callable[[Callable[..., Any]], Instruction]:
+        """The decorator. ``hvx`` is the LLVM intrinsic, if it is another one; "" says that there is
+        none. ``unit`` is a class, or {first version: class}."""
+        fields = dict(self.common, timing=timing, unit=unit, asm=asm, hvx=hvx, since=since,
+                      kind=kind, accumulate=accumulate, bytes=bytes, align=align,
+                      tags=tags)  # fmt: skip
+        return lambda function: _declare(function, {}, function.__name__, fields)
 
-def family(
-    rows: Mapping[str, Mapping[str, Any]], **common: Any
-) -> Callable[[Callable[..., Any]], tuple[Instruction, ...]]:
-    """One declaration for several rows: ``rows`` maps each name to the types that stand for names
-    of the body (``T="i16x64"``), words of ``asm`` (``t="h"``), and ``since`` or other fields that
-    differ; the rest is as in ``instruction``."""
+    def family(
+        self, rows: Mapping[str, Mapping[str, Any]], **common: Any
+    ) -> Callable[[Callable[..., Any]], tuple[Instruction, ...]]:
+        """One declaration for several rows: ``rows`` maps each name to the types that stand for
+        names of the body (``T="i16x64"``), words of ``asm`` (``t="h"``), and ``since`` or other
+        fields that differ; the rest is as in ``instruction``."""
 
-    def made(function: Callable[..., Any]) -> tuple[Instruction, ...]:
-        return tuple(_variant(function, name, own, common) for name, own in rows.items())
+        def made(function: Callable[..., Any]) -> tuple[Instruction, ...]:
+            same = {**self.common, **common}
+            return tuple(_variant(function, name, own, same) for name, own in rows.items())
 
-    return made
+        return made
 
 
 def collect(modules: Iterable[Any]) -> dict[str, Instruction]:
@@ -86,14 +96,15 @@ def collect(modules: Iterable[Any]) -> dict[str, Instruction]:
     return table
 
 
-def declared(function: Callable[..., Any], words: Mapping[str, Any]) -> Instruction:
+def declared(function: Callable[..., Any], words: Mapping[str, Any], vector: int) -> Instruction:
     """What a function means, as a row that no machine has; ``words`` as in ``family``."""
-    count = function.__code__.co_argcount + 1
-    return _declare(function, words, function.__name__, {**_FIELDS, "timing": (0,) * count})
+    fields = {**_FIELDS, "timing": (0,) * (function.__code__.co_argcount + 1), "vector": vector}
+    return _declare(function, words, function.__name__, fields)
 
 
 _FIELDS: dict[str, Any] = dict(timing=(), unit="", asm="", hvx=None, since=60, kind=Kind.COMPUTE,
-                               accumulate=None, bytes=0, align=0, tags="")  # fmt: skip
+                               accumulate=None, bytes=0, align=0, tags="", vector=0,
+                               intrinsic="")  # fmt: skip
 
 
 def _variant(function: Callable[..., Any], name: str, own: Mapping[str, Any],
@@ -109,7 +120,7 @@ def _declare(function: Callable[..., Any], words: Mapping[str, Any], name: str,
              fields: Mapping[str, Any]) -> Instruction:  # fmt: skip
     tree = _tree(function)
     try:
-        return _Body(tree, words).row(name, fields)
+        return _Body(tree, words, fields["vector"]).row(name, fields)
     except (TypeError, ValueError, DeclareError) as error:
         path = function.__code__.co_filename
         raise DeclareError(f"instruction {name}: {error} ({path}:{tree.lineno})") from None
@@ -132,22 +143,20 @@ def _functions(path: str) -> dict[int, ast.FunctionDef]:
 class _Body:
     """Parses one function; ``words`` are names that stand for types or numbers."""
 
-    def __init__(self, tree: ast.FunctionDef, words: Mapping[str, Any]) -> None:
-        self.tree, self.words = tree, words
+    def __init__(self, tree: ast.FunctionDef, words: Mapping[str, Any], vector: int) -> None:
+        self.tree, self.words, self.vector = tree, words, vector
         self.names: dict[str, Any] = {}
 
     def row(self, name: str, fields: Mapping[str, Any]) -> Instruction:
         parameters = tuple(self._parameter(arg) for arg in self.tree.args.args)
         result = self._result()
         body = self._body(result)
-        more = {
-            key: fields[key] for key in ("asm", "since", "kind", "accumulate", "bytes", "align")
-        }
+        same = ("asm", "since", "kind", "accumulate", "bytes", "align", "vector")
+        more = {key: fields[key] for key in same}
         unit = fields["unit"]
         kinds = [p.type for p in parameters] + ([result] if result else [])
-        large = (Register.VECTOR, Register.PAIR, Register.PREDICATE)
-        vectors = any(register_class(kind) in large for kind in kinds)
-        guess = f"V6.{name.replace('_', '.')}.128B" if vectors else ""
+        vectors = any(register_class(kind, self.vector) in LARGE for kind in kinds)
+        guess = fields["intrinsic"].format(name.replace("_", ".")) if vectors else ""
         row = Instruction(
             name, parameters, result, body, timing=fields["timing"],
             unit=((0, unit),) if isinstance(unit, str) else tuple(sorted(unit.items())),
@@ -169,7 +178,7 @@ class _Body:
             return Parameter(arg.arg, i32, Register.SCALAR, fixed, fixed)
         kind = self._type(arg.annotation)
         self.names[arg.arg] = var(arg.arg, kind)
-        return Parameter(arg.arg, kind, register_class(kind))
+        return Parameter(arg.arg, kind, register_class(kind, self.vector))
 
     def _fixed(self, node: ast.expr | None) -> int | None:
         """The constant that a scalar operand must hold, where the family's words give one."""

@@ -15,7 +15,7 @@ from ..tir.linear import Linear, from_linear
 from ..tir.types import Type, i32, i64, u32
 from .coalesce import assign
 from .errors import SelectError
-from .instruction import Instruction, Register, register_class, size_of
+from .instruction import Instruction, Register, has_register, register_class, size_of
 from .numbers import Numbers, halves, is_splat, splat_word
 from .program import Address, Half, Item, Op, Operand, Reg
 from .record import Begin, Emitted, End
@@ -135,7 +135,7 @@ class Emitter:
 
     def unit(self, unit: Unit, kind: Type) -> Reg:
         if unit not in self.units:
-            self.units[unit] = self.fresh(register_class(kind))
+            self.units[unit] = self.fresh(register_class(kind, self.roles.bytes))
         return self.units[unit]
 
     def _stored(self, value: Expr) -> Expr:
@@ -149,7 +149,7 @@ class Emitter:
 
     def _store(self, where: Address, value: Expr) -> None:
         data = self.operand(value.args[0] if value.op == "stored" else value)
-        row = self.roles.store(value.type, _aligned(where))
+        row = self.roles.store(value.type, _aligned(where, self.roles.bytes))
         self.code.append(Op(row, None, (data,), where))
         self._emitted(row, value, value, where)
 
@@ -166,11 +166,11 @@ class Emitter:
             return self._variable(node)
         if node.op == "fetch":
             return self._fetch(node)
-        if node.op == "slice" and _is_half(node):
+        if node.op == "slice" and _is_half(node, self.roles.bytes):
             pair = self.operand(node.args[0])
             assert isinstance(pair, Reg)
             return Half(pair, 0 if node.attr[0] == 0 else 1)
-        if node.op in ("cast", "reinterpret") and _same_register(node):
+        if node.op in ("cast", "reinterpret") and _same_register(node, self.roles.bytes):
             return self._same(node, node.args[0])
         if node.op == "cast" and node.type in (i32, u32) and node.args[0].op == "fetch":
             return self._same(node, node.args[0])  # loads extend to the register
@@ -209,7 +209,7 @@ class Emitter:
         numbers, which an instruction takes as they are."""
         if is_number(node) or is_splat(node):
             return 0
-        return self.uses.get(node, 1) if _registered(node.type) else 0
+        return self.uses.get(node, 1) if has_register(node.type, self.roles.bytes) else 0
 
     def _emit(self, cover: Cover) -> Reg:
         operands: list[Operand] = []
@@ -219,15 +219,15 @@ class Emitter:
             else:
                 operands.append(self.operand(node))
         assert cover.row.result is not None
-        result = self.fresh(register_class(cover.row.result))
+        result = self.fresh(register_class(cover.row.result, self.roles.bytes))
         self.code.append(Op(cover.row, result, tuple(operands)))
         return result
 
     def _fetch(self, node: Expr) -> Reg:
         where: Address = node.attr[0]
         result, row = (
-            self.fresh(register_class(node.type)),
-            self.roles.load(node.type, _aligned(where)),
+            self.fresh(register_class(node.type, self.roles.bytes)),
+            self.roles.load(node.type, _aligned(where, self.roles.bytes)),
         )
         self.code.append(Op(row, result, (), where))
         self._emitted(row, node, None, where)
@@ -243,7 +243,7 @@ class Emitter:
         return counter.register
 
     def _splat(self, node: Expr) -> Reg:
-        if size_of(node.type) != 128:
+        if size_of(node.type) != self.roles.bytes:
             raise SelectError(_no_row(node))
         scalar = self.promote(Expr("cast", i32, node.args))
         value, row = self.operand(scalar), self.roles.splat(node.type.bits)
@@ -256,7 +256,7 @@ class Emitter:
         """A constant or a number in a register, made once in front of the phase."""
         if node in self.constants:
             return self.constants[node]
-        kind = register_class(node.type)
+        kind = register_class(node.type, self.roles.bytes)
         result = self.fresh(kind)
         if kind is Register.VECTOR:
             word = self._constant(_word(node))
@@ -273,24 +273,26 @@ class Emitter:
         return result
 
 
-def _same_register(node: Expr) -> bool:
+def _same_register(node: Expr, vector: int) -> bool:
     """Whether a vector of the same bits is asked for: other elements, or other signs of lanes; or
     the lanes of a word as one."""
     size, source = size_of(node.type), node.args[0].type
     if node.op == "reinterpret" and node.type == i32:
         return size_of(source) == size
-    whole = node.type.is_int and source.is_int and size in (128, 256) and size == size_of(source)
-    return whole and (node.op == "reinterpret" or node.type.lanes == source.lanes)
+    whole = size == size_of(source) and size in (vector, 2 * vector)
+    ints = node.type.is_int and source.is_int
+    return whole and ints and (node.op == "reinterpret" or node.type.lanes == source.lanes)
 
 
 def _is_word(*kinds: Type) -> bool:
     return all(kind in (i32, u32) for kind in kinds)
 
 
-def _is_half(node: Expr) -> bool:
+def _is_half(node: Expr, vector: int) -> bool:
     """Whether a slice is one of the two registers of a pair."""
     start, lanes = node.attr
-    return size_of(node.args[0].type) == 256 and size_of(node.type) == 128 and start in (0, lanes)
+    halved = size_of(node.args[0].type) == 2 * vector == 2 * size_of(node.type)
+    return halved and start in (0, lanes)
 
 
 def _no_row(node: Expr) -> str:
@@ -300,13 +302,9 @@ def _no_row(node: Expr) -> str:
     return f"select: no instruction computes {node.op} of type {node.type} from {given}"
 
 
-def _registered(kind: Type) -> bool:
-    return kind.kind == "b" or size_of(kind) in (1, 2, 4, 8, 128, 256)
-
-
-def _aligned(where: Address) -> bool:
+def _aligned(where: Address, vector: int) -> bool:
     known = (where.offset, *dict(where.terms).values())
-    return all(n % 128 == 0 for n in known) and (where.index is None or where.even % 128 == 0)
+    return all(n % vector == 0 for n in known) and (where.index is None or where.even % vector == 0)
 
 
 def _words(node: Expr) -> tuple[Expr, Expr]:

@@ -20,7 +20,7 @@ from .errors import SelectError
 class Register(Enum):
     """Classes of registers; the value is the letter in listings."""
 
-    VECTOR = "v"  # 1024 bits
+    VECTOR = "v"
     PAIR = "w"  # an aligned pair of vectors: v1:0
     PREDICATE = "q"  # one bit a byte lane
     SCALAR = "r"  # 32 bits
@@ -36,18 +36,26 @@ def size_of(kind: Type) -> int:
     return kind.bits * kind.lanes // 8 if kind.kind != "b" else kind.lanes
 
 
-def register_class(kind: Type) -> Register:
-    """The class that holds a value of ``kind``: by width, and predicates by element."""
+def has_register(kind: Type, vector: int) -> bool:
+    """Whether a value lives in one register, where vectors have so many bytes."""
+    return kind.kind == "b" or kind.bits * kind.lanes in (8, 16, 32, 64, 8 * vector, 16 * vector)
+
+
+def register_class(kind: Type, vector: int) -> Register:
+    """The class that holds a value, where vectors have so many bytes: by width, and predicates by
+    element."""
     if kind.kind == "b":
         return Register.CONDITION if kind.lanes == 1 else Register.PREDICATE
     bits = kind.bits * kind.lanes
-    if bits > 32 and bits not in (64, 1024, 2048):
+    if bits <= 32:
+        return Register.SCALAR
+    widths = {64: Register.DOUBLE, 8 * vector: Register.VECTOR, 16 * vector: Register.PAIR}
+    if bits not in widths:
         raise SelectError(f"registers: no register holds a value of type {kind}")
-    widths = {1024: Register.VECTOR, 2048: Register.PAIR, 64: Register.DOUBLE}
-    return Register.SCALAR if bits <= 32 else widths[bits]
+    return widths[bits]
 
 
-_LARGE = (Register.VECTOR, Register.PAIR, Register.PREDICATE)
+LARGE = (Register.VECTOR, Register.PAIR, Register.PREDICATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,7 @@ class Instruction:
     bytes: int = 0
     align: int = 0
     doc: str = ""
+    vector: int = 0  # bytes of the vectors that the machine has
     tags: frozenset[str] = field(default_factory=frozenset)  # "dot" counts as a dot product
 
     @property
@@ -110,11 +119,11 @@ class Instruction:
     def is_vector(self) -> bool:
         """Whether a register of vectors takes part."""
         kinds = [*(p.register for p in self.parameters), self.result_register]
-        return any(kind in _LARGE for kind in kinds)
+        return any(kind in LARGE for kind in kinds)
 
     @property
     def result_register(self) -> Register | None:
-        return register_class(self.result) if self.result else None
+        return register_class(self.result, self.vector) if self.result else None
 
     def unit_at(self, version: int) -> str:
         """The resource class on hardware ``version``."""

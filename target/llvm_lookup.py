@@ -22,22 +22,25 @@ def _lookup(low: Lowering, node: Expr) -> Any:
         return splat(low, low.value(table), table.type, node.type.lanes)
     if lanes is not None:
         return shuffled(low, low.value(table), table.type, lanes)
-    if "avx512vbmi" in low.features and (table.type.lanes, index.type.bits) == (128, 8):
+    if "avx512vbmi" in low.features and (table.type.lanes, index.type.bits) == (2 * _HOST, 8):
         return _permuted_bytes(low, node)
     return _read(low, node)
 
 
 def _permuted_bytes(low: Lowering, node: Expr) -> Any:
-    """128 bytes of table are two registers of the host, which one instruction looks up in."""
+    """A table in two registers of the host, in which one instruction looks up."""
     table, index = node.args
-    halves = [shuffled(low, low.value(table), table.type, range(at, at + 64)) for at in (0, 64)]
+    halves = [
+        shuffled(low, low.value(table), table.type, range(at, at + _HOST)) for at in (0, _HOST)
+    ]
     parts = []
-    for at in range(0, index.type.lanes, 64):
-        lanes = shuffled(low, low.value(index), index.type, range(at, at + 64))
+    for at in range(0, index.type.lanes, _HOST):
+        lanes = shuffled(low, low.value(index), index.type, range(at, at + _HOST))
         parts.append(low.call(_PERMUTE, lanes.type, halves[0], lanes, halves[1]))
-    return joined(low, parts, Type("u", 8, 64))
+    return joined(low, parts, Type("u", 8, _HOST))
 
 
+_HOST = 64  # bytes of a register of the host that has
 _PERMUTE = "llvm.x86.avx512.vpermi2var.qi.512"
 
 

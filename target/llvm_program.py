@@ -14,19 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .instruction import Kind, Register
+from .instruction import LARGE, Kind, Register
+from .llvm import ir_type
 from .llvm_facts import Facts, Slot, Terms, class_of, facts_of, slots
-from .llvm_rows import LOOPS, computed, looks_up, row_function
+from .llvm_rows import LOOPS, computed, held_type, looks_up, row_function
 from .program import Address, Dma, Item, Loop, Op, Operand, Phase, Program
 
 Held = str | int  # an LLVM value, or a number that a scalar is known to hold
 
-_TEXT = {Register.VECTOR: "<32 x i32>", Register.PAIR: "<32 x i32>",
-         Register.PREDICATE: "<32 x i32>", Register.SCALAR: "i32", Register.DOUBLE: "i32",
-         Register.CONDITION: "i1"}  # fmt: skip
 SMALL = 4  # instructions of a row that is inlined at each of its uses
 HOT = 1 << 14  # trips from which on any row is: code generation takes a millisecond for each place
-_LARGE = (Register.VECTOR, Register.PAIR, Register.PREDICATE)
 
 
 def program_ir(program: Program, features: frozenset[str]) -> str:
@@ -39,6 +36,11 @@ class _Emitter:
 
     def __init__(self, program: Program, features: frozenset[str]) -> None:
         self.program, self.features = program, features
+        self.kinds: dict[Register, str] = {
+            kind: str(ir_type(held_type(kind, program.vector)))
+            for kind in Register
+            if kind is not Register.IMMEDIATE
+        }
         self.lines: list[str] = []
         self.count = 0
         self.block = "entry"
@@ -141,7 +143,7 @@ class _Emitter:
         heads = [f"  {variable} = phi i64 [ 0, %{before} ], [ {following}, %{self.block} ]"]
         for slot, kind in moving.items():
             ways = f"[ {came[slot]}, %{before} ], [ {self.worth(slot, kind)}, %{self.block} ]"
-            heads.append(f"  {phis[slot]} = phi {_TEXT[kind]} {ways}")
+            heads.append(f"  {phis[slot]} = phi {self.kinds[kind]} {ways}")
         self.lines[start:start] = heads
         self.enter(after)
 
@@ -212,12 +214,12 @@ class _Emitter:
         self.functions[function.name] = function.define
         self.declares.update(function.declares)
         args = [
-            f"{_TEXT[p.register]} {value}"
+            f"{self.kinds[p.register]} {value}"
             for p, values, number in zip(row.parameters, held, known, strict=True)
             if number is None
             for value in values
         ]
-        one = _TEXT[row.result_register or Register.VECTOR]
+        one = self.kinds[row.result_register or Register.VECTOR]
         result_type = (
             one if function.results == 1 else f"{{ {', '.join([one] * function.results)} }}"
         )
@@ -233,10 +235,11 @@ class _Emitter:
     def load(self, op: Op) -> None:
         row, result = op.instruction, op.result
         assert op.address is not None and result is not None and row.result is not None
-        at = self.pointer(op.address, row.align)
+        at = self.pointer(op.address, row.align if row.bytes == row.vector else 1)
         first, *rest = slots(result)
-        if class_of(result) in _LARGE:
-            self.held[first] = self.new(f"load <32 x i32>, ptr {at}, align {row.align}")
+        if class_of(result) in LARGE:
+            kind = self.kinds[Register.VECTOR]
+            self.held[first] = self.new(f"load {kind}, ptr {at}, align {row.align}")
             return
         bits = min(8 * row.bytes, 32)
         value = self.new(f"load i{bits}, ptr {at}, align 1")
@@ -250,14 +253,15 @@ class _Emitter:
     def store(self, op: Op) -> None:
         row = op.instruction
         assert op.address is not None
-        at = self.pointer(op.address, row.align)
+        at = self.pointer(op.address, row.align if row.bytes == row.vector else 1)
         *masks, data = op.operands
         parameter, values = row.parameters[-1], self.values(data)
         if parameter.register is Register.VECTOR:
             text = str(values[0])
             if masks:
-                text = self.blended(str(self.values(masks[0])[0]), text, at)
-            self.lines.append(f"  store <32 x i32> {text}, ptr {at}, align {row.align}")
+                text = self.blended(str(self.values(masks[0])[0]), text, at, row.align)
+            kind = self.kinds[Register.VECTOR]
+            self.lines.append(f"  store {kind} {text}, ptr {at}, align {row.align}")
             return
         bits = min(8 * row.bytes, 32)
         for part, value in enumerate(values):
@@ -268,12 +272,13 @@ class _Emitter:
             to = self.new(f"getelementptr i8, ptr {at}, i64 {4 * part}") if part else at
             self.lines.append(f"  store i{bits} {value}, ptr {to}, align 1")
 
-    def blended(self, mask: str, data: str, at: str) -> str:
+    def blended(self, mask: str, data: str, at: str, align: int) -> str:
         """``data`` where the mask's bytes are ones, else what memory holds."""
-        old = self.new(f"load <32 x i32>, ptr {at}, align 128")
-        kept = self.new(f"xor <32 x i32> {old}, {data}")
-        changed = self.new(f"and <32 x i32> {kept}, {mask}")
-        return self.new(f"xor <32 x i32> {old}, {changed}")
+        kind = self.kinds[Register.VECTOR]
+        old = self.new(f"load {kind}, ptr {at}, align {align}")
+        kept = self.new(f"xor {kind} {old}, {data}")
+        changed = self.new(f"and {kind} {kept}, {mask}")
+        return self.new(f"xor {kind} {old}, {changed}")
 
     # Values ---------------------------------------------------------------------------------
 
@@ -291,7 +296,7 @@ class _Emitter:
 
     def worth(self, slot: Slot, kind: Register) -> Held:
         """What a slot holds; zero where nothing was assigned."""
-        return self.held.get(slot, "zeroinitializer" if _TEXT[kind].startswith("<") else 0)
+        return self.held.get(slot, "zeroinitializer" if kind in LARGE else 0)
 
     def pointer(self, address: Address, align: int = 1) -> str:
         """The address; of aligned instructions its low bits are ignored."""
@@ -302,7 +307,7 @@ class _Emitter:
             index = self.new(f"sext i32 {self.values(address.index)[0]} to i64")
             at = self.new(f"getelementptr i8, ptr {at}, i64 {index}")
         steps = [address.offset, *(scale for _, scale in address.terms)]
-        if align < 128 or (address.index is None and all(step % align == 0 for step in steps)):
+        if align == 1 or (address.index is None and all(step % align == 0 for step in steps)):
             return at
         return self.new(f"call ptr @{_MASK}(ptr {at}, i64 {-align})")
 

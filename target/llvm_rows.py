@@ -2,9 +2,9 @@
 
     define internal <32 x i32> @row_vaddw(<32 x i32> %a, <32 x i32> %b) { ... }
 
-A vector is ``<32 x i32>``, a pair two of them; a predicate is a vector whose byte lanes are all
-ones or zero; scalars are ``i32``, doubles two of them, conditions ``i1``. Operands that the caller
-knows (immediates, constant scalars) are built into the function.
+A vector (here of 128 bytes) is ``<32 x i32>``, a pair two of them; a predicate is a vector whose
+byte lanes are all ones or zero; scalars are ``i32``, doubles two of them, conditions ``i1``.
+Operands that the caller knows (immediates, constant scalars) are built into the function.
 """
 
 from __future__ import annotations
@@ -19,27 +19,21 @@ import numpy as np
 
 from ..tir.expr import walk
 from ..tir.types import Type
-from .instruction import Instruction, Register, register_class
+from .instruction import LARGE, Instruction, Register, register_class
 from .llvm import Lowering, ir_type
 from .llvm_lanes import as_lanes, joined, shuffled
 
 PARTS = {Register.PAIR: 2, Register.DOUBLE: 2}  # machine values in a register; 1 in others
 LOOPS = 1 << 30
-_VECTOR = Type("i", 32, 32)
 _WORD = Type("i", 32)
-_HELD = {
-    Register.VECTOR: _VECTOR,
-    Register.PAIR: _VECTOR,
-    Register.PREDICATE: _VECTOR,
-    Register.SCALAR: _WORD,
-    Register.DOUBLE: _WORD,
-    Register.CONDITION: Type("b", 1),
-}
 
 
-def held_type(register: Register) -> Type:
-    """The type of each part of a register in the generated code."""
-    return _HELD[register]
+def held_type(register: Register, vector: int) -> Type:
+    """The type of each part of a register in the generated code, where vectors have so many
+    bytes."""
+    if register in LARGE:
+        return Type("i", 32, vector // _WORD.bytes)
+    return Type("b", 1) if register is Register.CONDITION else _WORD
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +57,19 @@ def row_function(
     words = [row.name.strip("_"), *("" if k is None else str(k).replace("-", "m") for k in known)]
     module = ir.Module()
     taken = [p for p, k in zip(row.parameters, known, strict=True) if k is None]
-    kinds = [ir_type(held_type(p.register)) for p in taken for _ in range(PARTS.get(p.register, 1))]
-    result = register_class(row.result)
+    registers = [p.register for p in taken for _ in range(PARTS.get(p.register, 1))]
+    kinds = [ir_type(held_type(register, row.vector)) for register in registers]
+    result = row.result_register
+    assert result is not None
     parts = PARTS.get(result, 1)
-    one = ir_type(held_type(result))
+    one = ir_type(held_type(result, row.vector))
     returned = ir.LiteralStructType([one] * parts) if parts > 1 else one
     function = ir.Function(module, ir.FunctionType(returned, kinds), "row_" + ".".join(words))
     function.linkage = "internal"
     builder = ir.IRBuilder(function.append_basic_block())
     low = Lowering(builder, {}, features)
     low.values = _operands(low, row, known, list(function.args))
-    out = to_register(low, low.value(row.body), row.result)
+    out = to_register(low, low.value(row.body), row.result, row.vector)
     if parts == 1:
         builder.ret(out[0])
     else:
@@ -94,7 +90,7 @@ def _operands(low: Lowering, row: Instruction, known: Sequence[int | None], args
             values[parameter.name] = known_lanes(number, parameter.type)
         else:
             parts = PARTS.get(parameter.register, 1)
-            values[parameter.name] = from_register(low, args[:parts], parameter.type)
+            values[parameter.name] = from_register(low, args[:parts], parameter.type, row.vector)
             args = args[parts:]
     return values
 
@@ -105,16 +101,16 @@ def known_lanes(number: int, kind: Type) -> np.ndarray[Any, Any]:
     return lanes[: kind.lanes]
 
 
-def from_register(low: Lowering, parts: Sequence[Any], kind: Type) -> Any:
+def from_register(low: Lowering, parts: Sequence[Any], kind: Type, vector: int) -> Any:
     """A value of type ``kind`` in the parts of a register."""
-    register = register_class(kind)
+    register = register_class(kind, vector)
     if register is Register.CONDITION:
         return parts[0]
     if register is Register.PREDICATE:
-        lanes = Type("i", 1024 // kind.lanes, kind.lanes)
-        value = as_lanes(low, parts[0], _VECTOR, lanes)
+        lanes = Type("i", 8 * vector // kind.lanes, kind.lanes)
+        value = as_lanes(low, parts[0], held_type(register, vector), lanes)
         return low.builder.icmp_signed("<", value, low.constant(lanes, 0))
-    held = held_type(register)
+    held = held_type(register, vector)
     if len(parts) > 1:
         whole = Type("i", 32, held.lanes * len(parts))
         return as_lanes(low, joined(low, parts, held), whole, kind)
@@ -125,14 +121,14 @@ def from_register(low: Lowering, parts: Sequence[Any], kind: Type) -> Any:
     return as_lanes(low, parts[0], held, kind)
 
 
-def to_register(low: Lowering, value: Any, kind: Type) -> list[Any]:
+def to_register(low: Lowering, value: Any, kind: Type, vector: int) -> list[Any]:
     """The parts of a register that hold a value."""
-    register = register_class(kind)
+    register = register_class(kind, vector)
     if register is Register.CONDITION:
         return [value]
-    held = held_type(register)
+    held = held_type(register, vector)
     if register is Register.PREDICATE:
-        lanes = Type("i", 1024 // kind.lanes, kind.lanes)
+        lanes = Type("i", 8 * vector // kind.lanes, kind.lanes)
         return [as_lanes(low, low.builder.sext(value, ir_type(lanes)), lanes, held)]
     parts = PARTS.get(register, 1)
     if parts > 1:
@@ -159,7 +155,7 @@ def computed(row: Instruction, numbers: Sequence[int]) -> int | None:
 
     if row.body is None or row.result is None:
         return None
-    if register_class(row.result) is not Register.SCALAR:
+    if row.result_register is not Register.SCALAR:
         return None
     pairs = zip(row.parameters, numbers, strict=True)
     lanes = evaluate_expr(row.body, {p.name: known_lanes(n, p.type) for p, n in pairs})

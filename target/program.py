@@ -211,6 +211,11 @@ class Program:
     phases: list[Phase]
     threads: int | None = None  # that run it, at the most; None: all
 
+    @property
+    def vector(self) -> int:
+        """Bytes of a vector register of the machine whose instructions these are."""
+        return next((op.instruction.vector for op in self.ops()), 0)
+
     def ops(self) -> Iterator[Op]:
         """Every instruction once, in program order."""
         for phase in self.phases:

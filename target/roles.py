@@ -213,7 +213,7 @@ def _reaching(rows: list[Instruction], aligned: bool) -> Instruction | None:
 def _declared(role: Role, kind: str, size: int) -> Instruction:
     words = {"T": kind or f"i8x{size}", "U": f"u8x{size}", "Q": f"boolx{size}", "B": size,
              "K": size - 1}  # fmt: skip
-    return declared(role, words)
+    return declared(role, words, size)
 
 
 def _as_role(row: Instruction, wanted: Instruction) -> Call | None:

@@ -18,7 +18,7 @@ from ..tir.expr import Expr, const, is_number, walk
 from ..tir.ops import OPS
 from ..tir.types import Type
 from .expansions import Expansion
-from .instruction import Instruction, Parameter, Register, register_class
+from .instruction import Instruction, Parameter, Register, has_register, register_class
 from .match import LANE_OPS, Matcher, Noting, is_loose
 from .record import Covered, Expanded, Notes, Record, Trial
 
@@ -31,13 +31,6 @@ class Cover:
     row: Instruction
     operands: tuple[Expr, ...]
     inside: int
-
-
-def has_register(kind: Type) -> bool:
-    """Whether a value of this type can live in one register."""
-    if kind.kind == "b":
-        return True
-    return kind.bits * kind.lanes in (8, 16, 32, 64, 1024, 2048)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,14 +49,17 @@ class _Pattern:
 
 class Selector:
     """Finds covers in a table of rows; ``expansions`` apply where no row does. ``refused`` are
-    rows that must not be used, with the reason."""
+    rows that must not be used, with the reason; ``costs`` is what units cost that cost more than
+    1."""
 
     def __init__(
         self,
         rows: Iterable[Instruction],
         expansions: Iterable[Expansion],
         refused: Mapping[str, str] | None = None,
+        costs: Mapping[str, int] | None = None,
     ) -> None:
+        self.costs = costs or {}
         self._by_root: dict[tuple[str, Type], list[_Pattern]] = {}
         self._by_arms: dict[tuple[str, Type, tuple[str, ...]], list[_Pattern]] = {}
         self._by_op: dict[str, list[_Pattern]] = {}
@@ -97,7 +93,7 @@ class Selector:
         else:
             for pattern in self._patterns(node):
                 found = self._match_row(pattern, node, users)
-                if found is not None and (best is None or _better(found, best)):
+                if found is not None and (best is None or self._rank(found) < self._rank(best)):
                     best = found
         if self.record is not None:
             row, operands = (best.row, best.operands) if best else (None, ())
@@ -147,13 +143,18 @@ class Selector:
             bound = matcher.bindings.get(parameter.name)
             if bound is None and parameter.fixed:
                 bound = const(parameter.low, parameter.type)  # a register that the row fixes
-            if not _encodes(parameter, bound):
+            if not _encodes(row, parameter, bound):
                 if notes is not None:
                     notes.refuse(_misfit(parameter, bound))
                 return None
             assert bound is not None
             operands.append(bound)
         return Cover(row, tuple(operands), pattern.inside)
+
+    def _rank(self, cover: Cover) -> tuple[int, int, int]:
+        """More operators in one; then the cheaper unit; then immediates rather than registers."""
+        registers = sum(p.register is not Register.IMMEDIATE for p in cover.row.parameters)
+        return -cover.inside, self.costs.get(_unit(cover), 1), registers
 
     # For the record ---------------------------------------------------------------------------
 
@@ -177,18 +178,30 @@ class Selector:
             reason = self.refused[row.name]
         else:
             assert best is not None
-            reason = "" if best.row is row else _why_worse(found, best)
+            reason = "" if best.row is row else self._why_worse(found, best)
         return Trial(row, pattern.inside, pattern.inside, True, reason)
 
+    def _why_worse(self, lost: Cover, won: Cover) -> str:
+        """The first part of the rank in which ``lost`` is behind."""
+        if lost.inside < won.inside:
+            return f"fewer: takes {lost.inside} in one, {won.row.name} {won.inside}"
+        (_, a, more), (_, b, less) = self._rank(lost), self._rank(won)
+        if a > b:
+            return f"unit: {_unit(lost)} is dearer than {_unit(won)} of {won.row.name}"
+        if more > less:
+            return f"registers: {more} are read, {won.row.name} reads {less}"
+        return f"equal: {won.row.name} comes first in the table"
 
-def _encodes(parameter: Parameter, bound: Expr | None) -> bool:
+
+def _encodes(row: Instruction, parameter: Parameter, bound: Expr | None) -> bool:
     """Whether an operand can hold the matched value: an immediate in range, or a register."""
     if bound is None:
         return False
     if parameter.register is Register.IMMEDIATE:
         known = bounds(bound, {}) if is_number(bound) or bound.is_const else None
         return known is not None and parameter.low <= known[0] <= known[1] <= parameter.high
-    return has_register(bound.type) and register_class(bound.type) is parameter.register
+    kind, vector = bound.type, row.vector
+    return has_register(kind, vector) and register_class(kind, vector) is parameter.register
 
 
 def _others(inner: Expr) -> str:
@@ -205,34 +218,8 @@ def _misfit(parameter: Parameter, bound: Expr | None) -> str:
     return f"immediate: {parameter.name} must be {parameter.low}..{parameter.high}, but got {got}"
 
 
-_UNIT_COST = {"VA": 1, "VX": 2, "VS": 2, "VP": 2, "VA_DV": 2, "VX_DV": 4, "VP_VS": 4}
-
-
-def _better(a: Cover, b: Cover) -> bool:
-    """More operators in one; then the cheaper unit; then immediates rather than registers."""
-    return _rank(a) < _rank(b)
-
-
-def _rank(cover: Cover) -> tuple[int, int, int]:
-    unit = _unit(cover)
-    registers = sum(p.register is not Register.IMMEDIATE for p in cover.row.parameters)
-    return -cover.inside, _UNIT_COST.get(unit, 1), registers
-
-
 def _unit(cover: Cover) -> str:
     return cover.row.unit[0][1]
-
-
-def _why_worse(lost: Cover, won: Cover) -> str:
-    """The first part of the rank in which ``lost`` is behind."""
-    if lost.inside < won.inside:
-        return f"fewer: takes {lost.inside} in one, {won.row.name} {won.inside}"
-    (_, a, more), (_, b, less) = _rank(lost), _rank(won)
-    if a > b:
-        return f"unit: {_unit(lost)} is dearer than {_unit(won)} of {won.row.name}"
-    if more > less:
-        return f"registers: {more} are read, {won.row.name} reads {less}"
-    return f"equal: {won.row.name} comes first in the table"
 
 
 def _may_match(body: Expr, arms: tuple[str, ...]) -> bool:

@@ -7,12 +7,11 @@ from functools import cache
 from ..instruction import Instruction
 from ..roles import Roles
 from ..select import Selector
+from .declare import VECTOR
 from .expansions import EXPANSIONS
 from .instructions import instructions
 from .scalar import INSTRUCTIONS as SCALAR
 from .wide import INSTRUCTIONS as WIDE
-
-VECTOR = 128  # bytes of a register
 
 
 @cache
@@ -27,9 +26,10 @@ def selector(version: int, forbidden: frozenset[str] = frozenset()) -> Selector:
     table = rows(version)
     refused = {name: _PIPES for name, row in table.items() if _costly(row, table, version)}
     refused |= dict.fromkeys(forbidden, "forbidden: it must not be used here")
-    return Selector(table.values(), EXPANSIONS, refused)
+    return Selector(table.values(), EXPANSIONS, refused, _COSTS)
 
 
+_COSTS = {"VX": 2, "VS": 2, "VP": 2, "VA_DV": 2, "VX_DV": 4, "VP_VS": 4}
 _PIPES = "pipes: product and sum apart take as many pipes and leave a multiplier free"
 
 

@@ -15,7 +15,7 @@ import sys
 from typing import Any
 
 from ...tir.types import Type, boolean, parse_type
-from ..declare import collect, instruction
+from ..declare import collect
 from ..instruction import Instruction, Kind, Parameter, Register
 from ..vocabulary import (
     absolute,
@@ -42,6 +42,7 @@ from ..vocabulary import (
     u16,
     u32,
 )
+from .declare import instruction
 
 _LOAD: dict[str, Any] = dict(timing=(4,), unit="LD", kind=Kind.LOAD)
 _STORE: dict[str, Any] = dict(timing=(0, 2), unit="ST", kind=Kind.STORE)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 
-from ..declare import collect, instruction
+from ..declare import collect
 from ..vocabulary import (
     boolx1,
     cast,
@@ -18,6 +18,7 @@ from ..vocabulary import (
     minimum,
     sat_cast,
 )
+from .declare import instruction
 
 
 @instruction(timing=(4, 2, 2), unit="M", asm="{d} = mpy({a},{b})", hvx="")

@@ -21,6 +21,7 @@ from dovetail.schedule.errors import ScheduleError
 from dovetail.schedule.schedule import Schedule
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
+from dovetail.target.dsp.declare import VECTOR
 from dovetail.target.dsp.hexagon.program import run_program
 from dovetail.target.dsp.spill import CompileError
 from dovetail.target.dsp.target import Dsp, dsp
@@ -106,7 +107,7 @@ def program(made: Drawn) -> Program | None:
 
 def has_vectors(code: Program) -> bool:
     results = [op.instruction.result for op in code.ops()]
-    return any(r is not None and register_class(r) is Register.VECTOR for r in results)
+    return any(r is not None and register_class(r, VECTOR) is Register.VECTOR for r in results)
 
 
 def free(made: Drawn) -> list[str]:

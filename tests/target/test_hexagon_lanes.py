@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dovetail.target.dsp.declare import VECTOR
 from dovetail.target.dsp.hexagon.lanes import Probe, assembled_values, intrinsic_values, samples
 from dovetail.target.instruction import Instruction, Kind, Parameter, Register, register_class
 from dovetail.tir.types import parse_type
@@ -18,7 +19,7 @@ def row(hvx: str, asm: str, result: str, **operands: str) -> Instruction:
     parameters = []
     for name, spelled in operands.items():
         kind = parse_type(spelled)
-        where = Register.IMMEDIATE if name == "n" else register_class(kind)
+        where = Register.IMMEDIATE if name == "n" else register_class(kind, VECTOR)
         parameters.append(Parameter(name, kind, where, 0, 7 if name == "n" else 0))
     accumulate = "x" if "x" in operands else None
     return Instruction(
@@ -31,6 +32,7 @@ def row(hvx: str, asm: str, result: str, **operands: str) -> Instruction:
         (),
         accumulate=accumulate,
         hvx=hvx,
+        vector=VECTOR,
     )
 
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dovetail.target.dsp.declare import VECTOR
 from dovetail.target.instruction import Instruction, Parameter, register_class
 from dovetail.target.llvm_rows import row_function
 from dovetail.tir.expr import Expr, cast, const, free_vars, make, sat_cast, select, var
@@ -19,9 +20,12 @@ SCALARS = [i8, u8, i16, u16, i32, u32, i64]
 def row_of(body: Expr) -> Instruction:
     """A row whose body is ``body``, its variables the operands."""
     names = sorted(free_vars(body), key=lambda node: str(node.attr))
-    parameters = tuple(Parameter(str(v.attr), v.type, register_class(v.type)) for v in names)
+    parameters = tuple(
+        Parameter(str(v.attr), v.type, register_class(v.type, VECTOR)) for v in names
+    )
     name = f"try{body.number}"
-    return Instruction(name, parameters, body.type, body, "", (9,) * (len(names) + 1), ((0, "VA"),))
+    timing = (9,) * (len(names) + 1)
+    return Instruction(name, parameters, body.type, body, "", timing, ((0, "VA"),), vector=VECTOR)
 
 
 def wrong(*bodies: Expr, features: frozenset[str] | None = None) -> list[str]:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import dovetail
+from dovetail.target.dsp.declare import VECTOR
 from dovetail.target.dsp.instructions import TABLE
-from dovetail.target.dsp.rows import VECTOR, roles, rows
+from dovetail.target.dsp.rows import roles, rows
 from dovetail.target.errors import SelectError
 from dovetail.target.instruction import Register
 from dovetail.target.roles import (

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from dovetail.target.declare import instruction
+from dovetail.target.dsp.declare import instruction
 from dovetail.target.dsp.rows import selector
 from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError

@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from dovetail.target import shuffle
+from dovetail.target.dsp.declare import VECTOR
 from dovetail.target.dsp.instructions import instructions
-from dovetail.target.dsp.rows import VECTOR, roles
+from dovetail.target.dsp.rows import roles
 from dovetail.tir.expr import Expr, const, make
 from dovetail.tir.ops import OPS
 from dovetail.tir.stmt import Buffer

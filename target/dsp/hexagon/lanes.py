@@ -19,6 +19,7 @@ import numpy as np
 
 from ....tir.types import Type
 from ...instruction import Instruction, Kind, Register, register_class
+from ..declare import VECTOR
 from .assemble import assemble, harness, link
 from .llvm import compile_ir
 from .probes import IR_HELPERS, SLOT, SLOTS, Group, assembly_phase, intrinsic_phase
@@ -120,9 +121,9 @@ def _record(row: Instruction, sample: Sample) -> bytes:
 def _pack(kind: Type, value: Value) -> bytes:
     """A register's bytes: predicates one byte a byte lane, narrow scalars extended to 32 bits."""
     value = np.ascontiguousarray(value, kind.numpy).reshape(-1)
-    match register_class(kind):
+    match register_class(kind, VECTOR):
         case Register.PREDICATE:
-            return np.repeat(value.astype(np.uint8), 128 // kind.lanes).tobytes()
+            return np.repeat(value.astype(np.uint8), VECTOR // kind.lanes).tobytes()
         case Register.CONDITION:
             return np.where(value, 0xFF, 0).astype("<u4").tobytes()
         case Register.SCALAR if kind.lanes == 1:
@@ -132,9 +133,9 @@ def _pack(kind: Type, value: Value) -> bytes:
 
 def _unpack(kind: Type, data: bytes) -> Value:
     """The value in a result's slot."""
-    match register_class(kind):
+    match register_class(kind, VECTOR):
         case Register.PREDICATE:
-            lanes = np.frombuffer(data, np.uint8, 128).reshape(kind.lanes, -1) != 0
+            lanes = np.frombuffer(data, np.uint8, VECTOR).reshape(kind.lanes, -1) != 0
             if (lanes != lanes[:, :1]).any():
                 raise ValueError(f"a {kind} has equal bits within each lane, but got {lanes}")
             return np.ascontiguousarray(lanes[:, 0])

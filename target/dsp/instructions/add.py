@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...declare import family, instruction
 from ...vocabulary import (
     N,
     Q,
@@ -25,6 +24,7 @@ from ...vocabulary import (
     widening_add,
     widening_sub,
 )
+from ..declare import family, instruction
 
 _SINGLE = {"b": "i8x128", "h": "i16x64", "w": "i32x32"}
 _PAIR = {"b": "i8x256", "h": "i16x128", "w": "i32x64"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ...declare import family, instruction
 from ...vocabulary import (
     T,
     U,
@@ -29,6 +28,7 @@ from ...vocabulary import (
     u8x128,
     u8x256,
 )
+from ..declare import family, instruction
 
 _UNSIGNED = dict(T="u8x128", U="u8x128", t="ub", u="ub", w="uw")
 _MIXED = dict(T="u8x128", U="i8x128", t="ub", u="b", w="w")

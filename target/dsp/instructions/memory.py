@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ...declare import instruction
 from ...instruction import Kind
 from ...vocabulary import boolx128, i32x32, memory
+from ..declare import instruction
 
 
 @instruction(timing=(9,), unit="LOAD,VA", kind=Kind.LOAD, bytes=128, align=128, hvx="",

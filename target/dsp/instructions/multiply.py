@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ...declare import family, instruction
 from ...vocabulary import (
     T,
     U,
@@ -30,6 +29,7 @@ from ...vocabulary import (
     u16x64,
     widening_mul,
 )
+from ..declare import family, instruction
 
 _PRODUCTS = {  # both vectors; the result's pair
     "vmpybusv": dict(T="u8x128", U="i8x128", W="i16x128", t="ub", u="b", w="h"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...declare import family, instruction
 from ...vocabulary import (
     E,
     K,
@@ -37,6 +36,7 @@ from ...vocabulary import (
     split,
     u8x128,
 )
+from ..declare import family, instruction
 
 _EXTEND = {
     "b": dict(T="i8x128", W="i16x128", E="i16", t="b", w="h"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ...declare import family, instruction
 from ...vocabulary import (
     Q,
     T,
@@ -21,6 +20,7 @@ from ...vocabulary import (
     u8x4,
     u8x128,
 )
+from ..declare import family, instruction
 
 _LANES = {"b": ("i8x128", 128), "h": ("i16x64", 64), "w": ("i32x32", 32), "ub": ("u8x128", 128),
           "uh": ("u16x64", 64), "uw": ("u32x32", 32)}  # fmt: skip
