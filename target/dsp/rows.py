@@ -26,10 +26,10 @@ def selector(version: int, forbidden: frozenset[str] = frozenset()) -> Selector:
     table = rows(version)
     refused = {name: _PIPES for name, row in table.items() if _costly(row, table, version)}
     refused |= dict.fromkeys(forbidden, "forbidden: it must not be used here")
-    return Selector(table.values(), EXPANSIONS, refused, _COSTS)
+    return Selector(table.values(), EXPANSIONS, refused, COSTS)
 
 
-_COSTS = {"VX": 2, "VS": 2, "VP": 2, "VA_DV": 2, "VX_DV": 4, "VP_VS": 4}
+COSTS = {"VX": 2, "VS": 2, "VP": 2, "VA_DV": 2, "VX_DV": 4, "VP_VS": 4}
 _PIPES = "pipes: product and sum apart take as many pipes and leave a multiplier free"
 
 

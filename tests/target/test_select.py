@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from dovetail.target.dsp.declare import instruction
-from dovetail.target.dsp.rows import selector
+from dovetail.target.dsp.rows import COSTS, selector
 from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.instruction import Instruction
@@ -56,7 +56,7 @@ def declared() -> list[Instruction]:
 def trials(node: Expr, users: int = 1, **refused: str) -> dict[str, Trial]:
     """The record of covering ``node`` by the declared rows."""
     record = Record()
-    select = Selector(declared(), (), refused).recording(record)
+    select = Selector(declared(), (), refused, COSTS).recording(record)
     found = select.cover(node, lambda _: users)
     (event,) = record.events
     assert isinstance(event, Covered)
