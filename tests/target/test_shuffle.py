@@ -40,9 +40,7 @@ def value(node: Expr, memory: Array) -> Array:
         return np.asarray(node.attr, node.type.numpy)
     if node.op == "call":
         return body_value(str(node.attr), args)
-    meaning = OPS[node.op].meaning
-    assert meaning is not None
-    return np.asarray(meaning(node.type, node.attr, *args))
+    return np.asarray(OPS[node.op].value(node.type, node.attr, *args))
 
 
 def body_value(name: str, args: list[Array]) -> Array:
@@ -57,9 +55,7 @@ def body_value(name: str, args: list[Array]) -> Array:
             return given[str(node.attr)]
         if node.op == "const":
             return np.full(node.type.lanes, node.attr, node.type.numpy)
-        meaning = OPS[node.op].meaning
-        assert meaning is not None
-        return np.asarray(meaning(node.type, node.attr, *map(run, node.args)))
+        return np.asarray(OPS[node.op].value(node.type, node.attr, *map(run, node.args)))
 
     assert row.body is not None
     return run(row.body).view(np.uint8)
