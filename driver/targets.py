@@ -11,16 +11,17 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from ..options.checks import shown
+from ..options.record import rows
 from ..target.dsp.target import DSP, dsp
 from ..target.errors import MachineError
 from ..target.protocol import Family, Target
 from .errors import InputError
 
-__all__ = ["DEFAULT", "TARGETS", "dsp", "parse"]
+__all__ = ["DEFAULT", "TARGETS", "dsp", "fields_of", "parse"]
 
 TARGETS: dict[str, Family] = {family.name: family for family in (DSP,)}
 DEFAULT = DSP.name
@@ -56,6 +57,15 @@ def _checked(target: Any, family: Family) -> Target:
     made = family.make(**{field.name: getattr(target, field.name) for field in fields(target)})
     same: Target = target
     return same if same.name == made.name else made
+
+
+def fields_of(target: Target) -> list[dict[str, Any]]:
+    """The fields of a target's machine: name, value and meaning."""
+    meanings = {row.name: row.help for row in rows(type(target))}
+    return [
+        {"field": name, "value": value, "meaning": meanings.get(name, "")}
+        for name, value in asdict(target).items()
+    ]
 
 
 class _Unknown(Exception):

@@ -82,6 +82,19 @@ def at_least(least: int) -> Check:
     return partial(checks.whole, least=least)
 
 
+def rows(record: type[Any]) -> Iterator[Row]:
+    """The options of a dataclass, in their order; other fields are none."""
+    kinds = get_type_hints(record)
+    for one in (one for one in fields(record) if "option" in one.metadata):
+        facts: _Facts = one.metadata["option"]
+        assert one.default is not MISSING
+        word = facts.word or one.name
+        text = facts.help
+        if isinstance(facts.check, Among):
+            text = f"{text} {facts.check.names.help}."
+        yield Row(one.name, word, kinds[one.name], one.default, facts.check, text, facts.logged)
+
+
 class Options:
     """The base of records. Values are checked, and made plain, when a record is made."""
 
@@ -96,15 +109,7 @@ class Options:
     @classmethod
     def rows(cls) -> Iterator[Row]:
         """The options, in their order."""
-        kinds = get_type_hints(cls)
-        for one in fields(cls):  # type: ignore[arg-type]
-            facts: _Facts = one.metadata["option"]
-            assert one.default is not MISSING
-            word = facts.word or one.name
-            text = facts.help
-            if isinstance(facts.check, Among):
-                text = f"{text} {facts.check.names.help}."
-            yield Row(one.name, word, kinds[one.name], one.default, facts.check, text, facts.logged)
+        return rows(cls)
 
     def logged(self) -> dict[str, Any]:
         """What logs and files say: options by their words, most only where they were changed."""

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 MAY_IMPORT: dict[str, set[str]] = {
     "options": set(),
     "tir": set(),
-    "target": {"tir"},
+    "target": {"options", "tir"},
     "schedule": {"tir", "target"},
     "tuner": {"options", "schedule", "target", "tir"},
     "graph": {"options", "tir"},

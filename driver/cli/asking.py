@@ -124,6 +124,25 @@ def instructions(
     show.table(tuple(texts[0]), [tuple(row.values()) for row in texts], f"v{version}")
 
 
+@command("Example: dovetail machine --target 'dsp(threads=1)'")
+def machine(target: Target = "dsp", json: Json = False) -> None:
+    """List the fields of a machine. These are what --target can change: 'dsp(threads=1)'."""
+    from ..targets import fields_of, parse
+
+    made = parse(target)
+    rows = fields_of(made)
+    if json:
+        show.print_json({"target": made.name, "fields": rows})
+        return
+    values = [row | {"value": _short(row["value"])} for row in rows]
+    show.table(tuple(rows[0]), [tuple(row.values()) for row in values], made.name)
+
+
+def _short(value: object) -> str:
+    """A field's value, or how many rows it has."""
+    return f"{len(value)} rows" if isinstance(value, tuple | list) else str(value)
+
+
 @zoo_app.command("list", epilog="Example: dovetail zoo list")
 def zoo_list(json: Json = False) -> None:
     """The names of the zoo's models."""

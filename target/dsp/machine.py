@@ -13,15 +13,17 @@ instruction a slot; vector instructions also hold pipes: ``LD``, ``ST`` and the 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import lcm
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
+from ...options.record import option
 from ...tir.hashed import Hashed
 from ..errors import MachineError
 from ..machine import Loops
 
+N = TypeVar("N", int, float)
 PIPES = ("LD", "ST", "MPY0", "MPY1", "SHIFT", "XLANE")
 COMPUTE = PIPES[2:]
 LOOPS = Loops(short=4, written=64, few=4, long=64, turned=4)
@@ -72,33 +74,100 @@ UNITS: tuple[tuple[str, Unit], ...] = (
 )
 
 
+def _number(default: N, low: int, high: float, text: str) -> N:
+    """The row of a number and its range: a whole one, where ``high`` is."""
+    return option(default, partial(_within, low, high), text)
+
+
+def _within(low: int, high: float, what: str, value: Any) -> Any:
+    """A number of NumPy becomes Python's, which is how names spell it."""
+    kind: Any = Integral if isinstance(high, int) else Real
+    word = "an integer" if isinstance(high, int) else "a number"
+    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
+        raise MachineError(f"{what} must be {word} from {low} to {high}, but got {value!r}")
+    return int(value) if isinstance(value, Integral) else float(value)
+
+
+def _units(what: str, units: Any) -> tuple[tuple[str, Unit], ...]:
+    try:
+        pairs: tuple[tuple[str, Unit], ...] = tuple((name, unit) for name, unit in units)
+        for name, unit in pairs:
+            _check_unit(name, unit)
+    except (AttributeError, TypeError, ValueError) as error:
+        if isinstance(error, MachineError):
+            raise
+        pairs = ()
+    if missing := [name for name, _ in UNITS if name not in dict(pairs)]:
+        raise MachineError(
+            f"{what} must be pairs of a name and a Unit, one for each of "
+            f"{', '.join(name for name, _ in UNITS)}, but {', '.join(missing)} are missing"
+        )
+    return pairs
+
+
+def _check_unit(name: str, row: Unit) -> None:
+    if any(not 0 <= slot <= 3 for choice in row.slots for slot in choice):
+        raise MachineError(f"dsp: the slots of unit {name} must be 0 to 3, but got {row.slots}")
+    for pipe in (pipe for choice in row.pipes for pipe in choice):
+        if pipe not in PIPES:
+            raise MachineError(
+                f"dsp: the pipes of unit {name} must be of {', '.join(PIPES)}, but got {pipe!r}"
+            )
+
+
+# Ranges: a packet needs its four slots, encodings fix the register files' ends.
 @dataclass(frozen=True, slots=True)
 class Machine(Hashed):
     """One machine's numbers; ``target.dsp`` makes one whose values are checked, with its code."""
 
-    version: int = 66  # of the instruction set: rows and their units depend on it
-    clock: float = 1.2e9  # Hz
-    threads: int = 4  # hardware threads with a vector context each; one packet a cycle each
-    tcm: int = 8 << 20  # bytes of tightly coupled memory
-    vector_bytes: int = 128
-    vectors: int = 32
-    predicates: int = 4
-    scalars: int = 29  # r0 .. r28; stack, frame and link registers stay free
-    conditions: int = 4
-    slots: int = 4
-    units: tuple[tuple[str, Unit], ...] = UNITS
-    vector_result: int = 9  # pipeline cycle in which vector results appear; operands are 5 or 7
-    load_latency: int = 2  # packets from a scalar load to a use of its result
-    multiply_latency: int = 2  # packets from a scalar multiplication to a use
-    scalar_latency: int = 1  # packets from any other scalar result to a use
-    extract_latency: int = 15  # packets from a scalar taken out of a vector to a use
-    barrier: int = 40  # cycles from the last thread's end to the start of a phase that needs it
-    dma_rate: int = 32  # bytes a cycle of the one channel to DDR, for all transfers and accesses
-    dma_start: int = 300  # cycles from the start of a transfer to its first byte; these overlap
-    ddr_latency: int = 200  # cycles that a direct access to DDR takes where the channel is free
-    burst: int = 64  # bytes that DDR moves at least: 8 beats of 64 bits (JEDEC DDR4, burst length)
-    icache: int = 32 << 10  # bytes of the instruction cache
-    fetch_rate: int = 8  # bytes a cycle at which code comes to the instruction cache
+    version: int = _number(
+        66, 60, 73, "The version of the instruction set, which gives rows and their units."
+    )
+    clock: float = _number(1.2e9, 1, 1e12, "Hz.")
+    threads: int = _number(
+        4, 1, 64, "Hardware threads with a vector context each; one packet a cycle each."
+    )
+    tcm: int = _number(8 << 20, 1 << 12, 1 << 32, "Bytes of tightly coupled memory.")
+    vector_bytes: int = _number(128, 128, 128, "Bytes of a vector register.")
+    vectors: int = _number(32, 8, 32, "Vector registers of a thread.")
+    predicates: int = _number(4, 1, 4, "Vector predicates of a thread.")
+    scalars: int = _number(
+        29, 12, 29, "Scalar registers: r0 to r28; stack, frame and link registers stay free."
+    )
+    conditions: int = _number(4, 1, 4, "Scalar predicates of a thread.")
+    slots: int = _number(4, 4, 4, "Instructions of a packet.")
+    units: tuple[tuple[str, Unit], ...] = option(
+        UNITS, _units, "The slots and pipes that each class of instructions takes."
+    )
+    vector_result: int = _number(
+        9, 7, 32, "Pipeline cycle in which vector results appear; operands are 5 or 7."
+    )
+    load_latency: int = _number(2, 1, 64, "Packets from a scalar load to a use of its result.")
+    multiply_latency: int = _number(2, 1, 64, "Packets from a scalar multiplication to a use.")
+    scalar_latency: int = _number(1, 1, 64, "Packets from any other scalar result to a use.")
+    extract_latency: int = _number(
+        15, 1, 64, "Packets from a scalar taken out of a vector to a use."
+    )
+    barrier: int = _number(
+        40, 0, 1 << 20, "Cycles from the last thread's end to the start of a phase that needs it."
+    )
+    dma_rate: int = _number(
+        32, 1, 1 << 20, "Bytes a cycle of the one channel to DDR, for all transfers and accesses."
+    )
+    dma_start: int = _number(
+        300, 0, 1 << 20, "Cycles from the start of a transfer to its first byte; these overlap."
+    )
+    ddr_latency: int = _number(
+        200, 0, 1 << 20, "Cycles that a direct access to DDR takes where the channel is free."
+    )
+    burst: int = _number(
+        64, 1, 1 << 12,
+        "Bytes that DDR moves at least: 8 beats of 64 bits (JEDEC DDR4, burst length).",
+    )  # fmt: skip
+    icache: int = _number(32 << 10, 1, 1 << 30, "Bytes of the instruction cache.")
+    fetch_rate: int = _number(
+        8, 1, 1 << 20, "Bytes a cycle at which code comes to the instruction cache."
+    )
 
     __hash__ = Hashed.__hash__
 
@@ -127,56 +196,3 @@ class Machine(Hashed):
 def only(machine: Machine) -> Machine:
     """One for all that are equal: machines of tasks that came to a worker are many."""
     return machine
-
-
-# The range of each number: a packet needs its four slots, encodings fix the register files' ends.
-_RANGES = {
-    "version": (60, 73), "clock": (1, 1e12), "threads": (1, 64), "tcm": (1 << 12, 1 << 32),
-    "vector_bytes": (128, 128), "vectors": (8, 32), "predicates": (1, 4), "scalars": (12, 29),
-    "conditions": (1, 4), "slots": (4, 4), "vector_result": (7, 32), "load_latency": (1, 64),
-    "multiply_latency": (1, 64), "scalar_latency": (1, 64), "extract_latency": (1, 64),
-    "barrier": (0, 1 << 20), "dma_rate": (1, 1 << 20), "dma_start": (0, 1 << 20),
-    "ddr_latency": (0, 1 << 20), "burst": (1, 1 << 12), "icache": (1, 1 << 30),
-    "fetch_rate": (1, 1 << 20),
-}  # fmt: skip
-
-
-def checked(name: str, value: Any) -> Any:
-    """The value of a field; a number of NumPy as Python's, which is how names spell it."""
-    if name == "units":
-        return _checked_units(value)
-    low, high = _RANGES[name]
-    kinds: tuple[Any, ...] = (Integral, Real) if name == "clock" else (Integral,)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-        raise MachineError(
-            f"dsp: {name} must be {'a number' if name == 'clock' else 'an integer'} "
-            f"from {low} to {high}, but got {value!r}"
-        )
-    return int(value) if isinstance(value, Integral) else float(value)
-
-
-def _checked_units(units: Any) -> tuple[tuple[str, Unit], ...]:
-    try:
-        pairs: tuple[tuple[str, Unit], ...] = tuple((name, unit) for name, unit in units)
-        for name, unit in pairs:
-            _check_unit(name, unit)
-    except (AttributeError, TypeError, ValueError) as error:
-        if isinstance(error, MachineError):
-            raise
-        pairs = ()
-    if missing := [name for name, _ in UNITS if name not in dict(pairs)]:
-        raise MachineError(
-            f"dsp: units must be pairs of a name and a Unit, one for each of "
-            f"{', '.join(name for name, _ in UNITS)}, but {', '.join(missing)} are missing"
-        )
-    return pairs
-
-
-def _check_unit(name: str, row: Unit) -> None:
-    if any(not 0 <= slot <= 3 for choice in row.slots for slot in choice):
-        raise MachineError(f"dsp: the slots of unit {name} must be 0 to 3, but got {row.slots}")
-    for pipe in (pipe for choice in row.pipes for pipe in choice):
-        if pipe not in PIPES:
-            raise MachineError(
-                f"dsp: the pipes of unit {name} must be of {', '.join(PIPES)}, but got {pipe!r}"
-            )

@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
+from ...options import record as options
 from ...tir.hashed import Hashed
 from ...tir.stmt import PrimFunc
 from .. import pipeline
@@ -22,7 +23,7 @@ from ..record import Record
 from .bound import bound
 from .compile import compile_program
 from .cycles import cost
-from .machine import Machine, Unit, checked
+from .machine import Machine, Unit
 from .rows import roles, rows, selector
 
 
@@ -67,11 +68,11 @@ class Dsp(Machine):
 
 def dsp(**overrides: Any) -> Dsp:
     """The default machine with some fields changed."""
-    known = [f.name for f in fields(Dsp)]
+    known = {row.name: row.check for row in options.rows(Dsp)}
     for name in overrides:
         if name not in known:
             raise MachineError(f"dsp: a field is one of {', '.join(known)}, but got {name!r}")
-    return Dsp(**{name: checked(name, value) for name, value in overrides.items()})
+    return Dsp(**{name: known[name](f"dsp: {name}", value) for name, value in overrides.items()})
 
 
 DSP = Family("dsp", Dsp, dsp, {"Unit": Unit})

@@ -146,9 +146,21 @@ def test_tables_of_instructions_and_models() -> None:
     assert of_json("zoo", "list")["models"] == ok("zoo", "list").split()
 
 
+def test_a_machine_is_listed_by_its_fields() -> None:
+    found = of_json("machine", "--target", "dsp(threads=2)")
+    fields = {row["field"]: row for row in found["fields"]}
+    assert found["target"] == "dsp(threads=2)" and fields["threads"]["value"] == 2
+    assert all(row["meaning"].endswith(".") for row in fields.values())
+    text = ok("machine")
+    assert re.search(r"^threads +4 +Hardware threads with a vector context each;", text, re.M)
+    assert re.search(r"^units +\d+ rows +The slots and pipes", text, re.M)
+    found = call("machine", "--target", "gpu")
+    assert found.exit_code == 2 and found.stderr.startswith("error: target: must be a Machine, ")
+
+
 COMMANDS = [
     *(["tune"], ["compile"], ["run"], ["replay"], ["profile"], ["coverage"], ["explain"]),
-    *(["rules"], ["instructions"], ["zoo", "list"]),
+    *(["rules"], ["instructions"], ["machine"], ["zoo", "list"]),
 ]
 
 

@@ -40,8 +40,9 @@ OPTIONS = {
     "explain": "kernel rule forbid rewrite-limit log target observer requantize calibration "
     "workers",
     "instructions": "version",
+    "machine": "target",
 }
-ARGUMENTS = {"replay": ["log.jsonl", "net.py:build"], "instructions": []}
+ARGUMENTS = {"replay": ["log.jsonl", "net.py:build"], "instructions": [], "machine": []}
 CASES = [(name, option) for name, options in OPTIONS.items() for option in options.split()]
 
 

@@ -2,14 +2,14 @@
 
 import pytest
 
-from dovetail.target.dsp.machine import Machine, Unit
-from dovetail.target.dsp.target import dsp
+from dovetail.target.dsp.machine import Unit
+from dovetail.target.dsp.target import Dsp, dsp
 from dovetail.target.errors import MachineError
 
 
 def test_defaults_are_four_threads_and_eight_megabytes() -> None:
     machine = dsp()
-    assert machine == Machine()
+    assert machine == Dsp()
     assert (machine.version, machine.threads, machine.tcm) == (66, 4, 8 << 20)
     assert machine.name == "dsp"
 
