@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 from ..tir.bounds import bounds
-from ..tir.expr import Expr, cast, const, make
+from ..tir.expr import Expr, cast, const, make, select
 from ..tir.passes.simplify import simplify
 from ..tir.types import i32, i64, u32
 from .division import divide, mask_down, remain, shift_down
@@ -147,6 +149,16 @@ def less(count: Expr, by: int | Expr) -> Expr:
     return simplify(count - by)
 
 
+def _by_bytes(node: Expr) -> Expr | None:
+    """Of a byte: one more for each power of two that it is below."""
+    (value,) = node.args
+    if node.type.lanes == 1 or node.type.bits != 8:
+        return None
+    zero, one = const(0, node.type), const(1, node.type)
+    below = [select(value < 1 << bit, one, zero) for bit in range(8)]
+    return reduce(add, below)
+
+
 EXPANSIONS = (
     Expansion("rounding_mul_shr", _left_first, early=True),
     Expansion("rounding_shr", _shift_first, early=True),
@@ -163,4 +175,5 @@ EXPANSIONS = (
     Expansion("mod", remain),
     Expansion("interleave", _least_first),
     Expansion("tile", _as_words),
+    Expansion("count_leading_zeros", _by_bytes),
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import reduce
 from typing import Any
 
+import llvmlite.ir as ir
+
 from ..tir.expr import Expr, cast, make
 from ..tir.types import Type
 from .llvm import Lowering, ir_type, mangled, rule
@@ -106,6 +108,13 @@ def _one(low: Lowering, node: Expr) -> Any:
     if node.op == "rint" or not kind.signed:
         return value
     return low.intrinsic("smax", kind, value, low.builder.neg(value))
+
+
+@rule("count_leading_zeros")
+def _leading_zeros(low: Lowering, node: Expr) -> Any:
+    """Of 0, too, which ``ctlz`` is told not to leave open."""
+    value, any_of_zero = low.value(node.args[0]), ir.IntType(1)(0)
+    return low.intrinsic("ctlz", node.type, value, any_of_zero)
 
 
 @rule("select")

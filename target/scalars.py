@@ -114,6 +114,9 @@ def _computed(node: Expr, args: list[Expr]) -> Expr:
         if kind.bits < 32:
             return make("max", a - b, b - a)
         return _cut(make("select", b < a, a - b, b - a), kind)
+    if op == "count_leading_zeros":  # those of the word, but for the bits above
+        zeros = Expr("cast", i32, (make(op, Expr("cast", u32, (_signed(args[0]),))),))
+        return Expr("cast", u32, (zeros,)) if kind == u32 else zeros - (32 - kind.bits)
     if op in ("shl", "shr") and kind.bits < 32:
         args[1] = _masked(args[1], kind.bits - 1)
     value = make(op, *args, attr=node.attr)

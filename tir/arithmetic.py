@@ -40,7 +40,7 @@ class Arithmetic(Protocol):
         """``a`` shifted right by counts within its bits: floor(a / 2**by)."""
 
     def rint(self, a: V) -> V:
-        """The nearest integer of a float, ties to even."""
+        """The nearest integer, ties to even."""
 
 
 def rounded_shift(of: Arithmetic, value: V, by: V) -> V:
@@ -56,7 +56,12 @@ class Arrays:
     less, at_most = staticmethod(np.less), staticmethod(np.less_equal)
     least, most = staticmethod(np.minimum), staticmethod(np.maximum)
     size, times = staticmethod(np.abs), staticmethod(np.multiply)
-    right, rint = staticmethod(np.right_shift), staticmethod(np.rint)
+    right = staticmethod(np.right_shift)
+
+    @staticmethod
+    def rint(a: Value) -> Value:
+        nearest: Value = np.rint(a) if a.dtype.kind == "f" else a
+        return nearest
 
     @staticmethod
     def floordiv(a: Value, b: Value) -> Value:

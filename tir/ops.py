@@ -138,6 +138,12 @@ def rint(of: Arithmetic, a: V) -> V:
     return of.rint(a)
 
 
+@row(rules.unsigned, rises="-")
+def count_leading_zeros(of: Arithmetic, kind: Type, a: V) -> V:
+    """The zeros above the highest one; of 0, all bits."""
+    return sum(of.where(of.less(a, 1 << bit), 1, 0) for bit in range(kind.bits))
+
+
 @row(rules.selected, bound=intervals.selected)
 def select(of: Arithmetic, condition: V, yes: V, no: V) -> V:
     return of.where(condition, yes, no)

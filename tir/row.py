@@ -153,11 +153,19 @@ def _in_arrays(op: Op) -> Callable[..., Value]:
     function = op.over(ARRAYS)
     if op.lanes is not Lanes.SAME:
         return _across(function, *(name for name in op.wants if name != "of"))
-    if "kind" in op.wants:
-        return lambda kind, _, *values: _finished(op.beyond, partial(function, kind), kind, values)
-    if op.beyond is Beyond.IN_PLACE:
-        return _in_place_shift(function) if op.counts else _in_place(function)
-    return lambda kind, _, *values: _finished(op.beyond, function, kind, values)
+    make = _in_place_shift if op.counts else _in_place
+    if op.beyond is not Beyond.IN_PLACE:
+        make = partial(_exact, op.beyond is Beyond.SATURATES)
+    value: Callable[..., Value] = _of_types(op, function, make)
+    return value
+
+
+def _of_types(op: Op, function: Callable[..., Any], make: Callable[..., Any]) -> Any:
+    """``make(function)``; of each type its own where the meaning wants to know the type."""
+    if "kind" not in op.wants:
+        return make(function)
+    made = cache(lambda kind: make(partial(function, kind)))
+    return lambda kind, *more: made(kind)(kind, *more)
 
 
 def _without(name: str, *_: Any) -> Value:
@@ -179,13 +187,14 @@ def _in_place_shift(function: Callable[..., Value]) -> Callable[..., Value]:
     return value
 
 
-def _finished(
-    beyond: Beyond, function: Callable[..., Value], kind: Type, values: Sequence[Value]
-) -> Value:
-    if beyond is Beyond.SATURATES:
+def _exact(saturates: bool, function: Callable[..., Value]) -> Callable[..., Value]:
+    def value(kind: Type, _: Any, *values: Value) -> Value:
+        if not saturates:
+            return wrap(function(*map(wide, values)), kind)
         prepared = map(saturable if len(values) == 1 else wide, values)
         return saturate(function(*prepared), kind)
-    return wrap(function(*map(wide, values)), kind)
+
+    return value
 
 
 def _across(function: Callable[..., Value], wanted: str = "") -> Callable[..., Value]:
@@ -204,10 +213,9 @@ def _interval(op: Op) -> intervals.Rule | None:
     if op.bound is not None or not op.rises:
         return op.bound
     function = op.over(NUMBERS)
-    rule = intervals.from_corners(function, op.rises)
-    if "kind" in op.wants:
-        of_kind = cache(lambda kind: intervals.from_corners(partial(function, kind), op.rises))
-        return lambda kind, attr, given: of_kind(kind)(kind, attr, given)
+    rule: intervals.Rule = _of_types(
+        op, function, lambda meaning: intervals.from_corners(meaning, op.rises)
+    )
     if op.counts:
         most = None if op.beyond is Beyond.IN_PLACE else 63
         return intervals.where_counts_fit(rule, op.counts, most)

@@ -42,6 +42,12 @@ def same_int(types: Types, attr: Any) -> Type:
     return same(types, attr)
 
 
+def unsigned(types: Types, attr: Any) -> Type:
+    if types[0].kind != "u":
+        raise _fail("the operands must be unsigned integers", types)
+    return same(types, attr)
+
+
 def bits(types: Types, attr: Any) -> Type:
     if types[0].kind == "f":
         raise _fail("the operands must be integers or bool", types)

@@ -22,6 +22,7 @@ from ..vocabulary import (
     boolx1,
     cast,
     concat,
+    count_leading_zeros,
     equal,
     i8,
     i16,
@@ -270,6 +271,11 @@ def lsri(a: u32, n: imm_u5) -> u32:
 def abs_(a: i32) -> i32:
     """``|a|``, modulo 2**32."""
     return absolute(a)
+
+
+@instruction(timing=(3, 2), unit="S32", asm="{d} = cl0({a})")
+def cl0(a: u32) -> u32:
+    return count_leading_zeros(a)
 
 
 INSTRUCTIONS = collect([sys.modules[__name__]])

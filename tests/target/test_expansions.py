@@ -121,6 +121,8 @@ def candidates(op: str) -> list[Expr]:
     if op == "tile":
         kinds = [vector(u8, 4), vector(i16, 2), vector(u8, 8), vector(i16, 4), i32]
         return [make("tile", var("x", kind), attr=32) for kind in kinds]
+    if op == "count_leading_zeros":
+        return [make(op, var("x", vector(kind, n))) for kind in (u8, u16) for n in (1, 32)]
     found = []
     for kind in (u8, i8, u16, i16, u32, i32):
         for lanes in LANES:

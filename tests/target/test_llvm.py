@@ -9,6 +9,10 @@ from dovetail.target.dsp.declare import VECTOR
 from dovetail.target.instruction import Instruction, Parameter, register_class
 from dovetail.target.llvm_rows import row_function
 from dovetail.tir.expr import Expr, cast, const, free_vars, make, sat_cast, select, var
+from dovetail.tir.ops import OPS
+from dovetail.tir.row import Beyond, Lanes, Op
+from dovetail.tir.type_rules import compared, selected
+from dovetail.tir.type_rules import given as given_type
 from dovetail.tir.types import Type, i8, i16, i32, i64, parse_type, u8, u16, u32, vector
 from tests.target.probing import PROBED, Probes
 
@@ -47,29 +51,44 @@ def test_every_row_computes_its_body(features: frozenset[str] | None) -> None:
     assert probes.run(features) == []
 
 
-BINARY = [
-    "add", "sub", "mul", "floordiv", "mod", "min", "max", "and_", "or_", "xor", "shl", "shr",
-    "sat_add", "sat_sub", "halving_add", "rounding_halving_add", "halving_sub", "abs_diff",
-]  # fmt: skip
+ONE_BY_ONE = [op for op in OPS.values() if op.lanes is Lanes.SAME]
+COMPARE = [op for op in ONE_BY_ONE if op.rule is compared]
+ARITHMETIC = [op for op in ONE_BY_ONE if op.rule not in (compared, given_type, selected)]
 
-EXACT_IN_64_BITS = ("add", "sub", "mul", "min", "max", "and_", "or_", "xor", "shl", "shr")
+
+def tried(op: Op, kind: Type) -> Expr:
+    """``op`` on variables of one type; TypeError where it takes none of it."""
+    args = [var("abc"[place], kind) for place in range(op.arity)]
+    exact = op.beyond is not Beyond.IN_PLACE
+    return make(op.name, *(arg & 63 if exact and place in op.counts else arg
+                           for place, arg in enumerate(args)))  # fmt: skip
+
+
+def takes(op: Op, kind: Type) -> bool:
+    """Whether the meaning is exact in 64 bits, and takes the type."""
+    divides = op.name in ("floordiv", "mod")
+    if kind.bits == 64 and (op.beyond is not Beyond.IN_PLACE or divides):
+        return False
+    try:
+        return tried(op, kind).type.bits <= 64
+    except TypeError:
+        return False
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero")
-@pytest.mark.parametrize("op", BINARY)
-def test_operators_on_every_type(op: str) -> None:
-    kinds = [*VECTORS, *SCALARS]
-    if op not in EXACT_IN_64_BITS:
-        kinds.remove(i64)
-    assert wrong(*(make(op, *operands(kind)) for kind in kinds)) == []
+@pytest.mark.parametrize("op", ARITHMETIC, ids=lambda op: op.name)
+def test_operators_on_every_type(op: Op) -> None:
+    kinds = [kind for kind in (*VECTORS, *SCALARS) if takes(op, kind)]
+    assert kinds
+    assert wrong(*(tried(op, kind) for kind in kinds)) == []
 
 
-@pytest.mark.parametrize("op", ["eq", "lt", "le"])
-def test_comparisons_select(op: str) -> None:
+@pytest.mark.parametrize("op", COMPARE, ids=lambda op: op.name)
+def test_comparisons_select(op: Op) -> None:
     bodies = []
     for kind in [*VECTORS, *SCALARS]:
         a, b = operands(kind)
-        bodies.append(select(make(op, a, b), a, const(7, kind)))
+        bodies.append(select(make(op.name, a, b), a, const(7, kind)))
     assert wrong(*bodies) == []
 
 
@@ -180,7 +199,11 @@ def test_tables(features: frozenset[str] | None) -> None:
     assert wrong(*bodies, features=features) == []
 
 
-OPS = st.sampled_from(["add", "sub", "mul", "min", "max", "and_", "xor", "sat_add", "abs_diff"])
+WORDS = [op.name for op in ARITHMETIC if takes(op, u8) and takes(op, i8) and op.arity < 3]
+
+
+def drawn(draw: st.DrawFn, inner: Expr, word: str) -> Expr:
+    return make(word, *[inner, inner + draw(st.integers(0, 100))][: OPS[word].arity])
 
 
 @st.composite
@@ -194,7 +217,7 @@ def expressions(draw: st.DrawFn, depth: int = 3) -> Expr:
     inner = draw(expressions(depth=depth - 1))
     kind = inner.type
     if choice == 0:
-        return cast(kind.element, make(draw(OPS), inner, inner + draw(st.integers(0, 100))))
+        return cast(kind.element, drawn(draw, inner, draw(st.sampled_from(WORDS))))
     wide = cast(i16, inner) * draw(st.integers(-300, 300))
     if choice == 1:
         return sat_cast(kind.element, wide >> draw(st.integers(0, 9)))

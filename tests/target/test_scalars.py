@@ -118,3 +118,9 @@ def test_shifts_and_quotients_of_what_is_not_known(kind: str, op: str) -> None:
 def test_what_no_row_computes_of_long_numbers_is_refused(value: str) -> None:
     with pytest.raises(SelectError, match="no instruction computes"):
         same("i64", "i64", value)
+
+
+@pytest.mark.parametrize("kind", ["u8", "u16", "u32"])
+def test_leading_zeros_are_those_of_the_narrow_value(kind: str) -> None:
+    same(kind, kind, "count_leading_zeros(x)")
+    same(kind, kind, "count_leading_zeros(x ^ z) + z")

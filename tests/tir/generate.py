@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from itertools import product
 
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from dovetail.tir.expr import Expr, cast, const, make, sat_cast, select, var
+from dovetail.tir import type_rules
+from dovetail.tir.expr import Expr, cast, const, make, sat_cast, var
+from dovetail.tir.ops import OPS
+from dovetail.tir.row import Beyond, Lanes, Op
 from dovetail.tir.stmt import (
     Alloc,
     Block,
@@ -26,23 +31,22 @@ from dovetail.tir.stmt import (
     seq,
     walk_stmt,
 )
-from dovetail.tir.types import Type, i8, i16, i32, u8, u16, vector
+from dovetail.tir.types import Type, boolean, i8, i16, i32, u8, u16, vector
 
 FLIP: st.SearchStrategy[bool] = st.booleans()
 ELEMENTS = (u8, i8, u16, i16, i32)
-SAME = ("add", "sub", "mul", "min", "max", "and_", "or_", "xor", "sat_add", "sat_sub",
-        "halving_add", "rounding_halving_add")  # fmt: skip
+OPERANDS = (*ELEMENTS, boolean)
 
 
 @st.composite
 def values(draw: st.DrawFn, kind: Type, leaves: Sequence[Expr], depth: int) -> Expr:
-    """An integer expression of type ``kind`` over ``leaves``."""
+    """An expression of integers or flags, of type ``kind``, over ``leaves``."""
     same = [leaf for leaf in leaves if leaf.type == kind]
     if depth == 0:
         others = [leaf for leaf in leaves if leaf.type.lanes == kind.lanes]
         if draw(FLIP) and same:
             return draw(st.sampled_from(same))
-        if draw(FLIP) and others:
+        if draw(FLIP) and others and kind.is_int:
             return cast(kind.element, draw(st.sampled_from(others)))
         return const(draw(st.integers(kind.low, kind.high)), kind)
 
@@ -50,30 +54,49 @@ def values(draw: st.DrawFn, kind: Type, leaves: Sequence[Expr], depth: int) -> E
         return draw(values(of, leaves, depth - 1))
 
     other = vector(draw(st.sampled_from(ELEMENTS)), kind.lanes)
-    match draw(st.integers(0, 8)):
-        case 0:
+    match draw(st.integers(0, 9)):
+        case 0 if kind.is_int:
             return cast(kind.element, below(other))
-        case 1:
+        case 1 if kind.is_int:
             return sat_cast(kind.element, below(other))
-        case 2:
-            amount = const(draw(st.integers(0, kind.bits - 1)), kind)
-            return make(draw(st.sampled_from(("shl", "shr", "rounding_shr"))), below(), amount)
-        case 3:
-            test = make(draw(st.sampled_from(("lt", "le", "eq"))), below(other), below(other))
-            return select(test, below(), below())
-        case 4 if kind.bits > 8 and kind.kind == "i":
-            narrow = vector(i8 if kind.bits == 16 else i16, kind.lanes)
-            return make("widening_mul", below(narrow), below(narrow))
-        case 5 if kind.lanes > 1 and kind.lanes % 2 == 0:
+        case 2 if kind.lanes > 1 and kind.lanes % 2 == 0:
             half = vector(kind, kind.lanes // 2)
             return make(draw(st.sampled_from(("interleave", "concat"))), below(half), below(half))
-        case 6:
+        case 3 if kind.is_int:
             return make("group_sum", below(vector(kind, kind.lanes * 2)), attr=2)
-        case 7:
-            divisor = const(draw(st.integers(1, 9)), kind)
-            return make(draw(st.sampled_from(("floordiv", "mod"))), below(), divisor)
-        case _:
-            return make(draw(st.sampled_from(SAME)), below(), below())
+    ways = makers(kind.element)
+    op = draw(st.sampled_from(list(ways)))
+    operands = [vector(each, kind.lanes) for each in draw(st.sampled_from(ways[op]))]
+    row = OPS[op]
+    return make(op, *[
+        const(draw(st.integers(0, _most_bits(row, each))), each) if place in row.counts
+        else below(each)
+        for place, each in enumerate(operands)
+    ])  # fmt: skip
+
+
+def _most_bits(row: Op, kind: Type) -> int:
+    """By which a value is shifted at most."""
+    return kind.bits - 1 if row.beyond is Beyond.IN_PLACE else min(63, kind.high)
+
+
+@cache
+def makers(result: Type) -> dict[str, list[tuple[Type, ...]]]:
+    """The operators that give an element lane by lane, each with the operands that it takes."""
+    found: dict[str, list[tuple[Type, ...]]] = {}
+    for row in OPS.values():
+        if row.lanes is not Lanes.SAME or not row.proven or row.rule is type_rules.given:
+            continue
+        for kinds in product(OPERANDS, repeat=row.arity):
+            flags = boolean in kinds
+            if flags and row.rule not in (type_rules.bits, type_rules.selected):
+                continue  # an order of flags
+            try:
+                if row.type_of(kinds, None) == result:
+                    found.setdefault(row.name, []).append(kinds)
+            except TypeError:
+                continue
+    return found
 
 
 @st.composite

@@ -33,6 +33,9 @@ class Products:
 
     def of(self, a: Term, b: Term, signs: tuple[bool, bool]) -> Term:
         """The product, in 64 bits, of two terms that hold words with or without a sign."""
+        a, b = z3.simplify(a), z3.simplify(b)
+        if z3.is_bv_value(a) and z3.is_bv_value(b):
+            return a * b
         key = a.get_id(), b.get_id()
         if key not in self.known:
             product = z3.BitVec(f"product{len(self.known)}", LONG)
@@ -89,13 +92,15 @@ def saturated(term: Term, kind: Type) -> Term:
 
 @dataclass(frozen=True, slots=True)
 class Logic:
-    """``Arithmetic`` on terms of so many bits that have a sign or have none."""
+    """``Arithmetic`` on terms of ``bits`` that have a sign or have none."""
 
     signed: bool
+    bits: int
     products: Products
 
     def where(self, condition: Term, yes: Term, no: Term) -> Term:
-        return z3.If(condition, yes, no)
+        terms = [z3.BitVecVal(v, self.bits) if isinstance(v, int) else v for v in (yes, no)]
+        return z3.If(condition, *terms)
 
     def less(self, a: Term, b: Term) -> Term:
         return a < b if self.signed else z3.ULT(a, b)
@@ -177,7 +182,8 @@ def _lane(
     op: Op, kind: Type, args: Sequence[Term], kinds: Sequence[Type], products: Products
 ) -> Term:
     in_place, last = op.beyond is Beyond.IN_PLACE, kinds[-1]
-    function = op.over(Logic(not in_place or last.signed, products))
+    bits = last.bits if in_place else exact_bits(kinds, kind)
+    function = op.over(Logic(not in_place or last.signed, bits, products))
     first = (kind,) if "kind" in op.wants else ()
     if in_place:
         terms = [term & (k.bits - 1) if at in op.counts else term
@@ -186,7 +192,6 @@ def _lane(
         if kind.kind == "b":
             return found if z3.is_bool(found) else found != 0
         return resized(found, last, kind.bits)
-    bits = exact_bits(kinds, kind)
     found = function(*first, *(resized(term, k, bits) for term, k in zip(args, kinds, strict=True)))
     if op.beyond is Beyond.SATURATES:
         return saturated(found, kind)

@@ -16,6 +16,7 @@ from ...vocabulary import (
     U,
     cast,
     const,
+    count_leading_zeros,
     i32,
     interleave,
     minimum,
@@ -36,6 +37,13 @@ _UNSIGNED = {"h": ("u16x64", 60), "w": ("u32x32", 60), "b": ("u8x128", 62)}
 def vasr(a: T, r: i32) -> T:
     """Arithmetic shift right by the scalar, modulo the lane's bits."""
     return a >> splat(r, a)
+
+
+@family({"vcl0h": dict(T="u16x64", t="uh"), "vcl0w": dict(T="u32x32", t="uw")},
+        timing=(9, 5), unit="VS", asm="{d}.{t} = vcl0({a}.{t})")  # fmt: skip
+def vcl0(a: T) -> T:
+    """The zeros above the highest one of each lane."""
+    return count_leading_zeros(a)
 
 
 @family({f"vasl{t}": dict(T=kind, t=t) for t, kind in _SIGNED.items()},
