@@ -7,9 +7,11 @@ block, cast, prim_func, spatial, u8``.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .driver import analyze as analyze
     from .driver import build as build
     from .driver import compile as compile
     from .driver import load as load
+    from .driver import quantize as quantize
     from .driver import replay as replay
     from .driver import tune as tune
     from .driver.targets import dsp as dsp
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from .tuner.settings import Search as Search
 
 _OWNERS = {
-    ".driver": ("build", "compile", "load", "replay", "tune"),
+    ".driver": ("analyze", "build", "compile", "load", "quantize", "replay", "tune"),
     ".driver.targets": ("dsp",),
     ".quant.recipe": ("Recipe",),
     ".schedule.errors": ("ScheduleError",),
@@ -52,8 +54,8 @@ HOMES = {name: home for home, names in _OWNERS.items() for name in names}
 
 __all__ = [
     "Estimate", "Machine", "Point", "PrimFunc", "Recipe", "Schedule", "ScheduleError", "Search",
-    "Space", "Template", "build", "choice", "compile", "dsp", "flag", "interpret", "lift", "load",
-    "order", "prim_func", "replay", "show", "split", "tune",
+    "Space", "Template", "analyze", "build", "choice", "compile", "dsp", "flag", "interpret",
+    "lift", "load", "order", "prim_func", "quantize", "replay", "show", "split", "tune",
 ]  # fmt: skip
 
 

@@ -1,7 +1,7 @@
-"""The public face: tune, compile, replay, load, build, the command line and the model zoo.
+"""The public face: tune, compile, replay, load, build, quantize, analyze, command line and zoo.
 
-The functions are in ``api.py`` and ``built.py``; they are handed out on first use, so that a worker
-process that needs one file of this folder does not import the others.
+The functions are in ``api.py``, ``built.py`` and ``quantized.py``; they are handed out on first
+use, so that a worker process that needs one file of this folder does not import the others.
 """
 
 from typing import TYPE_CHECKING
@@ -12,13 +12,22 @@ if TYPE_CHECKING:
     from .api import replay as replay
     from .api import tune as tune
     from .built import build as build
+    from .quantized import analyze as analyze
+    from .quantized import quantize as quantize
 
-__all__ = ["build", "compile", "load", "replay", "tune"]
+_HOMES = {
+    ".api": ("compile", "load", "replay", "tune"),
+    ".built": ("build",),
+    ".quantized": ("analyze", "quantize"),
+}
+
+__all__ = ["analyze", "build", "compile", "load", "quantize", "replay", "tune"]
 
 
 def __getattr__(name: str) -> object:
-    if name in __all__:
-        from importlib import import_module
+    for home, names in _HOMES.items():
+        if name in names:
+            from importlib import import_module
 
-        return getattr(import_module(".built" if name == "build" else ".api", __name__), name)
+            return getattr(import_module(home, __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -50,7 +50,8 @@ class Given:
             modes = ", ".join(map(repr, self.machine.modes))
             raise InputError(
                 f"recipe: code for {self.machine.name} rescales sums by mode {modes}, but got "
-                f"mode {self.recipe.mode!r}; give mode={modes} (--requantize)"
+                f"mode {self.recipe.mode!r}; give mode={modes} (--requantize), or take "
+                "dovetail.quantize (run --evaluate), which has all modes"
             )
         return prepare(model, inputs, calibration, self.machine, self.recipe)
 

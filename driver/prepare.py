@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..graph.graph import Graph, Node
+from ..graph.graph import Array, Graph, Node
 from ..graph.kernels import Kernel, place
 from ..graph.lower import lower_graph
 from ..graph.signature import Signature, flat, signature_of
@@ -68,16 +68,24 @@ def imported(
 ) -> tuple[Graph, Signature]:
     """The integer graph of a model, and the form of its inputs and outputs."""
     from ..graph.settle import settle
+    from ..quant.quantize import quantize
+
+    graph, signature, batches = floating(model, inputs, calibration)
+    return settle(quantize(graph, batches, recipe)), signature
+
+
+def floating(
+    model: object, inputs: object, calibration: object
+) -> tuple[Graph, Signature, Iterator[list[Array]]]:
+    """The float graph of a model, the form of its inputs and outputs, and calibration batches."""
     from ..graph.torch_export import export
     from ..graph.torch_import import import_model
-    from ..quant.quantize import quantize
 
     program = export(model, inputs)
     graph = import_model(program)
     graph.name = getattr(type(model), "__name__", graph.name) if _is_module(model) else graph.name
     signature = signature_of(program)
-    batches = calibration_batches(signature, calibration, examples(program, inputs))
-    return settle(quantize(graph, batches, recipe)), signature
+    return graph, signature, calibration_batches(signature, calibration, examples(program, inputs))
 
 
 def _is_module(model: object) -> bool:

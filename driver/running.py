@@ -1,4 +1,4 @@
-"""One run of a compiled model for the command line, its outputs held to the reference.
+"""One run of a model for the command line; outputs of code are held to the reference.
 
 run_model(tuned, Path("inputs.npz"), None)["exact"]
 """
@@ -13,37 +13,38 @@ from typing import Any
 
 import numpy as np
 
-from ..graph.evaluate import evaluate
 from ..graph.graph import Array
 from ..tuner import files
 from .errors import InputError
 from .inputs import as_array, given
+from .quantized import Quantized
 from .tuned import Tuned
 
 SHOWN = 8  # values of an output that a person sees
 
 
-def run_model(tuned: Tuned, inputs: object, output: Path | None) -> dict[str, Any]:
-    """The run's seconds, whether its bytes are the reference's, and its outputs."""
+def run_model(model: Quantized, inputs: object, output: Path | None) -> dict[str, Any]:
+    """The run's seconds, whether the bytes of code are the reference's, and the outputs."""
     if inputs is None:
         raise InputError("run: this model comes without example inputs; give --input FILE.npz")
     if isinstance(inputs, Path):
         found = [as_array(array) for array in _read(inputs)]
     else:
-        found = given(tuned.ready.signature, inputs)
-    arrays = tuned.quantized_arrays(found)
-    tuned.runtime.prepare()
+        found = given(model.signature, inputs)
+    arrays = model.quantized_arrays(found)
+    if isinstance(model, Tuned):
+        model.runtime.prepare()
     start = perf_counter()
-    found = tuned.runtime.run(arrays)
-    seconds = perf_counter() - start
-    wanted = evaluate(tuned.ready.graph, arrays)
-    exact = all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
-    real = tuned.real(found)
-    names = tuned.ready.graph.outputs
+    found = model.run(arrays)
+    facts: dict[str, Any] = {"seconds": round(perf_counter() - start, 6)}
+    if isinstance(model, Tuned):
+        wanted = model.exact(arrays)
+        facts["exact"] = all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
+    real, names = model.real(found), model.graph.outputs
     if output is not None:
         _write(output, dict(zip(names, real, strict=True)))
     rows = [_shown(name, array) for name, array in zip(names, real, strict=True)]
-    return {"seconds": round(seconds, 6), "exact": exact, "outputs": rows}
+    return {**facts, "outputs": rows}
 
 
 def _shown(name: str, array: Array) -> dict[str, Any]:

@@ -14,10 +14,8 @@ from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from ..graph.evaluate import evaluate
 from ..graph.graph import Array
 from ..options.checks import shown
-from ..quant.affine import dequantize_outputs, quantize_inputs
 from ..schedule.knobs import Point
 from ..target.cost import Cost
 from ..tuner.missing import Missing
@@ -25,9 +23,9 @@ from .bounds import model_bound
 from .choose import Choice
 from .compiler import KernelError
 from .errors import InputError
-from .inputs import called
 from .points import Drift
 from .prepare import Ready
+from .quantized import Quantized
 from .task import KernelTask
 
 if TYPE_CHECKING:
@@ -74,7 +72,7 @@ class Row:
         return asdict(self)
 
 
-class Tuned:
+class Tuned(Quantized):
     """A model at one point a kernel; ``choices`` and ``defaults`` go by the kernels' keys."""
 
     def __init__(
@@ -85,27 +83,15 @@ class Tuned:
         missing: tuple[Missing, ...] = (),
         drift: tuple[Drift, ...] = (),
     ) -> None:
+        super().__init__(ready.graph, ready.signature, ready.recipe)
         self.ready, self.choices, self.defaults = ready, dict(choices), dict(defaults)
         self.missing = missing  # kernels that a replayed log does not know
         self.drift = drift  # of a replay in the mode verify
         self.target = ready.machine.name
-        self.recipe = ready.recipe
 
-    def __call__(self, *args: object, **kwargs: object) -> Any:
-        """The outputs in reals, in the form in which the model gives them.
-
-        Arguments are those of the model, by place or by name: ``tuned(x, mask=m)``. A call with
-        one tuple, list or dict may hold all of them in it, as a calibration batch does.
-        """
-        return self._form(self.real(self._run(args, kwargs)))
-
-    def integers(self, *args: object, **kwargs: object) -> Any:
-        """The outputs as the code leaves them: u8."""
-        return self._form(self._run(args, kwargs))
-
-    def reference(self, *args: object, **kwargs: object) -> Any:
-        """The outputs by the exact evaluation of the integer graph, dequantized the same way."""
-        return self._form(self.real(evaluate(self.ready.graph, self.quantized(*args, **kwargs))))
+    def without_code(self) -> Quantized:
+        """The same integers by the exact evaluation."""
+        return Quantized(self.graph, self.signature, self.recipe)
 
     @cached_property
     def kernels(self) -> list[Row]:
@@ -172,34 +158,9 @@ class Tuned:
 
         return Runtime(self.ready, {key: choice.point for key, choice in self.choices.items()})
 
-    def _run(self, args: Sequence[object], kwargs: Mapping[str, object]) -> list[Array]:
-        return self.runtime.run(self.quantized(*args, **kwargs))
-
-    def quantized(self, *args: object, **kwargs: object) -> list[Array]:
-        """A call's inputs as the integer graph takes them."""
-        return self.quantized_arrays(called(self.ready.signature, args, kwargs))
-
-    def quantized_arrays(self, arrays: Sequence[Array]) -> list[Array]:
-        """An array an input, as the integer graph takes them."""
-        graph = self.ready.graph
-        wanted = [graph.types[name].shape for name in graph.inputs]
-        if [array.shape for array in arrays] != wanted:
-            raise InputError(
-                f"run: the inputs must have the shapes {', '.join(map(str, wanted))}, "
-                f"but got {', '.join(str(array.shape) for array in arrays) or 'none'}"
-            )
-        return quantize_inputs(graph, arrays)
-
-    def real(self, outputs: Sequence[Array]) -> list[Array]:
-        """The graph's u8 outputs in reals."""
-        return dequantize_outputs(self.ready.graph, outputs)
-
-    def _form(self, arrays: Sequence[Array]) -> Any:
-        """Outputs as the model gives them."""
-        import torch
-
-        tensors = [torch.from_numpy(array.copy()) for array in arrays]
-        return self.ready.signature.result(tensors)
+    def run(self, arrays: Sequence[Array]) -> list[Array]:
+        """The graph's outputs by the code: u8."""
+        return self.runtime.run(arrays)
 
     def _row(self, task: KernelTask) -> Row:
         choice, kernel = self.choices[task.key], task.kernel

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import asdict
+from math import isfinite
 from typing import Annotated
 
 import typer
 
 from ...quant.recipe import Recipe
 from .. import show
+from ..progress import watching
 from .models import model_of, source_of
 from .options import Batches, Json, LogIn, Model, Saved, Target, Workers, command, zoo_app
 
@@ -32,6 +35,36 @@ def coverage(model: Model, json: Json = False) -> None:
         (row.operator, row.count, "yes" if row.supported else "no", row.source, row.reason)
         for row in rows
     ])  # fmt: skip
+
+
+@command("Example: dovetail analyze digits --observer percentile")
+def analyze(
+    model: Model,
+    recipe: Recipe = Recipe(),
+    calibration: Batches = None,
+    json: Json = False,
+) -> None:
+    """Show where quantization loses accuracy. Signal to noise of each layer in dB: with all errors
+    before it (total), and of its own on float inputs (own)."""
+    from .. import quantized
+
+    source = model_of(model, calibration)
+    with watching("layers") as watcher:
+        batches = watcher.batches(source.calibration)
+        found = quantized.analyze(source.model, source.inputs, batches, recipe=recipe)
+    if json:
+        layers = [asdict(row) | {"total": _decibels(row.total), "own": _decibels(row.own)}
+                  for row in found]  # fmt: skip
+        show.print_json({"model": model, "recipe": recipe.as_dict(), "layers": layers})
+        return
+    show.table(("layer", "operator", "total", "own", "source"), [
+        (row.name, row.op, row.total, row.own, row.origin) for row in found
+    ], "dB")  # fmt: skip
+
+
+def _decibels(value: float) -> float | None:
+    """Null in JSON where nothing is lost, or where there is no signal."""
+    return round(value, 3) if isfinite(value) else None
 
 
 @command(

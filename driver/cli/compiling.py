@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...quant.recipe import Recipe
 from .. import show
 from . import kernels
-from .models import check_output, compiled, saved_or_compiled, source_of, summary, tell_missing
+from .models import (
+    check_output,
+    compiled,
+    saved_or_compiled,
+    saved_or_quantized,
+    source_of,
+    summary,
+    tell_missing,
+)
 from .options import (
     Batches,
     Brought,
@@ -71,6 +79,10 @@ def run(
     recipe: Recipe = Recipe(),
     calibration: Batches = None,
     workers: Workers = None,
+    evaluation: Annotated[
+        bool,
+        typer.Option("--evaluate", help="Without code: the exact evaluation, for all modes."),
+    ] = False,
     inputs: Annotated[
         Path | None, typer.Option("--input", help="A .npy, or a .npz with an array an input.")
     ] = None,
@@ -83,18 +95,31 @@ def run(
     from ..running import require_place, run_model
 
     require_place(output)
+    if evaluation:
+        quantized, examples = saved_or_quantized(model, log, calibration, recipe)
+        found = run_model(quantized, inputs if inputs is not None else examples, output)
+        if json:
+            show.print_json({"model": model, "recipe": quantized.recipe.as_dict(), **found})
+            return
+        _print_outputs(found)
+        print(f"by the exact evaluation, {found['seconds'] * 1000:.1f} ms on this host")
+        return
     tuned, examples = saved_or_compiled(model, log, target, calibration, workers, recipe)
     found = run_model(tuned, inputs if inputs is not None else examples, output)
     if json:
         show.print_json({"model": model, "target": tuned.target, "cycles": tuned.cycles, **found})
         return
-    for row in found["outputs"]:
-        print(f"{row['name']}: shape {tuple(row['shape'])}, {row['head']}")
+    _print_outputs(found)
     same = "the same bytes as" if found["exact"] else "OTHER BYTES than"
     print(
         f"{same} the exact evaluation; {tuned.cycles:,} cycles on {tuned.target}, "
         f"{found['seconds'] * 1000:.1f} ms on this host"
     )
+
+
+def _print_outputs(found: dict[str, Any]) -> None:
+    for row in found["outputs"]:
+        print(f"{row['name']}: shape {tuple(row['shape'])}, {row['head']}")
 
 
 @command("Example: dovetail profile digits --packets --kernel relu")

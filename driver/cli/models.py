@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ...quant.recipe import Recipe
     from ...tuner.missing import Missing
     from ..points import Drift
+    from ..quantized import Quantized
     from ..source import Source
     from ..tuned import Tuned
 
@@ -75,6 +76,24 @@ def saved_or_compiled(
         source = model_of(model, calibration)
         return compiled(source, log, target, workers, recipe), _examples(source)
     return saved(model, log, recipe), None
+
+
+def saved_or_quantized(
+    model: str, log: Path | None, calibration: str | None, recipe: Recipe
+) -> tuple[Quantized, object]:
+    """A model in integers, without code, with its example inputs."""
+    from ..quantized import quantize
+    from ..source import SAVED, saved
+
+    if model.endswith(SAVED):
+        found = saved(model, log, recipe)
+        return found.without_code(), None
+    if log is not None:
+        raise InputError("log: an evaluation needs no points, but --log was given")
+    source = model_of(model, calibration)
+    with watching("kernels") as watcher:
+        batches = watcher.batches(source.calibration)
+        return quantize(source.model, source.inputs, batches, recipe=recipe), _examples(source)
 
 
 def _examples(source: Source) -> object:

@@ -20,7 +20,7 @@ import pytest
 import torch
 from torch import nn
 
-from dovetail.driver import api
+from dovetail.driver import api, quantized
 from dovetail.driver.errors import user_errors
 from dovetail.driver.given import Given
 from dovetail.driver.tuned import Tuned
@@ -99,7 +99,7 @@ OPEN = {"model", "example_inputs", "calibration"}  # for the importer to judge
     ("function", "name"),
     [
         (function, name)
-        for function in (api.tune, api.compile, api.replay)
+        for function in (api.tune, api.compile, api.replay, quantized.quantize, quantized.analyze)
         for name in signature(function).parameters
         if name not in OPEN
     ],
@@ -109,6 +109,8 @@ def test_a_wrong_argument_is_one_sentence(
     function: Callable[..., object], name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Given, "ready", taken)
+    monkeypatch.setattr(quantized, "floating", taken)
+    monkeypatch.setattr(quantized, "imported", taken)
     assert len(refusals_of(function, name, nn.ReLU())) > 20
 
 

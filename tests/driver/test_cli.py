@@ -160,7 +160,7 @@ def test_a_machine_is_listed_by_its_fields() -> None:
 
 COMMANDS = [
     *(["tune"], ["compile"], ["run"], ["replay"], ["profile"], ["coverage"], ["explain"]),
-    *(["rules"], ["instructions"], ["machine"], ["zoo", "list"]),
+    *(["analyze"], ["rules"], ["instructions"], ["machine"], ["zoo", "list"]),
 ]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from dovetail.driver import quantized
 from dovetail.driver.cli import app
 from dovetail.driver.errors import InputError
 from dovetail.driver.given import Given
@@ -41,6 +42,7 @@ OPTIONS = {
     "workers",
     "instructions": "version",
     "machine": "target",
+    "analyze": "observer requantize calibration",
 }
 ARGUMENTS = {"replay": ["log.jsonl", "net.py:build"], "instructions": [], "machine": []}
 CASES = [(name, option) for name, options in OPTIONS.items() for option in options.split()]
@@ -54,6 +56,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         raise InputError("taken: the options are right")
 
     monkeypatch.setattr(Given, "ready", taken)
+    monkeypatch.setattr(quantized, "floating", taken)
     monkeypatch.chdir(tmp_path)
     Path("net.py").write_text(NET)
     os.mkfifo("pipe")

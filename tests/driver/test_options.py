@@ -56,7 +56,7 @@ def narrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     del sys.modules["dovetail.quant.observers.narrow"], observers.narrow  # type: ignore[attr-defined]
 
 
-COMMANDS = ["tune", "compile", "run", "replay", "profile", "explain"]
+COMMANDS = ["tune", "compile", "run", "replay", "profile", "explain", "analyze"]
 
 
 def test_an_observer_is_one_file(
@@ -171,7 +171,8 @@ def test_a_mode_without_code_is_refused_before_the_model_is_touched(
 ) -> None:
     said = (
         f"recipe: code for dsp rescales sums by mode 'single', but got mode '{mode}'; "
-        "give mode='single' (--requantize)"
+        "give mode='single' (--requantize), or take dovetail.quantize (run --evaluate), which has "
+        "all modes"
     )
     recipe = Recipe(mode=mode)
     for run in (
