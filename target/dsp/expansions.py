@@ -10,26 +10,37 @@ from ...tir.types import i32
 from ..expansions import EXPANSIONS as SHARED
 from ..expansions import Expansion, less
 from ..numbers import count_of, spread
+from .quotients import by_number, rest_by_number
 
 ENTRIES = 32  # of a table, that one instruction looks up
 
 
 def _requantize(node: Expr) -> Expr | None:
     """rounding_mul_shr(a, m, s) with s > 31: floors compose, so the product may first be shifted
-    by 31: floor((a*m + 2**(s-1)) / 2**s) = rounding_shr(floor(a*m / 2**31), s - 31). The product
-    shifted by 31 is vmpye (low half of m, shifted by 16) then vmpyo (high half, by 15 more)."""
+    by 31: floor((a*m + 2**(s-1)) / 2**s) = rounding_shr(floor(a*m / 2**31), s - 31)."""
     a, m, s = node.args
     known = count_of(s, 31, 62)
     if known is None or node.type.lanes == 1 or (a.type.element, m.type.element) != (i32, i32):
         return None
     count, least, most = known
-    low = Expr("call", node.type, (a, m), "vmpyewuh")
     if most == 31:
+        low = Expr("call", node.type, (a, m), "vmpyewuh")
         return Expr("call", node.type, (low, a, m), "vmpyowh_rnd_sacc")
     if least == 31:
         return None
-    high = Expr("call", node.type, (low, a, m), "vmpyowh_sacc")
+    high = make("mul_shr", a, m, const(31, s.type))
     return make("rounding_shr", high, spread(less(count, 31), s))
+
+
+def _high_words(node: Expr) -> Expr | None:
+    """mul_shr(a, m, 31) is vmpye (low half of m, shifted by 16) then vmpyo (high half, by 15 more);
+    floors compose."""
+    a, m, s = node.args
+    words = (a.type.element, m.type.element) == (i32, i32) and node.type.lanes > 1
+    if not words or count_of(s, 31, 31) is None:
+        return None
+    low = Expr("call", node.type, (a, m), "vmpyewuh")
+    return Expr("call", node.type, (low, a, m), "vmpyowh_sacc")
 
 
 def _by_halves(node: Expr) -> Expr | None:
@@ -68,6 +79,9 @@ def _halves_interleaved(register: Expr) -> Expr:
 EXPANSIONS = (
     Expansion("rounding_mul_shr", _requantize, early=True),
     Expansion("lookup", _by_entries, early=True),
+    Expansion("mul_shr", _high_words, early=True),
+    Expansion("floordiv", by_number),
+    Expansion("mod", rest_by_number),
     *SHARED,
     Expansion("mul", _by_halves),
 )

@@ -9,6 +9,7 @@ import pytest
 
 from dovetail.target.dsp.expansions import EXPANSIONS
 from dovetail.target.dsp.instructions import TABLE
+from dovetail.target.dsp.quotients import by_number
 from dovetail.target.dsp.target import Dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.instruction import Instruction, Register
@@ -28,7 +29,7 @@ from dovetail.tir.expr import (
 )
 from dovetail.tir.interpret import interpret
 from dovetail.tir.script import parse
-from dovetail.tir.types import i8, i16, i32, u8, u16, u32, vector
+from dovetail.tir.types import Type, i8, i16, i32, u8, u16, u32, vector
 from tests.tir.helpers import Array, random_array
 from tests.tir.reached import Reached
 
@@ -68,7 +69,13 @@ def quotients(op: str) -> list[Expr]:
         found += [make(op, a, b) for a in (x, *narrow) for b in (m, least, *narrow, *by)]
         found += [make(op, const(1 << 30, x.type), b) for b in (m, least)]
     words = var("x", u32), var("m", u32)
-    return [*found, make(op, var("x", u8), var("m", u8)), make(op, *words)]
+    found += [make(op, var("x", u8), var("m", u8)), make(op, *words)]
+    for kind in (i16, u16):
+        x, small = var("x", vector(kind, 64)), cast(kind, var("x_8", vector(u8, 64)))
+        values = x, small, make("min", x, const(30000, x.type))
+        numbers = (2, 3, 7, 9, 10, 64, 127, 255, 641, 1 << 14, 20000, kind.high)
+        found += [make(op, value, const(n, x.type)) for value in values for n in numbers]
+    return found
 
 
 def chosen(op: str) -> list[Expr]:
@@ -179,6 +186,25 @@ def test_expansions_are_equal_and_all_are_tried() -> None:
     assert reached.missed() == []
 
 
+@pytest.mark.parametrize(("kind", "most"), [(u16, 65535), (u16, 40000), (i16, 32767), (u16, 510)])
+def test_halfwords_are_divided_by_every_number(kind: Type, most: int) -> None:
+    """Where a quotient changes, and at the ends, for divisors of all sizes."""
+    lanes = 512
+    x = make("min", var("x", vector(kind, lanes)), const(most, vector(kind, lanes)))
+    rng = np.random.default_rng(0)
+    some = rng.integers(2, kind.high, 40, endpoint=True).tolist()
+    for divisor in {*range(2, 300), kind.high, kind.high - 1, 1 << 13, (1 << 14) - 1, *some}:
+        quotient = by_number(make("floordiv", x, const(divisor, x.type)))
+        assert quotient is not None
+        near = np.arange(0, most + 1, divisor)
+        near = np.concatenate([near, near - 1, [0, most, kind.low, kind.low + 1, kind.high]])
+        some_near = rng.choice(near, lanes) % (1 << 16)
+        env = {"x": some_near.astype(np.uint16).view(kind.numpy)}
+        wanted = np.minimum(env["x"].astype(np.int64), most) // divisor
+        got = evaluate_expr(quotient, env, calls=CALLS)
+        np.testing.assert_array_equal(got, wanted, err_msg=f"by {divisor}")
+
+
 PRODUCT = """
 def f(x: Buffer[i32, (32,)], m: Buffer[i32, (32,)], y: Buffer[i32, (32,)]):
     for i in KIND(32):
@@ -209,6 +235,25 @@ def f(x: Buffer[i32, (64,)], m: Buffer[i32, (64,)], y: Buffer[i32, (64,)]):
     for i in KIND(64):
         y[i] = VALUE
 """
+
+
+HALFWORDS = """
+def f(x: Buffer[KIND, (128,)], y: Buffer[KIND, (128,)]):
+    for i in vectorized(128):
+        y[i] = VALUE
+"""
+
+
+@pytest.mark.parametrize("value", ["x[i] // 9", "x[i] // 255", "x[i] % 10", "min(x[i], 510) // 4"])
+@pytest.mark.parametrize("kind", [i16, u16], ids=str)
+def test_halfwords_are_divided(kind: Type, value: str) -> None:
+    func = parse(HALFWORDS.replace("KIND", str(kind)).replace("VALUE", value))
+    x = random_array(kind, (128,), np.random.default_rng(0))
+    x[:4] = kind.low, kind.high, 254, 255
+    want, got = np.zeros(128, kind.numpy), np.zeros(128, kind.numpy)
+    interpret(func, x, want)
+    jit(Dsp().build(func))(x, got)
+    np.testing.assert_array_equal(got, want)
 
 
 @pytest.mark.parametrize("value", ["x[i] // m[i]", "x[i] % m[i]", "1073741824 // m[i]", "x[i] // 7",

@@ -72,26 +72,32 @@ def vmin(a: T, b: T) -> T:
     return minimum(a, b)
 
 
-@instruction(timing=(9, 7, 7), unit="VA", tags="bits", asm="{d} = vand({a},{b})")
-def vand(a: i32x32, b: i32x32) -> i32x32:
+def _bitwise(name: str) -> dict[str, dict[str, object]]:
+    """One instruction, which knows no lanes, as rows of words, halfwords and bytes."""
+    lanes = {"": "i32x32", "_h": "i16x64", "_b": "i8x128"}
+    return {name + end: dict(T=kind, hvx=f"V6.{name}.128B") for end, kind in lanes.items()}
+
+
+@family(_bitwise("vand"), timing=(9, 7, 7), unit="VA", tags="bits", asm="{d} = vand({a},{b})")
+def vand(a: T, b: T) -> T:
     """Bitwise and."""
     return a & b
 
 
-@instruction(timing=(9, 7, 7), unit="VA", tags="bits", asm="{d} = vor({a},{b})")
-def vor(a: i32x32, b: i32x32) -> i32x32:
+@family(_bitwise("vor"), timing=(9, 7, 7), unit="VA", tags="bits", asm="{d} = vor({a},{b})")
+def vor(a: T, b: T) -> T:
     """Bitwise or."""
     return a | b
 
 
-@instruction(timing=(9, 7, 7), unit="VA", tags="bits", asm="{d} = vxor({a},{b})")
-def vxor(a: i32x32, b: i32x32) -> i32x32:
+@family(_bitwise("vxor"), timing=(9, 7, 7), unit="VA", tags="bits", asm="{d} = vxor({a},{b})")
+def vxor(a: T, b: T) -> T:
     """Bitwise exclusive or."""
     return a ^ b
 
 
-@instruction(timing=(9, 7), unit="VA", tags="bits", asm="{d} = vnot({a})")
-def vnot(a: i32x32) -> i32x32:
+@family(_bitwise("vnot"), timing=(9, 7), unit="VA", tags="bits", asm="{d} = vnot({a})")
+def vnot(a: T) -> T:
     """Every bit turned."""
     return a ^ -1
 
