@@ -18,7 +18,7 @@ from ..schedule.prepare import prepare
 from ..target.cost import Work
 from ..tir.expr import Expr
 from ..tir.linear import linear
-from ..tir.passes.simplify import simplify
+from ..tir.simplifier import simplify
 from ..tir.stmt import Block, Buffer, For, If, PrimFunc, Stmt, Store, children, stored_in
 
 Extents = dict[Expr, int]

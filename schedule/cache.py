@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..tir.expr import load
-from ..tir.stmt import Buffer, Store
+from ..tir.stmt import Buffer, Store, load
 from .blocks import is_map, store_of
 from .build import (
     allocate,

@@ -14,8 +14,8 @@ from dataclasses import replace
 from functools import reduce as fold
 from math import prod
 
-from ..tir.expr import Expr, cast, const, load, make, transform
-from ..tir.stmt import Block, Store
+from ..tir.expr import Expr, cast, const, make, transform
+from ..tir.stmt import Block, Store, load
 from ..tir.types import i32
 from .blocks import Reduction, extents_of
 from .build import replacing

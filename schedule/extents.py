@@ -17,7 +17,7 @@ import numpy as np
 
 from ..tir.expr import Expr, var
 from ..tir.linear import linear
-from ..tir.script.show import show_expr
+from ..tir.spell import show_expr
 from ..tir.stmt import Block, Buffer, Iter, PrimFunc
 from .blocks import extents_of, is_map, is_reduction, store_of
 from .build import (

@@ -25,7 +25,7 @@ import numpy as np
 from ..tir.expr import Expr, as_expr, var, walk
 from ..tir.ops import OPS
 from ..tir.recent import OfOwner
-from ..tir.script.show import show_expr
+from ..tir.spell import show_expr
 from ..tir.stmt import Block, Buffer, For, Iter, LoopKind, PrimFunc
 from ..tir.types import i32
 from .blocks import injective, is_map

@@ -31,16 +31,15 @@ from ..tir.expr import (
     cast,
     const,
     free_vars,
-    is_number,
-    load,
+    is_fixed,
     retyped,
     substitute,
     transform,
     var,
 )
 from ..tir.linear import Linear, from_linear, linear
-from ..tir.passes.simplify import simplify
-from ..tir.stmt import Block, Buffer, Iter, Stmt, Store
+from ..tir.simplifier import simplify
+from ..tir.stmt import Block, Buffer, Iter, Stmt, Store, load
 from ..tir.types import i8, i32, u8
 from .blocks import Reduction, extents_of, is_map, reduction_of
 from .build import (
@@ -172,7 +171,7 @@ def _factors(block: Block, buffer: str) -> tuple[Reduction, Factor, Factor]:
 def _factor(value: Expr) -> Factor | None:
     """An operand of a product as a load and a number."""
     number = None
-    if value.op == "add" and value.type == i32 and _fixed(value.args[1]):
+    if value.op == "add" and value.type == i32 and is_fixed(value.args[1]):
         value, number = value.args
     source = _widened(value)
     if source is None and number is None:
@@ -180,10 +179,6 @@ def _factor(value: Expr) -> Factor | None:
     if source is None or source.op != "load" or not source.type.is_int:
         return None
     return Factor(source, number)
-
-
-def _fixed(value: Expr) -> bool:
-    return value.is_const or is_number(value)
 
 
 def _widened(value: Expr) -> Expr | None:

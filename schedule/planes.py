@@ -19,8 +19,8 @@ from math import prod
 import numpy as np
 
 from ..tir.bounds import bounds
-from ..tir.expr import Expr, cast, const, load, make
-from ..tir.stmt import Block, Buffer, Seq, Stmt, Store
+from ..tir.expr import Expr, cast, const, make
+from ..tir.stmt import Block, Buffer, Seq, Stmt, Store, load
 from ..tir.types import Type, parse_type, u8
 from .blocks import is_map, reduction_of, store_of
 from .build import (

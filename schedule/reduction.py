@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import replace
 from math import gcd
 
-from ..tir.expr import Expr, conjoin, conjuncts, const, free_vars, load, make, substitute, var
+from ..tir.expr import Expr, conjoin, conjuncts, const, free_vars, make, substitute, var
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.ops import OPS
-from ..tir.script.show import show_expr
-from ..tir.stmt import Block, Buffer, For, Iter, Stmt, Store, seq
+from ..tir.spell import show_expr
+from ..tir.stmt import Block, Buffer, For, Iter, Stmt, Store, load, seq
 from ..tir.types import Type, i32
 from .blocks import Reduction, is_reduction, read_in, reduction_of
 from .build import (

@@ -31,7 +31,7 @@ from ..tir.expr import (
 )
 from ..tir.intervals import Interval
 from ..tir.linear import from_linear, linear
-from ..tir.script.show import show_expr
+from ..tir.spell import show_expr
 from ..tir.stmt import Block, Buffer, For, Iter, Store
 from ..tir.types import i32
 from .blocks import Reduction, extents_of, is_map, is_reduction, reduction_of, store_of

@@ -11,9 +11,9 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from math import gcd
 
-from ..tir.expr import Expr, const, free_vars, load, make, transform, walk
+from ..tir.expr import Expr, const, free_vars, make, transform, walk
 from ..tir.linear import Linear, from_linear, linear
-from ..tir.stmt import Block, Buffer, Iter, Store
+from ..tir.stmt import Block, Buffer, Iter, Store, load
 from .blocks import Reduction, extents_of
 from .build import (
     allocate,

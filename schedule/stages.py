@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from ..tir.expr import Expr, conjoin, conjuncts, const, free_vars, transform
 from ..tir.linear import Linear
-from ..tir.script.show import show_expr
+from ..tir.spell import show_expr
 from ..tir.stmt import Block, For, Iter, LoopKind, Seq, Stmt, Store, seq
 from ..tir.types import i32
 from .blocks import extents_of, is_map, is_reduction, read_in, store_of

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 
-from ..tir.expr import Expr, free_vars, is_number, transform, walk
+from ..tir.expr import Expr, free_vars, is_fixed, transform, walk
 from ..tir.linear import joined, row_major
 from ..tir.stmt import Block, Buffer, Store
 from .blocks import is_map, reduction_of
@@ -206,7 +206,7 @@ def _form(block: Block, value: Expr, moves: bool) -> Form:
         return Form.OTHER
     if moves:
         return Form.COPY
-    return Form.FILL if value.is_const or is_number(value) else Form.MAP
+    return Form.FILL if is_fixed(value) else Form.MAP
 
 
 def _folding(op: str, value: Expr, reads: tuple[Use, ...]) -> Form:
@@ -225,8 +225,6 @@ def _product(value: Expr) -> bool:
 
 def _operand(value: Expr) -> bool:
     """Whether an operand of a product is a load, widened, less a number or not."""
-    while value.op == "cast" or (
-        value.op in ("sub", "add") and (value.args[1].is_const or is_number(value.args[1]))
-    ):
+    while value.op == "cast" or (value.op in ("sub", "add") and is_fixed(value.args[1])):
         value = value.args[0]
     return value.op == "load"

@@ -21,9 +21,9 @@ from math import gcd
 
 import numpy as np
 
-from ..tir.expr import Expr, free_vars, load, minimum, select, transform, var
+from ..tir.expr import Expr, free_vars, minimum, select, transform, var
 from ..tir.linear import Linear, from_linear, linear
-from ..tir.stmt import Block, Buffer, Iter, Store
+from ..tir.stmt import Block, Buffer, Iter, Store, load
 from .blocks import extents_of, reduction_of
 from .build import (
     Index,

@@ -16,7 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..tir.expr import Expr, substitute, var
-from ..tir.script.show import show_expr
+from ..tir.spell import show_expr
 from ..tir.types import Type
 from .state import Ref
 

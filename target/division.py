@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..tir.bounds import bounds
 from ..tir.expr import Expr, const, make
-from ..tir.passes.simplify import simplify
+from ..tir.simplifier import simplify
 from ..tir.types import i32, u32
 
 

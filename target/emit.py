@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ..tir.expr import Expr, const, is_number
+from ..tir.expr import Expr, const, is_fixed, is_number
 from ..tir.linear import Linear, from_linear
 from ..tir.types import Type, i32, i64, u32
 from .coalesce import assign
@@ -160,7 +160,7 @@ class Emitter:
         return found
 
     def _make(self, node: Expr) -> Operand:
-        if node.is_const or is_number(node) or is_splat(node):
+        if is_fixed(node) or is_splat(node):
             return self._constant(node)
         if node.op == "var":
             return self._variable(node)

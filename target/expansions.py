@@ -12,7 +12,7 @@ from operator import add
 
 from ..tir.bounds import bounds
 from ..tir.expr import Expr, cast, const, make, select
-from ..tir.passes.simplify import simplify
+from ..tir.simplifier import simplify
 from ..tir.types import i32, i64, u32
 from .division import divide, mask_down, remain, shift_down
 from .numbers import count_of, spread

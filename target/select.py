@@ -14,7 +14,7 @@ from copy import copy
 from dataclasses import dataclass
 
 from ..tir.bounds import bounds
-from ..tir.expr import Expr, const, is_number, walk
+from ..tir.expr import Expr, const, is_fixed, walk
 from ..tir.ops import OPS
 from ..tir.types import Type
 from .expansions import Expansion
@@ -198,7 +198,7 @@ def _encodes(row: Instruction, parameter: Parameter, bound: Expr | None) -> bool
     if bound is None:
         return False
     if parameter.register is Register.IMMEDIATE:
-        known = bounds(bound, {}) if is_number(bound) or bound.is_const else None
+        known = bounds(bound, {}) if is_fixed(bound) else None
         return known is not None and parameter.low <= known[0] <= known[1] <= parameter.high
     kind, vector = bound.type, row.vector
     return has_register(kind, vector) and register_class(kind, vector) is parameter.register

@@ -84,6 +84,53 @@ def test_part_imports_only_what_the_table_allows(part: str) -> None:
     assert not list(faults(part))
 
 
+FREE = ("graph", "quant", "schedule", "tir", "tuner")  # of circles: what is below knows no more
+
+
+def graph_of(part: str) -> dict[str, set[str]]:
+    """The modules of a part, and those of it that each imports, but for types, wherever."""
+    sources = sorted((ROOT / part).rglob("*.py"))
+    paths = {".".join(["dovetail", *source.relative_to(ROOT).with_suffix("").parts]): source
+             for source in sources}  # fmt: skip
+    return {name: set(run_imports(source)) & set(paths) for name, source in paths.items()}
+
+
+def run_imports(source: Path) -> Iterator[str]:
+    """Names of modules that are loaded when a file or its functions run."""
+    tree = ast.parse(source.read_text())
+    for guard in [n for n in ast.walk(tree) if isinstance(n, ast.If)]:
+        if ast.unparse(guard.test) == "TYPE_CHECKING":
+            guard.body = [ast.Pass()]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            for name in absolute(source, node):
+                yield name
+                yield from (f"{name}.{alias.name}" for alias in node.names)
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a circle; none where there is an order."""
+    left = {name: set(below) for name, below in graph.items()}
+    while done := [name for name, below in left.items() if not below & set(left)]:
+        for name in done:
+            del left[name]
+    return sorted(left)
+
+
+@pytest.mark.parametrize("part", FREE)
+def test_modules_of_a_part_stand_in_an_order(part: str) -> None:
+    assert circle(graph_of(part)) == []
+
+
+def test_a_circle_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+    (tmp_path / "tir").mkdir()
+    (tmp_path / "tir" / "expr.py").write_text("def f():\n    from .show import show\n")
+    (tmp_path / "tir" / "show.py").write_text("from .expr import f\n")
+    (tmp_path / "tir" / "types.py").write_text("if TYPE_CHECKING:\n    from .expr import f\n")
+    assert circle(graph_of("tir")) == ["dovetail.tir.expr", "dovetail.tir.show"]
+
+
 def test_an_import_of_a_target_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
     (tmp_path / "target" / "dsp").mkdir(parents=True)

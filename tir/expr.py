@@ -17,7 +17,9 @@ from functools import cache
 from operator import attrgetter
 from typing import Any
 
+from .node import walk as walk
 from .ops import OPS
+from .spell import show_expr
 from .types import Type, boolean, i32, vector
 
 _table: dict[tuple[object, ...], Expr] = {}
@@ -61,8 +63,6 @@ class Expr:
         return Expr, (self.op, self.type, self.args, self.attr)
 
     def __repr__(self) -> str:
-        from .script.show import show_expr
-
         return show_expr(self)
 
     @property
@@ -198,6 +198,11 @@ def is_number(root: Expr) -> bool:
     return not root.is_const and all(map(_is_arithmetic, walk(root)))
 
 
+def is_fixed(root: Expr) -> bool:
+    """Whether code knows a value, or will once its holes are filled: a constant or a number."""
+    return root.is_const or is_number(root)
+
+
 def _is_arithmetic(node: Expr) -> bool:
     inner = bool(node.args) and node.op not in ("load", "call")
     return node.is_const or (node.type.lanes == 1 and (node.op == "hole" or inner))
@@ -250,16 +255,6 @@ def sat_cast(element: Type, value: Expr) -> Expr:
     return Expr("sat_cast", vector(element, value.type.lanes), (value,))
 
 
-def load(buffer: Buffer, *index: Expr | int, lanes: int = 1) -> Expr:
-    """``lanes`` consecutive elements of the last dimension, from ``index`` on."""
-    where = tuple(as_expr(i, i32) for i in index)
-    if len(where) != len(buffer.shape):
-        raise TypeError(
-            f"load: an index an axis of {buffer.name}{list(buffer.shape)}, but got {len(where)}"
-        )
-    return Expr("load", vector(buffer.type, lanes), where, buffer)
-
-
 def select(condition: Expr, yes: Expr, no: Expr) -> Expr:
     """``yes`` where ``condition`` holds, else ``no``; lane by lane."""
     return make("select", condition, yes, no)
@@ -276,27 +271,6 @@ def maximum(a: Expr | int, b: Expr | int) -> Expr:
 def clamp(value: Expr, low: int, high: int) -> Expr:
     """``max(min(value, high), low)``."""
     return maximum(minimum(value, high), low)
-
-
-def walk(root: Expr, into: Callable[[Expr], bool] | None = None) -> Iterator[Expr]:
-    """Every node below ``root`` once, operands before users; those that ``into``
-    does not hold for, and what is below them, left out."""
-    seen: set[int] = set()
-    stack: list[tuple[Expr, bool]] = [(root, False)]
-    while stack:
-        node, ready = stack.pop()
-        if ready:
-            yield node
-        elif node.number not in seen:
-            seen.add(node.number)
-            if into is not None and not into(node):
-                continue
-            if not node.args:
-                yield node
-                continue
-            stack.append((node, True))
-            for arg in reversed(node.args):
-                stack.append((arg, False))
 
 
 def rebuild(node: Expr, args: tuple[Expr, ...]) -> Expr:
@@ -385,5 +359,3 @@ _reads: Callable[[Expr], bool] = attrgetter("reads")
 
 true = const(True, boolean)
 false = const(False, boolean)
-
-from .stmt import Buffer  # noqa: E402  (a load's attr is a buffer; stmt builds on expressions)

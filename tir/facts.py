@@ -15,7 +15,7 @@ from .evaluate import evaluate_expr, loads
 from .expr import Expr, conjuncts, free_vars, substitute
 from .intervals import Interval
 from .linear import Linear, sum_of
-from .passes.simplify import Simplifier
+from .simplifier import Simplifier
 
 TRIED = 1 << 20  # points that are tried at most
 

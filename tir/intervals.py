@@ -75,8 +75,10 @@ def mod(kind: Type, _: Any, given: Sequence[Interval]) -> Interval:
     return 0, min(most - 1, high) if low >= 0 else most - 1
 
 
-def common_bits(_: Type, __: Any, given: Sequence[Interval]) -> Interval:
+def common_bits(kind: Type, _: Any, given: Sequence[Interval]) -> Interval:
     (a, b), (c, d) = given
+    if kind.bits == 1 or (a == b and c == d):
+        return a & c, b & d
     if a >= 0 and c >= 0:
         return 0, min(b, d)
     if a >= 0 or c >= 0:
@@ -84,8 +86,10 @@ def common_bits(_: Type, __: Any, given: Sequence[Interval]) -> Interval:
     return -(1 << max(-a, -c, b + 1, d + 1).bit_length()), max(b, d)
 
 
-def either_bits(_: Type, __: Any, given: Sequence[Interval]) -> Interval:
+def either_bits(kind: Type, _: Any, given: Sequence[Interval]) -> Interval:
     (a, b), (c, d) = given
+    if kind.bits == 1 or (a == b and c == d):
+        return a | c, b | d
     if a >= 0 and c >= 0:
         return max(a, c), (1 << max(b, d).bit_length()) - 1
     return _any_bits(given)

@@ -239,6 +239,6 @@ def from_sum(form: Linear, kind: Type) -> Expr:
 @cache
 def text(atom: Expr) -> str:
     """A sort key that is the same in every process."""
-    from .script.show import show_expr
+    from .spell import show_expr
 
     return show_expr(atom)

@@ -27,9 +27,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from .expr import Expr, as_expr
 from .hashed import Hashed
 from .quick import quick
-from .types import Type
+from .types import Type, i32, vector
 
 
 @quick
@@ -52,9 +53,17 @@ class Buffer:
         return self.size * self.type.bytes
 
     def __getitem__(self, index: Any) -> Expr:
-        from .expr import load
-
         return load(self, *(index if isinstance(index, tuple) else (index,)))
+
+
+def load(buffer: Buffer, *index: Expr | int, lanes: int = 1) -> Expr:
+    """``lanes`` consecutive elements of the last dimension, from ``index`` on."""
+    where = tuple(as_expr(i, i32) for i in index)
+    if len(where) != len(buffer.shape):
+        raise TypeError(
+            f"load: an index an axis of {buffer.name}{list(buffer.shape)}, but got {len(where)}"
+        )
+    return Expr("load", vector(buffer.type, lanes), where, buffer)
 
 
 class LoopKind(Enum):
@@ -312,6 +321,3 @@ def map_exprs(node: Stmt, change: Callable[[Expr], Expr]) -> Stmt:
                 return stmt
 
     return transform_stmt(node, one)
-
-
-from .expr import Expr  # noqa: E402  (annotations; expressions name buffers)

@@ -17,7 +17,7 @@ from typing import Any
 from ...target.instruction import Instruction
 from ...target.record import Begin, Covered, Emitted, End, Expanded, Record, Started, Trial
 from ...tir.expr import Expr, rebuild, var, walk
-from ...tir.script.show import show_expr
+from ...tir.spell import show_expr
 
 Unit = Callable[[Instruction], str]  # what executes a row
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from ...schedule.knobs import Point
 from ...tir.passes.lift import Site
 from ...tir.rewrite.engine import Attempt
-from ...tir.script.show import show_expr
+from ...tir.spell import show_expr
 from ..choose import Choice
 from ..errors import InputError
 from ..points import Kernels

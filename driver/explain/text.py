@@ -15,10 +15,11 @@ from itertools import count, groupby
 from string import ascii_lowercase
 
 from ...target.record import Trial
-from ...tir.expr import Expr, load, walk
+from ...tir.expr import Expr, walk
 from ...tir.passes.lift import Site
 from ...tir.rewrite.engine import Attempt
-from ...tir.script.show import show_expr
+from ...tir.spell import show_expr
+from ...tir.stmt import load
 from .code import Section, Step, Value, text_of
 from .found import Explained
 

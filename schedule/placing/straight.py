@@ -17,7 +17,7 @@ from itertools import accumulate
 from math import prod
 
 from ...target.machine import Machine
-from ...tir.expr import Expr, load, var
+from ...tir.expr import Expr, var
 from ...tir.linear import linear
 from ...tir.passes.flatten import flat_index
 from ...tir.stmt import (
@@ -29,6 +29,7 @@ from ...tir.stmt import (
     Stmt,
     Store,
     children,
+    load,
     seq,
     stored_in,
     walk_stmt,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ...tir.expr import Expr, is_number, var, walk
+from ...tir.expr import Expr, is_fixed, var, walk
 from ...tir.linear import linear
 from ..structure import Axis, Form, Structure, Use
 from ..trace import index_map
@@ -152,7 +152,7 @@ def words_of(found: Structure) -> Words | None:
 def shifted(found: Structure, use: Use) -> bool:
     """Whether a number is added to the elements of an operand."""
     sums = [e.args for e in walk(found.value) if e.op == "add"]
-    less = [read for read, by in sums if by.is_const or is_number(by)]
+    less = [read for read, by in sums if is_fixed(by)]
     return any(e.attr == use.buffer for read in less for e in walk(read) if e.op == "load")
 
 

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from dovetail.graph.graph import Graph, Node, TensorType
 from dovetail.graph.lower import lower
 from dovetail.graph.operators.softmax import reciprocal
-from dovetail.tir.expr import load
 from dovetail.tir.interpret import interpret
-from dovetail.tir.stmt import Buffer, PrimFunc, Store
+from dovetail.tir.stmt import Buffer, PrimFunc, Store, load
 from dovetail.tir.types import i32
 
 SHAPES = [

@@ -15,7 +15,7 @@ from dovetail.schedule.templates.folds import products
 from dovetail.schedule.tree import blocks_below
 from dovetail.target.dsp.target import dsp
 from dovetail.tir.script import parse
-from dovetail.tir.script.show import show_expr
+from dovetail.tir.spell import show_expr
 from dovetail.tir.stmt import PrimFunc, Store
 from tests.schedule.kernels import outputs, same
 

@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 from dovetail.tir.evaluate import evaluate_expr
 from dovetail.tir.expr import Expr, free_vars
 from dovetail.tir.interpret import interpret
+from dovetail.tir.passes.lift import lifted
+from dovetail.tir.rewrite.engine import Rewriter
+from dovetail.tir.rules import lifting_rules
 from dovetail.tir.script import parse_expr, show_expr
+from dovetail.tir.simplifier import Simplifier
 from dovetail.tir.stmt import PrimFunc
 from dovetail.tir.types import Type, parse_type
 
@@ -80,6 +84,11 @@ def same_meaning(a: Expr, b: Expr, ranges: Mapping[str, tuple[int, int]] | None 
         np.broadcast_to(right, shape),
         err_msg=f"{show_expr(a)}\n{show_expr(b)}",
     )
+
+
+def lift_expr(expr: Expr) -> Expr:
+    """One expression lifted, as the values of kernels are."""
+    return lifted(expr, Rewriter(lifting_rules()), Simplifier({}))
 
 
 def rewrites(

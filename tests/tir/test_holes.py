@@ -10,12 +10,12 @@ import pytest
 from dovetail.tir.bounds import bounds
 from dovetail.tir.expr import cast, const, hole, is_number, make, maximum, minimum, var, walk
 from dovetail.tir.interpret import interpret
-from dovetail.tir.passes.lift import lift_expr
 from dovetail.tir.rewrite.engine import explain
 from dovetail.tir.rules import lifting_rules
 from dovetail.tir.script import parse, show, show_expr
 from dovetail.tir.script.errors import ParseError
 from dovetail.tir.types import i16, i32, u8
+from tests.tir.helpers import lift_expr
 
 TEXT = """\
 @prim_func

@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 from dovetail.tir.evaluate import evaluate_expr
 from dovetail.tir.expr import Expr, cast, const, free_vars, make, var
-from dovetail.tir.passes.lift import lift, lift_expr
-from dovetail.tir.passes.simplify import simplify
+from dovetail.tir.passes.lift import lift
 from dovetail.tir.rewrite import proofs
 from dovetail.tir.rewrite.engine import Budget, Rewriter, bad_rewrite, explain
 from dovetail.tir.rewrite.match import apply, failure
@@ -22,9 +21,10 @@ from dovetail.tir.rewrite.rule import exact as value_of
 from dovetail.tir.rewrite.smt import Products, meaning
 from dovetail.tir.rules import LAWS, RULES, lifting_rules
 from dovetail.tir.script import parse, show, show_expr
+from dovetail.tir.simplifier import simplify
 from dovetail.tir.types import i8, i16, i32, u8, vector
 from tests.tir.generate import values
-from tests.tir.helpers import keeps, rewrites, same_meaning, same_values
+from tests.tir.helpers import keeps, lift_expr, rewrites, same_meaning, same_values
 from tests.tir.sampling import Sample, samples
 
 

@@ -11,8 +11,9 @@ from dovetail.tir.bounds import bounds
 from dovetail.tir.evaluate import evaluate_expr
 from dovetail.tir.expr import Expr, var
 from dovetail.tir.linear import from_sum, sum_of
-from dovetail.tir.passes.simplify import simplify, simplify_func, simplify_stmt
+from dovetail.tir.passes.simplify import simplify_func, simplify_stmt
 from dovetail.tir.script import parse, show, show_expr
+from dovetail.tir.simplifier import simplify
 from dovetail.tir.stmt import PrimFunc
 from dovetail.tir.types import i8, i16, i32, u8, vector
 from tests.tir.generate import functions, indices, values

@@ -19,7 +19,7 @@ from dovetail.tir.evaluate import evaluate_expr
 from dovetail.tir.expr import Expr, cast, const, free_vars, make, sat_cast, select, var
 from dovetail.tir.intervals import Interval, type_range
 from dovetail.tir.ops import OPS
-from dovetail.tir.passes.simplify import COMPARED, LOCAL, SUMS, Simplifier
+from dovetail.tir.simplifier import COMPARED, LOCAL, SUMS, Simplifier
 from dovetail.tir.types import Type, boolean, f32, i16, i32, u8, vector
 from tests.tir.helpers import Array, random_array
 from tests.tir.operands import ATTRS, CASTS, INTEGERS, KINDS, operand_types

@@ -12,14 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from ..bounds import Ranges
 from ..expr import Expr
 from ..intervals import Interval
 from ..rewrite.engine import Attempt, Budget, Rewriter
 from ..rules import lifting_rules
+from ..simplifier import Simplifier
 from ..stmt import Block, For, PrimFunc, Stmt, Store, transform_stmt, walk_stmt
 from .checked import checked
-from .simplify import Simplifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +55,6 @@ def lift(
         return None if value is stmt.value else replace(stmt, value=value)
 
     return func.with_body(transform_stmt(func.body, change))
-
-
-def lift_expr(expr: Expr, ranges: Ranges | None = None) -> Expr:
-    """One expression lifted: an instruction's body, by the same rules as code."""
-    return lifted(expr, Rewriter(lifting_rules(), ranges), Simplifier(ranges or {}))
 
 
 def lifted(expr: Expr, rewriter: Rewriter, simple: Simplifier) -> Expr:

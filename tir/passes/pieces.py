@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..evaluate import evaluate_expr, loads
-from ..expr import Expr, const, free_vars, is_number, make, rebuild
+from ..expr import Expr, const, free_vars, is_fixed, make, rebuild
 from ..linear import Linear, linear
 from ..ops import with_lanes
 from ..row import Lanes
@@ -44,7 +44,7 @@ def is_choice(node: Expr, names: frozenset[Expr]) -> bool:
 
 
 def _is_number(node: Expr) -> bool:
-    return node.is_const or is_number(node)
+    return is_fixed(node)
 
 
 def _known(condition: Expr, names: frozenset[Expr]) -> bool:

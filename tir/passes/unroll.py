@@ -8,10 +8,10 @@ from dataclasses import replace
 from ..expr import Expr, const, rebuild
 from ..intervals import Interval
 from ..linear import Linear, from_linear, linear
+from ..simplifier import simplify
 from ..stmt import For, If, LoopKind, PrimFunc, Stmt, Store, children, map_exprs, rebuild_stmt, seq
 from ..types import i32
 from .checked import checked
-from .simplify import simplify
 
 Values = Mapping[Expr, int]
 

@@ -28,6 +28,7 @@ from ..evaluate import MOVES_LANES, evaluate_expr, loads
 from ..expr import Expr, const, free_vars, make, substitute, walk
 from ..intervals import Interval
 from ..linear import Linear, from_linear, linear
+from ..simplifier import simplify
 from ..stmt import (
     Block,
     For,
@@ -45,7 +46,7 @@ from ..stmt import (
 from ..types import Type, i32, u8, vector
 from .checked import checked
 from .pieces import Pieces, condition, is_choice
-from .simplify import simplify, simplify_stmt
+from .simplify import simplify_stmt
 
 _ENTRIES = 256  # of a table
 Axis = tuple[Expr, int]  # a loop variable and its extent

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from ..expr import Expr, const, is_number
+from ..bounds import node_bounds
+from ..expr import Expr, const, is_fixed
 from ..intervals import Interval
 from ..ops import OPS
-from ..passes.simplify import fold
+from ..simplifier import fold
 from ..types import Type, vector
 from .rule import End, Rule, Wild
 
@@ -78,7 +79,7 @@ def _wild(pattern: Expr, node: Expr, scale: int, bound: Bindings) -> bool:
         return already is node
     if node.type != scaled(pattern.type, scale):
         return False
-    if name.constant and not (node.is_const or is_number(node)):
+    if name.constant and not is_fixed(node):
         return False
     bound[name.name] = node
     return True
@@ -96,47 +97,6 @@ def build(after: Expr, bound: Bindings, scale: int) -> Expr:
 
 # Conditions ---------------------------------------------------------------------------------
 
-Exact = Callable[[Interval, Interval], Interval]
-
-
-def _corners(function: Callable[[int, int], int]) -> Exact:
-    """For functions that are monotone in each operand on its own."""
-
-    def reach(a: Interval, b: Interval) -> Interval:
-        values = [function(x, y) for x in a for y in b]
-        return min(values), max(values)
-
-    return reach
-
-
-def _and(a: Interval, b: Interval) -> Interval:
-    """Of conditions, and of numbers that are known."""
-    if a[0] == a[1] and b[0] == b[1]:
-        return a[0] & b[0], a[0] & b[0]
-    return (min(a[0], b[0]), min(a[1], b[1])) if min(*a, *b) >= 0 and max(*a, *b) <= 1 else (0, 1)
-
-
-def _either(a: Interval, b: Interval) -> Interval:
-    if a[0] == a[1] and b[0] == b[1]:
-        return a[0] | b[0], a[0] | b[0]
-    return (max(a[0], b[0]), max(a[1], b[1])) if min(*a, *b) >= 0 and max(*a, *b) <= 1 else (0, 1)
-
-
-def _equal(a: Interval, b: Interval) -> Interval:
-    return int(a[0] == a[1] == b[0] == b[1]), int(a[0] <= b[1] and b[0] <= a[1])
-
-
-DECIDED: dict[str, Exact] = {
-    "add": lambda a, b: (a[0] + b[0], a[1] + b[1]),
-    "sub": lambda a, b: (a[0] - b[1], a[1] - b[0]),
-    "mul": _corners(lambda a, b: a * b),
-    "shl": _corners(lambda a, b: a << min(max(b, 0), 64)),
-    "shr": _corners(lambda a, b: a >> max(b, 0)),
-    "min": _corners(min), "max": _corners(max), "and_": _and, "or_": _either, "eq": _equal,
-    "lt": lambda a, b: (int(a[1] < b[0]), int(a[0] < b[1])),
-    "le": lambda a, b: (int(a[1] <= b[0]), int(a[0] <= b[1])),
-}  # fmt: skip
-
 
 def holds(when: Expr, bound: Bindings, bounds: Bounds) -> bool:
     """Whether a condition holds whatever numbers fill the holes."""
@@ -144,16 +104,11 @@ def holds(when: Expr, bound: Bindings, bounds: Bounds) -> bool:
 
 
 def decide(when: Expr, bound: Bindings, bounds: Bounds) -> Interval:
-    """Between which values a condition, or a part of it, lies, in exact integers: one value, but
-    for numbers of which only their class is known."""
-    if when.op == "const":
-        return int(when.attr), int(when.attr)
-    if when.op == "cast":
-        return decide(when.args[0], bound, bounds)
+    """Between which values a condition, or a part of it, lies: one value, but for numbers of which
+    only their class is known."""
     if when.op == "var":
         return _number(when.attr, bound, bounds)
-    a, b = (decide(arg, bound, bounds) for arg in when.args)
-    return DECIDED[when.op](a, b)
+    return node_bounds(when, [decide(arg, bound, bounds) for arg in when.args])
 
 
 def _number(name: Wild | End, bound: Bindings, bounds: Bounds) -> Interval:

@@ -8,12 +8,13 @@ def copy_row(x: Buffer[u8, (128,)], y: Buffer[u8, (128,)]):
         y[i] = x[i]
 """
 
+from ..spell import show_expr
 from .errors import ParseError
 from .names import *  # noqa: F403
 from .names import WORDS
 from .parse import parse, parse_body, parse_stmt, prim_func
 from .parse_expr import parse_expr
-from .show import show, show_expr, show_stmt
+from .show import show, show_stmt
 
 __all__ = [
     "ParseError", "parse", "parse_body", "parse_expr", "parse_stmt", "prim_func", "show",

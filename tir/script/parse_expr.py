@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..arithmetic import NUMBERS
-from ..expr import Expr, binary, const, hole, load, make, var, written
+from ..expr import Expr, binary, const, hole, make, var, written
 from ..ops import OPS
-from ..stmt import Buffer
+from ..stmt import Buffer, load
 from ..types import Type, boolean, i32, parse_type
 from .errors import ParseError, error_at
 from .scope import Scope
