@@ -103,7 +103,8 @@ class Options:
 
     def __post_init__(self) -> None:
         for row in self.rows():
-            what = self.subject.format(row.name)
+            flag = "" if row.word == row.name else f" (--{row.word})"
+            what = self.subject.format(f"{row.name}{flag}")
             object.__setattr__(self, row.name, row.check(what, getattr(self, row.name)))
 
     @classmethod

@@ -71,7 +71,11 @@ def compile(
     _memory(tuned)
 
 
-@command("Example: dovetail run digits --log run.jsonl")
+@command(
+    "\b\nExamples:\n"
+    "  dovetail run digits --log run.jsonl\n"
+    "  dovetail run digits --evaluate --requantize float"
+)
 def run(
     model: Saved,
     log: LogIn = None,

@@ -47,7 +47,10 @@ Saved = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Target = Annotated[
-    str, typer.Option(help="The machine: dsp, or with the fields that differ: 'dsp(threads=1)'.")
+    str,
+    typer.Option(
+        help="The machine: dsp, or with fields that differ: 'dsp(threads=1)'. dovetail machine lists all."
+    ),
 ]
 LogIn = Annotated[Path | None, typer.Option("--log", help="A log of tune to take points from.")]
 Batches = Annotated[

@@ -116,7 +116,7 @@ def _tune_row(row: Row, report: Report, counted: set[str]) -> dict[str, Any]:
 
 @command("Example: dovetail replay run.jsonl resnet18 --mode verify")
 def replay(
-    log: Annotated[Path, typer.Argument(help="A log that tune wrote.")],
+    log: Annotated[Path, typer.Argument(metavar="LOG", help="A log that tune wrote.")],
     model: Model,
     mode: Annotated[
         str,

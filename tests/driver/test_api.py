@@ -288,7 +288,7 @@ WRONG: dict[str, tuple[nn.Module, dict[str, Any], type[Exception], str]] = {
     ),
     "unknown search": (
         linear(1), {"search": lambda: Search(algorithm="luck")}, InputError,
-        "tune: algorithm must be one of evolution, random, exhaustive, but got 'luck'",
+        "tune: algorithm (--search) must be one of evolution, random, exhaustive, but got 'luck'",
     ),
     "a seed of words": (
         linear(1), {"seed": "a"}, InputError, "tune: seed must be a whole number, but got 'a'",

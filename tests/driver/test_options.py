@@ -20,9 +20,11 @@ from dovetail.options.record import at_least, option
 from dovetail.quant import observers
 from dovetail.quant.observe import OBSERVERS
 from dovetail.quant.quantize import quantize
+from dovetail.schedule.knobs import Point, key
 from dovetail.tuner.records import LogError, read
+from dovetail.tuner.search import SEARCHES, Exhaustive
 from dovetail.tuner.synthetic import Synthetic
-from dovetail.tuner.tune import run_header
+from dovetail.tuner.tune import run_header, tune_tasks
 from tests.driver.calls import call, ok
 from tests.driver.conftest import Batches
 
@@ -148,6 +150,32 @@ def test_a_field_of_the_search_is_everywhere(monkeypatch: pytest.MonkeyPatch) ->
     )
     assert run_header([Synthetic("k")], "t", "m", Batched()) == plain
     assert other["batch"] == 3 and other["run"] != plain["run"]
+
+
+def test_a_search_is_one_class(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for table in ("_things", "_phrases"):
+        monkeypatch.setattr(SEARCHES, table, dict(getattr(SEARCHES, table)))
+
+    @SEARCHES.row("backward", "all valid points from the last to the first")
+    class Backward(Exhaustive):
+        def _propose(self, count: int) -> list[Point]:
+            return list(self.space)[::-1]
+
+    text = " ".join(ok("tune", "--help").split())
+    assert "backward: all valid points from the last to the first." in text
+    task, log = Synthetic("k", extents=(8, 8, 8)), tmp_path / "run.jsonl"
+    search = Search(3, algorithm="backward")
+    tune_tasks([task], search, target="t", model_key="m", log=log, workers=0)
+    (head,) = read(log).headers.values()
+    assert head["search"] == "backward"
+    points = [record.point for record in read(log).records()]
+    assert [key(point) for point in points] == [
+        key(point) for point in (task.default, *list(task.space)[: -len(points) : -1])
+    ]
+    assert call("tune", "digits", "--search", "luck").stderr == (
+        "error: tune: algorithm (--search) must be one of evolution, random, exhaustive, backward, "
+        "but got 'luck'\n"
+    )
 
 
 def test_headers_are_those_of_the_defaults() -> None:

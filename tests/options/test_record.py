@@ -39,8 +39,10 @@ def test_values_are_checked_and_plain() -> None:
     made = Paint("green", np.int64(3))  # type: ignore[arg-type]
     assert type(made.coats) is int and made == Paint("green", coats=3)
     assert refusal(color="blue") == "paint: color must be one of red, green, but got 'blue'"
-    assert refusal(coats=0) == "paint: coats must be a whole number of at least 1, but got 0"
-    with pytest.raises(InputError, match="paint: coats must be"):
+    assert refusal(coats=0) == (
+        "paint: coats (--layers) must be a whole number of at least 1, but got 0"
+    )
+    with pytest.raises(InputError, match="paint: coats .--layers. must be"):
         replace(made, coats=-1)
 
 

@@ -64,7 +64,9 @@ def test_overflow_inside_the_model(graph: Graph) -> None:
 def test_unknown_mode(graph: Graph) -> None:
     with pytest.raises(InputError) as error:
         quantize(graph, [[GOOD, GOOD]], Recipe(mode="half"))
-    assert str(error.value) == "mode: must be one of single, float, tflite, but got 'half'"
+    assert str(error.value) == (
+        "mode (--requantize): must be one of single, float, tflite, but got 'half'"
+    )
 
 
 def test_a_batch_may_hold_several(graph: Graph) -> None:

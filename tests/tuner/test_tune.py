@@ -240,7 +240,8 @@ def test_a_changed_proposal_is_refused(whole: Path, tmp_path: Path) -> None:
         ({"trials": 2.5}, "tune: trials must be a whole number of at least 1, but got 2.5"),
         (
             {"algorithm": "magic"},
-            "tune: algorithm must be one of evolution, random, exhaustive, but got 'magic'",
+            "tune: algorithm (--search) must be one of evolution, random, exhaustive, but got "
+            "'magic'",
         ),
         (
             {"tasks": TASKS[:1] * 2},
