@@ -49,7 +49,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Target = Annotated[
     str,
     typer.Option(
-        help="The machine: dsp, or with fields that differ: 'dsp(threads=1)'. dovetail machine lists all."
+        help="The machine: dsp, or with fields that differ: 'dsp(threads=1)'; dovetail machine "
+        "lists all."
     ),
 ]
 LogIn = Annotated[Path | None, typer.Option("--log", help="A log of tune to take points from.")]

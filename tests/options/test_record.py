@@ -42,7 +42,7 @@ def test_values_are_checked_and_plain() -> None:
     assert refusal(coats=0) == (
         "paint: coats (--layers) must be a whole number of at least 1, but got 0"
     )
-    with pytest.raises(InputError, match="paint: coats .--layers. must be"):
+    with pytest.raises(InputError, match=r"paint: coats \(--layers\) must be"):
         replace(made, coats=-1)
 
 
