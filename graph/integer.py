@@ -92,9 +92,6 @@ def _verify_numbers(node: Node) -> None:
     for name in (name for name in node.attrs if name.endswith("_zero")):
         zero = integer(node, name)
         require(0 <= zero <= 255, node, f"{name} is in 0..255", zero)
-    for name in (name for name in node.attrs if name.endswith("_mult")):
-        multiplier = integer(node, name)
-        require(abs(multiplier) < 1 << 15, node, f"{name} is 15-bit signed", multiplier)
 
 
 def _verify_requant(node: Node, requant: Requant) -> None:

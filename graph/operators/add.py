@@ -121,6 +121,9 @@ def evaluate(node: Node, inputs: Sequence[Array]) -> Array:
 def shape_of(node: Node, shapes: Sequence[Shape]) -> Shape:
     shift = integer(node, "shift")
     require(1 <= shift <= 30, node, "shift is in 1..30", shift)
+    for name in ("a_mult", "b_mult"):
+        multiplier = integer(node, name)
+        require(abs(multiplier) < 1 << 15, node, f"{name} is 15-bit signed", multiplier)
     return broadcast(node, shapes)
 
 
