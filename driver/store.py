@@ -1,8 +1,4 @@
-"""A compiled model as a file: a sealed zip of JSON and of plain arrays, no pickle.
-
-    model.json       schema, machine, recipe, integer graph, the form of inputs and outputs, the
-                     point and cost of each distinct kernel
-    constants.npz    the graph's constants
+"""Reads the file of a compiled model, as ``saving`` wrote it.
 
 Loading holds the whole content to its hash before it looks at any of it (``sealed.py``), lowers
 and places the graph anew, and holds each kernel to the key under which it was saved; code is made
@@ -15,13 +11,11 @@ import io
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..graph.graph import Affine, Array, Graph, Node, Requant, TensorType
 from ..graph.integer import verify
 from ..graph.signature import read_signature
 from ..options import checks
@@ -31,39 +25,11 @@ from ..tuner import files
 from .choose import Choice
 from .errors import InputError
 from .prepare import Ready, ready
-from .sealed import SealError, seal, unseal
+from .saving import CONSTANTS, MODEL, SCHEMA
+from .sealed import SealError, unseal
+from .spelled import read
 from .targets import parse
 from .tuned import Tuned
-
-SCHEMA = 4
-MODEL, CONSTANTS = "model.json", "constants.npz"
-
-
-def require_place(path: object) -> Path:
-    """Refuses a path that ``save`` could not write, before hours are spent on what it saves."""
-    target = checks.path("save: path", path)
-    try:
-        files.require_place(target)
-    except OSError as error:
-        raise _unwritten(target, error) from None
-    return target
-
-
-def save(tuned: Tuned, path: str | os.PathLike[str]) -> None:
-    """Writes the file beside its place first, so that a broken write leaves nothing behind."""
-    target = require_place(path)
-    data = seal({
-        MODEL: json.dumps(_spelled(tuned)).encode(),
-        CONSTANTS: _arrays(tuned.ready.graph.constants),
-    })  # fmt: skip
-    try:
-        files.write_whole(target, data)
-    except OSError as error:
-        raise _unwritten(target, error) from None
-
-
-def _unwritten(path: Path, error: OSError) -> InputError:
-    return InputError(f"save: {path} cannot be written: {error.strerror}")
 
 
 def load(path: str | os.PathLike[str]) -> Tuned:
@@ -95,7 +61,7 @@ def _loaded(parts: Mapping[str, bytes], path: Path) -> Tuned:
         raise InputError(f"load: {path} must have schema {SCHEMA}, but has {data.get('schema')!r}")
     with np.load(io.BytesIO(parts[CONSTANTS]), allow_pickle=False) as arrays:
         constants = {name: arrays[name] for name in arrays.files}
-    graph = _graph(data["graph"], constants)
+    graph = read(data["graph"], constants)
     verify(graph)
     signature = read_signature(data["signature"])
     signature.check(len(graph.inputs), len(graph.outputs))
@@ -117,93 +83,3 @@ def _tuned(found: Ready, kernels: Mapping[str, Any], path: object) -> Tuned:
         choices[task.key] = Choice(task.space.point(row["point"]), Cost(**cost))
         defaults[task.key] = row["default_cycles"]
     return Tuned(found, choices, defaults)
-
-
-def _spelled(tuned: Tuned) -> dict[str, Any]:
-    kernels = {
-        key: {
-            "point": choice.point,
-            "cost": asdict(choice.cost),
-            "default_cycles": tuned.defaults[key],
-        }
-        for key, choice in sorted(tuned.choices.items())
-    }
-    graph = _spelled_graph(tuned.ready.graph)
-    form, recipe = tuned.ready.signature.spell(), tuned.recipe.logged()
-    return {
-        "schema": SCHEMA,
-        "target": tuned.target,
-        "signature": form,
-        "graph": graph,
-        "kernels": kernels,
-        **({"recipe": recipe} if recipe else {}),
-    }
-
-
-def _arrays(constants: Mapping[str, Array]) -> bytes:
-    stream = io.BytesIO()
-    np.savez(stream, allow_pickle=False, **constants)
-    return stream.getvalue()
-
-
-def _spelled_graph(graph: Graph) -> dict[str, Any]:
-    return {
-        "name": graph.name,
-        "inputs": graph.inputs,
-        "outputs": graph.outputs,
-        "types": {name: asdict(kind) for name, kind in graph.types.items()},
-        "nodes": [
-            {
-                "op": node.op,
-                "inputs": node.inputs,
-                "output": node.output,
-                "attrs": {name: _spell(value) for name, value in node.attrs.items()},
-                "origin": node.origin,
-            }
-            for node in graph.nodes
-        ],
-    }
-
-
-def _graph(data: Mapping[str, Any], constants: Mapping[str, Array]) -> Graph:
-    types = {name: _type(kind) for name, kind in data["types"].items()}
-    nodes = [
-        Node(
-            row["op"],
-            tuple(row["inputs"]),
-            row["output"],
-            {name: _read(value) for name, value in row["attrs"].items()},
-            row["origin"],
-        )
-        for row in data["nodes"]
-    ]
-    return Graph(data["name"], data["inputs"], data["outputs"], nodes, types, dict(constants))
-
-
-def _type(data: Mapping[str, Any]) -> TensorType:
-    affine = Affine(**data["affine"]) if data["affine"] else None
-    return TensorType(tuple(data["shape"]), data["element"], affine)
-
-
-def _spell(value: object) -> object:
-    """An attribute as JSON: plain values, tuples as lists, a requantization under its name."""
-    match value:
-        case Requant():
-            return {"requant": asdict(value)}
-        case tuple() | list():
-            return [_spell(part) for part in value]
-        case np.generic():
-            return value.item()
-        case bool() | int() | float() | str() | None:
-            return value
-    raise TypeError(f"an attribute is plain data, but got {value!r}")
-
-
-def _read(value: Any) -> Any:
-    match value:
-        case {"requant": fields}:
-            return Requant(**{name: _read(field) for name, field in fields.items()})
-        case list():
-            return tuple(_read(part) for part in value)
-        case _:
-            return value

@@ -19,13 +19,14 @@ from ..options.checks import shown
 from ..schedule.knobs import Point
 from ..target.cost import Cost
 from ..tuner.missing import Missing
-from .bounds import model_bound
 from .choose import Choice
 from .compiler import KernelError
 from .errors import InputError
+from .model_bound import model_bound
 from .points import Drift
 from .prepare import Ready
 from .quantized import Quantized
+from .saving import save
 from .task import KernelTask
 
 if TYPE_CHECKING:
@@ -147,8 +148,6 @@ class Tuned(Quantized):
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the model to one file; ``dovetail.load`` reads it."""
-        from .store import save
-
         save(self, path)
 
     @cached_property

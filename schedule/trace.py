@@ -13,15 +13,14 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from ..tir.expr import Expr, substitute, var
 from ..tir.spell import show_expr
 from ..tir.types import Type
 from .state import Ref
 
-if TYPE_CHECKING:
-    from .schedule import Schedule
+S = TypeVar("S")  # a schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Trace:
     def __iter__(self) -> Iterator[Step]:
         return iter(self.steps)
 
-    def replay(self, sch: Schedule) -> Schedule:
+    def replay(self, sch: S) -> S:
         """Applies the steps to ``sch``, as a rule a fresh schedule of the same function."""
         for step in self.steps:
             getattr(sch, step.name)(*step.args, **dict(step.options))

@@ -31,27 +31,17 @@ from ..tir.stmt import (
     top,
     walk_stmt,
 )
-from ..tir.types import Type
 from .alike import Shifts, common
 from .emit import Emitter
 from .errors import SelectError
 from .program import THREADS, Address, Dma, Item, Loop, Op, Phase, Place, Program
 from .program import Wait as WaitItem
 from .record import Started
-from .region import RegionBuilder
+from .region import Memory, RegionBuilder
 from .roles import Roles
 from .select import Selector
 
 _recent = Recent[Phase](1024)
-
-
-@dataclass(slots=True)
-class _Memory:
-    """What the kernel does to one buffer of memory: its place, and a version that stores raise."""
-
-    place: Place
-    element: Type
-    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +112,7 @@ class Builder:
     selector: Selector
     roles: Roles
     grain: int
-    memory: dict[str, _Memory] = field(default_factory=dict)
+    memory: dict[str, Memory] = field(default_factory=dict)
     registers: dict[str, Buffer] = field(default_factory=dict)
     vectors: frozenset[str] = frozenset()  # registers of the phase that hold whole vectors
     numbers: dict[str, int] = field(default_factory=dict)  # of the kernel's holes
@@ -150,7 +140,7 @@ class Builder:
             return  # scratch of several phases, one after another
         if known is not None or buffer.name in self.registers:
             raise SelectError(f"buffers: names must differ, but {buffer.name} occurs twice")
-        self.memory[buffer.name] = _Memory(place, buffer.type)
+        self.memory[buffer.name] = Memory(place, buffer.type)
 
     def _declare(self, buffer: Buffer, threaded: bool) -> None:
         """Gives a local buffer its place; below a parallel loop each thread has its own."""

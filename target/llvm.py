@@ -1,11 +1,11 @@
 """Expressions of the tensor IR as LLVM IR for the host: a body becomes a few vector instructions.
 
-    value = lower(builder, group_sum(cast(i32, a) * cast(i32, b), 4), {"a": x, "b": y})
+    value = Lowering(builder, {"a": x, "b": y}).value(group_sum(cast(i32, a) * cast(i32, b), 4))
 
 A value of ``lanes`` lanes is an LLVM vector (one lane: a scalar), a bool an ``i1``. What depends on
 constants alone is computed here by the op table, so lane numbers of permutations are known and
-become shuffles. Each operator's lowering is in ``llvm_ops.py`` (arithmetic),
-``llvm_lanes.py`` and ``llvm_lookup.py`` (lanes); all are held to the op table's meaning by tests.
+become shuffles. Each operator's lowering is in ``llvm_ops.py`` (arithmetic), ``llvm_lanes.py``,
+``llvm_lookup.py`` or ``llvm_sums.py`` (lanes); all are held to the op table's meaning by tests.
 """
 
 from __future__ import annotations
@@ -42,16 +42,9 @@ def constant(kind: Type, lanes: Known) -> Any:
     return ir.Constant(ir_type(kind), values[0] if kind.lanes == 1 else values)
 
 
-def lower(
-    builder: Any, root: Expr, values: Mapping[str, Value], features: frozenset[str] = frozenset()
-) -> Any:
-    """``root`` as an LLVM value, its variables standing for ``values``; ``features`` of the host
-    (``avx512vbmi``) allow its own instructions, otherwise the code suits every machine."""
-    return Lowering(builder, values, features).value(root)
-
-
 class Lowering:
-    """One builder's position; each node is lowered once."""
+    """One builder's position; each node is lowered once. ``features`` of the host (``avx512vbmi``)
+    allow its own instructions, otherwise the code suits every machine."""
 
     def __init__(
         self, builder: Any, values: Mapping[str, Value], features: frozenset[str] = frozenset()
@@ -138,7 +131,7 @@ def mangled(kind: Type) -> str:
 
 
 Rule = Callable[[Lowering, Expr], Value]
-RULES: dict[str, Rule] = {}  # by operator; filled by the files below
+RULES: dict[str, Rule] = {}  # by operator; ``llvm_rules`` has them all
 
 
 def rule(*ops: str) -> Callable[[Rule], Rule]:
@@ -149,6 +142,3 @@ def rule(*ops: str) -> Callable[[Rule], Rule]:
         return function
 
     return register
-
-
-from . import llvm_lanes, llvm_lookup, llvm_ops  # noqa: E402, F401  (they fill RULES)

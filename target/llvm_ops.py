@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import Any
 
 import llvmlite.ir as ir
@@ -23,26 +22,14 @@ def at_least(low: Lowering, node: Expr, bits: int) -> Any:
 
 # Plain ----------------------------------------------------------------------------------------
 
-_INTEGER = {"add": "add", "sub": "sub", "mul": "mul", "and_": "and_", "or_": "or_", "xor": "xor"}
-_FLOAT = {"add": "fadd", "sub": "fsub", "mul": "fmul"}
+_INTEGER = {"sub": "sub", "mul": "mul", "and_": "and_", "or_": "or_", "xor": "xor"}
+_FLOAT = {"sub": "fsub", "mul": "fmul"}
 
 
 @rule(*_INTEGER)
 def _plain(low: Lowering, node: Expr) -> Any:
-    if node.op == "add" and node.type.is_int:
-        values = [value for arg in node.args for value in addends(low, arg)]
-        return reduce(low.builder.add, values)
     words = _FLOAT if node.type.kind == "f" else _INTEGER
     return getattr(low.builder, words[node.op])(*[low.value(arg) for arg in node.args])
-
-
-def addends(low: Lowering, node: Expr) -> list[Any]:
-    """The values that ``node`` is the sum of: an accumulator takes in one after another."""
-    if node.op != "group_sum":
-        return [low.value(node)]
-    from .llvm_lanes import summands
-
-    return summands(low, node)
 
 
 @rule("floordiv", "mod")

@@ -20,8 +20,9 @@ import numpy as np
 from ..tir.expr import walk
 from ..tir.types import Type
 from .instruction import LARGE, Instruction, Register, register_class
-from .llvm import Lowering, ir_type
+from .llvm import ir_type
 from .llvm_lanes import as_lanes, joined, shuffled
+from .llvm_rules import Lowering
 
 PARTS = {Register.PAIR: 2, Register.DOUBLE: 2}  # machine values in a register; 1 in others
 LOOPS = 1 << 30

@@ -6,27 +6,70 @@ stand in program order; a later load of the same bytes takes the stored value.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
 from ..tir.expr import Expr
 from ..tir.linear import Linear, linear
 from ..tir.stmt import Buffer, Store
 from ..tir.types import Type
-from .emit import Effect
+from .emit import Effect, Emitter
 from .errors import SelectError
 from .instruction import size_of
 from .legalize import Legalizer
-from .program import Address, Item
+from .program import Address, Item, Place
+from .roles import Roles
+from .select import Selector
 from .trees import Tree, register
 
-if TYPE_CHECKING:
-    from .build import Body
+
+@dataclass(slots=True)
+class Memory:
+    """What the kernel does to one buffer of memory: its place, and a version that stores raise."""
+
+    place: Place
+    element: Type
+    version: int = 0
+
+
+class Kernel(Protocol):
+    """What a region reads of the kernel that it is of."""
+
+    @property
+    def selector(self) -> Selector: ...
+
+    @property
+    def roles(self) -> Roles: ...
+
+    @property
+    def memory(self) -> Mapping[str, Memory]: ...
+
+    @property
+    def registers(self) -> Mapping[str, Buffer]: ...
+
+    @property
+    def vectors(self) -> frozenset[str]:
+        """Registers that hold whole vectors."""
+
+
+class Around(Protocol):
+    """The phase that a region is of."""
+
+    @property
+    def builder(self) -> Kernel: ...
+
+    @property
+    def emitter(self) -> Emitter: ...
+
+    def address(self, buffer: str, form: Linear, size: int, extra: int = 0) -> Address:
+        """Of an element, ``extra`` bytes on."""
 
 
 class RegionBuilder:
     """Straight-line code as a DAG: register units with their values, stores in order."""
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: Around) -> None:
         self.body, self.builder = body, body.builder
         self.legal = Legalizer(
             self.builder.roles, self.fetch, lambda e: self.builder.selector.expand(e, early=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def check_output(output: Path | None) -> None:
     """InputError where a compiled model could not be saved."""
-    from ..store import require_place
+    from ..saving import require_place
 
     if output is not None:
         require_place(output)

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dovetail.driver.bounds import model_bound, work
+from dovetail.driver.bounds import work
+from dovetail.driver.model_bound import model_bound
 from dovetail.driver.prepare import Ready, quantized, ready
 from dovetail.driver.task import KernelTask
 from dovetail.graph.kernels import place

@@ -254,7 +254,7 @@ def test_floats() -> None:
     import llvmlite.ir as ir
 
     from dovetail.target.jit import compiled
-    from dovetail.target.llvm import lower
+    from dovetail.target.llvm_rules import Lowering
     from dovetail.tir.evaluate import evaluate_expr
 
     kind = parse_type("f32x32")
@@ -266,7 +266,7 @@ def test_floats() -> None:
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer] * 3), "floats")
     builder = ir.IRBuilder(function.append_basic_block())
     given_values = {n: builder.load(p, align=4) for n, p in zip("ab", function.args, strict=False)}
-    builder.store(lower(builder, body, given_values), function.args[2], align=4)
+    builder.store(Lowering(builder, given_values).value(body), function.args[2], align=4)
     builder.ret_void()
     engine = compiled(str(module))
     random = np.random.default_rng(1)
