@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 # No operators of ours, and reported by the names under which models call them.
 REPORTED = frozenset(
-    """group_norm instance_norm layer_norm rms_norm leaky_relu elu mish softplus prelu log_softmax
-    conv3d conv_transpose1d conv_transpose2d conv_transpose3d pixel_shuffle lstm gru""".split()
+    """group_norm instance_norm rms_norm leaky_relu elu mish softplus prelu log_softmax conv3d
+    conv_transpose3d pixel_shuffle lstm gru""".split()
 )
 
 

@@ -493,8 +493,8 @@ def test_other_refusals() -> None:
         "import_model: the model file must exist, but missing.pt2 does not"
     )
     assert "example inputs must be a tuple of tensors" in refusal(nn.ReLU())
-    transposed = nn.ConvTranspose2d(3, 3, 3)
-    assert "aten.conv_transpose2d x1" in refusal(transposed, noise(1, 3, 4, 4))
+    transposed = nn.ConvTranspose3d(3, 3, 3)
+    assert "aten.conv_transpose3d x1" in refusal(transposed, noise(1, 3, 4, 4, 4))
 
 
 def test_state_may_not_change() -> None:
