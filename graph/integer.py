@@ -100,7 +100,6 @@ def _verify_requant(node: Node, requant: Requant) -> None:
     require(limits, node, "0 <= low <= high <= 255", (requant.low, requant.high))
     in_range = all(0 <= m < 1 << 31 for m in requant.multiplier)
     require(in_range, node, "multipliers are in [0, 2**31)", requant.multiplier)
-    if requant.mode == "single":
-        require(1 <= requant.shift <= 62, node, "shift is in 1..62", requant.shift)
-    if requant.mode == "tflite":
-        require(0 <= requant.shift <= 31, node, "shift is in 0..31", requant.shift)
+    if shifts := MODES[requant.mode].shifts:
+        within = f"shift is in {shifts[0]}..{shifts[-1]}"
+        require(requant.shift in shifts, node, within, requant.shift)

@@ -14,6 +14,7 @@ limit = (2**31 - 1) >> left.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +24,26 @@ from .graph import Array, Requant
 
 Integers = NDArray[np.int64]
 
-MODES = Registry[Callable[[Array, Requant, int | None], Integers]]()
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """How sums are rescaled: by a multiplier and a shift, or by a float where it has no shifts.
+
+    ``rounded`` takes accumulators (any integers whose values fit i32), the numbers and the channel
+    axis, and gives steps that are neither moved to the zero point nor clamped.
+    """
+
+    rounded: Callable[[Array, Requant, int | None], Integers]
+    shifts: range  # those that it can take
+    before: int = 0  # bits by which the product is shifted already
+
+
+MODES = Registry[Mode]()
 
 
 def requantize(acc: Array, requant: Requant, axis: int | None = None) -> NDArray[np.uint8]:
     """``acc`` (any integer array whose values fit i32) to u8; ``axis`` is the channel axis."""
-    rounded = MODES[requant.mode](acc, requant, axis)
+    rounded = MODES[requant.mode].rounded(acc, requant, axis)
     rounded += requant.zero_point
     held = rounded if rounded.ndim else None  # of rank 0, NumPy gives scalars
     return np.asarray(np.clip(rounded, requant.low, requant.high, out=held), np.uint8)
@@ -52,7 +67,6 @@ def _product(acc: Array, requant: Requant, axis: int | None) -> Integers:
     return np.asarray(wide * _along(np.array(requant.multiplier, np.int64), acc.ndim, axis))
 
 
-@MODES.row("single", "rounded once, in integers")
 def _single(acc: Array, requant: Requant, axis: int | None) -> Integers:
     # |acc * m| < 2**62 and the rounding term is at most 2**61: int64 holds the sum.
     product = _product(acc, requant, axis)
@@ -61,13 +75,17 @@ def _single(acc: Array, requant: Requant, axis: int | None) -> Integers:
     return product
 
 
-@MODES.row("float", "ONNX Runtime's formula, in float32")
+MODES.row("single", "rounded once, in integers")(Mode(_single, range(1, 63)))
+
+
 def _float(acc: Array, requant: Requant, axis: int | None) -> Integers:
     scale = _along(np.array(requant.scale, np.float32), acc.ndim, axis)
     return np.rint(acc.astype(np.float32) * scale).astype(np.int64)
 
 
-@MODES.row("tflite", "rounded twice, in integers")
+MODES.row("float", "ONNX Runtime's formula, in float32")(Mode(_float, range(0)))
+
+
 def _tflite(acc: Array, requant: Requant, axis: int | None) -> Integers:
     product = _product(acc, requant, axis)
     nudged = product + np.where(product >= 0, 1 << 30, 1 - (1 << 30))
@@ -75,3 +93,6 @@ def _tflite(acc: Array, requant: Requant, axis: int | None) -> Integers:
     mask = (1 << requant.shift) - 1
     above = (high & mask) > (mask >> 1) + (high < 0)
     return np.asarray((high >> requant.shift) + above, np.int64)
+
+
+MODES.row("tflite", "rounded twice, in integers")(Mode(_tflite, range(32), before=31))

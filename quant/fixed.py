@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 from ..graph.graph import Affine, Requant
+from ..graph.requantize import MODES
 
 INT32_MAX = (1 << 31) - 1
 ENOUGH = 8  # 1 << ENOUGH is more than any u8, whatever its zero point
@@ -35,12 +36,11 @@ def fixed_requant(
     above that is held at the limit, where any accumulator but 0 saturates anyway.
     """
     zero, (low, high) = output.zero_point, clamp
-    if mode == "float":
+    if not MODES[mode].shifts:
         return Requant((), 0, zero, low, high, mode, tuple(scales))
     room = INT32_MAX.bit_length() - bound.bit_length()
     left = min(max(exponent(max(scales)), 0), max(room, ENOUGH))
     shift = min(31 - min(exponent(max(scales)) - left, 0), 62)
     multipliers = [min(round(math.ldexp(s, shift - left)), INT32_MAX) for s in scales]
-    if mode == "tflite":
-        shift -= 31
+    shift -= MODES[mode].before
     return Requant(tuple(multipliers), shift, zero, low, high, mode, (), left)

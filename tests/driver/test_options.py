@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from torch import nn
 
+import dovetail
 from dovetail import Recipe, Search, compile, load, replay, tune
 from dovetail.driver.cli import asking, compiling, tuning
 from dovetail.driver.errors import InputError
+from dovetail.graph.graph import Array, Requant
+from dovetail.graph.requantize import MODES, Integers, Mode
 from dovetail.graph.torch_import import import_model
 from dovetail.options.record import at_least, option
 from dovetail.quant import observers
@@ -150,6 +154,29 @@ def test_a_field_of_the_search_is_everywhere(monkeypatch: pytest.MonkeyPatch) ->
     )
     assert run_header([Synthetic("k")], "t", "m", Batched()) == plain
     assert other["batch"] == 3 and other["run"] != plain["run"]
+
+
+def test_a_mode_is_one_row(
+    monkeypatch: pytest.MonkeyPatch, model: nn.Module, batches: Batches, refused: Refused
+) -> None:
+    """Sums that are cut instead of rounded: evaluated, in help, refused where there is no code."""
+
+    def cut(acc: Array, requant: Requant, axis: int | None) -> Integers:
+        products = acc.astype(np.int64) << requant.left
+        return np.asarray(products * requant.multiplier[0] >> requant.shift)
+
+    for table in ("_things", "_phrases"):
+        monkeypatch.setattr(MODES, table, dict(getattr(MODES, table)))
+    MODES.row("cut", "towards minus infinity")(Mode(cut, range(1, 63)))
+    recipe, (x,) = Recipe(mode="cut"), batches[0]
+    came = dovetail.quantize(model, (x,), batches, recipe=recipe)(x)
+    rounded = dovetail.quantize(model, (x,), batches)(x)
+    assert 0 < (came - rounded).abs().max() < 0.1
+    assert "cut: towards minus infinity." in " ".join(ok("run", "--help").split())
+    text = refused(InputError, lambda: compile(model, (x,), batches, recipe=recipe))
+    assert text.startswith(
+        "recipe: code for dsp rescales sums by mode 'single', but got mode 'cut'"
+    )
 
 
 def test_a_search_is_one_class(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
