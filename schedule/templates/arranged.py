@@ -20,7 +20,7 @@ from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice
 from ..schedule import Schedule
 from ..structure import Form
-from .contraction import VECTOR, local
+from .contraction import local
 from .direct import direct
 from .fusing import ALONE
 from .lanes import CODE, ROWS, UNROLLS, Lanes
@@ -89,9 +89,9 @@ class Arranged:
         free = machine.tcm - sum(p.bytes for p in self.sch.logical.params if p.scope == "tcm")
         vectors = 0.0
         for size in self._scratch:
-            vectors += 0 if size <= free else size / VECTOR / machine.threads
+            vectors += 0 if size <= free else size / machine.vector_bytes / machine.threads
             free -= size if size <= free else 0
-        return direct(machine, 2 * vectors, VECTOR, vectors)
+        return direct(machine, 2 * vectors, machine.vector_bytes, vectors)
 
     @cached_property
     def _scratch(self) -> list[int]:

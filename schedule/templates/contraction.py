@@ -22,7 +22,9 @@ from ..state import LoopRef
 from ..structure import Axis, Form, Role, Structure, structure
 from ..tree import blocks_below
 
-VECTOR, WORD, LANES = 128, 4, 32  # bytes of a register and of a word, words of a register
+WORD = 4  # bytes
+VECTOR = 128  # bytes of the registers that templates of these kernels are made for
+LANES = VECTOR // WORD
 _kernels = OfOwner["Kernel | None"](512)
 
 

@@ -45,7 +45,7 @@ def channels(func: PrimFunc, machine: Machine) -> Template | None:
     products = WORD * plan.taps[0] * plan.windows(1).words
     if plan.depth % plan.block or plan.columns % plan.pixels or products > MOST:
         return None
-    made, others = ops_of(kernel.last, VECTOR), kernel.others(func) * plan.per
+    made, others = ops_of(kernel.last, VECTOR, VECTOR), kernel.others(func) * plan.per
     return Template("channels", func, machine, Space(_knobs(plan), (fits_of(func, plan, machine),)),
                     partial(_schedule, func, kernel, plan, machine),
                     partial(estimate_of, func, plan, machine, made, others))  # fmt: skip
@@ -107,7 +107,7 @@ def _schedule(
         sch.transform_layout(name, lambda o: (o // block, o % ways, o // ways % LANES))
     _lay(sch, plan, point, acc, words)
     for name in copies:
-        in_rows(sch, name)
+        in_rows(sch, name, VECTOR)
     near, pixels = dealt.reads[0].buffer.name, plan.across
     if copies and sch.get_buffer(near).shape[2] % pixels:  # rows of whole registers
         sch.transform_layout(near, lambda n, h, w, c: (n, h, w // pixels, w % pixels, c))

@@ -38,7 +38,7 @@ def groups(func: PrimFunc, machine: Machine) -> Template | None:
     if plan is None or plan.dealt or plan.kernel.copy is None or plan.size % WORD:
         return None
     space = Space(_knobs(plan), (partial(_fits, plan),))
-    made, others = ops_of(plan.kernel.last, VECTOR), plan.kernel.others(func) * plan.pixels
+    made, others = ops_of(plan.kernel.last, VECTOR, VECTOR), plan.kernel.others(func) * plan.pixels
     return Template("groups", func, machine, space, partial(_schedule, func, plan),
                     partial(_estimate, plan, machine, made, others))  # fmt: skip
 
@@ -111,7 +111,7 @@ def _input(sch: Schedule, plan: Plan) -> None:
     parts = bordered(sch, kernel, plan.pixels, depth, True, depth)
     if not _spread(plan):
         for name in parts:
-            in_rows(sch, name)
+            in_rows(sch, name, VECTOR)
         return
     inputs, together = plan.words * WORD, plan.together
     sch.repeat(dot, near, sch.loops(dot)[6])

@@ -111,7 +111,7 @@ def _padded(sch: Schedule, kernel: Kernel, source: Source) -> list[Part]:
     pitch = sch.get_buffer(near).shape[2]
     pitch = -(-pitch // per) * per
     sch.transform_layout(near, lambda n, h, w, c: (n, h * pitch + w, c))
-    return [in_rows(sch, name) for name in parts]
+    return [in_rows(sch, name, VECTOR) for name in parts]
 
 
 def _channels(sch: Schedule, name: str, source: Source) -> list[Part]:
@@ -128,7 +128,7 @@ def _channels(sch: Schedule, name: str, source: Source) -> list[Part]:
         run_to(sch, name, 2, source.lanes)
     found = now(sch, name)
     row = found.axes[1].var
-    rows = rows_of(found if as_one else replace(found, held=frozenset({row})))
+    rows = rows_of(found if as_one else replace(found, held=frozenset({row})), VECTOR)
     assert rows is not None
     loops = rows.lay(sch, name)
     at = next((at for at, run in enumerate(rows.runs) if row in run.axes), len(loops) - 1)
@@ -148,7 +148,7 @@ def _words(sch: Schedule, name: str, source: Source) -> Part:
     """Sums of the words of a pixel, 128 channels of all its channels at a time, a block before
     ``name``, which adds them."""
     (depth,), deep = now(sch, name).summed, min(source.deep, VECTOR)
-    block, sums = by_words(sch, name, depth, deep)
+    block, sums = by_words(sch, name, depth, deep, LANES)
     w, made = run_to(sch, block, 2, VECTOR // deep), made_by(sch, block)
     pitch = sch.get_buffer(made).shape[2]
     sch.transform_layout(made, lambda n, h, w, *rest: (n, h * pitch + w, *rest))
@@ -163,7 +163,7 @@ def _window(sch: Schedule, name: str, source: Source) -> Part:
     _grouped(sch, name, source)
     run_to(sch, name, 2, source.lanes)
     sch.expand(name, *folding(sch, name, 1))
-    return in_rows(sch, name)
+    return in_rows(sch, name, VECTOR)
 
 
 def by_rows(sch: Schedule, n: Loop, *loops: Loop) -> None:

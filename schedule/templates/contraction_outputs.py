@@ -38,7 +38,7 @@ def outputs(func: PrimFunc, machine: Machine) -> Template | None:
     if plan is None:
         return None
     space = Space(_knobs(plan), (partial(_fits, plan),))
-    made = ops_of(plan.kernel.last, VECTOR)
+    made = ops_of(plan.kernel.last, VECTOR, VECTOR)
     return Template("outputs", func, machine, space,
                     partial(_schedule, plan), partial(_estimate, plan, machine, made))  # fmt: skip
 

@@ -213,7 +213,7 @@ def _requantized(plan: Plan, machine: Machine) -> float:
     loops = [plan.height, plan.widths[0] // plan.pixels, plan.blocks]
     shared, *inner = sorted(loops, key=lambda extent: -even(extent, machine))
     walk = Walk(shared, tuple(inner), plan.images, machine)
-    made = ops_of(plan.kernel.last, VECTOR) + Ops(loads=2 * WORD, stores=1)
+    made = ops_of(plan.kernel.last, VECTOR, VECTOR) + Ops(loads=2 * WORD, stores=1)
     return walk.longest * (made.packets + DEPTH / walk.around) + machine.barrier
 
 

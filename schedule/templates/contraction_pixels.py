@@ -69,7 +69,7 @@ def _template(
     if plan.scratch + sum(p.bytes for p in func.params if p.scope == "tcm") > machine.tcm:
         return None
     space, spread = Space(knobs_of(plan), (partial(fits, plan),)), spreads(plan, machine)
-    made = ops_of(kernel.last, VECTOR)
+    made = ops_of(kernel.last, VECTOR, VECTOR)
     others = kernel.others(func) * plan.outputs // plan.stored * (LANES if spread else 1)
     return Template(name, func, machine, space, partial(_schedule, func, kernel, plan, spread),
                     partial(estimate_of, plan, machine, made, others, spread))  # fmt: skip

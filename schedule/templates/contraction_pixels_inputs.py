@@ -68,7 +68,7 @@ def prepare(sch: Schedule, kernel: Kernel, plan: Plan, place: Place) -> int:
     parts = bordered(sch, kernel, columns, channels, plan.pads)
     if plan.early:
         for name in parts:
-            in_rows(sch, name)
+            in_rows(sch, name, VECTOR)
         near, start = deal, 0
     run_to(sch, deal, 2, LANES * step)
     whole = sch.get_buffer(kernel.input.name).shape[2]
@@ -97,7 +97,7 @@ def _rows_as_one(sch: Schedule, kernel: Kernel, plan: Plan) -> int:
     wide = sch.get_buffer(near).shape[2]
     for name in [fill.block, copy] if fill is not None and plan.pads else [copy]:
         _dealt_channels(sch, name, plan)
-        in_rows(sch, name)
+        in_rows(sch, name, VECTOR)
     sch.transform_layout(near, lambda n, h, w, c: (n, h * wide + w, c))
     deal = sch.cache_read(kernel.dot.block, near, "tcm").name
     run_to(sch, deal, 1, LANES)
@@ -122,7 +122,7 @@ def _words_of_columns(sch: Schedule, kernel: Kernel, plan: Plan) -> int:
     sch.trim(planes)
     run_to(sch, planes, 2, VECTOR)
     for name in parts:
-        in_rows(sch, name)
+        in_rows(sch, name, VECTOR)
     sch.transform_layout(planes, lambda n, h, w, c: (n, h, c, w))
     n, h, w, c = sch.loops(planes)
     w_0, w_1 = sch.split(w, (None, VECTOR))

@@ -12,7 +12,6 @@ from ...tir.stmt import Buffer
 from ...tir.types import i32
 from ..schedule import Schedule
 from ..structure import Axis, Form, Structure, Use, structure
-from .contraction import VECTOR
 from .fold_order import put_last
 from .fold_parts import now
 from .fold_rows import together
@@ -43,20 +42,20 @@ def _maps(sch: Schedule, after: str | None = None) -> list[Structure]:
     return [one for one in found if one is not None and one.form is Form.MAP]
 
 
-def in_words(sch: Schedule, found: Structure) -> dict[str, Part]:
+def in_words(sch: Schedule, found: Structure, vector: int) -> dict[str, Part]:
     """A word for each result that stays inside, where results are folded by rows."""
     made = found.out.buffer
-    if together(found) and made not in sch.logical.params and made.type.bits < i32.bits:
+    if together(found, vector) and made not in sch.logical.params and made.type.bits < i32.bits:
         sch.retype(made.name, i32)
     return {}
 
 
-def turned(sch: Schedule, found: Structure) -> dict[str, Part]:
+def turned(sch: Schedule, found: Structure, vector: int) -> dict[str, Part]:
     """Lets bytes that are folded lie together where their neighbours are too few to be lanes, and
     maps read them, too: in copies of operands, and of what maps make of these."""
     summed = [axis for axis in found.summed if axis.extent > 1]
     alone = not any(_read(found) & _read(after) for after in _maps(sch, found.block))
-    if alone or len(summed) != 1 or any(not _apart(use, summed[0]) for use in found.reads):
+    if alone or len(summed) != 1 or any(not _apart(use, summed[0], vector) for use in found.reads):
         return {}
     special, params = dict[str, Part](), {p.name for p in sch.logical.params}
     for use in found.reads:
@@ -67,7 +66,7 @@ def turned(sch: Schedule, found: Structure) -> dict[str, Part]:
         readers = [after.block for after in later if use.buffer in _read(after)]
         copy = sch.cache_read(found.block, use.buffer.name, "tcm", also=readers).name
         put_last(sch, made_by(sch, copy), use.index, summed[0])
-        special |= _turn(sch, copy)
+        special |= _turn(sch, copy, vector)
     inside = {buffer for buffer in _read(now(sch, found.block)) if buffer.name not in params}
     for after in _maps(sch, found.block):
         ends = {read.index[-1] for read in after.reads if read.buffer in inside}
@@ -75,7 +74,7 @@ def turned(sch: Schedule, found: Structure) -> dict[str, Part]:
         if axes and after.out.buffer.name in params:
             copy = sch.cache_write(after.block, after.out.buffer.name, "tcm").name
             put_last(sch, made_by(sch, after.block), after.out.index, axes[0])
-            special |= _turn(sch, copy)
+            special |= _turn(sch, copy, vector)
     return special
 
 
@@ -83,12 +82,12 @@ def _read(found: Structure) -> set[Buffer]:
     return {use.buffer for use in found.reads}
 
 
-def _apart(use: Use, axis: Axis) -> bool:
+def _apart(use: Use, axis: Axis, vector: int) -> bool:
     """Whether an axis moves a dimension of bytes, of which few lie between its steps."""
-    return use.buffer.type.bytes == 1 < use.step(axis) < VECTOR and axis.var in use.index
+    return use.buffer.type.bytes == 1 < use.step(axis) < vector and axis.var in use.index
 
 
-def _turn(sch: Schedule, block: str) -> dict[str, Part]:
+def _turn(sch: Schedule, block: str, vector: int) -> dict[str, Part]:
     """A copy of all that is stored whose rows become columns."""
     found = now(sch, block)
     for dim, index in enumerate(found.out.index):
@@ -100,6 +99,6 @@ def _turn(sch: Schedule, block: str) -> dict[str, Part]:
     uses = found.reads[0], found.out
     lanes = [(n, a.extent) for use in uses for n, a in enumerate(found.axes) if use.step(a) == 1]
     size = prod(extent for _, extent in lanes)
-    if len(lanes) != 2 or size > MOST * VECTOR or size % VECTOR:
+    if len(lanes) != 2 or size > MOST * vector or size % vector:
         return {}
-    return {block: Deal(tuple(lanes), found.out.buffer.size)}
+    return {block: Deal(tuple(lanes), found.out.buffer.size, vector)}

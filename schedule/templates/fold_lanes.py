@@ -22,7 +22,7 @@ from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Axis, Form, Structure, structure
 from ..trace import permuted
-from .contraction import LANES, VECTOR, WORD
+from .contraction import WORD
 from .fold_order import put_last
 from .fold_parts import now, partly
 from .fusing import loops_of, made_by, mask_last, partial_results, share
@@ -44,6 +44,7 @@ class Sums(Part):
     registers: LoopRef
     lanes: tuple[LoopRef, ...]
     count: int  # registers
+    words: int  # of a register
 
     def _sizes(self, point: Point) -> tuple[dict[Expr, int], int]:
         """Steps of each tiled axis, the longest of its operand, and registers of a body."""
@@ -85,19 +86,21 @@ class Sums(Part):
         sizes, steps = self._sizes(point)
         sums = prod(sizes.values())
         body = Ops(sums, sums, 0, max(sum(sizes.values()), 1)) * steps
-        tiles = prod(axis.extent for axis in self.found.spatial) / LANES / sums / machine.threads
+        tiles = (
+            prod(axis.extent for axis in self.found.spatial) / self.words / sums / machine.threads
+        )
         turns = tiles * prod(axis.extent for axis in self.found.summed) / WORD / steps
         starts = tiles if turns > tiles else min(tiles, 1)  # a loop of one turn is none
         return [Plan(turns, starts, Body(body.packets, body.count, sums, DEPTH + sums))]
 
 
-def in_lanes(sch: Schedule, found: Structure) -> tuple[str, Part]:
+def in_lanes(sch: Schedule, found: Structure, vector: int) -> tuple[str, Part]:
     """Makes partial sums of words; gives their block."""
     block, results, users = found.block, meant(sch.logical, found.out.buffer), [found.block]
     for after in map(structure, map(sch.get_block, sch.blocks())):
         if after is not None and after.form is Form.MAP and _takes(after, found):
             results, users = meant(sch.logical, after.out.buffer), [*users, after.block]
-    depth = max((axis for axis in found.summed if axis.extent % VECTOR == 0
+    depth = max((axis for axis in found.summed if axis.extent % vector == 0
                  and all(axis.var in use.index for use in found.reads)),
                 key=lambda axis: axis.extent, default=None)  # fmt: skip
     if depth is None or prod(results) > MOST:
@@ -105,28 +108,28 @@ def in_lanes(sch: Schedule, found: Structure) -> tuple[str, Part]:
     for use in found.reads:
         if use.step(depth) != 1:
             put_last(sch, use.buffer.name, use.index, depth)
-    some, part = by_words(sch, block, depth, VECTOR)
-    _shorter(sch, found, some, results)
+    some, part = by_words(sch, block, depth, vector, vector // WORD)
+    _shorter(sch, found, some, results, vector // WORD)
     for use in now(sch, some).reads:
         if use.buffer.name in sch.logical.constants:
             sch.trim(use.buffer.name)
         _where_it_lies(sch, use.buffer.name)
-    for name in users if found.out.buffer.shape[-1] < LANES else ():
+    for name in users if found.out.buffer.shape[-1] < vector // WORD else ():
         _side_by_side(sch, name)
     return some, replace(part, found=now(sch, some))
 
 
 def by_words(
-    sch: Schedule, block: str, depth: Axis, size: int, near: Axis | None = None
+    sch: Schedule, block: str, depth: Axis, size: int, words: int, near: Axis | None = None
 ) -> tuple[str, Sums]:
     """Makes partial sums of the words that stand in one place of ``size`` elements, which with
-    those of all steps of ``near`` fill a register; gives their block."""
+    those of all steps of ``near`` fill a register of ``words``; gives their block."""
     count = sch.get_loop(loops_of(sch, block)[depth.var]).extent // size
     registers, inner = sch.divide(loops_of(sch, block)[depth.var], size)
     lane, byte = sch.divide(inner, WORD)
     some, _ = partial_results(sch, block, lane, near=True)
     beside = [loops_of(sch, some)[near.var]] if near is not None else []
-    return some, Sums(now(sch, some), registers, (*beside, lane, byte), count)
+    return some, Sums(now(sch, some), registers, (*beside, lane, byte), count, words)
 
 
 def _takes(after: Structure, found: Structure) -> bool:
@@ -134,11 +137,13 @@ def _takes(after: Structure, found: Structure) -> bool:
     return (found.out.buffer, after.out.index) in [(use.buffer, use.index) for use in after.reads]
 
 
-def _shorter(sch: Schedule, found: Structure, some: str, results: Sequence[int]) -> None:
+def _shorter(
+    sch: Schedule, found: Structure, some: str, results: Sequence[int], words: int
+) -> None:
     """Partial sums of results that mean something, sums of those of whole registers."""
     beside, sizes = 1, zip(found.out.index, results, found.out.buffer.shape, strict=True)
     for axis, extent, stored in reversed(list(sizes)):
-        whole = -(-LANES // beside)
+        whole = -(-words // beside)
         more, beside = min(-(-extent // whole) * whole, stored), beside * stored
         for name, steps in ((some, extent), (found.block, more)):
             if axis in loops_of(sch, name):

@@ -20,7 +20,7 @@ from ..knobs import Point, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Axis, Form, Structure, structure
-from .contraction import LANES, VECTOR, WORD
+from .contraction import WORD
 from .fold_tiles import BODY
 from .fold_words import Words, of_bytes
 from .fusing import ALONE, evenest, loops_of
@@ -58,7 +58,7 @@ class Made(Part):
     @property
     def _extents(self) -> tuple[int, int]:
         """Steps of ``pixels`` rows, and of all vectors of columns that lie beside each other."""
-        vectors = self.words.wide // LANES
+        vectors = self.words.wide // self.words.lanes
         return self.rows // self.pixels, vectors if self.words.near else vectors // self.words.ways
 
     def _sizes(self, point: Point) -> tuple[int, int, int]:
@@ -135,7 +135,7 @@ class Made(Part):
         shared = extents.pop(evenest(extents, machine))
         walk = Walk(shared, tuple(extents), 1, machine)
         head = Ops(sums + lines, 0, lines, vectors, lines)
-        tail = ops_of(self.last, VECTOR) * (sums / WORD)
+        tail = ops_of(self.last, words.vector, words.vector) * (sums / WORD)
         trips, tile = (words.deep // WORD // steps,), (sums, vectors, lines)
         tiles = scalar_tiles(walk, trips, steps, tile, words.ways, head, tail)
         tiles = replace(tiles, held=b if words.near else vectors)
@@ -150,9 +150,9 @@ def columns(
     that narrow together."""
     loop = by.pop(words.column.var)
     if words.near is None:
-        q, i, j = sch.split(loop, (None, LANES, words.ways))
+        q, i, j = sch.split(loop, (None, words.lanes, words.ways))
         return [q], i, [j]
-    q, i = sch.split(loop, (None, LANES))
+    q, i = sch.split(loop, (None, words.lanes))
     near = by.pop(words.near.var, None)
     if near is None:
         return [q], i, []
@@ -160,13 +160,13 @@ def columns(
     return [m, q], i, [j]
 
 
-def made_of(sch: Schedule, found: Structure) -> Made | None:
+def made_of(sch: Schedule, found: Structure, vector: int) -> Made | None:
     """What a map makes of the sums of a block, where whole registers of its results are tiles."""
     known = [structure(sch.get_block(ref)) for ref in sch.blocks()]
     users = [s for s in known if s is not None and found.out.buffer in {u.buffer for u in s.reads}]
     if len(users) != 1 or users[0].form is not Form.MAP or users[0].out.buffer.type.bits != 8:
         return None
-    last, words = users[0], _words(found)
+    last, words = users[0], _words(found, vector)
     if words is None or words.vectors.buffer.name in sch.logical.constants:
         return None
     plain = (found.out.buffer, last.out.index) in [(use.buffer, use.index) for use in last.reads]
@@ -184,13 +184,13 @@ def made_of(sch: Schedule, found: Structure) -> Made | None:
     return made if _plain(made) else None
 
 
-def _words(found: Structure) -> Words | None:
+def _words(found: Structure, vector: int) -> Words | None:
     """The axes by the operands that they move, those with the nearest results first."""
     if not of_bytes(found) or len(found.summed) != 1 or not found.spatial:
         return None
     (depth,), axes = found.summed, sorted(found.spatial, key=found.out.step)
     moved = {axis.var: [use for use in found.reads if use.step(axis)] for axis in axes}
-    wide = len(moved[axes[0].var]) == 1 and axes[0].extent % LANES == 0
+    wide = len(moved[axes[0].var]) == 1 and axes[0].extent % (vector // WORD) == 0
     near = None if wide else axes[0]
     column = next((a for a in axes if len(moved[a.var]) == 1 and a is not near), None)
     if column is None:
@@ -198,10 +198,10 @@ def _words(found: Structure) -> Words | None:
     (vectors,) = moved[column.var]
     (scalars,) = (use for use in found.reads if use is not vectors)
     if near is None:
-        ways = min(column.extent, VECTOR) // LANES
+        ways = min(column.extent, vector) // (vector // WORD)
     else:
         ways = near.extent if near.extent <= TOGETHER else WORD
-    return Words(found, vectors, scalars, column, depth, ways, near)
+    return Words(found, vectors, scalars, column, depth, vector, ways, near)
 
 
 def _plain(made: Made) -> bool:
@@ -215,11 +215,15 @@ def _plain(made: Made) -> bool:
             return False
     if near is None:
         lanes = column.extent == shape[-1] and out.step(column) == 1
-        return lanes and VECTOR % (LANES * words.ways) == 0 and words.scalars.step(depth) == 1
+        return (
+            lanes
+            and words.vector % (words.lanes * words.ways) == 0
+            and words.scalars.step(depth) == 1
+        )
     if not _in_pieces(words):
         return False
-    whole = near.extent == shape[-1] <= LANES and column.extent == shape[-2]
-    return whole and VECTOR % shape[-1] == 0 and out.step(column) == near.extent
+    whole = near.extent == shape[-1] <= words.lanes and column.extent == shape[-2]
+    return whole and words.vector % shape[-1] == 0 and out.step(column) == near.extent
 
 
 def _in_pieces(words: Words) -> bool:
@@ -227,7 +231,7 @@ def _in_pieces(words: Words) -> bool:
     between columns."""
     left, at = words.scalars.buffer.shape, words.scalars.index.index(words.depth.var)
     return (
-        VECTOR % left[-1] == 0
+        words.vector % left[-1] == 0
         and left[at] % words.step == 0
         and words.dims[0] == len(words.vectors.index) - 2
     )

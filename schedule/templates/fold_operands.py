@@ -13,7 +13,7 @@ from __future__ import annotations
 from ...tir.types import i8
 from ..schedule import Schedule
 from ..structure import Axis
-from .contraction import LANES, WORD
+from .contraction import WORD
 from .fold_lanes import Sums, by_words
 from .fold_made import Made
 from .fold_parts import copied, now
@@ -30,7 +30,7 @@ def arrange_made(sch: Schedule, made: Made, unsigned: bool) -> tuple[dict[str, P
     special: dict[str, Part] = {block: made, made.last.block: Part()}
     deal, rows, summed = copied(sch, block, words.vectors), list[str](), list[str]()
     left, down = words.scalars.buffer, list(words.scalars.index).index(made.row.var)
-    own = bool(words.near) or not words.aligned or left.shape[down] % LANES > 0
+    own = bool(words.near) or not words.aligned or left.shape[down] % words.lanes > 0
     copy = copied(sch, block, words.scalars) if own else None
     scalars, vectors = left.name if copy is None else made_by(sch, copy), made_by(sch, deal)
     if shifted(words.found, words.vectors) or (unsigned and words.vectors.buffer.type == i8):
@@ -44,15 +44,19 @@ def arrange_made(sch: Schedule, made: Made, unsigned: bool) -> tuple[dict[str, P
     special |= deals(sch, words, deal)
     if words.near and copy is not None:
         at = list(words.scalars.index).index(words.depth.var)
-        special[copy] = Deal(((len(left.shape) - 1, left.shape[-1]), (at, words.step)), left.size)
+        special[copy] = Deal(
+            ((len(left.shape) - 1, left.shape[-1]), (at, words.step)), left.size, words.vector
+        )
         sch.transform_layout(scalars, words.by_steps())
     for name in rows:
         special |= _row_sums(sch, made, name, copy is None)
     special |= {name: _column_sums(sch, words, name) for name in summed}
     if words.deep > words.depth.extent:
         sch.resize(loops_of(sch, block)[words.depth.var], words.deep)
-    sch.transform_layout(words.found.out.buffer.name, words.by_columns(words.found.out.index))
-    sch.transform_layout(vectors, words.layout(LANES))
+    sch.transform_layout(
+        words.found.out.buffer.name, words.by_columns(words.found.out.index, words.lanes)
+    )
+    sch.transform_layout(vectors, words.layout(words.lanes))
     if made.made < words.ways:
         _again(sch, made)
     return special, rows
@@ -64,27 +68,27 @@ def _column_sums(sch: Schedule, words: Words, block: str) -> Part:
         if extent > axis.extent:
             sch.resize(loops_of(sch, block)[axis.var], extent)
     found = now(sch, block)
-    sch.transform_layout(found.out.buffer.name, words.by_columns(found.out.index))
+    sch.transform_layout(found.out.buffer.name, words.by_columns(found.out.index, words.lanes))
     by = loops_of(sch, block)
-    _, lane = sch.divide(by[words.column.var], LANES * (1 if words.near else words.ways))
+    _, lane = sch.divide(by[words.column.var], words.lanes * (1 if words.near else words.ways))
     if words.ways > 1 and words.near is None:
         lane, _ = sch.divide(lane, words.ways)
     if words.near is not None and words.near.var in by and words.grouped:
         sch.divide(by[words.near.var], words.ways)
     registers, byte = sch.divide(by[words.depth.var], WORD)
-    return Sums(found, registers, (lane, byte), words.deep // WORD)
+    return Sums(found, registers, (lane, byte), words.deep // WORD, words.lanes)
 
 
 def _row_sums(sch: Schedule, made: Made, block: str, direct: bool) -> dict[str, Part]:
     """Sums of rows of whole registers, those of words first where a row has several."""
     words, row, special = made.words, made.row, dict[str, Part]()
     beside = words.near if words.near and words.scalars.step(words.near) else None
-    depth, step, several = loops_of(sch, block)[words.depth.var], words.step, LANES
+    depth, step, several = loops_of(sch, block)[words.depth.var], words.step, words.lanes
     extent = -(-words.deep // step) * step
     if extent > words.depth.extent:
         depth = sch.resize(depth, extent)
     if extent > step and (beside or words.near is None):
-        special.update([by_words(sch, block, words.depth, step, beside)])
+        special.update([by_words(sch, block, words.depth, step, words.lanes, beside)])
     elif extent > step:
         sch.divide(depth, step)
     if beside:
@@ -128,4 +132,4 @@ def _to_places(sch: Schedule, made: Made) -> dict[str, Part]:
     if words.wide > words.column.extent:
         sch.cache_write(back, out.name, "tcm")
         sch.resize(sch.loops(back)[-2], words.wide)
-    return {back: joined(out, words.ways)}
+    return {back: joined(out, words)}

@@ -3,8 +3,8 @@
     y[m, n] += a[k, m] * w[n, r, k]       a as [m, k]: words of scalars lie together
                                           w as [r, k, n]: so do columns, where neither they nor k do
 
-The column is the axis of one operand that fills lanes best; where it lies apart in the result, a
-copy puts results in their places at the end.
+The column is the axis of one operand that fills lanes best, of two products a packet; where it lies
+apart in the result, a copy puts results in their places at the end.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from ...tir.expr import Expr
 from ..schedule import Schedule
 from ..structure import Axis, Form, Structure, Use
 from ..trace import permuted
-from .contraction import LANES
+from .contraction import WORD
 from .fold_parts import copied, now
 from .fusing import made_by
 
-TERMS = 64  # products of a packet, about: two of 32 lanes
 MOVE = 2  # packets of an element that a copy moves
 
 
-def straighten(sch: Schedule, found: Structure, words: bool, least: int) -> Structure:
+def straighten(sch: Schedule, found: Structure, words: bool, least: int, vector: int) -> Structure:
     """Lets columns, of which there must be some, lie together in the result and, with ``words``,
     the longest axis that is summed lie together in the other operand; gives the block then."""
-    column = _column(found, least) if found.form is Form.CONTRACTION else None
+    column = _column(found, least, vector) if found.form is Form.CONTRACTION else None
     if column is None:
         return found
     (vectors,) = (use for use in found.reads if use.step(column))
@@ -46,14 +45,15 @@ def straighten(sch: Schedule, found: Structure, words: bool, least: int) -> Stru
     return now(sch, found.block)
 
 
-def _column(found: Structure, least: int) -> Axis | None:
+def _column(found: Structure, least: int, vector: int) -> Axis | None:
     """The axis of the result and of one operand, an index of both, with which lanes and moves cost
     least."""
-    work = prod(axis.extent for axis in found.axes) / TERMS
+    lanes = vector // WORD
+    work = prod(axis.extent for axis in found.axes) / (2 * lanes)
     results = prod(axis.extent for axis in found.spatial) * MOVE
 
     def cost(axis: Axis) -> float:
-        whole = -(-axis.extent // LANES) * LANES
+        whole = -(-axis.extent // lanes) * lanes
         return work * whole / axis.extent + (results if found.out.step(axis) != 1 else 0)
 
     able = [axis for axis in found.spatial if axis.extent >= least and _alone(found, axis)]

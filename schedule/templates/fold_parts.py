@@ -12,7 +12,6 @@ from ..errors import ScheduleError
 from ..knobs import Point
 from ..schedule import Schedule
 from ..structure import Structure, Use, structure
-from .contraction import VECTOR
 from .packets import Body
 from .plans import Part, Plan
 
@@ -58,8 +57,3 @@ def moved(sch: Schedule, copies: Mapping[str, Buffer]) -> dict[str, Part]:
 def _in_rows(sch: Schedule, block: str, old: Buffer) -> bool:
     found = structure(sch.get_block(block))
     return found is not None and found.out.buffer.shape[1:-1] == old.shape[1:-1]
-
-
-def lanes_of(found: Structure) -> int:
-    """Lanes that fill a register of each operand and of the result."""
-    return VECTOR // min(use.buffer.type.bytes for use in (found.out, *found.reads))

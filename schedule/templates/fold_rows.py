@@ -18,10 +18,10 @@ from ..knobs import Point
 from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Axis, Form, Run, Structure, runs_of
-from .contraction import LANES, VECTOR, WORD
-from .fold_parts import lanes_of, moved
+from .contraction import WORD
+from .fold_parts import moved
 from .fusing import joined, loops_of, mask_last, partial_results, share, stepped
-from .nest import Nest, nest_of
+from .nest import Nest, lanes_of, nest_of
 from .packets import DEPTH, Body, Ops, ops_of
 from .plans import Part, Plan
 
@@ -37,11 +37,12 @@ class Rows(Part):
     found: Structure
     runs: tuple[Run, ...]
     depth: Axis
+    vector: int  # bytes
 
     @property
     def several(self) -> int:
         """Results of a register."""
-        return VECTOR // self.found.out.buffer.type.bytes
+        return self.vector // self.found.out.buffer.type.bytes
 
     @property
     def size(self) -> int:
@@ -50,7 +51,7 @@ class Rows(Part):
     @property
     def step(self) -> int:
         """Elements that are folded at once: a power of two, up to a register."""
-        most = min(VECTOR // self.size, VECTOR * VECTOR // self.several // self.size)
+        most = min(self.vector, self.vector**2 // self.several) // self.size
         return next(s for s in _powers(most) if self.depth.extent % s == 0)
 
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
@@ -75,38 +76,38 @@ class Rows(Part):
 
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
         """A register is loaded, exchanged with another one and folded into it."""
-        registers = self.several * self.step * self.size / VECTOR * len(self.found.reads)
+        registers = self.several * self.step * self.size / self.vector * len(self.found.reads)
         turns = prod(a.extent for a in self.found.axes) / self.several / self.step / machine.threads
-        tree = Ops(plain=2, permute=1) + ops_of(self.found, VECTOR // self.size)
+        tree = Ops(plain=2, permute=1) + ops_of(self.found, self.vector // self.size, self.vector)
         body = (tree + Ops(loads=len(self.found.reads))) * registers
         return [Plan(turns, 1, Body(body.packets, body.count, registers, DEPTH))]
 
 
-def rows_of(found: Structure) -> Rows | None:
+def rows_of(found: Structure, vector: int) -> Rows | None:
     """How a fold is one of rows; None where its results or what it folds do not lie together, or
     where results are lanes that lie together in the operands."""
-    rows = together(found)
+    rows = together(found, vector)
     whole = rows is not None and rows.runs[-1].extent >= rows.several
     return rows if rows is not None and whole and rows.step * rows.size >= WORD else None
 
 
-def together(found: Structure) -> Rows | None:
+def together(found: Structure, vector: int) -> Rows | None:
     """A fold along elements that lie together, of results that do, too."""
     runs = tuple(runs_of(found))
     depth = next((a for a in found.summed if a.extent > 1
                   and all(use.step(a) == 1 for use in found.reads)), None)  # fmt: skip
     if not runs or runs[-1].to != 1 or depth is None or set(runs[-1].come) <= {0, 1}:
         return None
-    return Rows(found, runs, depth)
+    return Rows(found, runs, depth, vector)
 
 
-def run_depth_on(sch: Schedule, found: Structure) -> dict[str, Part]:
+def run_depth_on(sch: Schedule, found: Structure, vector: int) -> dict[str, Part]:
     """Lets what is folded run on to a power of two, or to whole registers, in copies where
     operands have no room."""
-    rows = together(found)
+    rows = together(found, vector)
     if rows is None or any(use.index[-1] is not rows.depth.var for use in found.reads):
         return {}
-    depth, whole = rows.depth, VECTOR // rows.size
+    depth, whole = rows.depth, vector // rows.size
     power = 1 << (depth.extent - 1).bit_length()
     extent = power if power < whole else -(-depth.extent // whole) * whole
     if depth.extent % (2 * LEAST) == 0 or extent == depth.extent:
@@ -121,9 +122,9 @@ def run_depth_on(sch: Schedule, found: Structure) -> dict[str, Part]:
     return moved(sch, copies)
 
 
-def run_rows_on(sch: Schedule, found: Structure) -> dict[str, Part]:
+def run_rows_on(sch: Schedule, found: Structure, vector: int) -> dict[str, Part]:
     """Lets results run on to whole registers, in copies of what lies outside."""
-    rows, params = together(found), sch.logical.params
+    rows, params = together(found, vector), sch.logical.params
     if rows is None or rows.runs[-1].extent % rows.several == 0:
         return {}
     outside = dict.fromkeys(use.buffer for use in found.reads if use.buffer in params)
@@ -158,12 +159,12 @@ def able(nest: Nest) -> bool:
     return nest.filled == 1 and run is not None and set(run.come) <= {0, 1}
 
 
-def whole(sch: Schedule, found: Structure) -> dict[str, Part]:
+def whole(sch: Schedule, found: Structure, vector: int) -> dict[str, Part]:
     """Rows of whole registers, or of parts of one, where a local result and operands have room."""
-    filled = rows_of(found) is not None or nest_of(found).split is not None
+    filled = rows_of(found, vector) is not None or nest_of(found, vector).split is not None
     if filled or found.out.buffer in sch.logical.params:
         return {}
-    lanes = lanes_of(found)
+    lanes = lanes_of(found, vector)
     column = next((a for a in found.spatial if found.out.step(a) == 1 and a.extent > 1), None)
     if column is None:
         return {}
@@ -181,15 +182,16 @@ def whole(sch: Schedule, found: Structure) -> dict[str, Part]:
     return {}
 
 
-def run_columns_on(sch: Schedule, found: Structure) -> dict[str, Part]:
+def run_columns_on(sch: Schedule, found: Structure, vector: int) -> dict[str, Part]:
     """Lets results beside each other, which are lanes, run on to whole registers, in copies."""
     column = next((a for a in found.spatial if found.out.step(a) == 1 < a.extent), None)
     if column is None or not all(use.step(column) in (0, 1) for use in found.reads):
         return {}
-    lanes = lanes_of(found)
+    lanes = lanes_of(found, vector)
     read = [use for use in found.reads if use.step(column)]
     plain = all(use.index[-1] is column.var for use in (found.out, *read))
-    few = column.extent < lanes // 4 or (nest_of(found).split and able(nest_of(found)))
+    nest = nest_of(found, vector)
+    few = column.extent < lanes // 4 or (nest.split and able(nest))
     if few or column.extent % lanes == 0 or column.extent > 4 * lanes or not plain:
         return {}
     copies = {sch.cache_read(found.block, use.buffer.name, "tcm").name: use.buffer for use in read}
@@ -199,19 +201,19 @@ def run_columns_on(sch: Schedule, found: Structure) -> dict[str, Part]:
     return moved(sch, copies)
 
 
-def in_parts(sch: Schedule, found: Structure) -> dict[str, Part]:
+def in_parts(sch: Schedule, found: Structure, vector: int) -> dict[str, Part]:
     """Few results, or rows of several registers: elements as far apart as lanes are folded first,
     into a buffer, then these."""
     chain = _neighbours(found)
     results, terms = (prod(a.extent for a in axes) for axes in (found.spatial, found.summed))
-    whole = VECTOR // min(use.buffer.type.bytes for use in found.reads)
+    whole = vector // min(use.buffer.type.bytes for use in found.reads)
     lanes = gcd(prod(axis.extent for axis in chain), whole)
-    short = terms < (lanes if results < LANES else 2 * whole)
-    if short or lanes < min(LANES, whole):
+    short = terms < (lanes if results < vector // WORD else 2 * whole)
+    if short or lanes < min(vector // WORD, whole):
         return {}
     loops = loops_of(sch, found.block)
     fold = reduction_of(sch.get_block(found.block))
-    words = WORD if whole == VECTOR and fold is not None and fold.op == "add" else 1
+    words = WORD if whole == vector and fold is not None and fold.op == "add" else 1
     every = sch.join(*(loops[axis.var] for axis in chain))
     count = sch.get_loop(every).extent // lanes
     sizes = [n for n in (count, lanes // words, words) if n > 1]

@@ -19,7 +19,7 @@ from ...tir.types import i8
 from ..knobs import Point, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
-from .contraction import LANES, VECTOR, WORD
+from .contraction import WORD
 from .fold_parts import copied, moved, now
 from .fold_words import Words
 from .fusing import loops_of, made_by, share, stepped, zoned
@@ -52,7 +52,7 @@ def arrange(sch: Schedule, words: Words, unsigned: bool) -> dict[str, Part]:
         if extent > axis.extent:
             sch.resize(loops_of(sch, block)[axis.var], extent)
     if not words.dealt:
-        sch.transform_layout(made_by(sch, deal), words.layout(LANES))
+        sch.transform_layout(made_by(sch, deal), words.layout(words.lanes))
     return special | moved(sch, copies)
 
 
@@ -71,18 +71,18 @@ def deals(sch: Schedule, words: Words, deal: str) -> dict[str, Part]:
     zeros = deep if partly else None
     if words.near is not None:
         return _deals_apart(sch, words, deal, zeros)
-    if words.vectors.step(words.column) == 1 or most * GROUP < LANES:
-        ways = next(ways for ways in (4, 2, 1) if words.wide // LANES % ways == 0)
-        lanes = (LANES, words.ways) if words.ways > 1 else (ways, LANES)
-        return {deal: Deal((*((wide, n) for n in lanes), (deep, WORD)), size, zeros)}
+    if words.vectors.step(words.column) == 1 or most * GROUP < words.lanes:
+        ways = next(ways for ways in (4, 2, 1) if words.wide // words.lanes % ways == 0)
+        lanes = (words.lanes, words.ways) if words.ways > 1 else (ways, words.lanes)
+        return {deal: Deal((*((wide, n) for n in lanes), (deep, WORD)), size, words.vector, zeros)}
     first = copied(sch, deal, now(sch, deal).reads[0])
     if words.wide > words.column.extent:
         sch.resize(sch.loops(first)[wide], words.wide)
     sch.transform_layout(made_by(sch, first), words.layout(GROUP))
-    groups = (wide, LANES // GROUP), (wide, GROUP), (deep, WORD)
+    groups = (wide, words.lanes // GROUP), (wide, GROUP), (deep, WORD)
     return {
-        first: Deal(((deep, most), (wide, GROUP), (deep, WORD)), size),
-        deal: Deal(((deep, min(most, 4)), *groups), size, zeros),
+        first: Deal(((deep, most), (wide, GROUP), (deep, WORD)), size, words.vector),
+        deal: Deal(((deep, min(most, 4)), *groups), size, words.vector, zeros),
     }
 
 
@@ -91,8 +91,8 @@ def _deals_apart(sch: Schedule, words: Words, deal: str, zeros: int | None) -> d
     where it is longer."""
     (wide, deep), size, near = words.dims, words.vectors.buffer.size, words.near
     beside = [d for d, e in enumerate(words.vectors.index) if near is not None and e is near.var]
-    lanes = *((d, words.ways) for d in beside), (wide, LANES), (deep, WORD)
-    made: dict[str, Part] = {deal: Deal(lanes, size, zeros)}
+    lanes = *((d, words.ways) for d in beside), (wide, words.lanes), (deep, WORD)
+    made: dict[str, Part] = {deal: Deal(lanes, size, words.vector, zeros)}
     if not (words.grouped and beside) and words.wide == words.column.extent:
         return made
     first = copied(sch, deal, now(sch, deal).reads[0])
@@ -101,15 +101,15 @@ def _deals_apart(sch: Schedule, words: Words, deal: str, zeros: int | None) -> d
         copied(sch, first, now(sch, first).reads[0])
         sch.resize(sch.loops(first)[wide], words.wide)
     sch.transform_layout(made_by(sch, first), words.by_ways())
-    return made | {first: joined(words.vectors.buffer, words.ways)}
+    return made | {first: joined(words.vectors.buffer, words)}
 
 
-def joined(buffer: Buffer, ways: int) -> Deal:
+def joined(buffer: Buffer, words: Words) -> Deal:
     """A copy between all that lies between columns in a buffer, and ``ways`` of it a register."""
     *_, wide, last = range(len(buffer.shape))
-    together = min(ways, buffer.shape[-1])
+    together = min(words.ways, buffer.shape[-1])
     groups = buffer.shape[-1] // together
-    return Deal(((wide, LANES), (last, groups), (last, together)), buffer.size)
+    return Deal(((wide, words.lanes), (last, groups), (last, together)), buffer.size, words.vector)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,7 @@ class Deal(Part):
 
     lanes: tuple[tuple[int, int], ...]
     size: int  # bytes in all
+    vector: int  # bytes of a register
     zeros: int | None = None
 
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
@@ -141,9 +142,9 @@ class Deal(Part):
             share(sch, sch.loops(name)[: -len(lanes)], machine, point)
 
     def plans(self, machine: Machine, point: Point) -> list[Plan]:
-        registers = prod(n for _, n in self.lanes) / VECTOR
+        registers = prod(n for _, n in self.lanes) / self.vector
         packets = registers * max(log2(max(registers, 2)) / 2, 1.0)
-        turns = self.size / VECTOR / registers / machine.threads
+        turns = self.size / self.vector / registers / machine.threads
         return [Plan(turns, 1, Body(packets, 4 * registers, registers, DEPTH))]
 
 
@@ -158,7 +159,7 @@ class Tile(Part):
         """Rows, registers of columns and words of a body."""
         row = self.words.row
         rows = min(number(point, "rows"), row.extent) if row is not None else 1
-        vectors = divisors(self.words.wide // LANES, number(point, "unroll"))[-1]
+        vectors = divisors(self.words.wide // self.words.lanes, number(point, "unroll"))[-1]
         inner = self.words.deep // WORD
         if inner == 1:  # terms are of another axis
             inner = next((axis.extent for axis in self.words.folds[::-1]), 1)
@@ -172,7 +173,7 @@ class Tile(Part):
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
         rows, vectors, steps = self._sizes(point)
         by, words = loops_of(sch, block), self.words
-        q, i = sch.split(by.pop(words.column.var), (None, LANES))
+        q, i = sch.split(by.pop(words.column.var), (None, words.lanes))
         q, v = sch.split(q, (None, vectors))
         k, t = sch.split(by.pop(words.depth.var), (None, WORD))
         folds = [by.pop(axis.var) for axis in words.folds]
@@ -200,7 +201,7 @@ class Tile(Part):
         rate = 2 if self.unsigned else 1
         packets = max(sums * steps / rate, loads, (loads + scalars) / 2, slots / 4, 1.0)
         results = prod(a.extent for a in found.spatial if a is not self.words.column)
-        tiles = results * (self.words.wide // LANES) / sums / machine.threads
+        tiles = results * (self.words.wide // self.words.lanes) / sums / machine.threads
         folded = prod(a.extent for a in self.words.folds) * self.words.deep // WORD
         return [Plan(tiles * folded / steps, tiles, Body(packets, slots, sums, DEPTH + 2 * sums))]
 

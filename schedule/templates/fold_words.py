@@ -13,7 +13,7 @@ from ...tir.expr import Expr, is_fixed, var, walk
 from ...tir.linear import linear
 from ..structure import Axis, Form, Structure, Use
 from ..trace import index_map
-from .contraction import LANES, VECTOR, WORD
+from .contraction import WORD
 
 IndexMap = Callable[..., tuple[Expr, ...]]
 
@@ -28,8 +28,14 @@ class Words:
     scalars: Use
     column: Axis
     depth: Axis
+    vector: int  # bytes
     ways: int = 1  # vectors between which neighbouring results change
     near: Axis | None = None  # which moves both operands, and results between these vectors
+
+    @property
+    def lanes(self) -> int:
+        """Words of a register."""
+        return self.vector // WORD
 
     @property
     def row(self) -> Axis | None:
@@ -45,7 +51,7 @@ class Words:
     @property
     def wide(self) -> int:
         """Columns that are computed: whole vectors."""
-        return -(-self.column.extent // LANES) * LANES
+        return -(-self.column.extent // self.lanes) * self.lanes
 
     @property
     def folds(self) -> list[Axis]:
@@ -59,8 +65,10 @@ class Words:
         near = self.vectors.step(self.depth) == 1 and self.vectors.step(self.column) == WORD
         own = self.column, self.depth
         steps = [self.vectors.step(axis) for axis in self.found.axes if axis not in own]
-        whole = self.depth.extent == WORD and self.column.extent % LANES == 0
-        return near and whole and all(step % VECTOR == 0 for step in (*steps, self.vectors.start))
+        whole = self.depth.extent == WORD and self.column.extent % self.lanes == 0
+        return (
+            near and whole and all(step % self.vector == 0 for step in (*steps, self.vectors.start))
+        )
 
     @property
     def aligned(self) -> bool:
@@ -78,7 +86,7 @@ class Words:
     def step(self) -> int:
         """The elements of ``depth`` that lie together in a register of scalars."""
         stored = self.scalars.buffer.shape[-1]
-        return min(stored, VECTOR) if self.near is None else VECTOR // stored
+        return min(stored, self.vector) if self.near is None else self.vector // stored
 
     @property
     def dims(self) -> tuple[int, int]:
@@ -90,7 +98,7 @@ class Words:
         """Words of so many columns side by side."""
         return self.by_columns(self.vectors.index, lanes)
 
-    def by_columns(self, index: Sequence[Expr], lanes: int = LANES) -> IndexMap:
+    def by_columns(self, index: Sequence[Expr], lanes: int) -> IndexMap:
         """What is accessed at ``index`` with so many columns last, or words of them."""
         axes = [var(f"i{d}") for d in range(len(index))]
         at = [*zip(index, axes, strict=True)]
@@ -119,7 +127,9 @@ class Words:
         """Elements [..., column, near] as registers of columns of some steps of ``near``."""
         axes = [var(f"i{d}") for d in range(len(self.found.out.index))]
         *rest, n, c = axes
-        return index_map(axes, (*rest, n // LANES, c // self.ways, n % LANES, c % self.ways))
+        return index_map(
+            axes, (*rest, n // self.lanes, c // self.ways, n % self.lanes, c % self.ways)
+        )
 
     def _apart(self, index: Expr, axis: Expr) -> list[Expr]:
         """A dimension that several axes move as one for each."""
@@ -131,7 +141,7 @@ class Words:
         return [axis // terms[0][1], *parts]
 
 
-def words_of(found: Structure) -> Words | None:
+def words_of(found: Structure, vector: int) -> Words | None:
     """How a contraction is one of words; None where it is none of bytes, or no columns, or words of
     scalars, lie together."""
     if not of_bytes(found):
@@ -142,7 +152,7 @@ def words_of(found: Structure) -> Words | None:
         depth = next((a for a in found.summed if scalars.step(a) == 1 < a.extent), None)
         if column is None or depth is None or scalars.step(column) or not vectors.step(column):
             continue
-        words = Words(found, vectors, scalars, column, depth)
+        words = Words(found, vectors, scalars, column, depth, vector)
         together = 1 in (vectors.step(column), vectors.step(depth))
         if together and {column.var, depth.var} <= set(vectors.index) and _copied(words):
             return words

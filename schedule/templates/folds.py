@@ -23,18 +23,19 @@ from ..schedule import Schedule
 from ..structure import Form, Structure, structure
 from ..tree import blocks_below
 from .arranged import WIDE, Arranged, kept, nests, template
-from .contraction import LANES
+from .contraction import WORD
 from .fold_chain import in_planes, in_words, turned
 from .fold_lanes import in_lanes
 from .fold_made import made_of
 from .fold_operands import arrange_made
 from .fold_order import straighten
-from .fold_parts import lanes_of, now
+from .fold_parts import now
 from .fold_rows import able, in_parts, rows_of, run_columns_on, run_depth_on, run_rows_on, whole
 from .fold_tiles import arrange
 from .fold_words import of_bytes, shifted, words_of
 from .fusing import ALONE, expand_terms, made_by
 from .lanes import FOLDS, FORMS, layer_of
+from .nest import lanes_of
 from .plans import Part
 from .scalar import Plain
 from .template import Template
@@ -56,14 +57,15 @@ def sums(func: PrimFunc, machine: Machine) -> Template | None:
 
 def products(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of products of two activations, whose sums a map takes in."""
-    taken = _taken(func, "products", lambda: _has_product(func))
+    vector = machine.vector_bytes
+    taken = _taken(func, ("products", vector), lambda: _has_product(func, vector))
     return _folds(func, machine, KINDS[1:2]) if taken else None
 
 
-def _has_product(func: PrimFunc) -> bool:
+def _has_product(func: PrimFunc, vector: int) -> bool:
     sch = Schedule(func)
     found = (structure(block) for block in blocks_below(func.body))
-    return any(part is not None and made_of(sch, part) for part in found)
+    return any(part is not None and made_of(sch, part, vector) for part in found)
 
 
 def _folds(func: PrimFunc, machine: Machine, kinds: tuple[str, ...]) -> Template | None:
@@ -77,8 +79,9 @@ def _folds(func: PrimFunc, machine: Machine, kinds: tuple[str, ...]) -> Template
     words = kinds if any(of_bytes(found) for found in folding) else kinds[3:]
 
     def arranged(words: str, terms: int) -> Arranged | None:
-        made = partial(_arranged, func, folding, plain, words, terms)
-        return kept(func, (words, terms), made)
+        vector = machine.vector_bytes
+        made = partial(_arranged, func, folding, plain, words, terms, vector)
+        return kept(func, (words, terms, vector), made)
 
     if not folding or not words or arranged(words[-1], 1) is None:
         return None
@@ -97,7 +100,12 @@ def _folds(func: PrimFunc, machine: Machine, kinds: tuple[str, ...]) -> Template
 
 
 def _arranged(
-    func: PrimFunc, folding: list[Structure], plain: dict[str, Part], words: str, terms: int
+    func: PrimFunc,
+    folding: list[Structure],
+    plain: dict[str, Part],
+    words: str,
+    terms: int,
+    vector: int,
 ) -> Arranged | None:
     """The kernel with each fold in the first way that takes it; None where one has none."""
     sch, special = Schedule(func), dict(plain)
@@ -105,16 +113,16 @@ def _arranged(
         _near(sch)
         in_planes(sch)
         for found in folding:
-            _prepare(sch, found, words, special)
+            _prepare(sch, found, words, special, vector)
         _near(sch)
         for name in [ref.name for ref in sch.blocks()]:
             if name not in special:
-                _prepare_sums(sch, name, terms, special)
+                _prepare_sums(sch, name, terms, special, vector)
             if name not in special:
-                whole(sch, now(sch, name))
+                whole(sch, now(sch, name), vector)
     except ScheduleError:
         return None
-    layer = layer_of(sch.logical, (*FORMS, *FOLDS), apart=special)
+    layer = layer_of(sch.logical, vector, (*FORMS, *FOLDS), apart=special)
     if layer is None:
         return None
     tiles = {name: part if part.turn or able(part.nest) else part.plain()
@@ -131,30 +139,33 @@ def _near(sch: Schedule) -> None:
             sch.set_scope(made.name, "tcm")
 
 
-def _prepare(sch: Schedule, found: Structure, kind: str, special: dict[str, Part]) -> None:
+def _prepare(
+    sch: Schedule, found: Structure, kind: str, special: dict[str, Part], vector: int
+) -> None:
     words = kind != "none" and of_bytes(found)
     if words and kind == "lanes":
-        special.update([in_lanes(sch, now(sch, found.block))])
+        special.update([in_lanes(sch, now(sch, found.block), vector)])
         return
-    made = made_of(sch, now(sch, found.block)) if words else None
+    made = made_of(sch, now(sch, found.block), vector) if words else None
     if made is not None:
         parts, sums = arrange_made(sch, made, kind == "unsigned")
         special.update(parts)
         for name in sums:
-            _prepare(sch, now(sch, name), "none", special)
+            _prepare(sch, now(sch, name), "none", special, vector)
         return
     sums = _sums(sch, found) if words else []
     found = now(sch, found.block)
-    if (words_of if words else rows_of)(found) is None:
-        found = straighten(sch, found, words, LANES // 8 if words else lanes_of(found) // 4)
-    plan = words_of(found) if words else None
+    if (words_of if words else rows_of)(found, vector) is None:
+        least = vector // WORD // 8 if words else lanes_of(found, vector) // 4
+        found = straighten(sch, found, words, least, vector)
+    plan = words_of(found, vector) if words else None
     if plan is not None:
         special.update(arrange(sch, plan, kind == "unsigned"))
     else:
         for step in (turned, run_depth_on, in_parts, in_words, run_rows_on, whole, run_columns_on):
-            special.update(step(sch, now(sch, found.block)))
+            special.update(step(sch, now(sch, found.block), vector))
     for name in sums:
-        _prepare(sch, now(sch, name), "none", special)
+        _prepare(sch, now(sch, name), "none", special, vector)
 
 
 def _sums(sch: Schedule, found: Structure) -> list[str]:
@@ -163,12 +174,14 @@ def _sums(sch: Schedule, found: Structure) -> list[str]:
     return [ref.name for name in names for ref in sch.offset_operand(found.block, name)]
 
 
-def _prepare_sums(sch: Schedule, name: str, terms: int, special: dict[str, Part]) -> None:
+def _prepare_sums(
+    sch: Schedule, name: str, terms: int, special: dict[str, Part], vector: int
+) -> None:
     """A fold that has no words: rows at once, or a loop of so many terms."""
     found = structure(sch.get_block(name))
     if found is None or found.form not in FOLDS:
         return
-    plan = rows_of(found)
+    plan = rows_of(found, vector)
     if plan is not None:
         special[name] = plan
         return

@@ -24,7 +24,7 @@ from ..structure import Form, structure
 from ..tree import blocks_below
 from .fusing import ALONE, folding, joined, mask_last, run_on, stepped
 from .nest import Nest, clipped, grown_of, nest_of, scalar
-from .packets import VECTOR, Body, body_of
+from .packets import Body, body_of
 from .plans import Part, Plan
 from .tiles import busiest
 from .turns import Turn, bodies, schedule_turn, turn_of
@@ -55,7 +55,9 @@ class Lanes(Part):
             return True
         uses, unroll = (self.nest.found.out, *self.nest.found.reads), number(point, "unroll")
         vectors = self.nest.together(unroll, None) * self.nest.rows(number(point, "rows"))
-        sizes = [max(use.buffer.type.bytes * self.nest.lanes // VECTOR, 1) for use in uses]
+        sizes = [
+            max(use.buffer.type.bytes * self.nest.lanes // self.nest.vector, 1) for use in uses
+        ]
         return max(sizes) * vectors <= SUMS and sum(sizes[1:]) * vectors <= BODY
 
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
@@ -80,10 +82,10 @@ class Lanes(Part):
         return Lanes(scalar(self.nest), self.grown)
 
 
-def layer_of(func: PrimFunc, forms: Sequence[Form] = FORMS, nearest: bool = False,
+def layer_of(func: PrimFunc, vector: int, forms: Sequence[Form] = FORMS, nearest: bool = False,
              apart: Container[str] = ()) -> dict[str, Lanes] | None:  # fmt: skip
-    """The blocks as nests, those that are kept ``apart`` left out; None where one is of another
-    form."""
+    """The blocks as nests of vectors of so many bytes, those that are kept ``apart`` left out; None
+    where one is of another form."""
     layer = dict[str, Lanes]()
     for block in blocks_below(func.body):
         if block.name in apart:
@@ -92,18 +94,18 @@ def layer_of(func: PrimFunc, forms: Sequence[Form] = FORMS, nearest: bool = Fals
         if found is None or found.form not in forms or block.where is not None:
             return None
         inside = nearest and structure(block) is None
-        grown = grown_of(func, found, inside)
-        turn = turn_of(func, found) if found.form is Form.COPY else None
+        grown = grown_of(func, found, vector, inside)
+        turn = turn_of(func, found, vector) if found.form is Form.COPY else None
         more = () if grown is None else tuple(axis.extent for axis in grown.axes)
         found = found if grown is None else grown
-        nest = _few(nest_of(found))
+        nest = _few(nest_of(found, vector))
         layer[block.name] = Lanes(_with_edges(nest, block) if inside else nest, more, turn)
     return layer
 
 
 def _few(nest: Nest) -> Nest:
     """A nest that unrolls few vectors where each takes long."""
-    body = body_of(nest.found, nest.lanes, 1, nest.reach(1))
+    body = body_of(nest.found, nest.lanes, 1, nest.reach(1), nest.vector)
     return replace(nest, most=max(int(CODE / body.slots), 1))
 
 
@@ -135,7 +137,8 @@ class Laid(Part):
     @property
     def body(self) -> Body:
         nest = self.nest
-        return body_of(nest.found, nest.lanes, self.together, nest.reach(self.rows))
+        reach = nest.reach(self.rows)
+        return body_of(nest.found, nest.lanes, self.together, reach, nest.vector)
 
     def plan(self, machine: Machine, body: Body) -> Plan:
         nest, share, rows, unroll, busy = self.nest, self.share, self.rows, self.together, 1.0
@@ -195,13 +198,13 @@ def laid_at(nest: Nest, machine: Machine, point: Point) -> Laid:
     return Laid(nest, share, nest.rows(number(point, "rows")), number(point, "unroll"))
 
 
-def in_rows(sch: Schedule, block: str) -> Laid:
+def in_rows(sch: Schedule, block: str, vector: int) -> Laid:
     """What makes an image [n, h, ...] in vectors, its rows on all threads, or parts of one row."""
     made = sch.get_block(block)
     found = structure(made, nearest=True)
     assert found is not None
     row = found.axes[1].var
-    nest = nest_of(replace(found, held=found.held | {row}))
+    nest = nest_of(replace(found, held=found.held | {row}), vector)
     nest = nest if structure(made) is not None else _with_edges(nest, made)
     share = next((at for at, run in enumerate(nest.outer) if row in run.axes), None)
     if share is None and nest.whole and nest.vectors > 1 and not any(nest.edges):

@@ -1,6 +1,6 @@
 """Which axes of a block fill vectors: the loops around them, and where vectors read what.
 
-    y[i, j] = x[i, j] + 1      runs (i j) of one loop; 128 of its steps a vector, the last one whole
+    y[i, j] = x[i, j] + 1      runs (i j) of one loop; so many steps a vector, the last one whole
 
 At either end of a row vectors may read the nearest element inside of an operand: these are edges.
 """
@@ -20,7 +20,7 @@ from ..index import simplify
 from ..schedule import Schedule
 from ..structure import Form, Run, Structure, runs_of, structure
 from .fusing import even, run_on
-from .packets import VECTOR, Reach
+from .packets import Reach
 
 MOST_SPREAD = 4  # vectors at once
 WORDS = (8, 4, 2)  # bytes that a scalar register moves
@@ -35,6 +35,7 @@ class Nest:
     runs: tuple[Run, ...]
     filled: int
     part: int
+    vector: int  # bytes
     edges: tuple[int, int] = (0, 0)  # first and last vectors that read the nearest elements inside
     most: int = 8  # vectors that are unrolled
 
@@ -143,10 +144,12 @@ class Nest:
         return self.vectors if share == len(self.outer) else self.outer[share].extent
 
 
-def grown_of(func: PrimFunc, found: Structure, nearest: bool = False) -> Structure | None:
+def grown_of(
+    func: PrimFunc, found: Structure, vector: int, nearest: bool = False
+) -> Structure | None:
     """A block that runs on into the pads of its result, so that lanes fill a vector; None where
     it does without, or does not then either."""
-    wanted = VECTOR // min(use.buffer.type.bytes for use in (found.out, *found.reads))
+    wanted = lanes_of(found, vector)
     lanes, more = 1, dict[Expr, int]()
     if found.out.buffer not in func.params:
         return None
@@ -188,16 +191,15 @@ def _beside(found: Structure, step: int) -> Expr | None:
 
 
 def scalar(nest: Nest) -> Nest:
-    return Nest(nest.found, nest.runs, 0, 1)
+    return Nest(nest.found, nest.runs, 0, 1, nest.vector)
 
 
-def nest_of(found: Structure) -> Nest:
+def nest_of(found: Structure, vector: int) -> Nest:
     """The loops of a block, and which of them fill a vector, or the vectors that one of an operand
     gives."""
     runs = tuple(runs_of(found))
-    widths = [use.buffer.type.bytes for use in (found.out, *found.reads)]
-    wanted = VECTOR // min(widths)
-    for times in _spreads(found, runs):
+    wanted = lanes_of(found, vector)
+    for times in _spreads(found, runs, vector):
         filled, lanes = 0, 1
         for run in reversed(runs):
             if lanes >= wanted * times or run.to != lanes:
@@ -205,17 +207,22 @@ def nest_of(found: Structure) -> Nest:
             filled, lanes = filled + 1, lanes * run.extent
         inner = prod(run.extent for run in runs[len(runs) - filled + 1 :]) if filled else 1
         if filled and lanes >= wanted * times and wanted * times % inner == 0:
-            return Nest(found, runs, filled, wanted * times // inner)
-    return _by_words(found, runs)
+            return Nest(found, runs, filled, wanted * times // inner, vector)
+    return _by_words(found, runs, vector)
 
 
-def _spreads(found: Structure, runs: tuple[Run, ...]) -> Iterator[int]:
+def lanes_of(found: Structure, vector: int) -> int:
+    """Lanes that fill a register of each operand and of the result."""
+    return vector // min(use.buffer.type.bytes for use in (found.out, *found.reads))
+
+
+def _spreads(found: Structure, runs: tuple[Run, ...], vector: int) -> Iterator[int]:
     """How many vectors to fill at once, the best first: where elements are chosen among others,
     those that one of an operand gives, and all that conditions tell apart."""
     if any(node.op == "select" and _known(node.args[0]) for node in walk(found.value)) and runs:
         apart = [run.to // step for run in runs for step in run.come if step]
         times = max((n for n in apart if n <= MOST_SPREAD), default=1)
-        least = max(runs[-1].extent // VECTOR, 1)
+        least = max(runs[-1].extent // vector, 1)
         while times:
             yield times * least
             times //= 2
@@ -227,18 +234,18 @@ def _known(condition: Expr) -> bool:
     return all(node.op != "load" for node in walk(condition))
 
 
-def _by_words(found: Structure, runs: tuple[Run, ...]) -> Nest:
+def _by_words(found: Structure, runs: tuple[Run, ...], vector: int) -> Nest:
     """Bytes that lie together as words; other blocks element by element."""
     near = runs and runs[-1].to == 1 and all(step in (0, 1) for step in runs[-1].come)
     if found.form in (Form.MAP, Form.REDUCTION, Form.CONTRACTION) or not near:
-        return Nest(found, runs, 0, 1)
+        return Nest(found, runs, 0, 1, vector)
     size = found.out.buffer.type.bytes
     apart = [found.out.start, *(use.start for use in found.reads), runs[-1].extent]
     apart += [step for run in runs[:-1] for step in (run.to, *run.come)]
     together = gcd(*apart)
     part = next((word // size for word in WORDS if together % (word // size or 1) == 0
                  and word // size > 1), 1)  # fmt: skip
-    return Nest(found, runs, 1, part) if part > 1 else Nest(found, runs, 0, 1)
+    return Nest(found, runs, 1, part, vector) if part > 1 else Nest(found, runs, 0, 1, vector)
 
 
 def clipped(block: Block, axis: Expr, size: int, count: int) -> tuple[int, int]:

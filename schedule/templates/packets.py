@@ -1,8 +1,8 @@
 """What the body of a loop takes at the least: instructions by the pipes that they need.
 
-    body_of(found, 128, 2, reach).packets      of two vectors
+    body_of(found, 128, 2, reach, 128).packets      of two vectors of 128 bytes
 
-A value of n bytes is n / 128 registers. Operators take an instruction a register, those in
+A value of n bytes is n / ``vector`` registers. Operators take an instruction a register, those in
 ``COUNTS`` others; the table of instructions says on which pipes.
 """
 
@@ -15,7 +15,6 @@ from ...tir.quick import quick
 from ...tir.stmt import Buffer
 from ..structure import Structure
 
-VECTOR = 128  # bytes of a register
 SLOTS = 4  # instructions of a packet
 DEPTH = 10  # cycles from a load to the store of what follows from it, about two latencies
 
@@ -101,20 +100,21 @@ class Reach:
         ]
 
 
-def body_of(found: Structure, lanes: int, unroll: int, reach: Reach) -> Body:
-    """What ``unroll`` vectors of ``lanes`` lanes take in each row; one lane is a scalar."""
+def body_of(found: Structure, lanes: int, unroll: int, reach: Reach, vector: int) -> Body:
+    """What ``unroll`` vectors of ``lanes`` lanes take in each row, in registers of ``vector``
+    bytes; one lane is a scalar."""
     rows = reach.rows
     if lanes == 1:
         return _scalars(found, unroll * rows)
-    loads = _loaded(found, lanes, unroll, reach)
-    stores = rows * unroll * _registers(found.out.buffer.type.bytes, lanes)
-    made = ops_of(found, lanes) * (rows * unroll)
+    loads = _loaded(found, lanes, unroll, reach, vector)
+    stores = rows * unroll * _registers(found.out.buffer.type.bytes, lanes, vector)
+    made = ops_of(found, lanes, vector) * (rows * unroll)
     ops = replace(made, loads=loads, stores=stores)
     slots = ops.count + 2
     return Body(max(ops.packets, slots / SLOTS), slots, loads + stores + ops.plain / 4, DEPTH)
 
 
-def ops_of(found: Structure, lanes: int) -> Ops:
+def ops_of(found: Structure, lanes: int, vector: int) -> Ops:
     """What the operators of ``lanes`` lanes of a block take, its loads and stores left out."""
     plain = multiply = permute = 0.0
     varying: set[Expr] = set()  # values that follow from a load, whose lanes differ
@@ -122,7 +122,8 @@ def ops_of(found: Structure, lanes: int) -> Ops:
         if node.op == "load" or not varying.isdisjoint(node.args):
             varying.add(node)
         count, products, moves = COUNTS.get(node.op, (1, 0, 0))
-        size = _registers(max((node.type.bytes, *(a.type.bytes for a in node.args))), lanes)
+        widest = max(node.type.bytes, *(a.type.bytes for a in node.args), 0)
+        size = _registers(widest, lanes, vector)
         if node.op == "load" and node.attr in found.tables:
             count, moves = 8, 8
         if node.type.lanes == 1 and node in varying:
@@ -132,7 +133,7 @@ def ops_of(found: Structure, lanes: int) -> Ops:
     return Ops(plain, multiply, permute)
 
 
-def _loaded(found: Structure, lanes: int, unroll: int, reach: Reach) -> float:
+def _loaded(found: Structure, lanes: int, unroll: int, reach: Reach, vector: int) -> float:
     """Registers that all vectors load: those that several read once, where they are whole ones."""
     alone: dict[Buffer, set[int]] = {}  # first elements of vectors
     whole: dict[Buffer, set[int]] = {}  # aligned registers
@@ -144,15 +145,15 @@ def _loaded(found: Structure, lanes: int, unroll: int, reach: Reach) -> float:
         size, registers = use.buffer.type.bytes, whole.setdefault(use.buffer, set())
         for at in {use.start + at for at in reach.starts(number, unroll, reach.part)}:
             end = (at + reach.spans[number]) * size
-            registers.update(range(at * size // VECTOR, -(-end // VECTOR)))
+            registers.update(range(at * size // vector, -(-end // vector)))
     return sum(
-        min(len(alone[buffer]) * _registers(buffer.type.bytes, lanes), len(whole[buffer]))
+        min(len(alone[buffer]) * _registers(buffer.type.bytes, lanes, vector), len(whole[buffer]))
         for buffer in alone
     )
 
 
-def _registers(size: int, lanes: int) -> float:
-    return max(size * lanes / VECTOR, 1.0)
+def _registers(size: int, lanes: int, vector: int) -> float:
+    return max(size * lanes / vector, 1.0)
 
 
 def _scalars(found: Structure, unroll: int) -> Body:

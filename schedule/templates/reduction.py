@@ -29,24 +29,22 @@ from .arranged import Arranged, kept, nests, rows_of, template
 from .fold_parts import partly
 from .fusing import expand_terms, loops_of, made_by, partial_results
 from .lanes import FORMS, layer_of
-from .packets import VECTOR
 from .template import Template
 
 TAPS = 64  # terms of one expression
 STEP = 32  # terms that a step of a loop takes in
 BLOCKS = 16  # of rows
 
-PIECES = (32, 64)  # bytes of a pixel, less than a register, that moves alone
 
 Steps = Callable[[Schedule], None]
 
 
 def reduction(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of a reduction, of what fills its operand and of maps of its result."""
-    fold = fold_of(func)
+    fold, vector = fold_of(func), machine.vector_bytes
     found = {} if fold is None else {
-        name: kept(func, ("by", name), partial(_arranged, func, steps))
-        for name, steps in _named(fold)
+        name: kept(func, ("by", name, vector), partial(_arranged, func, steps, vector))
+        for name, steps in _named(fold, vector)
     }  # fmt: skip
     ways = {name: way for name, way in found.items() if way is not None}
     if not ways:
@@ -66,26 +64,27 @@ def fold_of(func: PrimFunc) -> Structure | None:
     return folds[0] if len(folds[0].reads) == 1 and folds[0].summed else None
 
 
-def _arranged(func: PrimFunc, steps: Steps) -> Arranged | None:
+def _arranged(func: PrimFunc, steps: Steps, vector: int) -> Arranged | None:
     """Maps and short loops that steps leave of a reduction, all of them in vectors."""
     sch = Schedule(func)
     try:
         steps(sch)
     except ScheduleError:
         return None
-    layer = layer_of(sch.logical, (*FORMS, Form.REDUCTION), nearest=True)
+    layer = layer_of(sch.logical, vector, (*FORMS, Form.REDUCTION), nearest=True)
     whole = layer is not None and all(part.nest.filled for part in layer.values())
     return Arranged(sch, layer) if layer is not None and whole else None
 
 
-def _named(fold: Structure) -> Iterator[tuple[str, Steps]]:
+def _named(fold: Structure, vector: int) -> Iterator[tuple[str, Steps]]:
     taps = prod(axis.extent for axis in fold.summed)
+    windows = partial(_windows, fold=fold, vector=vector)
     if taps <= TAPS:
-        yield "near", partial(_windows, fold=fold, near=True, apart=False)
-        yield "copy", partial(_windows, fold=fold, near=False, apart=False)
+        yield "near", partial(windows, near=True, apart=False)
+        yield "copy", partial(windows, near=False, apart=False)
     if fold.out.buffer.type.bits == 8:
-        yield "near_apart", partial(_windows, fold=fold, near=True, apart=True)
-        yield "copy_apart", partial(_windows, fold=fold, near=False, apart=True)
+        yield "near_apart", partial(windows, near=True, apart=True)
+        yield "copy_apart", partial(windows, near=False, apart=True)
     summed = {axis.var for axis in fold.summed if axis.extent > 1}
     kept = {axis.var for axis in fold.spatial if axis.extent > 1}
     if any(free_vars(e) & summed and free_vars(e) & kept for e in fold.reads[0].index):
@@ -93,17 +92,20 @@ def _named(fold: Structure) -> Iterator[tuple[str, Steps]]:
     rows = max(fold.summed, key=fold.reads[0].step)
     for count in divisors(rows.extent):
         if count <= BLOCKS:
-            yield f"blocks_{count}", partial(_sums, fold=fold, rows=rows, blocks=count)
+            yield (
+                f"blocks_{count}",
+                partial(_sums, fold=fold, rows=rows, blocks=count, vector=vector),
+            )
 
 
 # Windows ------------------------------------------------------------------------------------------
 
 
-def _windows(sch: Schedule, fold: Structure, near: bool, apart: bool) -> None:
+def _windows(sch: Schedule, fold: Structure, near: bool, apart: bool, vector: int) -> None:
     """All terms of a window as one expression, or those of rows and those of columns."""
     copies = [ref for ref in sch.blocks() if fold.reads[0].buffer in stored_in(sch.get_block(ref))]
-    wide = _channels(sch, fold) * fold.reads[0].buffer.type.bytes if near else VECTOR
-    if wide % VECTOR and wide not in PIECES:
+    wide = _channels(sch, fold, vector) * fold.reads[0].buffer.type.bytes if near else vector
+    if wide % vector and wide not in (vector // 4, vector // 2):
         raise ScheduleError("reduction: pixels at edges must be pieces that change places")
     if near:
         _shorter(sch, fold)
@@ -115,21 +117,21 @@ def _windows(sch: Schedule, fold: Structure, near: bool, apart: bool) -> None:
         sch.border(copies[0])
     order = [axis.var for axis in _by_step(fold)]
     if apart:
-        deep = _channels(sch, fold)
+        deep = _channels(sch, fold, vector)
         first = sch.separate(fold.block, loops_of(sch, fold.block)[order[-1]])
-        _whole(sch, first.name, deep)
+        _whole(sch, first.name, deep, vector)
         sch.expand(first, loops_of(sch, first.name)[order[-1]])
         order = order[:-1]
     _expand(sch, fold.block, order)
 
 
-def _whole(sch: Schedule, block: str, deep: int) -> None:
+def _whole(sch: Schedule, block: str, deep: int, vector: int) -> None:
     """Rows of whole registers, where the operand has room for them."""
     found = structure(sch.get_block(block), nearest=True)
     column = next((a for a in found.spatial if found.out.step(a) == deep), None) if found else None
-    if column is None or VECTOR % deep or column.extent * deep % VECTOR == 0:
+    if column is None or vector % deep or column.extent * deep % vector == 0:
         return
-    extent = -(-column.extent * deep // VECTOR) * VECTOR // deep
+    extent = -(-column.extent * deep // vector) * vector // deep
     try:
         sch.resize(loops_of(sch, block)[column.var], extent)
     except ScheduleError:
@@ -167,26 +169,26 @@ def _shorter(sch: Schedule, fold: Structure) -> None:
 # Long sums ----------------------------------------------------------------------------------------
 
 
-def _sums(sch: Schedule, fold: Structure, rows: Axis, blocks: int) -> None:
+def _sums(sch: Schedule, fold: Structure, rows: Axis, blocks: int, vector: int) -> None:
     """Partial sums by blocks of rows and by the pixels of a vector, which the map then joins."""
-    several = _pixels(sch, fold)
+    several = _pixels(sch, fold, vector)
     joins = [fold.block] if several is None else [several, fold.block]
-    _steps(sch, _blocks(sch, joins[0], rows, blocks))
+    _steps(sch, _blocks(sch, joins[0], rows, blocks), vector)
     for name in joins:
         _expand(sch, name, [it.axis for it in sch.get_block(name).iters if it.reduce])
 
 
-def _pixels(sch: Schedule, fold: Structure) -> str | None:
+def _pixels(sch: Schedule, fold: Structure, vector: int) -> str | None:
     """The sums of pixels that lie in one place of a vector, where channels fill none; gives their
     block."""
     use, size = fold.reads[0], fold.reads[0].buffer.type.bytes
-    deep = _channels(sch, fold)
-    if deep * size % VECTOR == 0:
+    deep = _channels(sch, fold, vector)
+    if deep * size % vector == 0:
         return None
     beside = next((a for a in fold.summed if use.step(a) == deep), None)
-    if beside is None or VECTOR // size % deep or deep * size >= VECTOR:
+    if beside is None or vector // size % deep or deep * size >= vector:
         raise ScheduleError("reduction: pixels must lie side by side")
-    several = VECTOR // size // deep
+    several = vector // size // deep
     loop = loops_of(sch, fold.block)[beside.var]
     if beside.extent % several:
         loop = sch.resize(loop, -(-beside.extent // several) * several)
@@ -198,7 +200,7 @@ def _pixels(sch: Schedule, fold: Structure) -> str | None:
     return block
 
 
-def _channels(sch: Schedule, fold: Structure) -> int:
+def _channels(sch: Schedule, fold: Structure, vector: int) -> int:
     """The elements that lie side by side in the operand, stored ones that mean nothing too, which
     the reduction takes in from here on."""
     use = fold.reads[0]
@@ -206,7 +208,7 @@ def _channels(sch: Schedule, fold: Structure) -> int:
     if not near:
         raise ScheduleError("reduction: channels must lie side by side")
     others = [use.step(a) for a in fold.axes if a is not near[0] and use.step(a)]
-    deep = min([*others, -(-near[0].extent // VECTOR) * VECTOR])
+    deep = min([*others, -(-near[0].extent // vector) * vector])
     if deep > near[0].extent:
         sch.resize(loops_of(sch, fold.block)[near[0].var], deep)
     return deep
@@ -218,11 +220,11 @@ def _blocks(sch: Schedule, block: str, rows: Axis, count: int) -> str:
     return partial_results(sch, block, loop)[0]
 
 
-def _steps(sch: Schedule, block: str) -> None:
+def _steps(sch: Schedule, block: str, vector: int) -> None:
     """Several terms a step of what is left to loop over, in u16 where that holds the sums."""
     expand_terms(sch, block, STEP)
     sums = sch.get_buffer(made_by(sch, block))
-    if sums.shape[-1] * u16.bytes >= VECTOR:
+    if sums.shape[-1] * u16.bytes >= vector:
         try:
             sch.retype(sums.name, u16)
         except ScheduleError:

@@ -16,7 +16,7 @@ from random import Random
 from ...target.machine import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, Value, choice
-from .contraction import VECTOR, local
+from .contraction import local
 from .direct import direct
 from .strips import Taking, cuts_of, heights, in_strips, strips_of
 from .template import Estimate, Template
@@ -132,11 +132,13 @@ def _at_once(func: PrimFunc, machine: Machine, free: int, estimate: Estimate) ->
     images = _images(func)
     waits = 0.0
     for size in sorted(images):
-        waits += 0 if size <= free else size / VECTOR / machine.threads
+        waits += 0 if size <= free else size / machine.vector_bytes / machine.threads
         free -= size if size <= free else 0
     result = func.params[-1]
     gone = result.bytes if result.scope == "ddr" else 0
-    moved = (sum(images) - gone) / machine.dma_rate + direct(machine, 0, VECTOR, waits)
+    moved = (sum(images) - gone) / machine.dma_rate + direct(
+        machine, 0, machine.vector_bytes, waits
+    )
     cycles = estimate.cycles + moved
     if len(images) > (gone > 0):
         ready, first, edges = (

@@ -19,7 +19,7 @@ from math import ceil, prod
 
 from ...target.machine import Machine
 from ...tir.quick import quick
-from .packets import DEPTH, VECTOR, Ops
+from .packets import DEPTH, Ops
 from .template import Estimate
 
 NEAR = 3  # registers by which a load moves its pointer, at most
@@ -100,12 +100,12 @@ class Tiles:
     @property
     def products(self) -> float:
         """Of all tiles of a phase."""
-        return self.walk.tiles * self.bodies * self.body.multiply * VECTOR
+        return self.walk.tiles * self.bodies * self.body.multiply * self.walk.machine.vector_bytes
 
     @property
     def loaded(self) -> float:
         """Bytes of vectors that products of all tiles of a phase load."""
-        return self.walk.tiles * self.bodies * self.body.loads * VECTOR
+        return self.walk.tiles * self.bodies * self.body.loads * self.walk.machine.vector_bytes
 
     def cycles(self, machine: Machine, beside: float = 0.0) -> float:
         """Of the longest thread, ``beside`` of each tile added."""

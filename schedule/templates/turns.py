@@ -25,7 +25,7 @@ from ..state import LoopRef
 from ..structure import Form, Run, Structure, runs_of, structure
 from ..trace import index_map
 from .fusing import even, joined, made_by, run_on, stepped
-from .packets import DEPTH, VECTOR, Body
+from .packets import DEPTH, Body
 
 GROUP = 8  # rows of the operand that are dealt together
 MOST = 16  # registers of rows that lie close
@@ -46,18 +46,19 @@ class Turn:
     deep: int
     close: Run
     pitch: int
+    vector: int  # bytes
     apart: Turn | None = None
 
     @property
     def beside(self) -> int:
         """Close rows that are put together: as few as fill registers, or else all."""
-        few = lcm(VECTOR, self.pitch) // self.pitch
+        few = lcm(self.vector, self.pitch) // self.pitch
         return few if self.close.extent % few == 0 else self.close.extent
 
     @property
     def registers(self) -> int:
         """Of rows that are put together."""
-        return -(-self.beside * self.pitch // VECTOR)
+        return -(-self.beside * self.pitch // self.vector)
 
     @property
     def groups(self) -> int:
@@ -71,7 +72,7 @@ class Turn:
     @property
     def words(self) -> int:
         """Groups that a register of the result takes."""
-        return min(self.wide, VECTOR) // GROUP
+        return min(self.wide, self.vector) // GROUP
 
     @property
     def extents(self) -> tuple[int, ...]:
@@ -110,7 +111,7 @@ def _number(run: Run, extents: dict[Expr, int]) -> Expr:
     return total
 
 
-def turn_of(func: PrimFunc, found: Structure, loose: bool = False) -> Turn | None:
+def turn_of(func: PrimFunc, found: Structure, vector: int, loose: bool = False) -> Turn | None:
     """How a copy turns; None where it does not, or its rows are too short. ``loose``: rows of the
     result may lie as far apart as they like."""
     runs = runs_of(found)
@@ -125,29 +126,29 @@ def turn_of(func: PrimFunc, found: Structure, loose: bool = False) -> Turn | Non
     outer = tuple(run for run in runs if run is not near and run is not far)
     close = min((*outer, near), key=lambda run: run.to)
     pitch, apart = close.to, None
-    wide = pitch if pitch < VECTOR else -(-far.extent // VECTOR) * VECTOR
-    if pitch < VECTOR and (VECTOR % pitch or close is not near):
-        wide = VECTOR if close is not near else 1 << (far.extent - 1).bit_length()
-        if not loose and VECTOR <= pitch * (RUNS if VECTOR % pitch == 0 else RUNS - 1):
-            apart = _apart(func, found, near, far)
+    wide = pitch if pitch < vector else -(-far.extent // vector) * vector
+    if pitch < vector and (vector % pitch or close is not near):
+        wide = vector if close is not near else 1 << (far.extent - 1).bit_length()
+        if not loose and vector <= pitch * (RUNS if vector % pitch == 0 else RUNS - 1):
+            apart = _apart(func, found, near, far, vector)
         if not loose and apart is None:
             return None
-    deep = near.extent if near.extent >= VECTOR else 1 << (near.extent - 1).bit_length()
-    turn = Turn(found, outer, near, far, wide, deep, close, pitch, apart)
+    deep = near.extent if near.extent >= vector else 1 << (near.extent - 1).bit_length()
+    turn = Turn(found, outer, near, far, wide, deep, close, pitch, vector, apart)
     several = (turn.grows and len(far.axes) > 1) or (deep > near.extent and len(near.axes) > 1)
-    if apart and not VECTOR <= turn.beside * pitch <= MOST * VECTOR:
+    if apart and not vector <= turn.beside * pitch <= MOST * vector:
         return None
-    if several or (apart is None and _uneven(near, far)):
+    if several or (apart is None and _uneven(near, far, vector)):
         return None
     return turn if loose or _grows(func, turn) else None
 
 
-def _uneven(near: Run, far: Run) -> bool:
+def _uneven(near: Run, far: Run, vector: int) -> bool:
     """Whether words of a group do not fill registers, or a row alone has too few bytes to."""
-    return near.extent < (VECTOR if far.extent % GROUP == 1 else VECTOR // GROUP)
+    return near.extent < (vector if far.extent % GROUP == 1 else vector // GROUP)
 
 
-def _apart(func: PrimFunc, found: Structure, near: Run, far: Run) -> Turn | None:
+def _apart(func: PrimFunc, found: Structure, near: Run, far: Run, vector: int) -> Turn | None:
     """The turn into a buffer whose rows lie apart, with the pads of the operand's innermost axis,
     so that the next one out may follow it; the rows are those of the result."""
     sch = Schedule(func)
@@ -161,7 +162,7 @@ def _apart(func: PrimFunc, found: Structure, near: Run, far: Run) -> Turn | None
     rows = {new.var for old, new in zip(found.axes, staged.axes, strict=True)
             if old.var in far.axes and len(far.axes) == 1}  # fmt: skip
     staged = replace(staged, held=staged.held | rows)
-    return turn_of(sch.func, staged, loose=True)
+    return turn_of(sch.func, staged, vector, loose=True)
 
 
 def _grows(func: PrimFunc, turn: Turn) -> bool:
@@ -199,7 +200,7 @@ def _deal(sch: Schedule, turn: Turn, block: str, machine: Machine) -> None:
     *outer, far, near = joined(sch, block, [*turn.outer, turn.far, turn.near])
     group, row = sch.split(far, (None, GROUP))
     sch.reorder(*outer, group, near, row)
-    blocks = stepped(sch, block, near, VECTOR)[1] if turn.deep > VECTOR else [block]
+    blocks = stepped(sch, block, near, turn.vector)[1] if turn.deep > turn.vector else [block]
     for name in blocks:
         sch.vectorize(*sch.loops(name)[-2:])
     shared = _share(sch, block, [*outer, group], machine)
@@ -215,12 +216,12 @@ def _write(sch: Schedule, turn: Turn, machine: Machine) -> None:
     *outer, near, far = joined(sch, block, [*turn.outer, turn.near, turn.far])
     part, words, row = sch.split(far, (None, turn.words, GROUP))
     sch.reorder(*outer, part, near, words, row)
-    steps, blocks = stepped(sch, block, near, VECTOR // GROUP)
+    steps, blocks = stepped(sch, block, near, turn.vector // GROUP)
     for name in blocks:
         sch.vectorize(*sch.loops(name)[-3:])
     inside = turn.groups // turn.words
     cut = inside * turn.words < turn.groups
-    alone = turn.near.extent % (VECTOR // GROUP) == 0
+    alone = turn.near.extent % (turn.vector // GROUP) == 0
     ways = [*outer, *([] if cut else [part]), *([steps] if alone or (cut and not outer) else [])]
     shared = _share(sch, block, ways, machine)
     if cut and inside:
@@ -240,7 +241,7 @@ def _together(sch: Schedule, turn: Turn, machine: Machine) -> None:
     if turn.beside < turn.close.extent:
         part, close = sch.split(close, (None, turn.beside))
         outer.append(part)
-    steps, blocks = stepped(sch, block, sch.fuse(close, far), VECTOR)
+    steps, blocks = stepped(sch, block, sch.fuse(close, far), turn.vector)
     for name in blocks:
         sch.vectorize(sch.loops(name)[-1])
     sch.unroll(steps)
@@ -259,12 +260,12 @@ def _share(sch: Schedule, block: str, loops: list[LoopRef], machine: Machine) ->
 def bodies(turn: Turn, machine: Machine) -> list[tuple[float, Body]]:
     """Turns of each block's innermost loop for the busiest thread, and what one takes."""
     outer = prod(run.extent for run in turn.outer)
-    near = -(-turn.deep // VECTOR)
-    dealt = max(min(turn.deep, VECTOR) * GROUP // VECTOR, 1)
-    rows = -(-turn.near.extent // (VECTOR // GROUP)) * -(-turn.wide // VECTOR)
-    written = max(turn.words * GROUP * (VECTOR // GROUP) // VECTOR, 1)
+    near = -(-turn.deep // turn.vector)
+    dealt = max(min(turn.deep, turn.vector) * GROUP // turn.vector, 1)
+    rows = -(-turn.near.extent // (turn.vector // GROUP)) * -(-turn.wide // turn.vector)
+    written = max(turn.words * GROUP * (turn.vector // GROUP) // turn.vector, 1)
     if turn.apart:
-        runs, rows = VECTOR / turn.pitch + 1, outer * turn.near.extent
+        runs, rows = turn.vector / turn.pitch + 1, outer * turn.near.extent
         count = runs * turn.registers
         last = Body(2 * count, 3 * count, 2 * runs, DEPTH)
         return [*bodies(turn.apart, machine), (rows / turn.beside / machine.threads, last)]

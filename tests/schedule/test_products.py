@@ -111,7 +111,7 @@ def test_elements_that_mean_nothing_are_the_last_one_again() -> None:
 def made(func: PrimFunc) -> Made | None:
     found = structure(next(blocks_below(func.body)))
     assert found is not None
-    return made_of(Schedule(func), found)
+    return made_of(Schedule(func), found, 128)
 
 
 @pytest.mark.parametrize("operands", [PLAIN, SHIFTED, (SHIFTED[1], SHIFTED[0])])

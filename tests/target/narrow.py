@@ -123,11 +123,13 @@ def table(size: int) -> dict[str, Instruction]:
     def low_halves(a: T, b: T) -> N:
         return interleave(cast(E, b), cast(E, a))
 
-    @family({"dot_u8": dict(T=bytes_, U=single["i8"], W=words)}, tags="dot", **_TWO)
+    @family(
+        {f"dot_{u}": dict(T=bytes_, U=single[u], W=words) for u in ("i8", "u8")}, tags="dot", **_TWO
+    )
     def dot(a: T, b: U) -> W:
         return group_sum(cast(i32, a) * cast(i32, b), 4)
 
-    @family({"dot_acc": dict(T=bytes_, U=single["i8"], W=words)},
+    @family({f"dot_acc_{u}": dict(T=bytes_, U=single[u], W=words) for u in ("i8", "u8")},
             accumulate="x", tags="dot", **_THREE)  # fmt: skip
     def dot_acc(x: W, a: T, b: U) -> W:
         return x + group_sum(cast(i32, a) * cast(i32, b), 4)
@@ -180,6 +182,22 @@ def table(size: int) -> dict[str, Instruction]:
     @instruction(**_TWO)
     def sum_(a: i32, b: i32) -> i32:
         return a + b
+
+    @instruction(**_TWO)
+    def minus(a: i32, b: i32) -> i32:
+        return a - b
+
+    @instruction(**_TWO)
+    def larger(a: i32, b: i32) -> i32:
+        return maximum(a, b)
+
+    @instruction(**_TWO)
+    def smaller(a: i32, b: i32) -> i32:
+        return minimum(a, b)
+
+    @instruction(**_TWO)
+    def mask(a: i32, b: i32) -> i32:
+        return a & b
 
     @instruction(**_TWO)
     def times(a: i32, b: i32) -> i32:
