@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..tir.expr import Expr
+from ..tir.places import ALIGN
 from ..tir.stmt import Buffer, Store
 from ..tir.types import u8
 from .attributes import Pads, pads, pair
@@ -101,7 +102,7 @@ def windowed(
     height, width = window.span((count[0], columns))
     stored = channels
     if dense:
-        width, stored = round_up(width, 32), _summable(channels)
+        width, stored = round_up(width, ALIGN // 4), _summable(channels)
     xp = nests.alloc(Buffer("xp", u8, (images, height, width, stored), "tcm"))
     (top, _), (left, _) = window.padding
     rows, cols = min(x.size[0], height - top), min(x.size[1], width - left)
@@ -119,8 +120,8 @@ def windowed(
 
 def _summable(channels: int) -> int:
     """Channels with pads: words in a power of two, or whole registers."""
-    if channels > 128:
-        return round_up(channels, 128)
+    if channels > ALIGN:
+        return round_up(channels, ALIGN)
     return 4 << max(-(-channels // 4) - 1, 0).bit_length()
 
 

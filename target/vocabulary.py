@@ -1,6 +1,8 @@
 """The words of instruction bodies: types for annotations, operators for expressions.
 
-    from ..vocabulary import cast, group_sum, i8x128, i32, i32x32, u8x128
+    from ..vocabulary import cast, group_sum, i32
+
+Types of vectors are words of the machine that has them (``dsp/declare.py``).
 
 A body is parsed, not run, but type checkers read it as Python: every type name is an alias of
 ``Expr`` there, and every operator takes and gives ``Expr``. ``declare.py`` turns type names into
@@ -36,23 +38,6 @@ i16x2: TypeAlias = Expr
 u16x2: TypeAlias = Expr
 i32x2: TypeAlias = Expr
 boolx1: TypeAlias = Expr
-
-# Vectors, pairs of vectors, predicates.
-i8x128: TypeAlias = Expr
-u8x128: TypeAlias = Expr
-i16x64: TypeAlias = Expr
-u16x64: TypeAlias = Expr
-i32x32: TypeAlias = Expr
-u32x32: TypeAlias = Expr
-i8x256: TypeAlias = Expr
-u8x256: TypeAlias = Expr
-i16x128: TypeAlias = Expr
-u16x128: TypeAlias = Expr
-i32x64: TypeAlias = Expr
-u32x64: TypeAlias = Expr
-boolx128: TypeAlias = Expr
-boolx64: TypeAlias = Expr
-boolx32: TypeAlias = Expr
 
 # Immediates: signed (s) or unsigned (u), with their number of bits; i32 values in bodies.
 imm_u1: TypeAlias = Expr

@@ -6,14 +6,13 @@ from collections import Counter
 
 import pytest
 
-from dovetail.target.dsp.declare import instruction
+from dovetail.target.dsp.declare import i16x64, i32x32, instruction
 from dovetail.target.dsp.rows import COSTS, selector
 from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.instruction import Instruction
 from dovetail.target.record import Covered, Emitted, Expanded, Record, Trial
 from dovetail.target.select import Selector
-from dovetail.target.vocabulary import i16x64, i32x32
 from dovetail.tir.expr import Expr, cast, const, make, var
 from dovetail.tir.script import parse
 from dovetail.tir.types import i16, i32, u8, vector

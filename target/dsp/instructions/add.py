@@ -14,8 +14,6 @@ from ...vocabulary import (
     const,
     halving_add,
     halving_sub,
-    i32x32,
-    i32x64,
     rounding_halving_add,
     sat_add,
     sat_sub,
@@ -24,7 +22,7 @@ from ...vocabulary import (
     widening_add,
     widening_sub,
 )
-from ..declare import family, instruction
+from ..declare import family, i32x32, i32x64, instruction
 
 _SINGLE = {"b": "i8x128", "h": "i16x64", "w": "i32x32"}
 _PAIR = {"b": "i8x256", "h": "i16x128", "w": "i32x64"}

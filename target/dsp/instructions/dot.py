@@ -11,13 +11,8 @@ from ...vocabulary import (
     group_sum,
     high,
     i8x4,
-    i8x256,
     i16,
-    i16x64,
-    i16x128,
     i32,
-    i32x32,
-    i32x64,
     i64,
     lane,
     low,
@@ -25,10 +20,8 @@ from ...vocabulary import (
     sat_cast,
     split,
     tile,
-    u8x128,
-    u8x256,
 )
-from ..declare import family, instruction
+from ..declare import family, i8x256, i16x64, i16x128, i32x32, i32x64, instruction, u8x128, u8x256
 
 _UNSIGNED = dict(T="u8x128", U="u8x128", t="ub", u="ub", w="uw")
 _MIXED = dict(T="u8x128", U="i8x128", t="ub", u="b", w="w")

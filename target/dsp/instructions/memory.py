@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...instruction import Kind
-from ...vocabulary import boolx128, i32x32, memory
-from ..declare import instruction
+from ...vocabulary import memory
+from ..declare import boolx128, i32x32, instruction
 
 
 @instruction(timing=(9,), unit="LOAD,VA", kind=Kind.LOAD, bytes=128, align=128, hvx="",

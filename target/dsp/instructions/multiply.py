@@ -13,10 +13,7 @@ from ...vocabulary import (
     i8x4,
     i16,
     i16x2,
-    i16x64,
     i32,
-    i32x32,
-    i32x64,
     i64,
     low,
     mul_shr,
@@ -26,10 +23,9 @@ from ...vocabulary import (
     sat_cast,
     split,
     tile,
-    u16x64,
     widening_mul,
 )
-from ..declare import family, instruction
+from ..declare import family, i16x64, i32x32, i32x64, instruction, u16x64
 
 _PRODUCTS = {  # both vectors; the result's pair
     "vmpybusv": dict(T="u8x128", U="i8x128", W="i16x128", t="ub", u="b", w="h"),

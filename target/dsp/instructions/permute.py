@@ -19,11 +19,7 @@ from ...vocabulary import (
     even,
     exchange,
     high,
-    i8x128,
-    i8x256,
     i32,
-    i32x32,
-    i32x64,
     imm_u3,
     interleave,
     lookup,
@@ -34,9 +30,8 @@ from ...vocabulary import (
     select,
     splat,
     split,
-    u8x128,
 )
-from ..declare import family, instruction
+from ..declare import family, i8x128, i8x256, i32x32, i32x64, instruction, u8x128
 
 _EXTEND = {
     "b": dict(T="i8x128", W="i16x128", E="i16", t="b", w="h"),
