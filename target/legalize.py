@@ -205,7 +205,7 @@ class Legalizer:
         return self.trees.joined([*found]) if len(found) == len(whole) else None
 
     def _broadcast(self, node: Expr) -> Tree:
-        if node.op == "tile" and _few_words(node.args[0]):
+        if node.op == "tile" and _few_words(node.args[0], self.bytes):
             return self._in_turns(node)
         value = node.args[0].type
         pair = value.bits == 8 and value.lanes == 2 and not size_of(node.type) % self.bytes
@@ -347,9 +347,10 @@ def _decided(mask: Tree) -> bool:
     return isinstance(mask, Splat) and mask.period == 1
 
 
-def _few_words(node: Expr) -> bool:
+def _few_words(node: Expr, size: int) -> bool:
     """Whether a load takes more than a scalar's bytes, but less than a register's."""
-    return node.op == "load" and 4 < size_of(node.type) <= 16 and node.type.bytes == 4
+    few = 4 < size_of(node.type) <= 16 and size_of(node.type) < size
+    return node.op == "load" and few and node.type.bytes == 4
 
 
 def _entry(table: Expr, index: Expr) -> Expr:

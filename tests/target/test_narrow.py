@@ -76,6 +76,12 @@ def f(x: Buffer[i32, (64,)], y: Buffer[i32, (64, 4)]):
         for k in vectorized(4):
             y[i, k] = x[i] + 1
 """,
+    "again": """
+def f(x: Buffer[i32, (4,)], y: Buffer[i32, (16, 4)]):
+    for h in vectorized(16):
+        for i in vectorized(4):
+            y[h, i] = x[i] + 1
+""",
     "scalar": """
 def f(x: Buffer[i32, (7,)], y: Buffer[i32, (7,)]):
     for i in serial(7):
@@ -97,3 +103,8 @@ def test_values_are_the_interpreters(name: str, size: int) -> None:
     jit(program)(*buffers)
     for got, want in zip(buffers, wanted, strict=True):
         np.testing.assert_array_equal(got, want)
+
+
+def test_a_whole_register_again_and_again_is_loaded_once() -> None:
+    ops = [op.instruction.name for op in built(parse(KERNELS["again"]), 16).ops()]
+    assert sorted(n for n in ops if n.startswith(("load", "splat"))) == ["load_16", "splat_i32"]
