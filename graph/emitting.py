@@ -92,6 +92,26 @@ class Emitter(Protocol):
         """The error to raise where there is no integer form."""
 
 
+class Parts(Protocol):
+    """A float graph as it grows, in which sums that i32 cannot hold become sums of parts."""
+
+    @property
+    def longest(self) -> int:
+        """Elements of a sum of u8."""
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """That of a tensor."""
+
+    def keep(self, node: Node) -> None:
+        """Append the node."""
+
+    def append(self, node: Node, op: str, inputs: tuple[str, ...], **attrs: object) -> str:
+        """Append a float operator whose result is a part of the node's; gives its tensor."""
+
+    def refused(self, sentence: str) -> Exception:
+        """The error to raise where there are no such parts."""
+
+
 def zero_and_reach(of: Affine) -> tuple[int, int]:
     """The zero point and the largest |q - zero_point|."""
     return of.zero_point, max(of.zero_point, 255 - of.zero_point)

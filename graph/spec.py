@@ -24,7 +24,7 @@ from .graph import Array, Graph, Node
 from .moves import Move
 
 if TYPE_CHECKING:
-    from .emitting import Emitter, Step
+    from .emitting import Emitter, Parts, Step
     from .kernels import Kernel
     from .lower_site import Site
 
@@ -139,6 +139,8 @@ class Spec:
     commutes: bool = False  # its two operands
     # What it is where inputs are known, as in ``known(graph, node)``: perhaps another node.
     known: Callable[[Graph, Node], Node] | None = None
+    # Appends the node, or what sums its parts where i32 cannot hold its sum.
+    shorten: Callable[[Parts, Node], None] | None = None
     # By a number a channel: ``on_channels(scale, shift, number)`` are the scale and shift after it.
     on_channels: Callable[[Array, Array, Array], tuple[Array, Array]] | None = None
     # Where it puts an axis: ``axis_after(node, shape, output shape, axis)``; None where it cuts it.

@@ -15,7 +15,7 @@ window that the border cuts is a piece by itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ from ..attributes import (
     require,
     window_shape,
 )
-from ..emitting import Emitter, Step, zero_and_reach
+from ..emitting import Emitter, Parts, Step, zero_and_reach
 from ..exact import windows
 from ..forms import OFFSET
 from ..graph import Array, Node
@@ -46,6 +46,7 @@ from ..meanings import padded
 from ..requantize import requantize
 from ..slides import reads_windows
 from ..spec import Aten, Integer, Spec
+from .mean import shorten as shorten_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -113,6 +114,42 @@ def avg_pool2d(
 def _window_sum(torch: Any, x: Tensor, kernel: Pair, stride: Pair) -> Tensor:
     total: Tensor = torch.nn.functional.avg_pool2d(x, kernel, stride, divisor_override=1)
     return total
+
+
+def shorten(parts: Parts, node: Node) -> None:
+    """Rows, then columns, of more elements than i32 can sum; the whole image is a mean."""
+    if prod(pair(node, "kernel")) <= parts.longest:
+        return parts.keep(node)
+    (x,), shape = node.inputs, parts.shape(node.inputs[0])
+    kernel, attrs = pair(node, "kernel"), node.attrs
+    divided = attrs["divisor"] in (None, prod(kernel))
+    if kernel == shape[2:] and divided and not any(map(sum, pads(node))):
+        return shorten_mean(
+            parts, replace(node, op="mean", attrs={"axes": (2, 3), "keepdim": True})
+        )
+    if max(kernel) > parts.longest:
+        raise parts.refused(
+            f"avg_pool2d {node.output}: a window may have at most {parts.longest} rows and columns "
+            f"unless it is the whole image, but it has {kernel}; use a mean over parts"
+        )
+    counted = attrs["divisor"] is None and not attrs["count_include_pad"]
+    first = _half(node, 0) | {"divisor": None if counted else 1}
+    second = _half(node, 1)
+    if not counted:
+        second["divisor"] = attrs["divisor"] or prod(kernel)
+    x = parts.append(node, "avg_pool2d", (x,), **first)
+    parts.keep(replace(node, inputs=(x,), attrs=second))
+
+
+def _half(node: Node, axis: int) -> dict[str, Any]:
+    """The pool's attributes along one axis only."""
+
+    def only(values: Any, filler: Any) -> tuple[Any, Any]:
+        return (values[0], filler) if axis == 0 else (filler, values[1])
+
+    kernel, stride = pair(node, "kernel"), pair(node, "stride")
+    own = {"kernel": only(kernel, 1), "stride": only(stride, 1)}
+    return {**node.attrs, **own, "padding": only(pads(node), (0, 0))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,5 +275,6 @@ SPECS = (
         quantize=quantize,
         integer=Q_AVG_POOL2D,
         clamped=True,
+        shorten=shorten,
     ),
 )

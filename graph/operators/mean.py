@@ -6,6 +6,8 @@ q_mean(x) axes keepdim x_zero requant:  acc = sum of (x - x_zero) over the axes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from ...tir.stmt import Buffer, Store
 from ...tir.types import i32
 from ..aten import axis_of
 from ..attributes import Shape, integer, integers, requant_of, require
-from ..emitting import Emitter, Step, zero_and_reach
+from ..emitting import Emitter, Parts, Step, zero_and_reach
 from ..forms import OFFSET
 from ..graph import Array, Node
 from ..kernels import Kernel
@@ -45,6 +47,48 @@ def aten_mean(
 def mean(torch: Any, x: Tensor, *, axes: tuple[int, ...], keepdim: bool) -> Any:
     """The mean over ``axes``, which are removed or kept with extent 1."""
     return torch.mean(x, axes, keepdim)
+
+
+def shorten(parts: Parts, node: Node) -> None:
+    """Over more elements than i32 can sum, as means of means, each with a range of its own.
+
+        mean(x [3000, 3000], axes (0, 1))   ->  mean(mean(x, axes (1,)), axes (0, 1))
+        mean(x [9000000], axes (0,))        ->  mean(cat(mean(x[:4500000]), mean(x[4500000:])))
+
+    Parts of one axis differ by an element in millions at most, so that their mean is the mean.
+    """
+    (x,), axes = node.inputs, tuple(sorted(integers(node, "axes")))
+    for axis in axes:
+        x = _shortened(parts, node, x, axis)
+    while True:
+        shape = parts.shape(x)
+        part = _fitting(parts, shape, axes)
+        if prod(shape[axis] for axis in axes) <= parts.longest:
+            break
+        x = parts.append(node, "mean", (x,), axes=part, keepdim=True)
+    parts.keep(replace(node, inputs=(x,)))
+
+
+def _fitting(parts: Parts, shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The last axes whose elements one sum can take."""
+    part: list[int] = []
+    for axis in reversed(axes):
+        if prod(shape[a] for a in (*part, axis)) <= parts.longest:
+            part.append(axis)
+    return tuple(sorted(part))
+
+
+def _shortened(parts: Parts, node: Node, x: str, axis: int) -> str:
+    """``x``, or the means of its parts along an axis that is too long by itself."""
+    extent = parts.shape(x)[axis]
+    count = -(-extent // parts.longest)
+    if count == 1:
+        return x
+    means = []
+    for start, stop in pairwise(extent * i // count for i in range(count + 1)):
+        cut = parts.append(node, "slice", (x,), axis=axis, start=start, stop=stop, step=1)
+        means.append(parts.append(node, "mean", (cut,), axes=(axis,), keepdim=True))
+    return parts.append(node, "cat", tuple(means), axis=axis)
 
 
 def quantize(emit: Emitter, step: Step) -> None:
@@ -118,5 +162,6 @@ SPECS = (
         quantize=quantize,
         integer=Q_MEAN,
         clamped=True,
+        shorten=shorten,
     ),
 )
