@@ -80,6 +80,6 @@ def _tuned(found: Ready, kernels: Mapping[str, Any], path: object) -> Tuned:
     for task in found.tasks:
         row = kernels[task.key]
         cost = {**row["cost"], "executed": tuple(map(tuple, row["cost"]["executed"]))}
-        choices[task.key] = Choice(task.space.point(row["point"]), Cost(**cost))
+        choices[task.key] = Choice(task.point(row["point"]), Cost(**cost))
         defaults[task.key] = row["default_cycles"]
     return Tuned(found, choices, defaults)

@@ -39,6 +39,10 @@ class Tunable(Compiler):
         """The points of the template in which the default is."""
         return self.template.of(vars(self).get("default", {})).space
 
+    def point(self, data: Mapping[str, object]) -> Point:
+        """A point as logs and files spell it, of whichever template has it."""
+        return self.template.of(data).space.point(data)
+
     @cached_property
     def default(self) -> Point:
         """The best of a few points that the analytic model likes: what untuned users get."""

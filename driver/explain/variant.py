@@ -124,7 +124,7 @@ class Variant(Tunable):
     def near(self, point: Point) -> tuple[Point, bool]:
         """``point``, or the default where the limits leave a kernel of another space."""
         try:
-            return self.space.point(point), False
+            return self.point(point), False
         except ScheduleError:
             return self.default, True
 

@@ -5,7 +5,7 @@ A point of those has the knob ``general``. Nothing of them is made before one is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
@@ -23,7 +23,7 @@ class Backed(Template):
 
     special: Template = field(kw_only=True)
 
-    def of(self, point: Point) -> Template:
+    def of(self, point: Mapping[str, object]) -> Template:
         assert self.spare is not None
         return self.spare() if GENERAL in point else self.special
 

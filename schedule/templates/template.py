@@ -67,7 +67,7 @@ class Template:
     parts: Mapping[int, Callable[[], Space]] = field(default_factory=dict, kw_only=True)
     spare: Callable[[], Template] | None = field(default=None, kw_only=True)
 
-    def of(self, point: Point) -> Template:
+    def of(self, point: Mapping[str, object]) -> Template:
         """The template that has a point: this one or, behind it, another one."""
         return self
 
