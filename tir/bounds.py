@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .expr import Expr, walk
-from .intervals import Interval, type_range
+from .intervals import Interval
 from .ops import OPS
-from .row import bound_of
+from .row import Beyond
 
 Ranges = Mapping[Expr, Interval]
 
@@ -42,7 +42,13 @@ def node_bounds(node: Expr, given: Sequence[Interval]) -> Interval:
         return int(node.attr), int(node.attr)
     if node.op == "hole":
         return int(node.attr.low), int(node.attr.high)
-    op = OPS.get(node.op)
+    op, kind = OPS.get(node.op), node.type
+    low, high = kind.low, kind.high
     if op is None or op.interval is None or any([arg.type.kind == "f" for arg in node.args]):
-        return type_range(node.type)
-    return bound_of(op, node.type, node.attr, given)
+        return low, high
+    found = least, most = op.interval(kind, node.attr, given)
+    if low <= least and most <= high:
+        return found
+    if op.beyond is not Beyond.SATURATES:
+        return low, high
+    return min(max(least, low), high), min(max(most, low), high)

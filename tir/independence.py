@@ -19,7 +19,7 @@ from .intervals import Interval
 from .linear import Linear, sum_of
 from .stmt import Alloc, Block, Buffer, Copy, For, If, Region, Seq, Stmt, Store, Wait
 
-MERGES = {"add", "min", "max"}
+MERGES = {"add": np.add, "min": np.minimum, "max": np.maximum}
 
 
 @dataclass(frozen=True, slots=True)

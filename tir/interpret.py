@@ -17,7 +17,7 @@ import numpy as np
 from .arithmetic import Value
 from .evaluate import Calls, Evaluator, Mask, hole_key
 from .expr import Expr
-from .independence import independent, merge_of
+from .independence import MERGES, independent, merge_of
 from .memory import Memory, allocated, poison, spread
 from .stmt import (
     Alloc,
@@ -35,8 +35,6 @@ from .stmt import (
 )
 
 CHUNK = 1 << 19  # elements that run at once
-
-MERGE = {"add": np.add, "min": np.minimum, "max": np.maximum}
 
 
 def interpret(func: PrimFunc, *arrays: Value, calls: Calls | None = None) -> None:
@@ -246,7 +244,7 @@ def _merge(
     memory: Memory, places: Value, value: Value, shape: tuple[int, ...], mask: Mask, op: str
 ) -> None:
     """Adds (or takes the minimum or maximum) over all steps that store to one place."""
-    merge = MERGE[op]
+    merge = MERGES[op]
     if mask is not None:
         runs = np.broadcast_to(mask, shape)
         merge.at(memory.flat, np.broadcast_to(places, shape)[runs],

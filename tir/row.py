@@ -13,7 +13,7 @@ counts bits to shift by.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache, partial
@@ -24,7 +24,6 @@ import numpy as np
 
 from . import intervals
 from .arithmetic import ARRAYS, NUMBERS, Value, saturable, saturate, wide, wrap
-from .intervals import Interval
 from .type_rules import Types, given
 from .types import Type
 
@@ -220,16 +219,3 @@ def _interval(op: Op) -> intervals.Rule | None:
         most = None if op.beyond is Beyond.IN_PLACE else 63
         return intervals.where_counts_fit(rule, op.counts, most)
     return rule
-
-
-def bound_of(op: Op, kind: Type, attr: Any, given: Sequence[Interval]) -> Interval:
-    """Between which values a result of type ``kind`` lies, for operands in ``given``."""
-    low, high = kind.low, kind.high
-    if op.interval is None:
-        return low, high
-    found = least, most = op.interval(kind, attr, given)
-    if low <= least and most <= high:
-        return found
-    if op.beyond is not Beyond.SATURATES:
-        return low, high
-    return min(max(least, low), high), min(max(most, low), high)
