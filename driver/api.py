@@ -23,6 +23,7 @@ from ..tuner.run import Callback
 from ..tuner.settings import Search
 from . import own
 from .choose import Heard
+from .default import TARGET
 from .either import or_kernel
 from .given import Given
 from .points import (
@@ -49,7 +50,7 @@ def tune(
     trials: int | None = None,
     example_inputs: object = None,
     calibration: object = None,
-    target: str | Target = "dsp",
+    target: str | Target = TARGET,
     log: str | os.PathLike[str] | None = None,
     seed: int | None = None,
     *,
@@ -86,7 +87,7 @@ def compile(
     model: object,
     example_inputs: object = None,
     calibration: object = None,
-    target: str | Target = "dsp",
+    target: str | Target = TARGET,
     log: str | os.PathLike[str] | None = None,
     *,
     recipe: Recipe = Recipe(),

@@ -20,6 +20,7 @@ from ..target.program import Program
 from ..target.protocol import Code, Target
 from ..tir.stmt import PrimFunc
 from ..tir.verify import VerifyError, verify
+from .default import TARGET
 from .errors import InputError
 from .operands import Operands
 from .targets import parse
@@ -105,7 +106,7 @@ class Built:
         return f"<{self.func.name}: {self.cycles:,} cycles on {self.machine.name}>"
 
 
-def build(kernel: Schedule | PrimFunc, target: str | Target = "dsp") -> Built:
+def build(kernel: Schedule | PrimFunc, target: str | Target = TARGET) -> Built:
     """The code of a kernel as it is scheduled: nothing is lifted, staged or chosen."""
     machine = parse(target)
     if not isinstance(kernel, Schedule | PrimFunc):

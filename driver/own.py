@@ -44,6 +44,7 @@ from .built import Built
 from .choose import Heard, differing
 from .compiler import KernelError, Lifting
 from .compulsory import least_work, overwritten
+from .default import TARGET
 from .errors import InputError
 from .given import Given
 from .operands import Operands, nodes
@@ -198,7 +199,7 @@ class CompiledKernel(Built):
 def tune(
     model: PrimFunc,
     trials: int | None = None,
-    target: str | Target = "dsp",
+    target: str | Target = TARGET,
     log: str | os.PathLike[str] | None = None,
     seed: int | None = None,
     *,
@@ -226,7 +227,7 @@ def tune(
 
 def compile(
     model: PrimFunc,
-    target: str | Target = "dsp",
+    target: str | Target = TARGET,
     log: str | os.PathLike[str] | None = None,
     *,
     template: Make | None = None,

@@ -21,10 +21,9 @@ from ..target.errors import MachineError
 from ..target.protocol import Family, Target
 from .errors import InputError
 
-__all__ = ["DEFAULT", "TARGETS", "dsp", "fields_of", "parse"]
+__all__ = ["TARGETS", "dsp", "fields_of", "parse"]
 
 TARGETS: dict[str, Family] = {family.name: family for family in (DSP,)}
-DEFAULT = DSP.name
 
 _SIGNS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,

@@ -219,7 +219,9 @@ class Body:
                 self.flush()
                 self.items.append(WaitItem(token))
             case _:
-                raise SelectError(f"select: the dsp has no {type(stmt).__name__} within a kernel")
+                raise SelectError(
+                    f"select: the machine has no {type(stmt).__name__} within a kernel"
+                )
 
     def finish(self) -> tuple[list[Item], Op | None]:
         """The code, and what sets the variable of the threads' loop, if that is asked for."""

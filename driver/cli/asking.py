@@ -11,6 +11,7 @@ import typer
 
 from ...quant.recipe import Recipe
 from .. import show
+from ..default import TARGET
 from ..progress import watching
 from .models import model_of, source_of
 from .options import Batches, Json, LogIn, Model, Saved, Target, Workers, command, zoo_app
@@ -101,7 +102,7 @@ def explain(
         bool, typer.Option("--bisect", help="Find the first rewrite that spoils the bytes.")
     ] = False,
     log: LogIn = None,
-    target: Target = "dsp",
+    target: Target = TARGET,
     recipe: Recipe = Recipe(),
     calibration: Batches = None,
     workers: Workers = None,
@@ -146,9 +147,9 @@ def instructions(
     and the operands' behind it; docs/instructions.md explains the columns."""
     from ...target.instruction import spelled
     from ..instructions import rows as rows_of
-    from ..targets import DEFAULT, parse
+    from ..targets import parse
 
-    rows = rows_of(parse(f"{DEFAULT}(version={version})"))
+    rows = rows_of(parse(f"{TARGET}(version={version})"))
     if json:
         show.print_json({"version": version, "instructions": rows})
         return
@@ -158,7 +159,7 @@ def instructions(
 
 
 @command("Example: dovetail machine --target 'dsp(threads=1)'")
-def machine(target: Target = "dsp", json: Json = False) -> None:
+def machine(target: Target = TARGET, json: Json = False) -> None:
     """List the fields of a machine. These are what --target can change: 'dsp(threads=1)'."""
     from ..targets import fields_of, parse
 

@@ -9,6 +9,7 @@ import typer
 
 from ...quant.recipe import Recipe
 from .. import show
+from ..default import TARGET
 from . import kernels
 from .models import (
     check_output,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 def compile(
     model: Model,
     log: LogIn = None,
-    target: Target = "dsp",
+    target: Target = TARGET,
     recipe: Recipe = Recipe(),
     calibration: Batches = None,
     workers: Workers = None,
@@ -79,7 +80,7 @@ def compile(
 def run(
     model: Saved,
     log: LogIn = None,
-    target: Target = "dsp",
+    target: Target = TARGET,
     recipe: Recipe = Recipe(),
     calibration: Batches = None,
     workers: Workers = None,
@@ -130,7 +131,7 @@ def _print_outputs(found: dict[str, Any]) -> None:
 def profile(
     model: Saved,
     log: LogIn = None,
-    target: Target = "dsp",
+    target: Target = TARGET,
     recipe: Recipe = Recipe(),
     calibration: Batches = None,
     workers: Workers = None,

@@ -12,6 +12,7 @@ import typer
 from ...quant.recipe import Recipe
 from ...tuner.settings import Search
 from .. import show
+from ..default import TARGET
 from ..progress import watching
 from . import kernels
 from .interrupt import interruptible
@@ -35,7 +36,7 @@ def tune(
     ] = None,
     search: Search = Search(),
     recipe: Recipe = Recipe(),
-    target: Target = "dsp",
+    target: Target = TARGET,
     calibration: Batches = None,
     workers: Workers = None,
     timeout: Annotated[float, typer.Option(help="Seconds that a trial may take.")] = 120.0,

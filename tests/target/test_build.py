@@ -162,5 +162,5 @@ def test_a_condition_is_refused() -> None:
         if i < 4:
             x[i] = 0
 ''')  # fmt: skip
-    with pytest.raises(SelectError, match="select: the dsp has no If within a kernel"):
+    with pytest.raises(SelectError, match="select: the machine has no If within a kernel"):
         dsp().build(func)
