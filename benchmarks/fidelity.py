@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 from fidelity_cases import CASES, Make
 
+from dovetail.driver.compiler import Compiled
 from dovetail.driver.prepare import ready
 from dovetail.driver.targets import parse
-from dovetail.driver.task import Compiled, KernelTask
+from dovetail.driver.task import KernelTask
 from dovetail.driver.zoo import names
 from dovetail.graph.graph import Array, Graph
 from dovetail.graph.kernels import place
