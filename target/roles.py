@@ -132,31 +132,30 @@ class Roles:
 
     def load(self, kind: Type, aligned: bool) -> Instruction:
         """The row that loads a value of ``kind``, of less than a word by its sign."""
-        size = min(size_of(kind), self.bytes)
-        sign = kind.kind if size < WORD else ""
-        what = f"loads {kind}"
-        key = size, sign, aligned
-        return self._known(key, what, lambda: self._load(size, sign, aligned))
+        return self._known(self._load, "loads", kind, aligned)
 
-    def _load(self, size: int, sign: str, aligned: bool) -> Instruction | None:
+    def _load(self, kind: Type, aligned: bool) -> Instruction | None:
+        size, sign = self._access(kind), kind.kind if size_of(kind) < WORD else ""
         rows = [row for row in self.rows.values() if row.kind is Kind.LOAD and not row.parameters]
         found = [r for r in rows if r.bytes == size and r.result and sign in r.result.kind]
         return _reaching(found, aligned)
 
     def store(self, kind: Type, aligned: bool) -> Instruction:
         """The row that stores a value of ``kind``."""
-        size = min(size_of(kind), self.bytes)
-        return self._known((size, aligned), f"stores {kind}", lambda: self._store(size, aligned))
+        return self._known(self._store, "stores", kind, aligned)
 
-    def _store(self, size: int, aligned: bool) -> Instruction | None:
+    def _store(self, kind: Type, aligned: bool) -> Instruction | None:
         rows = [row for row in self.rows.values() if row.kind is Kind.STORE]
+        size = self._access(kind)
         found = [row for row in rows if row.bytes == size and len(row.parameters) == 1]
         return _reaching(found, aligned)
 
+    def _access(self, kind: Type) -> int:
+        return min(size_of(kind), self.bytes)
+
     def move(self, register: Register) -> Instruction:
         """The row that copies a register."""
-        what = f"copies a {register.name.lower()}"
-        return self._known((register,), what, lambda: self._copying(register))
+        return self._known(self._copying, "copies a", register)
 
     def _copying(self, register: Register) -> Instruction | None:
         for row in self.rows.values():
@@ -165,35 +164,34 @@ class Roles:
                     return row
         return None
 
-    def _known(
-        self, key: Hashable, what: str, find: Callable[[], Instruction | None]
-    ) -> Instruction:
-        """What was found before, or is now; SelectError where the machine has none."""
-        found = self._found.get(key)
-        if found is None:
-            found = self._found[key] = find()
-        if found is None:
-            raise SelectError(f"select: the machine has no row that {what}")
-        return found
-
     def constant(self) -> Instruction:
-        return self._row(number)
+        return self._known(self._row, "means", number)
 
     def combine(self) -> Instruction:
-        return self._row(couple)
+        return self._known(self._row, "means", couple)
 
     def splat(self, bits: int) -> Instruction:
-        return self._row(everywhere, f"i{bits}x{self.bytes * 8 // bits}")
+        return self._known(self._row, "means", everywhere, f"i{bits}x{self.bytes * 8 // bits}")
 
     def add_immediate(self) -> Instruction:
-        return self._row(plus_number)
+        return self._known(self._row, "means", plus_number)
 
-    def _row(self, role: Role, kind: str = "") -> Instruction:
-        def find() -> Instruction | None:
-            found = self._filled(role, kind)
-            return None if found is None else found.row
+    def _row(self, role: Role, kind: str = "") -> Instruction | None:
+        found = self._filled(role, kind)
+        return None if found is None else found.row
 
-        return self._known((role, kind), f"means {role.__name__} {kind}".rstrip(), find)
+    def _known(
+        self, find: Callable[..., Instruction | None], what: str, *asked: Hashable
+    ) -> Instruction:
+        """What was found before, or is now; SelectError where the machine has none."""
+        key = what, *asked
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = find(*asked)
+        if found is None:
+            words = " ".join(filter(None, map(_spelled, asked)))
+            raise SelectError(f"select: the machine has no row that {what} {words}")
+        return found
 
     def _filled(self, role: Role, kind: str = "") -> Call | None:
         key = role, kind
@@ -202,6 +200,13 @@ class Roles:
             found = (_as_role(row, wanted) for row in self.rows.values())
             self._calls[key] = next((call for call in found if call), None)
         return self._calls[key]
+
+
+def _spelled(asked: object) -> str:
+    """What was asked for, in words; of addresses none are needed."""
+    if isinstance(asked, Register):
+        return asked.name.lower()
+    return "" if isinstance(asked, bool) else getattr(asked, "__name__", None) or str(asked)
 
 
 def _reaching(rows: list[Instruction], aligned: bool) -> Instruction | None:
