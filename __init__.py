@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .schedule.schedule import Schedule as Schedule
     from .schedule.templates.template import Estimate as Estimate
     from .schedule.templates.template import Template as Template
-    from .target.machine import Machine as Machine
+    from .target.machine_facts import Machine as Machine
     from .tir.interpret import interpret as interpret
     from .tir.passes.lift import lift as lift
     from .tir.script import *  # noqa: F403
@@ -43,7 +43,7 @@ _OWNERS = {
     ".schedule.knobs": ("Point", "Space", "choice", "flag", "order", "split"),
     ".schedule.schedule": ("Schedule",),
     ".schedule.templates.template": ("Estimate", "Template"),
-    ".target.machine": ("Machine",),
+    ".target.machine_facts": ("Machine",),
     ".tir.interpret": ("interpret",),
     ".tir.passes.lift": ("lift",),
     ".tir.script": ("prim_func", "show"),

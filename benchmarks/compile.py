@@ -23,10 +23,10 @@ import numpy as np
 
 from dovetail.driver.choose import choose
 from dovetail.driver.inputs import as_array
-from dovetail.driver.plan import plan
+from dovetail.driver.kernel_task import KernelTask
+from dovetail.driver.memory_plan import plan
 from dovetail.driver.prepare import ready
 from dovetail.driver.runtime import Runtime
-from dovetail.driver.task import KernelTask
 from dovetail.driver.zoo import build as zoo_build
 from dovetail.driver.zoo import calibration
 from dovetail.graph.evaluate import evaluate

@@ -19,9 +19,9 @@ from random import Random
 from time import process_time
 from types import FrameType
 
+from dovetail.driver.kernel_task import KernelTask
 from dovetail.driver.prepare import quantized, ready
 from dovetail.driver.targets import parse
-from dovetail.driver.task import KernelTask
 from dovetail.driver.zoo import build, calibration, names
 from dovetail.graph.graph import Graph
 from dovetail.schedule.errors import ScheduleError

@@ -24,16 +24,16 @@ import numpy as np
 from fidelity_cases import CASES, Make
 
 from dovetail.driver.compiler import Compiled
+from dovetail.driver.kernel_task import KernelTask
 from dovetail.driver.prepare import ready
 from dovetail.driver.targets import parse
-from dovetail.driver.task import KernelTask
 from dovetail.driver.zoo import names
 from dovetail.graph.graph import Array, Graph
 from dovetail.graph.kernels import place
 from dovetail.graph.physical import pack, unpack
 from dovetail.schedule.errors import ScheduleError
 from dovetail.target.dsp.hexagon.assemble import AssembleError
-from dovetail.target.dsp.hexagon.program import Executed, run_program
+from dovetail.target.dsp.hexagon.run_listing import Executed, run_program
 from dovetail.target.dsp.hexagon.tools import advice
 from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError

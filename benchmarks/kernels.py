@@ -14,9 +14,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from dovetail.driver.kernel_task import KernelTask
 from dovetail.driver.prepare import prepare
 from dovetail.driver.targets import parse
-from dovetail.driver.task import KernelTask
 
 Layer = tuple[Callable[[], nn.Module], tuple[int, ...]]  # how to make it, and its input's shape
 

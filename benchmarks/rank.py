@@ -24,13 +24,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from dovetail.driver.kernel_task import KernelTask
 from dovetail.driver.prepare import prepare
 from dovetail.driver.targets import parse
-from dovetail.driver.task import KernelTask
 from dovetail.driver.zoo import build, calibration
 from dovetail.schedule.templates.template import FEATURES
 from dovetail.tuner.measure import default_workers, hired
-from dovetail.tuner.model import Group
+from dovetail.tuner.model import TrialGroup
 from dovetail.tuner.ranker import SHIPPED, Ranker, save, untrained
 from dovetail.tuner.settings import Search
 from dovetail.tuner.tune import tune_tasks
@@ -77,7 +77,7 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((ends - (counts - 1) / 2)[inverse], dtype=np.float64)
 
 
-def held_back(groups: Sequence[Group]) -> list[tuple[float, float]]:
+def held_back(groups: Sequence[TrialGroup]) -> list[tuple[float, float]]:
     """The rank correlations of estimate and ranker with the costs of kernels that it has not seen,
     in the order of the groups."""
     found = {}
@@ -90,11 +90,11 @@ def held_back(groups: Sequence[Group]) -> list[tuple[float, float]]:
     return [found[i] for i in range(len(groups))]
 
 
-def _right(ranker: Ranker, group: Group) -> float:
+def _right(ranker: Ranker, group: TrialGroup) -> float:
     return spearman(ranker.scores(group.rows, group.guesses), -group.costs)
 
 
-def show(groups: Sequence[Group], rows: Sequence[tuple[float, float]], size: int) -> None:
+def show(groups: Sequence[TrialGroup], rows: Sequence[tuple[float, float]], size: int) -> None:
     table = Table("", "kernels", "trials", "estimate", "ranker")
     means = np.mean(rows, axis=0)
     worst = np.min(rows, axis=0)

@@ -42,7 +42,7 @@ from dovetail.tuner.ranking import Ranking, by_estimate, chosen
 from dovetail.tuner.records import read
 from dovetail.tuner.search import Evolution, RandomSearch, Searcher
 from dovetail.tuner.synthetic import Synthetic
-from dovetail.tuner.task import Measured, Spec, Task, rebuild
+from dovetail.tuner.task import Measured, Task, TaskSpec, rebuild
 from dovetail.tuner.worker import perform
 
 NEAR, CLOSE = 1.05, 1.02  # of a search's target and of the default, to the best known
@@ -133,7 +133,7 @@ def to_near(runs: Sequence[Sequence[float]], target: float) -> float:
     return sum(firsts) / len(firsts)
 
 
-def examine(name: str, spec: Spec, trials: int, seeds: int, logged: float) -> Row:
+def examine(name: str, spec: TaskSpec, trials: int, seeds: int, logged: float) -> Row:
     """Searches a kernel, and looks how well its points are ranked."""
     task = rebuild(spec)
     bench = Bench(task)

@@ -15,7 +15,7 @@ from importlib.machinery import PathFinder
 
 from ..options.checks import shown
 from ..schedule.templates.template import Template
-from ..target.machine import Machine
+from ..target.machine_facts import Machine
 from ..tir.stmt import PrimFunc
 from .errors import InputError
 

@@ -15,14 +15,14 @@ from ..options.checks import shown
 from ..schedule.errors import ScheduleError
 from ..schedule.schedule import Schedule
 from ..target.cost import Cost
-from ..target.jit import Kernel, jit
+from ..target.jit import NativeProgram, jit
 from ..target.program import Program
 from ..target.protocol import Code, Target
 from ..tir.stmt import PrimFunc
 from ..tir.verify import VerifyError, verify
 from .default import TARGET
 from .errors import InputError
-from .operands import Operands
+from .run_operands import Operands
 from .targets import parse
 
 
@@ -91,7 +91,7 @@ class Built:
         return self.machine.build(self.func)
 
     @cached_property
-    def _native(self) -> Kernel:
+    def _native(self) -> NativeProgram:
         return jit(self.program)
 
     @cached_property

@@ -22,10 +22,10 @@ from ..schedule.knobs import Point, Space, key
 from ..target.cost import Cost
 from ..target.errors import SelectError
 from ..tuner.measure import Measurer
-from ..tuner.task import OK, Measured, Spec
+from ..tuner.task import OK, Measured, TaskSpec
 from ..tuner.task import rebuild as rebuild_task
 from .defaults import Pick, ranked
-from .task import CodeTask
+from .kernel_task import CodeTask
 
 Heard = Callable[[CodeTask, "Choice", int], None]  # the number of all kernels
 
@@ -93,8 +93,8 @@ class Chooser:
         return self.task.bound
 
     @property
-    def spec(self) -> Spec:
-        return Spec("dovetail.driver.choose:rebuild", pickle.dumps(self.task.spec))
+    def spec(self) -> TaskSpec:
+        return TaskSpec("dovetail.driver.choose:rebuild", pickle.dumps(self.task.spec))
 
     def nest(self, point: Point) -> str:
         return self.task.nest(point) if point else ""

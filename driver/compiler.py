@@ -23,8 +23,8 @@ from ..tir.passes.lift import lift
 from ..tir.passes.vectorize import VectorizeError
 from ..tir.recent import Recent
 from ..tir.stmt import PrimFunc
-from .nest import nest
-from .run import run_program
+from .nest_name import nest
+from .run_program import run_program
 from .values import Values
 
 Lifting = Callable[[PrimFunc], PrimFunc]

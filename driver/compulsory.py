@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..graph.graph import Array
-from ..schedule.prepare import prepare
+from ..schedule.normalize import prepare
 from ..target.cost import Work
 from ..tir.expr import Expr
 from ..tir.linear import linear

@@ -13,13 +13,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from . import progress, show
+from . import printed, progress
 from .errors import user_errors
 
 if TYPE_CHECKING:
     from ..tuner.run import Progress
     from .choose import Choice
-    from .task import CodeTask
+    from .kernel_task import CodeTask
     from .tuned import Tuned
     from .zoo.digits import Trained
 
@@ -96,10 +96,10 @@ def _tune(trained: Trained, trials: int, log: Path) -> tuple[Tuned, Curve]:
 def _show(trained: Trained, tuned: Tuned) -> None:
     exact, right = accuracy(tuned, trained)
     print("\naccuracy on the held-out images")
-    show.table(("", "top-1 %"), [("float", 100 * trained.accuracy), ("int8", 100 * right)])
+    printed.table(("", "top-1 %"), [("float", 100 * trained.accuracy), ("int8", 100 * right)])
     same = "all outputs are" if exact else "NOT ALL outputs are"
     print(f"{same} byte for byte those of the exact integer evaluation\n")
-    show.kernel_table(tuned)
+    printed.kernel_table(tuned)
     gain = 1 - tuned.cycles / max(tuned.default_cycles, 1)
     said = f"{gain:.1%} fewer" if gain else "no trial was better"
     print(
@@ -154,11 +154,11 @@ if __name__ == "__main__":
     try:
         main()
     except ImportError as error:
-        show.warn(f"error: {error}")
+        printed.warn(f"error: {error}")
         sys.exit(2)
     except user_errors() as error:
-        show.warn(f"error: {error}")
+        printed.warn(f"error: {error}")
         sys.exit(2)
     except KeyboardInterrupt:
-        show.warn("interrupted: make demo resumes")
+        printed.warn("interrupted: make demo resumes")
         sys.exit(130)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..graph.graph import Array
+from ..graph.pytree import Misfit
 from ..graph.signature import Signature
-from ..graph.tree import Misfit
 from ..quant.errors import CalibrationError
 from .errors import InputError
 

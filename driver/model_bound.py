@@ -9,7 +9,7 @@ from ..graph.graph import Graph
 from ..graph.kernels import Kernel
 from ..target.cost import Work
 from ..tir.stmt import Buffer
-from .bounds import compulsory, tensors_of
+from .least_work import compulsory, tensors_of
 from .prepare import Ready
 
 

@@ -38,7 +38,7 @@ from ..tuner.missing import Missing
 from ..tuner.records import read
 from ..tuner.run import Callback
 from ..tuner.settings import Search
-from ..tuner.task import Spec
+from ..tuner.task import TaskSpec
 from .brought import Make, address, found, template_of, title
 from .built import Built
 from .choose import Heard, differing
@@ -47,10 +47,10 @@ from .compulsory import least_work, overwritten
 from .default import TARGET
 from .errors import InputError
 from .given import Given
-from .operands import Operands, nodes
+from .kernel_task import CodeTask
 from .points import (
     MODES,
-    Drift,
+    KernelDrift,
     Points,
     Report,
     Sought,
@@ -59,7 +59,7 @@ from .points import (
     searched,
     target_of,
 )
-from .task import CodeTask
+from .run_operands import Operands, nodes
 from .values import InterpretedValues
 
 
@@ -121,11 +121,11 @@ class OwnTask(CodeTask):
         return template_of(self.make, lifting(self.func), self.machine)
 
     @property
-    def spec(self) -> Spec:
+    def spec(self) -> TaskSpec:
         place = None if self.make is None else address(self.make)
         assert place is not None or self.make is None
         payload = pickle.dumps((self.kernel, self.machine, place, self.lifted))
-        return Spec("dovetail.driver.own:rebuild", payload)
+        return TaskSpec("dovetail.driver.own:rebuild", payload)
 
     @cached_property
     def values(self) -> InterpretedValues:
@@ -175,7 +175,7 @@ class CompiledKernel(Built):
         self.cost: Cost = choice.cost
         self.default_cycles = points.defaults[task.key]
         self.missing: tuple[Missing, ...] = points.missing
-        self.drift: tuple[Drift, ...] = points.drift
+        self.drift: tuple[KernelDrift, ...] = points.drift
 
     @property
     def bound(self) -> int:

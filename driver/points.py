@@ -33,7 +33,7 @@ from ..tuner.tune import get_ready, tune_tasks
 from .choose import Choice, choose, differing
 from .errors import InputError
 from .given import Given
-from .task import CodeTask
+from .kernel_task import CodeTask
 
 MODES = ("apply", "verify", "strict")
 
@@ -59,7 +59,7 @@ class Kernels(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
+class KernelDrift:
     """A kernel of a log measured once more: the log's cycles, and the present ones."""
 
     name: str  # of the kernel
@@ -80,7 +80,7 @@ class Points:
     choices: Mapping[str, Choice]
     defaults: Mapping[str, int]
     missing: tuple[Missing, ...] = ()  # kernels that a replayed log does not know
-    drift: tuple[Drift, ...] = ()  # of a replay in the mode verify
+    drift: tuple[KernelDrift, ...] = ()  # of a replay in the mode verify
 
 
 @dataclass(slots=True)
@@ -172,7 +172,8 @@ def replayed(found: Kernels, path: Path, mode: str, given: Given) -> Points:
         choices = _chosen(found, best, defaults, hands, timeout)
         _hold(found, best, hands, timeout)
     drift = tuple(
-        Drift(row.best.task.name, row.status, row.best.cost, row.cost, row.message) for row in rows
+        KernelDrift(row.best.task.name, row.status, row.best.cost, row.cost, row.message)
+        for row in rows
     )
     return Points(choices, _cycles(defaults), missing(contents, found.tasks, target), drift)
 

@@ -22,8 +22,8 @@ from ..graph.signature import Signature, flat, signature_of
 from ..quant.recipe import Recipe
 from ..target.protocol import Target
 from .inputs import calibration_batches
-from .plan import Plan, plan
-from .task import KernelTask
+from .kernel_task import KernelTask
+from .memory_plan import MemoryPlan, plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Ready:
 
     graph: Graph
     machine: Target
-    plan: Plan
+    plan: MemoryPlan
     kernels: list[KernelTask]
     tasks: list[KernelTask]
     signature: Signature
@@ -126,7 +126,7 @@ def ready(graph: Graph, machine: Target, signature: Signature | None = None,
     return Ready(graph, machine, found, kernels, tasks, signature or flat(graph), recipe)
 
 
-def _placed(kernel: Kernel, found: Plan, held: int) -> Kernel:
+def _placed(kernel: Kernel, found: MemoryPlan, held: int) -> Kernel:
     """The kernel with its operands where the plan has them, and the TCM that others hold."""
     operands = [p.name for p in kernel.func.params if p.name not in kernel.func.constants]
     tensors = [*kernel.inputs, kernel.output]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..tuner.run import Progress
     from .choose import Choice
-    from .task import CodeTask
+    from .kernel_task import CodeTask
 
 EVERY = 15.0  # seconds from one line to the next, and a tenth of the time that went by at least
 Say = Callable[[str], None]

@@ -16,10 +16,10 @@ from ..graph.borders import stored_shape
 from ..graph.graph import Array
 from ..graph.physical import pack, unpack
 from ..schedule.knobs import Point
-from ..target.jit import Bytes, Kernel, buffer, jit
-from .plan import Spot
+from ..target.jit import Bytes, NativeProgram, buffer, jit
+from .kernel_task import KernelTask
+from .memory_plan import Spot
 from .prepare import Ready
-from .task import KernelTask
 
 PAD = 77  # the byte in the pads of inputs, on which no result may depend
 
@@ -30,7 +30,7 @@ class Runtime:
     def __init__(self, ready: Ready, points: Mapping[str, Point]) -> None:
         self.ready, self.points = ready, points
         self.arenas = {"tcm": buffer(ready.plan.tcm), "ddr": buffer(ready.plan.ddr)}
-        self._steps: list[tuple[Kernel, list[int]]] | None = None
+        self._steps: list[tuple[NativeProgram, list[int]]] | None = None
         self._lock = threading.Lock()
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
@@ -50,13 +50,13 @@ class Runtime:
             assert self.steps is not None
 
     @property
-    def steps(self) -> list[tuple[Kernel, list[int]]]:
+    def steps(self) -> list[tuple[NativeProgram, list[int]]]:
         """Each kernel's native function and the addresses of its operands."""
         if self._steps is None:
             self._steps = [self._step(task) for task in self.ready.kernels]
         return self._steps
 
-    def _step(self, task: KernelTask) -> tuple[Kernel, list[int]]:
+    def _step(self, task: KernelTask) -> tuple[NativeProgram, list[int]]:
         kernel = jit(task.machine.build(task.template.apply(self.points[task.key])))
         tensors = [*task.kernel.inputs, task.kernel.output]
         spots = [self.ready.plan.spots[name] for name in tensors]

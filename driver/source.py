@@ -30,7 +30,7 @@ VARIABLE, KEYWORDS = Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ModelSource:
     """A model with its name, its example inputs and, if there are any, calibration batches; or a
     person's own kernel with its name."""
 
@@ -45,10 +45,10 @@ class Source:
         return self.model if isinstance(self.model, PrimFunc) else None
 
 
-def find(name: str) -> Source:
+def find(name: str) -> ModelSource:
     """The model that the command line names."""
     if name.endswith(".pt2"):
-        return Source(name, Path(name))
+        return ModelSource(name, Path(name))
     if ":" in name:
         return _made(name, _value(name))
     if name not in zoo.names():
@@ -58,7 +58,7 @@ def find(name: str) -> Source:
             f"file.py:name, but got {name!r}{f'; did you mean {near[0]!r}?' if near else ''}"
         )
     model, inputs = zoo.build(name)
-    return Source(name, model, inputs, zoo.calibration(name))
+    return ModelSource(name, model, inputs, zoo.calibration(name))
 
 
 def saved(path: str, log: Path | None, recipe: Recipe) -> Tuned:
@@ -77,17 +77,19 @@ def require_untouched(recipe: Recipe | None, why: str) -> None:
         raise InputError(f"{word}: {why}, but --{word} was given")
 
 
-def _made(name: str, found: object) -> Source:
+def _made(name: str, found: object) -> ModelSource:
     """A kernel or a function's result as a model, after a check of its form."""
     if isinstance(found, PrimFunc):
-        return Source(name, found)
+        return ModelSource(name, found)
     if not isinstance(found, tuple) or len(found) not in (2, 3):
         raise InputError(
             f"model: {name} must return (module, inputs) or (module, inputs, calibration), or a "
             f"prim_func, but it returned {type(found).__name__}"
         )
     model, inputs, *batches = found
-    return Source(name, model, inputs, guarded(batches[0], f"model: {name}") if batches else None)
+    return ModelSource(
+        name, model, inputs, guarded(batches[0], f"model: {name}") if batches else None
+    )
 
 
 def _value(name: str) -> object:

@@ -22,19 +22,19 @@ from ..tuner.missing import Missing
 from .choose import Choice
 from .compiler import KernelError
 from .errors import InputError
+from .kernel_task import KernelTask
 from .model_bound import model_bound
-from .points import Drift
+from .points import KernelDrift
 from .prepare import Ready
 from .quantized import Quantized
 from .saving import save
-from .task import KernelTask
 
 if TYPE_CHECKING:
     from .runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class MemoryUse:
     """The bytes that a model takes of each memory."""
 
     ddr: int  # bytes of activations in DDR, at most at one time
@@ -44,7 +44,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class KernelRow:
     """One kernel, in the order in which they run; cycles are those of its slowest threads."""
 
     name: str  # of the kernel's output
@@ -82,7 +82,7 @@ class Tuned(Quantized):
         choices: Mapping[str, Choice],
         defaults: Mapping[str, int],
         missing: tuple[Missing, ...] = (),
-        drift: tuple[Drift, ...] = (),
+        drift: tuple[KernelDrift, ...] = (),
     ) -> None:
         super().__init__(ready.graph, ready.signature, ready.recipe)
         self.ready, self.choices, self.defaults = ready, dict(choices), dict(defaults)
@@ -95,7 +95,7 @@ class Tuned(Quantized):
         return Quantized(self.graph, self.signature, self.recipe)
 
     @cached_property
-    def kernels(self) -> list[Row]:
+    def kernels(self) -> list[KernelRow]:
         """A row a kernel, in the order in which they run."""
         return [self._row(task) for task in self.ready.kernels]
 
@@ -119,12 +119,12 @@ class Tuned(Quantized):
         return model_bound(self.ready)
 
     @cached_property
-    def memory(self) -> Memory:
+    def memory(self) -> MemoryUse:
         """The bytes that the model takes of each memory."""
         weights = sum(task.kernel.weight_bytes for task in self.ready.kernels)
         code = sum(choice.cost.code_bytes for choice in self.choices.values())
         tcm = max((row.tcm for row in self.kernels), default=0)
-        return Memory(self.ready.plan.ddr, tcm, weights, code)
+        return MemoryUse(self.ready.plan.ddr, tcm, weights, code)
 
     def listing(self, name: str) -> str:
         """The packed code of a kernel, as the assembler takes it."""
@@ -161,11 +161,11 @@ class Tuned(Quantized):
         """The graph's outputs by the code: u8."""
         return self.runtime.run(arrays)
 
-    def _row(self, task: KernelTask) -> Row:
+    def _row(self, task: KernelTask) -> KernelRow:
         choice, kernel = self.choices[task.key], task.kernel
         cost: Cost = choice.cost
         tensors = [*kernel.inputs, kernel.output]
-        return Row(
+        return KernelRow(
             task.name, task.kind, task.key, kernel.macs, cost.cycles, int(task.bound),
             self.defaults[task.key], cost.packets, dict(cost.stalls), cost.dma_bytes,
             cost.dma_wait, cost.direct_bytes, cost.tcm + task.held, cost.spills, cost.slot_use,

@@ -19,7 +19,7 @@ from ..graph.graph import Array, Graph
 from ..graph.kernels import Kernel
 from ..graph.physical import pack, unpack
 from ..tir.stmt import PrimFunc
-from .operands import Operands
+from .run_operands import Operands
 from .samples import differing, fixed_input
 
 _PAD = 77  # a byte on which no result may depend

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from .errors import Unsupported
 
 if TYPE_CHECKING:
-    from .build import Builder, Value
+    from .graph_builder import GraphBuilder, Value
 
 Pair = tuple[int, int]
 Numbers: TypeAlias = int | Sequence[int]
 
 
-def axis_of(b: Builder, x: Value, dim: int) -> int:
+def axis_of(b: GraphBuilder, x: Value, dim: int) -> int:
     """``dim`` counted from the front."""
     return dim % max(len(b.shape(x)), 1)
 
@@ -41,7 +41,7 @@ def known(value: Value, what: str) -> Any:
     raise Unsupported(f"{what} computed at run time")
 
 
-def image(b: Builder, x: Value, one_dimensional: bool) -> Value:
+def image(b: GraphBuilder, x: Value, one_dimensional: bool) -> Value:
     """``x`` as (n, c, h, w): a batch axis where there is none, height 1 for a sequence."""
     shape = b.shape(x)
     if len(shape) == (2 if one_dimensional else 3):
@@ -49,17 +49,17 @@ def image(b: Builder, x: Value, one_dimensional: bool) -> Value:
     return b.reshape(x, (*shape[:2], 1, shape[2]) if one_dimensional else shape)
 
 
-def operand(b: Builder, value: Value | float) -> Value:
+def operand(b: GraphBuilder, value: Value | float) -> Value:
     """A number as a constant of shape ()."""
     return b.scalar(value) if isinstance(value, (int, float)) else value
 
 
-def scaled(b: Builder, x: Value, factor: float) -> Value:
+def scaled(b: GraphBuilder, x: Value, factor: float) -> Value:
     """``x * factor``; ``x`` itself where the factor is 1."""
     return x if factor == 1 else b.emit("mul", x, b.scalar(factor))
 
 
-def cut(b: Builder, x: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
+def cut(b: GraphBuilder, x: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
     """A slice; ``x`` itself where the slice is all of it."""
     if (start, stop, step) == (0, b.shape(x)[axis], 1):
         return x

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .aten import Numbers, Pair, image, spatial
 
 if TYPE_CHECKING:
-    from .build import Builder, Value
+    from .graph_builder import GraphBuilder, Value
 
 
 def overhang(extent: int, kernel: int, stride: int, padding: int, ceil_mode: bool) -> int:
@@ -27,7 +27,7 @@ def overhang(extent: int, kernel: int, stride: int, padding: int, ceil_mode: boo
 
 
 def pool(
-    b: Builder, x: Value, size: Numbers, stride: Numbers, padding: Numbers, flat: bool
+    b: GraphBuilder, x: Value, size: Numbers, stride: Numbers, padding: Numbers, flat: bool
 ) -> tuple[Value, Pair, Pair, Pair]:
     """The image, kernel, stride and padding of a 1-d or 2-d pool."""
     kernel = spatial(size, 1, flat)

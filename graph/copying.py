@@ -23,7 +23,7 @@ STORED = "nhwc"  # the axes of an image as they lie in memory
 
 
 @dataclass(frozen=True, slots=True)
-class Digit:
+class MapLoop:
     """One loop: the axis of the output, and what a step is along it and along the input's axes."""
 
     axis: str
@@ -38,7 +38,7 @@ class Copying:
 
     shape: Shape
     out_shape: Shape
-    digits: tuple[Digit, ...]
+    digits: tuple[MapLoop, ...]
     start: tuple[int, int, int, int]
 
     @property
@@ -88,7 +88,7 @@ def copied(move: Move, shape: Shape, out_shape: Shape) -> Copying | None:
     digits = []
     for term, steps in zip(found.terms, found.steps, strict=True):
         weight = max(w for w in axis_of if w <= term.to)
-        digits.append(Digit(axis_of[weight], term.extent, term.to // weight, _image(own, steps)))
+        digits.append(MapLoop(axis_of[weight], term.extent, term.to // weight, _image(own, steps)))
     digits.sort(key=lambda d: (STORED.index(d.axis), -d.to))
     return Copying(shape, out_shape, tuple(digits), _image(own, found.start))
 

@@ -21,7 +21,7 @@ from .graph import Affine, Array, Graph, Node, Requant
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FloatStep:
     """A float operator (or a ``table`` of ``body``'s operators) with the clamp behind it."""
 
     op: str
@@ -48,35 +48,35 @@ class Emitter(Protocol):
     def tensor(self, name: str) -> str:
         """A u8 input of a node; a float constant is quantized at its first use."""
 
-    def as_output(self, step: Step, name: str) -> str:
+    def as_output(self, step: FloatStep, name: str) -> str:
         """The input ``name`` under the output's affine map, by a table where its own differs."""
 
     def constant(self, name: str, values: Array) -> str:
         """A weight, bias or table (u8, i8, i32) under ``name``, made longer where it is taken."""
 
-    def known(self, step: Step) -> list[Array]:
+    def known(self, step: FloatStep) -> list[Array]:
         """The values of all inputs behind the first, which must be constants."""
 
     def quantized(self, values: Array, of: Affine) -> NDArray[np.uint8]:
         """Reals as steps of a map, rounded to even and saturated."""
 
-    def composed(self, step: Step) -> Array:
+    def composed(self, step: FloatStep) -> Array:
         """What the step's body makes of each of the 256 values of its input, in reals."""
 
-    def limits(self, step: Step) -> tuple[int, int]:
+    def limits(self, step: FloatStep) -> tuple[int, int]:
         """The step's clamp in steps of its output."""
 
-    def requant(self, step: Step, scales: Sequence[float], bound: int) -> Requant:
+    def requant(self, step: FloatStep, scales: Sequence[float], bound: int) -> Requant:
         """acc * scales, in reals, to the step's output; ``bound`` is the largest |acc|."""
 
     def weighted(
-        self, step: Step, op: str, weight: Array, bias: Array | None, output: str = ""
+        self, step: FloatStep, op: str, weight: Array, bias: Array | None, output: str = ""
     ) -> str:
         """Append ``op`` with weights in i8, output channels first, and a bias in i32."""
 
     def node(
         self,
-        step: Step,
+        step: FloatStep,
         op: str,
         inputs: Sequence[str],
         attrs: Mapping[str, Any],
@@ -92,7 +92,7 @@ class Emitter(Protocol):
         """The error to raise where there is no integer form."""
 
 
-class Parts(Protocol):
+class PartialSums(Protocol):
     """A float graph as it grows, in which sums that i32 cannot hold become sums of parts."""
 
     @property
@@ -117,6 +117,6 @@ def zero_and_reach(of: Affine) -> tuple[int, int]:
     return of.zero_point, max(of.zero_point, 255 - of.zero_point)
 
 
-def move_values(emit: Emitter, step: Step) -> None:
+def move_values(emit: Emitter, step: FloatStep) -> None:
     """The quantized form of what only moves values: all of them under the output's map."""
     emit.node(step, step.op, [emit.as_output(step, name) for name in step.inputs], step.attrs)

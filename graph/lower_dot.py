@@ -22,9 +22,9 @@ from ..tir.types import i32
 from .attributes import integer, requant_of
 from .graph import Array
 from .kernels import Kernel
-from .lower_nest import Axis, variables
+from .lower_nest import LoopAxis, variables
 from .lower_site import Site, per_channel, requantized
-from .lower_window import Source, Window, windowed
+from .lower_window import Window, WindowSource, windowed
 from .physical import Shape, as_image, round_up
 
 
@@ -67,7 +67,7 @@ def pack_weight(weight: Array, groups: int, many: int, made: Groups) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class Sums:
+class WeightedSum:
     """The constants of a weighted sum and the largest magnitude of its accumulators."""
 
     weight: Buffer
@@ -77,7 +77,7 @@ class Sums:
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class ConvWeights:
     """[O, C / groups, KH, KW] in i8, and bias and multiplier of each of the O outputs."""
 
     weight: Array
@@ -86,23 +86,23 @@ class Weights:
     groups: int = 1
 
     @staticmethod
-    def of(site: Site, groups: int = 1) -> Weights:
+    def of(site: Site, groups: int = 1) -> ConvWeights:
         """Those of a node whose inputs 1 and 2 are a weight of rank 2 or 4 and a bias."""
         weight, bias = site.value(1), site.value(2)
         if weight.ndim == 2:
             weight = weight[:, :, None, None]
         multiplier = np.array(requant_of(site.node).multiplier)
-        return Weights(weight, bias, np.broadcast_to(multiplier, bias.shape), groups)
+        return ConvWeights(weight, bias, np.broadcast_to(multiplier, bias.shape), groups)
 
 
-def sums(site: Site, packed: Array, of: Weights, stored: int) -> Sums:
+def sums(site: Site, packed: Array, of: ConvWeights, stored: int) -> WeightedSum:
     bias, zero = of.bias.astype(np.int64), integer(site.node, "x_zero")
     rows = of.weight.astype(np.int64).reshape(len(of.weight), -1)
     reach = np.abs(bias) + np.abs(rows).sum(axis=1) * max(zero, 255 - zero)
     # The folded bias may wrap; sums modulo 2**32 are exact, for the result fits i32.
     folded = bias - zero * rows.sum(axis=1)
     channels = len(bias)
-    return Sums(
+    return WeightedSum(
         site.constant("w", packed, of=1),
         site.constant("bias", per_channel(folded, channels, stored), of=2),
         site.constant("mult", per_channel(of.multiplier, channels, stored)),
@@ -114,21 +114,26 @@ def accumulator(site: Site, shape: Shape) -> Buffer:
     return site.nests.alloc(Buffer("acc", i32, shape, "reg"))
 
 
-def requant(site: Site, acc: Buffer, made: Sums) -> None:
+def requant(site: Site, acc: Buffer, made: WeightedSum) -> None:
     """The whole accumulator to the output of equal shape."""
     output = site.output()
     (n, h, w, o), (images, height, width, deep) = _outputs(acc.shape), acc.shape
-    loops = [Axis("n", images), Axis("oh", height), Axis("ow", width), Axis("o", deep)]
+    loops = [
+        LoopAxis("n", images),
+        LoopAxis("oh", height),
+        LoopAxis("ow", width),
+        LoopAxis("o", deep),
+    ]
     value = requantized(site, requant_of(site.node), acc[n, h, w, o], made.mult[o], made.bound)
     site.nests.add("requant", loops, Store(output, (n, h, w, o), value))
 
 
 def _outputs(shape: Shape) -> tuple[Expr, ...]:
     names = ("n", "oh", "ow", "o")
-    return variables(Axis(name, size) for name, size in zip(names, shape, strict=True))
+    return variables(LoopAxis(name, size) for name, size in zip(names, shape, strict=True))
 
 
-def dense(site: Site, x: Source, window: Window, of: Weights, kind: str) -> Kernel:
+def dense(site: Site, x: WindowSource, window: Window, of: ConvWeights, kind: str) -> Kernel:
     output = site.output()
     images, height, width, stored = output.shape
     sizes = of.weight.shape[1], len(of.weight) // of.groups
@@ -146,12 +151,16 @@ def dense(site: Site, x: Source, window: Window, of: Weights, kind: str) -> Kern
 
 
 def dot(
-    site: Site, source: Buffer, window: Window, made: Groups, constants: Sums, acc: Buffer
+    site: Site, source: Buffer, window: Window, made: Groups, constants: WeightedSum, acc: Buffer
 ) -> None:
     """The block ``dot``; several groups have a loop ``g`` of their own."""
     images, height, width, _ = acc.shape
-    rows = [Axis("n", images), Axis("oh", height), Axis("ow", width)]
-    group, o, c = Axis("g", made.count), Axis("o", made.outputs), Axis("c", made.inputs, True)
+    rows = [LoopAxis("n", images), LoopAxis("oh", height), LoopAxis("ow", width)]
+    group, o, c = (
+        LoopAxis("g", made.count),
+        LoopAxis("o", made.outputs),
+        LoopAxis("c", made.inputs, True),
+    )
     out = [o] if made.count == 1 else [group, o]
     n, oh, ow = variables(rows)
     kh, kw = variables(window.taps)

@@ -14,10 +14,10 @@ from ..tir.expr import Expr, const
 from ..tir.stmt import Buffer, Store
 from ..tir.types import i32, u8
 from .attributes import Shape
-from .copying import STORED, Copying, Digit, copied
+from .copying import STORED, Copying, MapLoop, copied
 from .graph import Array, Node
 from .kernels import Kernel
-from .lower_nest import Axis, grown
+from .lower_nest import LoopAxis, grown
 from .lower_point import logical
 from .lower_site import Site
 from .moves import Move
@@ -25,9 +25,9 @@ from .physical import flat, physical, place_of
 from .spec import Integer, always
 
 
-def held(axis: Axis) -> Axis:
+def held(axis: LoopAxis) -> LoopAxis:
     """The loop without its pads."""
-    return Axis(axis.name, axis.extent)
+    return LoopAxis(axis.name, axis.extent)
 
 
 def move(site: Site) -> Kernel:
@@ -46,14 +46,14 @@ def move(site: Site) -> Kernel:
     return site.kernel("move", alias=True, start=start)
 
 
-def nest(copying: Copying) -> tuple[list[Axis], tuple[Expr, ...], tuple[Expr, ...]]:
+def nest(copying: Copying) -> tuple[list[LoopAxis], tuple[Expr, ...], tuple[Expr, ...]]:
     """The loops, the stored index of the output and that of the input.
 
     An axis may run on into the pads where it walks over both sides alike: runs of bytes join. So
     may channels of which there is one.
     """
     sizes = physical(copying.out_shape)
-    loops: list[Axis] = []
+    loops: list[LoopAxis] = []
     index: list[Expr] = []
     source = [const(start, i32) for start in copying.start]
     alike = {digit for digit, (_, to, come) in zip(copying.digits, copying.steps, strict=True)
@@ -61,15 +61,15 @@ def nest(copying: Copying) -> tuple[list[Axis], tuple[Expr, ...], tuple[Expr, ..
     for place, (name, stored) in enumerate(zip(STORED, sizes, strict=True)):
         digits = [digit for digit in copying.digits if digit.axis == name]
         if not digits and _unit(copying, place):
-            digits = [Digit(name, 1, 1, _UNITS[place])]
+            digits = [MapLoop(name, 1, 1, _UNITS[place])]
             alike |= set(digits)
         elif not digits and name == STORED[-1]:  # its pads may hold the byte itself
-            digits = [Digit(name, 1, 1, _STILL)]
+            digits = [MapLoop(name, 1, 1, _STILL)]
             alike |= set(digits)
         total = const(0, i32)
         for number, digit in enumerate(digits):
             alone = len(digits) == 1
-            axis = Axis(name if alone else f"{name}{number}", digit.extent,
+            axis = LoopAxis(name if alone else f"{name}{number}", digit.extent,
                         stored=stored if alone and digit in alike else 0)  # fmt: skip
             loops.append(axis)
             total = _plus(total, axis.var, digit.to)

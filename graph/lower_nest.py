@@ -23,7 +23,7 @@ from ..tir.stmt import Alloc, Block, Buffer, For, Iter, LoopKind, Stmt, Store, s
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class LoopAxis:
     """One loop. ``stored`` is how far it may run where that is harmless (see ``grown``)."""
 
     name: str
@@ -49,7 +49,9 @@ class Nests:
         self.locals.append(buffer)
         return buffer
 
-    def add(self, name: str, axes: Sequence[Axis], body: Store, init: Store | None = None) -> None:
+    def add(
+        self, name: str, axes: Sequence[LoopAxis], body: Store, init: Store | None = None
+    ) -> None:
         """A nest around the block ``name``; the stores mention the axes' variables."""
         loops = [self._loop(axis) for axis in axes]
         iters = tuple(
@@ -60,7 +62,7 @@ class Nests:
             nest = For(loop, axis.extent, LoopKind.SERIAL, nest)
         self.stmts.append(nest)
 
-    def _loop(self, axis: Axis) -> Expr:
+    def _loop(self, axis: LoopAxis) -> Expr:
         count = self.taken.get(axis.name, 0)
         self.taken[axis.name] = count + 1
         return var(f"{axis.name}_{count}" if count else axis.name)
@@ -72,16 +74,16 @@ class Nests:
         return whole
 
 
-def box(buffer: Buffer) -> list[Axis]:
+def box(buffer: Buffer) -> list[LoopAxis]:
     """Axes n, h, w, c over everything that ``buffer`` stores, pads included."""
-    return [Axis(name, size) for name, size in zip("nhwc", buffer.shape, strict=True)]
+    return [LoopAxis(name, size) for name, size in zip("nhwc", buffer.shape, strict=True)]
 
 
-def variables(axes: Iterable[Axis]) -> tuple[Expr, ...]:
+def variables(axes: Iterable[LoopAxis]) -> tuple[Expr, ...]:
     return tuple(axis.var for axis in axes)
 
 
-def grown(axes: Sequence[Axis], store: Store) -> list[Axis]:
+def grown(axes: Sequence[LoopAxis], store: Store) -> list[LoopAxis]:
     """Axes run on into the pads, up to ``stored``, where no access of ``store`` leaves its buffer.
 
     Then whole vectors are computed; what comes out in the pads means nothing.
@@ -97,7 +99,7 @@ def grown(axes: Sequence[Axis], store: Store) -> list[Axis]:
 Accesses = Iterable[tuple[Buffer, Sequence[Expr]]]
 
 
-def _inside(store: Store, axes: Sequence[Axis]) -> bool:
+def _inside(store: Store, axes: Sequence[LoopAxis]) -> bool:
     extents = {axis.var: axis.extent for axis in axes}
     return all(
         reach(index, extents) < size

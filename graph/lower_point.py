@@ -12,7 +12,7 @@ from ..tir.expr import Expr, const
 from ..tir.stmt import Store
 from ..tir.types import i32
 from .kernels import Kernel
-from .lower_nest import Axis, box, grown, variables
+from .lower_nest import LoopAxis, box, grown, variables
 from .lower_site import Site
 from .physical import Shape, axes, place_of
 
@@ -35,10 +35,10 @@ def binary(site: Site, point: Point) -> Kernel:
     return site.kernel("elementwise", repeats=True)
 
 
-def logical(shape: Shape) -> tuple[list[Axis], list[Expr]]:
+def logical(shape: Shape) -> tuple[list[LoopAxis], list[Expr]]:
     """Loops over the axes of ``shape`` as they lie in memory, and the logical index."""
     found = axes(shape)
-    loops = [Axis(s.name, s.extent, stored=s.stored) for s in found]
+    loops = [LoopAxis(s.name, s.extent, stored=s.stored) for s in found]
     by_dim = {s.dim: axis.var for s, axis in zip(found, loops, strict=True)}
     return loops, [by_dim[dim] for dim in range(len(shape))]
 

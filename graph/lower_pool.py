@@ -14,9 +14,9 @@ from ..tir.stmt import Buffer, Store
 from ..tir.types import Type, u8
 from .attributes import integer, pair, requant_of
 from .kernels import Kernel
-from .lower_nest import Axis, variables
+from .lower_nest import LoopAxis, variables
 from .lower_site import Site, common_multiplier, requantized
-from .lower_window import Source, Window, reads_direct, windowed
+from .lower_window import Window, WindowSource, reads_direct, windowed
 
 Join = Callable[[Expr, Expr], Expr]
 
@@ -24,7 +24,7 @@ Join = Callable[[Expr, Expr], Expr]
 def pool2d(site: Site, step: str, kind: Type, start: Expr, join: Join, fill: Expr) -> Kernel:
     window = Window.of(site.node, pair(site.node, "kernel"))
     _, _, height, width = site.shape(site.node.inputs[0])
-    x, output = Source(site.input(0, "x"), (height, width)), site.output()
+    x, output = WindowSource(site.input(0, "x"), (height, width)), site.output()
     images, rows, columns, deep = output.shape
     wanted = rows, site.output_shape[3]
     # Without padding a copy would serve only the pads of the output: leave those out.
@@ -33,7 +33,7 @@ def pool2d(site: Site, step: str, kind: Type, start: Expr, join: Join, fill: Exp
     source = windowed(site.nests, x, window, wanted, columns, deep, fill)
     acc = site.nests.alloc(Buffer("acc", kind, output.shape, "reg"))
     sizes = (("n", images), ("oh", rows), ("ow", columns), ("c", deep))
-    loops = [Axis(name, size) for name, size in sizes]
+    loops = [LoopAxis(name, size) for name, size in sizes]
     where = n, oh, ow, c = variables(loops)
     kh, kw = variables(window.taps)
     pixel = source[n, window.row(oh, kh), window.column(ow, kw), c]

@@ -10,7 +10,7 @@ from ..tir.stmt import Buffer, Store
 from ..tir.types import u8
 from .attributes import Pads, pads, pair
 from .graph import Node
-from .lower_nest import Axis, Nests, variables
+from .lower_nest import LoopAxis, Nests, variables
 from .physical import round_up
 
 Size = tuple[int, int]
@@ -42,8 +42,8 @@ class Window:
         return _affine(at, self.stride[1], tap, self.dilation[1])
 
     @property
-    def taps(self) -> list[Axis]:
-        return [Axis("kh", self.kernel[0], True), Axis("kw", self.kernel[1], True)]
+    def taps(self) -> list[LoopAxis]:
+        return [LoopAxis("kh", self.kernel[0], True), LoopAxis("kw", self.kernel[1], True)]
 
     @property
     def facts(self) -> dict[str, object]:
@@ -67,14 +67,14 @@ def _affine(at: Expr, stride: int, tap: Expr, dilation: int) -> Expr:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class WindowSource:
     """An input image: its buffer, its logical rows and columns."""
 
     buffer: Buffer
     size: Size
 
 
-def reads_direct(x: Source, window: Window, count: Size, columns: int, channels: int) -> bool:
+def reads_direct(x: WindowSource, window: Window, count: Size, columns: int, channels: int) -> bool:
     """``columns`` windows (pads of the output included) may read the input where it lies."""
     reach = window.span((count[0], columns))
     _, _, wide, deep = x.buffer.shape
@@ -83,7 +83,7 @@ def reads_direct(x: Source, window: Window, count: Size, columns: int, channels:
 
 def windowed(
     nests: Nests,
-    x: Source,
+    x: WindowSource,
     window: Window,
     count: Size,
     columns: int,
@@ -125,5 +125,5 @@ def _summable(channels: int) -> int:
     return 4 << max(-(-channels // 4) - 1, 0).bit_length()
 
 
-def image_axes(sizes: tuple[int, ...]) -> list[Axis]:
-    return [Axis(name, size) for name, size in zip(("n", "ih", "iw", "c"), sizes, strict=True)]
+def image_axes(sizes: tuple[int, ...]) -> list[LoopAxis]:
+    return [LoopAxis(name, size) for name, size in zip(("n", "ih", "iw", "c"), sizes, strict=True)]

@@ -71,7 +71,7 @@ def _turning(node: Node) -> Turning:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class TurnedOperator:
     """An operator in the other rank: its attributes, and the shapes of its activations."""
 
     attrs: Mapping[str, object]
@@ -79,7 +79,7 @@ class Turn:
     output: Shape
 
 
-def turn(graph: Graph, node: Node) -> Turn | None:
+def turn(graph: Graph, node: Node) -> TurnedOperator | None:
     """``node`` in the other rank; None where it has no such form."""
     turning = integer_of(node).turning
     if turning is None:
@@ -100,7 +100,7 @@ def turn(graph: Graph, node: Node) -> Turn | None:
     if turning.reduces:
         axes = integers(node, "axes")
         output = tuple(1 if axis in axes else n for axis, n in enumerate(whole))
-    return Turn(attrs, tuple(other(_aligned(s, rank)) for s in shapes), other(output))
+    return TurnedOperator(attrs, tuple(other(_aligned(s, rank)) for s in shapes), other(output))
 
 
 def _aligned(shape: Shape, rank: int) -> Shape:
@@ -148,7 +148,7 @@ class _Turning:
     there: dict[tuple[str, Shape], str] = field(default_factory=dict)
     back: dict[str, str] = field(default_factory=dict)
 
-    def add(self, node: Node, found: Turn) -> None:
+    def add(self, node: Node, found: TurnedOperator) -> None:
         wanted = zip(_activations(node), found.inputs, strict=True)
         inputs = [self._input(name, shape, node.origin) for name, shape in wanted]
         kind = self.source.types[node.output]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .tree import (
+from .pytree import (
     Branch,
     Constant,
     Misfit,

@@ -24,7 +24,7 @@ from .graph import Array, Graph, Node
 from .moves import Move
 
 if TYPE_CHECKING:
-    from .emitting import Emitter, Parts, Step
+    from .emitting import Emitter, FloatStep, PartialSums
     from .kernels import Kernel
     from .lower_site import Site
 
@@ -36,9 +36,9 @@ class Aten:
     """ATen calls, by name with or without an overload, and what becomes of them.
 
     ``read(builder, **arguments)`` has the parameters of the call by their ATen names, tensors as
-    values (``graph/build.py``), and returns the value of the result; it raises ``Unsupported``
-    where it cannot keep the meaning. ``whole``: torch is not to decompose the call. ``public`` is
-    the operator as its users call it, where the call has another name.
+    values (``graph/graph_builder.py``), and returns the value of the result; ``Unsupported`` where
+    it cannot keep the meaning. ``whole``: torch is not to decompose the call. ``public`` is the
+    operator as its users call it, where the call has another name.
     """
 
     names: tuple[str, ...]
@@ -118,7 +118,7 @@ class Spec:
     name: str
     aten: tuple[Aten, ...] = ()
     meaning: Callable[..., Any] | None = None
-    quantize: Callable[[Emitter, Step], None] | None = None
+    quantize: Callable[[Emitter, FloatStep], None] | None = None
     integer: Integer | None = None
     # Facts of both forms.
     reshapes: bool = False  # nothing but the shape changes
@@ -140,7 +140,7 @@ class Spec:
     # What it is where inputs are known, as in ``known(graph, node)``: perhaps another node.
     known: Callable[[Graph, Node], Node] | None = None
     # Appends the node, or what sums its parts where i32 cannot hold its sum.
-    shorten: Callable[[Parts, Node], None] | None = None
+    shorten: Callable[[PartialSums, Node], None] | None = None
     # By a number a channel: ``on_channels(scale, shift, number)`` are the scale and shift after it.
     on_channels: Callable[[Array, Array, Array], tuple[Array, Array]] | None = None
     # Where it puts an axis: ``axis_after(node, shape, output shape, axis)``; None where it cuts it.

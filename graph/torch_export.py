@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import UnsupportedModel
 from .operators import ATEN
+from .pytree import Misfit
 from .signature import Signature, signature_of
 from .torch_inputs import (
     SCRIPTED,
@@ -31,7 +32,6 @@ from .torch_inputs import (
     tensor_inputs,
     undecomposed,
 )
-from .tree import Misfit
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .build import Builder, Value, not_finite
 from .errors import Unsupported, UnsupportedModel
 from .float_graph import verify
 from .fold import fold
 from .graph import Graph, TensorType
+from .graph_builder import GraphBuilder, Value, not_finite
 from .operators import ATEN, aten_call
 from .origin import origin_of, source_of
 from .torch_export import decompose, export
@@ -93,7 +93,7 @@ def sentence(refused: Sequence[Met]) -> str:
 def lower(model: object, inputs: object = None) -> tuple[Graph, list[Met]]:
     """The graph before folding, and every ATen call met; complete only if all are supported."""
     program = decompose(export(model, inputs))
-    builder = Builder(type(model).__name__)
+    builder = GraphBuilder(type(model).__name__)
     values: dict[FxNode, Value] = {}
     calls = _enter_placeholders(builder, program, values)
     for node in program.graph.nodes:
@@ -105,7 +105,7 @@ def lower(model: object, inputs: object = None) -> tuple[Graph, list[Met]]:
 
 
 def _enter_placeholders(
-    builder: Builder, program: ExportedProgram, values: dict[FxNode, Value]
+    builder: GraphBuilder, program: ExportedProgram, values: dict[FxNode, Value]
 ) -> list[Met]:
     """Enters inputs and constants; returns the inputs that are no float32 tensors."""
     from torch.export.graph_signature import ConstantArgument, InputKind
@@ -137,7 +137,7 @@ def _other_kind(node: FxNode) -> Any:
     return None if example.dtype == torch.float32 else example.dtype
 
 
-def _known(builder: Builder, program: ExportedProgram, name: str, node: FxNode) -> Value:
+def _known(builder: GraphBuilder, program: ExportedProgram, name: str, node: FxNode) -> Value:
     """A weight or constant; None for torch's tokens and objects, whose operators are refused."""
     import torch
 
@@ -150,7 +150,7 @@ def _known(builder: Builder, program: ExportedProgram, name: str, node: FxNode) 
     return builder.label(tensor, name)
 
 
-def _enter_input(builder: Builder, node: FxNode) -> Value:
+def _enter_input(builder: GraphBuilder, node: FxNode) -> Value:
     try:
         builder.graph.types[node.name] = TensorType(_extents(node.meta["val"]))
     except Unsupported as refusal:
@@ -171,7 +171,7 @@ def _extents(example: Tensor) -> tuple[int, ...]:
 
 
 def _enter_outputs(
-    builder: Builder, program: ExportedProgram, values: dict[FxNode, Value]
+    builder: GraphBuilder, program: ExportedProgram, values: dict[FxNode, Value]
 ) -> list[Met]:
     """Enters the outputs that are tensors; returns the refused outputs and changes of state."""
     from torch.export.graph_signature import ConstantArgument, OutputKind
@@ -213,7 +213,7 @@ def _no_tensor(node: FxNode, value: Value) -> str:
 
 
 def _lower_call(
-    builder: Builder, node: FxNode, values: dict[FxNode, Value]
+    builder: GraphBuilder, node: FxNode, values: dict[FxNode, Value]
 ) -> tuple[Value, Met | None]:
     """The value of one call, and what was met (nothing for the unpacking of a tuple)."""
     if str(node.target).startswith(CHECKS):
@@ -248,7 +248,7 @@ def public_name(node: Any) -> str:
     return f"aten.{_public(name)}"
 
 
-def _value_of(builder: Builder, node: FxNode, values: dict[FxNode, Value]) -> Value:
+def _value_of(builder: GraphBuilder, node: FxNode, values: dict[FxNode, Value]) -> Value:
     """Computed now where all is known; by its lowering otherwise."""
     import torch
 
@@ -287,7 +287,7 @@ def _compute(node: FxNode, arguments: dict[str, Any]) -> Value:
     return tuple(result) if isinstance(result, (list, tuple)) else result
 
 
-def _check_types(builder: Builder, values: Sequence[Value]) -> None:
+def _check_types(builder: GraphBuilder, values: Sequence[Value]) -> None:
     """Refuses weights beside run-time values that are floats of another width."""
     import torch
 
@@ -310,7 +310,7 @@ def _bind(node: FxNode, values: dict[FxNode, Value]) -> dict[str, Any]:
     }
 
 
-def _stand_in(builder: Builder, node: FxNode) -> Value:
+def _stand_in(builder: GraphBuilder, node: FxNode) -> Value:
     """Tensors of the right shape in place of an unsupported result, so that the walk can go on."""
     import torch
 

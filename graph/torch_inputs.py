@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import UnsupportedModel
+from .pytree import PLAIN, leaves
 from .signature import Call, readings
-from .tree import PLAIN, leaves
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -36,7 +36,7 @@ class Logged(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class OptionRow:
     """One option; ``word`` is its name on the command line, in logs and in files."""
 
     name: str
@@ -82,7 +82,7 @@ def at_least(least: int) -> Check:
     return partial(checks.whole, least=least)
 
 
-def rows(record: type[Any]) -> Iterator[Row]:
+def rows(record: type[Any]) -> Iterator[OptionRow]:
     """The options of a dataclass, in their order; other fields are none."""
     kinds = get_type_hints(record)
     for one in (one for one in fields(record) if "option" in one.metadata):
@@ -92,7 +92,9 @@ def rows(record: type[Any]) -> Iterator[Row]:
         text = facts.help
         if isinstance(facts.check, Among):
             text = f"{text} {facts.check.names.help}."
-        yield Row(one.name, word, kinds[one.name], one.default, facts.check, text, facts.logged)
+        yield OptionRow(
+            one.name, word, kinds[one.name], one.default, facts.check, text, facts.logged
+        )
 
 
 class Options:
@@ -108,7 +110,7 @@ class Options:
             object.__setattr__(self, row.name, row.check(what, getattr(self, row.name)))
 
     @classmethod
-    def rows(cls) -> Iterator[Row]:
+    def rows(cls) -> Iterator[OptionRow]:
         """The options, in their order."""
         return rows(cls)
 

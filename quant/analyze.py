@@ -20,7 +20,7 @@ from ..graph.evaluate_float import evaluate_float
 from ..graph.graph import Affine, Array, Graph, Node
 from .affine import affine_of, dequantize_array, quantize_array, quantize_inputs
 from .errors import CalibrationError
-from .given import arrays, iterated, require_graph
+from .given_graphs import arrays, iterated, require_graph
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..graph.emitting import Step
+from ..graph.emitting import FloatStep
 from ..graph.evaluate_float import evaluate_float
 from ..graph.graph import Array, Graph
 from ..graph.operators import BY_NAME
 from .errors import CalibrationError
-from .given import arrays as arrays_of
-from .given import iterated
+from .given_graphs import arrays as arrays_of
+from .given_graphs import iterated
 from .observe import OBSERVERS, Observer, Range, union
 from .plan import activations
 from .probabilities import Probabilities
@@ -25,7 +25,7 @@ from .probabilities import Probabilities
 
 def ranges(
     graph: Graph,
-    steps: Sequence[Step],
+    steps: Sequence[FloatStep],
     calibration: Iterable[Sequence[Array]],
     observer: str,
 ) -> dict[str, Range]:
@@ -61,7 +61,7 @@ def ranges(
     return found
 
 
-def _watched(graph: Graph, steps: Sequence[Step], observer: str) -> dict[str, Observer]:
+def _watched(graph: Graph, steps: Sequence[FloatStep], observer: str) -> dict[str, Observer]:
     """An observer for each tensor whose range does not follow from the inputs of a move."""
     read = [name for step in steps for name in activations(graph, step)]
     specs = {step.output: BY_NAME[step.op] for step in steps}
@@ -73,7 +73,7 @@ def _watched(graph: Graph, steps: Sequence[Step], observer: str) -> dict[str, Ob
     return watched
 
 
-def _moved(step: Step, found: Mapping[str, Range]) -> Range:
+def _moved(step: FloatStep, found: Mapping[str, Range]) -> Range:
     """The range of a move's inputs, and of a pad's value where that is finite."""
     value = step.attrs.get(BY_NAME[step.op].fill)
     ranges = [found[name] for name in step.inputs]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..graph.emitting import Step
+from ..graph.emitting import FloatStep
 from ..graph.float_graph import evaluate
 from ..graph.graph import Affine, Array, Graph, Node, Requant, TensorType
 from ..graph.integer import infer_shape
@@ -24,7 +24,7 @@ from .weights import quantize_weights
 
 
 @dataclass(frozen=True, slots=True)
-class Emitter:
+class GraphEmitter:
     """The float graph, the affine map of each tensor, and the integer graph that grows."""
 
     source: Graph
@@ -56,7 +56,7 @@ class Emitter:
 
     def node(
         self,
-        step: Step,
+        step: FloatStep,
         op: str,
         inputs: Sequence[str],
         attrs: Mapping[str, object],
@@ -74,13 +74,13 @@ class Emitter:
         self.target.types[name] = TensorType(shape, "u8", of or self.affines[step.output])
         return name
 
-    def requant(self, step: Step, scales: Sequence[float], bound: int) -> Requant:
+    def requant(self, step: FloatStep, scales: Sequence[float], bound: int) -> Requant:
         """acc * scales, in reals, to the step's output."""
         output = self.affines[step.output]
         steps = [scale / output.scale for scale in scales]
         return fixed_requant(steps, output, bound, self.limits(step), self.mode)
 
-    def limits(self, step: Step) -> tuple[int, int]:
+    def limits(self, step: FloatStep) -> tuple[int, int]:
         """The step's clamp in steps of its output."""
         return bounds(step.low, step.high, self.affines[step.output])
 
@@ -88,7 +88,7 @@ class Emitter:
         """Reals as steps of a map, rounded to even and saturated."""
         return quantize_array(values, of)
 
-    def as_output(self, step: Step, name: str) -> str:
+    def as_output(self, step: FloatStep, name: str) -> str:
         """The input ``name`` under the output's map, by a table where its own map differs."""
         of, wanted = self.affines[name], self.affines[step.output]
         if of == wanted:
@@ -97,7 +97,7 @@ class Emitter:
         names = [self.tensor(name), self.constant(f"{name}.table", table)]
         return self.node(step, LOOKUP.name, names, {}, f"{name}.rescaled")
 
-    def known(self, step: Step) -> list[Array]:
+    def known(self, step: FloatStep) -> list[Array]:
         """The values of weight and bias, which must be constants."""
         for name in step.inputs[1:]:
             if name not in self.source.constants:
@@ -108,7 +108,7 @@ class Emitter:
         return [self.source.constants[name] for name in step.inputs[1:]]
 
     def weighted(
-        self, step: Step, op: str, weight: Array, bias: Array | None, output: str = ""
+        self, step: FloatStep, op: str, weight: Array, bias: Array | None, output: str = ""
     ) -> str:
         """Append ``op`` with weights in i8, output channels first, and a bias in i32."""
         x = self.affines[step.inputs[0]]
@@ -122,7 +122,7 @@ class Emitter:
         attrs = {**step.attrs, "x_zero": x.zero_point, "requant": requant}
         return self.node(step, op, names, attrs, output)
 
-    def composed(self, step: Step) -> Array:
+    def composed(self, step: FloatStep) -> Array:
         """What the step's body makes of each of the 256 values of its input, in reals."""
         import torch
 
@@ -141,7 +141,7 @@ class Emitter:
         """The error to raise where there is no integer form."""
         return QuantizationError(sentence)
 
-    def write(self, step: Step) -> None:
+    def write(self, step: FloatStep) -> None:
         """The nodes of a step, by the quantized form of its operator."""
         quantize = QUANTIZED[step.op].quantize
         assert quantize is not None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from ..graph.emitting import Step
+from ..graph.emitting import FloatStep
 from ..graph.graph import Graph
 from ..graph.operators import BY_NAME, FLOATS
 from .observe import Range, union, width
@@ -21,7 +21,9 @@ from .plan import activations
 ALL = (-math.inf, math.inf)
 
 
-def needed(graph: Graph, steps: Sequence[Step], ranges: Mapping[str, Range]) -> dict[str, Range]:
+def needed(
+    graph: Graph, steps: Sequence[FloatStep], ranges: Mapping[str, Range]
+) -> dict[str, Range]:
     """``ranges`` without the parts that no reader needs."""
     kept = {*graph.inputs, *graph.outputs}
     found = {name: ranges[name] for name in kept}
@@ -40,7 +42,7 @@ def _worth(whole: Range, part: Range) -> Range:
     return part if 2 * width(part) <= width(whole) else whole
 
 
-def _read(step: Step, name: str, found: Mapping[str, Range]) -> Range:
+def _read(step: FloatStep, name: str, found: Mapping[str, Range]) -> Range:
     """The range in which the step tells values of ``name`` apart; ``ALL`` has infinite ends."""
     if BY_NAME[step.op].moves:
         return found[step.output]

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..graph.emitting import Step
+from ..graph.emitting import FloatStep
 from ..graph.graph import Affine, Array, Graph, TensorType
 from ..graph.integer import verify
 from ..graph.operators import QUANTIZED
 from .affine import affine
 from .calibrate import ranges
 from .channels import channel_products
-from .emitter import Emitter
+from .emitter import GraphEmitter
 from .errors import QuantizationError
-from .given import require_graph
+from .given_graphs import require_graph
 from .long_sums import short_sums
 from .need import needed
 from .plan import plan
@@ -45,7 +45,7 @@ def quantize(
 
 def choose(
     graph: Graph,
-    steps: Sequence[Step],
+    steps: Sequence[FloatStep],
     calibration: Iterable[Sequence[Array]],
     observer: str,
 ) -> dict[str, Affine]:
@@ -55,7 +55,7 @@ def choose(
     return {name: affine(*limits) for name, limits in shared.items()}
 
 
-def _check(steps: Sequence[Step]) -> None:
+def _check(steps: Sequence[FloatStep]) -> None:
     unknown = sorted({step.op for step in steps if step.op not in QUANTIZED})
     if unknown:
         raise QuantizationError(
@@ -63,11 +63,11 @@ def _check(steps: Sequence[Step]) -> None:
         )
 
 
-def _emit(graph: Graph, steps: Sequence[Step], affines: dict[str, Affine], mode: str) -> Graph:
+def _emit(graph: Graph, steps: Sequence[FloatStep], affines: dict[str, Affine], mode: str) -> Graph:
     target = Graph(graph.name, list(graph.inputs), list(graph.outputs))
     for name in graph.inputs:
         target.types[name] = TensorType(graph.types[name].shape, "u8", affines[name])
-    emitter = Emitter(graph, affines, mode, target)
+    emitter = GraphEmitter(graph, affines, mode, target)
     for step in steps:
         emitter.write(step)
     for name in graph.outputs:

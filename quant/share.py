@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..graph.emitting import Step
+from ..graph.emitting import FloatStep
 from ..graph.graph import Graph
 from ..graph.operators import BY_NAME
 from .observe import Range, union, width, within
@@ -25,7 +25,9 @@ from .plan import activations
 WORTH = 1.25  # a map this much coarser costs 2 dB: less than a rescaling pays for
 
 
-def share(graph: Graph, steps: Sequence[Step], ranges: Mapping[str, Range]) -> dict[str, Range]:
+def share(
+    graph: Graph, steps: Sequence[FloatStep], ranges: Mapping[str, Range]
+) -> dict[str, Range]:
     """Each tensor of ``ranges`` -> the range of all tensors that share its map."""
     groups = _Groups(ranges, demands(graph, steps, ranges))
     groups.own.update(step.output for step in steps if BY_NAME[step.op].probabilities)
@@ -38,20 +40,22 @@ def share(graph: Graph, steps: Sequence[Step], ranges: Mapping[str, Range]) -> d
     return groups.ranges()
 
 
-def _alike(step: Step, groups: _Groups) -> list[str]:
+def _alike(step: FloatStep, groups: _Groups) -> list[str]:
     """The inputs that may have the output's map."""
     others = [name for name in step.inputs if not groups.is_own(name)]
     return others or (list(step.inputs) if len(step.inputs) > 1 else [])
 
 
-def joins(step: Step, ranges: Mapping[str, Range]) -> bool:
+def joins(step: FloatStep, ranges: Mapping[str, Range]) -> bool:
     """Whether the move's output may hold values outside of an input's range."""
     if BY_NAME[step.op].fill:
         return not within(ranges[step.output], ranges[step.inputs[0]])
     return len(step.inputs) > 1
 
 
-def demands(graph: Graph, steps: Sequence[Step], ranges: Mapping[str, Range]) -> dict[str, float]:
+def demands(
+    graph: Graph, steps: Sequence[FloatStep], ranges: Mapping[str, Range]
+) -> dict[str, float]:
     """The width of the widest map under which no reader of a tensor loses precision."""
     finest: dict[str, float] = {name: width(ranges[name]) for name in graph.outputs}
     for step in reversed(steps):

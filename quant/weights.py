@@ -18,7 +18,7 @@ BIAS_LIMIT = 2.0**29  # A channel whose bias would be above gets coarser weights
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class QuantizedWeights:
     """Quantized weights: real weight = scales[channel] * weight; bound = the largest |acc|."""
 
     weight: NDArray[np.int8]
@@ -27,7 +27,7 @@ class Weights:
     bound: int
 
 
-def quantize_weights(name: str, weight: Array, bias: Array | None, x: Affine) -> Weights:
+def quantize_weights(name: str, weight: Array, bias: Array | None, x: Affine) -> QuantizedWeights:
     """``weight`` has its output channels first, ``bias`` one each; ``x`` is the input's map."""
     rows = weight.reshape(weight.shape[0], -1).astype(np.float64)
     real_bias = np.zeros(len(rows)) if bias is None else bias.astype(np.float64)
@@ -41,7 +41,7 @@ def quantize_weights(name: str, weight: Array, bias: Array | None, x: Affine) ->
     _prove(name, sums)
     room = INT32_MAX - sums
     steps = np.clip(np.rint(real_bias / (scales * x.scale)), -room, room).astype(np.int64)
-    return Weights(
+    return QuantizedWeights(
         quantized.astype(np.int8).reshape(weight.shape),
         steps.astype(np.int32),
         tuple(scales.tolist()),

@@ -15,23 +15,23 @@ What the border holds changes no maximum, and the nearest element is in the wind
 
 from __future__ import annotations
 
-from ..tir.evaluate import loads
+from ..tir.evaluate_expr import loads
 from ..tir.expr import Expr, conjoin, free_vars, select
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block, Buffer, Store
-from .blocks import extents_of, is_map, is_reduction, reduction_of, store_of
-from .build import drop_buffer, made, named, put_after, put_before, rewritten, top_of
+from .block_forms import extents_of, is_map, is_reduction, reduction_of, store_of
+from .boxes import Span, box_of, runs_whole
 from .errors import refusal
 from .index import Extents, bounds, form_bounds, held
-from .reduction import neutral
-from .region import Span, box_of, runs_whole
+from .new_nests import drop_buffer, made, named, put_after, put_before, rewritten, top_of
+from .reduction_primitives import neutral
 from .stages import check_inputs
-from .state import BlockName, BlockRef, State
+from .state import BlockName, BlockRef, ScheduleState
 
 Ranges = list[tuple[int, int]]  # of each dimension, where a part of a buffer begins and ends
 
 
-def border(state: State, block: BlockName, late: bool = False) -> list[BlockRef]:
+def border(state: ScheduleState, block: BlockName, late: bool = False) -> list[BlockRef]:
     """Cuts a fill down to the border around what a copy overwrites, as far as it is read; gives its
     parts, of which those behind what is copied come after the copy if ``late``."""
     node, path = state.block(block)
@@ -63,7 +63,7 @@ def border(state: State, block: BlockName, late: bool = False) -> list[BlockRef]
     return [BlockRef(part.name) for side in parts.values() for part in side]
 
 
-def _later(state: State, fill: Block, store: Store) -> list[Block]:
+def _later(state: ScheduleState, fill: Block, store: Store) -> list[Block]:
     """The blocks that write a buffer after ``fill``, before it is read, in nests of their own."""
     name = store.buffer.name
     order = [b.name for b, _ in state.placed()]
@@ -79,7 +79,7 @@ def _later(state: State, fill: Block, store: Store) -> list[Block]:
     return later
 
 
-def _inside(state: State, buffer: Buffer, inner: Block) -> Ranges:
+def _inside(state: ScheduleState, buffer: Buffer, inner: Block) -> Ranges:
     """The part that ``inner`` writes."""
     first, *others = (box_of(a, inner, (), state) for a in state.accesses(inner).of(buffer.name))
     spans = [span for span in first if span is not None and span.dense and not span.start.terms]
@@ -92,7 +92,7 @@ def _ends(span: Span) -> tuple[int, int]:
     return span.start.constant, span.start.constant + span.extent
 
 
-def _read(state: State, buffer: Buffer) -> list[Ranges]:
+def _read(state: ScheduleState, buffer: Buffer) -> list[Ranges]:
     """The parts that blocks read."""
     return [
         [(0, n) if span is None or span.start.terms else _ends(span)
@@ -102,7 +102,7 @@ def _read(state: State, buffer: Buffer) -> list[Ranges]:
     ]  # fmt: skip
 
 
-def _part(state: State, fill: Block, store: Store, name: str, box: Ranges) -> Block:
+def _part(state: ScheduleState, fill: Block, store: Store, name: str, box: Ranges) -> Block:
     """The fill of a box."""
     sizes = [(axis, end - start)
              for (axis, _), (start, end) in zip(named(fill.iters), box, strict=True)]  # fmt: skip
@@ -117,7 +117,7 @@ def _part(state: State, fill: Block, store: Store, name: str, box: Ranges) -> Bl
 # Windows without a padded copy ------------------------------------------------------------------
 
 
-def guard(state: State, block: BlockName, buffer: str) -> None:
+def guard(state: ScheduleState, block: BlockName, buffer: str) -> None:
     """A block reads what a padded copy was made of where it lies inside, and what the border holds
     elsewhere; a minimum or maximum that the border does not change, the nearest element. The copy
     goes with its last reader."""
@@ -159,7 +159,7 @@ def _unchanged(block: Block, read: Expr, places: Ranges, fill: Expr) -> bool:
     return neutral_ and is_reduction(block) and all(met)
 
 
-def _drop_unread(state: State, buffer: str) -> None:
+def _drop_unread(state: ScheduleState, buffer: str) -> None:
     """Takes away a buffer that nobody reads, and what writes it."""
     if not state.readers(buffer):
         for writer, _ in state.writers(buffer):
@@ -167,7 +167,9 @@ def _drop_unread(state: State, buffer: str) -> None:
         drop_buffer(state, buffer)
 
 
-def _copied(state: State, reader: Block, buffer: Buffer) -> tuple[Buffer, Ranges, Expr | None]:
+def _copied(
+    state: ScheduleState, reader: Block, buffer: Buffer
+) -> tuple[Buffer, Ranges, Expr | None]:
     """What the last block that writes the buffer copies, and to where, and the value that all
     others store, if there are any."""
     *fills, copy = [block for block, _ in state.writers(buffer.name)] or [reader]

@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..tir.stmt import Buffer, Store, load
-from .blocks import is_map, store_of
-from .build import (
+from .block_forms import is_map, store_of
+from .errors import refusal
+from .layout import check_scope
+from .new_nests import (
     allocate,
     buffer_name,
     check_alone,
@@ -25,19 +27,17 @@ from .build import (
     redirect,
     top_of,
 )
-from .errors import refusal
-from .layout import check_scope
-from .state import BlockName, BlockRef, State
+from .state import BlockName, BlockRef, ScheduleState
 from .tree import blocks_below
 
 
-def _local_copy(state: State, buffer: Buffer, scope: str) -> Buffer:
+def _local_copy(state: ScheduleState, buffer: Buffer, scope: str) -> Buffer:
     check_scope(scope)
     return replace(buffer, name=buffer_name(state, f"{buffer.name}_{scope}"), scope=scope)
 
 
 def cache_read(
-    state: State, block: BlockName, buffer: str, scope: str, also: Sequence[BlockName] = ()
+    state: ScheduleState, block: BlockName, buffer: str, scope: str, also: Sequence[BlockName] = ()
 ) -> BlockRef:
     """The block reads a local copy of a buffer, and so do later blocks of ``also``; gives the
     block that copies."""
@@ -68,7 +68,7 @@ def cache_read(
     return BlockRef(copying.name)
 
 
-def stage(state: State, block: BlockName, scope: str) -> BlockRef:
+def stage(state: ScheduleState, block: BlockName, scope: str) -> BlockRef:
     """A map's values are computed into a local buffer over its iters first; gives the block
     that does, the old one copies."""
     node, path = state.block(block)
@@ -87,7 +87,7 @@ def stage(state: State, block: BlockName, scope: str) -> BlockRef:
     return BlockRef(first.name)
 
 
-def cache_write(state: State, block: BlockName, buffer: str, scope: str) -> BlockRef:
+def cache_write(state: ScheduleState, block: BlockName, buffer: str, scope: str) -> BlockRef:
     """The block writes a local buffer, copied afterwards; gives the block that copies."""
     node, path = state.block(block)
     old = state.buffer(buffer)

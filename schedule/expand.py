@@ -17,19 +17,19 @@ from math import prod
 from ..tir.expr import Expr, cast, const, make, transform
 from ..tir.stmt import Block, Store, load
 from ..tir.types import i32
-from .blocks import Reduction, extents_of
-from .build import replacing
+from .block_forms import Reduction, extents_of
+from .boxes import runs_whole
 from .errors import refusal
-from .reduction import begun, factored, neutral, without
-from .region import runs_whole
-from .state import BlockName, Loop, State
+from .new_nests import replacing
+from .reduction_primitives import begun, factored, neutral, without
+from .state import BlockName, Loop, ScheduleState
 from .tree import blocks_below, loop_at
 
 NARROW = (8, 16)  # bits of terms that are added in pairs
 MOST = 256  # terms of one expression
 
 
-def expand(state: State, block: BlockName, *loops: Loop) -> None:
+def expand(state: ScheduleState, block: BlockName, *loops: Loop) -> None:
     """Writes the steps of reduction loops, outermost first, as terms of one expression; where
     no other loop reduces, the block becomes a map."""
     node, _ = state.block(block)
@@ -52,7 +52,7 @@ def expand(state: State, block: BlockName, *loops: Loop) -> None:
     state.swap(path, _storing(node, found, value))
 
 
-def _terms(state: State, block: str, loop: Loop, groups: list[Expr]) -> list[list[Expr]]:
+def _terms(state: ScheduleState, block: str, loop: Loop, groups: list[Expr]) -> list[list[Expr]]:
     """For each step of ``loop``, which is no more, what ``groups`` are in it."""
     node, _ = state.block(block)
     path = state.loop(loop)

@@ -19,8 +19,10 @@ from ..tir.expr import Expr, var
 from ..tir.linear import linear
 from ..tir.spell import show_expr
 from ..tir.stmt import Block, Buffer, Iter, PrimFunc
-from .blocks import extents_of, is_map, is_reduction, store_of
-from .build import (
+from .block_forms import extents_of, is_map, is_reduction, store_of
+from .errors import refusal
+from .index import bounds, parts_of
+from .new_nests import (
     check_alone,
     iter_name,
     moved,
@@ -28,9 +30,7 @@ from .build import (
     replace_buffer,
     resized,
 )
-from .errors import refusal
-from .index import bounds, parts_of
-from .state import Loop, LoopRef, State
+from .state import Loop, LoopRef, ScheduleState
 from .tree import Path, blocks_below, loop_at
 
 Sizes = tuple[int, ...]
@@ -42,7 +42,7 @@ def meant(func: PrimFunc, buffer: Buffer) -> Sizes:
     return tuple(known)
 
 
-def divide(state: State, loop: Loop, size: int) -> list[LoopRef]:
+def divide(state: ScheduleState, loop: Loop, size: int) -> list[LoopRef]:
     """Makes two loops of one and two iters of its iter: steps of ``size``, and within them."""
     old = loop_at(state.loop(loop))
     block, path = state.block(next(blocks_below(old)).name)
@@ -62,7 +62,7 @@ def divide(state: State, loop: Loop, size: int) -> list[LoopRef]:
     return [LoopRef(str(p.binding.attr)) for p in parts]
 
 
-def join(state: State, *loops: Loop) -> LoopRef:
+def join(state: ScheduleState, *loops: Loop) -> LoopRef:
     """Makes one loop and one iter of those of several of a block's loops, outermost first."""
     old = [loop_at(state.loop(loop)) for loop in loops]
     if len({id(loop) for loop in old}) < max(len(old), 1):
@@ -87,7 +87,7 @@ def join(state: State, *loops: Loop) -> LoopRef:
     return LoopRef(str(axis.attr))
 
 
-def trim(state: State, buffer: str) -> None:
+def trim(state: ScheduleState, buffer: str) -> None:
     """Cuts a local buffer or constant, and what is written to it, down to what is read."""
     old = state.own(buffer)
     reads = [
@@ -109,7 +109,7 @@ def trim(state: State, buffer: str) -> None:
                    data=lambda values: np.ascontiguousarray(values[part]))  # fmt: skip
 
 
-def _shorten(state: State, block: Block, path: Path, shape: Sizes) -> None:
+def _shorten(state: ScheduleState, block: Block, path: Path, shape: Sizes) -> None:
     """A block that writes no more of a buffer than ``shape``."""
     check_alone(block, path)
     store, sizes = store_of(block), dict[Expr, int]()

@@ -28,11 +28,11 @@ from ..tir.recent import OfOwner
 from ..tir.spell import show_expr
 from ..tir.stmt import Block, Buffer, For, Iter, LoopKind, PrimFunc
 from ..tir.types import i32
-from .blocks import injective, is_map
-from .build import Array, iter_name, replace_buffer
+from .block_forms import injective, is_map
 from .errors import refusal
 from .index import UNKNOWN, Digit, Extents, bind, bounds, digits_of, simplify
-from .state import BlockName, Loop, State
+from .new_nests import Array, iter_name, replace_buffer
+from .state import BlockName, Loop, ScheduleState
 from .trace import call_map
 from .tree import loop_at
 
@@ -40,7 +40,7 @@ SCOPES = ("ddr", "tcm", "reg")
 _moved = OfOwner[PrimFunc](256)  # points of a kernel begin with the same layouts
 
 
-def set_scope(state: State, buffer: str, scope: str) -> None:
+def set_scope(state: ScheduleState, buffer: str, scope: str) -> None:
     """Puts a local buffer into ``ddr``, ``tcm`` or ``reg``."""
     old = state.own(buffer, fixed=False)
     check_scope(scope)
@@ -54,7 +54,7 @@ def check_scope(scope: str) -> None:
         raise refusal("the scope must be ddr, tcm or reg", repr(scope))
 
 
-def transform_layout(state: State, buffer: str, index_map: Callable[..., Any]) -> None:
+def transform_layout(state: ScheduleState, buffer: str, index_map: Callable[..., Any]) -> None:
     """Stores element (i, j, ...) of a local buffer or constant at ``index_map(i, j, ...)``."""
     old = state.own(buffer)
     state.check_elements(buffer)
@@ -77,7 +77,7 @@ def transform_layout(state: State, buffer: str, index_map: Callable[..., Any]) -
     state.func = _moved(state.func, (buffer, index), moved)
 
 
-def repeat(state: State, block: BlockName, buffer: str, loop: Loop) -> None:
+def repeat(state: ScheduleState, block: BlockName, buffer: str, loop: Loop) -> None:
     """Stores a local buffer or constant, which the block alone reads, once for each step of a
     spatial loop."""
     node, _ = state.block(block)
@@ -99,7 +99,7 @@ def repeat(state: State, block: BlockName, buffer: str, loop: Loop) -> None:
                    lambda values: np.repeat(values[..., None], it.extent, axis=-1))  # fmt: skip
 
 
-def _again(state: State, block: Block, name: str, extent: int) -> Expr:
+def _again(state: ScheduleState, block: Block, name: str, extent: int) -> Expr:
     """Runs a block once for each step of a new iter; gives its variable."""
     axis = var(iter_name(block, "again"))
     loop = state.axis(f"{block.name}_{name}", extent)

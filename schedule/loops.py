@@ -25,12 +25,12 @@ from ..tir.stmt import (
     walk_stmt,
 )
 from ..tir.types import i32
-from .blocks import is_map, is_reduction, reduction_of
-from .build import allocate, buffer_name, on_buffers
-from .depend import check_lanes, check_merged, check_parallel, check_reorder, loop_roles
+from .block_forms import is_map, is_reduction, reduction_of
+from .dependences import check_lanes, check_merged, check_parallel, check_reorder, loop_roles
 from .errors import refusal
 from .index import bounds, parts_of, substitute_axes
-from .state import Loop, LoopRef, State, renamed, replace_axes
+from .new_nests import allocate, buffer_name, on_buffers
+from .state import Loop, LoopRef, ScheduleState, renamed, replace_axes
 from .storage import is_private
 from .tree import blocks_below, loop_at, loops_of, nest, transformed
 
@@ -40,7 +40,7 @@ LANE_FOLDS = ("add", "min", "max")  # what lanes may be joined by
 
 
 def split(
-    state: State, loop: Loop, factors: Sequence[int | None], tail: str = "exact"
+    state: ScheduleState, loop: Loop, factors: Sequence[int | None], tail: str = "exact"
 ) -> list[LoopRef]:
     """Nested loops of these extents, one of which may be None: whatever is left.
 
@@ -67,7 +67,7 @@ def split(
     return [LoopRef(str(axis.attr)) for axis in axes]
 
 
-def _sizes(state: State, loop: For, factors: Sequence[int | None], tail: str) -> list[int]:
+def _sizes(state: ScheduleState, loop: For, factors: Sequence[int | None], tail: str) -> list[int]:
     came = f"factors={tuple(factors)}, extent={loop.extent}"
     if tail not in TAILS:
         raise refusal(f"tail must be one of {', '.join(TAILS)}", repr(tail), loop)
@@ -94,7 +94,7 @@ def _sizes(state: State, loop: For, factors: Sequence[int | None], tail: str) ->
     return known
 
 
-def _check_overlap(state: State, loop: For, sizes: list[int], came: str) -> None:
+def _check_overlap(state: ScheduleState, loop: For, sizes: list[int], came: str) -> None:
     """Steps may be computed twice: blocks store what follows from their iters, and read nothing
     that is written after them; the steps that are left are fewer than one of the outermost."""
     if loop.extent - prod(sizes) >= prod(sizes[1:]):
@@ -122,7 +122,7 @@ def _joined(axes: list[Expr], sizes: list[int]) -> Expr:
     return value
 
 
-def _guarded(body: Stmt, loop: For, value: Expr, state: State) -> Stmt:
+def _guarded(body: Stmt, loop: For, value: Expr, state: ScheduleState) -> Stmt:
     """Each block below runs only where ``value < extent`` of the old loop."""
 
     def guard(block: Block, old: Block) -> Block:
@@ -145,7 +145,7 @@ def _guarded(body: Stmt, loop: For, value: Expr, state: State) -> Stmt:
     return transformed(body, change)
 
 
-def _copied(loop: For, start: int, extent: int, state: State) -> For:
+def _copied(loop: For, start: int, extent: int, state: ScheduleState) -> For:
     """Some steps of ``loop`` as a loop of its own, with new names below, and buffers of its own for
     what steps do not have in common."""
     name = str(loop.axis.attr)
@@ -168,7 +168,7 @@ def _copied(loop: For, start: int, extent: int, state: State) -> For:
     return For(rest, extent, loop.kind, body)
 
 
-def fuse(state: State, *loops: Loop) -> LoopRef:
+def fuse(state: ScheduleState, *loops: Loop) -> LoopRef:
     """One loop for several directly nested ones, outermost first."""
     if not loops:
         raise refusal("at least one loop must be given", "none")
@@ -198,7 +198,7 @@ def fuse(state: State, *loops: Loop) -> LoopRef:
     return LoopRef(str(axis.attr))
 
 
-def merge(state: State, first: Loop, second: Loop) -> None:
+def merge(state: ScheduleState, first: Loop, second: Loop) -> None:
     """One loop for two that follow each other: each step of the second comes after the step of the
     first that it needs, in one iteration."""
     path = state.loop(first)
@@ -216,7 +216,7 @@ def merge(state: State, first: Loop, second: Loop) -> None:
     check_merged(state, whole, [list(blocks_below(half)) for half in halves])
 
 
-def reorder(state: State, *loops: Loop) -> None:
+def reorder(state: ScheduleState, *loops: Loop) -> None:
     """Puts nested loops into this order, in the places that they take now."""
     paths = [state.loop(loop) for loop in loops]
     if len({path[-1].axis for path in paths if isinstance(path[-1], For)}) < len(paths):
@@ -242,21 +242,21 @@ def reorder(state: State, *loops: Loop) -> None:
     state.swap(deepest[: top + 1], nest(order, chain[-1].body))
 
 
-def unroll(state: State, *loops: Loop) -> None:
+def unroll(state: ScheduleState, *loops: Loop) -> None:
     """The body once for each value of each loop."""
     for loop in loops:
         path = state.loop(loop)
         state.swap(path, replace(loop_at(path), kind=LoopKind.UNROLLED))
 
 
-def parallel(state: State, loop: Loop) -> None:
+def parallel(state: ScheduleState, loop: Loop) -> None:
     """Iterations are spread over hardware threads."""
     path = state.loop(loop)
     check_parallel(state, path)
     state.swap(path, replace(loop_at(path), kind=LoopKind.PARALLEL))
 
 
-def vectorize(state: State, *loops: Loop) -> None:
+def vectorize(state: ScheduleState, *loops: Loop) -> None:
     """Loops become lanes, row-major in the order of nesting; innermost last."""
     # the innermost first, so that each finds only lanes below
     paths = sorted((state.loop(loop) for loop in loops), key=len, reverse=True)
@@ -266,7 +266,7 @@ def vectorize(state: State, *loops: Loop) -> None:
         state.swap(path, replace(loop_at(path), kind=LoopKind.VECTORIZED))
 
 
-def _check_vectorized(state: State, loop: For) -> None:
+def _check_vectorized(state: ScheduleState, loop: For) -> None:
     """Below is one block, under vectorized loops only; reductions become sums of lanes."""
     inner: Stmt = loop.body
     while isinstance(inner, For) and inner.kind is LoopKind.VECTORIZED:

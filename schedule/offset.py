@@ -41,8 +41,10 @@ from ..tir.linear import Linear, from_linear, linear
 from ..tir.simplifier import simplify
 from ..tir.stmt import Block, Buffer, Iter, Stmt, Store, load
 from ..tir.types import i8, i32, u8
-from .blocks import Reduction, extents_of, is_map, reduction_of
-from .build import (
+from .block_forms import Reduction, extents_of, is_map, reduction_of
+from .errors import refusal
+from .index import UNKNOWN, form_bounds
+from .new_nests import (
     Array,
     allocate,
     buffer_name,
@@ -52,10 +54,8 @@ from .build import (
     rewritten,
     top_of,
 )
-from .errors import refusal
-from .index import UNKNOWN, form_bounds
 from .separate import separated
-from .state import BlockName, BlockRef, State
+from .state import BlockName, BlockRef, ScheduleState
 from .tree import blocks_below
 
 OFFSET = 128
@@ -70,7 +70,7 @@ class Factor:
     number: Expr | None
 
 
-def offset_operand(state: State, block: BlockName, buffer: str) -> list[BlockRef]:
+def offset_operand(state: ScheduleState, block: BlockName, buffer: str) -> list[BlockRef]:
     """Stores an i8 operand of a dot product, a constant or what a map fills, as u8 (plus 128), or
     takes out the number that is added to it; returns the blocks that sum the other operand:
     ``*_csum`` (channels), ``*_vsum`` and ``*_wsum`` (windows), where each is needed."""
@@ -85,7 +85,7 @@ def offset_operand(state: State, block: BlockName, buffer: str) -> list[BlockRef
                           f"{inner.name}, which writes {name} inside", node,
                           "Use offset_operand before compute_at.")  # fmt: skip
     taken = None if own.number is None else _negative(own.number)
-    sums = _Sums(state, node, other.load, own.load, taken)
+    sums = _InputSums(state, node, other.load, own.load, taken)
     total, names = sums.build()
     assert found.init is not None
     _, path = state.block(block)
@@ -139,7 +139,7 @@ def _negative(number: Expr) -> Expr:
     return cast(i32, as_type(taken, u8)) if small else taken
 
 
-def _check_own(state: State, block: Block, buffer: str) -> None:
+def _check_own(state: ScheduleState, block: Block, buffer: str) -> None:
     weights = state.buffer(buffer)
     writers = [other for other, _ in state.writers(buffer)]
     local = all(p.name != buffer for p in state.func.params)
@@ -189,7 +189,7 @@ def _widened(value: Expr) -> Expr | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Dim:
+class WindowDim:
     """How one dimension of x is read: ``(start + window) * step + channel``. Start is of spatial
     iters, window of reduce iters; channel is a reduce iter with a coefficient of 1, or none."""
 
@@ -210,11 +210,11 @@ class Dim:
         return from_linear(form if self.channel is None else form.plus(linear(self.channel.axis)))
 
 
-class _Sums:
+class _InputSums:
     """The sums of the inputs of one reduction block, each ``factor`` times."""
 
     def __init__(
-        self, state: State, block: Block, x: Expr, weights: Expr, factor: Expr | None
+        self, state: ScheduleState, block: Block, x: Expr, weights: Expr, factor: Expr | None
     ) -> None:
         self.state, self.block, self.factor = state, block, factor
         self.x, self.weights = x, weights
@@ -234,7 +234,7 @@ class _Sums:
         self.kept = [dim for dim in self.dims if dim.kept]
         self.last = max((k for k, dim in enumerate(self.kept) if not self._batch(dim)), default=0)
 
-    def _dim(self, form: Linear, size: int, last: bool) -> Dim:
+    def _dim(self, form: Linear, size: int, last: bool) -> WindowDim:
         step, channel = 1, None
         for axis, it in self.reduce.items():
             others = form.plus(linear(axis), -1)
@@ -245,7 +245,7 @@ class _Sums:
                 form, step, channel = others.divided(deep)[0], deep, it
                 break
         window = form.only(self.reduce.__contains__)
-        return Dim(form.plus(window, -1), window, step, channel, size // step)
+        return WindowDim(form.plus(window, -1), window, step, channel, size // step)
 
     @property
     def count(self) -> int:
@@ -290,7 +290,7 @@ class _Sums:
         _, high = form_bounds(dim.start, extents_of(self.block.iters))
         return Iter(var(f"d{k}"), dim.size if high >= UNKNOWN[1] else high + 1, False, var(f"d{k}"))
 
-    def _batch(self, dim: Dim) -> bool:
+    def _batch(self, dim: WindowDim) -> bool:
         """Whether a dimension is of an axis that moves the weights, too."""
         start = from_linear(dim.start)
         return any(start in free_vars(e) for e in self.weights.args)

@@ -22,8 +22,9 @@ from ..tir.bounds import bounds
 from ..tir.expr import Expr, cast, const, make
 from ..tir.stmt import Block, Buffer, Seq, Stmt, Store, load
 from ..tir.types import Type, parse_type, u8
-from .blocks import is_map, reduction_of, store_of
-from .build import (
+from .block_forms import is_map, reduction_of, store_of
+from .errors import refusal
+from .new_nests import (
     Array,
     buffer_name,
     check_alone,
@@ -34,15 +35,14 @@ from .build import (
     rewritten,
     top_of,
 )
-from .errors import refusal
-from .state import BlockRef, State
+from .state import BlockRef, ScheduleState
 from .tree import Path
 
 Planes = tuple[Buffer, ...]
 ORDERED = ("min", "max", "and_", "or_", "xor")  # they give the same in a wider type
 
 
-def split_bytes(state: State, buffer: str) -> list[BlockRef]:
+def split_bytes(state: ScheduleState, buffer: str) -> list[BlockRef]:
     """Stores an unsigned buffer, local or constant, as planes of bytes (``*_0`` and so on);
     gives the blocks that write them, one a plane."""
     old = state.own(buffer)
@@ -66,14 +66,14 @@ def split_bytes(state: State, buffer: str) -> list[BlockRef]:
     return [BlockRef(name) for name in names]
 
 
-def _check_writer(state: State, block: Block, path: Path, buffer: str) -> None:
+def _check_writer(state: ScheduleState, block: Block, path: Path, buffer: str) -> None:
     if not is_map(block) or block.name in state.partial:
         raise refusal("a block that writes must store each element once",
                       f"{block.name}, which does not", block)  # fmt: skip
     check_alone(block, path)
 
 
-def _write_planes(state: State, block: Block, planes: Planes) -> list[str]:
+def _write_planes(state: ScheduleState, block: Block, planes: Planes) -> list[str]:
     """A block for each plane in the place of one."""
     store = store_of(block)
     assert store is not None
@@ -137,7 +137,7 @@ def _on_planes(old: Buffer, planes: Planes, block: Block) -> Block:
 # Elements of another type ---------------------------------------------------------------------
 
 
-def retype(state: State, buffer: str, kind: Type | str) -> None:
+def retype(state: ScheduleState, buffer: str, kind: Type | str) -> None:
     """Stores a local buffer of integers in another type that holds all its values."""
     kind = kind if isinstance(kind, Type) else parse_type(kind)
     old = state.own(buffer, fixed=False)
@@ -154,7 +154,7 @@ def retype(state: State, buffer: str, kind: Type | str) -> None:
     exchange(state, buffer, [new], partial(_retyped, old, new))
 
 
-def _holds(state: State, buffer: str, kind: Type) -> bool:
+def _holds(state: ScheduleState, buffer: str, kind: Type) -> bool:
     """Whether all that is stored, sums on their way too, lies within ``kind``."""
     for block, _ in state.writers(buffer):
         store, found = store_of(block), reduction_of(block)

@@ -34,13 +34,13 @@ from ..tir.linear import from_linear, linear
 from ..tir.spell import show_expr
 from ..tir.stmt import Block, Buffer, For, Iter, Store
 from ..tir.types import i32
-from .blocks import Reduction, extents_of, is_map, is_reduction, reduction_of, store_of
-from .build import enlarge, iter_name, moved, resized, rewritten, top_of
+from .block_forms import Reduction, extents_of, is_map, is_reduction, reduction_of, store_of
 from .errors import refusal
 from .extents import Sizes, meant
 from .index import UNKNOWN, bounds, held
-from .reduction import neutral
-from .state import Access, Loop, LoopRef, State
+from .new_nests import enlarge, iter_name, moved, resized, rewritten, top_of
+from .reduction_primitives import neutral
+from .state import BlockAccess, Loop, LoopRef, ScheduleState
 from .tree import blocks_below, loop_at
 
 RULE = "the loop must be the innermost part of one iter of the only block below it"
@@ -48,7 +48,7 @@ BEYOND = ("any", "zeros", "last")
 Shapes = dict[str, Sizes]
 
 
-def resize(state: State, loop: Loop, extent: int, beyond: str = "any") -> LoopRef:
+def resize(state: ScheduleState, loop: Loop, extent: int, beyond: str = "any") -> LoopRef:
     """Lets a loop run longer, for elements that nobody reads or that mean nothing (``beyond``:
     any, those of a local buffer zeros, or made of the last ones of local operands), or for what
     changes no sum, or less long, where it leaves out pads of a result; gives the new loop."""
@@ -78,14 +78,14 @@ def resize(state: State, loop: Loop, extent: int, beyond: str = "any") -> LoopRe
     return LoopRef(name)
 
 
-def _counts(binding: Expr, axis: Expr, state: State) -> bool:
+def _counts(binding: Expr, axis: Expr, state: ScheduleState) -> bool:
     """Whether ``axis`` counts on from a number that is 0 or more."""
     form = linear(binding)
     low, high = bounds(binding - axis, state.extents)
     return form.terms.get(axis) == 1 and 0 <= low and high < UNKNOWN[1]
 
 
-def _apart(state: State, block: Block, it: Iter, loop: For) -> tuple[Block, Iter]:
+def _apart(state: ScheduleState, block: Block, it: Iter, loop: For) -> tuple[Block, Iter]:
     """The block with what the loop drives as an iter apart from the rest of ``it``."""
     form = linear(it.binding)
     rest = form.plus(form.only(lambda atom: atom is loop.axis), -1)
@@ -107,7 +107,7 @@ def _apart(state: State, block: Block, it: Iter, loop: For) -> tuple[Block, Iter
 # Reductions -------------------------------------------------------------------------------------
 
 
-def _reduced(state: State, block: Block, it: Iter, extent: int) -> Block:
+def _reduced(state: ScheduleState, block: Block, it: Iter, extent: int) -> Block:
     """A reduction of what is neutral beyond the old extent; a sum of bytes is 0 where all of
     them are, and nothing is to be done where its operand ends in zeros."""
     found, steps = reduction_of(block), range(*sorted((it.extent, extent)))
@@ -138,7 +138,7 @@ def _term(found: Reduction, inside: Expr, rest: int) -> Expr:
     return Expr("cast", found.value.type, (kept(source, least),))
 
 
-def _zero(state: State, value: Expr, it: Iter, steps: range) -> bool:
+def _zero(state: ScheduleState, value: Expr, it: Iter, steps: range) -> bool:
     """Whether a term is 0 in some steps of an iter, for what a factor of it reads there is: the end
     of a constant, which grows by zeros, or what a map keeps at 0 from there on."""
     if value.op in ("cast", "shl"):
@@ -163,7 +163,7 @@ def _zero(state: State, value: Expr, it: Iter, steps: range) -> bool:
     return kept and made != [] and made[0] >= steps.stop
 
 
-def _with_zeros(state: State, block: Block, it: Iter) -> Block:
+def _with_zeros(state: ScheduleState, block: Block, it: Iter) -> Block:
     """A map of a local buffer that is 0 beyond its iter."""
     store = store_of(block)
     if it.reduce or store is None or not state.is_local(store.buffer.name):
@@ -190,7 +190,7 @@ def _zeroed(value: Expr, kept: Callable[[Expr, int], Expr]) -> Expr | None:
 # Spatial loops ----------------------------------------------------------------------------------
 
 
-def _spatial(state: State, block: Block, it: Iter, extent: int) -> Block:
+def _spatial(state: ScheduleState, block: Block, it: Iter, extent: int) -> Block:
     """The block as it is, where its elements may be more, or fewer."""
     store = store_of(block)
     if store is None or not (is_map(block) or is_reduction(block)):
@@ -212,7 +212,9 @@ def _spatial(state: State, block: Block, it: Iter, extent: int) -> Block:
     return block
 
 
-def _check_meaningless(state: State, block: Block, store: Store, it: Iter, extent: int) -> None:
+def _check_meaningless(
+    state: ScheduleState, block: Block, store: Store, it: Iter, extent: int
+) -> None:
     """What is stored beyond the iter must lie in the pads of a parameter."""
     known, inside = extents_of(block.iters), False
     for expr, size in zip(store.index, meant(state.func, store.buffer), strict=True):
@@ -227,7 +229,7 @@ def _check_meaningless(state: State, block: Block, store: Store, it: Iter, exten
                       f"{it.axis.attr} of {store.buffer.name}", block)  # fmt: skip
 
 
-def _check_pads(state: State, block: Block, store: Store, dim: int, extent: int) -> None:
+def _check_pads(state: ScheduleState, block: Block, store: Store, dim: int, extent: int) -> None:
     """What lies beyond ``extent`` must end in pads of results."""
     for buffer, at in _ends(state, store.buffer, dim):
         if state.is_local(buffer.name) or meant(state.func, buffer)[at] > extent:
@@ -235,7 +237,7 @@ def _check_pads(state: State, block: Block, store: Store, dim: int, extent: int)
                           f"{extent} of {buffer.name}", block)  # fmt: skip
 
 
-def _ends(state: State, buffer: Buffer, dim: int) -> list[tuple[Buffer, int]]:
+def _ends(state: ScheduleState, buffer: Buffer, dim: int) -> list[tuple[Buffer, int]]:
     """The results, and their dimension, to which blocks carry ``dim`` of a buffer; a local buffer
     where something else reads it."""
     if not state.is_local(buffer.name):
@@ -258,13 +260,15 @@ def _ends(state: State, buffer: Buffer, dim: int) -> list[tuple[Buffer, int]]:
     return found or [(buffer, dim)]
 
 
-def _makers(state: State, block: Block, store: Store, dim: int, it: Iter, extent: int) -> list[str]:
+def _makers(
+    state: ScheduleState, block: Block, store: Store, dim: int, it: Iter, extent: int
+) -> list[str]:
     """The blocks before ``block``, or under loops of its own, that make what it makes when ``it``
     runs on; none where that is not read."""
     new = [bounds(e, {**extents_of(block.iters), it.axis: extent}) for e in store.index]
     new[dim] = linear(store.index[dim]).constant + it.extent, new[dim][1]
 
-    def meets(other: Block, accesses: Iterable[Access]) -> bool:
+    def meets(other: Block, accesses: Iterable[BlockAccess]) -> bool:
         known = state.ranges(other)
         return any(
             access.buffer == store.buffer
@@ -294,7 +298,7 @@ def _meet(one: Interval, other: Interval) -> bool:
 
 
 def _operands(
-    state: State, block: Block, it: Iter, extent: int, again: bool
+    state: ScheduleState, block: Block, it: Iter, extent: int, again: bool
 ) -> tuple[Block, Shapes]:
     """The shapes of buffers that grow with a loop, and the block that reads others no further than
     to their ends, as all that it reads if ``again``."""
@@ -324,7 +328,7 @@ def _operands(
 
 
 def _reach(
-    access: Access, shape: Sizes, it: Iter, known: Mapping[Expr, int], block: Block
+    access: BlockAccess, shape: Sizes, it: Iter, known: Mapping[Expr, int], block: Block
 ) -> Sizes:
     """The least shape, from ``shape`` on, within which all elements of an access lie."""
     needed = []

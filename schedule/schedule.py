@@ -27,7 +27,7 @@ from . import (
     layout,
     offset,
     planes,
-    reduction,
+    reduction_primitives,
     resize,
     separate,
     stages,
@@ -36,9 +36,9 @@ from . import (
 )
 from . import loops as nesting
 from .errors import asked
-from .prepare import prepare
-from .state import BlockName, BlockRef, Loop, LoopRef, State
-from .trace import Step, Trace, step
+from .normalize import prepare
+from .state import BlockName, BlockRef, Loop, LoopRef, ScheduleState
+from .trace import Trace, TraceStep, step
 from .transfer import finished
 from .tree import blocks_below, loop_at, loops_of
 
@@ -46,7 +46,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _primitive(run: Callable[Concatenate[State, P], R]) -> Callable[Concatenate[Schedule, P], R]:
+def _primitive(
+    run: Callable[Concatenate[ScheduleState, P], R],
+) -> Callable[Concatenate[Schedule, P], R]:
     """A method that runs a primitive and records it; an error leaves the schedule as it was."""
 
     @wraps(run)
@@ -75,7 +77,7 @@ class Schedule:
     def __init__(self, func: PrimFunc) -> None:
         with asked("Schedule"):
             self._state = prepare(func)
-        self._steps: list[Step] = []
+        self._steps: list[TraceStep] = []
         self._moved = False  # transfers must stay possible after each primitive
         self._compact: tuple[PrimFunc, PrimFunc] | None = None
 
@@ -148,8 +150,8 @@ class Schedule:
     compute_at = _primitive(stages.compute_at)
     compute_inline = _primitive(stages.compute_inline)
     border = _primitive(borders.border)
-    decompose_reduction = _primitive(reduction.decompose_reduction)
-    rfactor = _primitive(reduction.rfactor)
+    decompose_reduction = _primitive(reduction_primitives.decompose_reduction)
+    rfactor = _primitive(reduction_primitives.rfactor)
     separate = _primitive(separate.separate)
     expand = _primitive(expand.expand)
     guard = _primitive(borders.guard)

@@ -14,8 +14,10 @@ from math import gcd
 from ..tir.expr import Expr, const, free_vars, make, transform, walk
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block, Buffer, Iter, Store, load
-from .blocks import Reduction, extents_of
-from .build import (
+from .block_forms import Reduction, extents_of
+from .errors import refusal
+from .index import UNKNOWN, Extents, form_bounds
+from .new_nests import (
     allocate,
     buffer_name,
     check_alone,
@@ -25,15 +27,13 @@ from .build import (
     put_before,
     top_of,
 )
-from .errors import refusal
-from .index import UNKNOWN, Extents, form_bounds
-from .reduction import begun, neutral
-from .state import BlockName, BlockRef, Loop, State
+from .reduction_primitives import begun, neutral
+from .state import BlockName, BlockRef, Loop, ScheduleState
 from .tree import loop_at
 
 
 @dataclass(frozen=True, slots=True)
-class Dim:
+class SeparateDim:
     """Dimension ``number`` of the operand, where what is left reads ``step * index + near``: index
     counts from ``low`` on, and near is less than a step."""
 
@@ -54,7 +54,7 @@ class Dim:
         return from_linear(self.index.shifted(-self.low))
 
 
-def separate(state: State, block: BlockName, *loops: Loop) -> BlockRef:
+def separate(state: ScheduleState, block: BlockName, *loops: Loop) -> BlockRef:
     """A reduction over some of its loops first, for all elements that the rest of it reads;
     gives the block that does."""
     node, path = state.block(block)
@@ -69,13 +69,13 @@ def separate(state: State, block: BlockName, *loops: Loop) -> BlockRef:
     return BlockRef(separated(state, node, first, f"{node.name}_part", "tcm"))
 
 
-def separated(state: State, block: Block, first: Set[Expr], name: str, scope: str) -> str:
+def separated(state: ScheduleState, block: Block, first: Set[Expr], name: str, scope: str) -> str:
     """Lets a reduction that stands alone reduce over the axes ``first`` in a block before it."""
     found = begun(block)
     left = [it for it in block.iters if it.axis not in first]
     read, dims = _dims(block, found, first, {it.axis for it in left if it.reduce})
     kept = [it for it in left if not it.reduce and it.axis not in _absorbed(dims)]
-    order: list[Iter | Dim] = sorted([*kept, *dims], key=lambda part: _number(part, read))
+    order: list[Iter | SeparateDim] = sorted([*kept, *dims], key=lambda part: _number(part, read))
     name = state.fresh(name)
     sizes = [(str(part.axis.attr) if isinstance(part, Iter) else iter_name(block, f"u{k}"),
               part.extent, False) for k, part in enumerate(order)]  # fmt: skip
@@ -86,7 +86,7 @@ def separated(state: State, block: Block, first: Set[Expr], name: str, scope: st
                      tuple(part.extent for part in order), scope)  # fmt: skip
     index = list(read.args)
     for part, axis in zip(order, at, strict=True):
-        if isinstance(part, Dim):
+        if isinstance(part, SeparateDim):
             index[part.number] = part.at(axis)
     element = load(read.attr, *index)
     term = transform(found.value, lambda e: element if e is read else None)
@@ -103,21 +103,21 @@ def separated(state: State, block: Block, first: Set[Expr], name: str, scope: st
     return name
 
 
-def _absorbed(dims: Sequence[Dim]) -> set[Expr]:
+def _absorbed(dims: Sequence[SeparateDim]) -> set[Expr]:
     """The axes that partial results no longer have, but places in dimensions."""
     return {axis for dim in dims for atom in dim.index.terms for axis in free_vars(atom)}
 
 
-def _number(part: Iter | Dim, read: Expr) -> int:
+def _number(part: Iter | SeparateDim, read: Expr) -> int:
     """The dimension of the operand in which a part of the index stands."""
-    if isinstance(part, Dim):
+    if isinstance(part, SeparateDim):
         return part.number
     return next((k for k, e in enumerate(read.args) if part.axis in free_vars(e)), -1)
 
 
 def _dims(
     block: Block, found: Reduction, first: Set[Expr], last: Set[Expr]
-) -> tuple[Expr, list[Dim]]:
+) -> tuple[Expr, list[SeparateDim]]:
     """The load of a term, and its dimensions that the last axes move."""
     loads = {e for e in walk(found.value) if e.op == "load"}
     axes = [free_vars(e) for read in loads for e in read.args]
@@ -135,7 +135,7 @@ def _dims(
                   "one dimension", block.name, block)  # fmt: skip
 
 
-def _dim(number: int, expr: Expr, first: Set[Expr], extents: Extents) -> Dim | None:
+def _dim(number: int, expr: Expr, first: Set[Expr], extents: Extents) -> SeparateDim | None:
     """A dimension; None where what the axes ``first`` move is no part of a step of the rest."""
     form = linear(expr)
     near = form.only(lambda atom: bool(free_vars(atom) & first))
@@ -150,4 +150,4 @@ def _dim(number: int, expr: Expr, first: Set[Expr], extents: Extents) -> Dim | N
         and high < UNKNOWN[1]
         and all(free_vars(atom) <= first for atom in near.terms)
     )
-    return Dim(number, index, low, high - low + 1, step, near) if inside else None
+    return SeparateDim(number, index, low, high - low + 1, step, near) if inside else None

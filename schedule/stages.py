@@ -19,15 +19,15 @@ from ..tir.linear import Linear
 from ..tir.spell import show_expr
 from ..tir.stmt import Block, For, Iter, LoopKind, Seq, Stmt, Store, seq
 from ..tir.types import i32
-from .blocks import extents_of, is_map, is_reduction, read_in, store_of
-from .build import drop_buffer, replacing, rewritten
+from .block_forms import extents_of, is_map, is_reduction, read_in, store_of
+from .boxes import Box, Span, box_of, check_whole, inside, start_of, union
 from .errors import refusal
 from .index import bounds, digits_of, simplify
-from .region import Box, Span, box_of, check_whole, inside, start_of, union
+from .new_nests import drop_buffer, replacing, rewritten
 from .state import (
     BlockName,
     Loop,
-    State,
+    ScheduleState,
     domain_guard,
     is_domain_guard,
 )
@@ -36,7 +36,7 @@ from .tree import Path, blocks_below, loop_at, loops_of, nest
 Ranges = dict[Expr, tuple[Expr, int]]  # iter -> start over the outer loops, extent
 
 
-def compute_at(state: State, block: BlockName, loop: Loop) -> None:
+def compute_at(state: ScheduleState, block: BlockName, loop: Loop) -> None:
     """Moves a producer below a loop of its consumers, for the part that is needed there."""
     producer, path = state.block(block)
     target = state.loop(loop)
@@ -70,7 +70,7 @@ def compute_at(state: State, block: BlockName, loop: Loop) -> None:
     _move(state, path, str(at.axis.attr), fresh, names)
 
 
-def _moved_output(state: State, block: Block) -> str:
+def _moved_output(state: ScheduleState, block: Block) -> str:
     """The local buffer that only ``block`` writes."""
     names = state.accesses(block).written
     name = min(names)
@@ -88,7 +88,7 @@ def _parts(at: For) -> list[Stmt]:
     return list(at.body.stmts) if isinstance(at.body, Seq) else [at.body]
 
 
-def _check_ready(state: State, producer: Block, at: For, consumers: set[str]) -> None:
+def _check_ready(state: ScheduleState, producer: Block, at: For, consumers: set[str]) -> None:
     """Buffers that the producer reads must be made before its first consumer's part of the loop."""
     inputs = state.accesses(producer).inputs
     reached = False
@@ -114,7 +114,7 @@ def _check_init(consumer: Block, buffer: str, loops: Sequence[For]) -> None:
                               "Take a loop outside the reduction.")  # fmt: skip
 
 
-def check_inputs(state: State, block: Block) -> None:
+def check_inputs(state: ScheduleState, block: Block) -> None:
     """All writers of buffers that ``block`` reads must come before it."""
     inputs = state.accesses(block).inputs
     before = True
@@ -169,7 +169,7 @@ def _joined(parts: list[tuple[int, int, Span]], extent: int) -> Span | None:
     return total
 
 
-def renest(state: State, block: Block, ranges: Ranges) -> Stmt:
+def renest(state: ScheduleState, block: Block, ranges: Ranges) -> Stmt:
     """``block`` under new loops, one for each iter."""
     check_whole(block, state)
     loops, iters = [], []
@@ -185,7 +185,7 @@ def renest(state: State, block: Block, ranges: Ranges) -> Stmt:
     return nest(loops, replace(block, iters=tuple(iters), where=conjoin(guards)))
 
 
-def _move(state: State, path: Path, loop: str, fresh: Stmt, readers: set[str]) -> None:
+def _move(state: ScheduleState, path: Path, loop: str, fresh: Stmt, readers: set[str]) -> None:
     """Takes the block at ``path`` away and puts ``fresh`` before its readers below ``loop``."""
     state.swap(path, None)
     target = state.loop(loop)
@@ -199,7 +199,7 @@ def _move(state: State, path: Path, loop: str, fresh: Stmt, readers: set[str]) -
 # Inlining ----------------------------------------------------------------------------------------
 
 
-def compute_inline(state: State, block: BlockName) -> None:
+def compute_inline(state: ScheduleState, block: BlockName) -> None:
     """Puts a map's value into its consumers; block and buffer are gone."""
     producer, path = state.block(block)
     store = _map_store(state, producer)
@@ -223,7 +223,7 @@ def compute_inline(state: State, block: BlockName) -> None:
 
 
 def _reads_beyond(
-    state: State, reader: Block, name: str, axes: list[Expr | None], producer: Block
+    state: ScheduleState, reader: Block, name: str, axes: list[Expr | None], producer: Block
 ) -> bool:
     """Whether the reader takes in elements that nobody stores."""
     known, extents = state.ranges(reader), extents_of(producer.iters)
@@ -235,7 +235,7 @@ def _reads_beyond(
     return False
 
 
-def _map_store(state: State, block: Block) -> Store:
+def _map_store(state: ScheduleState, block: Block) -> Store:
     store = store_of(block)
     guards = [p for p in conjuncts(block.where) if not is_domain_guard(p, block.iters)]
     if store is None or not is_map(block) or guards:
@@ -260,7 +260,7 @@ def _plain_axes(block: Block, index: tuple[Expr, ...]) -> list[Expr | None]:
 
 
 def _inlined(
-    state: State, reader: Block, producer: Block, axes: list[Expr | None], store: Store
+    state: ScheduleState, reader: Block, producer: Block, axes: list[Expr | None], store: Store
 ) -> Block:
     """``reader`` with the producer's value for each load of its buffer."""
     extents, zero = state.ranges(reader), const(0, i32)

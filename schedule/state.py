@@ -31,7 +31,7 @@ from ..tir.stmt import (
     walk_stmt,
 )
 from ..tir.types import i32
-from .blocks import extents_of
+from .block_forms import extents_of
 from .errors import ScheduleError, refusal
 from .index import bounds, form_bounds, substitute_axes
 from .tree import Path, Places, swap
@@ -65,7 +65,7 @@ BlockName = BlockRef | str
 
 @quick
 @dataclass(frozen=True, slots=True)
-class Access:
+class BlockAccess:
     """An element that a block touches, its index over the block's iters and inner loops."""
 
     buffer: Buffer
@@ -77,8 +77,8 @@ class Accesses:
     """The reads and writes of one block, and the names of their buffers; ``inner`` are the loops
     within the block. An access of several lanes (of ``wide`` buffers) counts as an inner loop."""
 
-    reads: tuple[Access, ...]
-    writes: tuple[Access, ...]
+    reads: tuple[BlockAccess, ...]
+    writes: tuple[BlockAccess, ...]
     read: frozenset[str]
     written: frozenset[str]
     wide: frozenset[str]
@@ -92,13 +92,13 @@ class Accesses:
     def touch(self, buffer: str) -> bool:
         return buffer in self.read or buffer in self.written
 
-    def reads_of(self, buffer: str) -> list[Access]:
+    def reads_of(self, buffer: str) -> list[BlockAccess]:
         return [a for a in self.reads if a.buffer.name == buffer]
 
-    def writes_of(self, buffer: str) -> list[Access]:
+    def writes_of(self, buffer: str) -> list[BlockAccess]:
         return [a for a in self.writes if a.buffer.name == buffer]
 
-    def of(self, buffer: str) -> list[Access]:
+    def of(self, buffer: str) -> list[BlockAccess]:
         return [*self.reads_of(buffer), *self.writes_of(buffer)]
 
 
@@ -112,7 +112,7 @@ def unused(name: str, taken: Container[object]) -> str:
 
 
 @dataclass
-class State:
+class ScheduleState:
     """The function under the primitives; ``past`` are the earlier ones, with what changed them."""
 
     func: PrimFunc
@@ -123,10 +123,10 @@ class State:
     _places: Places | None = None
     _accesses: dict[int, tuple[Stmt, Stmt | None, Accesses]] = field(default_factory=dict)
 
-    def copy(self) -> State:
+    def copy(self) -> ScheduleState:
         """Another state of the same function."""
         kept = dict(self.extents), set(self.names), list(self.past)
-        return State(self.func, *kept, self.partial, self._places, dict(self._accesses))
+        return ScheduleState(self.func, *kept, self.partial, self._places, dict(self._accesses))
 
     @property
     def body(self) -> Stmt:
@@ -255,19 +255,19 @@ def _has(places: Places, kind: str, name: str) -> bool:
 
 
 def _accesses(block: Block) -> Accesses:
-    reads: dict[tuple[str, tuple[Expr, ...]], Access] = {}
-    writes: dict[tuple[str, tuple[Expr, ...]], Access] = {}
+    reads: dict[tuple[str, tuple[Expr, ...]], BlockAccess] = {}
+    writes: dict[tuple[str, tuple[Expr, ...]], BlockAccess] = {}
     inner: dict[Expr, int] = {}
     wide: set[str] = set()
 
-    def note(where: dict[tuple[str, tuple[Expr, ...]], Access], buffer: Buffer,
+    def note(where: dict[tuple[str, tuple[Expr, ...]], BlockAccess], buffer: Buffer,
              index: tuple[Expr, ...], lanes: int) -> None:  # fmt: skip
         if lanes > 1:
             lane = var(f"?lane{lanes}")
             inner[lane] = lanes
             wide.add(buffer.name)
             index = (*index[:-1], index[-1] + lane)
-        where.setdefault((buffer.name, index), Access(buffer, index))
+        where.setdefault((buffer.name, index), BlockAccess(buffer, index))
 
     def read(expr: Expr) -> None:
         for node in loads_in(expr):
@@ -306,7 +306,9 @@ def replace_axes(node: Stmt, values: Mapping[Expr, Expr], extents: Mapping[Expr,
             return node if same else rebuild_stmt(node, after)
 
 
-def renamed(node: Stmt, values: Mapping[Expr, Expr], state: State, suffix: str = "") -> Stmt:
+def renamed(
+    node: Stmt, values: Mapping[Expr, Expr], state: ScheduleState, suffix: str = ""
+) -> Stmt:
     """``node`` with new variables for its loops, and ``values`` for others."""
     match node:
         case For(axis, extent, kind, body, notes):

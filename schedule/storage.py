@@ -18,32 +18,32 @@ from ..tir.expr import Expr, const, free_vars, var
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Alloc, Block, Buffer, For, Iter, LoopKind, Stmt
 from ..tir.types import i32
-from .blocks import extents_of
-from .build import iter_name, redirect
+from .block_forms import extents_of
+from .boxes import Box, Span, bindings_of, box_of, inside, union
 from .index import bind, bounds, simplify
-from .region import Box, Span, bindings_of, box_of, inside, union
-from .state import Access, State
+from .new_nests import iter_name, redirect
+from .state import BlockAccess, ScheduleState
 from .tree import loops_of, transformed
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class BufferUse:
     """A block that touches a buffer, and the loops around it."""
 
     block: Block
     loops: list[For]
 
 
-def uses_of(state: State, buffer: str) -> list[Use]:
+def uses_of(state: ScheduleState, buffer: str) -> list[BufferUse]:
     """The users of ``buffer`` in program order."""
     return [
-        Use(block, loops_of(path))
+        BufferUse(block, loops_of(path))
         for block, path in state.placed()
         if state.accesses(block).touch(buffer)
     ]
 
 
-def is_private(state: State, buffer: str, loop: For) -> bool:
+def is_private(state: ScheduleState, buffer: str, loop: For) -> bool:
     """Whether each iteration of ``loop`` may have a copy of the local ``buffer`` of its own."""
     if not state.is_local(buffer):
         return False
@@ -52,9 +52,11 @@ def is_private(state: State, buffer: str, loop: For) -> bool:
     return below and _fresh(state, buffer, uses, loop, _ever_written(state, uses, buffer))
 
 
-def _fresh(state: State, buffer: str, uses: list[Use], loop: For, shape: tuple[int, ...]) -> bool:
+def _fresh(
+    state: ScheduleState, buffer: str, uses: list[BufferUse], loop: For, shape: tuple[int, ...]
+) -> bool:
     """Whether each iteration of ``loop`` writes whatever it reads of ``buffer``."""
-    before: list[Use] = []
+    before: list[BufferUse] = []
     for use in uses:
         accesses = state.accesses(use.block)
         own = buffer in accesses.written
@@ -67,7 +69,7 @@ def _fresh(state: State, buffer: str, uses: list[Use], loop: For, shape: tuple[i
     return True
 
 
-def _starts_here(use: Use, loop: For) -> bool:
+def _starts_here(use: BufferUse, loop: For) -> bool:
     """Whether the block initialises its result anew in each iteration of ``loop``."""
     fixed = set(_down_to(use.loops, loop))
     return use.block.init is not None and not any(
@@ -75,7 +77,13 @@ def _starts_here(use: Use, loop: For) -> bool:
     )
 
 
-def _feeds(state: State, writer: Use, reader: Use, read: Access, shape: tuple[int, ...]) -> bool:
+def _feeds(
+    state: ScheduleState,
+    writer: BufferUse,
+    reader: BufferUse,
+    read: BlockAccess,
+    shape: tuple[int, ...],
+) -> bool:
     """Whether ``writer`` stores all of ``read`` in each iteration of the loops that both share."""
     outer = [a.axis for a, b in zip(writer.loops, reader.loops, strict=False) if a is b]
     wanted = box_of(read, reader.block, outer, state)
@@ -85,7 +93,7 @@ def _feeds(state: State, writer: Use, reader: Use, read: Access, shape: tuple[in
     )
 
 
-def _ever_written(state: State, uses: list[Use], buffer: str) -> tuple[int, ...]:
+def _ever_written(state: ScheduleState, uses: list[BufferUse], buffer: str) -> tuple[int, ...]:
     """The part of a buffer that holds values: what lies beyond has none to keep."""
     ends = [
         [span.start.constant + span.extent for span in map(inside, box, access.buffer.shape)]
@@ -108,7 +116,7 @@ def _down_to(loops: list[For], loop: For) -> list[Expr]:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BufferPlan:
     """Where a buffer goes: below ``loop``, as ``buffer``, its indices from the spans' starts on."""
 
     loop: For
@@ -117,9 +125,9 @@ class Plan:
     buffer: Buffer
 
 
-def compact(state: State) -> Stmt:
+def compact(state: ScheduleState) -> Stmt:
     """The function's body with every local buffer at its place and in its size."""
-    plans: dict[str, Plan] = {}
+    plans: dict[str, BufferPlan] = {}
     for buffer in state.locals():
         plan = _plan(state, buffer)
         if plan is not None:
@@ -127,7 +135,7 @@ def compact(state: State) -> Stmt:
     return _apply(state.body, plans, state) if plans else state.body
 
 
-def _plan(state: State, buffer: Buffer) -> Plan | None:
+def _plan(state: ScheduleState, buffer: Buffer) -> BufferPlan | None:
     uses = uses_of(state, buffer.name)
     if not uses:
         return None
@@ -140,11 +148,13 @@ def _plan(state: State, buffer: Buffer) -> Plan | None:
             outer = _down_to(uses[0].loops, loop)
             spans = _spans(state, buffer, uses, outer)
             shape = tuple(span.extent for span in spans)
-            return Plan(loop, frozenset(outer), spans, replace(buffer, shape=shape))
+            return BufferPlan(loop, frozenset(outer), spans, replace(buffer, shape=shape))
     return None
 
 
-def _spans(state: State, buffer: Buffer, uses: list[Use], outer: list[Expr]) -> tuple[Span, ...]:
+def _spans(
+    state: ScheduleState, buffer: Buffer, uses: list[BufferUse], outer: list[Expr]
+) -> tuple[Span, ...]:
     touched = [
         (use.block, access, box_of(access, use.block, outer, state))
         for use in uses
@@ -160,7 +170,9 @@ def _spans(state: State, buffer: Buffer, uses: list[Use], outer: list[Expr]) -> 
     return tuple(spans)
 
 
-def shifted(index: Expr, span: Span, block: Block, outer: set[Expr], state: State) -> Expr | None:
+def shifted(
+    index: Expr, span: Span, block: Block, outer: set[Expr], state: ScheduleState
+) -> Expr | None:
     """``index - span.start`` over local iters: an iter's variable here stands for that part of
     its binding that runs below ``outer``; None where no such parts add up."""
     if not span.start.terms:
@@ -183,7 +195,7 @@ def inner_part(binding: Expr, outer: set[Expr]) -> Expr:
     return from_linear(Linear(kept, 0))
 
 
-def _apply(body: Stmt, plans: dict[str, Plan], state: State) -> Stmt:
+def _apply(body: Stmt, plans: dict[str, BufferPlan], state: ScheduleState) -> Stmt:
     def change(node: Stmt) -> Stmt | None:
         match node:
             case Alloc(buffer, inner) if buffer.name in plans:
@@ -199,11 +211,11 @@ def _apply(body: Stmt, plans: dict[str, Plan], state: State) -> Stmt:
     return transformed(body, change)
 
 
-def _shrunk(block: Block, plans: dict[str, Plan], state: State) -> Block:
+def _shrunk(block: Block, plans: dict[str, BufferPlan], state: ScheduleState) -> Block:
     """``block`` on the moved buffers."""
     local: dict[tuple[Expr, Expr], Iter] = {}
 
-    def element(plan: Plan, _: Block, index: tuple[Expr, ...]) -> tuple[Expr, ...]:
+    def element(plan: BufferPlan, _: Block, index: tuple[Expr, ...]) -> tuple[Expr, ...]:
         outer, fresh = set(plan.outer), list[Expr]()
         values = {
             it.axis: _local(block, it, inner_part(it.binding, outer), local, state)
@@ -224,7 +236,7 @@ def _shrunk(block: Block, plans: dict[str, Plan], state: State) -> Block:
 
 
 def _local(
-    block: Block, it: Iter, part: Expr, local: dict[tuple[Expr, Expr], Iter], state: State
+    block: Block, it: Iter, part: Expr, local: dict[tuple[Expr, Expr], Iter], state: ScheduleState
 ) -> Expr:
     """The variable for that part of an iter which counts below the buffer's loop."""
     if part is it.binding:

@@ -19,7 +19,7 @@ from functools import lru_cache
 from ..tir.expr import Expr, free_vars, is_fixed, transform, walk
 from ..tir.linear import joined, row_major
 from ..tir.stmt import Block, Buffer, Store
-from .blocks import is_map, reduction_of
+from .block_forms import is_map, reduction_of
 
 
 class Form(Enum):
@@ -142,7 +142,7 @@ def _read_on(node: Expr) -> Expr | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class AxisRun:
     """Neighbouring axes that move every buffer as one would, outermost first: ``extent`` steps of
     ``to`` elements in the result, of ``come`` elements in each operand."""
 
@@ -152,26 +152,26 @@ class Run:
     come: tuple[int, ...]
 
 
-def runs_of(found: Structure) -> list[Run]:
+def runs_of(found: Structure) -> list[AxisRun]:
     """The spatial axes of more than one step, joined where they can be, in the order in which the
     result lies in memory."""
-    runs: list[Run] = []
+    runs: list[AxisRun] = []
     for axis in found.spatial:
         if axis.extent > 1:
             come = tuple(use.step(axis) for use in found.reads)
-            runs.append(Run((axis.var,), axis.extent, found.out.step(axis), come))
+            runs.append(AxisRun((axis.var,), axis.extent, found.out.step(axis), come))
     runs.sort(key=lambda run: tuple(-abs(step) for step in (run.to, *run.come)))
-    joined: list[Run] = []
+    joined: list[AxisRun] = []
     for run in runs:
         alone = found.held & {*run.axes, *(joined[-1].axes if joined else ())}
         if joined and not alone and _follows(joined[-1], run):
             outer = joined.pop()
-            run = Run((*outer.axes, *run.axes), outer.extent * run.extent, run.to, run.come)
+            run = AxisRun((*outer.axes, *run.axes), outer.extent * run.extent, run.to, run.come)
         joined.append(run)
     return joined
 
 
-def _follows(outer: Run, inner: Run) -> bool:
+def _follows(outer: AxisRun, inner: AxisRun) -> bool:
     """Whether a step of ``outer`` is as far as all steps of ``inner``, in every buffer."""
     steps = zip((outer.to, *outer.come), (inner.to, *inner.come), strict=True)
     return all(a == b * inner.extent for a, b in steps)

@@ -24,8 +24,10 @@ import numpy as np
 from ..tir.expr import Expr, free_vars, minimum, select, transform, var
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block, Buffer, Iter, Store, load
-from .blocks import extents_of, reduction_of
-from .build import (
+from .block_forms import extents_of, reduction_of
+from .errors import refusal
+from .index import bounds, simplify
+from .new_nests import (
     Index,
     allocate,
     buffer_name,
@@ -37,9 +39,7 @@ from .build import (
     put_before,
     replace_buffer,
 )
-from .errors import refusal
-from .index import bounds, simplify
-from .state import BlockName, BlockRef, Loop, State
+from .state import BlockName, BlockRef, Loop, ScheduleState
 
 SIZE = 4  # elements of a word
 
@@ -104,7 +104,7 @@ class _Window:
         return Windows(self.tap.extent, self.apart, self.start.constant, by, step)
 
 
-def word_taps(state: State, block: BlockName, loop: Loop, step: int) -> BlockRef:
+def word_taps(state: ScheduleState, block: BlockName, loop: Loop, step: int) -> BlockRef:
     """Lets a sum over taps read words of four neighbours, one each ``step`` elements, and zeros
     around its weights; gives the block that makes the words."""
     node, path = state.block(block)
@@ -142,7 +142,7 @@ def word_taps(state: State, block: BlockName, loop: Loop, step: int) -> BlockRef
     return BlockRef(copying.name)
 
 
-def _window(state: State, block: Block, loop: Loop, step: int) -> _Window:
+def _window(state: ScheduleState, block: Block, loop: Loop, step: int) -> _Window:
     """The operands; ScheduleError where the loop is none over evenly spaced taps."""
     found = reduction_of(block)
     it = next((it for it in block.iters if it.binding is var(str(loop)) and it.reduce), None)
@@ -174,7 +174,7 @@ def _factors(value: Expr) -> list[Expr]:
     return loads if all(e.op == "load" for e in loads) else []
 
 
-def _words(state: State, window: _Window, count: int, step: int) -> tuple[Buffer, Block]:
+def _words(state: ScheduleState, window: _Window, count: int, step: int) -> tuple[Buffer, Block]:
     """The buffer of words, and the block that copies them; a local input grows as far as these
     reach, of another one it is the last element that is read beyond its end."""
     source, along = window.x.attr, window.along
@@ -194,7 +194,7 @@ def _words(state: State, window: _Window, count: int, step: int) -> tuple[Buffer
     return words, made(state, words.name, [(f"v{k}", n) for k, n in enumerate(shape)], word)
 
 
-def _spread(state: State, window: _Window, windows: Windows) -> Buffer:
+def _spread(state: ScheduleState, window: _Window, windows: Windows) -> Buffer:
     """The constant as [phase, ..., place in the words, ...], zeros around the taps."""
     old, dim, reach = window.f.attr, window.dim, windows.words * SIZE
     data = state.func.constants[old.name]

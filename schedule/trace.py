@@ -24,7 +24,7 @@ S = TypeVar("S")  # a schedule
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TraceStep:
     """One primitive and its arguments."""
 
     name: str
@@ -40,7 +40,7 @@ class Step:
 class Trace:
     """The steps of a schedule, in order."""
 
-    steps: tuple[Step, ...] = ()
+    steps: tuple[TraceStep, ...] = ()
 
     def __str__(self) -> str:
         return "".join(f"{step}\n" for step in self.steps)
@@ -48,7 +48,7 @@ class Trace:
     def __len__(self) -> int:
         return len(self.steps)
 
-    def __iter__(self) -> Iterator[Step]:
+    def __iter__(self) -> Iterator[TraceStep]:
         return iter(self.steps)
 
     def replay(self, sch: S) -> S:
@@ -58,11 +58,11 @@ class Trace:
         return sch
 
 
-def step(run: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]) -> Step:
+def step(run: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]) -> TraceStep:
     """A primitive and its arguments, of which options that have their defaults are left out."""
     known = _parameters(run) if options else {}
     given = tuple((k, plain(v)) for k, v in options.items() if plain(v) != known[k].default)
-    return Step(run.__name__, tuple(map(plain, args)), given)
+    return TraceStep(run.__name__, tuple(map(plain, args)), given)
 
 
 @cache

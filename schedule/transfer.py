@@ -15,18 +15,18 @@ from dataclasses import replace
 from ..tir.expr import Expr, substitute
 from ..tir.linear import linear, row_major
 from ..tir.stmt import Block, Buffer, Copy, For, PrimFunc, Region, Store
-from .blocks import is_map, store_of
+from .block_forms import is_map, store_of
+from .boxes import Box, Span, box_of, start_of
 from .errors import refusal
 from .index import simplify
-from .region import Box, Span, box_of, start_of
-from .state import Access, BlockName, State
+from .state import BlockAccess, BlockName, ScheduleState
 from .storage import compact, inner_part
 from .tree import Path, loops_of
 
 NOTE = "transfer", True
 
 
-def transfer(state: State, block: BlockName) -> None:
+def transfer(state: ScheduleState, block: BlockName) -> None:
     """Makes a block that copies a DMA transfer."""
     node, path = state.block(block)
     _copying(node, is_map(node))
@@ -43,9 +43,9 @@ def _copying(block: Block, once: bool = True) -> Store:
     return store
 
 
-def finished(state: State) -> PrimFunc:
+def finished(state: ScheduleState) -> PrimFunc:
     """The function of ``state``, which stays as it is: buffers at their places, transfers made."""
-    last = State(replace(state.func, body=compact(state)), state.extents, set(state.names))
+    last = ScheduleState(replace(state.func, body=compact(state)), state.extents, set(state.names))
     for name in [block.name for block, _ in last.placed() if NOTE in block.annotations]:
         block, path = last.block(name)
         top = _own_nest(path)
@@ -61,13 +61,16 @@ def _own_nest(path: Path) -> Path:
     return path[: k + 1]
 
 
-def _regions(state: State, block: Block, top: Path) -> tuple[Region, Region]:
+def _regions(state: ScheduleState, block: Block, top: Path) -> tuple[Region, Region]:
     if block.where is not None:
         raise refusal("the box copied must lie within the source", "a guarded block",
                       block, "Choose factors that divide.")  # fmt: skip
     store = _copying(block)
     outer = [loop.axis for loop in loops_of(top[:-1])]
-    target, source = Access(store.buffer, store.index), Access(store.value.attr, store.value.args)
+    target, source = (
+        BlockAccess(store.buffer, store.index),
+        BlockAccess(store.value.attr, store.value.args),
+    )
     boxes = [box_of(access, block, outer, state) for access in (target, source)]
     steps = [
         [_moves(state, block, e, set(outer)) for e, s in zip(access.index, box, strict=True)
@@ -87,7 +90,7 @@ def _regions(state: State, block: Block, top: Path) -> tuple[Region, Region]:
     return _region(target.buffer, boxes[0]), _region(source.buffer, boxes[1])
 
 
-def _moves(state: State, block: Block, index: Expr, outer: set[Expr]) -> Mapping[Expr, int]:
+def _moves(state: ScheduleState, block: Block, index: Expr, outer: set[Expr]) -> Mapping[Expr, int]:
     """How an index moves with the loops of the copy, wherever it starts."""
     values = {it.axis: it.binding for it in block.iters}
     return linear(inner_part(simplify(substitute(index, values), state.extents), outer)).terms

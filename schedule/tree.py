@@ -24,7 +24,7 @@ def transformed(node: Stmt, change: Callable[[Stmt], Stmt | None]) -> Stmt:
     return transform_stmt(node, change, below)
 
 
-class Table:
+class NestTable:
     """The loops and blocks of one of the function's outermost nests."""
 
     __slots__ = ("_parents", "_paths", "blocks", "loops", "top")
@@ -71,17 +71,17 @@ class Places:
     def __init__(self, root: Stmt, before: Places | None = None) -> None:
         self.root = root
         known = {} if before is None else {id(t.top): t for _, t in before._nests}
-        self._nests: list[tuple[Path, Table]] = []
+        self._nests: list[tuple[Path, NestTable]] = []
         self._visit(root, [], known)
 
-    def _visit(self, node: Stmt, above: Path, known: dict[int, Table]) -> None:
+    def _visit(self, node: Stmt, above: Path, known: dict[int, NestTable]) -> None:
         if isinstance(node, Alloc | Seq):
             above = [*above, node]
             for child in children(node):
                 self._visit(child, above, known)
         else:
             table = known.get(id(node))
-            self._nests.append((above, Table(node) if table is None else table))
+            self._nests.append((above, NestTable(node) if table is None else table))
 
     def loop(self, name: str) -> Path | None:
         """The path to a loop."""

@@ -17,7 +17,7 @@ from ..tir.expr import Expr, loads_in
 from ..tir.passes.flatten import flat_form, flattened
 from ..tir.recent import Recent
 from ..tir.stmt import Buffer, Copy, Stmt, Store, exprs_in, walk_stmt
-from .program import Address, Dma, Item, Loop, Op, Phase, items_in
+from .program import Address, Dma, Item, Loop, MachineOp, Phase, items_in
 
 Shifts = Mapping[str, int]  # bytes, by buffer
 Key = tuple[object, ...]
@@ -71,7 +71,7 @@ def _addresses(items: Iterable[Item]) -> Iterator[Address]:
             case Dma(target=target, source=source):
                 yield target
                 yield source
-            case Op(address=address) if address is not None:
+            case MachineOp(address=address) if address is not None:
                 yield address
 
 
@@ -81,7 +81,7 @@ def _shifted(item: Item, shifts: Shifts) -> Item:
             return Loop(variable, extent, [_shifted(inner, shifts) for inner in body])
         case Dma(target=target, source=source):
             return replace(item, target=_less(target, shifts), source=_less(source, shifts))
-        case Op(address=address) if address is not None:
+        case MachineOp(address=address) if address is not None:
             return replace(item, address=_less(address, shifts))
     return item
 

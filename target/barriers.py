@@ -15,7 +15,7 @@ from math import inf
 
 from ..tir.quick import quick
 from .instruction import Kind
-from .program import Address, Dma, Item, Loop, Op, Phase, Program, Wait, items_in, share
+from .program import Address, Dma, Item, Loop, MachineOp, Phase, Program, WaitOp, items_in, share
 
 Interval = tuple[float, float]  # bytes from .. to, the end excluded
 Ranges = Mapping[str, tuple[int, int]]  # the first and last value of each loop variable
@@ -92,7 +92,7 @@ def _copies(phase: Phase) -> Copies:
 
 @lru_cache(maxsize=1024)
 def _awaited(phase: Phase) -> frozenset[str]:
-    return frozenset(item.token for item in items_in(phase.body) if isinstance(item, Wait))
+    return frozenset(item.token for item in items_in(phase.body) if isinstance(item, WaitOp))
 
 
 @lru_cache(maxsize=1024)
@@ -141,7 +141,7 @@ def spans_of(body: Sequence[Item], copies: Copies = frozenset()) -> Spans:
 
 def _items(
     items: Sequence[Item], extents: Mapping[str, int]
-) -> Iterator[tuple[Op | Dma | Wait, Mapping[str, int]]]:
+) -> Iterator[tuple[MachineOp | Dma | WaitOp, Mapping[str, int]]]:
     """All but loops, with the extents of the loops around them."""
     for item in items:
         if isinstance(item, Loop):
@@ -151,13 +151,13 @@ def _items(
 
 
 def _accesses(
-    item: Op | Dma | Wait, copies: Copies
+    item: MachineOp | Dma | WaitOp, copies: Copies
 ) -> Iterator[tuple[str, bool, Address | None, int]]:
     """The buffers that an item touches, whether it writes them, and where; None: anywhere."""
     match item:
-        case Op(address=None):
+        case MachineOp(address=None):
             return
-        case Op(instruction=row, address=Address(buffer=buffer) as address):
+        case MachineOp(instruction=row, address=Address(buffer=buffer) as address):
             if row.kind in (Kind.LOAD, Kind.STORE):
                 yield buffer, row.kind is Kind.STORE, address, row.bytes
             else:
@@ -165,7 +165,7 @@ def _accesses(
         case Dma(target=target, source=source, rows=rows, row_bytes=size):
             yield target.buffer, True, target, (rows - 1) * item.target_stride + size
             yield source.buffer, False, source, (rows - 1) * item.source_stride + size
-        case Wait(token=token):
+        case WaitOp(token=token):
             for name, to, come in copies:
                 if name == token:
                     yield to, True, None, 0

@@ -11,23 +11,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from .instruction import Instruction, Register
-from .program import Half, Op, Operand, Reg
+from .program import Half, MachineOp, Operand, Reg
 
 
 def assign(
-    code: list[Op],
+    code: list[MachineOp],
     wanted: Mapping[Reg, Operand],
     kept: set[Reg],
     move: Callable[[Register], Instruction],
     fresh: Callable[[Register], Reg],
-) -> list[Op]:
+) -> list[MachineOp]:
     """``code`` with tied registers, then moves that bring each ``wanted`` value to its register.
 
     ``kept`` registers must keep their values to the end.
     """
     last = _last_uses(code)
     ends = {base(value) for value in wanted.values()}
-    out: list[Op] = []
+    out: list[MachineOp] = []
     names: dict[Reg, Reg] = {}
     for position, op in enumerate(code):
         op = _renamed(op, names)
@@ -46,7 +46,7 @@ def base(value: Operand) -> Reg | None:
     return value if isinstance(value, Reg) else None
 
 
-def _last_uses(code: list[Op]) -> dict[Reg, int]:
+def _last_uses(code: list[MachineOp]) -> dict[Reg, int]:
     last: dict[Reg, int] = {}
     for position, op in enumerate(code):
         for register in reads(op):
@@ -54,7 +54,7 @@ def _last_uses(code: list[Op]) -> dict[Reg, int]:
     return last
 
 
-def reads(op: Op) -> list[Reg]:
+def reads(op: MachineOp) -> list[Reg]:
     """The registers that an instruction reads, its address included."""
     found: list[Reg] = []
     for value in op.operands:
@@ -75,7 +75,7 @@ def _rename(value: Operand, names: Mapping[Reg, Reg]) -> Operand:
     return value
 
 
-def _renamed(op: Op, names: Mapping[Reg, Reg]) -> Op:
+def _renamed(op: MachineOp, names: Mapping[Reg, Reg]) -> MachineOp:
     if not names:
         return op
     operands = tuple(_rename(value, names) for value in op.operands)
@@ -88,17 +88,17 @@ def _renamed(op: Op, names: Mapping[Reg, Reg]) -> Op:
 
 
 def _tie(
-    op: Op,
+    op: MachineOp,
     position: int,
-    original: Op,
+    original: MachineOp,
     last: Mapping[Reg, int],
     kept: set[Reg],
     ends: set[Reg | None],
     names: dict[Reg, Reg],
-    out: list[Op],
+    out: list[MachineOp],
     move: Callable[[Register], Instruction],
     fresh: Callable[[Register], Reg],
-) -> Op:
+) -> MachineOp:
     """The accumulating ``op`` with one register as operand and result."""
     index = [p.name for p in op.instruction.parameters].index(op.instruction.accumulate or "")
     value, before = op.operands[index], original.operands[index]
@@ -109,19 +109,19 @@ def _tie(
         names[op.result] = value
         return replace(op, result=value)
     copy = fresh(op.result.kind)
-    out.append(Op(move(op.result.kind), copy, (value,)))
+    out.append(MachineOp(move(op.result.kind), copy, (value,)))
     names[op.result] = copy
     operands = (*op.operands[:index], copy, *op.operands[index + 1 :])
     return replace(op, result=copy, operands=operands)
 
 
 def _deliver(
-    out: list[Op],
+    out: list[MachineOp],
     final: Mapping[Reg, Operand],
     kept: set[Reg],
     move: Callable[[Register], Instruction],
     fresh: Callable[[Register], Reg],
-) -> list[Op]:
+) -> list[MachineOp]:
     moves = {unit: value for unit, value in final.items() if value != unit}
     first: dict[Reg, int] = {}
     last = _last_uses(out)
@@ -155,7 +155,7 @@ def _deliver(
     return [*out, *_moves({u: _rename(v, names) for u, v in moves.items()}, move, fresh)]
 
 
-def _everywhere(op: Op, names: Mapping[Reg, Reg]) -> Op:
+def _everywhere(op: MachineOp, names: Mapping[Reg, Reg]) -> MachineOp:
     op = _renamed(op, names)
     if isinstance(op.result, Reg) and op.result in names:
         return replace(op, result=names[op.result])
@@ -166,15 +166,15 @@ def _moves(
     moves: Mapping[Reg, Operand],
     move: Callable[[Register], Instruction],
     fresh: Callable[[Register], Reg],
-) -> list[Op]:
+) -> list[MachineOp]:
     """All moves as if at once: a source that another move overwrites is saved first."""
-    out: list[Op] = []
+    out: list[MachineOp] = []
     saved: dict[Reg, Reg] = {}
     for unit, value in moves.items():
         source = base(value)
         if source in moves and source is not None and source is not unit and source not in saved:
             saved[source] = fresh(source.kind)
-            out.append(Op(move(source.kind), saved[source], (source,)))
+            out.append(MachineOp(move(source.kind), saved[source], (source,)))
     for unit, value in moves.items():
-        out.append(Op(move(unit.kind), unit, (_rename(value, saved),)))
+        out.append(MachineOp(move(unit.kind), unit, (_rename(value, saved),)))
     return out

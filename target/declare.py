@@ -43,7 +43,7 @@ class DeclareError(Exception):
     """An instruction's declaration breaks a rule."""
 
 
-class Rows:
+class RowTable:
     """Declares rows of a machine whose ``vector`` registers have so many bytes. ``intrinsic`` says
     how LLVM calls a row with vectors by its name, ``"V6.{}.128B"``; "" that it does not."""
 

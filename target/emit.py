@@ -16,12 +16,12 @@ from ..tir.types import Type, i32, i64, u32
 from .coalesce import assign
 from .errors import SelectError
 from .instruction import Instruction, Register, has_register, register_class, size_of
-from .numbers import Numbers, halves, is_splat, splat_word
-from .program import Address, Half, Item, Op, Operand, Reg
-from .record import Begin, Emitted, End
+from .numbers import HoleFiller, halves, is_splat, splat_word
+from .program import Address, Half, Item, MachineOp, Operand, Reg
 from .roles import Roles
 from .scalars import Promoter
 from .select import Cover, Selector
+from .selection_record import Begin, CodeEnd, Emitted
 
 Unit = tuple[str, int]
 Effect = tuple[Address, Expr, int]  # a store, and the version of its buffer before it
@@ -32,30 +32,30 @@ class _Counter:
     """A loop's variable as a register, made when an instruction asks for its value."""
 
     register: Reg | None = None
-    before: list[Op] = field(default_factory=list)
-    after: list[Op] = field(default_factory=list)
+    before: list[MachineOp] = field(default_factory=list)
+    after: list[MachineOp] = field(default_factory=list)
 
 
-class Emitter:
+class RegionEmitter:
     """Emits the regions of one phase; ``prelude`` holds what is made once in front of it."""
 
     def __init__(
         self, selector: Selector, roles: Roles, numbers: Mapping[str, int] | None = None
     ) -> None:
         self.selector, self.roles = selector, roles
-        self.numbers = Numbers(numbers or {})
+        self.numbers = HoleFiller(numbers or {})
         self.prelude: list[Item] = []
         self.constants: dict[Expr, Reg] = {}
         self.units: dict[Unit, Reg] = {}
         self.counters: dict[str, _Counter] = {}
-        self.pending: list[Op] = []  # address arithmetic that the next region begins with
+        self.pending: list[MachineOp] = []  # address arithmetic that the next region begins with
         self.indices: dict[Expr, Reg] = {}  # the registers that it makes
         self.count = 0
         self.promote = Promoter()
         self._start({}, {})
 
     def _start(self, uses: Mapping[Expr, int], values: Mapping[Unit, Expr]) -> None:
-        self.code: list[Op] = []
+        self.code: list[MachineOp] = []
         self.made: dict[Expr, Operand] = {}
         self.uses = uses
 
@@ -73,8 +73,8 @@ class Emitter:
         if counter.register is not None:
             step = self.roles.add_immediate()
             zero = self.roles.constant()
-            counter.before.append(Op(zero, counter.register, (0,)))
-            counter.after.append(Op(step, counter.register, (counter.register, 1)))
+            counter.before.append(MachineOp(zero, counter.register, (0,)))
+            counter.after.append(MachineOp(step, counter.register, (counter.register, 1)))
         return counter
 
     # Regions ------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ class Emitter:
         kept = {*self.constants.values(), *(r for r in self.units.values() if r not in wanted)}
         kept |= {c.register for c in self.counters.values() if c.register is not None}
         if self.selector.record is not None:
-            self.selector.record.events.append(End())
+            self.selector.record.events.append(CodeEnd())
         return list(assign(self.code, wanted, kept, self.roles.move, self.fresh))
 
     def _early_loads(self, stored: set[str]) -> dict[str, list[Expr]]:
@@ -128,7 +128,7 @@ class Emitter:
         self.indices[value] = found
         return found
 
-    def offsets(self) -> list[Op]:
+    def offsets(self) -> list[MachineOp]:
         """The address arithmetic so far, for what is no region."""
         code, self.pending, self.indices = self.pending, [], {}
         return code
@@ -150,7 +150,7 @@ class Emitter:
     def _store(self, where: Address, value: Expr) -> None:
         data = self.operand(value.args[0] if value.op == "stored" else value)
         row = self.roles.store(value.type, _aligned(where, self.roles.bytes))
-        self.code.append(Op(row, None, (data,), where))
+        self.code.append(MachineOp(row, None, (data,), where))
         self._emitted(row, value, value, where)
 
     def operand(self, node: Expr) -> Operand:
@@ -220,7 +220,7 @@ class Emitter:
                 operands.append(self.operand(node))
         assert cover.row.result is not None
         result = self.fresh(register_class(cover.row.result, self.roles.bytes))
-        self.code.append(Op(cover.row, result, tuple(operands)))
+        self.code.append(MachineOp(cover.row, result, tuple(operands)))
         return result
 
     def _fetch(self, node: Expr) -> Reg:
@@ -229,7 +229,7 @@ class Emitter:
             self.fresh(register_class(node.type, self.roles.bytes)),
             self.roles.load(node.type, _aligned(where, self.roles.bytes)),
         )
-        self.code.append(Op(row, result, (), where))
+        self.code.append(MachineOp(row, result, (), where))
         self._emitted(row, node, None, where)
         return result
 
@@ -248,7 +248,7 @@ class Emitter:
         scalar = self.promote(Expr("cast", i32, node.args))
         value, row = self.operand(scalar), self.roles.splat(node.type.bits)
         result = self.fresh(Register.VECTOR)
-        self.code.append(Op(row, result, (value,)))
+        self.code.append(MachineOp(row, result, (value,)))
         self._emitted(row, node, scalar)
         return result
 
@@ -260,13 +260,13 @@ class Emitter:
         result = self.fresh(kind)
         if kind is Register.VECTOR:
             word = self._constant(_word(node))
-            self.prelude.append(Op(self.roles.splat(32), result, (word,)))
+            self.prelude.append(MachineOp(self.roles.splat(32), result, (word,)))
         elif kind is Register.DOUBLE:
             high, low = map(self._constant, _words(node))
-            self.prelude.append(Op(self.roles.combine(), result, (high, low)))
+            self.prelude.append(MachineOp(self.roles.combine(), result, (high, low)))
         elif kind is Register.SCALAR:
             whole = node if node.type.lanes == 1 else _word(node)
-            self.prelude.append(Op(self.roles.constant(), result, (self.numbers(whole),)))
+            self.prelude.append(MachineOp(self.roles.constant(), result, (self.numbers(whole),)))
         else:
             raise SelectError(f"select: a constant of type {node.type} has no register")
         self.constants[node] = result

@@ -16,7 +16,7 @@ from itertools import pairwise
 from ..tir.expr import Expr, const, make
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.types import Type, boolean, i32, vector
-from .moves import Moves
+from .move_rows import Moves
 from .roles import Roles, turn
 
 Fetch = Callable[[Expr, int, Type], Expr]

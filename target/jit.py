@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..tir.places import ALIGN
 from .instruction import Kind
 from .llvm_program import program_ir
-from .program import Dma, Item, Loop, Op, Place, Program
+from .program import Dma, Item, Loop, MachineOp, Place, Program
 
 Bytes = NDArray[np.uint8]
 
@@ -32,7 +32,7 @@ def buffer(size: int) -> Bytes:
     return memory[start : start + size]
 
 
-class Kernel:
+class NativeProgram:
     """A compiled program. Calls may run at once in several threads: scratch is per thread."""
 
     def __init__(self, program: Program, engine: Any, address: int) -> None:
@@ -77,7 +77,7 @@ class Kernel:
 class _Passed:
     """An array as a place: itself where it is aligned and has slack, or else a copy."""
 
-    def __init__(self, place: Place, array: NDArray[Any], kernel: Kernel) -> None:
+    def __init__(self, place: Place, array: NDArray[Any], kernel: NativeProgram) -> None:
         if array.nbytes != place.size or not array.flags.c_contiguous:
             raise ValueError(
                 f"{kernel.program.name}: {place.name} takes {place.size} bytes in one piece, "
@@ -118,7 +118,7 @@ def written(program: Program) -> frozenset[str]:
     def walk(items: Sequence[Item]) -> None:
         for item in items:
             match item:
-                case Op(address=address) if item.instruction.kind is Kind.STORE and address:
+                case MachineOp(address=address) if item.instruction.kind is Kind.STORE and address:
                     found.add(address.buffer)
                 case Dma(target=target):
                     found.add(target.buffer)
@@ -132,11 +132,13 @@ def written(program: Program) -> frozenset[str]:
     return frozenset(found)
 
 
-def jit(program: Program, features: frozenset[str] | None = None, *, once: bool = False) -> Kernel:
+def jit(
+    program: Program, features: frozenset[str] | None = None, *, once: bool = False
+) -> NativeProgram:
     """Compiles a program for this host, with the ``features`` of the host as a rule; code that runs
     ``once`` is made in half of the time and not as fast."""
     engine = compiled(program_ir(program, host()[2] if features is None else features), once)
-    return Kernel(program, engine, engine.get_function_address("kernel"))
+    return NativeProgram(program, engine, engine.get_function_address("kernel"))
 
 
 def compiled(text: str, once: bool = False) -> Any:

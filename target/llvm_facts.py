@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from .instruction import Register
 from .llvm_rows import PARTS
-from .program import Address, Dma, Half, Item, Loop, Op, Reg
+from .program import Address, Dma, Half, Item, Loop, MachineOp, Reg
 
 Slot = tuple[int, int]  # a register's number and which part of it
 Terms = tuple[tuple[str, int], ...]
@@ -31,14 +31,14 @@ def class_of(operand: Reg | Half) -> Register:
 
 
 @dataclass(slots=True)
-class Facts:
+class BodyFacts:
     """What a loop's body assigns, reads before it assigns, and addresses."""
 
     assigned: dict[Slot, Register] = field(default_factory=dict)
     needed: dict[Slot, Register] = field(default_factory=dict)
     addresses: dict[tuple[str, Terms], None] = field(default_factory=dict)
 
-    def op(self, op: Op) -> None:
+    def op(self, op: MachineOp) -> None:
         read = [o for o in op.operands if not isinstance(o, int)]
         if op.address is not None:
             self.address(op.address)
@@ -53,7 +53,7 @@ class Facts:
     def address(self, address: Address) -> None:
         self.addresses[address.buffer, address.terms] = None
 
-    def below(self, other: Facts) -> None:
+    def below(self, other: BodyFacts) -> None:
         for slot, kind in other.needed.items():
             if slot not in self.assigned:
                 self.needed.setdefault(slot, kind)
@@ -61,11 +61,11 @@ class Facts:
         self.addresses.update(other.addresses)
 
 
-def facts_of(items: Sequence[Item], known: dict[int, Facts]) -> Facts:
-    found = Facts()
+def facts_of(items: Sequence[Item], known: dict[int, BodyFacts]) -> BodyFacts:
+    found = BodyFacts()
     for item in items:
         match item:
-            case Op():
+            case MachineOp():
                 found.op(item)
             case Loop(body=body):
                 known[id(item)] = facts_of(body, known)

@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 
 from .instruction import LARGE, Kind, Register
 from .llvm import ir_type
-from .llvm_facts import Facts, Slot, Terms, class_of, facts_of, slots
+from .llvm_facts import BodyFacts, Slot, Terms, class_of, facts_of, slots
 from .llvm_rows import LOOPS, computed, held_type, looks_up, row_function
-from .program import Address, Dma, Item, Loop, Op, Operand, Phase, Program
+from .program import Address, Dma, Item, Loop, MachineOp, Operand, Phase, Program
 
 Held = str | int  # an LLVM value, or a number that a scalar is known to hold
 
@@ -48,7 +48,7 @@ class _Emitter:
         self.scope: list[str] = []  # variables of the loops around
         self.trips = 1  # how often the code here runs
         self.pointers: dict[tuple[str, Terms], str] = {}
-        self.facts: dict[int, Facts] = {}
+        self.facts: dict[int, BodyFacts] = {}
         self.functions: dict[str, str] = {}
         self.declares: dict[str, str] = {_MASK: f"declare ptr @{_MASK}(ptr, i64)"}
 
@@ -110,7 +110,7 @@ class _Emitter:
     def items(self, items: Sequence[Item]) -> None:
         for item in items:
             match item:
-                case Op():
+                case MachineOp():
                     self.op(item)
                 case Loop() if item.extent > 0:
                     self.loop(item)
@@ -147,7 +147,7 @@ class _Emitter:
         self.lines[start:start] = heads
         self.enter(after)
 
-    def moved(self, name: str, variable: str, facts: Facts) -> dict[tuple[str, Terms], str]:
+    def moved(self, name: str, variable: str, facts: BodyFacts) -> dict[tuple[str, Terms], str]:
         """Pointers that move with the loop's variable, each from one that does not."""
         fresh: dict[tuple[str, Terms], str] = {}
         for buffer, terms in facts.addresses:
@@ -186,7 +186,7 @@ class _Emitter:
 
     # Instructions ---------------------------------------------------------------------------
 
-    def op(self, op: Op) -> None:
+    def op(self, op: MachineOp) -> None:
         row = op.instruction
         if row.kind is Kind.LOAD:
             self.load(op)
@@ -195,7 +195,7 @@ class _Emitter:
         else:
             self.compute(op)
 
-    def compute(self, op: Op) -> None:
+    def compute(self, op: MachineOp) -> None:
         row = op.instruction
         assert op.result is not None, f"{row.name}: an instruction that computes has a result"
         held = [self.values(operand) for operand in op.operands]
@@ -232,7 +232,7 @@ class _Emitter:
                 value if whole else self.new(f"extractvalue {result_type} {value}, {part}")
             )
 
-    def load(self, op: Op) -> None:
+    def load(self, op: MachineOp) -> None:
         row, result = op.instruction, op.result
         assert op.address is not None and result is not None and row.result is not None
         at = self.pointer(op.address, row.align if row.bytes == row.vector else 1)
@@ -250,7 +250,7 @@ class _Emitter:
             high = self.new(f"getelementptr i8, ptr {at}, i64 4")
             self.held[rest[0]] = self.new(f"load i32, ptr {high}, align 1")
 
-    def store(self, op: Op) -> None:
+    def store(self, op: MachineOp) -> None:
         row = op.instruction
         assert op.address is not None
         at = self.pointer(op.address, row.align if row.bytes == row.vector else 1)

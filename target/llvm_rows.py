@@ -152,7 +152,7 @@ def looks_up(row: Instruction) -> bool:
 
 def computed(row: Instruction, numbers: Sequence[int]) -> int | None:
     """The result of a scalar row whose operands are all known."""
-    from ..tir.evaluate import evaluate_expr
+    from ..tir.evaluate_expr import evaluate_expr
 
     if row.body is None or row.result is None:
         return None

@@ -11,14 +11,14 @@ import numpy as np
 
 from ..tir.arithmetic import Value
 from ..tir.bounds import bounds
-from ..tir.evaluate import evaluate_expr, hole_key
+from ..tir.evaluate_expr import evaluate_expr, hole_key
 from ..tir.expr import Expr, cast, is_number, make, walk
 from ..tir.types import i32
 from .errors import SelectError
 from .program import Late
 
 
-class Numbers:
+class HoleFiller:
     """Fills expressions over holes; ``values`` by the holes' names."""
 
     def __init__(self, values: Mapping[str, int]) -> None:

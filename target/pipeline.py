@@ -13,9 +13,9 @@ from collections.abc import Callable
 from functools import partial
 from inspect import unwrap
 
-from ..tir.passes.blocks import lower_blocks
 from ..tir.passes.checked import kept, verifying
 from ..tir.passes.flatten import flatten_buffers
+from ..tir.passes.lower_blocks import lower_blocks
 from ..tir.passes.promote import promote_sums
 from ..tir.passes.simplify import simplify_func
 from ..tir.passes.unroll import unroll_loops
@@ -23,12 +23,12 @@ from ..tir.passes.vectorize import vectorize_loops
 from ..tir.recent import Recent
 from ..tir.stmt import Block, PrimFunc, Stmt, seq, top, walk_stmt
 from .alike import Shifts, settled
-from .build import Builder, Group, apart
 from .program import Program
+from .program_builder import PhaseGroup, ProgramBuilder, apart
 from .races import require_waits
-from .record import Record
 from .roles import Roles
 from .select import Selector
+from .selection_record import SelectionRecord
 
 Pass = Callable[..., PrimFunc]
 PASSES: tuple[Pass, ...] = (
@@ -44,8 +44,8 @@ _OF_BLOCKS = (lower_blocks, simplify_func)  # done where operands were placed be
 _ON_FLAT = tuple(map(unwrap, PASSES[PASSES.index(flatten_buffers) + 1 :]))
 
 Dump = Callable[[int, str, PrimFunc], None]
-_recent = Recent[tuple[Group, Shifts]](1024)
-_lowered = Recent[Group](1024)
+_recent = Recent[tuple[PhaseGroup, Shifts]](1024)
+_lowered = Recent[PhaseGroup](1024)
 
 
 def lower(func: PrimFunc, vector: int, dump: Dump | None = None) -> PrimFunc:
@@ -69,7 +69,7 @@ def _has_blocks(func: PrimFunc) -> bool:
     return any(isinstance(stmt, Block) for stmt in walk_stmt(func.body))
 
 
-def _by_phases(func: PrimFunc, grain: int, vector: int) -> list[tuple[Group, Shifts]]:
+def _by_phases(func: PrimFunc, grain: int, vector: int) -> list[tuple[PhaseGroup, Shifts]]:
     """``func`` lowered, its statements phase by phase."""
     if _has_blocks(func):
         func = simplify_func(lower_blocks(func))
@@ -78,16 +78,16 @@ def _by_phases(func: PrimFunc, grain: int, vector: int) -> list[tuple[Group, Shi
     return [_recent(key, partial(_placed, *key)) for key in keys]
 
 
-def _placed(stmts: tuple[Stmt, ...], grain: int, vector: int) -> tuple[Group, Shifts]:
+def _placed(stmts: tuple[Stmt, ...], grain: int, vector: int) -> tuple[PhaseGroup, Shifts]:
     body, shifts = settled(seq(*stmts), grain)
     return _lowered((body, vector), partial(_group, body, vector)), shifts
 
 
-def _group(body: Stmt, vector: int) -> Group:
+def _group(body: Stmt, vector: int) -> PhaseGroup:
     func = PrimFunc("group", (), body)
     for run in _ON_FLAT:
         func = _run(run, func, vector)
-    return Group.of(func.body)
+    return PhaseGroup.of(func.body)
 
 
 def build(
@@ -95,7 +95,7 @@ def build(
     select: Selector,
     roles: Roles,
     grain: int,
-    record: Record | None = None,
+    record: SelectionRecord | None = None,
 ) -> Program:
     """The selected program of a scheduled kernel by a target's rows; SelectError where they have no
     way. ``grain`` bytes further on in its buffers code is the same; ``record`` takes what selection
@@ -104,6 +104,6 @@ def build(
         select = select.recording(record)
     if verifying():
         lower(func, roles.bytes)
-    program = Builder(select, roles, grain).build(func, _by_phases(func, grain, roles.bytes))
+    program = ProgramBuilder(select, roles, grain).build(func, _by_phases(func, grain, roles.bytes))
     require_waits(program)
     return program

@@ -96,7 +96,7 @@ class Address:
 
 @quick
 @dataclass(frozen=True, slots=True)
-class Op:
+class MachineOp:
     """One instruction with its registers: ``operands`` follow the row's parameters."""
 
     instruction: Instruction
@@ -123,7 +123,7 @@ class Dma:
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class WaitOp:
     """Blocks until the oldest outstanding copy started under ``token`` by this thread is done."""
 
     token: str
@@ -138,7 +138,7 @@ class Loop:
     body: list[Item] = field(default_factory=list)
 
 
-Item = Op | Loop | Dma | Wait
+Item = MachineOp | Loop | Dma | WaitOp
 
 
 def items_in(items: Iterable[Item]) -> Iterator[Item]:
@@ -151,9 +151,9 @@ def items_in(items: Iterable[Item]) -> Iterator[Item]:
             left += item.body[::-1]
 
 
-def ops_in(items: Iterable[Item]) -> Iterator[Op]:
+def ops_in(items: Iterable[Item]) -> Iterator[MachineOp]:
     """All instructions of some code."""
-    return (item for item in items_in(items) if isinstance(item, Op))
+    return (item for item in items_in(items) if isinstance(item, MachineOp))
 
 
 @dataclass(slots=True, eq=False)
@@ -170,7 +170,7 @@ class Phase:
     body: list[Item]
     parallel: tuple[str, int] | None = None  # (variable, extent) around the whole body
     name: str = ""
-    start: Op | None = None
+    start: MachineOp | None = None
     shifts: Mapping[str, int] = field(default_factory=dict)
     alike: Phase | None = None
 
@@ -216,7 +216,7 @@ class Program:
         """Bytes of a vector register of the machine whose instructions these are."""
         return next((op.instruction.vector for op in self.ops()), 0)
 
-    def ops(self) -> Iterator[Op]:
+    def ops(self) -> Iterator[MachineOp]:
         """Every instruction once, in program order."""
         for phase in self.phases:
             yield from ops_in(phase.body)

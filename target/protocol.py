@@ -17,9 +17,9 @@ from typing import Any, Protocol
 from ..tir.stmt import PrimFunc
 from .cost import Cost, Work
 from .instruction import Instruction
-from .machine import Machine
+from .machine_facts import Machine
 from .program import Program
-from .record import Record
+from .selection_record import SelectionRecord
 
 
 class Listing(Protocol):
@@ -60,7 +60,7 @@ class Target(Machine, Protocol):
         self,
         func: PrimFunc,
         *,
-        record: Record | None = None,
+        record: SelectionRecord | None = None,
         forbidden: frozenset[str] = frozenset(),
     ) -> Program:
         """The selected program of a scheduled kernel; SelectError where the machine has no way.

@@ -11,7 +11,7 @@ from itertools import chain
 
 from .barriers import Ranges, Spans, Touches, placed, spans_of, touches_of
 from .errors import SelectError
-from .program import Dma, Item, Phase, Program, Wait, items_in
+from .program import Dma, Item, Phase, Program, WaitOp, items_in
 
 Flying = dict[str, list[tuple[Dma, Touches]]]  # transfers and what they touch; by token, in order
 
@@ -60,7 +60,7 @@ def _code(phase: Phase) -> _Code:
 
 
 def _tokens(item: Item) -> frozenset[str]:
-    return frozenset(inner.token for inner in items_in([item]) if isinstance(inner, Dma | Wait))
+    return frozenset(inner.token for inner in items_in([item]) if isinstance(inner, Dma | WaitOp))
 
 
 def _pass(
@@ -69,7 +69,7 @@ def _pass(
     """What an item with transfers starts, and what it waits for."""
     if isinstance(item, Dma) and not shared:
         flying.setdefault(item.token, []).append((item, touches))
-    elif isinstance(item, Wait) and flying.get(item.token):
+    elif isinstance(item, WaitOp) and flying.get(item.token):
         flying[item.token].pop(0)
     else:
         for token in tokens:

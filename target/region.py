@@ -14,7 +14,7 @@ from ..tir.expr import Expr
 from ..tir.linear import Linear, linear
 from ..tir.stmt import Buffer, Store
 from ..tir.types import Type
-from .emit import Effect, Emitter
+from .emit import Effect, RegionEmitter
 from .errors import SelectError
 from .instruction import size_of
 from .legalize import Legalizer
@@ -25,7 +25,7 @@ from .trees import Tree, register
 
 
 @dataclass(slots=True)
-class Memory:
+class BufferState:
     """What the kernel does to one buffer of memory: its place, and a version that stores raise."""
 
     place: Place
@@ -33,7 +33,7 @@ class Memory:
     version: int = 0
 
 
-class Kernel(Protocol):
+class KernelFacts(Protocol):
     """What a region reads of the kernel that it is of."""
 
     @property
@@ -43,7 +43,7 @@ class Kernel(Protocol):
     def roles(self) -> Roles: ...
 
     @property
-    def memory(self) -> Mapping[str, Memory]: ...
+    def memory(self) -> Mapping[str, BufferState]: ...
 
     @property
     def registers(self) -> Mapping[str, Buffer]: ...
@@ -57,10 +57,10 @@ class Around(Protocol):
     """The phase that a region is of."""
 
     @property
-    def builder(self) -> Kernel: ...
+    def builder(self) -> KernelFacts: ...
 
     @property
-    def emitter(self) -> Emitter: ...
+    def emitter(self) -> RegionEmitter: ...
 
     def address(self, buffer: str, form: Linear, size: int, extra: int = 0) -> Address:
         """Of an element, ``extra`` bytes on."""

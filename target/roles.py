@@ -24,8 +24,8 @@ from ..tir.types import Type
 from .declare import declared
 from .errors import SelectError
 from .instruction import Instruction, Kind, Register, size_of
-from .match import Matcher, is_loose
-from .moves import Call, Moves, Shuffles
+from .match_rows import Matcher, is_loose
+from .move_rows import Call, Moves, Shuffles
 from .vocabulary import (
     B,
     K,

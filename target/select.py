@@ -19,8 +19,8 @@ from ..tir.ops import OPS
 from ..tir.types import Type
 from .expansions import Expansion
 from .instruction import Instruction, Parameter, Register, has_register, register_class
-from .match import LANE_OPS, Matcher, Noting, is_loose
-from .record import Covered, Expanded, Notes, Record, Trial
+from .match_rows import LANE_OPS, Matcher, Noting, is_loose
+from .selection_record import Covered, Expanded, Notes, SelectionRecord, Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Selector:
         self._by_op: dict[str, list[_Pattern]] = {}
         self.by_name = {}
         self.refused = dict(refused or {})
-        self.record: Record | None = None
+        self.record: SelectionRecord | None = None
         for row in rows:
             self.by_name[row.name] = row
             if row.covers and row.body is not None:
@@ -77,7 +77,7 @@ class Selector:
         for expansion in expansions:
             self.expansions.setdefault(expansion.op, []).append(expansion)
 
-    def recording(self, record: Record) -> Selector:
+    def recording(self, record: SelectionRecord) -> Selector:
         """The same selector, which also writes down what it does and why."""
         fresh = copy(self)
         fresh.record = record

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from ..tir.expr import Expr, make
 from ..tir.types import vector
 from .errors import SelectError
-from .match import LANE_OPS, moves_lanes
-from .moves import Digits, Moves, Shuffles, moved_lanes
+from .match_rows import LANE_OPS, moves_lanes
+from .move_rows import Digits, Moves, Shuffles, moved_lanes
 from .sources import is_splat, leaves, sources, whole_of
 
 MOST = 32  # registers of one permutation

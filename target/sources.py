@@ -11,7 +11,7 @@ from functools import lru_cache
 from ..tir.expr import Expr
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.types import vector
-from .match import moves_lanes
+from .match_rows import moves_lanes
 
 Sources = tuple[list[Expr], dict[Expr, int]]  # whole registers, and where leaves begin in them
 Span = tuple[int, int]  # the first byte and the one behind the last

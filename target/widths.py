@@ -11,7 +11,7 @@ from ..tir.expr import Expr, cast, make
 from ..tir.types import Type, i16, u8, u16, vector
 from .errors import SelectError
 from .instruction import size_of
-from .moves import Moves
+from .move_rows import Moves
 from .trees import Parts, Splat, Tree, Trees, dealt_pair, lanes_of, register
 
 

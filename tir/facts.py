@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .evaluate import evaluate_expr, loads
+from .evaluate_expr import evaluate_expr, loads
 from .expr import Expr, conjuncts, free_vars, substitute
 from .intervals import Interval
 from .linear import Linear, sum_of

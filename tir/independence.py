@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .bounds import Ranges
-from .evaluate import evaluate_expr, loads
+from .evaluate_expr import evaluate_expr, loads
 from .expr import Expr, free_vars, substitute, walk
 from .intervals import Interval
 from .linear import Linear, sum_of

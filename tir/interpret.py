@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .arithmetic import Value
-from .evaluate import Calls, Evaluator, Mask, hole_key
+from .evaluate_expr import Calls, Evaluator, Mask, hole_key
 from .expr import Expr
 from .independence import MERGES, independent, merge_of
 from .memory import Memory, allocated, poison, spread

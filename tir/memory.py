@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .arithmetic import Value
-from .evaluate import Mask
+from .evaluate_expr import Mask
 from .stmt import Buffer
 
 POISON = 0xA5

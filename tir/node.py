@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 from .types import Type
 
 
-class Node(Protocol):
+class DagNode(Protocol):
     """One of a graph without cycles, known by its ``number``."""
 
     op: str
@@ -27,7 +27,7 @@ class Node(Protocol):
     def args(self) -> tuple[Any, ...]: ...
 
 
-N = TypeVar("N", bound=Node)
+N = TypeVar("N", bound=DagNode)
 
 
 def walk(root: N, into: Callable[[N], bool] | None = None) -> Iterator[N]:

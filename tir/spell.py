@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from .node import Node, walk
+from .node import DagNode, walk
 from .ops import OPS
 from .types import Type, i32
 
@@ -26,7 +26,7 @@ Text = tuple[str, int]  # and how tightly it binds
 Names = Mapping[Any, str]  # of values that have one
 
 
-def show_expr(root: Node, want: Type | None = None, names: Names = {}) -> str:  # noqa: B006
+def show_expr(root: DagNode, want: Type | None = None, names: Names = {}) -> str:  # noqa: B006
     """``root`` as source; a constant of type ``want`` is a bare number, values with names are
     theirs."""
     if root.op == "const":
@@ -35,7 +35,7 @@ def show_expr(root: Node, want: Type | None = None, names: Names = {}) -> str:  
 
 
 def show_index(
-    start: Iterable[Node],
+    start: Iterable[DagNode],
     extent: tuple[int, ...],
     lanes: int = 1,
     names: Names = {},  # noqa: B006
@@ -45,7 +45,7 @@ def show_index(
     return _boxed(texts, extent, lanes)
 
 
-def _binds(node: Node, names: Names) -> int:
+def _binds(node: DagNode, names: Names) -> int:
     if node.op == "const":
         return UNARY
     return ATOM if node in names else PRECEDENCE.get(OPS[node.op].symbol, ATOM)
@@ -57,7 +57,7 @@ def _alone(root: Any) -> str:
     return _spelled(root, {})
 
 
-def _spelled(root: Node, names: Names) -> str:
+def _spelled(root: DagNode, names: Names) -> str:
     texts: dict[int, Text] = {}
     for node in walk(root):
         name = names.get(node)
@@ -65,7 +65,7 @@ def _spelled(root: Node, names: Names) -> str:
     return texts[root.number][0]
 
 
-def _node(node: Node, texts: dict[int, Text]) -> Text:
+def _node(node: DagNode, texts: dict[int, Text]) -> Text:
     match node.op:
         case "const":
             return _const(node, None)
@@ -89,7 +89,7 @@ def _node(node: Node, texts: dict[int, Text]) -> Text:
     return _called(node, [text for text, _ in operands]), ATOM
 
 
-def _operands(node: Node, texts: dict[int, Text]) -> list[Text]:
+def _operands(node: DagNode, texts: dict[int, Text]) -> list[Text]:
     """The operands' texts; bare numbers where the first operand that is none gives their type."""
     skip = 1 if node.op == "select" else 0
     counted = node.args[skip:]
@@ -101,7 +101,7 @@ def _operands(node: Node, texts: dict[int, Text]) -> list[Text]:
     return [_operand(arg, texts) for arg in node.args[:skip]] + out
 
 
-def _operand(arg: Node, texts: dict[int, Text], want: Type | None = None) -> Text:
+def _operand(arg: DagNode, texts: dict[int, Text], want: Type | None = None) -> Text:
     return _const(arg, want) if arg.op == "const" else texts[arg.number]
 
 
@@ -113,7 +113,7 @@ def _infix(symbol: str, left: Text, right: Text) -> str:
     return f"{a} {symbol} {b}"
 
 
-def _called(node: Node, operands: list[str]) -> str:
+def _called(node: DagNode, operands: list[str]) -> str:
     attr = node.attr
     if isinstance(attr, Type):
         operands = [str(attr), *operands]
@@ -122,7 +122,7 @@ def _called(node: Node, operands: list[str]) -> str:
     return f"{node.op}({', '.join(operands)})"
 
 
-def _const(node: Node, want: Type | None) -> Text:
+def _const(node: DagNode, want: Type | None) -> Text:
     text = repr(node.attr)
     if text.strip("-") in ("inf", "nan"):
         text = f'"{text}"'

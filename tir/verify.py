@@ -14,7 +14,7 @@ from keyword import iskeyword
 import numpy as np
 
 from .bounds import bounds
-from .evaluate import loads
+from .evaluate_expr import loads
 from .expr import Expr, Hole, free_vars, walk
 from .facts import Facts
 from .independence import merge_of

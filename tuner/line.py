@@ -20,7 +20,7 @@ from .worker import Job
 Entry = tuple[Job, Future[Any]]
 
 
-class Line:
+class JobQueue:
     """Jobs in the order in which they came.
 
     Who puts and closes holds no lock at any time: Ctrl-C may come between any two of its steps, and

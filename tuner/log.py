@@ -23,7 +23,7 @@ from typing import Any
 
 from ..schedule.knobs import key
 from .files import open_regular, require_place
-from .records import HEADER, Contents, LogError, Record, faults, line, read, recipe_text, spell
+from .records import HEADER, Contents, LogError, TrialRecord, faults, line, read, recipe_text, spell
 from .task import DUPLICATE
 
 
@@ -71,17 +71,17 @@ class Log:
             os.close(self._file)
             self._file = None
 
-    def known(self, record: Record) -> Record | None:
+    def known(self, record: TrialRecord) -> TrialRecord | None:
         """What this run has in the place of a record: of trials it is their number."""
         if record.status == DUPLICATE:
             return self.of(record.kernel, record.point)
         return self.contents.trials[self.run].get(record.index)
 
-    def of(self, kernel: str, point: Mapping[str, Any]) -> Record | None:
+    def of(self, kernel: str, point: Mapping[str, Any]) -> TrialRecord | None:
         """The record of a point of this run, if there is one."""
         return self.contents.points.get((self.run, kernel, key(point)))
 
-    def append(self, record: Record) -> Record:
+    def append(self, record: TrialRecord) -> TrialRecord:
         """Writes a record unless another writer of the same run did; gives the one that counts."""
         record = replace(record, run=self.run)
         with self._lock():

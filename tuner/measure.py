@@ -17,7 +17,7 @@ from ..options import checks
 from ..schedule.knobs import Point, key
 from .garbage import seldom
 from .pool import Inline, JobTimeout, WorkerPool
-from .task import CRASH, TIMEOUT, Measured, Spec, Task, TuneError
+from .task import CRASH, TIMEOUT, Measured, Task, TaskSpec, TuneError
 from .worker import Job, execute, perform
 
 _TIMEOUTS = (JobTimeout, FutureTimeout)
@@ -62,7 +62,7 @@ class Measurer:
         self._executor = hire(workers, timeout) if executor is None else executor
         self._timed = isinstance(self._executor, WorkerPool | Inline)  # or by its own clock
         self._waiting = 0  # jobs whose answers were not asked for
-        self._specs: dict[str, tuple[str, Spec]] = {}
+        self._specs: dict[str, tuple[str, TaskSpec]] = {}
 
     def __enter__(self) -> Measurer:
         return self

@@ -38,7 +38,7 @@ _PARAMETERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class TrialGroup:
     """Trials of one kernel: features, guesses (higher is better), costs (inf for a failed one)."""
 
     rows: Rows
@@ -60,7 +60,7 @@ class Model:
         return np.asarray(self.booster.predict(data, output_margin=True), dtype=np.float64)
 
 
-def fit(groups: Sequence[Group], rounds: int = _ROUNDS) -> Model:
+def fit(groups: Sequence[TrialGroup], rounds: int = _ROUNDS) -> Model:
     """A model of these trials."""
     import xgboost
 

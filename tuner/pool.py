@@ -18,7 +18,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import ParamSpec, TypeVar
 
-from .line import Line
+from .line import JobQueue
 from .worker import COMMAND, Job, execute
 
 P = ParamSpec("P")
@@ -53,7 +53,7 @@ class WorkerPool(Executor):
 
     def __init__(self, workers: int, timeout: float) -> None:
         self._timeout = timeout
-        self._line = Line()
+        self._line = JobQueue()
         self._workers = [_Worker() for _ in range(workers)]
         self._threads = [
             threading.Thread(target=self._serve, args=(worker,), daemon=True)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
-from .model import Group, Model, Rows, fit
+from .model import Model, Rows, TrialGroup, fit
 
 SHIPPED = Path(__file__).with_name("ranker.ubj")
 ROUNDS = 80
@@ -45,7 +45,7 @@ class Ranker:
             guesses = model.scores(rows, guesses)
         return guesses
 
-    def trained(self, groups: Sequence[Group]) -> Ranker:
+    def trained(self, groups: Sequence[TrialGroup]) -> Ranker:
         """A ranker that has seen these kernels, too."""
         if not groups:
             return self
@@ -54,7 +54,7 @@ class Ranker:
             digest.update(part.tobytes())
         return Ranker(digest.hexdigest()[:16], partial(self._more, groups))
 
-    def _more(self, groups: Sequence[Group]) -> tuple[Columns, tuple[Model, ...]]:
+    def _more(self, groups: Sequence[TrialGroup]) -> tuple[Columns, tuple[Model, ...]]:
         told = [replace(group, guesses=self.scores(group.rows, group.guesses)) for group in groups]
         return self.columns, (*self._loaded[1], fit(told, ROUNDS))
 

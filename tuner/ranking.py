@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .candidates import Candidates
-from .model import Group, Rows, fit
+from .model import Rows, TrialGroup, fit
 from .ranker import Ranker
 
 FOLDS = 4
@@ -55,7 +55,7 @@ def by_ranker(known: Candidates, ranker: Ranker) -> Ranking:
 def by_model(known: Candidates, trials: Trials, before: Ranking) -> Ranking:
     """The order of a model of these trials, which corrects another one's scores."""
     numbers = [number for number, _ in trials]
-    model = fit([Group(known.rows(numbers), before.scores(numbers), _costs(trials))])
+    model = fit([TrialGroup(known.rows(numbers), before.scores(numbers), _costs(trials))])
 
     def scores(numbers: Sequence[int]) -> Rows:
         return model.scores(known.rows(numbers), before.scores(numbers))

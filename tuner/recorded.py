@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schedule.knobs import Point, Space, key
-from .records import LogError, Record
-from .task import OK, Measured, Spec, Task
+from .records import LogError, TrialRecord
+from .task import OK, Measured, Task, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Recorded:
     task: Task
     space: Space
     default: Point
-    records: dict[str, Record]
+    records: dict[str, TrialRecord]
 
     @property
     def key(self) -> str:
@@ -100,7 +100,7 @@ class Recorded:
         return self.task.simulated
 
     @property
-    def spec(self) -> Spec:
+    def spec(self) -> TaskSpec:
         return self.task.spec
 
     def nest(self, point: Point) -> str:
@@ -127,9 +127,9 @@ class Recorded:
         return self.task.features(point)
 
 
-def recorded(task: Task, records: Iterable[Record]) -> Recorded:
+def recorded(task: Task, records: Iterable[TrialRecord]) -> Recorded:
     """The task restricted to its recorded points; the first record of a point counts."""
-    found: dict[str, Record] = {}
+    found: dict[str, TrialRecord] = {}
     for record in records:
         if record.kernel == task.key:
             found.setdefault(key(record.point), record)

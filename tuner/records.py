@@ -36,7 +36,7 @@ class LogError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class TrialRecord:
     """One trial, or the note that a point repeats one; ``checked`` says that its values were
     compared and equal, ``nest`` names its code."""
 
@@ -83,7 +83,7 @@ def line(data: Mapping[str, Any]) -> str:
     return json.dumps(data, separators=(",", ":"))
 
 
-def spell(record: Record) -> str:
+def spell(record: TrialRecord) -> str:
     """The line of a record, without its newline."""
     cost = {"cycles": record.cycles} if record.seconds is None else {"seconds": record.seconds}
     data = {"run": record.run, "index": record.index, "kernel": record.kernel}
@@ -111,16 +111,16 @@ class Contents:
 
     path: str
     headers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    trials: dict[str, dict[int, Record]] = field(default_factory=dict)
-    points: dict[tuple[str, str, str], Record] = field(default_factory=dict)
+    trials: dict[str, dict[int, TrialRecord]] = field(default_factory=dict)
+    points: dict[tuple[str, str, str], TrialRecord] = field(default_factory=dict)
     lines: int = 0
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[TrialRecord]:
         """All trials: the runs as they began, each in the order of its indices."""
         for trials in self.trials.values():
             yield from (trials[index] for index in sorted(trials))
 
-    def duplicates(self) -> Iterator[Record]:
+    def duplicates(self) -> Iterator[TrialRecord]:
         """The notes of points that repeat a trial, in an order of their own."""
         found = [record for record in self.points.values() if record.status == DUPLICATE]
         return iter(sorted(found, key=lambda r: (r.run, r.index, r.kernel, key(r.point))))
@@ -196,10 +196,10 @@ class Contents:
         return LogError(f"log {self.path}, line {self.lines}: {rule}")
 
 
-def _parsed(data: dict[str, Any]) -> Record:
-    known = {name: data[name] for name in Record.__slots__ if name in data and name != "extra"}
+def _parsed(data: dict[str, Any]) -> TrialRecord:
+    known = {name: data[name] for name in TrialRecord.__slots__ if name in data and name != "extra"}
     extra = {name: value for name, value in data.items() if name not in known}
-    return Record(**known, extra=extra)
+    return TrialRecord(**known, extra=extra)
 
 
 def read(path: str | Path) -> Contents:

@@ -16,7 +16,7 @@ from typing import Any
 from ..schedule.errors import ScheduleError
 from .measure import Measurer
 from .missing import why
-from .records import DEFAULT_RECIPE, Contents, LogError, Record, read, recipe_text
+from .records import DEFAULT_RECIPE, Contents, LogError, TrialRecord, read, recipe_text
 from .run import Best
 from .task import OK, Task
 from .tune import versions
@@ -80,13 +80,13 @@ def _again(measurer: Measurer, best: Best) -> Drift:
     return Drift(best, checked.status, measured.cost, checked.message)
 
 
-def _of_target(contents: Contents, target: str) -> Iterator[Record]:
+def _of_target(contents: Contents, target: str) -> Iterator[TrialRecord]:
     for record in contents.records():
         if contents.headers[record.run]["target"] == target:
             yield record
 
 
-def _best(path: str, task: Task, records: Iterable[Record]) -> Best:
+def _best(path: str, task: Task, records: Iterable[TrialRecord]) -> Best:
     best = Best(task, task.default)
     for record in records:
         cost = record.cost

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from ..schedule.knobs import Point, key
 from .log import Log
 from .measure import Measurer
-from .records import LogError, Record
+from .records import LogError, TrialRecord
 from .scheduler import Scheduler
 from .search import Searcher
 from .task import DUPLICATE, OK, Measured, Task, TuneError
@@ -41,7 +41,7 @@ class Progress:
     index: int
     trials: int
     task: Task
-    record: Record
+    record: TrialRecord
     best: float | None  # of the kernel, so far
     total: float  # of the model: best costs, guessed ones for kernels without a good trial
     resumed: bool  # the record was in the log before
@@ -51,7 +51,7 @@ Callback = Callable[[Progress], None]
 
 
 @dataclass(slots=True)
-class State:
+class KernelState:
     """A kernel in a run: its search, its best checked point, and the trial of each nest."""
 
     task: Task
@@ -75,7 +75,7 @@ class _Asked:
     """Points that are being measured, and their records in the log."""
 
     points: list[Point]
-    known: list[Record | None]
+    known: list[TrialRecord | None]
     answers: Callable[[], list[Measured]]  # for the points that are not known
 
 
@@ -91,7 +91,7 @@ class _Batch:
 class Run:
     """A run over its kernels; ``index`` is the number of the next trial."""
 
-    states: Sequence[State]
+    states: Sequence[KernelState]
     trials: int
     log: Log
     measurer: Measurer
@@ -127,7 +127,7 @@ class Run:
             self.scheduler.close(number)
         return None
 
-    def _measure(self, state: State, points: list[Point]) -> _Asked:
+    def _measure(self, state: KernelState, points: list[Point]) -> _Asked:
         known = [self.log.of(state.task.key, point) for point in points]
         new = [point for point, record in zip(points, known, strict=True) if record is None]
         nests = frozenset(state.nests)
@@ -155,10 +155,10 @@ class Run:
         if not told:
             self.scheduler.close(batch.number)
 
-    def _answered(self, state: State, asked: _Asked) -> list[tuple[Point, Record]]:
+    def _answered(self, state: KernelState, asked: _Asked) -> list[tuple[Point, TrialRecord]]:
         """The points of a batch with their records, trials numbered, duplicates replaced as long
         as the search has other points."""
-        records: list[tuple[Point, Record]] = []
+        records: list[tuple[Point, TrialRecord]] = []
         index, wanted = self.index, len(asked.points)
         for turn in range(_ROUNDS + 1):
             answers = iter(asked.answers())
@@ -173,21 +173,25 @@ class Run:
             asked = self._measure(state, more)
         return records
 
-    def _numbered(self, state: State, index: int, point: Point, found: Record | Measured) -> Record:
+    def _numbered(
+        self, state: KernelState, index: int, point: Point, found: TrialRecord | Measured
+    ) -> TrialRecord:
         """The record of a point: the trial ``index``, or the note of the trial that it repeats."""
         twin = state.nests.get(found.nest)
         if twin is not None:
-            return Record(self.log.run, twin, state.task.key, point, DUPLICATE, nest=found.nest,
-                          time=found.time)  # fmt: skip
+            return TrialRecord(self.log.run, twin, state.task.key, point, DUPLICATE,
+                               nest=found.nest, time=found.time)  # fmt: skip
         if found.nest:
             state.nests[found.nest] = index
         record = (
-            found if isinstance(found, Record) else self._record(state.task, index, point, found)
+            found
+            if isinstance(found, TrialRecord)
+            else self._record(state.task, index, point, found)
         )
         self._require_place(record, index)
         return record
 
-    def _require_place(self, record: Record, index: int) -> None:
+    def _require_place(self, record: TrialRecord, index: int) -> None:
         """LogError where the log has another point as this trial."""
         logged = self.log.contents.trials[self.log.run].get(index, record)
         same = logged.kernel == record.kernel and key(logged.point) == key(record.point)
@@ -199,13 +203,13 @@ class Run:
                 "start a new log"
             )
 
-    def _record(self, task: Task, index: int, point: Point, found: Measured) -> Record:
+    def _record(self, task: Task, index: int, point: Point, found: Measured) -> TrialRecord:
         if found.cost is not None and found.cost < task.bound:
             raise TuneError(
                 f"measure: a cost must not be below the bound of its kernel, but {task.name!r} at "
                 f"{key(point)} takes {found.cost} with a bound of {task.bound}"
             )
-        return Record(
+        return TrialRecord(
             run=self.log.run,
             index=index,
             kernel=task.key,
@@ -219,7 +223,9 @@ class Run:
             time=found.time,
         )
 
-    def _check_cheapest(self, state: State, trials: list[Record], new: Sequence[int]) -> None:
+    def _check_cheapest(
+        self, state: KernelState, trials: list[TrialRecord], new: Sequence[int]
+    ) -> None:
         """Checks the trials that would become the best, until one is right."""
         costs = [(record.cost, i) for i, record in enumerate(trials)]
         for cost, i in sorted((cost, i) for cost, i in costs if cost is not None):
@@ -230,7 +236,7 @@ class Run:
             if trials[i].checked:
                 return
 
-    def _check(self, task: Task, trials: list[Record], chosen: Sequence[int]) -> None:
+    def _check(self, task: Task, trials: list[TrialRecord], chosen: Sequence[int]) -> None:
         """Compares the values of the chosen trials and notes the outcome in them."""
         points = [dict(trials[i].point) for i in chosen]
         for i, found in zip(chosen, self.measurer.run(task, "check", points), strict=True):
@@ -240,7 +246,7 @@ class Run:
                 trials[i], status=found.status, checked=right, message=message, time=time
             )
 
-    def _commit(self, state: State, trial: Record) -> Record:
+    def _commit(self, state: KernelState, trial: TrialRecord) -> TrialRecord:
         """Writes a record, takes it as best if it is, and tells the callbacks."""
         known = self.log.known(trial) is not None
         record = self.log.append(trial)  # of several writers of the same run the first one counts

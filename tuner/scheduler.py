@@ -20,7 +20,7 @@ _CHANCE = 0.05  # of a batch to go to any kernel
 
 
 @dataclass(slots=True)
-class _State:
+class _TaskState:
     task: Task
     start: float  # guessed cost of the default point
     best: float | None = None
@@ -47,11 +47,11 @@ class Scheduler:
 
     tasks: Sequence[Task]
     seed: int
-    _states: list[_State] = field(init=False)
+    _states: list[_TaskState] = field(init=False)
     _rng: Random = field(init=False)
 
     def __post_init__(self) -> None:
-        self._states = [_State(task, task.prior(task.default)) for task in self.tasks]
+        self._states = [_TaskState(task, task.prior(task.default)) for task in self.tasks]
         self._rng = Random(f"{self.seed}:scheduler")
 
     def pick(self, busy: Collection[int] = ()) -> int | None:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schedule.knobs import Point, Space, choice, flag, key, order, split
-from .task import ESTIMATE, INVALID, OK, Measured, Spec
+from .task import ESTIMATE, INVALID, OK, Measured, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Synthetic:
         return {}
 
     @property
-    def spec(self) -> Spec:
-        return Spec(f"{__name__}:rebuild", json.dumps(asdict(self)).encode())
+    def spec(self) -> TaskSpec:
+        return TaskSpec(f"{__name__}:rebuild", json.dumps(asdict(self)).encode())
 
     @cached_property
     def space(self) -> Space:

@@ -51,7 +51,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class TaskSpec:
     """How to build a task elsewhere: ``package.module:function`` and its one argument."""
 
     function: str
@@ -115,7 +115,7 @@ class Task(Tried, Protocol):
         """Whether measuring is exact and repeats; if not, every candidate is checked."""
 
     @property
-    def spec(self) -> Spec: ...
+    def spec(self) -> TaskSpec: ...
 
     def prior(self, point: Point) -> float:
         """An analytic guess of the cost, positive and cheap; lower is better."""
@@ -129,7 +129,7 @@ class Task(Tried, Protocol):
         """Numbers for the cost model, which mean the same for all tasks of these columns."""
 
 
-def rebuild(spec: Spec) -> Task:
+def rebuild(spec: TaskSpec) -> Task:
     """The task that a spec describes."""
     module, _, function = spec.function.partition(":")
     built: Task = getattr(importlib.import_module(module), function)(spec.payload)

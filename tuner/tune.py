@@ -21,7 +21,7 @@ from .log import Log
 from .measure import Measurer, hired
 from .ranker import shipped
 from .records import DEFAULT_RECIPE, header
-from .run import Best, Callback, Run, State
+from .run import Best, Callback, KernelState, Run
 from .scheduler import Scheduler
 from .search import SEARCHES
 from .settings import Search
@@ -58,7 +58,7 @@ def tune_tasks(
         held = stack.enter_context(Log(log, head, search.append, search.resume))
         measurer = stack.enter_context(Measurer(hands, timeout=timeout))
         states = [
-            State(task, searcher(task, search.seed, warm.trials.get(task.key, ()), ranker))
+            KernelState(task, searcher(task, search.seed, warm.trials.get(task.key, ()), ranker))
             for task in tasks
         ]
         scheduler = Scheduler(tasks, search.seed)

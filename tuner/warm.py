@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from ..schedule.errors import ScheduleError
-from .model import Group, guess_of
+from .model import TrialGroup, guess_of
 from .ranker import Columns, Ranker, untrained
-from .records import Record, read
+from .records import TrialRecord, read
 from .search import Trial
 from .task import ESTIMATE, Task
 
@@ -31,7 +31,9 @@ class Warm:
 
     columns: Columns
     trials: dict[str, list[Trial]] = field(default_factory=dict)
-    others: dict[tuple[str, str], list[Record]] = field(default_factory=dict)  # by target, kernel
+    others: dict[tuple[str, str], list[TrialRecord]] = field(
+        default_factory=dict
+    )  # by target, kernel
 
     @staticmethod
     def of(
@@ -48,7 +50,7 @@ class Warm:
                 found._take(head, record, task)
         return found
 
-    def _take(self, head: dict[str, Any], record: Record, task: Task | None) -> None:
+    def _take(self, head: dict[str, Any], record: TrialRecord, task: Task | None) -> None:
         if task is not None:
             try:
                 point = task.space.point(record.point)
@@ -78,10 +80,10 @@ class Warm:
         known = before if before.columns == self.columns else untrained(self.columns)
         return known.trained(list(self.groups()))
 
-    def groups(self) -> Iterator[Group]:
+    def groups(self) -> Iterator[TrialGroup]:
         """The trials of the other kernels."""
         for records in self.others.values():
             rows = np.array([record.features for record in records])
             costs = np.array([inf if r.cost is None else r.cost for r in records])
             guesses = guess_of(2.0 ** rows[:, self.columns.index(ESTIMATE)])
-            yield Group(rows, guesses, costs)
+            yield TrialGroup(rows, guesses, costs)

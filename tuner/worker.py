@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 
 from ..schedule.knobs import Point
 from .garbage import seldom
-from .task import COMPILE, CRASH, DUPLICATE, INCORRECT, OK, Measured, Spec, Task, Tried, rebuild
+from .task import COMPILE, CRASH, DUPLICATE, INCORRECT, OK, Measured, Task, TaskSpec, Tried, rebuild
 
 COMMAND = "from dovetail.tuner.worker import main; main()"
 _tasks: dict[str, Task] = {}
@@ -26,7 +26,7 @@ class Job:
 
     action: str
     digest: str  # of the spec
-    spec: Spec | None  # None where the worker has it already
+    spec: TaskSpec | None  # None where the worker has it already
     point: Point
     known: frozenset[str] = frozenset()
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ...quant.recipe import Recipe
-from .. import show
+from .. import printed
 from ..default import TARGET
 from ..progress import watching
 from .models import model_of, source_of
@@ -30,9 +30,9 @@ def coverage(model: Model, json: Json = False) -> None:
              "source": row.source, "reason": row.reason} for row in rows
         ]  # fmt: skip
         supported = all(row.supported for row in rows)
-        show.print_json({"model": model, "supported": supported, "operators": listed})
+        printed.print_json({"model": model, "supported": supported, "operators": listed})
         return
-    show.table(("operator", "count", "supported", "source", "reason"), [
+    printed.table(("operator", "count", "supported", "source", "reason"), [
         (row.operator, row.count, "yes" if row.supported else "no", row.source, row.reason)
         for row in rows
     ])  # fmt: skip
@@ -56,9 +56,9 @@ def analyze(
     if json:
         layers = [asdict(row) | {"total": _decibels(row.total), "own": _decibels(row.own)}
                   for row in found]  # fmt: skip
-        show.print_json({"model": model, "recipe": recipe.as_dict(), "layers": layers})
+        printed.print_json({"model": model, "recipe": recipe.as_dict(), "layers": layers})
         return
-    show.table(("layer", "operator", "total", "own", "source"), [
+    printed.table(("layer", "operator", "total", "own", "source"), [
         (row.name, row.op, row.total, row.own, row.origin) for row in found
     ], "dB")  # fmt: skip
 
@@ -131,7 +131,7 @@ def rules(
 
     entries = found.entries(name)
     if json:
-        show.print_json({"rules": entries})
+        printed.print_json({"rules": entries})
     elif name is None:
         found.table(entries)
     else:
@@ -151,11 +151,11 @@ def instructions(
 
     rows = rows_of(parse(f"{TARGET}(version={version})"))
     if json:
-        show.print_json({"version": version, "instructions": rows})
+        printed.print_json({"version": version, "instructions": rows})
         return
     texts = [{**row, "timing": spelled(row["timing"]), "since": f"v{row['since']}"}
              for row in rows]  # fmt: skip
-    show.table(tuple(texts[0]), [tuple(row.values()) for row in texts], f"v{version}")
+    printed.table(tuple(texts[0]), [tuple(row.values()) for row in texts], f"v{version}")
 
 
 @command("Example: dovetail machine --target 'dsp(threads=1)'")
@@ -166,10 +166,10 @@ def machine(target: Target = TARGET, json: Json = False) -> None:
     made = parse(target)
     rows = fields_of(made)
     if json:
-        show.print_json({"target": made.name, "fields": rows})
+        printed.print_json({"target": made.name, "fields": rows})
         return
     values = [row | {"value": _short(row["value"])} for row in rows]
-    show.table(tuple(rows[0]), [tuple(row.values()) for row in values], made.name)
+    printed.table(tuple(rows[0]), [tuple(row.values()) for row in values], made.name)
 
 
 def _short(value: object) -> str:
@@ -183,6 +183,6 @@ def zoo_list(json: Json = False) -> None:
     from .. import zoo
 
     if json:
-        show.print_json({"models": zoo.names()})
+        printed.print_json({"models": zoo.names()})
         return
     print("\n".join(zoo.names()))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...quant.recipe import Recipe
-from .. import show
+from .. import printed
 from ..default import TARGET
-from . import kernels
+from . import kernel_options
 from .models import (
     check_output,
     compiled,
@@ -35,7 +35,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..tuned import Row, Tuned
+    from ..tuned import KernelRow, Tuned
 
 
 @command(
@@ -57,17 +57,17 @@ def compile(
 ) -> None:
     """Compile a model or kernel. It takes the best points of --log, or its defaults."""
     check_output(output)
-    source, form = source_of(model, calibration), kernels.Form(template, lift)
-    if kernels.takes(source, form, output, recipe):
-        kernels.compile(source, log, target, form, workers, json)
+    source, form = source_of(model, calibration), kernel_options.KernelOptions(template, lift)
+    if kernel_options.takes(source, form, output, recipe):
+        kernel_options.compile(source, log, target, form, workers, json)
         return
     tuned = compiled(source, log, target, workers, recipe)
     if output:
         tuned.save(output)
     if json:
-        show.print_json(summary(model, tuned))
+        printed.print_json(summary(model, tuned))
         return
-    show.kernel_table(tuned)
+    printed.kernel_table(tuned)
     tell_missing(tuned.missing)
     _memory(tuned)
 
@@ -104,7 +104,7 @@ def run(
         quantized, examples = saved_or_quantized(model, log, calibration, recipe)
         found = run_model(quantized, inputs if inputs is not None else examples, output)
         if json:
-            show.print_json({"model": model, "recipe": quantized.recipe.as_dict(), **found})
+            printed.print_json({"model": model, "recipe": quantized.recipe.as_dict(), **found})
             return
         _print_outputs(found)
         print(f"by the exact evaluation, {found['seconds'] * 1000:.1f} ms on this host")
@@ -112,7 +112,9 @@ def run(
     tuned, examples = saved_or_compiled(model, log, target, calibration, workers, recipe)
     found = run_model(tuned, inputs if inputs is not None else examples, output)
     if json:
-        show.print_json({"model": model, "target": tuned.target, "cycles": tuned.cycles, **found})
+        printed.print_json(
+            {"model": model, "target": tuned.target, "cycles": tuned.cycles, **found}
+        )
         return
     _print_outputs(found)
     same = "the same bytes as" if found["exact"] else "OTHER BYTES than"
@@ -147,7 +149,7 @@ def profile(
             row.as_dict() | ({"listing": tuned.listing(row.name)} if packets else {})
             for row in rows
         ]
-        show.print_json({**summary(model, tuned), "kernels": listed})
+        printed.print_json({**summary(model, tuned), "kernels": listed})
         return
     if packets:
         for row in rows:
@@ -158,15 +160,15 @@ def profile(
     _memory(tuned)
 
 
-def _row(tuned: Tuned, name: str) -> Row:
+def _row(tuned: Tuned, name: str) -> KernelRow:
     tuned.kernel(name)
     return next(row for row in tuned.kernels if row.name == name)
 
 
-def _profile_table(rows: list[Row]) -> None:
+def _profile_table(rows: list[KernelRow]) -> None:
     head = ("kernel", "kind", "cycles", "bound", "packets", "stalls", "dma wait", "dma bytes",
             "direct bytes", "tcm", "spills", "slots", "multipliers", "dots/packet")  # fmt: skip
-    show.table(head, [
+    printed.table(head, [
         (row.name, row.kind, row.cycles, row.bound, row.packets,
          sum(row.stalls.values()) - row.dma_wait, row.dma_wait, row.dma_bytes,
          row.direct_bytes, row.tcm, row.spills, row.slot_use, row.multiplier_use,

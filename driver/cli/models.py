@@ -12,9 +12,9 @@ from ..progress import watching
 if TYPE_CHECKING:
     from ...quant.recipe import Recipe
     from ...tuner.missing import Missing
-    from ..points import Drift
+    from ..points import KernelDrift
     from ..quantized import Quantized
-    from ..source import Source
+    from ..source import ModelSource
     from ..tuned import Tuned
 
 
@@ -26,7 +26,7 @@ def check_output(output: Path | None) -> None:
         require_place(output)
 
 
-def source_of(model: str, calibration: str | None) -> Source:
+def source_of(model: str, calibration: str | None) -> ModelSource:
     """The model that MODEL names, with the batches that --calibration names."""
     from dataclasses import replace
 
@@ -41,7 +41,7 @@ def source_of(model: str, calibration: str | None) -> Source:
     return replace(source, calibration=guarded(called(calibration, "calibration"), what))
 
 
-def model_of(model: str, calibration: str | None) -> Source:
+def model_of(model: str, calibration: str | None) -> ModelSource:
     """As ``source_of``, for commands that take models only."""
     source = source_of(model, calibration)
     if source.kernel is not None:
@@ -53,7 +53,7 @@ def model_of(model: str, calibration: str | None) -> Source:
 
 
 def compiled(
-    source: Source, log: Path | None, target: str, workers: int | None, recipe: Recipe
+    source: ModelSource, log: Path | None, target: str, workers: int | None, recipe: Recipe
 ) -> Tuned:
     """The model at its defaults or at a log's best points; progress is shown meanwhile."""
     from .. import api
@@ -96,7 +96,7 @@ def saved_or_quantized(
         return quantize(source.model, source.inputs, batches, recipe=recipe), _examples(source)
 
 
-def _examples(source: Source) -> object:
+def _examples(source: ModelSource) -> object:
     """Example inputs; a .pt2 may hold its own."""
     from ..prepare import examples
 
@@ -109,7 +109,7 @@ def tell_missing(missing: Iterable[Missing]) -> None:
         print(f"{row.name}: not in the log, so it runs its default: {row.why}")
 
 
-def drifted(drift: Iterable[Drift]) -> list[dict[str, Any]]:
+def drifted(drift: Iterable[KernelDrift]) -> list[dict[str, Any]]:
     """The JSON of a verified replay."""
     return [
         {"name": d.name, "status": d.status, "logged": d.logged, "cycles": d.cycles,
@@ -117,7 +117,7 @@ def drifted(drift: Iterable[Drift]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def tell_drift(drift: Iterable[Drift]) -> None:
+def tell_drift(drift: Iterable[KernelDrift]) -> None:
     """A line for each kernel that was measured again."""
     for row in drift:
         why = f"{row.logged} -> {row.cycles} cycles, {row.status} {row.message}".strip()

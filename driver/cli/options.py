@@ -11,9 +11,9 @@ from typing import Annotated, Generic, ParamSpec, TextIO
 
 import typer
 
-from .. import show
+from .. import printed
 from ..errors import user_errors
-from .records import expanded, gathered
+from .option_records import expanded, gathered
 
 P = ParamSpec("P")
 
@@ -100,10 +100,10 @@ class Command(Generic[P]):
         try:
             self.run(*args, **gathered(self.run, kwargs))
         except user_errors() as error:
-            show.warn(f"error: {error}")
+            printed.warn(f"error: {error}")
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
-            show.warn("interrupted")
+            printed.warn("interrupted")
             raise typer.Exit(130) from None
 
 
@@ -125,4 +125,4 @@ def _warning(
     line: str | None = None,
 ) -> None:
     if issubclass(category, UserWarning):
-        show.warn(f"warning: {message}")
+        printed.warn(f"warning: {message}")

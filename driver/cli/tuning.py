@@ -11,17 +11,17 @@ import typer
 
 from ...quant.recipe import Recipe
 from ...tuner.settings import Search
-from .. import show
+from .. import printed
 from ..default import TARGET
 from ..progress import watching
-from . import kernels
+from . import kernel_options
 from .interrupt import interruptible
 from .models import check_output, drifted, source_of, summary, tell_drift, tell_missing
 from .options import Batches, Brought, Json, Lifted, Model, Output, Target, Workers, command
 
 if TYPE_CHECKING:
     from ..points import Report
-    from ..tuned import Row, Tuned
+    from ..tuned import KernelRow, Tuned
 
 
 @command(
@@ -51,8 +51,8 @@ def tune(
 
     check_output(output)
     source, report = source_of(model, calibration), Report()
-    form = kernels.Form(template, lift)
-    own = kernels.takes(source, form, output, recipe)
+    form = kernel_options.KernelOptions(template, lift)
+    own = kernel_options.takes(source, form, output, recipe)
     try:
         with interruptible() as stopped, watching("default schedules") as watcher:
             how: dict[str, Any] = {
@@ -61,19 +61,19 @@ def tune(
                 "report": report,
             }  # fmt: skip
             if own:
-                kernels.tune(source, form, how, json)
+                kernel_options.tune(source, form, how, json)
                 return
             batches = watcher.batches(source.calibration)
             tuned = api.tune(source.model, None, source.inputs, batches, recipe=recipe, **how)
     except KeyboardInterrupt:
-        show.warn(_interrupted(log, report))
+        printed.warn(_interrupted(log, report))
         raise typer.Exit(130) from None
     if output:
         tuned.save(output)
     if json:
-        show.print_json(_tune_json(model, tuned, report, log))
+        printed.print_json(_tune_json(model, tuned, report, log))
         return
-    show.kernel_table(tuned)
+    printed.kernel_table(tuned)
     print(
         f"\n{model} on {tuned.target}: {tuned.default_cycles:,} cycles by default, "
         f"{tuned.cycles:,} tuned, bound {tuned.bound:,}, of the model "
@@ -107,7 +107,7 @@ def _tune_json(name: str, tuned: Tuned, report: Report, log: Path | None) -> dic
     }
 
 
-def _tune_row(row: Row, report: Report, counted: set[str]) -> dict[str, Any]:
+def _tune_row(row: KernelRow, report: Report, counted: set[str]) -> dict[str, Any]:
     """Trials of a kernel that occurs several times count where it occurs first."""
     counts = {} if row.key in counted else report.statuses.get(row.key, {})
     counted.add(row.key)
@@ -139,9 +139,9 @@ def replay(
     from .. import api
 
     check_output(output)
-    source, form = source_of(model, calibration), kernels.Form(template, lift)
-    if kernels.takes(source, form, output, recipe):
-        if not kernels.replay(log, source, mode, target, form, workers, json):
+    source, form = source_of(model, calibration), kernel_options.KernelOptions(template, lift)
+    if kernel_options.takes(source, form, output, recipe):
+        if not kernel_options.replay(log, source, mode, target, form, workers, json):
             raise typer.Exit(1)
         return
     with watching("kernels") as watcher:
@@ -152,9 +152,9 @@ def replay(
     if output:
         tuned.save(output)
     if json:
-        show.print_json({**summary(model, tuned), "mode": mode, "drift": drifted(tuned.drift)})
+        printed.print_json({**summary(model, tuned), "mode": mode, "drift": drifted(tuned.drift)})
     else:
-        show.kernel_table(tuned)
+        printed.kernel_table(tuned)
         tell_missing(tuned.missing)
         tell_drift(tuned.drift)
     if not all(row.same for row in tuned.drift):

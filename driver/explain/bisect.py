@@ -18,7 +18,7 @@ from ...schedule.knobs import Point
 from ...tir.interpret import interpret
 from ...tir.rewrite.engine import Attempt, Budget, bad_rewrite
 from ..compiler import REFUSALS
-from ..task import CodeTask
+from ..kernel_task import CodeTask
 from .variant import Limits, Variant
 
 INTERPRETER, CODE = "interpreter", "compiled code"

@@ -15,7 +15,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...target.instruction import Instruction
-from ...target.record import Begin, Covered, Emitted, End, Expanded, Record, Started, Trial
+from ...target.selection_record import (
+    Begin,
+    CodeEnd,
+    Covered,
+    Emitted,
+    Expanded,
+    SelectionRecord,
+    Started,
+    Trial,
+)
 from ...tir.expr import Expr, rebuild, var, walk
 from ...tir.spell import show_expr
 
@@ -23,7 +32,7 @@ Unit = Callable[[Instruction], str]  # what executes a row
 
 
 @dataclass(slots=True)
-class Value:
+class ShownValue:
     """Equal values. ``text``: the operators that the row does in one; ``trials``: the other rows
     that were tried, the nearest first; ``chain``: each takes the one before as an operand."""
 
@@ -52,7 +61,7 @@ class Value:
 
 
 @dataclass(slots=True)
-class Step:
+class ShownExpansion:
     """An expansion: ``before`` was written as ``after``; ``early``: before its users were known."""
 
     name: str
@@ -76,8 +85,8 @@ class Section:
     phase: int
     parallel: str | None
     loops: tuple[str, ...]
-    values: list[Value] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
+    values: list[ShownValue] = field(default_factory=list)
+    steps: list[ShownExpansion] = field(default_factory=list)
     memory: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def as_dict(self, all_rows: bool) -> dict[str, Any]:
@@ -91,7 +100,7 @@ class Section:
         }  # fmt: skip
 
 
-def sections(record: Record, unit: Unit) -> list[Section]:
+def sections(record: SelectionRecord, unit: Unit) -> list[Section]:
     """The sections of a kernel's code in order; sections without a value are left out."""
     found: list[Section] = []
     for phase, parallel, loops, events in _regions(record):
@@ -108,7 +117,7 @@ def sections(record: Record, unit: Unit) -> list[Section]:
 Events = list[Covered | Expanded | Emitted]
 
 
-def _regions(record: Record) -> Iterator[tuple[int, str | None, tuple[str, ...], Events]]:
+def _regions(record: SelectionRecord) -> Iterator[tuple[int, str | None, tuple[str, ...], Events]]:
     """The events of each region, with the events that prepared it."""
     phase, parallel, loops = 0, None, ()  # type: int, str | None, tuple[str, ...]
     events: Events = []
@@ -118,7 +127,7 @@ def _regions(record: Record) -> Iterator[tuple[int, str | None, tuple[str, ...],
                 phase += 1
             case Begin(loops=loops):
                 pass
-            case End():
+            case CodeEnd():
                 yield phase, parallel, loops, events
                 events = []
             case _:
@@ -149,7 +158,7 @@ class _Folding:
     def __init__(self, section: Section, same: dict[Expr, Expr], unit: Unit) -> None:
         self.section, self.same, self.unit = section, same, unit
         self.events: dict[Expr, Covered | Emitted] = {}
-        self.groups: dict[Expr, Value] = {}
+        self.groups: dict[Expr, ShownValue] = {}
         self.done: set[Expr] = set()
 
     def run(self, events: Events) -> None:
@@ -222,7 +231,7 @@ class _Folding:
             names[part] = name
         return names
 
-    def _value(self, event: Covered | Emitted, names: Names) -> Value:
+    def _value(self, event: Covered | Emitted, names: Names) -> ShownValue:
         node, row = event.node, event.row
         operands = tuple(names.values())
         trials = event.trials if isinstance(event, Covered) else ()
@@ -232,7 +241,7 @@ class _Folding:
         text = self._text(node, row, operands, names)
         unit = self.unit(row) if row is not None else ""
         name = None if row is None else row.name
-        return Value("", str(node.type), name, unit, inside, text, operands, trials)
+        return ShownValue("", str(node.type), name, unit, inside, text, operands, trials)
 
     def _text(
         self, node: Expr, row: Instruction | None, operands: tuple[str, ...], names: Names
@@ -271,7 +280,7 @@ class _Folding:
             if (step.name, step.before, step.after) == (event.name, before, after):
                 step.count += 1
                 return
-        self.section.steps.append(Step(event.name, before, after, event.early))
+        self.section.steps.append(ShownExpansion(event.name, before, after, event.early))
 
 
 def _letters(parts: Sequence[Expr]) -> Names:
@@ -317,6 +326,6 @@ def _one_named(node: Expr, names: Names, named: Callable[[Expr], Expr]) -> Expr:
     return var(f"{node.attr}({', '.join(show_expr(arg) for arg in args)})", node.type)
 
 
-def _key(value: Value) -> tuple[object, ...]:
+def _key(value: ShownValue) -> tuple[object, ...]:
     tried = tuple((t.row.name, t.reason) for t in value.trials if t.near)
     return value.row, value.text, value.operands, tried

@@ -12,11 +12,11 @@ from typing import Any
 
 from ...quant.recipe import Recipe
 from ...target.protocol import Target
-from .. import own, show
+from .. import own, printed
 from ..api import compile_ready
 from ..given import Given
 from ..progress import watching
-from ..source import SAVED, Source, require_untouched, saved
+from ..source import SAVED, ModelSource, require_untouched, saved
 from ..targets import parse
 from .bisect import bisect
 from .found import (
@@ -51,7 +51,7 @@ class Question:
 def answer(
     question: Question,
     model: str,
-    source: Callable[[], Source],
+    source: Callable[[], ModelSource],
     log: Path | None,
     target: str,
     workers: int | None,
@@ -86,7 +86,7 @@ def _wanted(question: Question, target: Target) -> Wanted:
 
 
 def _compiled(
-    source: Source, log: Path | None, target: str, kernel: str | None, workers: int | None,
+    source: ModelSource, log: Path | None, target: str, kernel: str | None, workers: int | None,
     recipe: Recipe,
 ) -> Coded:  # fmt: skip
     """The model at its points; without a log, only the kernels that were asked for."""
@@ -107,10 +107,10 @@ def dump(found: list[Explained], tuned: Coded, shown: Wanted, json: bool) -> Non
     """Prints for each kernel what lifting and selection did, and why other rows were refused."""
     if json:
         kernels = [kernel.as_dict(shown.all) for kernel in found]
-        show.print_json({"target": tuned.target, "kernels": kernels})
+        printed.print_json({"target": tuned.target, "kernels": kernels})
         return
     for kernel in found:
-        show.lines((line.wrapped, line.style) for line in kernel_lines(kernel, shown))
+        printed.lines((line.wrapped, line.style) for line in kernel_lines(kernel, shown))
 
 
 def compare(rows: list[Compared], tuned: Coded, bounds: Limits, json: bool) -> bool:
@@ -118,12 +118,12 @@ def compare(rows: list[Compared], tuned: Coded, bounds: Limits, json: bool) -> b
     exact = all(row.outcome.exact for row in rows if row.outcome.cycles is not None)
     before, after = total(rows)
     if json:
-        show.print_json({
+        printed.print_json({
             "target": tuned.target, "limits": str(bounds), "cycles": before,
             "limited_cycles": after, "exact": exact, "kernels": [row.as_dict() for row in rows],
         })  # fmt: skip
         return exact
-    show.table(
+    printed.table(
         ("kernel", "times", "cycles", "limited", "change", "bytes", "note"),
         [_row(row) for row in rows], str(bounds),
     )  # fmt: skip
@@ -147,7 +147,7 @@ def search(tuned: Coded, bounds: Limits, json: bool) -> bool:
     good = all(verdict.first is None for verdict in found)
     if json:
         kernels: list[dict[str, Any]] = [verdict.as_dict() for verdict in found]
-        show.print_json({"target": tuned.target, "exact": good, "kernels": kernels})
+        printed.print_json({"target": tuned.target, "exact": good, "kernels": kernels})
         return good
     for verdict in found:
         print(verdict.text)

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ...schedule.knobs import Point
-from ...tir.passes.lift import Site
+from ...tir.passes.lift import LiftedStore
 from ...tir.rewrite.engine import Attempt
 from ...tir.spell import show_expr
 from ..choose import Choice
 from ..errors import InputError
+from ..kernel_task import CodeTask
 from ..points import Kernels
 from ..prepare import Ready
-from ..task import CodeTask
 from ..tuned import Tuned
 from .code import Section, sections
 from .variant import Limits, Outcome, Variant, nearest
@@ -47,7 +47,7 @@ class Explained:
     template: str
     point: Point
     cycles: int
-    sites: list[Site]
+    sites: list[LiftedStore]
     sections: list[Section]
 
     def as_dict(self, all_rows: bool) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class Explained:
         }  # fmt: skip
 
 
-def _site_dict(site: Site, all_rules: bool) -> dict[str, Any]:
+def _site_dict(site: LiftedStore, all_rules: bool) -> dict[str, Any]:
     attempts = [a for a in site.attempts if all_rules or a.result is not None]
     return {
         "buffer": site.store.buffer.name, "before": show_expr(site.store.value),

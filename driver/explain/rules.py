@@ -10,7 +10,7 @@ from ...tir.rewrite.proofs import how_proven, record
 from ...tir.rewrite.rule import Law, Rule
 from ...tir.rules import lifting_rules
 from ...tir.rules.algebra import algebra
-from .. import show
+from .. import printed
 from ..errors import InputError
 from .variant import nearest, rules_named
 
@@ -67,7 +67,7 @@ def table(found: list[Entry]) -> None:
         (name, len(rules), _cut(rules[0]["before"]), _cut(rules[0]["after"]))
         for name, rules in families.items()
     ]
-    show.table(("family", "rules", "before", "after"), rows)
+    printed.table(("family", "rules", "before", "after"), rows)
     print(f"\n{len(found)} rules in {len(rows)} families; of each family the first one is shown")
 
 

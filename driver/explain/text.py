@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from itertools import count, groupby
 from string import ascii_lowercase
 
-from ...target.record import Trial
+from ...target.selection_record import Trial
 from ...tir.expr import Expr, walk
-from ...tir.passes.lift import Site
+from ...tir.passes.lift import LiftedStore
 from ...tir.rewrite.engine import Attempt
 from ...tir.spell import show_expr
 from ...tir.stmt import load
-from .code import Section, Step, Value, text_of
+from .code import Section, ShownExpansion, ShownValue, text_of
 from .found import Explained
 
 HEAD, PART, ROW, WHY, PLAIN = "bold", "bold cyan", "green", "yellow", ""
@@ -28,7 +28,7 @@ SHORT = 24  # characters that need no name
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TextLine:
     """``lead`` begins at the margin, ``text`` behind it; its wrapped lines begin below it."""
 
     indent: int
@@ -64,18 +64,18 @@ class Wanted:
         return self.all or trial.near
 
 
-def kernel_lines(explained: Explained, wanted: Wanted) -> Iterator[Line]:
+def kernel_lines(explained: Explained, wanted: Wanted) -> Iterator[TextLine]:
     """Everything about one kernel."""
     task = explained.task
-    yield Line(0, f"{task.name}: {task.kind}, {explained.cycles:,} cycles", style=HEAD)
+    yield TextLine(0, f"{task.name}: {task.kind}, {explained.cycles:,} cycles", style=HEAD)
     others = [name for name in explained.names if name != task.name]
     if others:
-        yield Line(2, "the same kernel: ", ", ".join(others))
+        yield TextLine(2, "the same kernel: ", ", ".join(others))
     point = ", ".join(f"{name}={value}" for name, value in explained.point.items())
-    yield Line(2, f"template {explained.template}: ", point or "one point")
+    yield TextLine(2, f"template {explained.template}: ", point or "one point")
     yield from _lifting(explained.sites, wanted)
     yield from _combining(explained.sections, wanted)
-    yield Line(0, "")
+    yield TextLine(0, "")
 
 
 def _many(count: int, what: str) -> str:
@@ -89,31 +89,31 @@ def _counted(counts: Counter[str]) -> str:
 # Lifting ------------------------------------------------------------------------------------
 
 
-def _lifting(sites: Iterable[Site], wanted: Wanted) -> Iterator[Line]:
+def _lifting(sites: Iterable[LiftedStore], wanted: Wanted) -> Iterator[TextLine]:
     counts: Counter[str] = Counter()
     number = 0
-    lines: list[Line] = []
+    lines: list[TextLine] = []
     for site in sites:
         fired = [a for a in site.attempts if a.result is not None]
         counts.update(a.rule for a in fired)
         if any(map(wanted.attempt, site.attempts)):
             lines += _site(site, number, wanted)
         number += len(fired)
-    yield Line(2, f"lifting: {_many(number, 'rewrite')}: ", _counted(counts), PART)
+    yield TextLine(2, f"lifting: {_many(number, 'rewrite')}: ", _counted(counts), PART)
     yield from lines
 
 
-def _site(site: Site, number: int, wanted: Wanted) -> Iterator[Line]:
+def _site(site: LiftedStore, number: int, wanted: Wanted) -> Iterator[TextLine]:
     """A store with its rewrites; ``number`` were done before it."""
     names: dict[Expr, str] = {}
     store, letters = site.store, _letters(site)
     target = show_expr(load(store.buffer, *store.index))
-    yield Line(4, f"{target} = ", show_expr(store.value), style=HEAD)
+    yield TextLine(4, f"{target} = ", show_expr(store.value), style=HEAD)
     for place, run in groupby(site.attempts, lambda attempt: attempt.site):
         tried = list(run)
         failed = [(a.rule, a.reason) for a in tried if a.result is None and wanted.attempt(a)]
         if failed:
-            yield Line(6, "at ", text_of(place, _but(names, place)))
+            yield TextLine(6, "at ", text_of(place, _but(names, place)))
             yield from _reasons(failed)
         for attempt in (a for a in tried if a.result is not None):
             number += 1
@@ -121,35 +121,35 @@ def _site(site: Site, number: int, wanted: Wanted) -> Iterator[Line]:
                 yield from _fired(attempt, number, names, letters)
 
 
-def _reasons(failed: list[tuple[str, str]]) -> Iterator[Line]:
+def _reasons(failed: list[tuple[str, str]]) -> Iterator[TextLine]:
     """Each reason once, with the rows that failed by it; members of a family are counted."""
     found: dict[str, Counter[str]] = {}
     for name, reason in failed:
         found.setdefault(reason, Counter())[name.partition(".")[0]] += 1
     for reason, names in found.items():
         who = ", ".join(f"{name} ({n} rules)" if n > 1 else name for name, n in names.items())
-        yield Line(8, "- ", f"{reason}: {who}", WHY)
+        yield TextLine(8, "- ", f"{reason}: {who}", WHY)
 
 
 def _fired(
     attempt: Attempt, number: int, names: dict[Expr, str], letters: Iterator[str]
-) -> Iterator[Line]:
+) -> Iterator[TextLine]:
     assert attempt.result is not None
     for node in _shared(attempt):
         if node not in names and len(show_expr(node)) > SHORT:
             text = text_of(node, names)
             names[node] = next(letters)
-            yield Line(9, f"{names[node]} = ", text)
-    yield Line(6, f"{number:2} {attempt.rule}", style=ROW)
-    yield Line(9, "   ", text_of(attempt.site, _but(names, attempt.site)))
-    yield Line(9, "-> ", text_of(attempt.result, names))
+            yield TextLine(9, f"{names[node]} = ", text)
+    yield TextLine(6, f"{number:2} {attempt.rule}", style=ROW)
+    yield TextLine(9, "   ", text_of(attempt.site, _but(names, attempt.site)))
+    yield TextLine(9, "-> ", text_of(attempt.result, names))
 
 
 def _but(names: dict[Expr, str], node: Expr) -> dict[Expr, str]:
     return {other: name for other, name in names.items() if other is not node}
 
 
-def _letters(site: Site) -> Iterator[str]:
+def _letters(site: LiftedStore) -> Iterator[str]:
     """The names a, b, ..., a1, b1, ... that no buffer and no loop has."""
     nodes = [node for root in (site.store.value, *site.store.index) for node in walk(root)]
     taken = {node.attr.name for node in nodes if node.op == "load"}
@@ -178,18 +178,18 @@ def _shared(attempt: Attempt) -> list[Expr]:
 # Combining ----------------------------------------------------------------------------------
 
 
-def _combining(sections: list[Section], wanted: Wanted) -> Iterator[Line]:
+def _combining(sections: list[Section], wanted: Wanted) -> Iterator[TextLine]:
     rows: Counter[str] = Counter()
     for section in sections:
         for value in section.values:
             rows[value.row or "none"] += value.count
     found = f"{_many(sum(rows.values()), 'value')} by {_many(len(rows), 'row')}"
-    yield Line(2, f"combining: {found}: ", _counted(rows), PART)
+    yield TextLine(2, f"combining: {found}: ", _counted(rows), PART)
     for section in sections:
         yield from _section(section, wanted)
 
 
-def _section(section: Section, wanted: Wanted) -> Iterator[Line]:
+def _section(section: Section, wanted: Wanted) -> Iterator[TextLine]:
     values = [value for value in section.values if _asked(value, wanted)]
     if wanted.names is not None and not values:
         return
@@ -197,47 +197,49 @@ def _section(section: Section, wanted: Wanted) -> Iterator[Line]:
     where += [f"threads share {section.parallel}"] if section.parallel else []
     where += [f"in {', '.join(section.loops)}"] if section.loops else []
     moved = [f"{name} {row} {count}" for (row, name), count in section.memory.items()]
-    yield Line(4, "; ".join(where), style=HEAD)
+    yield TextLine(4, "; ".join(where), style=HEAD)
     if wanted.names is None:
         if moved:
-            yield Line(6, "memory: ", ", ".join(moved))
+            yield TextLine(6, "memory: ", ", ".join(moved))
         for step in section.steps:
             yield from _step(step)
     for value in values:
         yield from _value(value, wanted)
 
 
-def _asked(value: Value, wanted: Wanted) -> bool:
+def _asked(value: ShownValue, wanted: Wanted) -> bool:
     """Whether one of the named rows covers the value or was tried at it."""
     names = wanted.names
     return names is None or value.row in names or any(t.row.name in names for t in value.trials)
 
 
-def _step(step: Step) -> Iterator[Line]:
+def _step(step: ShownExpansion) -> Iterator[TextLine]:
     when = "before its users are known" if step.early else "as no row has it"
-    yield Line(6, f"{step.count:4} x ", f"{step.name} ({when}): {step.before} -> {step.after}", ROW)
+    yield TextLine(
+        6, f"{step.count:4} x ", f"{step.name} ({when}): {step.before} -> {step.after}", ROW
+    )
 
 
-def _value(value: Value, wanted: Wanted) -> Iterator[Line]:
+def _value(value: ShownValue, wanted: Wanted) -> Iterator[TextLine]:
     given = ", ".join(value.operands)
     row = f"{value.row}({given})" if value.row else "no row"
     chain = ", each from the one before" if value.chain else ""
     does = f"{value.inside} in one, " if value.inside > 1 else ""
     does += f"{value.unit}{chain}"
-    yield Line(6, f"{value.count:4} x {value.name}: {value.kind} = ", f"{row}   [{does}]", ROW)
+    yield TextLine(6, f"{value.count:4} x {value.name}: {value.kind} = ", f"{row}   [{does}]", ROW)
     if value.inside > 1:
-        yield Line(15, "", value.text)
+        yield TextLine(15, "", value.text)
     lost = [t for t in value.trials if t.reason and wanted.trial(t)]
     for trial in lost:
         if trial.near:
-            yield Line(13, f"- {trial.row.name}: ", trial.reason, WHY)
+            yield TextLine(13, f"- {trial.row.name}: ", trial.reason, WHY)
     yield from _distant([trial for trial in lost if not trial.near])
 
 
-def _distant(trials: list[Trial]) -> Iterator[Line]:
+def _distant(trials: list[Trial]) -> Iterator[TextLine]:
     """Rows of other operators or types, by reason."""
     found: dict[str, list[str]] = {}
     for trial in trials:
         found.setdefault(trial.reason, []).append(trial.row.name)
     for reason, names in found.items():
-        yield Line(13, "- ", f"{reason}: {', '.join(names)}", WHY)
+        yield TextLine(13, "- ", f"{reason}: {', '.join(names)}", WHY)

@@ -21,14 +21,14 @@ from ...schedule.templates.template import Template
 from ...target.cost import Work
 from ...target.program import Program
 from ...target.protocol import Target
-from ...target.record import Record
-from ...tir.passes.lift import Site, lift
+from ...target.selection_record import SelectionRecord
+from ...tir.passes.lift import LiftedStore, lift
 from ...tir.rewrite.engine import Attempt, Budget
 from ...tir.rules import lifting_rules
 from ...tir.stmt import PrimFunc
 from ..compiler import REFUSALS, Lifting
 from ..errors import InputError
-from ..task import CodeTask, Tunable
+from ..kernel_task import CodeTask, Tunable
 from ..values import Values
 
 
@@ -70,8 +70,10 @@ class Variant(Tunable):
 
     task: CodeTask
     limits: Limits = Limits()
-    sites: list[Site] = field(default_factory=list)
-    record: Record = field(default_factory=Record)  # of the program that was asked for last
+    sites: list[LiftedStore] = field(default_factory=list)
+    record: SelectionRecord = field(
+        default_factory=SelectionRecord
+    )  # of the program that was asked for last
 
     def __post_init__(self) -> None:
         self.machine = self.task.machine
@@ -107,14 +109,14 @@ class Variant(Tunable):
         return self.template_of(lambda _: self.lifted)
 
     @cached_property
-    def programs(self) -> dict[str, tuple[Program, Record]]:
+    def programs(self) -> dict[str, tuple[Program, SelectionRecord]]:
         return {}
 
     def program(self, point: Point) -> Program:
         """The selected code of a point, written down in ``record``."""
         name = key(point)
         if name not in self.programs:
-            record = Record()
+            record = SelectionRecord()
             func, forbidden = self.template.apply(point), self.limits.rows
             program = self.machine.build(func, record=record, forbidden=forbidden)
             self.programs[name] = program, record

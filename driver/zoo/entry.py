@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .settle import WEIGHT, grid, settle
+from .statistics import WEIGHT, grid, settle
 
 Samples = Callable[[np.random.Generator, int], Tensor]
 

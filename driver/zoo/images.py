@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .settle import VALUE, grid
+from .statistics import VALUE, grid
 
 
 def images(rng: np.random.Generator, shape: tuple[int, int, int, int]) -> Tensor:

@@ -21,14 +21,14 @@ from ..aten import Numbers, Pair, cut, image, spatial
 from ..spec import Aten, Spec
 
 if TYPE_CHECKING:
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
-Pool: TypeAlias = "Callable[[Builder, Value, Pair, Pair], Value]"
+Pool: TypeAlias = "Callable[[GraphBuilder, Value, Pair, Pair], Value]"
 MANY = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class WindowRun:
     """Windows of ``kernel`` elements, ``stride`` apart, that read from ``start`` to ``stop``."""
 
     start: int
@@ -42,31 +42,31 @@ def windows(extent: int, count: int) -> list[Pair]:
     return [(extent * i // count, -(-extent * (i + 1) // count)) for i in range(count)]
 
 
-def runs(extent: int, count: int) -> list[Run]:
+def runs(extent: int, count: int) -> list[WindowRun]:
     """The windows along one axis in as few runs as their order allows."""
-    found: list[Run] = []
+    found: list[WindowRun] = []
     for start, stop in windows(extent, count):
         last = found[-1] if found else None
         if last is None or last.kernel != stop - start:
-            found.append(Run(start, stop, stop - start, 0))
+            found.append(WindowRun(start, stop, stop - start, 0))
         elif stop > last.stop and last.stride in (0, stop - last.stop):
             found[-1] = replace(last, stop=stop, stride=stop - last.stop)
         else:
-            found.append(Run(start, stop, stop - start, 0))
+            found.append(WindowRun(start, stop, stop - start, 0))
     return [replace(run, stride=run.stride or run.kernel) for run in found]
 
 
-def _average(b: Builder, x: Value, kernel: Pair, stride: Pair) -> Value:
+def _average(b: GraphBuilder, x: Value, kernel: Pair, stride: Pair) -> Value:
     return b.emit("avg_pool2d", x, kernel=kernel, stride=stride, padding=((0, 0), (0, 0)),
                   count_include_pad=True, divisor=None)  # fmt: skip
 
 
-def _largest(b: Builder, x: Value, kernel: Pair, stride: Pair) -> Value:
+def _largest(b: GraphBuilder, x: Value, kernel: Pair, stride: Pair) -> Value:
     return b.emit("max_pool2d", x, kernel=kernel, stride=stride, padding=((0, 0), (0, 0)),
                   dilation=(1, 1))  # fmt: skip
 
 
-def _adaptive(b: Builder, x: Value, size: Numbers, flat: bool, pool: Pool) -> Value:
+def _adaptive(b: GraphBuilder, x: Value, size: Numbers, flat: bool, pool: Pool) -> Value:
     x, wanted = image(b, x, flat), spatial(size, 1, flat)
     rows, columns = (runs(*of) for of in zip(b.shape(x)[2:], wanted, strict=True))
     if len(rows) == len(columns) == 1:
@@ -77,7 +77,9 @@ def _adaptive(b: Builder, x: Value, size: Numbers, flat: bool, pool: Pool) -> Va
     return b.reshape(x, b.result)
 
 
-def _along(b: Builder, x: Value, axis: int, found: Sequence[Run], count: int, pool: Pool) -> Value:
+def _along(
+    b: GraphBuilder, x: Value, axis: int, found: Sequence[WindowRun], count: int, pool: Pool
+) -> Value:
     """The pool of one axis."""
     if b.shape(x)[2 + axis] == count:
         return x
@@ -91,7 +93,7 @@ def _along(b: Builder, x: Value, axis: int, found: Sequence[Run], count: int, po
     return parts[0] if len(parts) == 1 else b.emit("cat", *parts, axis=2 + axis)
 
 
-def _product(b: Builder, x: Value, axis: int, count: int) -> Value:
+def _product(b: GraphBuilder, x: Value, axis: int, count: int) -> Value:
     """The axis last and the other three as rows, times the share of each element in each window."""
     import torch
 
@@ -106,20 +108,20 @@ def _product(b: Builder, x: Value, axis: int, count: int) -> Value:
     return b.emit("permute", y, axes=order) if axis == 0 else y
 
 
-def aten_adaptive_avg_pool(b: Builder, self: Value, output_size: Numbers) -> Value:
+def aten_adaptive_avg_pool(b: GraphBuilder, self: Value, output_size: Numbers) -> Value:
     return _adaptive(b, self, output_size, False, _average)
 
 
-def aten_adaptive_avg_pool1d(b: Builder, self: Value, output_size: Numbers) -> Value:
+def aten_adaptive_avg_pool1d(b: GraphBuilder, self: Value, output_size: Numbers) -> Value:
     return _adaptive(b, self, output_size, True, _average)
 
 
-def aten_adaptive_max_pool(b: Builder, self: Value, output_size: Numbers) -> Value:
+def aten_adaptive_max_pool(b: GraphBuilder, self: Value, output_size: Numbers) -> Value:
     """The indices are None: whoever reads them is refused."""
     return (_adaptive(b, self, output_size, False, _largest), None)
 
 
-def aten_adaptive_max_pool1d(b: Builder, self: Value, output_size: Numbers) -> Value:
+def aten_adaptive_max_pool1d(b: GraphBuilder, self: Value, output_size: Numbers) -> Value:
     return (_adaptive(b, self, output_size, True, _largest), None)
 
 

@@ -18,7 +18,7 @@ from ...tir.expr import Expr, cast, make
 from ...tir.types import i16
 from ..aten import operand, scaled
 from ..attributes import Shape, broadcast, integer, require
-from ..emitting import Emitter, Step
+from ..emitting import Emitter, FloatStep
 from ..forms import FACTOR, OFFSET, SUM_SHIFT
 from ..graph import Array, Node
 from ..kernels import Kernel
@@ -29,21 +29,21 @@ from ..spec import Aten, Integer, Spec, Turning
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 
 # ATen calls --------------------------------------------------------------------------------------
 
 
-def aten_add(b: Builder, self: Value, other: Value | float, alpha: float) -> Value:
+def aten_add(b: GraphBuilder, self: Value, other: Value | float, alpha: float) -> Value:
     return b.emit("add", operand(b, self), scaled(b, operand(b, other), alpha))
 
 
-def aten_sub(b: Builder, self: Value, other: Value | float, alpha: float) -> Value:
+def aten_sub(b: GraphBuilder, self: Value, other: Value | float, alpha: float) -> Value:
     return b.emit("sub", operand(b, self), scaled(b, operand(b, other), alpha))
 
 
-def aten_rsub(b: Builder, self: Value, other: Value | float, alpha: float) -> Value:
+def aten_rsub(b: GraphBuilder, self: Value, other: Value | float, alpha: float) -> Value:
     return b.emit("sub", operand(b, other), scaled(b, self, alpha))
 
 
@@ -84,7 +84,7 @@ def add_multipliers(a: float, b: float, output: float) -> AddMultipliers:
     return AddMultipliers(first, second, shift)
 
 
-def quantize(emit: Emitter, step: Step) -> None:
+def quantize(emit: Emitter, step: FloatStep) -> None:
     a, b = (emit.affines[name] for name in step.inputs)
     output = emit.affines[step.output]
     sign = -1 if step.op == SUB.name else 1

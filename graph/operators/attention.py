@@ -9,11 +9,11 @@ from ..errors import Unsupported
 from ..spec import Aten, Spec
 
 if TYPE_CHECKING:
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 
 def aten_attention(
-    b: Builder,
+    b: GraphBuilder,
     query: Value,
     key: Value,
     value: Value,

@@ -35,7 +35,7 @@ from ..attributes import (
     require,
     window_shape,
 )
-from ..emitting import Emitter, Parts, Step, zero_and_reach
+from ..emitting import Emitter, FloatStep, PartialSums, zero_and_reach
 from ..exact import windows
 from ..forms import OFFSET
 from ..graph import Array, Node
@@ -51,11 +51,11 @@ from .mean import shorten as shorten_mean
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 
 def aten_avg_pool(
-    b: Builder,
+    b: GraphBuilder,
     self: Value,
     kernel_size: Numbers,
     stride: Numbers,
@@ -89,7 +89,7 @@ def aten_avg_pool(
     return b.reshape(b.emit("neg", y) if negative else y, b.result)
 
 
-def aten_avg_pool1d(b: Builder, **arguments: Any) -> Value:
+def aten_avg_pool1d(b: GraphBuilder, **arguments: Any) -> Value:
     return aten_avg_pool(b, **arguments, flat=True)
 
 
@@ -116,7 +116,7 @@ def _window_sum(torch: Any, x: Tensor, kernel: Pair, stride: Pair) -> Tensor:
     return total
 
 
-def shorten(parts: Parts, node: Node) -> None:
+def shorten(parts: PartialSums, node: Node) -> None:
     """Rows, then columns, of more elements than i32 can sum; the whole image is a mean."""
     if prod(pair(node, "kernel")) <= parts.longest:
         return parts.keep(node)
@@ -153,7 +153,7 @@ def _half(node: Node, axis: int) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class WindowPiece:
     """Windows of one kind along one axis: they read elements start to stop, unpadded."""
 
     start: int
@@ -171,7 +171,9 @@ def divisor(attrs: Mapping[str, Any]) -> int | None:
     return int(kernel[0] * kernel[1]) if attrs["count_include_pad"] or not padded else None
 
 
-def pieces(attrs: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[list[Piece], list[Piece]]:
+def pieces(
+    attrs: Mapping[str, Any], shape: tuple[int, ...]
+) -> tuple[list[WindowPiece], list[WindowPiece]]:
     """The pieces of the rows and of the columns."""
     rows, columns = (
         _axis(shape[2 + i], attrs["kernel"][i], attrs["stride"][i], attrs["padding"][i])
@@ -180,21 +182,21 @@ def pieces(attrs: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[list[Piece
     return rows, columns
 
 
-def _axis(size: int, kernel: int, stride: int, padding: tuple[int, int]) -> list[Piece]:
+def _axis(size: int, kernel: int, stride: int, padding: tuple[int, int]) -> list[WindowPiece]:
     count = (size + sum(padding) - kernel) // stride + 1
-    found: list[Piece] = []
+    found: list[WindowPiece] = []
     for index in range(count):
         start = index * stride - padding[0]
-        cut = Piece(max(start, 0), min(start + kernel, size), 0, stride)
+        cut = WindowPiece(max(start, 0), min(start + kernel, size), 0, stride)
         whole = cut.stop - cut.start == kernel
         if whole and found and found[-1].kernel == kernel:
-            found[-1] = Piece(found[-1].start, cut.stop, kernel, stride)
+            found[-1] = WindowPiece(found[-1].start, cut.stop, kernel, stride)
         else:
-            found.append(Piece(cut.start, cut.stop, cut.stop - cut.start, stride))
+            found.append(WindowPiece(cut.start, cut.stop, cut.stop - cut.start, stride))
     return found
 
 
-def quantize(emit: Emitter, step: Step) -> None:
+def quantize(emit: Emitter, step: FloatStep) -> None:
     """One pooling where every window has one divisor; else a pooling a region, and their cats."""
     x = emit.tensor(step.inputs[0])
     shape = emit.source.types[x].shape
@@ -208,7 +210,12 @@ def quantize(emit: Emitter, step: Step) -> None:
 
 
 def _band(
-    emit: Emitter, step: Step, x: str, row: Piece, columns: Sequence[Piece], name: str
+    emit: Emitter,
+    step: FloatStep,
+    x: str,
+    row: WindowPiece,
+    columns: Sequence[WindowPiece],
+    name: str,
 ) -> str:
     """The output rows of one piece, all their columns."""
     band = _region(emit, step, x, 2, row, name)
@@ -225,7 +232,7 @@ def _band(
     return emit.node(step, "cat", cells, {"axis": 3}, f"{name}.row")
 
 
-def _pooled(emit: Emitter, step: Step, x: str, count: int, output: str, window: Any) -> str:
+def _pooled(emit: Emitter, step: FloatStep, x: str, count: int, output: str, window: Any) -> str:
     of = emit.affines[step.inputs[0]]
     zero, reach = zero_and_reach(of)
     kernel = window["kernel"]
@@ -235,7 +242,9 @@ def _pooled(emit: Emitter, step: Step, x: str, count: int, output: str, window: 
     return emit.node(step, Q_AVG_POOL2D.name, [x], attrs, output)
 
 
-def _region(emit: Emitter, step: Step, x: str, axis: int, piece: Piece, output: str) -> str:
+def _region(
+    emit: Emitter, step: FloatStep, x: str, axis: int, piece: WindowPiece, output: str
+) -> str:
     """The part of ``x`` that the piece's windows read; it keeps x's affine map."""
     attrs = {"axis": axis, "start": piece.start, "stop": piece.stop, "step": 1}
     return emit.node(step, "slice", [x], attrs, output, emit.affines[step.inputs[0]])

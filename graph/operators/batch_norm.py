@@ -9,11 +9,11 @@ from ..errors import Unsupported
 from ..spec import Aten, Spec
 
 if TYPE_CHECKING:
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 
 def aten_batch_norm(
-    b: Builder,
+    b: GraphBuilder,
     input: Value,
     weight: Value,
     bias: Value,
@@ -36,7 +36,7 @@ def aten_batch_norm(
     return (b.emit("add", b.emit("mul", input, factor), term), None, None)
 
 
-def aten_batch_statistics(b: Builder, **_: object) -> Value:
+def aten_batch_statistics(b: GraphBuilder, **_: object) -> Value:
     raise Unsupported("in training form, by the statistics of its input")
 
 

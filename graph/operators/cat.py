@@ -23,7 +23,7 @@ from ..emitting import move_values
 from ..graph import Array, Node
 from ..kernels import Kernel
 from ..lower_move import held, nest
-from ..lower_nest import Axis, grown
+from ..lower_nest import LoopAxis, grown
 from ..lower_point import logical
 from ..lower_site import Site
 from ..physical import place_of
@@ -34,12 +34,12 @@ from .slice import move_of as slice_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 MOST = 1024  # bytes of a pixel that is stored as a whole
 
 
-def aten_cat(b: Builder, tensors: Sequence[Value], dim: int) -> Value:
+def aten_cat(b: GraphBuilder, tensors: Sequence[Value], dim: int) -> Value:
     parts = [x for x in tensors if b.shape(x) != (0,)]  # PyTorch's legacy empty tensor
     return parts[0] if len(parts) == 1 else b.emit("cat", *parts, axis=axis_of(b, parts[0], dim))
 
@@ -112,7 +112,7 @@ def lower(site: Site) -> Kernel:
     return site.kernel("move", axis=joined, alias=False)
 
 
-def _chosen(site: Site) -> tuple[list[Axis], Store] | None:
+def _chosen(site: Site) -> tuple[list[LoopAxis], Store] | None:
     """Channels of all inputs as one store of whole pixels, with zeros behind the last of them; None
     where each input ends with a vector, or where pixels are of no power of two of bytes."""
     shape, output = site.output_shape, site.output()
@@ -156,7 +156,7 @@ def _channels(site: Site, number: int) -> tuple[Buffer, int, int] | None:
     return (x, start, part[axis]) if end <= x.shape[-1] else None
 
 
-def _joined(site: Site, x: Buffer, way: Node, offset: int) -> tuple[list[Axis], Store]:
+def _joined(site: Site, x: Buffer, way: Node, offset: int) -> tuple[list[LoopAxis], Store]:
     """The loops that move an input to its part of the output, from ``offset`` on."""
     shape, part = site.shape(way.inputs[0]), integers(way, "shape")
     copying = copied(move.move_of(way, shape), shape, part)

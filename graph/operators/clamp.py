@@ -10,31 +10,31 @@ from ..spec import Aten, Spec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 
-def aten_clamp(b: Builder, self: Value, min: float | None, max: float | None) -> Value:
+def aten_clamp(b: GraphBuilder, self: Value, min: float | None, max: float | None) -> Value:
     low = -math.inf if min is None else float(min)
     return b.emit("clamp", self, low=low, high=math.inf if max is None else float(max))
 
 
-def aten_hardtanh(b: Builder, self: Value, min_val: float, max_val: float) -> Value:
+def aten_hardtanh(b: GraphBuilder, self: Value, min_val: float, max_val: float) -> Value:
     return aten_clamp(b, self, min_val, max_val)
 
 
-def aten_clamp_min(b: Builder, self: Value, min: float) -> Value:
+def aten_clamp_min(b: GraphBuilder, self: Value, min: float) -> Value:
     return aten_clamp(b, self, min, None)
 
 
-def aten_clamp_max(b: Builder, self: Value, max: float) -> Value:
+def aten_clamp_max(b: GraphBuilder, self: Value, max: float) -> Value:
     return aten_clamp(b, self, None, max)
 
 
-def aten_relu6(b: Builder, self: Value) -> Value:
+def aten_relu6(b: GraphBuilder, self: Value) -> Value:
     return aten_clamp(b, self, 0, 6)
 
 
-def aten_relu(b: Builder, self: Value) -> Value:
+def aten_relu(b: GraphBuilder, self: Value) -> Value:
     return b.emit("relu", self)
 
 

@@ -26,15 +26,15 @@ from ..attributes import (
     require,
     window_shape,
 )
-from ..emitting import Emitter, Step
+from ..emitting import Emitter, FloatStep
 from ..errors import Unsupported
 from ..exact import exact_float, shifted, weight_bound, windows
 from ..graph import Array, Node
 from ..kernels import Kernel
-from ..lower_dot import Weights, accumulator, dense, requant, sums
-from ..lower_nest import Axis, variables
+from ..lower_dot import ConvWeights, accumulator, dense, requant, sums
+from ..lower_nest import LoopAxis, variables
 from ..lower_site import Site
-from ..lower_window import Source, Window, windowed
+from ..lower_window import Window, WindowSource, windowed
 from ..meanings import padded
 from ..requantize import requantize
 from ..slides import slides
@@ -43,11 +43,11 @@ from ..spec import Aten, Integer, Spec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 
 def aten_conv(
-    b: Builder,
+    b: GraphBuilder,
     input: Value,
     weight: Value,
     bias: Value,
@@ -85,7 +85,7 @@ def aten_conv(
 
 
 def aten_convolution(
-    b: Builder,
+    b: GraphBuilder,
     input: Value,
     weight: Value,
     bias: Value,
@@ -119,7 +119,7 @@ def conv2d(
     return torch.nn.functional.conv2d(x, w, b, stride, (top, left), dilation, groups)
 
 
-def quantize(emit: Emitter, step: Step) -> None:
+def quantize(emit: Emitter, step: FloatStep) -> None:
     weight, *bias = emit.known(step)
     emit.weighted(step, Q_CONV2D.name, weight, bias[0] if bias else None)
 
@@ -193,13 +193,13 @@ def lower(site: Site) -> Kernel:
     weight, groups = site.value(1), integer(site.node, "groups")
     window = Window.of(site.node, (weight.shape[2], weight.shape[3]))
     _, channels, height, width = site.shape(site.node.inputs[0])
-    x = Source(site.input(0, "x"), (height, width))
+    x = WindowSource(site.input(0, "x"), (height, width))
     if groups > 1 and weight.shape[:2] == (channels, 1):
         return _lower_depthwise(site, x, window)
-    return dense(site, x, window, Weights.of(site, groups), "conv2d")
+    return dense(site, x, window, ConvWeights.of(site, groups), "conv2d")
 
 
-def _lower_depthwise(site: Site, x: Source, window: Window) -> Kernel:
+def _lower_depthwise(site: Site, x: WindowSource, window: Window) -> Kernel:
     output = site.output()
     images, height, width, stored = output.shape
     wanted = height, site.output_shape[3]
@@ -208,9 +208,14 @@ def _lower_depthwise(site: Site, x: Source, window: Window) -> Kernel:
     weight = site.value(1)
     packed = np.zeros((*window.kernel, stored), weight.dtype)
     packed[:, :, : len(weight)] = weight[:, 0].transpose(1, 2, 0)
-    made = sums(site, packed, Weights.of(site), stored)
+    made = sums(site, packed, ConvWeights.of(site), stored)
     acc = accumulator(site, output.shape)
-    loops = [Axis("n", images), Axis("oh", height), Axis("ow", width), Axis("o", stored)]
+    loops = [
+        LoopAxis("n", images),
+        LoopAxis("oh", height),
+        LoopAxis("ow", width),
+        LoopAxis("o", stored),
+    ]
     where = n, oh, ow, o = variables(loops)
     kh, kw = variables(window.taps)
     pixel = source[n, window.row(oh, kh), window.column(ow, kw), o]

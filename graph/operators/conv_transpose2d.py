@@ -27,13 +27,13 @@ import numpy as np
 
 from ..aten import Numbers, Pair, cut, image, known, spatial
 from ..attributes import Pads, Shape, integer, pads, pair, requant_of, require
-from ..emitting import Emitter, Step
+from ..emitting import Emitter, FloatStep
 from ..exact import exact_float, shifted, weight_bound
 from ..graph import Array, Node
 from ..kernels import Kernel
-from ..lower_dot import Weights, dense
+from ..lower_dot import ConvWeights, dense
 from ..lower_site import Site
-from ..lower_window import Source, Window
+from ..lower_window import Window, WindowSource
 from ..requantize import requantize
 from ..slides import Slide
 from ..spec import Aten, Integer, Spec
@@ -41,14 +41,14 @@ from ..spec import Aten, Integer, Spec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 
 # ATen calls --------------------------------------------------------------------------------------
 
 
 def aten_conv_transpose(
-    b: Builder,
+    b: GraphBuilder,
     input: Value,
     weight: Value,
     bias: Value,
@@ -119,12 +119,12 @@ def conv_transpose2d(
 # The quantized form ------------------------------------------------------------------------------
 
 
-def quantize(emit: Emitter, step: Step) -> None:
+def quantize(emit: Emitter, step: FloatStep) -> None:
     """The phases, a permute and slices."""
     weight, *bias = emit.known(step)
     strides, (n, _, *extents) = step.attrs["stride"], emit.source.types[step.inputs[0]].shape
-    axes = [Phases(*of) for of in zip(extents, weight.shape[2:], strides, step.attrs["dilation"],
-                                      step.attrs["padding"], strict=True)]  # fmt: skip
+    sizes, dilation, padding = weight.shape[2:], step.attrs["dilation"], step.attrs["padding"]
+    axes = list(map(AxisPhases, extents, sizes, strides, dilation, padding))
     moves: list[tuple[str, dict[str, object]]] = []
     outputs, groups = len(weight), step.attrs["groups"]
     rows, columns = (axis.rows for axis in axes)
@@ -149,7 +149,7 @@ def quantize(emit: Emitter, step: Step) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Phases:
+class AxisPhases:
     """One axis of a transposed convolution, by phases of its padded outputs."""
 
     extent: int
@@ -195,11 +195,11 @@ class Phases:
         return Slide(self.outputs, self.extent, self.taps, self.stride, self.pace, self.cut[0])
 
 
-def phases(node: Node, shapes: Sequence[Shape]) -> tuple[Phases, Phases]:
+def phases(node: Node, shapes: Sequence[Shape]) -> tuple[AxisPhases, AxisPhases]:
     """The rows and the columns of a node."""
     axes = zip(shapes[0][2:], shapes[1][2:], pair(node, "stride"), pair(node, "dilation"),
                pads(node), strict=True)  # fmt: skip
-    rows, columns = (Phases(*axis) for axis in axes)
+    rows, columns = (AxisPhases(*axis) for axis in axes)
     return rows, columns
 
 
@@ -282,12 +282,12 @@ def lower(site: Site) -> Kernel:
         dilation=(rows.window[1], columns.window[1]),
         padding=((before[0], 0), (before[1], 0)),
     )
-    x = Source(site.input(0, "x"), (shape[2], shape[3]))
-    of = Weights.of(site, integer(node, "groups"))
+    x = WindowSource(site.input(0, "x"), (shape[2], shape[3]))
+    of = ConvWeights.of(site, integer(node, "groups"))
     return dense(site, x, window, phased(of, rows, columns), "conv2d")
 
 
-def phased(of: Weights, rows: Phases, columns: Phases) -> Weights:
+def phased(of: ConvWeights, rows: AxisPhases, columns: AxisPhases) -> ConvWeights:
     """The weights by phases of each group, each phase with the bias and the multipliers."""
     taps = of.weight.reshape(of.groups, -1, *of.weight.shape[1:])
     strides, sizes = (rows.stride, columns.stride), (rows.window[0], columns.window[0])
@@ -301,7 +301,7 @@ def phased(of: Weights, rows: Phases, columns: Phases) -> Weights:
         return np.broadcast_to(own, (of.groups, prod(strides), own.shape[2])).reshape(-1)
 
     weight = made.reshape(-1, taps.shape[2], *sizes)
-    return Weights(weight, repeated(of.bias), repeated(of.multiplier), of.groups)
+    return ConvWeights(weight, repeated(of.bias), repeated(of.multiplier), of.groups)
 
 
 Q_CONV_TRANSPOSE2D = Integer(

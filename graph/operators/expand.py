@@ -17,10 +17,10 @@ from ..spec import Aten, Spec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 
-def aten_expand(b: Builder, self: Value, **_: object) -> Value:
+def aten_expand(b: GraphBuilder, self: Value, **_: object) -> Value:
     return self if b.shape(self) == b.result else b.emit("expand", self, shape=b.result)
 
 

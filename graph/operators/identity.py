@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from ..spec import Aten, Spec
 
 if TYPE_CHECKING:
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 NAMES = ("clone", "alias", "detach", "contiguous", "dropout", "lift_fresh_copy", "_to_copy", "to")
 
 
-def aten_same(b: Builder, self: Value = None, **arguments: Any) -> Value:
+def aten_same(b: GraphBuilder, self: Value = None, **arguments: Any) -> Value:
     """The tensor itself: the importer checks types, and a graph has no memory formats."""
     return arguments.get("input") if self is None else self
 

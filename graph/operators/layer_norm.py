@@ -37,11 +37,11 @@ from ...tir.stmt import Buffer, Store
 from ...tir.types import i32
 from ..aten import known
 from ..attributes import Shape, integer, require
-from ..emitting import Emitter, Step
+from ..emitting import Emitter, FloatStep
 from ..forms import OFFSET, SHIFT, SUM_SHIFT
 from ..graph import Array, Node
 from ..kernels import Kernel
-from ..lower_nest import Axis, grown, variables
+from ..lower_nest import LoopAxis, grown, variables
 from ..lower_point import logical
 from ..lower_site import Site, narrowed
 from ..physical import place_of
@@ -50,7 +50,7 @@ from ..spec import Aten, Integer, Spec, Turning
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 MOST = 1 << 15  # values whose squares can be summed
 LIMIT = (1 << 31) - 1
@@ -64,7 +64,7 @@ FRACTION = 16  # bits behind the point of the sum with the bias, at most
 
 
 def aten_layer_norm(
-    b: Builder,
+    b: GraphBuilder,
     input: Value,
     normalized_shape: Sequence[int],
     weight: Value,
@@ -115,7 +115,7 @@ def reach(count: int, h: int, eps: int) -> int:
     return math.ceil(min(known, 256 * count * 2.0 ** room(h, eps)))
 
 
-def quantize(emit: Emitter, step: Step) -> None:
+def quantize(emit: Emitter, step: FloatStep) -> None:
     weight, bias = (array.astype(np.float64) for array in emit.known(step))
     x, y, count = emit.affines[step.inputs[0]], emit.affines[step.output], weight.size
     if count > MOST:
@@ -224,13 +224,13 @@ def lower(site: Site) -> Kernel:
     loops, index = logical(shape)
     own = tuple(index[rank - axes :])
     if rank == axes or rank < 3:  # rows have an axis, though there is one of them
-        loops = [Axis("r", 1), *loops]
+        loops = [LoopAxis("r", 1), *loops]
     pixel = x[place_of(shape, index)]
     full = grown(loops, Store(output, place_of(shape, index), pixel))
     along = [axis for axis in loops if axis.var in own]
     others = [axis for axis in full if axis.var not in own]
     rows, sizes = variables(others), tuple(axis.extent for axis in others)
-    over = [*others, *(Axis(axis.name, axis.extent, True) for axis in along)]
+    over = [*others, *(LoopAxis(axis.name, axis.extent, True) for axis in along)]
 
     def row(name: str, value: Expr, terms: bool = False) -> Expr:
         made = site.nests.alloc(Buffer(name, i32, sizes, "reg"))
@@ -259,7 +259,7 @@ def lower(site: Site) -> Kernel:
     return site.kernel("norm", axes=axes)
 
 
-def _padded(site: Site, place: int, order: Sequence[int], axes: Sequence[Axis]) -> Expr:
+def _padded(site: Site, place: int, order: Sequence[int], axes: Sequence[LoopAxis]) -> Expr:
     """An element of the weight or the bias, which lie as the axes do."""
     values = site.value(place).transpose(order)
     room = [(0, axis.extent - n) for axis, n in zip(axes, values.shape, strict=True)]

@@ -16,14 +16,14 @@ from ...tir.expr import const
 from ...tir.stmt import Buffer, Store
 from ...tir.types import i32, u8
 from ..attributes import Shape, integer, requant_of, require
-from ..emitting import Emitter, Step
+from ..emitting import Emitter, FloatStep
 from ..exact import exact_float, shifted, weight_bound
 from ..graph import Array, Node
 from ..kernels import Kernel
-from ..lower_dot import Weights, accumulator, dense, dot, merge_groups, pack_weight, sums
-from ..lower_nest import Axis, variables
+from ..lower_dot import ConvWeights, accumulator, dense, dot, merge_groups, pack_weight, sums
+from ..lower_nest import LoopAxis, variables
 from ..lower_site import Site, requantized
-from ..lower_window import Source, Window, image_axes
+from ..lower_window import Window, WindowSource, image_axes
 from ..physical import as_image, physical
 from ..requantize import requantize
 from ..spec import Aten, Integer, Spec
@@ -32,10 +32,10 @@ from .matmul import aten_matmul
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 
-def aten_linear(b: Builder, input: Value, weight: Value, bias: Value) -> Value:
+def aten_linear(b: GraphBuilder, input: Value, weight: Value, bias: Value) -> Value:
     if not isinstance(weight, str) and not isinstance(bias, str):
         shape = b.shape(input)  # of an image the last axis is not the innermost stored one
         rows = b.reshape(input, (math.prod(shape[:-1]), shape[-1])) if len(shape) == 4 else input
@@ -50,7 +50,7 @@ def linear(torch: Any, x: Tensor, w: Tensor, b: Tensor | None = None) -> Any:
     return torch.nn.functional.linear(x, w, b)
 
 
-def quantize(emit: Emitter, step: Step) -> None:
+def quantize(emit: Emitter, step: FloatStep) -> None:
     weight, *bias = emit.known(step)
     emit.weighted(step, Q_LINEAR.name, weight, bias[0] if bias else None)
 
@@ -75,16 +75,16 @@ def products(node: Node, shapes: Sequence[Shape], output: Shape) -> int:
 
 
 def lower(site: Site) -> Kernel:
-    weights = Weights.of(site)
+    weights = ConvWeights.of(site)
     shape = site.shape(site.node.inputs[0])
     x = site.input(0, "x")
     if len(shape) == 4:
         return _lower_image(site, x, shape, weights)
     _, _, height, width = as_image(shape)
-    return dense(site, Source(x, (height, width)), Window(), weights, "matmul")
+    return dense(site, WindowSource(x, (height, width)), Window(), weights, "matmul")
 
 
-def _lower_image(site: Site, x: Buffer, shape: Shape, weights: Weights) -> Kernel:
+def _lower_image(site: Site, x: Buffer, shape: Shape, weights: ConvWeights) -> Kernel:
     """Rank 4: the last axis is not the innermost stored one, so rows are gathered first."""
     images, planes, rows, depth = shape
     outputs = len(weights.weight)
@@ -95,14 +95,24 @@ def _lower_image(site: Site, x: Buffer, shape: Shape, weights: Weights) -> Kerne
     zero = site.fill("x_zero")
     if made.inputs != depth:
         site.nests.add("fill", whole, Store(xp, variables(whole), zero))
-    loops = [Axis("n", images), Axis("ih", rows), Axis("iw", depth), Axis("c", planes)]
+    loops = [
+        LoopAxis("n", images),
+        LoopAxis("ih", rows),
+        LoopAxis("iw", depth),
+        LoopAxis("c", planes),
+    ]
     n, h, w, c = variables(loops)
     at = (const(0, i32), n * planes + c, h, w)
     site.nests.add("copy", loops, Store(xp, at, x[n, h, w, c]))
     constants = sums(site, pack_weight(weights.weight, 1, many, made), weights, made.outputs)
     acc = accumulator(site, (1, images * planes, rows, made.outputs))
     dot(site, xp, Window(), made, constants, acc)
-    out = [Axis("n", images), Axis("oh", rows), Axis("ow", outputs), Axis("o", planes)]
+    out = [
+        LoopAxis("n", images),
+        LoopAxis("oh", rows),
+        LoopAxis("ow", outputs),
+        LoopAxis("o", planes),
+    ]
     n, h, w, c = variables(out)
     total = acc[0, n * planes + c, h, w]
     value = requantized(site, requant_of(site.node), total, constants.mult[w], constants.bound)

@@ -18,12 +18,12 @@ from ...tir.stmt import Store
 from ...tir.types import i32
 from ..aten import scaled
 from ..attributes import Shape, broadcast, integer, requant_of, require
-from ..emitting import Emitter, Step, zero_and_reach
+from ..emitting import Emitter, FloatStep, zero_and_reach
 from ..exact import exact_float, reach, shifted
 from ..graph import Array, Graph, Node
 from ..kernels import Kernel
 from ..lower_dot import accumulator
-from ..lower_nest import Axis, grown
+from ..lower_nest import LoopAxis, grown
 from ..lower_site import Site, common_multiplier, requantized
 from ..physical import axes, place_of
 from ..requantize import requantize
@@ -32,21 +32,21 @@ from ..spec import Aten, Integer, Spec, Turning
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 
 def aten_addmm(
-    b: Builder, self: Value, mat1: Value, mat2: Value, beta: float, alpha: float
+    b: GraphBuilder, self: Value, mat1: Value, mat2: Value, beta: float, alpha: float
 ) -> Value:
     product = scaled(b, b.emit("matmul", mat1, mat2), alpha)
     return b.emit("add", product, scaled(b, self, beta))
 
 
-def aten_mm(b: Builder, self: Value, mat2: Value) -> Value:
+def aten_mm(b: GraphBuilder, self: Value, mat2: Value) -> Value:
     return b.emit("matmul", self, mat2)
 
 
-def aten_matmul(b: Builder, self: Value, other: Value) -> Value:
+def aten_matmul(b: GraphBuilder, self: Value, other: Value) -> Value:
     """A vector is a matrix of one row, or of one column, for the time of the product."""
     left, right = b.shape(self), b.shape(other)
     rows = b.reshape(self, (1, *left)) if len(left) == 1 else self
@@ -75,7 +75,7 @@ def has_weight(graph: Graph, inputs: Sequence[str]) -> bool:
     return matrix and inputs[0] not in graph.constants
 
 
-def quantize(emit: Emitter, step: Step) -> None:
+def quantize(emit: Emitter, step: FloatStep) -> None:
     if has_weight(emit.source, step.inputs):
         weight = emit.source.constants[step.inputs[1]].T
         emit.weighted(step, "q_linear", np.ascontiguousarray(weight), None)
@@ -116,10 +116,10 @@ def lower(site: Site) -> Kernel:
     a, b = site.input(0, "a"), site.input(1, "b")
     shapes = [site.shape(name) for name in site.node.inputs]
     output, out_shape = site.output(), site.output_shape
-    loops = [Axis(s.name, s.extent, stored=s.stored) for s in axes(out_shape)]
+    loops = [LoopAxis(s.name, s.extent, stored=s.stored) for s in axes(out_shape)]
     by_dim = {s.dim: axis.var for s, axis in zip(axes(out_shape), loops, strict=True)}
     index = [by_dim[d] for d in range(len(out_shape))]
-    depth = Axis("k", shapes[0][-1], True)
+    depth = LoopAxis("k", shapes[0][-1], True)
     left = place_of(shapes[0], [*_batch(shapes[0], index), index[-2], depth.var])
     right = place_of(shapes[1], [*_batch(shapes[1], index), depth.var, index[-1]])
     product = _minus(site, a[left], "a_zero") * _minus(site, b[right], "b_zero")

@@ -28,11 +28,11 @@ from ..spec import Aten, Integer, Spec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 
 def aten_max_pool(
-    b: Builder,
+    b: GraphBuilder,
     self: Value,
     kernel_size: Numbers,
     stride: Numbers,
@@ -52,11 +52,11 @@ def aten_max_pool(
     return b.reshape(y, b.result)
 
 
-def aten_max_pool1d(b: Builder, **arguments: Any) -> Value:
+def aten_max_pool1d(b: GraphBuilder, **arguments: Any) -> Value:
     return aten_max_pool(b, **arguments, flat=True)
 
 
-def aten_max_pool_indices(b: Builder, **arguments: Any) -> Value:
+def aten_max_pool_indices(b: GraphBuilder, **arguments: Any) -> Value:
     """The indices are None: whoever reads them is refused."""
     return (aten_max_pool(b, **arguments), None)
 

@@ -18,11 +18,11 @@ from ...tir.stmt import Buffer, Store
 from ...tir.types import i32
 from ..aten import axis_of
 from ..attributes import Shape, integer, integers, requant_of, require
-from ..emitting import Emitter, Parts, Step, zero_and_reach
+from ..emitting import Emitter, FloatStep, PartialSums, zero_and_reach
 from ..forms import OFFSET
 from ..graph import Array, Node
 from ..kernels import Kernel
-from ..lower_nest import Axis, grown, reach
+from ..lower_nest import LoopAxis, grown, reach
 from ..lower_pool import mean_value
 from ..lower_site import Site
 from ..physical import axes, place_of
@@ -32,11 +32,15 @@ from ..spec import Aten, Integer, Spec, Turning
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 
 def aten_mean(
-    b: Builder, self: Value, dim: Sequence[int] | None = None, keepdim: bool = False, **_: object
+    b: GraphBuilder,
+    self: Value,
+    dim: Sequence[int] | None = None,
+    keepdim: bool = False,
+    **_: object,
 ) -> Value:
     if not b.shape(self):
         return self
@@ -49,7 +53,7 @@ def mean(torch: Any, x: Tensor, *, axes: tuple[int, ...], keepdim: bool) -> Any:
     return torch.mean(x, axes, keepdim)
 
 
-def shorten(parts: Parts, node: Node) -> None:
+def shorten(parts: PartialSums, node: Node) -> None:
     """Over more elements than i32 can sum, as means of means, each with a range of its own.
 
         mean(x [3000, 3000], axes (0, 1))   ->  mean(mean(x, axes (1,)), axes (0, 1))
@@ -69,7 +73,7 @@ def shorten(parts: Parts, node: Node) -> None:
     parts.keep(replace(node, inputs=(x,)))
 
 
-def _fitting(parts: Parts, shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+def _fitting(parts: PartialSums, shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
     """The last axes whose elements one sum can take."""
     part: list[int] = []
     for axis in reversed(axes):
@@ -78,7 +82,7 @@ def _fitting(parts: Parts, shape: tuple[int, ...], axes: tuple[int, ...]) -> tup
     return tuple(sorted(part))
 
 
-def _shortened(parts: Parts, node: Node, x: str, axis: int) -> str:
+def _shortened(parts: PartialSums, node: Node, x: str, axis: int) -> str:
     """``x``, or the means of its parts along an axis that is too long by itself."""
     extent = parts.shape(x)[axis]
     count = -(-extent // parts.longest)
@@ -91,7 +95,7 @@ def _shortened(parts: Parts, node: Node, x: str, axis: int) -> str:
     return parts.append(node, "cat", tuple(means), axis=axis)
 
 
-def quantize(emit: Emitter, step: Step) -> None:
+def quantize(emit: Emitter, step: FloatStep) -> None:
     x = emit.affines[step.inputs[0]]
     zero, reach = zero_and_reach(x)
     size = emit.source.types[step.inputs[0]].size
@@ -118,11 +122,11 @@ def shape_of(node: Node, shapes: Sequence[Shape]) -> Shape:
 def lower(site: Site) -> Kernel:
     shape, out_shape = site.shape(site.node.inputs[0]), site.output_shape
     reduced, x, output = set(integers(site.node, "axes")), site.input(0, "x"), site.output()
-    found = [(s.dim, Axis(s.name, s.extent, s.dim in reduced, s.stored)) for s in axes(shape)]
+    found = [(s.dim, LoopAxis(s.name, s.extent, s.dim in reduced, s.stored)) for s in axes(shape)]
     by_dim = {dim: axis.var for dim, axis in found}
     index = [by_dim[d] for d in range(len(shape))]
     keep = bool(site.node.attrs["keepdim"])
-    made = [Axis(f"o{a.name}", 1) if a.reduce else a for _, a in found if keep or not a.reduce]
+    made = [LoopAxis(f"o{a.name}", 1) if a.reduce else a for _, a in found if keep or not a.reduce]
     place = {dim: axis.var for (dim, _), axis in zip(found, made, strict=True)} if keep else by_dim
     kept = [place[d] for d in range(len(shape)) if keep or d not in reduced]
     where = place_of(out_shape, kept)

@@ -14,7 +14,7 @@ from ...tir.expr import Expr, cast, make
 from ...tir.types import i16
 from ..aten import known, operand
 from ..attributes import broadcast, integer, requant_of
-from ..emitting import Emitter, Step, zero_and_reach
+from ..emitting import Emitter, FloatStep, zero_and_reach
 from ..errors import Unsupported
 from ..graph import Array, Node
 from ..kernels import Kernel
@@ -26,20 +26,20 @@ from ..spec import Aten, Integer, Spec, Turning
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 
-def aten_mul(b: Builder, self: Value, other: Value | float) -> Value:
+def aten_mul(b: GraphBuilder, self: Value, other: Value | float) -> Value:
     return b.emit("mul", operand(b, self), operand(b, other))
 
 
-def aten_div(b: Builder, self: Value, other: Value | float) -> Value:
+def aten_div(b: GraphBuilder, self: Value, other: Value | float) -> Value:
     """The divisor must be known: a product with its reciprocal."""
     divisor = known(operand(b, other), "a divisor")
     return b.emit("mul", operand(b, self), 1.0 / divisor.double())
 
 
-def aten_pow(b: Builder, self: Value, exponent: float) -> Value:
+def aten_pow(b: GraphBuilder, self: Value, exponent: float) -> Value:
     if exponent != 2:
         raise Unsupported(f"exponent {exponent}")
     return b.emit("mul", self, self)
@@ -50,7 +50,7 @@ def mul(torch: Any, a: Tensor, b: Tensor) -> Any:
     return a * b
 
 
-def quantize(emit: Emitter, step: Step) -> None:
+def quantize(emit: Emitter, step: FloatStep) -> None:
     a, b = (emit.affines[name] for name in step.inputs)
     (a_zero, a_reach), (b_zero, b_reach) = zero_and_reach(a), zero_and_reach(b)
     requant = emit.requant(step, [a.scale * b.scale], a_reach * b_reach)

@@ -13,7 +13,7 @@ import numpy as np
 from ...tir.stmt import Store
 from ..aten import cut
 from ..attributes import Pair, Shape, integer, require
-from ..emitting import Emitter, Step
+from ..emitting import Emitter, FloatStep
 from ..errors import Unsupported
 from ..graph import Array, Node
 from ..kernels import Kernel
@@ -28,11 +28,15 @@ from ..spec import Aten, Integer, Spec, Turning, always
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 
 def aten_pad(
-    b: Builder, self: Value, pad: Sequence[int], value: float | None = None, mode: str = "constant"
+    b: GraphBuilder,
+    self: Value,
+    pad: Sequence[int],
+    value: float | None = None,
+    mode: str = "constant",
 ) -> Value:
     """A negative amount cuts."""
     if mode != "constant":
@@ -56,7 +60,7 @@ def pad(torch: Any, x: Tensor, *, pads: tuple[Pair, ...], value: float) -> Any:
     return padded(torch, x, pads, value)
 
 
-def quantize(emit: Emitter, step: Step) -> None:
+def quantize(emit: Emitter, step: FloatStep) -> None:
     value = emit.quantized(np.array(step.attrs["value"]), emit.affines[step.output])
     attrs = {"padding": step.attrs["pads"], "value": int(value)}
     emit.node(step, PAD.name, [emit.as_output(step, step.inputs[0])], attrs)

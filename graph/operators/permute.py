@@ -18,22 +18,22 @@ from ..spec import Aten, Spec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 
-def aten_permute(b: Builder, self: Value, dims: Sequence[int]) -> Value:
+def aten_permute(b: GraphBuilder, self: Value, dims: Sequence[int]) -> Value:
     axes = tuple(axis_of(b, self, d) for d in dims)
     return self if axes == tuple(range(len(axes))) else b.emit("permute", self, axes=axes)
 
 
-def aten_transpose(b: Builder, self: Value, dim0: int, dim1: int) -> Value:
+def aten_transpose(b: GraphBuilder, self: Value, dim0: int, dim1: int) -> Value:
     axes = list(range(len(b.shape(self))))
     first, second = axis_of(b, self, dim0), axis_of(b, self, dim1)
     axes[first], axes[second] = second, first
     return aten_permute(b, self, axes)
 
 
-def aten_t(b: Builder, self: Value) -> Value:
+def aten_t(b: GraphBuilder, self: Value) -> Value:
     return aten_permute(b, self, list(reversed(range(len(b.shape(self))))))
 
 

@@ -18,10 +18,10 @@ from ..spec import Aten, Spec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 
-def aten_reshape(b: Builder, self: Value, **_: object) -> Value:
+def aten_reshape(b: GraphBuilder, self: Value, **_: object) -> Value:
     return b.reshape(self, b.result)
 
 

@@ -17,24 +17,26 @@ from ..spec import Aten, Spec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 
 def aten_slice(
-    b: Builder, self: Value, dim: int, start: int | None, end: int | None, step: int
+    b: GraphBuilder, self: Value, dim: int, start: int | None, end: int | None, step: int
 ) -> Value:
     axis = axis_of(b, self, dim)
     first, last, step = builtins.slice(start, end, step).indices(b.shape(self)[axis])
     return cut(b, self, axis, first, last, step)
 
 
-def aten_select(b: Builder, self: Value, dim: int, index: int) -> Value:
+def aten_select(b: GraphBuilder, self: Value, dim: int, index: int) -> Value:
     axis = axis_of(b, self, dim)
     index %= b.shape(self)[axis]
     return b.reshape(cut(b, self, axis, index, index + 1), b.result)
 
 
-def aten_split_with_sizes(b: Builder, self: Value, split_sizes: Sequence[int], dim: int) -> Value:
+def aten_split_with_sizes(
+    b: GraphBuilder, self: Value, split_sizes: Sequence[int], dim: int
+) -> Value:
     axis, start, parts = axis_of(b, self, dim), 0, []
     for size in split_sizes:
         parts.append(cut(b, self, axis, start, start + size))
@@ -42,13 +44,13 @@ def aten_split_with_sizes(b: Builder, self: Value, split_sizes: Sequence[int], d
     return tuple(parts)
 
 
-def aten_split(b: Builder, self: Value, split_size: int, dim: int) -> Value:
+def aten_split(b: GraphBuilder, self: Value, split_size: int, dim: int) -> Value:
     extent = b.shape(self)[axis_of(b, self, dim)]
     sizes = [min(split_size, extent - at) for at in range(0, extent, split_size)]
     return aten_split_with_sizes(b, self, sizes, dim)
 
 
-def aten_unbind(b: Builder, self: Value, dim: int) -> Value:
+def aten_unbind(b: GraphBuilder, self: Value, dim: int) -> Value:
     axis, shape = axis_of(b, self, dim), b.shape(self)
     left: Shape = shape[:axis] + shape[axis + 1 :]
     parts = [cut(b, self, axis, i, i + 1) for i in range(shape[axis])]

@@ -26,11 +26,11 @@ from ...tir.stmt import Buffer, Store
 from ...tir.types import i32, u8, u16
 from ..aten import axis_of
 from ..attributes import Shape, integer, require
-from ..emitting import Emitter, Step
+from ..emitting import Emitter, FloatStep
 from ..forms import SOFTMAX_REST, SOFTMAX_SHIFT
 from ..graph import Array, Node
 from ..kernels import Kernel
-from ..lower_nest import Axis, grown, variables
+from ..lower_nest import LoopAxis, grown, variables
 from ..lower_point import logical
 from ..lower_site import Site
 from ..physical import physical, place_of
@@ -39,12 +39,12 @@ from ..spec import Aten, Integer, Spec, Turning
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 SOFTMAX_AXIS_LIMIT = 65535
 
 
-def aten_softmax(b: Builder, self: Value, dim: int, **_: object) -> Value:
+def aten_softmax(b: GraphBuilder, self: Value, dim: int, **_: object) -> Value:
     if not b.shape(self):  # the one value of a tensor without axes
         return b.reshape(b.emit("softmax", b.reshape(self, (1,)), axis=0), ())
     return b.emit("softmax", self, axis=axis_of(b, self, dim))
@@ -55,7 +55,7 @@ def softmax(torch: Any, x: Tensor, *, axis: int) -> Any:
     return torch.softmax(x, axis)
 
 
-def quantize(emit: Emitter, step: Step) -> None:
+def quantize(emit: Emitter, step: FloatStep) -> None:
     distances = np.arange(256) * emit.affines[step.inputs[0]].scale
     table = np.rint(np.exp(-distances) * (1 << 15)).astype(np.int32)
     names = [emit.tensor(step.inputs[0]), emit.constant(f"{step.output}.table", table)]
@@ -118,9 +118,9 @@ def lower(site: Site) -> Kernel:
     x, table = site.input(0, "x"), site.constant("table", site.value(1).astype(np.uint16), of=1)
     loops, index = logical(shape)
     if len(shape) < 3:  # rows have an axis, though there is one of them
-        loops = [Axis("h", 1), *loops]
+        loops = [LoopAxis("h", 1), *loops]
     along = next(axis for axis in loops if axis.var is index[dim])
-    inner = Axis(along.name, along.extent, True)
+    inner = LoopAxis(along.name, along.extent, True)
     pixel, output = x[place_of(shape, index)], site.output()
     full = grown(loops, Store(output, place_of(shape, index), pixel))
     others = [axis for axis in full if axis.name != along.name]

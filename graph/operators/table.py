@@ -14,7 +14,7 @@ from ...tir.expr import cast
 from ...tir.stmt import Store
 from ...tir.types import i32
 from ..attributes import Shape, require
-from ..emitting import Emitter, Step
+from ..emitting import Emitter, FloatStep
 from ..graph import Array, Node
 from ..kernels import Kernel
 from ..lower_nest import box, variables
@@ -22,7 +22,7 @@ from ..lower_site import Site
 from ..spec import Integer, Spec, Turning
 
 
-def quantize(emit: Emitter, step: Step) -> None:
+def quantize(emit: Emitter, step: FloatStep) -> None:
     table = emit.quantized(emit.composed(step), emit.affines[step.output])
     names = [emit.tensor(step.inputs[0]), emit.constant(f"{step.output}.table", table)]
     emit.node(step, LOOKUP.name, names, {})

@@ -9,7 +9,7 @@ from ..spec import Aten, Spec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 
 def neg(torch: Any, x: Tensor) -> Any:
@@ -51,7 +51,7 @@ def _row(meaning: Any, whole: bool = False) -> Spec:
     """A function whose ATen call has its name and its attributes."""
     name = meaning.__name__
 
-    def read(b: Builder, self: Value, **attrs: object) -> Value:
+    def read(b: GraphBuilder, self: Value, **attrs: object) -> Value:
         return b.emit(name, self, **attrs)
 
     return Spec(name, (Aten((name,), read, whole),), meaning, pointwise=True)

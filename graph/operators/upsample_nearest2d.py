@@ -28,20 +28,20 @@ from ..attributes import Shape, integers, require
 from ..emitting import move_values
 from ..graph import Array, Node
 from ..kernels import Kernel
-from ..lower_nest import Axis, variables
+from ..lower_nest import LoopAxis, variables
 from ..lower_site import Site
 from ..spec import Aten, Integer, Spec, always
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..build import Builder, Value
+    from ..graph_builder import GraphBuilder, Value
 
 
 # ATen calls --------------------------------------------------------------------------------------
 
 
-def aten_upsample(b: Builder, input: Value = None, **arguments: Any) -> Value:
+def aten_upsample(b: GraphBuilder, input: Value = None, **arguments: Any) -> Value:
     """The overload ``vec`` calls its tensor input, the other one self."""
     x = arguments.pop("self", input)
     flat = len(b.shape(x)) == 3
@@ -113,7 +113,7 @@ def reads(node: Node, shapes: Sequence[Shape], position: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class CopyPiece:
     """Element ``come`` + ``far`` * j of the input, ``times`` of the output from ``to`` + ``period``
     * j on, for j below ``count``."""
 
@@ -124,16 +124,16 @@ class Piece:
     count: int
     times: int
 
-    def axes(self, name: str) -> list[Axis]:
-        return [Axis(f"{name}0", self.count), Axis(f"{name}1", self.times)]
+    def axes(self, name: str) -> list[LoopAxis]:
+        return [LoopAxis(f"{name}0", self.count), LoopAxis(f"{name}1", self.times)]
 
-    def places(self, loops: Sequence[Axis]) -> tuple[Expr, Expr]:
+    def places(self, loops: Sequence[LoopAxis]) -> tuple[Expr, Expr]:
         """The indices of the output and of the input."""
         step, again = variables(loops)
         return step * self.period + again + self.to, step * self.far + self.come
 
 
-def pieces(numbers: Sequence[int]) -> Iterator[Piece]:
+def pieces(numbers: Sequence[int]) -> Iterator[CopyPiece]:
     """All of ``numbers``, in as few pieces as their period has distinct elements."""
     period = next(p for p in range(1, len(numbers) + 1) if _far(numbers, p) is not None)
     far, start = _far(numbers, period) or 0, 0
@@ -141,9 +141,9 @@ def pieces(numbers: Sequence[int]) -> Iterator[Piece]:
         times = len(list(run))
         count, rest = divmod(len(numbers) - start, period)
         count, rest = (count + 1, 0) if rest >= times else (count, rest)
-        yield Piece(start, period, come, far, count, times)
+        yield CopyPiece(start, period, come, far, count, times)
         if rest:
-            yield Piece(start + count * period, 0, come + count * far, 0, 1, rest)
+            yield CopyPiece(start + count * period, 0, come + count * far, 0, 1, rest)
         start += times
 
 
@@ -161,16 +161,16 @@ def lower(site: Site) -> Kernel:
     between = y
     if down and along:
         between = site.nests.alloc(Buffer("t", u8, (images, height, *y.shape[2:]), "tcm"))
-    n, c = Axis("n", images), Axis("c", min(x.shape[3], y.shape[3]))
+    n, c = LoopAxis("n", images), LoopAxis("c", min(x.shape[3], y.shape[3]))
     if along:
-        h = Axis("h", between.shape[1])
+        h = LoopAxis("h", between.shape[1])
         for number, piece in enumerate(pieces(columns)):
             loops = piece.axes("w")
             to, come = piece.places(loops)
             at = n.var, h.var
             store = Store(between, (*at, to, c.var), x[(*at, come, c.var)])
             site.nests.add(f"columns{number}", [n, h, *loops, c], store)
-    source, w = (between if along else x), Axis("w", y.shape[2])
+    source, w = (between if along else x), LoopAxis("w", y.shape[2])
     for number, piece in enumerate(pieces(rows) if down else ()):
         loops = piece.axes("h")
         to, come = piece.places(loops)

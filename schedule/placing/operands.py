@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.expr import Expr, loads_in
 from ...tir.linear import canonical
-from ...tir.passes.blocks import lower_blocks
 from ...tir.passes.flatten import flat_index
+from ...tir.passes.lower_blocks import lower_blocks
 from ...tir.passes.simplify import simplify_func
 from ...tir.stmt import (
     Alloc,
@@ -35,9 +35,9 @@ from ...tir.stmt import (
     stored_in,
     walk_stmt,
 )
-from ..build import Index, on_buffers, retargeted
 from ..errors import ScheduleError
 from ..index import bounds
+from ..new_nests import Index, on_buffers, retargeted
 from ..state import unused
 from .part import KEPT
 from .phases import phases_of

@@ -16,11 +16,11 @@ from math import prod
 from ...tir.expr import Expr, free_vars, walk
 from ...tir.linear import linear
 from ...tir.stmt import Alloc, Block, Buffer, PrimFunc, Seq, Stmt, Store, seq
-from ..blocks import is_map, is_reduction, store_of
-from ..build import Index, is_alone, moved, nest_of, on_block
+from ..block_forms import is_map, is_reduction, store_of
 from ..extents import meant
 from ..index import bind, bounds, simplify
-from ..state import State
+from ..new_nests import Index, is_alone, moved, nest_of, on_block
+from ..state import ScheduleState
 from ..tree import blocks_below
 
 KEPT = "kept"  # the attribute that names outputs of which something must stay as it was
@@ -29,7 +29,7 @@ Steps = dict[Expr, range]  # of the iters that move with the part
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class KernelPart:
     """``func`` on cut buffers, parameters among them in TCM; ``boxes`` are what it touches of each
     parameter that is cut."""
 
@@ -49,10 +49,10 @@ class _Need:
         return {d: self.spans[d] for d in sorted(self.moved)}
 
 
-def part_of(func: PrimFunc, box: Box) -> Part | None:
+def part_of(func: PrimFunc, box: Box) -> KernelPart | None:
     """The kernel of a box of the last parameter; None where that is not its one result, or where
     blocks do more than compute the elements that later ones need."""
-    state, result = State(func), func.params[-1]
+    state, result = ScheduleState(func), func.params[-1]
     written = {n for block, _ in state.placed() for n in state.accesses(block).written}
     kept = result.name in func.attrs.get(KEPT, ())
     if kept or written & {p.name for p in func.params} != {result.name}:
@@ -95,7 +95,7 @@ def _steps(block: Block, store: Store, needs: Mapping[str, _Need]) -> Steps | No
     return found
 
 
-def _read(state: State, block: Block, steps: Steps, needs: dict[str, _Need]) -> None:
+def _read(state: ScheduleState, block: Block, steps: Steps, needs: dict[str, _Need]) -> None:
     """Adds what these steps read to ``needs``."""
     extents = {**state.ranges(block), **{axis: len(span) for axis, span in steps.items()}}
     values = _onward(steps)
@@ -130,7 +130,7 @@ def _looked_up(index: Expr) -> bool:
     return any(node.op == "load" for node in walk(index))
 
 
-def _cut(state: State, steps: Mapping[str, Steps], boxes: Mapping[str, Box]) -> Part:
+def _cut(state: ScheduleState, steps: Mapping[str, Steps], boxes: Mapping[str, Box]) -> KernelPart:
     """Blocks of these steps alone, counted from 0, on buffers of these boxes alone."""
     cut = {old.name: _on_box(state, old, boxes[old.name])
            for old in state.buffers() if old.name in boxes}  # fmt: skip
@@ -163,10 +163,10 @@ def _cut(state: State, steps: Mapping[str, Steps], boxes: Mapping[str, Box]) -> 
     params = tuple(cut.get(p.name, p) for p in func.params)
     attrs = {**func.attrs, "meant": {**func.attrs.get("meant", {}), **real}}
     part = replace(func, params=params, body=rebuilt(func.body), attrs=attrs)
-    return Part(part, {name: boxes[name] for name in real})
+    return KernelPart(part, {name: boxes[name] for name in real})
 
 
-def _on_box(state: State, buffer: Buffer, box: Box) -> Buffer:
+def _on_box(state: ScheduleState, buffer: Buffer, box: Box) -> Buffer:
     """A buffer of a box of another one."""
     shape = tuple(len(box.get(d, range(n))) for d, n in enumerate(buffer.shape))
     scope = buffer.scope if state.is_local(buffer.name) else "tcm"

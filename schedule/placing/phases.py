@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.expr import Expr, const, substitute
 from ...tir.independence import independent
 from ...tir.passes.simplify import simplify_stmt

@@ -16,7 +16,7 @@ from dataclasses import replace
 from itertools import accumulate
 from math import prod
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.expr import Expr, var
 from ...tir.linear import linear
 from ...tir.passes.flatten import flat_index

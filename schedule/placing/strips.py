@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ...tir.expr import const
-from ...tir.passes.blocks import lower_blocks
 from ...tir.passes.flatten import flat_index
+from ...tir.passes.lower_blocks import lower_blocks
 from ...tir.passes.simplify import simplify_func
 from ...tir.stmt import Alloc, Buffer, Copy, PrimFunc, Region, Stmt, seq, walk_stmt
 from ...tir.types import i32
-from ..build import Element, Index, retargeted
 from ..errors import ScheduleError
-from .part import Part, stretch
+from ..new_nests import Element, Index, retargeted
+from .part import KernelPart, stretch
 from .transfers import PLACES, Transfer, beside, in_turn
 
 Form = tuple[tuple[Buffer, ...], Stmt]
@@ -38,13 +38,13 @@ class _Spot:
         return Region(self.buffer, (const(self.start, i32),), (self.size,))
 
 
-def images_of(func: PrimFunc, part: Part) -> list[Buffer]:
+def images_of(func: PrimFunc, part: KernelPart) -> list[Buffer]:
     """The parameters that are cut."""
     return [param for param in func.params if param.name in part.boxes]
 
 
 def strip_by_strip(
-    func: PrimFunc, parts: Sequence[Part], scheduled: Callable[[PrimFunc], PrimFunc]
+    func: PrimFunc, parts: Sequence[KernelPart], scheduled: Callable[[PrimFunc], PrimFunc]
 ) -> PrimFunc:
     """``func`` as its parts, each as it is ``scheduled``, once where they are the same kernel."""
     known = {form_of(part.func): part.func for part in parts}
@@ -84,7 +84,7 @@ def form_of(part: PrimFunc) -> Form:
     return part.params, part.body
 
 
-def _spot(image: Buffer, part: Part) -> _Spot:
+def _spot(image: Buffer, part: KernelPart) -> _Spot:
     found = stretch(image, part.boxes[image.name])
     assert found is not None
     return _Spot(replace(image, shape=(image.size,)), *found)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.passes.lift import lift
 from ...tir.stmt import PrimFunc
 from .backed import backed

@@ -1,7 +1,7 @@
 """Kernels whose operands lie as they are read, and templates of such ones.
 
     copies, partial sums, layouts      primitives that a template applies beforehand
-    its blocks                         vectors of lanes (``lanes``), or special nests (``Part``)
+    its blocks                         vectors of lanes (``lanes``), or a ``BlockPlan`` each
 
 What a template has of its own is how it arranges a kernel; schedules, guesses and knobs of nests
 are the same for all.
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.recent import OfOwner
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice
@@ -23,8 +23,8 @@ from ..structure import Form
 from .contraction import local
 from .direct import direct
 from .fusing import ALONE
-from .lanes import CODE, ROWS, UNROLLS, Lanes
-from .plans import Part, Plan, total
+from .lanes import CODE, ROWS, UNROLLS, LaneNest
+from .plans import BlockPlan, NestPlan, total
 from .template import Estimate, Template
 
 WIDE = "lanes"  # the knob that says whether vectors compute, move and fill elements
@@ -36,7 +36,7 @@ class Arranged:
     lanes those of the forms ``plain`` are element by element."""
 
     sch: Schedule
-    parts: Mapping[str, Part]
+    parts: Mapping[str, BlockPlan]
     plain: tuple[Form, ...] = (Form.MAP,)
 
     def schedule(self, machine: Machine, point: Point) -> Schedule:
@@ -45,18 +45,18 @@ class Arranged:
             part.place(sch, block, machine, point)
         return sch
 
-    def _parts(self, point: Point) -> Mapping[str, Part]:
+    def _parts(self, point: Point) -> Mapping[str, BlockPlan]:
         return self._ordered if point.get(WIDE, 1) else self._plain
 
     @cached_property
-    def _ordered(self) -> Mapping[str, Part]:
+    def _ordered(self) -> Mapping[str, BlockPlan]:
         return {ref.name: self.parts[ref.name] for ref in self.sch.blocks()}
 
     @cached_property
-    def _plain(self) -> Mapping[str, Part]:
+    def _plain(self) -> Mapping[str, BlockPlan]:
         return {
             block: part.plain()
-            if isinstance(part, Lanes) and part.nest.found.form in self.plain else part
+            if isinstance(part, LaneNest) and part.nest.found.form in self.plain else part
             for block, part in self._ordered.items()
         }  # fmt: skip
 
@@ -68,7 +68,7 @@ class Arranged:
                 return False
         return all(part.fits(point) for part in self.parts.values())
 
-    def _plans(self, machine: Machine, point: Point) -> list[list[Plan]]:
+    def _plans(self, machine: Machine, point: Point) -> list[list[NestPlan]]:
         """What the phases of each block take."""
         return [part.plans(machine, point) for part in self._parts(point).values()]
 
@@ -106,9 +106,9 @@ def nests(rows: tuple[int, ...] = ROWS, loops: tuple[int, ...] = (0, 1, ALONE)) 
     return choice("unroll", UNROLLS), choice("rows", rows), choice("loop", loops)
 
 
-def rows_of(*ways: Mapping[str, Part]) -> tuple[int, ...]:
+def rows_of(*ways: Mapping[str, BlockPlan]) -> tuple[int, ...]:
     """Rows at once, where neighbouring ones of some block read the same."""
-    nests = (part.nest for way in ways for part in way.values() if isinstance(part, Lanes))
+    nests = (part.nest for way in ways for part in way.values() if isinstance(part, LaneNest))
     return ROWS if any(nest.windows for nest in nests) else (1,)
 
 

@@ -4,7 +4,8 @@
     acc += xp * w                           the contraction
     y = f(acc)                              what is made of its sums, element by element
 
-``Kernel`` names these blocks and the axes of the contraction; templates decide what lies in lanes.
+``Contraction`` names these blocks and the axes of the contraction; templates decide what lies in
+lanes.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from ..tree import blocks_below
 WORD = 4  # bytes
 VECTOR = 128  # bytes of the registers that templates of these kernels are made for
 LANES = VECTOR // WORD
-_kernels = OfOwner["Kernel | None"](512)
+_kernels = OfOwner["Contraction | None"](512)
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
+class Contraction:
     """A contraction of activations by constant weights over images [n, h, w, c].
 
     ``pixel`` and ``row`` are the axes of the result's columns and rows, ``output`` that of its
@@ -108,12 +109,12 @@ class Kernel:
         return meant(func, self.result)
 
 
-def kernel_of(func: PrimFunc) -> Kernel | None:
+def kernel_of(func: PrimFunc) -> Contraction | None:
     """``func`` as a kernel around one contraction; None where it is another one."""
     return _kernels(func, (), lambda: _kernel(func))
 
 
-def _kernel(func: PrimFunc) -> Kernel | None:
+def _kernel(func: PrimFunc) -> Contraction | None:
     found = [structure(block) for block in blocks_below(func.body)]
     parts = [part for part in found if part is not None]
     dots = [part for part in parts if part.form is Form.CONTRACTION]
@@ -132,7 +133,7 @@ def _kernel(func: PrimFunc) -> Kernel | None:
         return None
     (last,), copy, fill = after, next(iter(copies), None), next(iter(fills), None)
     axes = _axes(func, dot, last)
-    return None if axes is None else Kernel(dot, last, copy, fill, *axes)
+    return None if axes is None else Contraction(dot, last, copy, fill, *axes)
 
 
 def _axes(
@@ -198,7 +199,7 @@ def local(func: PrimFunc) -> list[Buffer]:
 
 
 def bordered(
-    sch: Schedule, kernel: Kernel, columns: int, channels: int, pads: bool, deep: int = 0
+    sch: Schedule, kernel: Contraction, columns: int, channels: int, pads: bool, deep: int = 0
 ) -> list[str]:
     """Runs the copy of the input on to steps of columns, and of ``deep`` channels (0: all that are
     stored), and fills the border around it, where it has ``pads``, by steps of channels, too; gives

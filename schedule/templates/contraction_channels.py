@@ -20,14 +20,14 @@ from __future__ import annotations
 
 from functools import partial
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Structure, structure
-from .contraction import LANES, VECTOR, WORD, Kernel, bordered, kernel_of, run_to
-from .contraction_channels_plan import Plan, estimate_of, fits_of, guarded, plan_of
+from .contraction import LANES, VECTOR, WORD, Contraction, bordered, kernel_of, run_to
+from .contraction_channels_plan import ChannelsPlan, estimate_of, fits_of, guarded, plan_of
 from .fusing import stepped, zoned
 from .lanes import in_rows
 from .packets import ops_of
@@ -51,7 +51,7 @@ def channels(func: PrimFunc, machine: Machine) -> Template | None:
                     partial(estimate_of, func, plan, machine, made, others))  # fmt: skip
 
 
-def _knobs(plan: Plan) -> tuple[Knob, ...]:
+def _knobs(plan: ChannelsPlan) -> tuple[Knob, ...]:
     rows = divisors(plan.rows)
     columns = {d for d in divisors(plan.columns) if d % plan.pixels == 0 and d <= 8}
     if plan.columns >= WORD:
@@ -71,7 +71,7 @@ def _knobs(plan: Plan) -> tuple[Knob, ...]:
 
 
 def _schedule(
-    func: PrimFunc, kernel: Kernel, plan: Plan, machine: Machine, point: Point
+    func: PrimFunc, kernel: Contraction, plan: ChannelsPlan, machine: Machine, point: Point
 ) -> Schedule:
     sch = Schedule(func)
     dot, last, acc = kernel.dot.block, kernel.last.block, kernel.dot.out.buffer.name
@@ -129,14 +129,14 @@ def _schedule(
     return sch
 
 
-def _share_lanes(sch: Schedule, plan: Plan, blocks: tuple[str, ...]) -> None:
+def _share_lanes(sch: Schedule, plan: ChannelsPlan, blocks: tuple[str, ...]) -> None:
     """Columns as quads, of which ``per`` that follow each other share lanes."""
     for name in blocks:
         quad, _ = sch.divide(sch.loops(name)[2], WORD)
         sch.divide(quad, plan.per)
 
 
-def _one_axis(sch: Schedule, kernel: Kernel, plan: Plan) -> None:
+def _one_axis(sch: Schedule, kernel: Contraction, plan: ChannelsPlan) -> None:
     """Pixels that share lanes and channels as one axis, quads and their pixels as another; what is
     constant is repeated for the former."""
     last, dot, deep = kernel.last.block, kernel.dot.block, plan.deep
@@ -154,7 +154,7 @@ def _one_axis(sch: Schedule, kernel: Kernel, plan: Plan) -> None:
         sch.join(some, channel)
 
 
-def _lay(sch: Schedule, plan: Plan, point: Point, acc: str, words: str) -> None:
+def _lay(sch: Schedule, plan: ChannelsPlan, point: Point, acc: str, words: str) -> None:
     """Sums and words by registers; words of pixels that share lanes lie together."""
     block, ways, deep, per = plan.block, plan.ways, plan.deep, plan.per
     if per == 1:
@@ -177,7 +177,7 @@ def structure_of(sch: Schedule, block: str) -> Structure:
     return found
 
 
-def _quads(sch: Schedule, kernel: Kernel, plan: Plan) -> str:
+def _quads(sch: Schedule, kernel: Contraction, plan: ChannelsPlan) -> str:
     """Results as quads of pixels of one way; gives the block that puts them in their places."""
     last, block, ways = kernel.last.block, plan.block, plan.ways
     back = sch.cache_write(last, kernel.result.name, "reg").name
@@ -192,7 +192,7 @@ def _quads(sch: Schedule, kernel: Kernel, plan: Plan) -> str:
 
 
 def _apart(
-    sch: Schedule, plan: Plan, point: Point, last: str, back: str
+    sch: Schedule, plan: ChannelsPlan, point: Point, last: str, back: str
 ) -> tuple[LoopRef, LoopRef]:
     """Bands whose ways come one after another; gives the loop of a tile, and that of a band."""
     n, h, w, o = sch.loops(back)
@@ -216,7 +216,7 @@ def _apart(
 
 
 def _joined(
-    sch: Schedule, plan: Plan, point: Point, dot: str, last: str, back: str
+    sch: Schedule, plan: ChannelsPlan, point: Point, dot: str, last: str, back: str
 ) -> tuple[str, str]:
     """Tiles of the last way by themselves, each with the pixels that it completes: their products,
     and what is made of these."""
@@ -238,7 +238,9 @@ def _joined(
     return dot, last
 
 
-def _together(sch: Schedule, plan: Plan, point: Point, last: str) -> tuple[LoopRef, LoopRef]:
+def _together(
+    sch: Schedule, plan: ChannelsPlan, point: Point, last: str
+) -> tuple[LoopRef, LoopRef]:
     """Tiles of all ways of some pixels; gives the loop of a tile, and that of a band."""
     n, h, w, b, i, j = sch.loops(last)
     rows = number(point, "rows")
@@ -265,7 +267,7 @@ def _products(sch: Schedule, dot: str) -> None:
         sch.unroll(loop)
 
 
-def _deal(sch: Schedule, plan: Plan, point: Point, deal: str, place: LoopRef) -> None:
+def _deal(sch: Schedule, plan: ChannelsPlan, point: Point, deal: str, place: LoopRef) -> None:
     """Words of four pixels: those of a tile in registers, those of a band, or all before."""
     words = str(point["words"])
     if words != "all":
@@ -292,7 +294,7 @@ def _deal(sch: Schedule, plan: Plan, point: Point, deal: str, place: LoopRef) ->
         sch.parallel(h)
 
 
-def _part(sch: Schedule, plan: Plan, point: Point, block: str) -> None:
+def _part(sch: Schedule, plan: ChannelsPlan, point: Point, block: str) -> None:
     """Loops of words, or of tiles that make theirs, as such of pads, of what lies inside, and of
     single steps between: none decides while it runs."""
     tiles, rows = point["words"] == "tile", point["inner"] == "rows"
@@ -304,7 +306,7 @@ def _part(sch: Schedule, plan: Plan, point: Point, block: str) -> None:
         zoned(sch, name, column, plan.column_zones(point))
 
 
-def _keep(sch: Schedule, kernel: Kernel, blocks: tuple[str, str], place: LoopRef) -> None:
+def _keep(sch: Schedule, kernel: Contraction, blocks: tuple[str, str], place: LoopRef) -> None:
     """The constants of products, and of what is made of these, in registers below a loop."""
     dot, last = blocks
     late = {use.buffer.name for use in kernel.last.reads}

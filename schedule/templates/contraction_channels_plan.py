@@ -11,23 +11,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.linear import linear
 from ...tir.stmt import PrimFunc
 from ..knobs import Point, number
 from ..taps import Windows
-from .contraction import LANES, VECTOR, WORD, Kernel
+from .contraction import LANES, VECTOR, WORD, Contraction
 from .direct import direct
 from .packets import DEPTH, Ops
 from .template import Estimate
-from .tiles import Phases, Tiles, Walk, busiest
+from .tiles import PhaseTimes, Tiles, Walk, busiest
 
 BACK = Ops(2, 0, 0, 1, 0, 1)  # what makes a register of pixels of quads
 BODY = 100  # products of a tile of one way that are written out
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ChannelsPlan:
     """The extents of one kernel in this form."""
 
     images: int
@@ -213,7 +213,7 @@ def zones(count: int, step: int, first: int, reach: int, size: int) -> list[int]
     return [len([*run]) for _, run in groupby(range(count), place)]
 
 
-def plan_of(func: PrimFunc, kernel: Kernel) -> Plan:
+def plan_of(func: PrimFunc, kernel: Contraction) -> ChannelsPlan:
     """The extents."""
     images, rows, columns, stored = kernel.result.shape
     high, wide = (axis.extent for axis in kernel.taps)
@@ -224,12 +224,12 @@ def plan_of(func: PrimFunc, kernel: Kernel) -> Plan:
         tall, long = (axis.extent for axis in kernel.copy.axes[1:3])
         top, left = (linear(e).constant for e in kernel.copy.out.index[1:3])
         pads = top, left
-    return Plan(images, rows, columns // per, -(-kernel.real(func)[2] // per), stored * per,
+    return ChannelsPlan(images, rows, columns // per, -(-kernel.real(func)[2] // per), stored * per,
                 (high, wide), (kernel.down, kernel.stride), (down, along), per, (tall, long),
                 pads)  # fmt: skip
 
 
-def fits_of(func: PrimFunc, plan: Plan, machine: Machine) -> Callable[[Point], bool]:
+def fits_of(func: PrimFunc, plan: ChannelsPlan, machine: Machine) -> Callable[[Point], bool]:
     free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
 
     def fits(point: Point) -> bool:
@@ -253,7 +253,7 @@ def fits_of(func: PrimFunc, plan: Plan, machine: Machine) -> Callable[[Point], b
     return fits
 
 
-def _parts(plan: Plan, machine: Machine, point: Point) -> bool:
+def _parts(plan: ChannelsPlan, machine: Machine, point: Point) -> bool:
     """Whether loops may be parted around pads: threads have all rows of what they share, and tiles
     that are written out are few."""
     shared = plan.blocks if point["share"] == "channels" else 1
@@ -263,7 +263,7 @@ def _parts(plan: Plan, machine: Machine, point: Point) -> bool:
     return parts * plan.sums(point) * plan.dots(point) <= BODY
 
 
-def scratch_of(plan: Plan, point: Point, threads: int) -> tuple[int, int, int]:
+def scratch_of(plan: ChannelsPlan, point: Point, threads: int) -> tuple[int, int, int]:
     """Bytes of the padded input, of words that all threads share, and of the threads' own."""
     step, band, whole = number(point, "step"), number(point, "band"), plan.whole(point)
     groups, lines = plan.groups(whole, point), plan.images * plan.lines(plan.rows)
@@ -277,7 +277,7 @@ def scratch_of(plan: Plan, point: Point, threads: int) -> tuple[int, int, int]:
 
 
 def estimate_of(
-    func: PrimFunc, plan: Plan, machine: Machine, made: Ops, others: int, point: Point
+    func: PrimFunc, plan: ChannelsPlan, machine: Machine, made: Ops, others: int, point: Point
 ) -> Estimate:
     """Tiles of the longest thread, once the words are there; ``made`` is what a register of results
     takes beside its products, ``others`` are the bytes of constants beside weights."""
@@ -306,11 +306,11 @@ def estimate_of(
         extra += lines * plan.blocks * row + machine.barrier
     far = any(p.scope == "ddr" and p.name in func.constants for p in func.params)
     each = main + 2 * machine.barrier, plan.depth * WORD * plan.weights(point) * far
-    phases = Phases(extra, [each], 1, others * far, machine)
+    phases = PhaseTimes(extra, [each], 1, others * far, machine)
     return phases.estimate(nest, _far(func, plan, machine, point))
 
 
-def _far(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> float:
+def _far(func: PrimFunc, plan: ChannelsPlan, machine: Machine, point: Point) -> float:
     """Cycles by which buffers that do not fit are slower."""
     free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
     far = 0.0
@@ -320,7 +320,7 @@ def _far(func: PrimFunc, plan: Plan, machine: Machine, point: Point) -> float:
     return direct(machine, far, VECTOR, far)
 
 
-def _nest(plan: Plan, machine: Machine, made: Ops, point: Point) -> Tiles:
+def _nest(plan: ChannelsPlan, machine: Machine, made: Ops, point: Point) -> Tiles:
     """The tiles of the products."""
     rows, band = number(point, "rows"), number(point, "band")
     near, down = point["words"] == "tile", point["inner"] == "rows"

@@ -16,18 +16,18 @@ from __future__ import annotations
 
 from functools import partial
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
 from .contraction import LANES, VECTOR, WORD, bordered
 from .contraction_inputs import in_place
-from .contraction_plan import REGISTERS, Plan, plan_for
+from .contraction_plan import REGISTERS, ContractionPlan, plan_for
 from .lanes import in_rows
 from .packets import Ops, ops_of
 from .template import Estimate, Template
-from .tiles import Phases, Tiles, walk_of
+from .tiles import PhaseTimes, Tiles, walk_of
 
 BODY = 160  # products that are written out
 
@@ -43,12 +43,12 @@ def groups(func: PrimFunc, machine: Machine) -> Template | None:
                     partial(_estimate, plan, machine, made, others))  # fmt: skip
 
 
-def _spread(plan: Plan) -> bool:
+def _spread(plan: ContractionPlan) -> bool:
     """Whether words do not lie as lanes read them."""
     return max(plan.words, plan.size // WORD) > 1
 
 
-def _knobs(plan: Plan) -> tuple[Knob, ...]:
+def _knobs(plan: ContractionPlan) -> tuple[Knob, ...]:
     return (
         choice("rows", divisors(plan.height, 4)),
         choice("registers", divisors(plan.registers, 6)),
@@ -57,7 +57,7 @@ def _knobs(plan: Plan) -> tuple[Knob, ...]:
     )
 
 
-def _body(plan: Plan, point: Point) -> tuple[int, int, int]:
+def _body(plan: ContractionPlan, point: Point) -> tuple[int, int, int]:
     """Registers of bytes of a tile, and steps over taps and words: those that are written out, all
     of a row of taps among them, and those of a loop."""
     tile = number(point, "rows") * number(point, "registers")
@@ -65,12 +65,12 @@ def _body(plan: Plan, point: Point) -> tuple[int, int, int]:
     return tile, steps * wide, high * plan.words // steps
 
 
-def _fits(plan: Plan, point: Point) -> bool:
+def _fits(plan: ContractionPlan, point: Point) -> bool:
     tile, steps, _ = _body(plan, point)
     return tile * (2 * WORD + 1) + WORD <= REGISTERS and tile * WORD * steps <= BODY
 
 
-def _schedule(func: PrimFunc, plan: Plan, point: Point) -> Schedule:
+def _schedule(func: PrimFunc, plan: ContractionPlan, point: Point) -> Schedule:
     sch, kernel = Schedule(func), plan.kernel
     dot, last = kernel.dot.block, kernel.last.block
     block, pixels, weights = plan.block, plan.pixels, kernel.weights.name
@@ -98,7 +98,7 @@ def _schedule(func: PrimFunc, plan: Plan, point: Point) -> Schedule:
     return sch
 
 
-def _input(sch: Schedule, plan: Plan) -> None:
+def _input(sch: Schedule, plan: ContractionPlan) -> None:
     """What windows read: with its pads, and each word as often as lanes read it."""
     kernel, dot, near = plan.kernel, plan.kernel.dot.block, plan.kernel.input.name
     assert kernel.copy is not None
@@ -122,7 +122,7 @@ def _input(sch: Schedule, plan: Plan) -> None:
         _copy(sch, plan, name)
 
 
-def _copy(sch: Schedule, plan: Plan, name: str) -> None:
+def _copy(sch: Schedule, plan: ContractionPlan, name: str) -> None:
     """A copy whose words lie as lanes read them, rows on all threads."""
     n, h, w, c, a = sch.loops(name)
     g_0, g_1, s, t = sch.split(c, (None, plan.together, plan.words, WORD))
@@ -134,7 +134,7 @@ def _copy(sch: Schedule, plan: Plan, name: str) -> None:
     sch.parallel(h)
 
 
-def _tile(sch: Schedule, plan: Plan, point: Point) -> LoopRef:
+def _tile(sch: Schedule, plan: ContractionPlan, point: Point) -> LoopRef:
     """Tiles of the requantization; gives the loop under which a tile is computed."""
     n, h, q, p, b, i, j = sch.loops(plan.kernel.last.block)
     h_0, h_1 = sch.split(h, (None, number(point, "rows")))
@@ -147,7 +147,7 @@ def _tile(sch: Schedule, plan: Plan, point: Point) -> LoopRef:
     return q_0
 
 
-def _products(sch: Schedule, plan: Plan, point: Point) -> None:
+def _products(sch: Schedule, plan: ContractionPlan, point: Point) -> None:
     """The sums of a tile: a word of each lane's group by four of its outputs, one after another."""
     n, h, q, p, b, g, a, j, kh, kw, s, t = sch.loops(plan.kernel.dot.block)[-12:]
     sch.reorder(n, b, kh, s, kw, h, q, j, p, g, a, t)
@@ -156,7 +156,7 @@ def _products(sch: Schedule, plan: Plan, point: Point) -> None:
     sch.unroll(steps, kw, h, q, j)
 
 
-def _words(plan: Plan, point: Point) -> int:
+def _words(plan: ContractionPlan, point: Point) -> int:
     """Registers of words that a body loads: neighbouring columns have some in common."""
     rows, registers = number(point, "rows"), number(point, "registers")
     wide = plan.taps[1]
@@ -164,7 +164,9 @@ def _words(plan: Plan, point: Point) -> int:
     return number(point, "steps") * rows * min(registers * wide, apart)
 
 
-def _estimate(plan: Plan, machine: Machine, made: Ops, others: int, point: Point) -> Estimate:
+def _estimate(
+    plan: ContractionPlan, machine: Machine, made: Ops, others: int, point: Point
+) -> Estimate:
     """Tiles of the longest thread, once the input lies as lanes read it."""
     tile, steps, trips = _body(plan, point)
     sums, words = tile * WORD, _words(plan, point)
@@ -175,10 +177,10 @@ def _estimate(plan: Plan, machine: Machine, made: Ops, others: int, point: Point
     head, tail = Ops(sums, 0, 0, WORD), made * tile + Ops(loads=WORD)
     nest = Tiles(walk, (trips,), steps, int(body.count), body, head, tail, sums, WORD)
     each = nest.cycles(machine) + machine.barrier, plan.kernel.weights.bytes * plan.pixels
-    return Phases(_prepared(plan, machine), [each], 1, others, machine).estimate(nest, 0.0)
+    return PhaseTimes(_prepared(plan, machine), [each], 1, others, machine).estimate(nest, 0.0)
 
 
-def _prepared(plan: Plan, machine: Machine) -> float:
+def _prepared(plan: ContractionPlan, machine: Machine) -> float:
     """Cycles of the phases that copy the input, words as often as lanes read them."""
     if not _spread(plan) and plan.kernel.unpadded(plan.height, plan.registers * plan.pixels):
         return 0.0

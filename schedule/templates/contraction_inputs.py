@@ -14,17 +14,17 @@ from dataclasses import dataclass, replace
 
 from ..schedule import Schedule
 from ..state import Loop, LoopRef
-from .contraction import LANES, VECTOR, WORD, Kernel, bordered, run_to
+from .contraction import LANES, VECTOR, WORD, Contraction, bordered, run_to
 from .fold_lanes import by_words
 from .fold_parts import now
 from .fold_rows import rows_of
 from .fusing import folding, made_by
 from .lanes import in_rows
-from .plans import Part
+from .plans import BlockPlan
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class InputImage:
     """The images that windows read: x itself, or its padded copy; of a contraction of groups, each
     pixel is as many."""
 
@@ -59,7 +59,7 @@ class Source:
         return LANES // math.gcd(LANES, self.groups)
 
 
-def source_of(kernel: Kernel, inputs: int, columns: int) -> Source:
+def source_of(kernel: Contraction, inputs: int, columns: int) -> InputImage:
     """What ``columns`` of the result read; ``inputs`` channels are summed."""
     images, height = kernel.image.extent, kernel.row.extent
     rows, wide = kernel.source(height, columns)
@@ -76,11 +76,11 @@ def source_of(kernel: Kernel, inputs: int, columns: int) -> Source:
     pitch = (-(-wide // per) * per if copied else near.shape[2]) * groups
     single = all(axis.extent == 1 for axis in kernel.taps) and groups == 1 and not copied
     flat = single and near.shape[1:3] == (rows, wide) and rows * wide >= LANES
-    return Source(near.name, images, rows, wide * groups, pitch, deep, inputs, copied, fits, groups,
-                  flat)  # fmt: skip
+    return InputImage(near.name, images, rows, wide * groups, pitch, deep, inputs, copied, fits,
+                      groups, flat)  # fmt: skip
 
 
-def prepare(sch: Schedule, kernel: Kernel, source: Source) -> list[Part]:
+def prepare(sch: Schedule, kernel: Contraction, source: InputImage) -> list[BlockPlan]:
     """Makes the weights unsigned, and what products and their offset need of the inputs; gives its
     phases."""
     if kernel.copy is not None and not source.copied:
@@ -93,7 +93,7 @@ def prepare(sch: Schedule, kernel: Kernel, source: Source) -> list[Part]:
     return phases + [_window(sch, name, source) for name in sums[1:]]
 
 
-def in_place(sch: Schedule, kernel: Kernel) -> None:
+def in_place(sch: Schedule, kernel: Contraction) -> None:
     """Lets windows read what the copy was made of."""
     assert kernel.copy is not None
     if kernel.fill is not None:
@@ -101,7 +101,7 @@ def in_place(sch: Schedule, kernel: Kernel) -> None:
     sch.compute_inline(kernel.copy.block)
 
 
-def _padded(sch: Schedule, kernel: Kernel, source: Source) -> list[Part]:
+def _padded(sch: Schedule, kernel: Contraction, source: InputImage) -> list[BlockPlan]:
     """The copy in whole registers, rows one behind the other, its border filled."""
     assert kernel.copy is not None
     near, deep = kernel.input.name, source.deep * source.groups
@@ -114,7 +114,7 @@ def _padded(sch: Schedule, kernel: Kernel, source: Source) -> list[Part]:
     return [in_rows(sch, name, VECTOR) for name in parts]
 
 
-def _channels(sch: Schedule, name: str, source: Source) -> list[Part]:
+def _channels(sch: Schedule, name: str, source: InputImage) -> list[BlockPlan]:
     """Sums of each pixel's channels: of words of all channels first, unless pixels' channels lie
     together in a register of a buffer that may be read beyond its rows."""
     *_, c = _grouped(sch, name, source)
@@ -137,14 +137,14 @@ def _channels(sch: Schedule, name: str, source: Source) -> list[Part]:
     return [*words, rows]
 
 
-def _grouped(sch: Schedule, name: str, source: Source) -> list[LoopRef]:
+def _grouped(sch: Schedule, name: str, source: InputImage) -> list[LoopRef]:
     """The loops of sums, those over groups for all that a pixel holds."""
     if source.groups > 1:
         sch.resize(sch.loops(name)[3], source.groups)
     return sch.loops(name)
 
 
-def _words(sch: Schedule, name: str, source: Source) -> Part:
+def _words(sch: Schedule, name: str, source: InputImage) -> BlockPlan:
     """Sums of the words of a pixel, 128 channels of all its channels at a time, a block before
     ``name``, which adds them."""
     (depth,), deep = now(sch, name).summed, min(source.deep, VECTOR)
@@ -158,7 +158,7 @@ def _words(sch: Schedule, name: str, source: Source) -> Part:
     return sums
 
 
-def _window(sch: Schedule, name: str, source: Source) -> Part:
+def _window(sch: Schedule, name: str, source: InputImage) -> BlockPlan:
     """Sums over the taps of one direction, 32 neighbours a register."""
     _grouped(sch, name, source)
     run_to(sch, name, 2, source.lanes)

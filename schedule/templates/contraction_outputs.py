@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, divisors, flag, number
 from ..schedule import Schedule
@@ -21,7 +21,7 @@ from ..state import LoopRef
 from .contraction import LANES, VECTOR, WORD
 from .contraction_plan import (
     REGISTERS,
-    Plan,
+    ContractionPlan,
     prepared,
     room_of,
     scalar_plan,
@@ -29,7 +29,7 @@ from .contraction_plan import (
 from .direct import direct
 from .packets import Ops, ops_of
 from .template import Estimate, Template
-from .tiles import Phases, Tiles, scalar_tiles, walk_of
+from .tiles import PhaseTimes, Tiles, scalar_tiles, walk_of
 
 
 def outputs(func: PrimFunc, machine: Machine) -> Template | None:
@@ -43,7 +43,7 @@ def outputs(func: PrimFunc, machine: Machine) -> Template | None:
                     partial(_schedule, plan), partial(_estimate, plan, machine, made))  # fmt: skip
 
 
-def _knobs(plan: Plan) -> tuple[Knob, ...]:
+def _knobs(plan: ContractionPlan) -> tuple[Knob, ...]:
     rows = divisors(plan.height, 8)
     blocks = divisors(plan.span // plan.block, 4)
     walk = ("rows", "columns", "channels")[: 3 if plan.blocks > 1 else 2]
@@ -59,7 +59,7 @@ def _knobs(plan: Plan) -> tuple[Knob, ...]:
     )
 
 
-def _fits(plan: Plan, point: Point) -> bool:
+def _fits(plan: ContractionPlan, point: Point) -> bool:
     tile = number(point, "rows") * number(point, "columns")
     vectors = plan.ways * number(point, "blocks")
     if tile * vectors + vectors + 2 > REGISTERS:
@@ -70,7 +70,7 @@ def _fits(plan: Plan, point: Point) -> bool:
     return tile * vectors * number(point, "steps") <= 128
 
 
-def _schedule(plan: Plan, point: Point) -> Schedule:
+def _schedule(plan: ContractionPlan, point: Point) -> Schedule:
     sch = prepared(plan, plan.width(number(point, "columns"))).sch.copy()
     block, kernel = plan.block, plan.kernel
     if kernel.group is not None:
@@ -87,7 +87,7 @@ def _schedule(plan: Plan, point: Point) -> Schedule:
     return sch
 
 
-def _divide(sch: Schedule, plan: Plan) -> None:
+def _divide(sch: Schedule, plan: ContractionPlan) -> None:
     """Iters of a contraction of groups as its sums lie: whole groups and blocks, groups of a block,
     vectors of a group."""
     dot = plan.kernel.dot.block
@@ -97,7 +97,7 @@ def _divide(sch: Schedule, plan: Plan) -> None:
         sch.divide(sch.loops(dot)[3], plan.together)
 
 
-def _tile_output(sch: Schedule, plan: Plan, point: Point) -> LoopRef:
+def _tile_output(sch: Schedule, plan: ContractionPlan, point: Point) -> LoopRef:
     """Tiles the requantization; returns the loop under which a tile is computed."""
     n, h, w, *groups, o = sch.loops(plan.kernel.last.block)
     h_0, h_1 = sch.split(h, (None, number(point, "rows")))
@@ -116,7 +116,7 @@ def _tile_output(sch: Schedule, plan: Plan, point: Point) -> LoopRef:
     return walk[-1]
 
 
-def _tile_products(sch: Schedule, plan: Plan, point: Point) -> None:
+def _tile_products(sch: Schedule, plan: ContractionPlan, point: Point) -> None:
     """The reduction over words of four channels, the tile within unrolled."""
     if plan.dealt:
         h, w, *_, o, kh, kw, c = sch.loops(plan.kernel.dot.block)[-6 - bool(plan.kernel.group) :]
@@ -133,7 +133,7 @@ def _tile_products(sch: Schedule, plan: Plan, point: Point) -> None:
     sch.unroll(c_1, h, w, *vectors)
 
 
-def _nest(plan: Plan, machine: Machine, made: Ops, point: Point) -> tuple[Tiles, int]:
+def _nest(plan: ContractionPlan, machine: Machine, made: Ops, point: Point) -> tuple[Tiles, int]:
     """The tiles of a phase, and the number of phases."""
     rows, columns, steps = (number(point, name) for name in ("rows", "columns", "steps"))
     tile, vectors = rows * columns, plan.ways * number(point, "blocks")
@@ -152,7 +152,7 @@ def _nest(plan: Plan, machine: Machine, made: Ops, point: Point) -> tuple[Tiles,
     return nest, phases
 
 
-def _estimate(plan: Plan, machine: Machine, made: Ops, point: Point) -> Estimate:
+def _estimate(plan: ContractionPlan, machine: Machine, made: Ops, point: Point) -> Estimate:
     """Tiles of each phase, once the inputs are summed and its weights are there."""
     width = plan.width(number(point, "columns"))
     inputs = prepared(plan, width)
@@ -166,5 +166,5 @@ def _estimate(plan: Plan, machine: Machine, made: Ops, point: Point) -> Estimate
         moved = inputs.sch.get_buffer(plan.source(width).name).bytes / VECTOR / machine.threads
         ready += direct(machine, 3 * moved, VECTOR, moved)
     each = nest.cycles(machine, beside) + machine.barrier, plan.weights / count
-    phases = Phases(ready, [each] * count, room.places, plan.kernel.others(plan.func), machine)
+    phases = PhaseTimes(ready, [each] * count, room.places, plan.kernel.others(plan.func), machine)
     return phases.estimate(nest, machine.barrier, storing=count)

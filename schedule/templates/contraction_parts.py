@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..placing.operands import LARGE
@@ -30,7 +30,7 @@ from ..state import LoopRef
 from .contraction import LANES, VECTOR, WORD
 from .contraction_plan import (
     REGISTERS,
-    Plan,
+    ContractionPlan,
     prepared,
     scalar_plan,
     slabs_of,
@@ -38,7 +38,7 @@ from .contraction_plan import (
 from .fusing import even, zoned
 from .packets import DEPTH, Ops, ops_of
 from .template import Estimate, Template
-from .tiles import Phases, Walk, scalar_tiles, walk_of
+from .tiles import PhaseTimes, Walk, scalar_tiles, walk_of
 
 _PIECES = 16  # parts of a tap's channels, at most, where all weights fit
 _TURNS = 200  # phases, at most: each is code
@@ -50,7 +50,7 @@ class _Cuts:
     """How fine the weights may be cut: how many loops over them are phases, of groups of blocks,
     kernel rows, columns, and then, in one number, of so many pieces of the channels."""
 
-    plan: Plan
+    plan: ContractionPlan
     room: int  # bytes for the weights
     others: int  # bytes of other constants
 
@@ -97,7 +97,7 @@ def parts(func: PrimFunc, machine: Machine) -> Template | None:
                     partial(_estimate, cuts, machine, _requantized(plan, machine)))  # fmt: skip
 
 
-def _sums(plan: Plan) -> int:
+def _sums(plan: ContractionPlan) -> int:
     """Registers of sums."""
     return plan.images * plan.height * plan.widths[0] * plan.vectors
 
@@ -145,7 +145,7 @@ def _schedule(cuts: _Cuts, machine: Machine, point: Point) -> Schedule:
     return sch
 
 
-def _outputs(sch: Schedule, plan: Plan, machine: Machine) -> None:
+def _outputs(sch: Schedule, plan: ContractionPlan, machine: Machine) -> None:
     """The requantization, shared by the loop that threads divide best."""
     n, h, w, o = sch.loops(plan.kernel.last.block)
     w_0, w_1 = sch.split(w, (None, plan.pixels))
@@ -190,12 +190,12 @@ def _products(sch: Schedule, cuts: _Cuts, point: Point) -> None:
         sch.unroll(*loops[:depth])
 
 
-def _within(plan: Plan, point: Point) -> bool:
+def _within(plan: ContractionPlan, point: Point) -> bool:
     """Whether a tile begins with its initial sums: weights of groups are too few to wait for."""
     return plan.kernel.group is not None and point["cuts"] == 0
 
 
-def _vectors(sch: Schedule, plan: Plan, point: Point) -> tuple[LoopRef, ...]:
+def _vectors(sch: Schedule, plan: ContractionPlan, point: Point) -> tuple[LoopRef, ...]:
     """The loops of outputs: groups of blocks, vectors of a tile around those in it, lanes."""
     dot, vectors = plan.kernel.dot.block, number(point, "vectors")
     if plan.dealt:
@@ -208,7 +208,7 @@ def _vectors(sch: Schedule, plan: Plan, point: Point) -> tuple[LoopRef, ...]:
     return *sch.split(sch.fuse(group, v), (1, None, vectors)), lane
 
 
-def _requantized(plan: Plan, machine: Machine) -> float:
+def _requantized(plan: ContractionPlan, machine: Machine) -> float:
     """Cycles of the last phase: registers of results, in the loops of ``_outputs``."""
     loops = [plan.height, plan.widths[0] // plan.pixels, plan.blocks]
     shared, *inner = sorted(loops, key=lambda extent: -even(extent, machine))
@@ -245,7 +245,7 @@ def _estimate(cuts: _Cuts, machine: Machine, requant: float, point: Point) -> Es
     if not cuts.turning and not _large(cuts, point):  # they come at once
         each = [(cycles, 0.0 if n else plan.weights) for n, (cycles, _) in enumerate(each)]
     places = PLACES if cuts.turning else math.inf
-    phases = Phases(ready, each, places, cuts.others, machine)
+    phases = PhaseTimes(ready, each, places, cuts.others, machine)
     return phases.estimate(nest, requant, requant_packets=requant, products=products)
 
 

@@ -22,15 +22,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Point, Space, number
 from ..schedule import Schedule
 from ..state import LoopRef
-from .contraction import LANES, VECTOR, WORD, Kernel, kernel_of, run_to
+from .contraction import LANES, VECTOR, WORD, Contraction, kernel_of, run_to
 from .contraction_pixels_inputs import pixels_of, places_of, prepare
 from .contraction_pixels_plan import (
-    Plan,
+    PixelsPlan,
     apart,
     by_columns,
     estimate_of,
@@ -60,7 +60,7 @@ def _template(
     name: str,
     func: PrimFunc,
     machine: Machine,
-    planned: Callable[[PrimFunc, Kernel], Plan | None],
+    planned: Callable[[PrimFunc, Contraction], PixelsPlan | None],
 ) -> Template | None:
     kernel = kernel_of(func)
     plan = None if kernel is None else planned(func, kernel)
@@ -75,7 +75,9 @@ def _template(
                     partial(estimate_of, plan, machine, made, others, spread))  # fmt: skip
 
 
-def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, spread: bool, point: Point) -> Schedule:
+def _schedule(
+    func: PrimFunc, kernel: Contraction, plan: PixelsPlan, spread: bool, point: Point
+) -> Schedule:
     sch = Schedule(func)
     dot, last = kernel.dot.block, kernel.last.block
     if kernel.fill is not None and not plan.pads:
@@ -128,7 +130,7 @@ def _schedule(func: PrimFunc, kernel: Kernel, plan: Plan, spread: bool, point: P
     return sch
 
 
-def _spread(sch: Schedule, kernel: Kernel, plan: Plan) -> None:
+def _spread(sch: Schedule, kernel: Contraction, plan: PixelsPlan) -> None:
     """Stores what is constant of an output once for each lane, so that tiles need not repeat it."""
     dot, last = kernel.dot.block, kernel.last.block
     lanes = {"rows": 3, "padded": 2, "image": 1}[plan.form]
@@ -140,7 +142,7 @@ def _spread(sch: Schedule, kernel: Kernel, plan: Plan) -> None:
             sch.repeat(dot, name, sch.loops(dot)[lanes])
 
 
-def _tiles_of_columns(sch: Schedule, block: str, plan: Plan) -> None:
+def _tiles_of_columns(sch: Schedule, block: str, plan: PixelsPlan) -> None:
     """Tiles of 32 pixels, or of less."""
     n, h, w = sch.loops(block)[:3]
     if plan.form == "rows":
@@ -152,7 +154,7 @@ def _tiles_of_columns(sch: Schedule, block: str, plan: Plan) -> None:
         sch.divide(run_to(sch, block, 1, LANES), LANES)
 
 
-def _tiled(sch: Schedule, block: str, plan: Plan) -> list[LoopRef]:
+def _tiled(sch: Schedule, block: str, plan: PixelsPlan) -> list[LoopRef]:
     """The loops of a block over images, rows, tiles, lanes, and the others."""
     loops = sch.loops(block)
     if plan.form == "rows":
@@ -163,7 +165,7 @@ def _tiled(sch: Schedule, block: str, plan: Plan) -> list[LoopRef]:
     return [*n, *sch.split(h, (None, 1)), w, o]
 
 
-def _outputs(sch: Schedule, plan: Plan, point: Point, last: str, back: str | None) -> LoopRef:
+def _outputs(sch: Schedule, plan: PixelsPlan, point: Point, last: str, back: str | None) -> LoopRef:
     """Tiles the result; returns the loop under which a tile of sums is computed."""
     rows, groups = number(point, "rows"), number(point, "groups")
     place = None if back is None else _back(sch, plan, point, back)
@@ -188,7 +190,7 @@ def _outputs(sch: Schedule, plan: Plan, point: Point, last: str, back: str | Non
     return o_0
 
 
-def _back(sch: Schedule, plan: Plan, point: Point, back: str) -> LoopRef | None:
+def _back(sch: Schedule, plan: PixelsPlan, point: Point, back: str) -> LoopRef | None:
     """Puts registers of four outputs where they belong; gives the loop under which these are made,
     or None where they are made before."""
     per = max(VECTOR // plan.stored, 1)
@@ -215,7 +217,7 @@ def _back(sch: Schedule, plan: Plan, point: Point, back: str) -> LoopRef | None:
     return inner
 
 
-def _products(sch: Schedule, plan: Plan, point: Point, dot: str) -> None:
+def _products(sch: Schedule, plan: PixelsPlan, point: Point, dot: str) -> None:
     """The reduction: 32 pixels of a word by a scalar, the tile and a part of the sum within."""
     own = {"rows": 8, "padded": 7, "image": 6}[plan.form]
     if plan.inputs:

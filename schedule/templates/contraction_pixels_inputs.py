@@ -8,14 +8,14 @@ from typing import Any
 from ...tir.linear import linear
 from ..schedule import Schedule
 from ..state import LoopRef
-from .contraction import LANES, VECTOR, WORD, Kernel, bordered, run_to
-from .contraction_pixels_plan import Plan
+from .contraction import LANES, VECTOR, WORD, Contraction, bordered, run_to
+from .contraction_pixels_plan import PixelsPlan
 from .lanes import in_rows
 
 Place = Callable[..., tuple[Any, ...]]
 
 
-def places_of(kernel: Kernel, plan: Plan) -> Place:
+def places_of(kernel: Contraction, plan: PixelsPlan) -> Place:
     """Where an element of a result lies: image, row, tile, lane, output."""
     _, rows, columns, _ = kernel.result.shape
 
@@ -31,7 +31,7 @@ def places_of(kernel: Kernel, plan: Plan) -> Place:
     return known[plan.form]
 
 
-def pixels_of(sch: Schedule, block: str, plan: Plan) -> list[LoopRef]:
+def pixels_of(sch: Schedule, block: str, plan: PixelsPlan) -> list[LoopRef]:
     """The loops of a block over images, rows, columns, and the others."""
     loops = sch.loops(block)
     if not plan.flat:
@@ -39,7 +39,7 @@ def pixels_of(sch: Schedule, block: str, plan: Plan) -> list[LoopRef]:
     return [*sch.split(sch.fuse(*loops[:3]), (1, None, LANES)), *loops[3:]]
 
 
-def prepare(sch: Schedule, kernel: Kernel, plan: Plan, place: Place) -> int:
+def prepare(sch: Schedule, kernel: Contraction, plan: PixelsPlan, place: Place) -> int:
     """Words of neighbouring pixels side by side; columns that are read in turns lie in as many
     rows of words. Gives the columns of a row of pixels."""
     assert kernel.copy is not None
@@ -89,7 +89,7 @@ def prepare(sch: Schedule, kernel: Kernel, plan: Plan, place: Place) -> int:
     return whole
 
 
-def _rows_as_one(sch: Schedule, kernel: Kernel, plan: Plan) -> int:
+def _rows_as_one(sch: Schedule, kernel: Contraction, plan: PixelsPlan) -> int:
     """Words of pixels of the padded input, its rows one behind the other; gives their columns."""
     assert kernel.copy is not None
     near, fill, copy = kernel.input.name, kernel.fill, kernel.copy.block
@@ -106,7 +106,7 @@ def _rows_as_one(sch: Schedule, kernel: Kernel, plan: Plan) -> int:
     return wide
 
 
-def _words_of_columns(sch: Schedule, kernel: Kernel, plan: Plan) -> int:
+def _words_of_columns(sch: Schedule, kernel: Contraction, plan: PixelsPlan) -> int:
     """Words of four neighbouring columns of a channel, one for each column of the result: channels
     come apart first, then each register is put together of the columns of several places."""
     near, dot, inputs, step = kernel.input.name, kernel.dot.block, plan.inputs, plan.stride[1]
@@ -146,13 +146,13 @@ def _rows(sch: Schedule, n: LoopRef, h: LoopRef, c: LoopRef) -> None:
     sch.parallel(h)
 
 
-def _dealt_channels(sch: Schedule, deal: str, plan: Plan) -> None:
+def _dealt_channels(sch: Schedule, deal: str, plan: PixelsPlan) -> None:
     """Channels that are dealt: a power of two of words, or whole parts of those."""
     words = WORD << (plan.words - 1).bit_length()
     run_to(sch, deal, 3, min(words, plan.together))
 
 
-def _deal(sch: Schedule, block: str, plan: Plan, together: bool) -> None:
+def _deal(sch: Schedule, block: str, plan: PixelsPlan, together: bool) -> None:
     """Registers of words, all channels of their pixels ``together``; rows, or parts of the only
     one, on all threads."""
     n, *rows, w, c = pixels_of(sch, block, plan)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.stmt import PrimFunc
 from ..extents import meant
 from ..knobs import Knob, Point, choice, divisors, number
-from .contraction import LANES, VECTOR, WORD, Kernel
+from .contraction import LANES, VECTOR, WORD, Contraction
 from .packets import DEPTH, Ops
 from .template import Estimate
-from .tiles import Phases, Tiles, busiest, walk_of
+from .tiles import PhaseTimes, Tiles, busiest, walk_of
 
 REGISTERS = 24  # vector registers that a tile may plan with
 MOST = 32  # registers of words that are dealt together
@@ -23,7 +23,7 @@ INSIDE = ("none", "columns", "taps", "words", "columns and words", "all")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PixelsPlan:
     """The extents of one kernel in this form."""
 
     images: int
@@ -96,7 +96,7 @@ class Plan:
         return self.words * math.prod(self.taps)
 
 
-def plan_of(func: PrimFunc, kernel: Kernel) -> Plan | None:
+def plan_of(func: PrimFunc, kernel: Contraction) -> PixelsPlan | None:
     """The extents; None where this form does not fit."""
     depth = kernel.depth.extent if kernel.depth else 0
     if kernel.copy is None or len(kernel.taps) != 2 or depth % WORD or not depth or kernel.group:
@@ -128,11 +128,11 @@ def plan_of(func: PrimFunc, kernel: Kernel) -> Plan | None:
         source = rows, columns
     elif down == along == 1 and stored > WORD and padded < SPARED * rows * -(-columns // LANES):
         rows, columns, early, form = padded, LANES, True, "padded"
-    return Plan(images, rows, columns, outputs, stored, depth // WORD, x.shape[3],
+    return PixelsPlan(images, rows, columns, outputs, stored, depth // WORD, x.shape[3],
                 (high, across), (down, along), source, real[3], early, pads, form)  # fmt: skip
 
 
-def by_columns(func: PrimFunc, kernel: Kernel) -> Plan | None:
+def by_columns(func: PrimFunc, kernel: Contraction) -> PixelsPlan | None:
     """The extents with kernel columns in words; None where words of channels are no more."""
     plan = plan_of(func, kernel)
     if plan is None or kernel.copy is None or plan.words > 1:
@@ -145,7 +145,7 @@ def by_columns(func: PrimFunc, kernel: Kernel) -> Plan | None:
     return replace(plan, taps=(plan.taps[0], reach), words=real, early=True, inputs=real)
 
 
-def knobs_of(plan: Plan) -> tuple[Knob, ...]:
+def knobs_of(plan: PixelsPlan) -> tuple[Knob, ...]:
     return (
         choice("rows", divisors(plan.rows, 8)),
         choice("groups", divisors(plan.groups, 4)),
@@ -154,7 +154,7 @@ def knobs_of(plan: Plan) -> tuple[Knob, ...]:
     )
 
 
-def _different(plan: Plan) -> list[str]:
+def _different(plan: PixelsPlan) -> list[str]:
     """The parts of a sum that are not the same as an earlier one, of loops of one step."""
     found: dict[tuple[int, int, int], str] = {}
     for inside in INSIDE:
@@ -162,7 +162,7 @@ def _different(plan: Plan) -> list[str]:
     return list(found.values())
 
 
-def written(plan: Plan, point: Point) -> tuple[int, int, int]:
+def written(plan: PixelsPlan, point: Point) -> tuple[int, int, int]:
     """Kernel rows, kernel columns and words that the innermost loop's body holds."""
     high, across = plan.taps
     return {
@@ -175,14 +175,14 @@ def written(plan: Plan, point: Point) -> tuple[int, int, int]:
     }[str(point["inside"])]
 
 
-def spreads(plan: Plan, machine: Machine) -> bool:
+def spreads(plan: PixelsPlan, machine: Machine) -> bool:
     """Whether bringing what is constant of an output once for each lane takes less than repeating
     it in each tile."""
     repeated = SPLATS * plan.images * plan.rows * plan.tiles * plan.groups / machine.threads
     return repeated > 2 * plan.outputs * VECTOR / machine.dma_rate
 
 
-def fits(plan: Plan, point: Point) -> bool:
+def fits(plan: PixelsPlan, point: Point) -> bool:
     rows, groups = number(point, "rows"), number(point, "groups")
     sums = rows * groups * WORD
     high, across, words = written(plan, point)
@@ -195,14 +195,14 @@ def fits(plan: Plan, point: Point) -> bool:
     return sums + rows <= REGISTERS and sums * high * across * words <= BODY
 
 
-def apart(plan: Plan, point: Point) -> bool:
+def apart(plan: PixelsPlan, point: Point) -> bool:
     """Whether results are dealt back in a phase of their own."""
     across = not plan.whole and point["share"] == "columns"
     return plan.dealt and (plan.form == "padded" or across)
 
 
 def estimate_of(
-    plan: Plan, machine: Machine, made: Ops, others: int, spread: bool, point: Point
+    plan: PixelsPlan, machine: Machine, made: Ops, others: int, spread: bool, point: Point
 ) -> Estimate:
     """Tiles of the longest thread, with their way back, once the input is dealt and what is
     constant of outputs is there, ``spread`` over lanes perhaps."""
@@ -225,18 +225,18 @@ def estimate_of(
     weights = plan.outputs * math.prod(plan.taps) * plan.words * WORD
     each = nest.cycles(machine, back) + machine.barrier, weights
     edges = _edges(plan, machine) if plan.pads else 0.0
-    phases = Phases(_prepared(plan, machine, point) + edges, [each], math.inf, others, machine)
+    phases = PhaseTimes(_prepared(plan, machine, point) + edges, [each], math.inf, others, machine)
     return phases.estimate(nest, machine.barrier, edges=edges)
 
 
-def _back(plan: Plan, rows: int) -> float:
+def _back(plan: PixelsPlan, rows: int) -> float:
     """Cycles in which results of a tile of all outputs are dealt back."""
     registers, per = plan.stored // WORD, max(VECTOR // plan.stored, 1)
     dealt = _dealt(registers, plan.stored / WORD)
     return rows * replace(dealt, stores=plan.width / per).packets + DEPTH
 
 
-def _edges(plan: Plan, machine: Machine) -> float:
+def _edges(plan: PixelsPlan, machine: Machine) -> float:
     """Cycles in which pads are filled, at either end of each row, above all and below."""
     high, wide = plan.source
     words = max(plan.deep // VECTOR, 1) if plan.early else plan.deep // WORD
@@ -244,7 +244,7 @@ def _edges(plan: Plan, machine: Machine) -> float:
     return 2 * (sides + -(-wide // LANES) * words + 2 * DEPTH) + machine.barrier
 
 
-def _prepared(plan: Plan, machine: Machine, point: Point) -> float:
+def _prepared(plan: PixelsPlan, machine: Machine, point: Point) -> float:
     """Cycles of the phases that deal the input."""
     lines = plan.source[0] * plan.images / machine.threads
     blocks, count = -(-plan.source[1] // LANES) * lines, plan.deep // WORD

@@ -8,25 +8,25 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.recent import OfOwner
 from ...tir.stmt import PrimFunc
 from ..knobs import divisors
 from ..placing.transfers import PLACES
 from ..schedule import Schedule
-from .contraction import LANES, VECTOR, WORD, Kernel, kernel_of, local
-from .contraction_inputs import Source, prepare, source_of
-from .plans import Part, total
+from .contraction import LANES, VECTOR, WORD, Contraction, kernel_of, local
+from .contraction_inputs import InputImage, prepare, source_of
+from .plans import BlockPlan, total
 
 REGISTERS = 30  # vector registers that a tile may plan with
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ContractionPlan:
     """The loop extents of one kernel, and how its output's channels fill vectors."""
 
     func: PrimFunc
-    kernel: Kernel
+    kernel: Contraction
     images: int
     height: int
     widths: tuple[int, ...]  # columns that may be computed, fewest first
@@ -34,7 +34,7 @@ class Plan:
     taps: tuple[int, int]
     words: int  # of four input channels
     foldable: bool  # whether a row of taps is consecutive in memory
-    sources: tuple[Source, ...]  # what each of the widths reads
+    sources: tuple[InputImage, ...]  # what each of the widths reads
 
     def width(self, columns: int) -> int:
         """Columns that are computed by tiles of ``columns``, the fewest."""
@@ -45,7 +45,7 @@ class Plan:
         found = {d for width in self.widths for d in divisors(width)}
         return tuple(sorted(d for d in found if d % self.pixels == 0 and d <= most))
 
-    def source(self, width: int) -> Source:
+    def source(self, width: int) -> InputImage:
         """What so many columns read."""
         return self.sources[self.widths.index(width)]
 
@@ -129,7 +129,7 @@ class Plan:
         return self.outputs * math.prod(self.taps) * self.words * WORD
 
 
-def scalar_plan(func: PrimFunc) -> Plan | None:
+def scalar_plan(func: PrimFunc) -> ContractionPlan | None:
     """The extents where 32 outputs are multiplied by one scalar word: of groups, vectors must be of
     one group, and registers of the input of whole groups."""
     plan = plan_for(func)
@@ -141,7 +141,7 @@ def scalar_plan(func: PrimFunc) -> Plan | None:
     return plan if all(even) else None
 
 
-def plan_for(func: PrimFunc) -> Plan | None:
+def plan_for(func: PrimFunc) -> ContractionPlan | None:
     """The extents; None for other kernels, and where outputs or words are no whole vectors."""
     kernel = kernel_of(func)
     if kernel is None or kernel.depth is None:
@@ -164,8 +164,8 @@ def plan_for(func: PrimFunc) -> Plan | None:
     along = kernel.dot.reads[0].step(kernel.taps[1]) // kernel.input.shape[3]
     dense = kernel.group is None and all(source.deep == inputs for source in sources)
     foldable = dense and along == 1 and wide > 1
-    return Plan(func, kernel, images, height, widths, stored, (high, wide), inputs // WORD,
-                foldable, sources)  # fmt: skip
+    return ContractionPlan(func, kernel, images, height, widths, stored, (high, wide),
+                           inputs // WORD, foldable, sources)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class Prepared:
     """A schedule whose inputs are prepared, by phases."""
 
     sch: Schedule
-    phases: Sequence[Part]
+    phases: Sequence[BlockPlan]
     _ready: dict[Machine, float] = field(default_factory=dict)
 
     @cached_property
@@ -189,7 +189,7 @@ class Prepared:
         return self._ready[machine]
 
 
-def prepared(plan: Plan, width: int) -> Prepared:
+def prepared(plan: ContractionPlan, width: int) -> Prepared:
     """What schedules of ``width`` columns have in common, on any number of threads."""
     return _recent(plan.func, width, lambda: _prepared(plan, width))
 
@@ -197,7 +197,7 @@ def prepared(plan: Plan, width: int) -> Prepared:
 _recent = OfOwner[Prepared](64)
 
 
-def _prepared(plan: Plan, width: int) -> Prepared:
+def _prepared(plan: ContractionPlan, width: int) -> Prepared:
     sch = Schedule(plan.func)
     for name in (plan.kernel.last.block, plan.kernel.dot.block):
         loop = sch.loops(name)[2]
@@ -206,7 +206,7 @@ def _prepared(plan: Plan, width: int) -> Prepared:
     return Prepared(sch, prepare(sch, plan.kernel, plan.source(width)))
 
 
-def slabs_of(plan: Plan, words: int, group: int = 1) -> Callable[..., tuple[Any, ...]]:
+def slabs_of(plan: ContractionPlan, words: int, group: int = 1) -> Callable[..., tuple[Any, ...]]:
     """The layout of weights that come slab by slab: ``words`` words of a tap, for ``group`` blocks
     of outputs."""
     (high, wide), pieces = plan.taps, plan.words // words
@@ -221,14 +221,14 @@ def slabs_of(plan: Plan, words: int, group: int = 1) -> Callable[..., tuple[Any,
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class TcmRoom:
     """The buffers of a kernel that TCM holds: what windows read, and parts of its weights."""
 
     near: bool
     places: float  # of parts that take turns; infinite where all fit, none where a part does not
 
 
-def room_of(plan: Plan, width: int, machine: Machine, parts: int) -> Room:
+def room_of(plan: ContractionPlan, width: int, machine: Machine, parts: int) -> TcmRoom:
     """The buffers that fit, as ``placing/operands`` places them; weights come in ``parts``."""
     func, inputs, source = plan.func, prepared(plan, width), plan.source(width)
     free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
@@ -241,4 +241,4 @@ def room_of(plan: Plan, width: int, machine: Machine, parts: int) -> Room:
                 free -= size
     whole = plan.kernel.weights.name in near
     some = min(free * parts // plan.weights, PLACES) if parts > 1 else 0
-    return Room(source.name in near, math.inf if whole else some)
+    return TcmRoom(source.name in near, math.inf if whole else some)

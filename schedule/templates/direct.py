@@ -5,7 +5,7 @@ direct(machine, accesses=2, size=128, waits=1)     # 208.0: two shares of 4 cycl
 
 from __future__ import annotations
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 
 
 def direct(machine: Machine, accesses: float, size: int, waits: float) -> float:

@@ -17,7 +17,7 @@ from .fold_parts import now
 from .fold_rows import together
 from .fold_tiles import Deal
 from .fusing import loops_of, made_by
-from .plans import Part
+from .plans import BlockPlan
 
 MOST = 16  # registers that are turned at once
 
@@ -42,7 +42,7 @@ def _maps(sch: Schedule, after: str | None = None) -> list[Structure]:
     return [one for one in found if one is not None and one.form is Form.MAP]
 
 
-def in_words(sch: Schedule, found: Structure, vector: int) -> dict[str, Part]:
+def in_words(sch: Schedule, found: Structure, vector: int) -> dict[str, BlockPlan]:
     """A word for each result that stays inside, where results are folded by rows."""
     made = found.out.buffer
     if together(found, vector) and made not in sch.logical.params and made.type.bits < i32.bits:
@@ -50,14 +50,14 @@ def in_words(sch: Schedule, found: Structure, vector: int) -> dict[str, Part]:
     return {}
 
 
-def turned(sch: Schedule, found: Structure, vector: int) -> dict[str, Part]:
+def turned(sch: Schedule, found: Structure, vector: int) -> dict[str, BlockPlan]:
     """Lets bytes that are folded lie together where their neighbours are too few to be lanes, and
     maps read them, too: in copies of operands, and of what maps make of these."""
     summed = [axis for axis in found.summed if axis.extent > 1]
     alone = not any(_read(found) & _read(after) for after in _maps(sch, found.block))
     if alone or len(summed) != 1 or any(not _apart(use, summed[0], vector) for use in found.reads):
         return {}
-    special, params = dict[str, Part](), {p.name for p in sch.logical.params}
+    special, params = dict[str, BlockPlan](), {p.name for p in sch.logical.params}
     for use in found.reads:
         if use.buffer.name not in params:
             put_last(sch, use.buffer.name, use.index, summed[0])
@@ -87,7 +87,7 @@ def _apart(use: Use, axis: Axis, vector: int) -> bool:
     return use.buffer.type.bytes == 1 < use.step(axis) < vector and axis.var in use.index
 
 
-def _turn(sch: Schedule, block: str, vector: int) -> dict[str, Part]:
+def _turn(sch: Schedule, block: str, vector: int) -> dict[str, BlockPlan]:
     """A copy of all that is stored whose rows become columns."""
     found = now(sch, block)
     for dim, index in enumerate(found.out.index):

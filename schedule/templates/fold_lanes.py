@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import prod
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.expr import Expr, walk
 from ..errors import ScheduleError
 from ..extents import meant
@@ -26,8 +26,8 @@ from .contraction import WORD
 from .fold_order import put_last
 from .fold_parts import now, partly
 from .fusing import loops_of, made_by, mask_last, partial_results, share
-from .packets import DEPTH, Body, Ops
-from .plans import Part, Plan
+from .packets import DEPTH, BodyCost, Ops
+from .plans import BlockPlan, NestPlan
 
 MOST = 256  # results
 SUMS = 16  # registers of sums of a tile
@@ -36,7 +36,7 @@ FEW = 4  # registers that are summed in one body
 
 
 @dataclass(frozen=True, slots=True)
-class Sums(Part):
+class SumTiles(BlockPlan):
     """The partial sums: tiles of what moves one operand alone by what moves the other, a register
     of each at a time, whose ``lanes`` and ``registers`` are loops of the block."""
 
@@ -82,7 +82,7 @@ class Sums(Part):
         mask_last(sch, block, [registers])
         return outer
 
-    def plans(self, machine: Machine, point: Point) -> list[Plan]:
+    def plans(self, machine: Machine, point: Point) -> list[NestPlan]:
         sizes, steps = self._sizes(point)
         sums = prod(sizes.values())
         body = Ops(sums, sums, 0, max(sum(sizes.values()), 1)) * steps
@@ -91,10 +91,10 @@ class Sums(Part):
         )
         turns = tiles * prod(axis.extent for axis in self.found.summed) / WORD / steps
         starts = tiles if turns > tiles else min(tiles, 1)  # a loop of one turn is none
-        return [Plan(turns, starts, Body(body.packets, body.count, sums, DEPTH + sums))]
+        return [NestPlan(turns, starts, BodyCost(body.packets, body.count, sums, DEPTH + sums))]
 
 
-def in_lanes(sch: Schedule, found: Structure, vector: int) -> tuple[str, Part]:
+def in_lanes(sch: Schedule, found: Structure, vector: int) -> tuple[str, BlockPlan]:
     """Makes partial sums of words; gives their block."""
     block, results, users = found.block, meant(sch.logical, found.out.buffer), [found.block]
     for after in map(structure, map(sch.get_block, sch.blocks())):
@@ -121,7 +121,7 @@ def in_lanes(sch: Schedule, found: Structure, vector: int) -> tuple[str, Part]:
 
 def by_words(
     sch: Schedule, block: str, depth: Axis, size: int, words: int, near: Axis | None = None
-) -> tuple[str, Sums]:
+) -> tuple[str, SumTiles]:
     """Makes partial sums of the words that stand in one place of ``size`` elements, which with
     those of all steps of ``near`` fill a register of ``words``; gives their block."""
     count = sch.get_loop(loops_of(sch, block)[depth.var]).extent // size
@@ -129,7 +129,7 @@ def by_words(
     lane, byte = sch.divide(inner, WORD)
     some, _ = partial_results(sch, block, lane, near=True)
     beside = [loops_of(sch, some)[near.var]] if near is not None else []
-    return some, Sums(now(sch, some), registers, (*beside, lane, byte), count, words)
+    return some, SumTiles(now(sch, some), registers, (*beside, lane, byte), count, words)
 
 
 def _takes(after: Structure, found: Structure) -> bool:

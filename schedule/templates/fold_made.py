@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.expr import Expr
 from ..extents import meant
 from ..knobs import Point, divisors, number
@@ -24,8 +24,8 @@ from .contraction import WORD
 from .fold_tiles import BODY
 from .fold_words import Words, of_bytes
 from .fusing import ALONE, evenest, loops_of
-from .packets import Body, Ops, ops_of
-from .plans import Part, Plan
+from .packets import BodyCost, Ops, ops_of
+from .plans import BlockPlan, NestPlan
 from .tiles import Walk, scalar_tiles
 
 REGISTERS = 28  # vector registers that a tile may plan with
@@ -33,7 +33,7 @@ TOGETHER = 8  # of the batch between columns in a register of the result, at mos
 
 
 @dataclass(frozen=True, slots=True)
-class Made(Part):
+class Made(BlockPlan):
     """The tiles of ``last``: a register of its results has ``pixels`` rows of vectors of columns;
     ``rows`` are computed, and ``heads`` of what lies between columns mean something."""
 
@@ -125,7 +125,7 @@ class Made(Part):
         for loop in parts[1:] or parts:
             sch.unroll(loop)
 
-    def plans(self, machine: Machine, point: Point) -> list[Plan]:
+    def plans(self, machine: Machine, point: Point) -> list[NestPlan]:
         (a, b, steps), (sums, vectors, lines) = self._sizes(point), self._vectors(point)
         (down, across), words = self._extents, self.words
         tiled = self.row, words.column, words.near
@@ -139,8 +139,8 @@ class Made(Part):
         trips, tile = (words.deep // WORD // steps,), (sums, vectors, lines)
         tiles = scalar_tiles(walk, trips, steps, tile, words.ways, head, tail)
         tiles = replace(tiles, held=b if words.near else vectors)
-        body = Body(tiles.cycles(machine), sums * steps, sums + vectors, 0)
-        return [Plan(1, 1, body)]
+        body = BodyCost(tiles.cycles(machine), sums * steps, sums + vectors, 0)
+        return [NestPlan(1, 1, body)]
 
 
 def columns(

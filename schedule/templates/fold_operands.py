@@ -14,20 +14,22 @@ from ...tir.types import i8
 from ..schedule import Schedule
 from ..structure import Axis
 from .contraction import WORD
-from .fold_lanes import Sums, by_words
+from .fold_lanes import SumTiles, by_words
 from .fold_made import Made
 from .fold_parts import copied, now
 from .fold_tiles import Deal, deals, joined
 from .fold_words import Words, shifted
 from .fusing import loops_of, made_by
-from .plans import Part
+from .plans import BlockPlan
 
 
-def arrange_made(sch: Schedule, made: Made, unsigned: bool) -> tuple[dict[str, Part], list[str]]:
+def arrange_made(
+    sch: Schedule, made: Made, unsigned: bool
+) -> tuple[dict[str, BlockPlan], list[str]]:
     """Brings operands into their forms; gives the blocks with nests of their own, and those that
     sum rows."""
     words, block = made.words, made.words.found.block
-    special: dict[str, Part] = {block: made, made.last.block: Part()}
+    special: dict[str, BlockPlan] = {block: made, made.last.block: BlockPlan()}
     deal, rows, summed = copied(sch, block, words.vectors), list[str](), list[str]()
     left, down = words.scalars.buffer, list(words.scalars.index).index(made.row.var)
     own = bool(words.near) or not words.aligned or left.shape[down] % words.lanes > 0
@@ -62,7 +64,7 @@ def arrange_made(sch: Schedule, made: Made, unsigned: bool) -> tuple[dict[str, P
     return special, rows
 
 
-def _column_sums(sch: Schedule, words: Words, block: str) -> Part:
+def _column_sums(sch: Schedule, words: Words, block: str) -> BlockPlan:
     """Sums of columns, by words of 32 of them."""
     for axis, extent in ((words.depth, words.deep), (words.column, words.wide)):
         if extent > axis.extent:
@@ -76,12 +78,12 @@ def _column_sums(sch: Schedule, words: Words, block: str) -> Part:
     if words.near is not None and words.near.var in by and words.grouped:
         sch.divide(by[words.near.var], words.ways)
     registers, byte = sch.divide(by[words.depth.var], WORD)
-    return Sums(found, registers, (lane, byte), words.deep // WORD, words.lanes)
+    return SumTiles(found, registers, (lane, byte), words.deep // WORD, words.lanes)
 
 
-def _row_sums(sch: Schedule, made: Made, block: str, direct: bool) -> dict[str, Part]:
+def _row_sums(sch: Schedule, made: Made, block: str, direct: bool) -> dict[str, BlockPlan]:
     """Sums of rows of whole registers, those of words first where a row has several."""
-    words, row, special = made.words, made.row, dict[str, Part]()
+    words, row, special = made.words, made.row, dict[str, BlockPlan]()
     beside = words.near if words.near and words.scalars.step(words.near) else None
     depth, step, several = loops_of(sch, block)[words.depth.var], words.step, words.lanes
     extent = -(-words.deep // step) * step
@@ -120,7 +122,7 @@ def _again(sch: Schedule, made: Made) -> None:
     sch.resize(loops_of(sch, last.block)[same.var], made.words.ways, beyond="last")
 
 
-def _to_places(sch: Schedule, made: Made) -> dict[str, Part]:
+def _to_places(sch: Schedule, made: Made) -> dict[str, BlockPlan]:
     """Results as registers of columns of some of what lies between them, and copies that join
     these."""
     words, out = made.words, made.last.out.buffer

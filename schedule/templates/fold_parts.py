@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.expr import walk
 from ...tir.stmt import Buffer
 from ..errors import ScheduleError
 from ..knobs import Point
 from ..schedule import Schedule
 from ..structure import Structure, Use, structure
-from .packets import Body
-from .plans import Part, Plan
+from .packets import BodyCost
+from .plans import BlockPlan, NestPlan
 
 
 @dataclass(frozen=True, slots=True)
-class Moved(Part):
+class Moved(BlockPlan):
     """A copy of an operand whose rows end in gaps, which is a transfer."""
 
     size: int  # bytes
@@ -25,9 +25,9 @@ class Moved(Part):
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
         sch.transfer(block)
 
-    def plans(self, machine: Machine, point: Point) -> list[Plan]:
+    def plans(self, machine: Machine, point: Point) -> list[NestPlan]:
         cycles = machine.dma_start + self.size / machine.dma_rate
-        return [Plan(1, 1, Body(cycles, 0, 0, 0))]
+        return [NestPlan(1, 1, BodyCost(cycles, 0, 0, 0))]
 
 
 def now(sch: Schedule, block: str) -> Structure:
@@ -49,7 +49,7 @@ def copied(sch: Schedule, block: str, use: Use) -> str:
     return sch.cache_read(block, buffer.name, "tcm").name
 
 
-def moved(sch: Schedule, copies: Mapping[str, Buffer]) -> dict[str, Part]:
+def moved(sch: Schedule, copies: Mapping[str, Buffer]) -> dict[str, BlockPlan]:
     """Copies of buffers as transfers, where these move rows at one distance."""
     return {block: Moved(old.bytes) for block, old in copies.items() if _in_rows(sch, block, old)}
 

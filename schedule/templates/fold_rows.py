@@ -11,31 +11,31 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import gcd, prod
 
-from ...target.machine import Machine
-from ..blocks import reduction_of
+from ...target.machine_facts import Machine
+from ..block_forms import reduction_of
 from ..errors import ScheduleError
 from ..knobs import Point
 from ..schedule import Schedule
 from ..state import LoopRef
-from ..structure import Axis, Form, Run, Structure, runs_of
+from ..structure import Axis, AxisRun, Form, Structure, runs_of
 from .contraction import WORD
 from .fold_parts import moved
 from .fusing import joined, loops_of, mask_last, partial_results, share, stepped
 from .nest import Nest, lanes_of, nest_of
-from .packets import DEPTH, Body, Ops, ops_of
-from .plans import Part, Plan
+from .packets import DEPTH, BodyCost, Ops, ops_of
+from .plans import BlockPlan, NestPlan
 
 LEAST = 16  # elements that are folded at once
 FEW = 8  # registers of results
 
 
 @dataclass(frozen=True, slots=True)
-class Rows(Part):
+class RowFold(BlockPlan):
     """A fold along ``depth``, which lies together in each operand; results of the last of ``runs``
     lie together."""
 
     found: Structure
-    runs: tuple[Run, ...]
+    runs: tuple[AxisRun, ...]
     depth: Axis
     vector: int  # bytes
 
@@ -74,16 +74,16 @@ class Rows(Part):
             mask_last(sch, name, folds)
         return [*outer, r]
 
-    def plans(self, machine: Machine, point: Point) -> list[Plan]:
+    def plans(self, machine: Machine, point: Point) -> list[NestPlan]:
         """A register is loaded, exchanged with another one and folded into it."""
         registers = self.several * self.step * self.size / self.vector * len(self.found.reads)
         turns = prod(a.extent for a in self.found.axes) / self.several / self.step / machine.threads
         tree = Ops(plain=2, permute=1) + ops_of(self.found, self.vector // self.size, self.vector)
         body = (tree + Ops(loads=len(self.found.reads))) * registers
-        return [Plan(turns, 1, Body(body.packets, body.count, registers, DEPTH))]
+        return [NestPlan(turns, 1, BodyCost(body.packets, body.count, registers, DEPTH))]
 
 
-def rows_of(found: Structure, vector: int) -> Rows | None:
+def rows_of(found: Structure, vector: int) -> RowFold | None:
     """How a fold is one of rows; None where its results or what it folds do not lie together, or
     where results are lanes that lie together in the operands."""
     rows = together(found, vector)
@@ -91,17 +91,17 @@ def rows_of(found: Structure, vector: int) -> Rows | None:
     return rows if rows is not None and whole and rows.step * rows.size >= WORD else None
 
 
-def together(found: Structure, vector: int) -> Rows | None:
+def together(found: Structure, vector: int) -> RowFold | None:
     """A fold along elements that lie together, of results that do, too."""
     runs = tuple(runs_of(found))
     depth = next((a for a in found.summed if a.extent > 1
                   and all(use.step(a) == 1 for use in found.reads)), None)  # fmt: skip
     if not runs or runs[-1].to != 1 or depth is None or set(runs[-1].come) <= {0, 1}:
         return None
-    return Rows(found, runs, depth, vector)
+    return RowFold(found, runs, depth, vector)
 
 
-def run_depth_on(sch: Schedule, found: Structure, vector: int) -> dict[str, Part]:
+def run_depth_on(sch: Schedule, found: Structure, vector: int) -> dict[str, BlockPlan]:
     """Lets what is folded run on to a power of two, or to whole registers, in copies where
     operands have no room."""
     rows = together(found, vector)
@@ -122,7 +122,7 @@ def run_depth_on(sch: Schedule, found: Structure, vector: int) -> dict[str, Part
     return moved(sch, copies)
 
 
-def run_rows_on(sch: Schedule, found: Structure, vector: int) -> dict[str, Part]:
+def run_rows_on(sch: Schedule, found: Structure, vector: int) -> dict[str, BlockPlan]:
     """Lets results run on to whole registers, in copies of what lies outside."""
     rows, params = together(found, vector), sch.logical.params
     if rows is None or rows.runs[-1].extent % rows.several == 0:
@@ -142,7 +142,7 @@ def run_rows_on(sch: Schedule, found: Structure, vector: int) -> dict[str, Part]
     return {}
 
 
-def _pays(rows: Rows, row: Axis, copied: bool) -> bool:
+def _pays(rows: RowFold, row: Axis, copied: bool) -> bool:
     """Whether registers that begin with each step around a row are hardly more than otherwise;
     copies pay where they are few, and threads then share these steps."""
     extent, several = rows.runs[-1].extent, rows.several
@@ -159,7 +159,7 @@ def able(nest: Nest) -> bool:
     return nest.filled == 1 and run is not None and set(run.come) <= {0, 1}
 
 
-def whole(sch: Schedule, found: Structure, vector: int) -> dict[str, Part]:
+def whole(sch: Schedule, found: Structure, vector: int) -> dict[str, BlockPlan]:
     """Rows of whole registers, or of parts of one, where a local result and operands have room."""
     filled = rows_of(found, vector) is not None or nest_of(found, vector).split is not None
     if filled or found.out.buffer in sch.logical.params:
@@ -182,7 +182,7 @@ def whole(sch: Schedule, found: Structure, vector: int) -> dict[str, Part]:
     return {}
 
 
-def run_columns_on(sch: Schedule, found: Structure, vector: int) -> dict[str, Part]:
+def run_columns_on(sch: Schedule, found: Structure, vector: int) -> dict[str, BlockPlan]:
     """Lets results beside each other, which are lanes, run on to whole registers, in copies."""
     column = next((a for a in found.spatial if found.out.step(a) == 1 < a.extent), None)
     if column is None or not all(use.step(column) in (0, 1) for use in found.reads):
@@ -201,7 +201,7 @@ def run_columns_on(sch: Schedule, found: Structure, vector: int) -> dict[str, Pa
     return moved(sch, copies)
 
 
-def in_parts(sch: Schedule, found: Structure, vector: int) -> dict[str, Part]:
+def in_parts(sch: Schedule, found: Structure, vector: int) -> dict[str, BlockPlan]:
     """Few results, or rows of several registers: elements as far apart as lanes are folded first,
     into a buffer, then these."""
     chain = _neighbours(found)

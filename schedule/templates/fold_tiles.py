@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import log2, prod
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.stmt import Buffer
 from ...tir.types import i8
 from ..knobs import Point, divisors, number
@@ -23,22 +23,24 @@ from .contraction import WORD
 from .fold_parts import copied, moved, now
 from .fold_words import Words
 from .fusing import loops_of, made_by, share, stepped, zoned
-from .packets import DEPTH, Body
-from .plans import Part, Plan
+from .packets import DEPTH, BodyCost
+from .plans import BlockPlan, NestPlan
 
 REGISTERS = 30  # vector registers that a tile may plan with
 GROUP = 8  # columns whose words are dealt together where words lie together
 BODY = 128  # products that are written out
 
 
-def arrange(sch: Schedule, words: Words, unsigned: bool) -> dict[str, Part]:
+def arrange(sch: Schedule, words: Words, unsigned: bool) -> dict[str, BlockPlan]:
     """Brings operands and result into their forms; gives the blocks with nests of their own."""
     block, copies = words.found.block, dict[str, Buffer]()
     if words.wide > words.column.extent:
         sch.cache_write(block, words.found.out.buffer.name, "tcm")
     if words.deep > words.depth.extent or words.wide > words.column.extent:  # as local buffers may
         copies[copied(sch, block, words.vectors)] = words.vectors.buffer
-    special: dict[str, Part] = {block: Tile(words, unsigned or words.vectors.buffer.type != i8)}
+    special: dict[str, BlockPlan] = {
+        block: Tile(words, unsigned or words.vectors.buffer.type != i8)
+    }
     unsigned = unsigned and words.vectors.buffer.type == i8
     if unsigned or not words.dealt:
         deal = copied(sch, block, words.vectors)
@@ -56,7 +58,7 @@ def arrange(sch: Schedule, words: Words, unsigned: bool) -> dict[str, Part]:
     return special | moved(sch, copies)
 
 
-def deals(sch: Schedule, words: Words, deal: str) -> dict[str, Part]:
+def deals(sch: Schedule, words: Words, deal: str) -> dict[str, BlockPlan]:
     """The blocks that make words: of columns that lie together in one step, of words that lie
     together by way of words of 8 columns."""
     (wide, deep), size = words.dims, words.vectors.buffer.size
@@ -86,13 +88,13 @@ def deals(sch: Schedule, words: Words, deal: str) -> dict[str, Part]:
     }
 
 
-def _deals_apart(sch: Schedule, words: Words, deal: str, zeros: int | None) -> dict[str, Part]:
+def _deals_apart(sch: Schedule, words: Words, deal: str, zeros: int | None) -> dict[str, BlockPlan]:
     """The same where a batch lies between columns: those of some of it that share a register first,
     where it is longer."""
     (wide, deep), size, near = words.dims, words.vectors.buffer.size, words.near
     beside = [d for d, e in enumerate(words.vectors.index) if near is not None and e is near.var]
     lanes = *((d, words.ways) for d in beside), (wide, words.lanes), (deep, WORD)
-    made: dict[str, Part] = {deal: Deal(lanes, size, words.vector, zeros)}
+    made: dict[str, BlockPlan] = {deal: Deal(lanes, size, words.vector, zeros)}
     if not (words.grouped and beside) and words.wide == words.column.extent:
         return made
     first = copied(sch, deal, now(sch, deal).reads[0])
@@ -113,7 +115,7 @@ def joined(buffer: Buffer, words: Words) -> Deal:
 
 
 @dataclass(frozen=True, slots=True)
-class Deal(Part):
+class Deal(BlockPlan):
     """A copy whose elements change places in registers: so many steps of some loops at once, the
     outermost first (``lanes``: number of the loop, steps); of the loop ``zeros``, the last ones
     come from nowhere."""
@@ -141,15 +143,15 @@ class Deal(Part):
         for name in blocks:
             share(sch, sch.loops(name)[: -len(lanes)], machine, point)
 
-    def plans(self, machine: Machine, point: Point) -> list[Plan]:
+    def plans(self, machine: Machine, point: Point) -> list[NestPlan]:
         registers = prod(n for _, n in self.lanes) / self.vector
         packets = registers * max(log2(max(registers, 2)) / 2, 1.0)
         turns = self.size / self.vector / registers / machine.threads
-        return [Plan(turns, 1, Body(packets, 4 * registers, registers, DEPTH))]
+        return [NestPlan(turns, 1, BodyCost(packets, 4 * registers, registers, DEPTH))]
 
 
 @dataclass(frozen=True, slots=True)
-class Tile(Part):
+class Tile(BlockPlan):
     """The sum of products of words, a tile of rows and registers at a time."""
 
     words: Words
@@ -193,7 +195,7 @@ class Tile(Part):
             at = len(sch.loops(name)) - inside - len(outer) if row else None
             _nested(sch, name, inside, at, machine, point)
 
-    def plans(self, machine: Machine, point: Point) -> list[Plan]:
+    def plans(self, machine: Machine, point: Point) -> list[NestPlan]:
         rows, vectors, steps = self._sizes(point)
         found, sums = self.words.found, rows * vectors
         loads, scalars = steps * vectors, steps * rows
@@ -203,7 +205,11 @@ class Tile(Part):
         results = prod(a.extent for a in found.spatial if a is not self.words.column)
         tiles = results * (self.words.wide // self.words.lanes) / sums / machine.threads
         folded = prod(a.extent for a in self.words.folds) * self.words.deep // WORD
-        return [Plan(tiles * folded / steps, tiles, Body(packets, slots, sums, DEPTH + 2 * sums))]
+        return [
+            NestPlan(
+                tiles * folded / steps, tiles, BodyCost(packets, slots, sums, DEPTH + 2 * sums)
+            )
+        ]
 
 
 def _nested(

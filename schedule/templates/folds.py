@@ -14,7 +14,7 @@ from __future__ import annotations
 from functools import partial
 from math import prod
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.recent import OfOwner
 from ...tir.stmt import PrimFunc
 from ..errors import ScheduleError
@@ -36,7 +36,7 @@ from .fold_words import of_bytes, shifted, words_of
 from .fusing import ALONE, expand_terms, made_by
 from .lanes import FOLDS, FORMS, layer_of
 from .nest import lanes_of
-from .plans import Part
+from .plans import BlockPlan
 from .scalar import Plain
 from .template import Template
 
@@ -71,7 +71,7 @@ def _has_product(func: PrimFunc, vector: int) -> bool:
 def _folds(func: PrimFunc, machine: Machine, kinds: tuple[str, ...]) -> Template | None:
     blocks = {block: structure(block) for block in blocks_below(func.body)}
     folding = [found for found in blocks.values() if found is not None and found.form in FOLDS]
-    plain: dict[str, Part] = {
+    plain: dict[str, BlockPlan] = {
         block.name: Plain(prod(it.extent for it in block.iters))
         for block, found in blocks.items()
         if found is None or found.form not in (*FORMS, *FOLDS)
@@ -102,7 +102,7 @@ def _folds(func: PrimFunc, machine: Machine, kinds: tuple[str, ...]) -> Template
 def _arranged(
     func: PrimFunc,
     folding: list[Structure],
-    plain: dict[str, Part],
+    plain: dict[str, BlockPlan],
     words: str,
     terms: int,
     vector: int,
@@ -140,7 +140,7 @@ def _near(sch: Schedule) -> None:
 
 
 def _prepare(
-    sch: Schedule, found: Structure, kind: str, special: dict[str, Part], vector: int
+    sch: Schedule, found: Structure, kind: str, special: dict[str, BlockPlan], vector: int
 ) -> None:
     words = kind != "none" and of_bytes(found)
     if words and kind == "lanes":
@@ -175,7 +175,7 @@ def _sums(sch: Schedule, found: Structure) -> list[str]:
 
 
 def _prepare_sums(
-    sch: Schedule, name: str, terms: int, special: dict[str, Part], vector: int
+    sch: Schedule, name: str, terms: int, special: dict[str, BlockPlan], vector: int
 ) -> None:
     """A fold that has no words: rows at once, or a loop of so many terms."""
     found = structure(sch.get_block(name))

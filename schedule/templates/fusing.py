@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.expr import Expr, free_vars, walk
 from ...tir.stmt import Store, stored_in
 from ..errors import ScheduleError
 from ..knobs import Point, divisors
 from ..schedule import Schedule
 from ..state import LoopRef
-from ..structure import Run, structure
+from ..structure import AxisRun, structure
 from ..trace import permuted
 from ..tree import blocks_below
 
 ALONE = -1  # the loop that threads share where one runs all
 
 
-def joined(sch: Schedule, block: str, runs: Sequence[Run]) -> list[LoopRef]:
+def joined(sch: Schedule, block: str, runs: Sequence[AxisRun]) -> list[LoopRef]:
     """The block's loops in this order, those of each run fused, below loops of one step, with the
     loops that it reduces over innermost."""
     names = loops_of(sch, block)

@@ -15,7 +15,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.stmt import Block, PrimFunc
 from ..knobs import Point, number
 from ..schedule import Schedule
@@ -24,8 +24,8 @@ from ..structure import Form, structure
 from ..tree import blocks_below
 from .fusing import ALONE, folding, joined, mask_last, run_on, stepped
 from .nest import Nest, clipped, grown_of, nest_of, scalar
-from .packets import Body, body_of
-from .plans import Part, Plan
+from .packets import BodyCost, body_of
+from .plans import BlockPlan, NestPlan
 from .tiles import busiest
 from .turns import Turn, bodies, schedule_turn, turn_of
 
@@ -40,14 +40,14 @@ TOGETHER = 4  # vectors of an image's row, unrolled
 
 
 @dataclass(frozen=True, slots=True)
-class Lanes(Part):
+class LaneNest(BlockPlan):
     """A block as a nest, which may run on into pads, to ``grown`` steps of its iters; or a copy
     that turns."""
 
     nest: Nest
     grown: tuple[int, ...] = ()
     turn: Turn | None = None
-    _bodies: dict[tuple[int, int], Body] = field(default_factory=dict, compare=False)
+    _bodies: dict[tuple[int, int], BodyCost] = field(default_factory=dict, compare=False)
 
     def fits(self, point: Point) -> bool:
         """Whether few registers hold what is summed, and what sums take in."""
@@ -68,25 +68,25 @@ class Lanes(Part):
             run_on(sch, block, self.grown)
         laid_at(self.nest, machine, point).lay(sch)
 
-    def plans(self, machine: Machine, point: Point) -> list[Plan]:
+    def plans(self, machine: Machine, point: Point) -> list[NestPlan]:
         if self.turn is not None:
-            return [Plan(n, n, body) for n, body in bodies(self.turn, machine)]
+            return [NestPlan(n, n, body) for n, body in bodies(self.turn, machine)]
         laid = laid_at(self.nest, machine, point)
         key = laid.together, laid.rows
         if key not in self._bodies:
             self._bodies[key] = laid.body
         return [laid.plan(machine, self._bodies[key])]
 
-    def plain(self) -> Lanes:
+    def plain(self) -> LaneNest:
         """The same element by element."""
-        return Lanes(scalar(self.nest), self.grown)
+        return LaneNest(scalar(self.nest), self.grown)
 
 
 def layer_of(func: PrimFunc, vector: int, forms: Sequence[Form] = FORMS, nearest: bool = False,
-             apart: Container[str] = ()) -> dict[str, Lanes] | None:  # fmt: skip
+             apart: Container[str] = ()) -> dict[str, LaneNest] | None:  # fmt: skip
     """The blocks as nests of vectors of so many bytes, those that are kept ``apart`` left out; None
     where one is of another form."""
-    layer = dict[str, Lanes]()
+    layer = dict[str, LaneNest]()
     for block in blocks_below(func.body):
         if block.name in apart:
             continue
@@ -99,7 +99,7 @@ def layer_of(func: PrimFunc, vector: int, forms: Sequence[Form] = FORMS, nearest
         more = () if grown is None else tuple(axis.extent for axis in grown.axes)
         found = found if grown is None else grown
         nest = _few(nest_of(found, vector))
-        layer[block.name] = Lanes(_with_edges(nest, block) if inside else nest, more, turn)
+        layer[block.name] = LaneNest(_with_edges(nest, block) if inside else nest, more, turn)
     return layer
 
 
@@ -121,7 +121,7 @@ def _with_edges(nest: Nest, block: Block) -> Nest:
 
 
 @dataclass(frozen=True, slots=True)
-class Laid(Part):
+class Laid(BlockPlan):
     """The loops of a nest: ``rows`` of the innermost outer one at once, so many vectors unrolled,
     the loop ``share`` on all threads."""
 
@@ -135,21 +135,21 @@ class Laid(Part):
         return self.nest.together(self.unroll, self.share)
 
     @property
-    def body(self) -> Body:
+    def body(self) -> BodyCost:
         nest = self.nest
         reach = nest.reach(self.rows)
         return body_of(nest.found, nest.lanes, self.together, reach, nest.vector)
 
-    def plan(self, machine: Machine, body: Body) -> Plan:
+    def plan(self, machine: Machine, body: BodyCost) -> NestPlan:
         nest, share, rows, unroll, busy = self.nest, self.share, self.rows, self.together, 1.0
         if share is not None:
             extent = nest.extent(share) // (rows if share == len(nest.outer) - 1 else 1)
             busy = busiest(extent, machine) / extent
         vectors, folds = nest.steps() * busy / rows, prod(a.extent for a in nest.found.summed)
         trips = nest.trips(body.slots / unroll, machine)
-        return Plan(vectors * folds / unroll, vectors / trips, body)
+        return NestPlan(vectors * folds / unroll, vectors / trips, body)
 
-    def plans(self, machine: Machine, point: Point) -> list[Plan]:
+    def plans(self, machine: Machine, point: Point) -> list[NestPlan]:
         return [self.plan(machine, self.body)]
 
     def lay(self, sch: Schedule) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import choice, number
 from ..schedule import Schedule
@@ -13,7 +13,7 @@ from ..structure import Form
 from .arranged import WIDE, Arranged, nests, rows_of, template
 from .fold_parts import Moved
 from .fusing import ALONE
-from .lanes import FORMS, Lanes, layer_of
+from .lanes import FORMS, LaneNest, layer_of
 from .nest import Nest
 from .template import Template
 
@@ -44,7 +44,7 @@ def _transfers(nest: Nest) -> bool:
     return found.form is Form.COPY and far and whole
 
 
-def _transferred(func: PrimFunc, layer: Mapping[str, Lanes]) -> Arranged:
+def _transferred(func: PrimFunc, layer: Mapping[str, LaneNest]) -> Arranged:
     """To TCM and back, with no instruction in between."""
     sch = Schedule(func)
     ends = [part.nest.found for part in layer.values()]

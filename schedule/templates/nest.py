@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from math import gcd, prod
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.expr import Expr, free_vars, substitute, walk
 from ...tir.stmt import Block, PrimFunc, Store
 from ..errors import ScheduleError
 from ..index import simplify
 from ..schedule import Schedule
-from ..structure import Form, Run, Structure, runs_of, structure
+from ..structure import AxisRun, Form, Structure, runs_of, structure
 from .fusing import even, run_on
 from .packets import Reach
 
@@ -32,7 +32,7 @@ class Nest:
     of the outermost of these as ``part``."""
 
     found: Structure
-    runs: tuple[Run, ...]
+    runs: tuple[AxisRun, ...]
     filled: int
     part: int
     vector: int  # bytes
@@ -44,12 +44,12 @@ class Nest:
         return prod(run.extent for run in self.runs[len(self.runs) - self.filled + 1 :]) * self.part
 
     @property
-    def outer(self) -> tuple[Run, ...]:
+    def outer(self) -> tuple[AxisRun, ...]:
         """The runs that are loops and nothing else."""
         return self.runs[: len(self.runs) - self.filled]
 
     @property
-    def split(self) -> Run | None:
+    def split(self) -> AxisRun | None:
         """The run that is cut into vectors."""
         return self.runs[-self.filled] if self.filled else None
 
@@ -216,7 +216,7 @@ def lanes_of(found: Structure, vector: int) -> int:
     return vector // min(use.buffer.type.bytes for use in (found.out, *found.reads))
 
 
-def _spreads(found: Structure, runs: tuple[Run, ...], vector: int) -> Iterator[int]:
+def _spreads(found: Structure, runs: tuple[AxisRun, ...], vector: int) -> Iterator[int]:
     """How many vectors to fill at once, the best first: where elements are chosen among others,
     those that one of an operand gives, and all that conditions tell apart."""
     if any(node.op == "select" and _known(node.args[0]) for node in walk(found.value)) and runs:
@@ -234,7 +234,7 @@ def _known(condition: Expr) -> bool:
     return all(node.op != "load" for node in walk(condition))
 
 
-def _by_words(found: Structure, runs: tuple[Run, ...], vector: int) -> Nest:
+def _by_words(found: Structure, runs: tuple[AxisRun, ...], vector: int) -> Nest:
     """Bytes that lie together as words; other blocks element by element."""
     near = runs and runs[-1].to == 1 and all(step in (0, 1) for step in runs[-1].come)
     if found.form in (Form.MAP, Form.REDUCTION, Form.CONTRACTION) or not near:

@@ -69,7 +69,7 @@ class Ops:
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class BodyCost:
     """Least packets of a body, instructions, registers that live at once, and its depth."""
 
     packets: float
@@ -100,7 +100,7 @@ class Reach:
         ]
 
 
-def body_of(found: Structure, lanes: int, unroll: int, reach: Reach, vector: int) -> Body:
+def body_of(found: Structure, lanes: int, unroll: int, reach: Reach, vector: int) -> BodyCost:
     """What ``unroll`` vectors of ``lanes`` lanes take in each row, in registers of ``vector``
     bytes; one lane is a scalar."""
     rows = reach.rows
@@ -111,7 +111,7 @@ def body_of(found: Structure, lanes: int, unroll: int, reach: Reach, vector: int
     made = ops_of(found, lanes, vector) * (rows * unroll)
     ops = replace(made, loads=loads, stores=stores)
     slots = ops.count + 2
-    return Body(max(ops.packets, slots / SLOTS), slots, loads + stores + ops.plain / 4, DEPTH)
+    return BodyCost(max(ops.packets, slots / SLOTS), slots, loads + stores + ops.plain / 4, DEPTH)
 
 
 def ops_of(found: Structure, lanes: int, vector: int) -> Ops:
@@ -156,8 +156,8 @@ def _registers(size: int, lanes: int, vector: int) -> float:
     return max(size * lanes / vector, 1.0)
 
 
-def _scalars(found: Structure, unroll: int) -> Body:
+def _scalars(found: Structure, unroll: int) -> BodyCost:
     """Element by element: two memory accesses a packet, the result an operator at a time."""
     loads, nodes = len(found.reads), sum(1 for node in walk(found.value) if node.args)
     slots = (loads + nodes + 1) * unroll + 2
-    return Body(max(slots / 2, nodes), slots, loads + 1, DEPTH)
+    return BodyCost(max(slots / 2, nodes), slots, loads + 1, DEPTH)

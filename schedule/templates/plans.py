@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ..knobs import Point
 from ..schedule import Schedule
-from .packets import Body
+from .packets import BodyCost
 from .template import Estimate
 
 LOOP = 2  # cycles to begin and leave a loop of several turns
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class NestPlan:
     """A block's turns of its innermost loop for the busiest thread, and what one turn takes."""
 
     turns: float
     starts: float  # how often the loop begins
-    body: Body
+    body: BodyCost
 
 
-class Part:
+class BlockPlan:
     """How a block is computed: whether a point fits it, its schedule, and what its phases take;
     this one is of blocks whose nest another one makes."""
 
@@ -35,11 +35,11 @@ class Part:
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
         return
 
-    def plans(self, machine: Machine, point: Point) -> list[Plan]:
+    def plans(self, machine: Machine, point: Point) -> list[NestPlan]:
         return []
 
 
-def total(plans: Sequence[Plan], machine: Machine) -> Estimate:
+def total(plans: Sequence[NestPlan], machine: Machine) -> Estimate:
     """Each phase as long as its turns take at the least, and its loops to begin; one thread waits
     at the end alone."""
     cycles = float(machine.barrier * (len(plans) if machine.threads > 1 else 1))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from math import prod
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.expr import Expr, free_vars
 from ...tir.stmt import Block, PrimFunc, stored_in, walk_stmt
 from ...tir.types import u16

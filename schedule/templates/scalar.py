@@ -11,23 +11,23 @@ from dataclasses import dataclass
 from functools import partial
 from math import prod
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.stmt import Alloc, PrimFunc, stored_in, walk_stmt
-from ..blocks import read_in
+from ..block_forms import read_in
 from ..errors import ScheduleError
 from ..knobs import Point, choice, number
 from ..schedule import Schedule
 from .arranged import Arranged, kept, template
 from .fusing import ALONE
-from .packets import DEPTH, Body
-from .plans import Part, Plan
+from .packets import DEPTH, BodyCost
+from .plans import BlockPlan, NestPlan
 from .template import Template
 
 PACKETS = 3.0  # a guess of the packets that an elementary step takes
 
 
 @dataclass(frozen=True, slots=True)
-class Plain(Part):
+class Plain(BlockPlan):
     """A block element by element."""
 
     steps: int
@@ -47,8 +47,8 @@ class Plain(Part):
                 sch.parallel(loop)
                 return
 
-    def plans(self, machine: Machine, point: Point) -> list[Plan]:
-        return [Plan(self.steps / machine.threads, 1, Body(PACKETS, 0, 0, DEPTH))]
+    def plans(self, machine: Machine, point: Point) -> list[NestPlan]:
+        return [NestPlan(self.steps / machine.threads, 1, BodyCost(PACKETS, 0, 0, DEPTH))]
 
 
 def scalar(func: PrimFunc, machine: Machine) -> Template:

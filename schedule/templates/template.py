@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.quick import quick
 from ...tir.recent import Recent
 from ...tir.stmt import PrimFunc

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from random import Random
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...target.program import THREADS
 from ...tir.stmt import For, LoopKind, PrimFunc, walk_stmt
 from ..knobs import Point, Space, choice, fixed, number

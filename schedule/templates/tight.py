@@ -13,12 +13,12 @@ from functools import cached_property
 from itertools import accumulate
 from random import Random
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, Value, choice
 from .contraction import local
 from .direct import direct
-from .strips import Taking, cuts_of, heights, in_strips, strips_of
+from .in_strips import Taking, cuts_of, heights, in_strips, strips_of
 from .template import Estimate, Template
 
 Key = tuple[int, str]  # rows of a strip, the template's name

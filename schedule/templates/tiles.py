@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.quick import quick
 from .packets import DEPTH, Ops
 from .template import Estimate
@@ -169,7 +169,7 @@ def scalar_tiles(
 
 @quick
 @dataclass(frozen=True, slots=True)
-class Phases:
+class PhaseTimes:
     """Phases of products one after another, each of so many cycles once so many bytes of weights
     are there, which have ``places`` that take turns (none: they stay in DDR); the first one begins
     once inputs are ``ready`` and the bytes of ``others`` are there, too."""

@@ -15,17 +15,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import lcm, log2, prod
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.expr import Expr
 from ...tir.passes.pieces import RUNS
 from ...tir.stmt import PrimFunc
 from ..errors import ScheduleError
 from ..schedule import Schedule
 from ..state import LoopRef
-from ..structure import Form, Run, Structure, runs_of, structure
+from ..structure import AxisRun, Form, Structure, runs_of, structure
 from ..trace import index_map
 from .fusing import even, joined, made_by, run_on, stepped
-from .packets import DEPTH, Body
+from .packets import DEPTH, BodyCost
 
 GROUP = 8  # rows of the operand that are dealt together
 MOST = 16  # registers of rows that lie close
@@ -39,12 +39,12 @@ class Turn:
     ``pitch`` bytes each, follow one another in the result."""
 
     found: Structure
-    outer: tuple[Run, ...]
-    near: Run
-    far: Run
+    outer: tuple[AxisRun, ...]
+    near: AxisRun
+    far: AxisRun
     wide: int
     deep: int
-    close: Run
+    close: AxisRun
     pitch: int
     vector: int  # bytes
     apart: Turn | None = None
@@ -104,7 +104,7 @@ class Turn:
         return index_map(axes, (*rest, far // GROUP, near, far % GROUP))
 
 
-def _number(run: Run, extents: dict[Expr, int]) -> Expr:
+def _number(run: AxisRun, extents: dict[Expr, int]) -> Expr:
     total = run.axes[0]
     for axis in run.axes[1:]:
         total = total * extents[axis] + axis
@@ -143,12 +143,14 @@ def turn_of(func: PrimFunc, found: Structure, vector: int, loose: bool = False) 
     return turn if loose or _grows(func, turn) else None
 
 
-def _uneven(near: Run, far: Run, vector: int) -> bool:
+def _uneven(near: AxisRun, far: AxisRun, vector: int) -> bool:
     """Whether words of a group do not fill registers, or a row alone has too few bytes to."""
     return near.extent < (vector if far.extent % GROUP == 1 else vector // GROUP)
 
 
-def _apart(func: PrimFunc, found: Structure, near: Run, far: Run, vector: int) -> Turn | None:
+def _apart(
+    func: PrimFunc, found: Structure, near: AxisRun, far: AxisRun, vector: int
+) -> Turn | None:
     """The turn into a buffer whose rows lie apart, with the pads of the operand's innermost axis,
     so that the next one out may follow it; the rows are those of the result."""
     sch = Schedule(func)
@@ -257,7 +259,7 @@ def _share(sch: Schedule, block: str, loops: list[LoopRef], machine: Machine) ->
     return best
 
 
-def bodies(turn: Turn, machine: Machine) -> list[tuple[float, Body]]:
+def bodies(turn: Turn, machine: Machine) -> list[tuple[float, BodyCost]]:
     """Turns of each block's innermost loop for the busiest thread, and what one takes."""
     outer = prod(run.extent for run in turn.outer)
     near = -(-turn.deep // turn.vector)
@@ -267,7 +269,7 @@ def bodies(turn: Turn, machine: Machine) -> list[tuple[float, Body]]:
     if turn.apart:
         runs, rows = turn.vector / turn.pitch + 1, outer * turn.near.extent
         count = runs * turn.registers
-        last = Body(2 * count, 3 * count, 2 * runs, DEPTH)
+        last = BodyCost(2 * count, 3 * count, 2 * runs, DEPTH)
         return [*bodies(turn.apart, machine), (rows / turn.beside / machine.threads, last)]
     return [
         (outer * turn.groups * near / machine.threads, _body(dealt, log2(GROUP))),
@@ -275,7 +277,7 @@ def bodies(turn: Turn, machine: Machine) -> list[tuple[float, Body]]:
     ]
 
 
-def _body(registers: int, digits: float) -> Body:
+def _body(registers: int, digits: float) -> BodyCost:
     """Each digit exchanges registers in pairs: an instruction a pair, one a packet."""
     packets = registers * max(digits / 2, 1.0)
-    return Body(packets, registers * (digits / 2 + 2), registers, DEPTH)
+    return BodyCost(packets, registers * (digits / 2 + 2), registers, DEPTH)

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
-from .machine import Machine
-from .steps import OPTIONAL, Block, Node, Registers, Step, blocks
+from .machine import DspMachine
+from .steps import OPTIONAL, BasicBlock, Node, Registers, Step, blocks
 
 
 class NoRegister(Exception):
@@ -29,7 +29,7 @@ Sets = tuple[int, int]  # atoms read before written; atoms written
 def _effect(node: Node, known: dict[int, Sets]) -> Sets:
     """What a node reads from before it, and what it surely writes, as bit sets of atoms; ``known``
     gets those of all nodes in it, by ``id``."""
-    if isinstance(node, Block):
+    if isinstance(node, BasicBlock):
         found = _block_effect(node)
     else:
         reads = writes = 0
@@ -42,7 +42,7 @@ def _effect(node: Node, known: dict[int, Sets]) -> Sets:
     return found
 
 
-def _block_effect(block: Block) -> Sets:
+def _block_effect(block: BasicBlock) -> Sets:
     reads, writes = set[int](), set[int]()
     for group in block.packets or block.groups:
         for step in group:
@@ -77,7 +77,7 @@ def _live(nodes: list[Node], after: int, known: Mapping[int, Sets], found: dict[
     for node in reversed(nodes):
         reads, writes = known[id(node)]
         before = reads | (after & ~writes)
-        if isinstance(node, Block):
+        if isinstance(node, BasicBlock):
             found[id(node)] = (before, after)
         else:
             around = after if node.level == OPTIONAL else after | before
@@ -142,7 +142,7 @@ class Wish(NamedTuple):
     low8: bool
 
 
-def assign(nodes: list[Node], registers: Registers, machine: Machine) -> dict[int, int]:
+def assign(nodes: list[Node], registers: Registers, machine: DspMachine) -> dict[int, int]:
     """A real register for each virtual one; of a pair, the even one."""
     life = lives(nodes)
     small = _small(nodes)
@@ -189,7 +189,7 @@ def _by_length(wish: Wish) -> tuple[int, ...]:
 
 
 def _color(
-    wishes: list[Wish], registers: Registers, machine: Machine, tight: bool
+    wishes: list[Wish], registers: Registers, machine: DspMachine, tight: bool
 ) -> dict[int, int]:
     """The first register that is free, or, when ``tight``, the one that was free for the shortest
     time before."""
@@ -213,7 +213,7 @@ def _color(
     return found
 
 
-def _scalars(machine: Machine) -> list[int]:
+def _scalars(machine: DspMachine) -> list[int]:
     """r8 and up last: the low eight serve operands that must be there."""
     return [*range(7, -1, -1), *range(8, machine.scalars)]
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .depend import distances, overlap, result_latency
-from .machine import Machine
+from .machine import DspMachine
 from .pack import Packer
+from .packet_distances import distances, overlap, result_latency
 from .renew import Carried
 from .steps import Registers, Step
 
@@ -21,7 +21,7 @@ _Add = Callable[[int, int, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class LoopBody:
     """An innermost loop: its steps, the bump of each moving pointer, its registers' roles."""
 
     steps: list[Step]
@@ -32,7 +32,7 @@ class Body:
     carried: Carried = field(default_factory=dict)
 
 
-class Value(NamedTuple):
+class LocalValue(NamedTuple):
     """A register that lives within one iteration, by the numbers of the steps that name it."""
 
     file: int
@@ -47,12 +47,12 @@ class Shape(NamedTuple):
     units: tuple[int, ...]  # what each step takes of a packet
     near: tuple[int, ...]  # the step that makes the last vector for it, or the step itself
     edges: tuple[Edge, ...]
-    values: tuple[Value, ...]
+    values: tuple[LocalValue, ...]
     freed: int  # vector registers that carried values, which no iteration needs
 
 
-def shape_of(body: Body, extents: Mapping[str, int], packer: Packer, registers: Registers,
-             machine: Machine) -> Shape:  # fmt: skip
+def shape_of(body: LoopBody, extents: Mapping[str, int], packer: Packer, registers: Registers,
+             machine: DspMachine) -> Shape:  # fmt: skip
     """The shape of a body whose loop variables run up to ``extents``."""
     units = tuple(packer.unit(step) for step in body.steps)
     edges = tuple(edges_of(body, extents, machine))
@@ -60,7 +60,7 @@ def shape_of(body: Body, extents: Mapping[str, int], packer: Packer, registers: 
     return Shape(units, _companions(body.steps), edges, tuple(_values(body, registers)), freed)
 
 
-def _values(body: Body, registers: Registers) -> list[Value]:
+def _values(body: LoopBody, registers: Registers) -> list[LocalValue]:
     writers: dict[int, list[int]] = {}
     readers: dict[int, list[tuple[int, int]]] = {}
     for i, step in enumerate(body.steps):
@@ -71,7 +71,7 @@ def _values(body: Body, registers: Registers) -> list[Value]:
             register, hops = body.carried.get(atom >> 1, (atom >> 1, 0))
             readers.setdefault(register, []).append((i, hops))
     return [
-        Value(registers.files[register], registers.widths[register], tuple(made),
+        LocalValue(registers.files[register], registers.widths[register], tuple(made),
               tuple(readers.get(register, ())))
         for register, made in writers.items()
     ]  # fmt: skip
@@ -90,7 +90,7 @@ def _companions(steps: Sequence[Step]) -> tuple[int, ...]:
     return tuple(near)
 
 
-def edges_of(body: Body, extents: Mapping[str, int], machine: Machine) -> list[Edge]:
+def edges_of(body: LoopBody, extents: Mapping[str, int], machine: DspMachine) -> list[Edge]:
     """All dependences, within an iteration and between iterations."""
     best: dict[tuple[int, int, int], int] = {}
 
@@ -123,7 +123,7 @@ def edges_of(body: Body, extents: Mapping[str, int], machine: Machine) -> list[E
 
 
 def _register_edges(steps: Sequence[Step], atom: int, refs: list[tuple[int, int]], carried: bool,
-                    machine: Machine, add: _Add) -> None:  # fmt: skip
+                    machine: DspMachine, add: _Add) -> None:  # fmt: skip
     """In order; a register that outlives its iteration is followed into the next one."""
     writer, written_at = -1, 0
     readers: list[tuple[int, int]] = []
@@ -144,7 +144,7 @@ def _register_edges(steps: Sequence[Step], atom: int, refs: list[tuple[int, int]
             writer, written_at, readers = i, distance, []
 
 
-def _memory_edges(body: Body, extents: Mapping[str, int], add: _Add) -> None:
+def _memory_edges(body: LoopBody, extents: Mapping[str, int], add: _Add) -> None:
     touched = [(i, step.access) for i, step in enumerate(body.steps) if step.access]
     stored = {access.buffer for _, access in touched if access.store}
     touched = [(i, access) for i, access in touched if access.buffer in stored]
@@ -160,7 +160,7 @@ def _memory_edges(body: Body, extents: Mapping[str, int], add: _Add) -> None:
                 add(i, j, packets, distance)
 
 
-def _pointer_edges(body: Body, add: _Add) -> None:
+def _pointer_edges(body: LoopBody, add: _Add) -> None:
     """How far before or after its pointer's bump an access may be, in iterations."""
     for pointer, (bump, by) in body.bumps.items():
         add(bump, bump, 1, 1)

@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 from ..cost import Work
-from .machine import Machine
+from .machine import DspMachine
 from .rates import rates
 
 
-def bound(work: Work, machine: Machine) -> int:
+def bound(work: Work, machine: DspMachine) -> int:
     """The greatest of multiplying, loading and storing on all threads, and moving by DDR."""
     found, threads = rates(machine), machine.threads
     engine = machine.dma_rate if work.moves else 0

@@ -19,43 +19,43 @@ from fractions import Fraction
 
 from ..coalesce import base, reads
 from ..instruction import Kind, Register
-from ..program import Address, Half, Item, Loop, Op, Operand, Reg, ops_in
+from ..program import Address, Half, Item, Loop, MachineOp, Operand, Reg, ops_in
 from .hoist import makes
-from .machine import Machine
+from .machine import DspMachine
 from .pack import packer
 from .rows import roles as roles_of
-from .simplify import address_at
+from .simplify_loops import address_at
 
 LEAST = 3  # iterations from which on values are kept
 
 
-def carry(items: list[Item], machine: Machine) -> list[Item]:
+def carry(items: list[Item], machine: DspMachine) -> list[Item]:
     """The code with values kept in the innermost loops that take fewer packets so, or as many of
     fewer instructions."""
     ops = list(ops_in(items))
     numbers = [register.number for op in ops for register in _touched(op)]
     touched = Counter(register for op in ops for register in _touched(op))
-    return _Phase(touched, machine, max(numbers, default=0)).items(items)
+    return _CarriedPhase(touched, machine, max(numbers, default=0)).items(items)
 
 
-def _touched(op: Op) -> list[Reg]:
+def _touched(op: MachineOp) -> list[Reg]:
     made = base(op.result) if op.result is not None else None
     return [*reads(op), *([made] if made is not None else [])]
 
 
 @dataclass(slots=True)
-class _Phase:
+class _CarriedPhase:
     """``touched`` counts where the phase's instructions name each register."""
 
     touched: Counter[Reg]
-    machine: Machine
+    machine: DspMachine
     last: int  # the greatest number of a register
 
     def items(self, items: list[Item]) -> list[Item]:
         done: list[Item] = []
         for item in items:
             if isinstance(item, Loop):
-                body = [inner for inner in item.body if isinstance(inner, Op)]
+                body = [inner for inner in item.body if isinstance(inner, MachineOp)]
                 if len(body) == len(item.body) and item.extent >= LEAST:
                     done += self.loop(item, body)
                 else:
@@ -64,13 +64,13 @@ class _Phase:
                 done.append(item)
         return done
 
-    def loop(self, loop: Loop, body: list[Op]) -> list[Item]:
+    def loop(self, loop: Loop, body: list[MachineOp]) -> list[Item]:
         """The loop and what comes before it."""
         values = _Values(loop.variable, body, self.touched)
         kept, gone = values.kept(), values.gone()
         move = roles_of(self.machine.version).move
         rest = [op for op in values.body if op.result not in gone]
-        rest += [Op(move(to.kind), to, (source,)) for to, source in kept.items()]
+        rest += [MachineOp(move(to.kind), to, (source,)) for to, source in kept.items()]
         if not kept or _cost(rest, self.machine) >= _cost(body, self.machine):
             return [loop]
         return [*self.first(values, list(kept)), Loop(loop.variable, loop.extent, [*rest])]
@@ -102,7 +102,7 @@ def _named(operand: Operand, names: dict[Reg, Reg]) -> Operand:
     return names.get(operand, operand) if isinstance(operand, Reg) else operand
 
 
-def _cost(ops: list[Op], machine: Machine) -> tuple[Fraction, int]:
+def _cost(ops: list[MachineOp], machine: DspMachine) -> tuple[Fraction, int]:
     """The packets that the most contended set of slots or pipes needs, and the instructions."""
     automaton, numbers = packer(machine), [name for name, _ in machine.units]
     units = Counter(numbers.index(op.instruction.unit_at(machine.version)) for op in ops)
@@ -119,7 +119,7 @@ Key = tuple[object, ...]
 class _Values:
     """The values that a loop's body makes anew in each iteration, numbered by how they are made."""
 
-    def __init__(self, variable: str, body: list[Op], touched: Counter[Reg]) -> None:
+    def __init__(self, variable: str, body: list[MachineOp], touched: Counter[Reg]) -> None:
         self.variable, self.body = variable, body
         here = Counter(register for op in body for register in _touched(op))
         made = (base(op.result) for op in body if op.result is not None)
@@ -187,7 +187,7 @@ class _Values:
             self.keys.append(key)
         return self.numbers[key]
 
-    def _key(self, op: Op) -> Key:
+    def _key(self, op: MachineOp) -> Key:
         return op.instruction.name, op.address, *map(self._source, op.operands)
 
     def _source(self, operand: Operand) -> object:
@@ -217,7 +217,7 @@ def _is_vector(register: Reg) -> bool:
     return register.kind in (Register.VECTOR, Register.PAIR)
 
 
-def _pure(op: Op, stored: set[str]) -> bool:
+def _pure(op: MachineOp, stored: set[str]) -> bool:
     """Whether the result depends on operands and bytes that the loop leaves alone."""
     if op.instruction.kind is Kind.COMPUTE:
         return op.address is None

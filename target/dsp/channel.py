@@ -18,12 +18,12 @@ from math import ceil, gcd
 
 from ...tir.places import ALIGN
 from ..program import Address, Dma
-from .machine import Machine
-from .steps import Access
+from .machine import DspMachine
+from .steps import BytesTouched
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class ChannelUse:
     """Bytes that a thread moves by direct accesses, spread evenly over cycles."""
 
     start: Fraction
@@ -39,11 +39,11 @@ class Channel:
     any more, so that no access may begin before it.
     """
 
-    machine: Machine
+    machine: DspMachine
     copied: int = 0  # bytes of all transfers
     accessed: int = 0  # bytes that direct accesses move, in whole bursts
     horizon: int = 0
-    _uses: list[Use] = field(default_factory=list)
+    _uses: list[ChannelUse] = field(default_factory=list)
     _busy: dict[int, Fraction] = field(default_factory=dict)  # a thread: the end of its last use
     _starts: list[tuple[int, int]] = field(default_factory=list)  # of transfers: ready, bytes
     _ends: list[int] = field(default_factory=list)  # of those that nothing delays any more
@@ -83,7 +83,7 @@ class Channel:
         begin = max(Fraction(start), self._busy.get(thread, Fraction(0)))
         until = max(Fraction(end), begin + Fraction(count * sharing, self.machine.dma_rate))
         self._busy[thread] = until
-        self._uses.append(Use(begin, until, count))
+        self._uses.append(ChannelUse(begin, until, count))
 
     def _moved(self, begin: int, size: int) -> int:
         """The cycle in which bytes that may move from ``begin`` on have moved."""
@@ -119,7 +119,7 @@ def _bursts(address: Address, stride: int, rows: int, size: int, burst: int) -> 
     return times * sum(counts) + sum(counts[:rest])
 
 
-def accessed(access: Access, align: int, burst: int) -> int:
+def accessed(access: BytesTouched, align: int, burst: int) -> int:
     """Bytes that a direct access moves over the channel."""
     if access.exact:
         first = _beginning(access.offset, [scale for _, scale in access.terms], burst)

@@ -15,18 +15,18 @@ from ..program import Phase, Program, ops_in
 from .allocate import NoRegister, assign, live_around, lives, states
 from .cycles import calls
 from .dead import drop_dead
-from .depend import block_edges
-from .expand import Pipeline
 from .hoist import ALL
-from .listing import SPILL, Function, Listing, words_of
-from .lower import Lowering, Table, move
-from .machine import Machine, only
+from .listing import SPILL, Function, PackedListing, words_of
+from .lower_program import FactTable, PhaseLowering, move
+from .machine import DspMachine, only
+from .modulo_code import Pipeline
 from .pack import Pressure, list_schedule, packer
+from .packet_distances import block_edges
 from .rotate import rotate
-from .scalar import NOP
+from .scalar_rows import NOP
 from .shares import Liberties, Shares, share_out
-from .spill import Area, CompileError, Crowded, Room, costs, crowd, fits
-from .steps import Block, Node, Registers, Step, Trip, blocks
+from .spill import Area, CompileError, Crowded, RegisterRoom, costs, crowd, fits
+from .steps import BasicBlock, Node, Registers, Step, Trip, blocks
 from .walk import Walker, cycles
 from .webs import split_webs
 
@@ -38,7 +38,7 @@ _MANY = 8  # registers short from which on fewer invariants are better than memo
 _SPARE = 6  # registers of a file left free before spilling because no assignment was found
 
 
-def compile_program(program: Program, machine: Machine) -> Listing:
+def compile_program(program: Program, machine: DspMachine) -> PackedListing:
     """The listing of ``program`` for as many threads of ``machine`` as it has; CompileError when
     its registers do not do."""
     threads = min(program.threads or machine.threads, machine.threads)
@@ -71,7 +71,7 @@ def compile_program(program: Program, machine: Machine) -> Listing:
     most = max((made.spill_bytes for made, _ in found.values()), default=0)
     free = free_phases(program, threads)
     views = tuple((table[name, 0], shift) for name, shift in list(table)[known:])
-    return Listing(program.name, machine, functions, spills, most, tcm, far, free, views)
+    return PackedListing(program.name, machine, functions, spills, most, tcm, far, free, views)
 
 
 _Key = tuple[Phase, frozenset[tuple[str, int]]]
@@ -112,7 +112,7 @@ class _Compiled:
     crowded: bool  # slower than it would be with more registers
     roomy: int  # vectors that may come before loops and leave them enough registers
 
-    def cycles(self, machine: Machine) -> int:
+    def cycles(self, machine: DspMachine) -> int:
         """Cycles of the thread with the most iterations."""
         count = max(count for _, count in calls(self.function, machine))
         return cycles(Walker(self.function, machine).run(count))
@@ -126,12 +126,12 @@ class _Full:
     crowded: bool = True
 
 
-def _phase(phase: Phase, machine: Machine, far: frozenset[str]) -> _Compiled:
+def _phase(phase: Phase, machine: DspMachine, far: frozenset[str]) -> _Compiled:
     """With all liberties; where these take too many registers, also with fewer of them: first with
     fewer invariants before their loops, then without values kept for the next iteration. What
     changes no code is not tried again; the best of all. What was given up is compiled after all
     where nothing else leaves registers enough."""
-    table, phase = Table(machine, far), replace(phase, body=drop_dead(phase.body))
+    table, phase = FactTable(machine, far), replace(phase, body=drop_dead(phase.body))
     found, refused, tried = list[_Compiled](), None, list[tuple[Liberties, Shares]]()
     full = list[tuple[Liberties, Shares]]()
     todo = [Liberties(most, carrying) for carrying in (True, False) for most in (ALL, 0)]
@@ -177,7 +177,7 @@ def _between(tried: list[int], made: _Compiled | _Full) -> int:
     return (last + above + 1) // 2
 
 
-def _attempt(phase: Phase, table: Table, free: Liberties, plan: Shares,
+def _attempt(phase: Phase, table: FactTable, free: Liberties, plan: Shares,
              patient: bool) -> _Compiled | _Full | CompileError:  # fmt: skip
     """Compiles again and again: first with pairs that count whole, where one of scalars finds no
     place, and without those, where scalars are short; then with more and more registers in memory,
@@ -196,13 +196,13 @@ def _attempt(phase: Phase, table: Table, free: Liberties, plan: Shares,
         return plan != before
 
     for _ in range(_ATTEMPTS):
-        low = Lowering(phase, table, plan)
+        low = PhaseLowering(phase, table, plan)
         split_webs(low.nodes, live_around(low.nodes), low.registers)
         area = Area(low)
         area.spill(spilled)
         kept = frozenset({*low.registers.fixed, *area.fresh})
         vectors, scalars, predicates = spare
-        room = Room(table.machine, low.registers, (vectors, scalars, predicates),
+        room = RegisterRoom(table.machine, low.registers, (vectors, scalars, predicates),
                     costs(low.nodes), kept, low.link >> 2, whole)  # fmt: skip
         loops = Pipeline(low, room)
         try:
@@ -255,14 +255,14 @@ def _halved(number: int, registers: Registers) -> bool:
     return number >= 0 and registers.files[number] == 1 and registers.paired(number)
 
 
-def _function(phase: Phase, low: Lowering, real: dict[int, int]) -> Function:
+def _function(phase: Phase, low: PhaseLowering, real: dict[int, int]) -> Function:
     extent = phase.parallel[1] if phase.parallel else None
     words = words_of(low.nodes)
     return Function("", extent, low.nodes, low.registers, real, low.records, phase.name, (), words)
 
 
 def _pack(
-    low: Lowering, room: Room, loops: Pipeline | None, still: frozenset[str] | None
+    low: PhaseLowering, room: RegisterRoom, loops: Pipeline | None, still: frozenset[str] | None
 ) -> dict[int, int]:
     """Packs all blocks of the lowering, loops turned but for some; gives the real registers."""
     if loops is not None:
@@ -291,10 +291,10 @@ def _beside(nodes: list[Node]) -> Iterator[str]:
 
 
 def _stopped(node: Node | None) -> bool:
-    return isinstance(node, Block) and node.stopped
+    return isinstance(node, BasicBlock) and node.stopped
 
 
-def _packed(low: Lowering, room: Room) -> dict[int, int]:
+def _packed(low: PhaseLowering, room: RegisterRoom) -> dict[int, int]:
     """Packs what is not packed yet; gives the real registers."""
     split_webs(low.nodes, live_around(low.nodes), low.registers)
     around = live_around(low.nodes)
@@ -306,7 +306,9 @@ def _packed(low: Lowering, room: Room) -> dict[int, int]:
     return assign(low.nodes, low.registers, room.machine)
 
 
-def _pack_block(block: Block, before: int, after: int, low: Lowering, room: Room) -> None:
+def _pack_block(
+    block: BasicBlock, before: int, after: int, low: PhaseLowering, room: RegisterRoom
+) -> None:
     """Packs with fewer and fewer registers until those in use suffice; where they do not with next
     to none, which keeps the order of the program, with no other number either."""
     machine = room.machine
@@ -329,7 +331,7 @@ def _pack_block(block: Block, before: int, after: int, low: Lowering, room: Room
         block.packets = frugal
 
 
-def _in_the_way(error: NoRegister, nodes: list[Node], room: Room, count: int) -> set[int]:
+def _in_the_way(error: NoRegister, nodes: list[Node], room: RegisterRoom, count: int) -> set[int]:
     """Registers to spill of those that live where another's life begins, in the same file."""
     first = error.life & -error.life
     files = room.registers.files
@@ -341,24 +343,24 @@ def _in_the_way(error: NoRegister, nodes: list[Node], room: Room, count: int) ->
         return set()
 
 
-def _close(nodes: list[Node], table: Table) -> None:
+def _close(nodes: list[Node], table: FactTable) -> None:
     """Moves the pointers of innermost loops that were not pipelined."""
     for node in nodes:
         if isinstance(node, Trip):
             if node.bumps:
                 block = node.body[0]
-                assert isinstance(block, Block)
+                assert isinstance(block, BasicBlock)
                 move(block, node.bumps, table)
             _close(node.body, table)
 
 
-def _pad(nodes: list[Node], table: Table) -> None:
+def _pad(nodes: list[Node], table: FactTable) -> None:
     """A hardware loop ends in a packet of its own that does not branch."""
     for node in nodes:
         if not isinstance(node, Trip):
             continue
         _pad(node.body, table)
         last = node.body[-1]
-        assert isinstance(last, Block)
+        assert isinstance(last, BasicBlock)
         if node.level < 2 and (not last.packets or any(s.is_call for s in last.packets[-1])):
             last.packets.append([Step(table(NOP))])

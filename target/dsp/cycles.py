@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from ..cost import Cost
 from ..program import share
 from .channel import Channel
-from .listing import Function, Listing
-from .machine import Machine
-from .threads import Copies, Thread, together
+from .listing import Function, PackedListing
+from .machine import DspMachine
+from .transfer_threads import Copies, Thread, together
 from .walk import ACCESSED, CAUSES, DDR, FIELDS, ZERO, Tally, Walker, cycles, plus, stalled
 
 
-def calls(function: Function, machine: Machine) -> list[tuple[int, int]]:
+def calls(function: Function, machine: DspMachine) -> list[tuple[int, int]]:
     """The arguments of each thread's call: its first iteration and count; count 0 means none."""
     if function.parallel is None:
         return [(0, 1)]
     return share(function.parallel, machine.threads)
 
 
-def cost(listing: Listing) -> Cost:
+def cost(listing: PackedListing) -> Cost:
     """The listing's cost on its machine."""
     machine = listing.machine
     channel, copies = Channel(machine), [Copies() for _ in range(machine.threads)]
@@ -66,7 +66,7 @@ class _Phase:
     sharing: int = 0
 
 
-def _between_barriers(listing: Listing) -> list[list[_Phase]]:
+def _between_barriers(listing: PackedListing) -> list[list[_Phase]]:
     """The phases, those together that threads run through without waiting for each other."""
     groups: list[list[_Phase]] = []
     known: dict[Function, _Phase] = {}
@@ -89,7 +89,7 @@ def _seen(function: Function, far: frozenset[str]) -> _Phase:
     return _Phase(function, called, not far.isdisjoint(accessed))
 
 
-def _sharing(group: list[_Phase], machine: Machine) -> list[_Phase]:
+def _sharing(group: list[_Phase], machine: DspMachine) -> list[_Phase]:
     """With the number of threads that access DDR in any phase of the group."""
     if not any(phase.far for phase in group):
         return group
@@ -98,7 +98,7 @@ def _sharing(group: list[_Phase], machine: Machine) -> list[_Phase]:
     return [_Phase(p.function, p.calls, p.far, len(threads)) for p in group]
 
 
-def _walker(function: Function, machine: Machine, far: frozenset[str], sharing: int) -> Walker:
+def _walker(function: Function, machine: DspMachine, far: frozenset[str], sharing: int) -> Walker:
     """The walker of a function; those that share their code share what walks of it found."""
     key = machine, far, sharing
     if key not in function.walkers:
@@ -107,7 +107,7 @@ def _walker(function: Function, machine: Machine, far: frozenset[str], sharing: 
     return found
 
 
-def _phase(phase: _Phase, listing: Listing, channel: Channel, copies: list[Copies],
+def _phase(phase: _Phase, listing: PackedListing, channel: Channel, copies: list[Copies],
            begin: list[int]) -> list[Tally]:  # fmt: skip
     """The cycles that each thread spends on a phase that it begins in its own cycle."""
     counts = [count for _, count in calls(phase.function, listing.machine)]

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..coalesce import base, reads
-from ..program import Dma, Item, Loop, Op, Reg
+from ..program import Dma, Item, Loop, MachineOp, Reg
 
 
 def drop_dead(items: list[Item]) -> list[Item]:
@@ -28,7 +28,7 @@ def _kept(items: list[Item], needed: set[Reg]) -> list[Item]:
     done: list[Item] = []
     for item in items:
         match item:
-            case Op(result=result) if result is not None and base(result) not in needed:
+            case MachineOp(result=result) if result is not None and base(result) not in needed:
                 continue
             case Loop(variable=variable, extent=extent, body=body):
                 inner = _kept(body, needed)
@@ -47,9 +47,9 @@ def _needed(items: list[Item]) -> set[Reg]:
         if isinstance(item, Dma):
             ends = (item.target.index, item.source.index)
             todo += [index for index in ends if index is not None]
-        elif isinstance(item, Op) and (made := base(item.result) if item.result else None):
+        elif isinstance(item, MachineOp) and (made := base(item.result) if item.result else None):
             sources.setdefault(made, set()).update(reads(item))
-        elif isinstance(item, Op):
+        elif isinstance(item, MachineOp):
             todo += reads(item)
     found = set[Reg]()
     while todo:

@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..instruction import Kind
-from .depend import overlap
 from .interval import resource_bound
-from .lower import Lowering
+from .lower_program import PhaseLowering
 from .pack import EMPTY, packer
+from .packet_distances import overlap
 from .steps import Step, storing
 
 
-def deliver(steps: list[Step], low: Lowering) -> list[Step]:
+def deliver(steps: list[Step], low: PhaseLowering) -> list[Step]:
     """The steps of a loop's body with the stores joined that can be, where that takes fewer
     packets."""
     automaton = packer(low.table.machine)
@@ -43,7 +43,7 @@ def deliver(steps: list[Step], low: Lowering) -> list[Step]:
     return joined if after < before else steps
 
 
-def _takes(store: Step, low: Lowering) -> bool:
+def _takes(store: Step, low: PhaseLowering) -> bool:
     """Whether a step stores a whole register, without waiting."""
     if store.facts.unit != "STORE,VA" or len(store.operands) > 1 or not store.facts.alone:
         return False

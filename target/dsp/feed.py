@@ -13,13 +13,13 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 
 from ..instruction import Kind, Register
-from .depend import overlap
-from .lower import Lowering
+from .lower_program import PhaseLowering
 from .pack import EMPTY, packer
+from .packet_distances import overlap
 from .steps import Step, feeding
 
 
-def feed(steps: list[Step], outside: Collection[int], low: Lowering) -> list[Step]:
+def feed(steps: list[Step], outside: Collection[int], low: PhaseLowering) -> list[Step]:
     """The steps of a loop's body with the loads joined that can be; registers ``outside`` live
     around the body."""
     automaton = packer(low.table.machine)
@@ -44,7 +44,7 @@ def feed(steps: list[Step], outside: Collection[int], low: Lowering) -> list[Ste
     return [step for step in found if step is not None]
 
 
-def _passes(load: Step, low: Lowering) -> bool:
+def _passes(load: Step, low: PhaseLowering) -> bool:
     """Whether the machine can pass on what the step loads, a whole register, without waiting."""
     if load.facts.unit != "LOAD,VA" or low.registers.kinds[load.result >> 2] is not Register.VECTOR:
         return False

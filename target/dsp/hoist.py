@@ -13,12 +13,12 @@ from collections.abc import Collection, Mapping
 
 from ..coalesce import base, reads
 from ..instruction import Kind, Register
-from ..program import Dma, Item, Loop, Op, Reg, Wait, items_in, ops_in
+from ..program import Dma, Item, Loop, MachineOp, Reg, WaitOp, items_in, ops_in
 
 ALL = 1 << 10  # as many as there are
 
 
-def hoist(variable: str, body: list[Item], most: int = ALL) -> tuple[list[Op], list[Item]]:
+def hoist(variable: str, body: list[Item], most: int = ALL) -> tuple[list[MachineOp], list[Item]]:
     """(what may run once in front of the loop over ``variable``, the loop's body without it).
 
     Only for loops without loops inside: values kept across those would crowd their registers. Of
@@ -38,11 +38,11 @@ def hoist(variable: str, body: list[Item], most: int = ALL) -> tuple[list[Op], l
     return _split(variable, body, set(able[:excess]))
 
 
-def _is_vector(op: Op) -> bool:
+def _is_vector(op: MachineOp) -> bool:
     return op.instruction.result_register in (Register.VECTOR, Register.PAIR)
 
 
-def _split(variable: str, body: list[Item], kept: set[Reg]) -> tuple[list[Op], list[Item]]:
+def _split(variable: str, body: list[Item], kept: set[Reg]) -> tuple[list[MachineOp], list[Item]]:
     """As ``hoist``; ``kept`` are made in every iteration."""
     ops = list(ops_in(body))
     assigned: dict[Reg, int] = {}
@@ -50,12 +50,12 @@ def _split(variable: str, body: list[Item], kept: set[Reg]) -> tuple[list[Op], l
         if (register := base(op.result) if op.result else None) is not None:
             assigned[register] = assigned.get(register, 0) + 1
     stored = {op.address.buffer for op in ops if op.address and op.instruction.kind is Kind.STORE}
-    quiet = not any(isinstance(item, Dma | Wait) for item in items_in(body))
-    before: list[Op] = []
+    quiet = not any(isinstance(item, Dma | WaitOp) for item in items_in(body))
+    before: list[MachineOp] = []
     rest: list[Item] = []
     read = set(kept)
     for item in body:
-        if isinstance(item, Op) and _same(item, variable, assigned, stored, quiet, read):
+        if isinstance(item, MachineOp) and _same(item, variable, assigned, stored, quiet, read):
             assert isinstance(item.result, Reg)
             del assigned[item.result]
             before.append(item)
@@ -66,7 +66,7 @@ def _split(variable: str, body: list[Item], kept: set[Reg]) -> tuple[list[Op], l
 
 
 def _same(
-    op: Op,
+    op: MachineOp,
     variable: str,
     assigned: dict[Reg, int],
     stored: set[str],
@@ -84,7 +84,7 @@ def _same(
     return row.kind is Kind.LOAD and fixed and quiet and op.address.buffer not in stored
 
 
-def makes(op: Op, assigned: Mapping[Reg, int], read: Collection[Reg]) -> bool:
+def makes(op: MachineOp, assigned: Mapping[Reg, int], read: Collection[Reg]) -> bool:
     """Whether ``op`` alone gives its register a value, before anything has ``read`` it."""
     result = op.result
     once = isinstance(result, Reg) and assigned[result] == 1 and result not in read

@@ -21,8 +21,8 @@ from typing import Any
 
 from ..instruction import Instruction, Kind, Register
 from ..program import Dma
-from .machine import Machine
-from .steps import OPTIONAL, WHOLE, Block, Node, Registers, Step, Trip, blocks
+from .machine import DspMachine
+from .steps import OPTIONAL, WHOLE, BasicBlock, Node, Registers, Step, Trip, blocks
 
 LOOP, RECORD = ".L", ".D"  # labels within a function: of loops, and of its transfers' records
 PLACES = ".table"  # of the places' addresses, which a function finds by number
@@ -30,7 +30,7 @@ SPILL = ".spill"  # the place behind all others
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ListingLine:
     """One instruction of a packet, as the listing prints it."""
 
     text: str
@@ -62,32 +62,32 @@ class Function:
         kind = local[: len(LOOP)]
         return f"{kind}{self.symbol}_{local[len(LOOP) :]}" if kind in (LOOP, RECORD) else local
 
-    def packets(self) -> Iterator[tuple[Block, list[Step]]]:
+    def packets(self) -> Iterator[tuple[BasicBlock, list[Step]]]:
         for block in blocks(self.nodes):
             for packet in block.packets:
                 yield block, packet
 
-    def lines(self, packet: list[Step]) -> list[Line]:
+    def lines(self, packet: list[Step]) -> list[ListingLine]:
         """The instructions of a packet."""
         found = []
         for step in packet:
             load = step.facts.load
             if load is not None:
-                found.append(Line(_fed(step, packet, self), load.row, "LOAD", step.origin))
+                found.append(ListingLine(_fed(step, packet, self), load.row, "LOAD", step.origin))
             text_ = text(step, packet, self)
-            found.append(Line(text_, step.facts.row, step.facts.unit, step.origin))
+            found.append(ListingLine(text_, step.facts.row, step.facts.unit, step.origin))
             if step.facts.store is not None:
                 text_ = _stored(step, step.facts.store.row, self)
-                found.append(Line(text_, step.facts.store.row, "STORE", step.origin))
+                found.append(ListingLine(text_, step.facts.store.row, "STORE", step.origin))
         return found
 
 
 @dataclass(frozen=True)
-class Listing:
+class PackedListing:
     """A kernel's code. ``spills`` counts stores and loads added to save registers."""
 
     name: str
-    machine: Machine
+    machine: DspMachine
     functions: list[Function]  # of the phases in order; one may serve several
     spills: int = 0
     spill_bytes: int = 0

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from ...options.record import option
 from ...tir.hashed import Hashed
 from ..errors import MachineError
-from ..machine import Loops
+from ..machine_facts import Loops
 
 N = TypeVar("N", int, float)
 PIPES = ("LD", "ST", "MPY0", "MPY1", "SHIFT", "XLANE")
@@ -117,7 +117,7 @@ def _check_unit(name: str, row: Unit) -> None:
 
 # Ranges: a packet needs its four slots, encodings fix the register files' ends.
 @dataclass(frozen=True, slots=True)
-class Machine(Hashed):
+class DspMachine(Hashed):
     """One machine's numbers; ``target.dsp`` makes one whose values are checked, with its code."""
 
     version: int = _number(
@@ -193,6 +193,6 @@ class Machine(Hashed):
 
 
 @lru_cache(maxsize=64)
-def only(machine: Machine) -> Machine:
+def only(machine: DspMachine) -> DspMachine:
     """One for all that are equal: machines of tasks that came to a worker are many."""
     return machine

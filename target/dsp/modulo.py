@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from itertools import accumulate, takewhile
 
 from ...tir.recent import Recent
-from .body import Body, Shape
+from .body import LoopBody, Shape
 from .interval import Placement, recurrence_bound, resource_bound
 from .pack import Packer
 from .tighten import tightened
@@ -50,7 +50,7 @@ class _Judged:
 class Found:
     """A schedule of one form of a loop's body, and the registers that its local values need."""
 
-    body: Body
+    body: LoopBody
     schedule: Modulo
     needs: tuple[int, int, int]  # vectors, less those that carried some; scalars, predicates
     unroll: int  # iterations that the kernel holds, so that values outlive the interval
@@ -143,7 +143,7 @@ class Schedules:
     """The schedules of one loop by rising interval; ``forms`` are bodies that do the same, with
     their shapes."""
 
-    def __init__(self, forms: Sequence[tuple[Body, Shape]], packer: Packer, limit: int) -> None:
+    def __init__(self, forms: Sequence[tuple[LoopBody, Shape]], packer: Packer, limit: int) -> None:
         self.bodies, self.limit = [body for body, _ in forms], limit
         shapes = tuple(shape for _, shape in forms)
         self._rising = _recent((shapes, limit, packer), partial(_Rising, shapes, packer, limit))

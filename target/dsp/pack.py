@@ -14,8 +14,8 @@ from functools import cached_property, lru_cache
 from heapq import heappop, heappush
 from itertools import chain
 
-from .depend import Edges
-from .machine import COMPUTE, PIPES, Machine
+from .machine import COMPUTE, PIPES, DspMachine
+from .packet_distances import Edges
 from .steps import Registers, Step, bits
 
 _WINDOW = 32  # steps that are looked at where registers are short
@@ -25,7 +25,7 @@ EMPTY = 0  # the state of a packet without instructions
 class Packer:
     """The automaton of one machine: ``fit(state, step)`` is the next state, or -1."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: DspMachine) -> None:
         self.units = len(machine.units)
         self._least: dict[int, tuple[int, ...]] = {}
         self._choices: list[tuple[int, ...]] = []
@@ -105,7 +105,7 @@ def _choices(
 
 
 @lru_cache(maxsize=64)
-def packer(machine: Machine) -> Packer:
+def packer(machine: DspMachine) -> Packer:
     """The automaton of ``machine``, shared by all its compilations."""
     return Packer(machine)
 

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..instruction import Kind, Register
-from ..program import Address, Half, Item, Loop, Op, Reg, ops_in
-from .scalar import INSTRUCTIONS
+from ..program import Address, Half, Item, Loop, MachineOp, Reg, ops_in
+from .scalar_rows import INSTRUCTIONS
 
 _PAIR = INSTRUCTIONS["loadrd"]
 _Key = tuple[str, tuple[tuple[str, int], ...]]
@@ -42,7 +42,7 @@ class _Pairing:
     def items(self, items: list[Item]) -> list[Item]:
         if not any(isinstance(item, Loop) for item in items) and not self._full(items):
             return items
-        here = Counter(n for item in items if isinstance(item, Op) for n in _plainly(item))
+        here = Counter(n for item in items if isinstance(item, MachineOp) for n in _plainly(item))
         done: list[Item] = []
         halves: dict[int, Half] = {}
         waiting: dict[_Key, dict[int, int]] = {}  # offset: position in ``done``
@@ -51,7 +51,7 @@ class _Pairing:
                 waiting.clear()
                 done.append(Loop(item.variable, item.extent, self.items(item.body)))
                 continue
-            if not isinstance(item, Op):
+            if not isinstance(item, MachineOp):
                 waiting.clear()
                 done.append(item)
                 continue
@@ -65,14 +65,14 @@ class _Pairing:
 
     def _full(self, items: list[Item]) -> bool:
         """Whether places and scalar loads, not multipliers or vector loads, bound the packets."""
-        rows = [item.instruction for item in items if isinstance(item, Op)]
+        rows = [item.instruction for item in items if isinstance(item, MachineOp)]
         units = Counter(row.unit_at(self.version) for row in rows)
         memory = sum(row.kind is not Kind.COMPUTE for row in rows)
         vectors = sum(row.kind is Kind.LOAD and row.bytes >= 128 for row in rows)
         others = max((units["VX"] + 2 * units["VX_DV"] + 1) // 2, vectors)
         return max((len(rows) + 4) // 4, (memory + 1) // 2) > others
 
-    def _able(self, op: Op, here: Counter[int]) -> bool:
+    def _able(self, op: MachineOp, here: Counter[int]) -> bool:
         """A word at a known address, in a register that only operands of this list read."""
         address, result = op.address, op.result
         if op.instruction.name != "loadri" or address is None or address.index is not None:
@@ -85,7 +85,7 @@ class _Pairing:
 
     def _joined(
         self,
-        op: Op,
+        op: MachineOp,
         done: list[Item],
         halves: dict[int, Half],
         waiting: dict[_Key, dict[int, int]],
@@ -99,22 +99,22 @@ class _Pairing:
             others[address.offset] = len(done)
             return False
         first = done[at]
-        assert isinstance(first, Op) and isinstance(first.result, Reg)
+        assert isinstance(first, MachineOp) and isinstance(first.result, Reg)
         self.last += 1
         pair = Reg(self.last, Register.DOUBLE)
         upper = address.offset >> 2 & 1
         halves[result.number] = Half(pair, upper)
         halves[first.result.number] = Half(pair, 1 - upper)
         where = replace(address, offset=address.offset & ~7)
-        done[at] = Op(_PAIR, pair, (), where, first.origin or op.origin)
+        done[at] = MachineOp(_PAIR, pair, (), where, first.origin or op.origin)
         for later in range(at + 1, len(done)):
             between = done[later]
-            if isinstance(between, Op):
+            if isinstance(between, MachineOp):
                 done[later] = _renamed(between, halves)
         return True
 
 
-def _renamed(op: Op, halves: dict[int, Half]) -> Op:
+def _renamed(op: MachineOp, halves: dict[int, Half]) -> MachineOp:
     if not any(isinstance(o, Reg) and o.number in halves for o in op.operands):
         return op
     operands = tuple(
@@ -123,12 +123,12 @@ def _renamed(op: Op, halves: dict[int, Half]) -> Op:
     return replace(op, operands=operands)
 
 
-def _plainly(op: Op) -> Iterator[int]:
+def _plainly(op: MachineOp) -> Iterator[int]:
     """Registers that are whole operands: these can be halves instead."""
     yield from (operand.number for operand in op.operands if isinstance(operand, Reg))
 
 
-def _reads(op: Op) -> Iterator[int]:
+def _reads(op: MachineOp) -> Iterator[int]:
     yield from _plainly(op)
     yield from (operand.pair.number for operand in op.operands if isinstance(operand, Half))
     if op.address is not None and op.address.index is not None:

@@ -16,7 +16,7 @@ Key = tuple[str, tuple[tuple[str, int], ...]]
 
 
 @dataclass(slots=True)
-class Use:
+class PointerUse:
     """One address: its offset, reach of immediates, and whether it could bump the pointer."""
 
     address: Address
@@ -33,7 +33,7 @@ class Pointer:
     terms: dict[str, int]
     base: int
     register: int = -1  # its code
-    uses: list[Use] = field(default_factory=list)
+    uses: list[PointerUse] = field(default_factory=list)
 
 
 def key_of(address: Address) -> Key:
@@ -44,10 +44,10 @@ def key_of(address: Address) -> Key:
 class Pointers:
     """The pointers of a phase, found by address."""
 
-    def __init__(self, uses: Iterable[Use]) -> None:
+    def __init__(self, uses: Iterable[PointerUse]) -> None:
         self.all: list[Pointer] = []
         self._found: dict[tuple[Key, int, tuple[int, int, int]], Pointer] = {}
-        grouped: dict[Key, list[Use]] = {}
+        grouped: dict[Key, list[PointerUse]] = {}
         for use in uses:
             grouped.setdefault(key_of(use.address), []).append(use)
         for key, members in grouped.items():
@@ -57,7 +57,7 @@ class Pointers:
     def of(self, address: Address, reach: tuple[int, int, int]) -> Pointer:
         return self._found[key_of(address), address.offset, reach]
 
-    def _cover(self, key: Key, uses: list[Use]) -> None:
+    def _cover(self, key: Key, uses: list[PointerUse]) -> None:
         """Fewest windows over the offsets: each takes what the first window's end still reaches."""
         unit = max(use.reach[2] for use in uses)
         residue = next(u.address.offset % unit for u in uses if u.reach[2] == unit)
@@ -75,7 +75,7 @@ class Pointers:
             self._add(key, taken, low, high - (high - residue) % unit)
             rest = left
 
-    def _add(self, key: Key, uses: list[Use], low: int, high: int) -> None:
+    def _add(self, key: Key, uses: list[PointerUse], low: int, high: int) -> None:
         base = _choose(uses, low, high)
         pointer = Pointer(key[0], dict(key[1]), base, uses=uses)
         self.all.append(pointer)
@@ -83,22 +83,22 @@ class Pointers:
             self._found[key, use.address.offset, use.reach] = pointer
 
 
-def _first_base(use: Use) -> int:
+def _first_base(use: PointerUse) -> int:
     return use.address.offset - use.reach[1]
 
 
-def _last_base(use: Use) -> int:
+def _last_base(use: PointerUse) -> int:
     return use.address.offset - use.reach[0]
 
 
-def _residues(uses: list[Use]) -> list[list[Use]]:
+def _residues(uses: list[PointerUse]) -> list[list[PointerUse]]:
     """Uses by the rest of their offsets modulo the largest step that immediates have."""
     unit = max(use.reach[2] for use in uses)
-    classes: dict[int, list[Use]] = {}
+    classes: dict[int, list[PointerUse]] = {}
     for use in uses:
         if use.reach[2] == unit:
             classes.setdefault(use.address.offset % unit, []).append(use)
-    apart: dict[tuple[int, int], list[Use]] = {}
+    apart: dict[tuple[int, int], list[PointerUse]] = {}
     for use in uses:
         step = use.reach[2]
         if step == unit:
@@ -109,7 +109,7 @@ def _residues(uses: list[Use]) -> list[list[Use]]:
     return [*classes.values(), *apart.values()]
 
 
-def _choose(uses: list[Use], low: int, high: int) -> int:
+def _choose(uses: list[PointerUse], low: int, high: int) -> int:
     """An offset that a deep access could bump, near the middle of what all can reach."""
     middle = (low + high) // 2
     inside = [use for use in uses if use.carrier and low <= use.address.offset <= high]

@@ -15,9 +15,9 @@ from functools import lru_cache
 
 from ...tir.expr import Expr, walk
 from ..instruction import Instruction, Kind
-from . import scalar
+from . import scalar_rows
 from .instructions import instructions
-from .machine import Machine
+from .machine import DspMachine
 from .pack import EMPTY, Packer, packer
 
 
@@ -31,14 +31,14 @@ class Rates:
 
 
 @lru_cache(maxsize=64)
-def rates(machine: Machine) -> Rates:
+def rates(machine: DspMachine) -> Rates:
     """The most of each that a packet holds."""
     return Rates(_most(machine, products), _most(machine, _loaded), _most(machine, _stored))
 
 
 def products(row: Instruction) -> int:
     """The products of data that a row makes: a lane of each multiplication in its body is one."""
-    if row.kind is not Kind.COMPUTE or row.name in scalar.INSTRUCTIONS or row.body is None:
+    if row.kind is not Kind.COMPUTE or row.name in scalar_rows.INSTRUCTIONS or row.body is None:
         return 0  # a scalar's product beside hundreds is left out
     return sum(
         node.type.lanes
@@ -59,11 +59,11 @@ def _stored(row: Instruction) -> int:
     return row.bytes if row.kind is Kind.STORE else 0
 
 
-def _most(machine: Machine, value: Callable[[Instruction], int]) -> int:
+def _most(machine: DspMachine, value: Callable[[Instruction], int]) -> int:
     """The greatest sum of values of rows that fit one packet; 1 at least, to divide by."""
     numbers = {name: number for number, (name, _) in enumerate(machine.units)}
     best: dict[int, int] = {}
-    for row in (*instructions(machine.version).values(), *scalar.INSTRUCTIONS.values()):
+    for row in (*instructions(machine.version).values(), *scalar_rows.INSTRUCTIONS.values()):
         number = numbers.get(row.unit_at(machine.version))
         if number is not None and value(row):
             best[number] = max(best.get(number, 0), value(row))

@@ -15,16 +15,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..instruction import Register
-from .machine import Machine
+from .machine import DspMachine
 from .rows import roles as roles_of
-from .steps import Block, Node, Registers, Step, blocks
+from .steps import BasicBlock, Node, Registers, Step, blocks
 
 Carried = Mapping[int, tuple[int, int]]  # a register: it holds another one's value of so many
 # iterations before
 
 
 def renew(
-    steps: list[Step], before: Block, nodes: list[Node], registers: Registers, machine: Machine
+    steps: list[Step],
+    before: BasicBlock,
+    nodes: list[Node],
+    registers: Registers,
+    machine: DspMachine,
 ) -> tuple[list[Step], Carried]:
     """The steps of a loop without copies at its end, and what those carried; ``before`` is the
     block in front of the loop, where what they carry begins."""
@@ -54,7 +58,7 @@ def _touched(steps: list[Step]) -> tuple[dict[int, list[int]], dict[int, list[in
     return writers, readers
 
 
-def _copied(step: Step, registers: Registers, machine: Machine) -> int:
+def _copied(step: Step, registers: Registers, machine: DspMachine) -> int:
     """The register of vectors of which a step copies all to another one, or -1."""
     roles = roles_of(machine.version)
     if step.facts.row not in (roles.move(Register.VECTOR), roles.move(Register.PAIR)):
@@ -64,7 +68,7 @@ def _copied(step: Step, registers: Registers, machine: Machine) -> int:
     return source >> 2 if kinds[0] is kinds[1] and result & 3 == source & 3 else -1
 
 
-def _elsewhere(steps: list[Step], before: Block, nodes: list[Node]) -> set[int]:
+def _elsewhere(steps: list[Step], before: BasicBlock, nodes: list[Node]) -> set[int]:
     """The registers that other steps than those of a loop and of the block before it touch."""
     inside = {id(step) for step in (*steps, *before.steps)}
     others = (s for block in blocks(nodes) for s in block.steps if id(s) not in inside)

@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from . import scalar
+from . import scalar_rows
 from .machine import LOOPS
-from .steps import Access, Block, Node, Step, Trip, blocks
+from .steps import BasicBlock, BytesTouched, Node, Step, Trip, blocks
 
 MOST = 512  # instructions up to which an iteration is written out once more
 
-Moved = Callable[[Access], Access]
+Moved = Callable[[BytesTouched], BytesTouched]
 
 
 def rotate(
@@ -31,7 +31,7 @@ def rotate(
     done: list[Node] = []
     rest: list[list[Step]] = []  # the tail of the last iteration, which joins the next block
     for node in nodes:
-        if isinstance(node, Block):
+        if isinstance(node, BasicBlock):
             if not node.packets:
                 node.groups, rest = rest + node.groups, []
             done.append(node)
@@ -39,9 +39,9 @@ def rotate(
         node.body = rotate(node.body, label, still)
         before = done[-1] if done else None
         turns = node.label not in still and _able(node)
-        if isinstance(before, Block) and not before.packets and turns:
+        if isinstance(before, BasicBlock) and not before.packets and turns:
             *more, last = _turned(node, before, label)
-            assert isinstance(last, Block)
+            assert isinstance(last, BasicBlock)
             done += [node, *more]
             rest = last.groups
         else:
@@ -54,26 +54,26 @@ def _able(trip: Trip) -> bool:
     """Whether a hardware loop of a known count begins and ends beside a loop and calls nothing."""
     if trip.level != 1 or trip.trips is None or trip.setup is None or trip.trips < LOOPS.turned:
         return False
-    if trip.setup.facts.row is not scalar.LOOP_COUNT[1] or len(trip.body) < 3:
+    if trip.setup.facts.row is not scalar_rows.LOOP_COUNT[1] or len(trip.body) < 3:
         return False
-    ends = [node for node in (trip.body[0], trip.body[-1]) if isinstance(node, Block)]
+    ends = [node for node in (trip.body[0], trip.body[-1]) if isinstance(node, BasicBlock)]
     if len(ends) < 2 or not all(end.groups for end in ends):
         return False
     steps = [step for block in blocks(trip.body) for step in _steps(block)]
-    counted = all(t.setup is not None and t.setup.facts.row is scalar.LOOP_COUNT[0]
+    counted = all(t.setup is not None and t.setup.facts.row is scalar_rows.LOOP_COUNT[0]
                   for t in trip.body if isinstance(t, Trip))  # fmt: skip
     return counted and len(steps) <= MOST and not any(step.is_call for step in steps)
 
 
-def _steps(block: Block) -> Iterable[Step]:
+def _steps(block: BasicBlock) -> Iterable[Step]:
     for group in block.packets or block.groups:
         yield from group
 
 
-def _turned(trip: Trip, before: Block, label: Callable[[], str]) -> list[Node]:
+def _turned(trip: Trip, before: BasicBlock, label: Callable[[], str]) -> list[Node]:
     """Turns the loop, puts its first head into ``before``; gives the last kernel and tail."""
     first, *inner, last = trip.body
-    assert isinstance(first, Block) and isinstance(last, Block)
+    assert isinstance(first, BasicBlock) and isinstance(last, BasicBlock)
     assert trip.trips is not None and trip.setup is not None
     variable, end = trip.variable, trip.trips - 1
     labels = {node.label: label() for node in inner if isinstance(node, Trip)}
@@ -82,17 +82,17 @@ def _turned(trip: Trip, before: Block, label: Callable[[], str]) -> list[Node]:
     before.groups += _groups(first.groups, lambda a: a.at(variable, 0), {})
     last.groups = last.groups + _groups(first.groups, lambda a: _next(a, variable), {})
     trip.body, trip.trips, trip.setup.operands = [*inner, last], end, (end,)
-    return [Block([[step] for step in again]), *final]
+    return [BasicBlock([[step] for step in again]), *final]
 
 
-def _next(access: Access, variable: str) -> Access:
+def _next(access: BytesTouched, variable: str) -> BytesTouched:
     """The same access in the loop's next iteration."""
     return replace(access, offset=access.offset + dict(access.terms).get(variable, 0))
 
 
 def _copy(node: Node, moved: Moved, labels: Mapping[str, str]) -> Node:
-    if isinstance(node, Block):
-        return Block(_groups(node.groups, moved, labels), _groups(node.packets, moved, labels),
+    if isinstance(node, BasicBlock):
+        return BasicBlock(_groups(node.groups, moved, labels), _groups(node.packets, moved, labels),
                      node.kind)  # fmt: skip
     body = [_copy(inner, moved, labels) for inner in node.body]
     return Trip(node.variable, node.trips, node.level, labels.get(node.label, node.label), body,

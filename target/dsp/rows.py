@@ -7,10 +7,10 @@ from functools import cache
 from ..instruction import Instruction
 from ..roles import Roles
 from ..select import Selector
-from .declare import VECTOR
-from .expansions import EXPANSIONS
+from .decorators import VECTOR
+from .hvx_expansions import EXPANSIONS
 from .instructions import instructions
-from .scalar import INSTRUCTIONS as SCALAR
+from .scalar_rows import INSTRUCTIONS as SCALAR
 from .wide import INSTRUCTIONS as WIDE
 
 

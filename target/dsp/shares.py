@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from ..program import Address, Dma, Item, Loop, Op, Phase, Wait
+from ..program import Address, Dma, Item, Loop, MachineOp, Phase, WaitOp
 from .carry import carry
 from .hoist import ALL
-from .machine import Machine
+from .machine import DspMachine
 from .pairs import pair_loads
-from .simplify import simplify
+from .simplify_loops import simplify
 
 _SMALL = 128  # instructions up to which the odd iteration is written out again
 
@@ -41,7 +41,7 @@ class Shares:
     extents: dict[str, int] = field(default_factory=dict)
 
 
-def share_out(phase: Phase, machine: Machine, free: Liberties) -> Shares:
+def share_out(phase: Phase, machine: DspMachine, free: Liberties) -> Shares:
     """The loop of a phase as every thread runs it."""
 
     def prepared(items: list[Item]) -> list[Item]:
@@ -71,11 +71,11 @@ def _size(items: list[Item]) -> int:
     total = 0
     for item in items:
         match item:
-            case Op():
+            case MachineOp():
                 total += 1
             case Loop(body=body):
                 total += 4 + _size(body)
-            case Dma() | Wait():
+            case Dma() | WaitOp():
                 total += _SMALL + 1
     return total
 
@@ -91,11 +91,11 @@ def _stepping(item: Item, variable: str, step: str) -> Item:
         return Address(address.buffer, address.offset, terms, address.index, address.even)
 
     match item:
-        case Op(row, result, operands, address, origin) if address is not None:
-            return Op(row, result, operands, moved(address), origin)
+        case MachineOp(row, result, operands, address, origin) if address is not None:
+            return MachineOp(row, result, operands, moved(address), origin)
         case Dma(target=target, source=source):
             return replace(item, target=moved(target), source=moved(source))
         case Loop(variable=name, extent=extent, body=body):
             return Loop(name, extent, [_stepping(inner, variable, step) for inner in body])
-        case Op() | Wait():
+        case MachineOp() | WaitOp():
             return item

@@ -10,12 +10,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..instruction import Register
-from . import scalar
+from . import scalar_rows
 from .instructions import TABLE
 from .listing import SPILL
-from .lower import Lowering
-from .machine import Machine
-from .steps import FILES, Access, Block, Node, Registers, Step, Trip, bits
+from .lower_program import PhaseLowering
+from .machine import DspMachine
+from .steps import FILES, BasicBlock, BytesTouched, Node, Registers, Step, Trip, bits
 
 _NEAR = 16  # vectors that a pointer reaches
 _MIDDLE = 8 * 128
@@ -38,7 +38,7 @@ class CompileError(ValueError):
 class Area:
     """Spills registers of one lowering."""
 
-    def __init__(self, low: Lowering) -> None:
+    def __init__(self, low: PhaseLowering) -> None:
         self.low = low
         self.slots: dict[int, int] = {}  # atom: offset in the area
         self.vectors = self.scalars = 0
@@ -56,7 +56,7 @@ class Area:
     def spill(self, chosen: Collection[int]) -> None:
         """Rewrites the lowering's blocks."""
         entry = self.low.nodes[0]
-        assert isinstance(entry, Block)
+        assert isinstance(entry, BasicBlock)
         self._blocks(self.low.nodes, frozenset(chosen))
         if not self.slots:
             return
@@ -81,8 +81,8 @@ class Area:
         """A pointer in memory is moved by an addition of its own."""
         block = trip.body[0]
         for pointer in [code for code in trip.bumps if code >> 2 in chosen]:
-            assert isinstance(block, Block)
-            row = self.low.table(scalar.INSTRUCTIONS["addi"])
+            assert isinstance(block, BasicBlock)
+            row = self.low.table(scalar_rows.INSTRUCTIONS["addi"])
             block.add(Step(row, pointer, (pointer, trip.bumps.pop(pointer))))
 
     def _step(self, step: Step, chosen: frozenset[int]) -> Iterator[Step]:
@@ -146,7 +146,7 @@ class Area:
         return self._made("tfrsi", code, value)
 
     def _made(self, row: str, code: int, *operands: int) -> Step:
-        found = scalar.INSTRUCTIONS.get(row) or TABLE[row]
+        found = scalar_rows.INSTRUCTIONS.get(row) or TABLE[row]
         return Step(self.low.table(found), code, operands, origin="spill")
 
     def _memory(self, atom: int, code: int, store: bool) -> Step:
@@ -156,8 +156,8 @@ class Area:
             self.slots[atom] = self._slot(not narrow)
         offset, size = self.slots[atom], 4 if narrow else 128
         rows = ("loadri", "storeri") if narrow else ("vmem", "vmem_store")
-        row = (scalar.INSTRUCTIONS if narrow else TABLE)[rows[store]]
-        access = Access(SPILL, offset, (), size, store)
+        row = (scalar_rows.INSTRUCTIONS if narrow else TABLE)[rows[store]]
+        access = BytesTouched(SPILL, offset, (), size, store)
         pointer, start = self.pointer, _MIDDLE
         if offset >= _FAR:
             bank = (offset - _FAR) // (_NEAR * 128)
@@ -197,10 +197,10 @@ def costs(nodes: list[Node], weight: int = 1) -> dict[int, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class RegisterRoom:
     """The registers that code may fill, and which of them may be spilled at what cost."""
 
-    machine: Machine
+    machine: DspMachine
     registers: Registers
     spare: tuple[int, int, int]  # vectors, scalars, predicates left free, so that all find a place
     cost: Mapping[int, int]
@@ -242,17 +242,17 @@ class Room:
         return Crowded(order[:excess])
 
 
-def fits(states: Sequence[int], room: Room) -> bool:
+def fits(states: Sequence[int], room: RegisterRoom) -> bool:
     """Whether a block's points of time need no more registers than there are."""
     return all(_excess(states, room, file) <= 0 for file in (0, 1))
 
 
-def _excess(states: Sequence[int], room: Room, file: int) -> int:
+def _excess(states: Sequence[int], room: RegisterRoom, file: int) -> int:
     most = max([room.taken(file, state).bit_count() for state in states], default=0)
     return most - room.limits[file]
 
 
-def crowd(states: Sequence[int], room: Room) -> Crowded:
+def crowd(states: Sequence[int], room: RegisterRoom) -> Crowded:
     """The registers to spill so that each point of a block has enough of them."""
     file = 0 if _excess(states, room, 0) > 0 else 1
     excess = _excess(states, room, file)

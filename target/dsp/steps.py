@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from ...tir.quick import quick
 from ..instruction import Instruction, Kind, Register
 from ..program import Late
-from .machine import Machine
-from .scalar import SHORT
+from .machine import DspMachine
+from .scalar_rows import SHORT
 
 OPTIONAL = 3  # the level of code that is skipped or run once
 WHOLE = 2  # the part of a code that means both halves
@@ -81,7 +81,7 @@ class Registers:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class RowFacts:
     """The facts of a row on one machine that scheduling needs."""
 
     row: Instruction
@@ -95,9 +95,11 @@ class Facts:
     reach: tuple[int, int, int]  # of an address: least and greatest immediate, and their step
     bump: tuple[int, int]  # least and greatest post-increment, in bytes; (0, 0): has none
     calls: bool  # whether it calls a function
-    load: Facts | None = None  # of what brings operand ``at`` from memory in the same packet
+    load: RowFacts | None = None  # of what brings operand ``at`` from memory in the same packet
     at: int = -1
-    store: Facts | None = None  # of what takes the result to memory in the same packet, and which
+    store: RowFacts | None = (
+        None  # of what takes the result to memory in the same packet, and which
+    )
     half: int = 0  # register of it
 
     @property
@@ -106,7 +108,7 @@ class Facts:
         return self.load is None and self.store is None
 
 
-def facts(row: Instruction, machine: Machine) -> Facts:
+def facts(row: Instruction, machine: DspMachine) -> RowFacts:
     """Derived from the row's unit, text and bytes."""
     unit = row.unit_at(machine.version)
     names = [p.name for p in row.parameters]
@@ -121,22 +123,22 @@ def facts(row: Instruction, machine: Machine) -> Facts:
     # The label of a loop may turn out to be too far for its field.
     wide = row.name == "tfrlabel" or row.name.startswith("loop")
     number = [name for name, _ in machine.units].index(unit)
-    return Facts(row, unit, _latency(row, unit, machine), operands, number, wide, small,
+    return RowFacts(row, unit, _latency(row, unit, machine), operands, number, wide, small,
                  SHORT.get(row.name), reach, bump, row.name == "call")  # fmt: skip
 
 
-def feeding(user: Facts, load: Facts, at: int) -> Facts:
+def feeding(user: RowFacts, load: RowFacts, at: int) -> RowFacts:
     """The facts of ``user`` and ``load`` as one: operand ``at`` comes from memory."""
     operands = tuple(operand for operand in user.operands if operand[0] != at)
     return replace(user, operands=operands, reach=load.reach, bump=load.bump, load=load, at=at)
 
 
-def storing(maker: Facts, store: Facts, half: int) -> Facts:
+def storing(maker: RowFacts, store: RowFacts, half: int) -> RowFacts:
     """The facts of ``maker`` and ``store`` as one: the result, or a half of it, goes to memory."""
     return replace(maker, reach=store.reach, bump=store.bump, store=store, half=half)
 
 
-def _latency(row: Instruction, unit: str, machine: Machine) -> int:
+def _latency(row: Instruction, unit: str, machine: DspMachine) -> int:
     result = row.result_register
     if result in (Register.VECTOR, Register.PAIR, Register.PREDICATE) or result is None:
         return 0
@@ -159,7 +161,7 @@ def _reach(row: Instruction) -> tuple[tuple[int, int, int], tuple[int, int]]:
 
 @quick
 @dataclass(frozen=True, slots=True)
-class Access:
+class BytesTouched:
     """Bytes touched: affine over loop variables; ``exact`` is False with a run-time index."""
 
     buffer: str
@@ -169,13 +171,13 @@ class Access:
     store: bool
     exact: bool = True
 
-    def at(self, variable: str, value: int) -> Access:
+    def at(self, variable: str, value: int) -> BytesTouched:
         """The same access where ``variable`` has this value."""
         if not any(name == variable for name, _ in self.terms):
             return self
         terms = tuple(term for term in self.terms if term[0] != variable)
         offset = self.offset + value * dict(self.terms)[variable]
-        return Access(self.buffer, offset, terms, self.bytes, self.store, self.exact)
+        return BytesTouched(self.buffer, offset, terms, self.bytes, self.store, self.exact)
 
 
 class Step:
@@ -190,7 +192,7 @@ class Step:
 
     def __init__(
         self,
-        facts: Facts,
+        facts: RowFacts,
         result: int = -1,
         operands: tuple[int, ...] = (),
         *,
@@ -198,7 +200,7 @@ class Step:
         imm: int = 0,
         bump: int = 0,
         index: int = -1,
-        access: Access | None = None,
+        access: BytesTouched | None = None,
         origin: str = "",
         target: str = "",
     ) -> None:
@@ -254,7 +256,7 @@ class Step:
             return not low <= given.low <= given.high <= high
         return not low <= given <= high
 
-    def renamed(self, names: dict[int, int], imm: int, access: Access | None) -> Step:
+    def renamed(self, names: dict[int, int], imm: int, access: BytesTouched | None) -> Step:
         """A copy with registers renamed by number, another immediate, another access."""
 
         made = Step.__new__(Step)
@@ -283,7 +285,7 @@ class Step:
 
 
 @dataclass(slots=True)
-class Block:
+class BasicBlock:
     """Straight-line code: groups of steps that run at once, in order; then packets of steps."""
 
     groups: list[list[Step]] = field(default_factory=list)
@@ -315,16 +317,18 @@ class Trip:
 
     @property
     def innermost(self) -> bool:
-        return self.level < OPTIONAL and len(self.body) == 1 and isinstance(self.body[0], Block)
+        return (
+            self.level < OPTIONAL and len(self.body) == 1 and isinstance(self.body[0], BasicBlock)
+        )
 
 
-Node = Block | Trip
+Node = BasicBlock | Trip
 
 
-def blocks(nodes: list[Node]) -> Iterator[Block]:
+def blocks(nodes: list[Node]) -> Iterator[BasicBlock]:
     """The blocks of a tree, in order."""
     for node in nodes:
-        if isinstance(node, Block):
+        if isinstance(node, BasicBlock):
             yield node
         else:
             yield from blocks(node.body)

@@ -19,16 +19,16 @@ from ..errors import MachineError
 from ..instruction import Instruction
 from ..program import Program
 from ..protocol import Code, Family
-from ..record import Record
+from ..selection_record import SelectionRecord
 from .bound import bound
 from .compile import compile_program
 from .cycles import cost
-from .machine import Machine, Unit
+from .machine import DspMachine, Unit
 from .rows import roles, rows, selector
 
 
 @dataclass(frozen=True, slots=True)
-class Dsp(Machine):
+class Dsp(DspMachine):
     """A machine with its code. Make it by ``dsp(...)``, which checks the values."""
 
     __hash__ = Hashed.__hash__
@@ -52,7 +52,7 @@ class Dsp(Machine):
         self,
         func: PrimFunc,
         *,
-        record: Record | None = None,
+        record: SelectionRecord | None = None,
         forbidden: frozenset[str] = frozenset(),
     ) -> Program:
         select = selector(self.version, forbidden)

@@ -16,10 +16,10 @@ from __future__ import annotations
 from operator import add
 
 from .channel import accessed
-from .depend import is_far, result_latency
 from .listing import Function, words_of
-from .machine import Machine
-from .steps import OPTIONAL, Block, Node, Step, Trip
+from .machine import DspMachine
+from .packet_distances import is_far, result_latency
+from .steps import OPTIONAL, BasicBlock, Node, Step, Trip
 
 CAUSES = ("early operand", "late operand", "scalar load", "multiply", "scalar", "extract", "ddr",
           "fetch")  # fmt: skip
@@ -55,7 +55,7 @@ class Walker:
     """Walks one function; the cost of a node from a state is remembered. ``far`` are the places in
     DDR that it accesses directly, ``sharing`` the threads that share the channel with it."""
 
-    def __init__(self, function: Function, machine: Machine, far: frozenset[str] = frozenset(),
+    def __init__(self, function: Function, machine: DspMachine, far: frozenset[str] = frozenset(),
                  sharing: int = 1) -> None:  # fmt: skip
         self.function, self.machine, self.far = function, machine, far
         self.sharing = max(sharing, 1)
@@ -87,7 +87,7 @@ class Walker:
         key = (id(node), state, count)
         found = self.known.get(key)
         if found is None:
-            found = self._block(node, state) if isinstance(node, Block) else \
+            found = self._block(node, state) if isinstance(node, BasicBlock) else \
                 self._loop(node, state, count)  # fmt: skip
             self.known[key] = found
         return found
@@ -113,7 +113,7 @@ class Walker:
         total = stalled(plus(totals[start + rest], whole), FETCH, again)
         return _counted(trip, total), states[start + rest]
 
-    def _block(self, block: Block, state: State) -> tuple[Tally, State]:
+    def _block(self, block: BasicBlock, state: State) -> tuple[Tally, State]:
         pending = {atom: (-since, number) for atom, since, number in state}
         total, now = list(ZERO), 0
         for packet in block.packets:
@@ -242,7 +242,7 @@ def _trips(nodes: list[Node]) -> list[Trip]:
     return found
 
 
-def _fetches(trips: list[Trip], function: Function, machine: Machine) -> dict[int, int]:
+def _fetches(trips: list[Trip], function: Function, machine: DspMachine) -> dict[int, int]:
     """Cycles in which an iteration's code is fetched again, for the loops that exceed the cache."""
     if 16 * sum(1 for _ in function.packets()) <= machine.icache:  # a packet is 4 words at most
         return {}

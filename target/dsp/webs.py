@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .allocate import Sets
-from .steps import WHOLE, Block, Node, Registers, Step, blocks
+from .steps import WHOLE, BasicBlock, Node, Registers, Step, blocks
 
 
 def split_webs(nodes: list[Node], around: Mapping[int, Sets], registers: Registers) -> None:
@@ -41,7 +41,7 @@ def _shared(nodes: list[Node]) -> set[int]:
     return shared
 
 
-def _split(block: Block, after: int, shared: set[int], registers: Registers) -> None:
+def _split(block: BasicBlock, after: int, shared: set[int], registers: Registers) -> None:
     starts: dict[int, int] = {}
     made = {id(step): _defines(step, registers) for group in block.groups for step in group}
     for register in made.values():

@@ -18,7 +18,7 @@ from ..vocabulary import (
     minimum,
     sat_cast,
 )
-from .declare import instruction
+from .decorators import instruction
 
 
 @instruction(timing=(4, 2, 2), unit="M", asm="{d} = mpy({a},{b})", hvx="")

@@ -6,7 +6,7 @@ import numpy as np
 
 from dovetail import Estimate, Schedule, Space, Template, choice, flag
 from dovetail.schedule.knobs import Point
-from dovetail.target.machine import Machine
+from dovetail.target.machine_facts import Machine
 from dovetail.tir.script import parse
 from dovetail.tir.stmt import PrimFunc
 

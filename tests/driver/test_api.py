@@ -16,7 +16,7 @@ import dovetail
 from dovetail.driver.api import compile, replay, tune
 from dovetail.driver.errors import InputError
 from dovetail.driver.points import Report
-from dovetail.driver.tuned import Row, Tuned
+from dovetail.driver.tuned import KernelRow, Tuned
 from dovetail.graph.errors import UnsupportedModel
 from dovetail.quant.errors import CalibrationError
 from dovetail.quant.recipe import Recipe
@@ -132,7 +132,7 @@ def test_strict_refuses_another_target(
     )
 
 
-def searched(tuned: Tuned, rows: list[dict[str, Any]]) -> Row:
+def searched(tuned: Tuned, rows: list[dict[str, Any]]) -> KernelRow:
     """A kernel with a checked trial in a log's lines."""
     keys = {row["kernel"] for row in rows[1:] if row["checked"]}
     return next(row for row in tuned.kernels if row.key in keys)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import dovetail
-from dovetail.driver.task import KernelTask
+from dovetail.driver.kernel_task import KernelTask
 from dovetail.schedule import templates
 from dovetail.schedule.errors import ScheduleError
 from dovetail.schedule.knobs import Point, Space, choice
@@ -19,7 +19,7 @@ from dovetail.schedule.templates.backed import GENERAL
 from dovetail.schedule.templates.template import Template
 from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError
-from dovetail.target.machine import Machine
+from dovetail.target.machine_facts import Machine
 from dovetail.tir.stmt import PrimFunc
 from tests.schedule.operators import Case
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from dovetail.driver.compiler import KernelError
+from dovetail.driver.kernel_task import KernelTask
 from dovetail.driver.prepare import quantized, ready
-from dovetail.driver.task import KernelTask
 from dovetail.driver.tuned import Tuned
 from dovetail.driver.zoo import build, calibration
 from dovetail.target.dsp.target import dsp

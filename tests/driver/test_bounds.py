@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dovetail.driver.bounds import work
+from dovetail.driver.kernel_task import KernelTask
+from dovetail.driver.least_work import work
 from dovetail.driver.model_bound import model_bound
 from dovetail.driver.prepare import Ready, quantized, ready
-from dovetail.driver.task import KernelTask
 from dovetail.graph.kernels import place
 from dovetail.schedule.errors import ScheduleError
 from dovetail.target.cost import Work

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dovetail.driver.kernel_task import KernelTask
 from dovetail.driver.prepare import one_node
-from dovetail.driver.task import KernelTask
 from dovetail.graph.graph import Graph, Node, TensorType
 from dovetail.graph.integer import infer_shape
 from dovetail.graph.kernels import place

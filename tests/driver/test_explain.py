@@ -20,12 +20,12 @@ from dovetail.driver.explain.bisect import CODE, INTERPRETER, Verdict, bisect
 from dovetail.driver.explain.code import sections
 from dovetail.driver.explain.found import compared, explained, narrow
 from dovetail.driver.explain.variant import Limits, Variant, limits
-from dovetail.driver.task import KernelTask
+from dovetail.driver.kernel_task import KernelTask
 from dovetail.driver.tuned import Tuned
 from dovetail.schedule.knobs import Point
 from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError
-from dovetail.target.record import Covered
+from dovetail.target.selection_record import Covered
 from dovetail.tir.expr import make
 from dovetail.tir.passes import lift as lifting
 from dovetail.tir.rewrite.engine import Attempt, RuleSet

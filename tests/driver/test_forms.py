@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dovetail.driver.compiler import Compiled
-from dovetail.driver.task import KernelTask
+from dovetail.driver.kernel_task import KernelTask
 from dovetail.graph.forms import FACTOR, HIGH, LOW, SHIFT, SOFTMAX_SHIFT, SUM_SHIFT, ZERO, Classes
 from dovetail.graph.graph import Array, Graph, Node, Requant, TensorType
 from dovetail.graph.integer import infer_shape, verify

@@ -18,7 +18,7 @@ import pytest
 
 from dovetail.driver import zoo
 from dovetail.driver.api import compile as compile_model
-from dovetail.driver.task import KernelTask
+from dovetail.driver.kernel_task import KernelTask
 from dovetail.tuner.measure import default_workers
 
 FILE = Path(__file__).with_name("listings.txt")

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from dovetail.driver.nest import nest
+from dovetail.driver.nest_name import nest
 from dovetail.driver.prepare import prepare
 from dovetail.driver.targets import parse as machine
 from dovetail.driver.zoo import build, calibration
@@ -30,7 +30,7 @@ def test_buffers_are_part_of_the_nest() -> None:
 
 def test_nests_do_not_hang_on_hashes() -> None:
     code = (
-        "from dovetail.driver.nest import nest\n"
+        "from dovetail.driver.nest_name import nest\n"
         "from dovetail.tir.script import parse\n"
         f"print(nest(parse({KERNEL.format(added=3)!r})))"
     )

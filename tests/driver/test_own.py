@@ -27,9 +27,9 @@ from dovetail.driver.brought import address
 from dovetail.driver.compiler import KernelError
 from dovetail.driver.compulsory import least_work
 from dovetail.driver.errors import InputError
-from dovetail.driver.operands import Operands
 from dovetail.driver.own import CompiledKernel, OwnTask, rebuild
 from dovetail.driver.points import Report
+from dovetail.driver.run_operands import Operands
 from dovetail.driver.samples import fixed_input
 from dovetail.driver.tuned import Tuned
 from dovetail.driver.values import InterpretedValues
@@ -37,7 +37,7 @@ from dovetail.schedule.knobs import Point
 from dovetail.target.cost import Work
 from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError
-from dovetail.target.machine import Machine
+from dovetail.target.machine_facts import Machine
 from dovetail.tir.script import parse, show
 from dovetail.tir.stmt import PrimFunc
 from dovetail.tuner.log import without_times

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dovetail.driver.plan import Plan, Spot, plan, room, stored_bytes
+from dovetail.driver.memory_plan import MemoryPlan, Spot, plan, room, stored_bytes
 from dovetail.driver.prepare import quantized, ready
 from dovetail.graph.graph import Graph
 from dovetail.graph.kernels import Kernel
@@ -48,7 +48,7 @@ class Doubled(nn.Module):
         return torch.cat([self.last(y), a], 1)
 
 
-def planned(model: nn.Module, x: Tensor, machine: Dsp) -> tuple[Graph, list[Kernel], Plan]:
+def planned(model: nn.Module, x: Tensor, machine: Dsp) -> tuple[Graph, list[Kernel], MemoryPlan]:
     graph = quantized(model.eval(), (x,), [(x,)])
     kernels = lower_graph(graph)
     return graph, kernels, plan(graph, kernels, machine)

@@ -122,7 +122,7 @@ def test_the_command_line_runs_and_explains_it(
 
     assert "exact" in ok("run", "net.py:build")
     text = ok("explain", "net.py:build", "--kernel", "max_pool2d")
-    assert "= max_(%" in text and "[alu]" in text
+    assert "= vmax(%" in text and "[alu]" in text
     assert "without vmax" in ok("explain", "net.py:build", "--forbid", "vmax")
 
 

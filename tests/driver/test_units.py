@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dovetail.driver.points import Drift, Report
-from dovetail.driver.tuned import Memory, Row
+from dovetail.driver.points import KernelDrift, Report
+from dovetail.driver.tuned import KernelRow, MemoryUse
 from dovetail.target.cost import Cost
 
 UNITS = re.compile(
@@ -16,7 +16,7 @@ UNITS = re.compile(
 )
 
 
-@pytest.mark.parametrize("row", [Row, Cost, Memory, Drift, Report])
+@pytest.mark.parametrize("row", [KernelRow, Cost, MemoryUse, KernelDrift, Report])
 def test_each_field_says_what_it_is(row: Any) -> None:
     source = inspect.getsource(row)
     for field in fields(row):

@@ -24,7 +24,7 @@ from dovetail.driver.zoo.digits import (
 )
 from dovetail.driver.zoo.entry import draw
 from dovetail.driver.zoo.images import images
-from dovetail.driver.zoo.settle import settle
+from dovetail.driver.zoo.statistics import settle
 from dovetail.graph.evaluate_float import evaluate_float
 from dovetail.graph.torch_import import import_model
 from tests.driver import zoo_hashes

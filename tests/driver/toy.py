@@ -20,16 +20,16 @@ from typing import Any
 
 from dovetail.target import pipeline
 from dovetail.target.cost import Cost, Work
-from dovetail.target.declare import Rows, collect
+from dovetail.target.declare import RowTable, collect
 from dovetail.target.errors import MachineError
 from dovetail.target.expansions import EXPANSIONS
 from dovetail.target.instruction import Instruction, Kind
-from dovetail.target.machine import Loops
-from dovetail.target.program import Dma, Item, Loop, Op, Program
+from dovetail.target.machine_facts import Loops
+from dovetail.target.program import Dma, Item, Loop, MachineOp, Program
 from dovetail.target.protocol import Code, Family
-from dovetail.target.record import Record
 from dovetail.target.roles import Roles
 from dovetail.target.select import Selector
+from dovetail.target.selection_record import SelectionRecord
 from dovetail.target.vocabulary import (
     E,
     N,
@@ -62,7 +62,7 @@ from dovetail.target.vocabulary import (
 from dovetail.tir.stmt import PrimFunc
 
 VECTOR = 16  # bytes
-rows = Rows(VECTOR)
+rows = RowTable(VECTOR)
 instruction, family = rows.instruction, rows.family
 LOAD: dict[str, Any] = dict(timing=(2,), unit="memory", kind=Kind.LOAD)
 STORE: dict[str, Any] = dict(timing=(0, 1), unit="memory", kind=Kind.STORE)
@@ -276,7 +276,7 @@ def _lines(items: Iterable[Item], depth: int) -> Iterator[str]:
             case Loop(variable, extent, body):
                 yield f"{'  ' * depth}{variable} in {extent}:\n"
                 yield from _lines(body, depth + 1)
-            case Op(row, result, operands, address):
+            case MachineOp(row, result, operands, address):
                 names = [p.name for p in row.parameters]
                 words = dict(zip(names, map(str, operands), strict=True))
                 yield "  " * depth + row.asm.format(d=result, addr=address, **words) + "\n"
@@ -321,7 +321,7 @@ class Toy:
     def unit(self, row: Instruction) -> str:
         return row.unit_at(0)
 
-    def build(self, func: PrimFunc, *, record: Record | None = None,
+    def build(self, func: PrimFunc, *, record: SelectionRecord | None = None,
               forbidden: frozenset[str] = frozenset()) -> Program:  # fmt: skip
         return pipeline.build(func, _selector(forbidden), _roles(), VECTOR, record)
 
@@ -338,7 +338,7 @@ class Toy:
         match item:
             case Loop(extent=extent, body=body):
                 return extent * (2 + self._cycles(body))
-            case Op(instruction=row):
+            case MachineOp(instruction=row):
                 return self.multiply if row.unit_at(0) == "multiplier" else max(row.timing[0], 1)
             case Dma(rows=rows, row_bytes=size):
                 return self.dma_start + rows * -(-size // self.dma_rate)

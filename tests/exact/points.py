@@ -12,9 +12,9 @@ from random import Random
 import numpy as np
 
 from dovetail.driver.compiler import Compiled
+from dovetail.driver.kernel_task import KernelTask
 from dovetail.driver.prepare import Ready
 from dovetail.driver.runtime import Runtime
-from dovetail.driver.task import KernelTask
 from dovetail.graph.evaluate import evaluate
 from dovetail.graph.graph import Array
 from dovetail.schedule.errors import ScheduleError

@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch.utils import _pytree
 
-from dovetail.graph.signature import Signature, read_signature
-from dovetail.graph.tree import (
+from dovetail.graph.pytree import (
     Branch,
     Constant,
     Misfit,
@@ -25,6 +24,7 @@ from dovetail.graph.tree import (
     slots,
     spell,
 )
+from dovetail.graph.signature import Signature, read_signature
 
 Pair = namedtuple("Pair", ["left", "right"])
 

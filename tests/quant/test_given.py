@@ -9,7 +9,7 @@ import pytest
 
 from dovetail.graph.graph import Graph, TensorType
 from dovetail.quant.errors import CalibrationError, QuantizationError
-from dovetail.quant.given import arrays, iterated, require_graph
+from dovetail.quant.given_graphs import arrays, iterated, require_graph
 
 ONE = Graph("one", ["x"], ["x"], types={"x": TensorType((2,), "f32")})
 

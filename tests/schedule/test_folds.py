@@ -13,8 +13,8 @@ from dovetail.schedule.knobs import Point
 from dovetail.schedule.schedule import Schedule
 from dovetail.schedule.templates.scalar import scalar
 from dovetail.schedule.templates.tight import Tight
-from dovetail.target.dsp.hexagon.program import run_program
-from dovetail.target.dsp.listing import Listing
+from dovetail.target.dsp.hexagon.run_listing import run_program
+from dovetail.target.dsp.listing import PackedListing
 from dovetail.target.dsp.target import dsp
 from dovetail.tir.passes.lift import lift
 from dovetail.tir.script import parse, show
@@ -236,7 +236,7 @@ def test_listings_give_the_interpreters_bytes(name: str) -> None:
     task = OwnTask(PRODUCTS[name], dsp(threads=2))
     point = next(p for p in points(task, 0, 8) if task.measure(p).status == "ok")
     made, (before, after) = task.compiled(point), task.values.trial
-    assert isinstance(made.listing, Listing)
+    assert isinstance(made.listing, PackedListing)
     done = run_program(made.program, made.listing, [array.copy() for array in before])
     assert done.packets == made.cost.executed
     (found,) = done.outputs.values()

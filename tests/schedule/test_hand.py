@@ -21,8 +21,8 @@ from dovetail.schedule.errors import ScheduleError
 from dovetail.schedule.schedule import Schedule
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
-from dovetail.target.dsp.declare import VECTOR
-from dovetail.target.dsp.hexagon.program import run_program
+from dovetail.target.dsp.decorators import VECTOR
+from dovetail.target.dsp.hexagon.run_listing import run_program
 from dovetail.target.dsp.spill import CompileError
 from dovetail.target.dsp.target import Dsp, dsp
 from dovetail.target.errors import SelectError

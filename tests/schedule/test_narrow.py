@@ -15,7 +15,7 @@ import torch
 from dovetail.schedule.knobs import Point
 from dovetail.schedule.templates import OF_WORDS, Template, template_for
 from dovetail.schedule.templates.contraction import VECTOR
-from dovetail.target.dsp.machine import Machine
+from dovetail.target.dsp.machine import DspMachine
 from dovetail.target.errors import SelectError
 from dovetail.target.instruction import Register
 from dovetail.target.jit import jit
@@ -115,7 +115,7 @@ def test_general_templates_fill_vectors_of_any_length(name: str, size: int) -> N
     """Points that the few rows have no way for are refused, as everywhere; of others some have
     vectors, and all have the right bytes."""
     func = parse(KERNELS[name])
-    template = template_for(func, Machine(vector_bytes=size, threads=1), general=True)
+    template = template_for(func, DspMachine(vector_bytes=size, threads=1), general=True)
     found = []
     for point in points(template):
         with suppress(SelectError):
@@ -128,5 +128,5 @@ def test_templates_of_one_length_leave_other_machines_alone() -> None:
     kernel = Case("conv", made, ((1, 8, 9, 10),)).task().kernel.func
     special = {make.__name__ for make in OF_WORDS}
     for size, taken in ((VECTOR, True), (16, False)):
-        space = template_for(kernel, Machine(vector_bytes=size), general=True).space
+        space = template_for(kernel, DspMachine(vector_bytes=size), general=True).space
         assert any({*knob.values} & special for knob in space.knobs if knob.name == "way") == taken

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from dovetail.driver.task import KernelTask
+from dovetail.driver.kernel_task import KernelTask
 from dovetail.schedule.placing.operands import place_operands
 from dovetail.schedule.templates.template import Template
 from dovetail.schedule.templates.tight import Tight

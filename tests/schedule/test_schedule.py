@@ -8,11 +8,11 @@ from random import Random
 import numpy as np
 import pytest
 
-from dovetail.schedule.blocks import injective
+from dovetail.schedule.block_forms import injective
 from dovetail.schedule.errors import ScheduleError
 from dovetail.schedule.index import bounds, digits_of, simplify
 from dovetail.schedule.schedule import Schedule
-from dovetail.tir.evaluate import evaluate_expr
+from dovetail.tir.evaluate_expr import evaluate_expr
 from dovetail.tir.expr import Expr, var
 from dovetail.tir.script import parse, show, show_expr
 from dovetail.tir.stmt import Alloc, Copy, LoopKind, PrimFunc, walk_stmt

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 import torch
 
-from dovetail.driver.task import KernelTask
+from dovetail.driver.kernel_task import KernelTask
 from dovetail.schedule.knobs import number
 from dovetail.schedule.templates.contraction_outputs import outputs
 from dovetail.schedule.templates.contraction_pixels import columns, pixels
@@ -16,7 +16,7 @@ from dovetail.schedule.templates.contraction_plan import plan_for
 from dovetail.schedule.templates.folds import sums
 from dovetail.schedule.templates.template import Template
 from dovetail.target.dsp.target import Dsp, dsp
-from dovetail.target.machine import Machine
+from dovetail.target.machine_facts import Machine
 from dovetail.tir.passes.lift import lift
 from dovetail.tir.stmt import PrimFunc
 from tests.schedule.operators import Case, hold

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 import torch
 
-from dovetail.driver.task import KernelTask
+from dovetail.driver.kernel_task import KernelTask
 from dovetail.graph.graph import Graph
 from dovetail.graph.kernels import place
 from dovetail.graph.lower import lower

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dovetail.driver.task import KernelTask
+from dovetail.driver.kernel_task import KernelTask
 from dovetail.graph.graph import Graph
 from dovetail.graph.kernels import place
 from dovetail.graph.lower import lower

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 import torch
 
-from dovetail.driver.task import KernelTask
+from dovetail.driver.kernel_task import KernelTask
 from dovetail.schedule.knobs import Point, Value
 from dovetail.schedule.templates.template import Template
 from dovetail.schedule.templates.tight import Tight

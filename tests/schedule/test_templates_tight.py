@@ -8,11 +8,11 @@ from random import Random
 import pytest
 import torch
 
-from dovetail.driver.task import KernelTask
+from dovetail.driver.kernel_task import KernelTask
 from dovetail.schedule.knobs import Point
 from dovetail.schedule.placing.strips import form_of
 from dovetail.schedule.templates.direct import direct
-from dovetail.schedule.templates.strips import strips_of
+from dovetail.schedule.templates.in_strips import strips_of
 from dovetail.target.dsp.target import dsp
 from dovetail.tir.passes.lift import lift
 from tests.schedule.operators import Case

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 import torch
 
-from dovetail.driver.task import KernelTask
+from dovetail.driver.kernel_task import KernelTask
 from dovetail.schedule.knobs import Point
 from dovetail.target.dsp.target import dsp
 from dovetail.target.program import THREADS

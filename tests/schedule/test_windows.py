@@ -11,7 +11,7 @@ from dovetail.schedule.errors import ScheduleError
 from dovetail.schedule.schedule import Schedule
 from dovetail.schedule.structure import Form, structure
 from dovetail.tir.expr import walk
-from dovetail.tir.passes.blocks import lower_blocks
+from dovetail.tir.passes.lower_blocks import lower_blocks
 from dovetail.tir.passes.simplify import simplify_func
 from dovetail.tir.script import parse
 from dovetail.tir.script.show import show_stmt

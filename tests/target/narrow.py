@@ -7,7 +7,7 @@ from itertools import chain
 from types import SimpleNamespace
 from typing import Any
 
-from dovetail.target.declare import Rows, collect
+from dovetail.target.declare import RowTable, collect
 from dovetail.target.expansions import EXPANSIONS
 from dovetail.target.instruction import Instruction, Kind
 from dovetail.target.pipeline import build
@@ -47,7 +47,7 @@ _THREE: dict[str, Any] = dict(timing=(1, 0, 0, 0), unit="U", asm="")
 
 def table(size: int) -> dict[str, Instruction]:
     """The rows of a machine whose vectors have ``size`` bytes."""
-    rows = Rows(size)
+    rows = RowTable(size)
     instruction, family = rows.instruction, rows.family
     single = {f"{k}{8 * b}": f"{k}{8 * b}x{size // b}" for k in "iu" for b in (1, 2, 4)}
     double = {f"{k}{8 * b}": f"{k}{8 * b}x{2 * size // b}" for k in "iu" for b in (1, 2, 4)}

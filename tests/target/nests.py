@@ -5,16 +5,16 @@ from __future__ import annotations
 import subprocess
 
 from dovetail.target.dsp.instructions import TABLE
-from dovetail.target.dsp.listing import Listing
-from dovetail.target.dsp.scalar import INSTRUCTIONS
-from dovetail.target.dsp.steps import Block, Step, Trip, blocks
+from dovetail.target.dsp.listing import PackedListing
+from dovetail.target.dsp.scalar_rows import INSTRUCTIONS
+from dovetail.target.dsp.steps import BasicBlock, Step, Trip, blocks
 from dovetail.target.instruction import Register
 from dovetail.target.program import (
     Address,
     Half,
     Item,
     Loop,
-    Op,
+    MachineOp,
     Operand,
     Phase,
     Place,
@@ -38,13 +38,13 @@ def value(name: str | int) -> Operand:
     return Half(reg(whole), int(part == "hi")) if part else reg(whole)
 
 
-def op(row: str, result: str = "", *operands: str | int, at: str = "", **terms: int) -> Op:
+def op(row: str, result: str = "", *operands: str | int, at: str = "", **terms: int) -> MachineOp:
     """``op("vmem", "v1", at="x+128", i=256)`` loads from ``x + 128 + 256 * i``."""
     buffer, _, offset = at.partition("+")
     where = Address(buffer, int(offset or 0), tuple(sorted(terms.items()))) if at else None
     made = value(result) if result else None
     assert not isinstance(made, int)
-    return Op(ROWS[row], made, tuple(value(operand) for operand in operands), where)
+    return MachineOp(ROWS[row], made, tuple(value(operand) for operand in operands), where)
 
 
 def program(*phases: Phase | list[Item], size: int = 1 << 15) -> Program:
@@ -70,15 +70,15 @@ def products(pixels: int, vectors: int, trips: int) -> list[Item]:
     return items
 
 
-def kernels(listing: Listing) -> list[Trip]:
+def kernels(listing: PackedListing) -> list[Trip]:
     """The pipelined loops of a listing."""
 
-    def walk(nodes: list[Block | Trip]) -> list[Trip]:
+    def walk(nodes: list[BasicBlock | Trip]) -> list[Trip]:
         found = []
         for node in nodes:
             if isinstance(node, Trip):
                 first = node.body[0]
-                pipelined = isinstance(first, Block) and first.kind == "kernel"
+                pipelined = isinstance(first, BasicBlock) and first.kind == "kernel"
                 found += [node] if pipelined else walk(node.body)
         return found
 
@@ -92,7 +92,7 @@ def assembles(text: str, version: int = 66) -> str:
     return subprocess.run(command, input=text, capture_output=True, text=True).stderr
 
 
-def kernel_steps(listing: Listing) -> list[Step]:
+def kernel_steps(listing: PackedListing) -> list[Step]:
     """The steps of the pipelined loops of a listing."""
     found = [block for trip in kernels(listing) for block in blocks(trip.body)]
     return [step for block in found for packet in block.packets for step in packet]

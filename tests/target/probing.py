@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from dovetail.target.dsp.hexagon.lanes import samples
+from dovetail.target.dsp.hexagon.probe_rows import samples
 from dovetail.target.dsp.instructions import TABLE
-from dovetail.target.dsp.scalar import INSTRUCTIONS as SCALAR
+from dovetail.target.dsp.scalar_rows import INSTRUCTIONS as SCALAR
 from dovetail.target.dsp.wide import INSTRUCTIONS as WIDE
 from dovetail.target.instruction import Instruction, Kind, Register
 from dovetail.target.jit import jit
@@ -15,14 +15,14 @@ from dovetail.target.program import (
     Half,
     Item,
     Loop,
-    Op,
+    MachineOp,
     Operand,
     Phase,
     Place,
     Program,
     Reg,
 )
-from dovetail.tir.evaluate import evaluate_expr
+from dovetail.tir.evaluate_expr import evaluate_expr
 from dovetail.tir.types import Type
 
 ROWS = {**SCALAR, **WIDE, **TABLE}
@@ -111,7 +111,7 @@ class Probes:
         accumulated = operands[names.index(row.accumulate)] if row.accumulate else None
         result = accumulated or self._register(row.result_register)
         assert isinstance(result, Reg)
-        self.loop.body.append(Op(row, result, tuple(operands)))
+        self.loop.body.append(MachineOp(row, result, tuple(operands)))
         self._store(result)
 
     def _register(self, kind: Register) -> Reg:
@@ -120,7 +120,7 @@ class Probes:
 
     def _op(self, name: str, kind: Register, *operands: Operand) -> Reg:
         result = self._register(kind)
-        self.loop.body.append(Op(ROWS[name], result, operands))
+        self.loop.body.append(MachineOp(ROWS[name], result, operands))
         return result
 
     def _load(self, kind: Register, place: int) -> Reg:
@@ -137,7 +137,9 @@ class Probes:
         if kind is Register.PAIR:
             parts = [Half(result, 0), Half(result, 1)]
         for at, part in enumerate(parts):
-            self.loop.body.append(Op(row, part, (), Address("given", start + 128 * at, terms)))
+            self.loop.body.append(
+                MachineOp(row, part, (), Address("given", start + 128 * at, terms))
+            )
         return result
 
     def _store(self, value: Reg) -> None:
@@ -152,7 +154,7 @@ class Probes:
             parts = [Half(value, 0), Half(value, 1)]
         for at, part in enumerate(parts):
             address = Address("out", self.first * SLOT + 128 * at, (("s", SLOT),))
-            self.loop.body.append(Op(row, None, (part,), address))
+            self.loop.body.append(MachineOp(row, None, (part,), address))
 
 
 def packed(kind: Type, value: Any) -> bytes:

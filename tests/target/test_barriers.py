@@ -13,7 +13,18 @@ from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
 from dovetail.target.dsp.target import dsp
 from dovetail.target.instruction import Kind
-from dovetail.target.program import Address, Dma, Item, Loop, Op, Phase, Place, Program, Wait, share
+from dovetail.target.program import (
+    Address,
+    Dma,
+    Item,
+    Loop,
+    MachineOp,
+    Phase,
+    Place,
+    Program,
+    WaitOp,
+    share,
+)
 from dovetail.tir.script import parse
 from tests.target.test_build import HEAD
 from tests.target.test_jit import V, load, store
@@ -74,13 +85,13 @@ def test_scratch_of_each_thread_is_its_own() -> None:
 
 def test_an_index_of_run_time_is_the_whole_buffer() -> None:
     far = Address("b", 0, (("p", 128),), V[3])
-    read = Op(load(V[0], "b").instruction, V[0], (), far)
+    read = MachineOp(load(V[0], "b").instruction, V[0], (), far)
     assert free(rows("a", "b"), Phase([read, store(V[0], "c", p=128)], ("p", ROWS))) == []
 
 
 def test_transfers_hold_their_buffers_until_they_are_awaited() -> None:
     start = Dma("t", Address("b"), Address("a"), 1, 128, 128, 128)
-    first, wait = Phase([start]), Phase([Wait("t")])
+    first, wait = Phase([start]), Phase([WaitOp("t")])
     assert free(first, rows("c", "d"), wait) == [1, 2]
     assert free(first, wait, rows("b", "c")) == [1]  # all threads read what thread 0 awaited
     assert free(first, wait, rows("c", "a")) == [1]
@@ -121,7 +132,9 @@ def _bytes(items: Sequence[Item], loops: dict[str, range]) -> Iterator[tuple[str
     for item in items:
         if isinstance(item, Loop):
             yield from _bytes(item.body, {**loops, item.variable: range(item.extent)})
-        elif isinstance(item, Op) and item.address is not None and item.address.index is None:
+        elif (
+            isinstance(item, MachineOp) and item.address is not None and item.address.index is None
+        ):
             for values in product(*loops.values()):
                 at = dict(zip(loops, values, strict=True))
                 start = item.address.offset + sum(at[v] * by for v, by in item.address.terms)

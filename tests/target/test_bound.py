@@ -11,7 +11,7 @@ from dovetail.target.cost import Work
 from dovetail.target.dsp import bound as module
 from dovetail.target.dsp.bound import bound
 from dovetail.target.dsp.instructions import TABLE
-from dovetail.target.dsp.machine import Machine, Unit
+from dovetail.target.dsp.machine import DspMachine, Unit
 from dovetail.target.dsp.rates import Rates, products, rates
 from dovetail.target.dsp.target import dsp
 
@@ -46,8 +46,8 @@ def test_a_packet_holds_two_dot_products_a_vector_load_a_word_and_a_store(versio
     assert rates(dsp(version=version)) == Rates(256, 128 + 8, 128)
 
 
-def changed(name: str, unit: Unit) -> Machine:
-    return dsp(units=tuple((n, unit if n == name else u) for n, u in Machine().units))
+def changed(name: str, unit: Unit) -> DspMachine:
+    return dsp(units=tuple((n, unit if n == name else u) for n, u in DspMachine().units))
 
 
 def test_rates_follow_the_units() -> None:

@@ -7,7 +7,7 @@ import pytest
 from dovetail.target.dsp.hoist import hoist
 from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError
-from dovetail.target.program import Item, Loop, Op
+from dovetail.target.program import Item, Loop, MachineOp
 from dovetail.tir.passes.vectorize import VectorizeError
 from dovetail.tir.script import parse
 from tests.target.test_build import HEAD, same
@@ -180,7 +180,7 @@ def test_invariants_leave_an_innermost_loop() -> None:
     (phase,) = dsp().build(func).phases
     loop = _loop(phase.body)
     before, rest = hoist(loop.variable, loop.body)
-    names = [[item.instruction.name for item in part if isinstance(item, Op)]
+    names = [[item.instruction.name for item in part if isinstance(item, MachineOp)]
              for part in (before, rest)]  # fmt: skip
     assert names == [["vmem", "vaddw"], ["vmem", "vaddw", "vmem_store"]]
 
@@ -213,7 +213,7 @@ def test_what_a_loop_stores_stays_in_it() -> None:
     (phase,) = dsp().build(func).phases
     loop = _loop(phase.body)
     before, _ = hoist(loop.variable, loop.body)
-    assert not any(isinstance(item, Op) and item.address for item in before)
+    assert not any(isinstance(item, MachineOp) and item.address for item in before)
 
 
 @pytest.mark.parametrize("kind", ["i16", "i32"])

@@ -10,10 +10,10 @@ import pytest
 from dovetail.target.dsp.carry import carry
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
-from dovetail.target.dsp.hexagon.program import run_program
+from dovetail.target.dsp.hexagon.run_listing import run_program
 from dovetail.target.dsp.target import dsp
 from dovetail.target.jit import jit
-from dovetail.target.program import Item, Loop, Op, Program
+from dovetail.target.program import Item, Loop, MachineOp, Program
 from tests.target.nests import op, program
 
 MACHINE = dsp()
@@ -22,7 +22,7 @@ MACHINE = dsp()
 def inner(items: list[Item]) -> list[str]:
     """The rows of the first loop."""
     loop = next(item for item in items if isinstance(item, Loop))
-    return [item.instruction.name for item in loop.body if isinstance(item, Op)]
+    return [item.instruction.name for item in loop.body if isinstance(item, MachineOp)]
 
 
 def window(taps: int, step: int = 1, row: str = "vmaxub") -> list[Item]:
@@ -50,7 +50,10 @@ def same(items: list[Item], seed: int = 0) -> list[Item]:
 def test_a_window_loads_what_is_new() -> None:
     found = same([Loop("j", 9, window(3))])
     assert inner(found).count("vmem") == 1 and inner(found).count("vassign") == 2
-    assert [item.instruction.name for item in found if isinstance(item, Op)] == ["vmem", "vmem"]
+    assert [item.instruction.name for item in found if isinstance(item, MachineOp)] == [
+        "vmem",
+        "vmem",
+    ]
 
 
 def test_what_is_made_of_loads_is_kept_rather_than_they() -> None:

@@ -12,10 +12,10 @@ from dovetail.target.cost import Cost
 from dovetail.target.dsp.channel import Channel, accessed, moved
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
-from dovetail.target.dsp.machine import Machine
-from dovetail.target.dsp.steps import Access
+from dovetail.target.dsp.machine import DspMachine
+from dovetail.target.dsp.steps import BytesTouched
 from dovetail.target.dsp.target import dsp
-from dovetail.target.program import Address, Dma, Item, Loop, Phase, Place, Program, Wait
+from dovetail.target.program import Address, Dma, Item, Loop, Phase, Place, Program, WaitOp
 from tests.target.nests import op
 
 SIZE = 1 << 16
@@ -28,7 +28,7 @@ def near_and_far(*phases: Phase) -> Program:
     return Program("test", [Place(n, SIZE, scope) for n, scope in scopes.items()], list(phases))
 
 
-def priced(machine: Machine, *phases: Phase) -> Cost:
+def priced(machine: DspMachine, *phases: Phase) -> Cost:
     found = cost(compile_program(near_and_far(*phases), machine))
     assert found.cycles == found.packets + sum(found.stalls.values())
     return found
@@ -60,14 +60,14 @@ def test_transfers_and_accesses_share_the_rate(threads: int) -> None:
     """32 KiB by transfer beside 32 KiB that are read, or written, directly."""
     machine = dsp(threads=threads, **FREE)
     for far in (loads(256), stores(256)):
-        found = priced(machine, Phase([zero(), copy("a", KB32), far, Wait("a")]))
+        found = priced(machine, Phase([zero(), copy("a", KB32), far, WaitOp("a")]))
         assert found.dma_bytes == found.direct_bytes == KB32
         assert 2 * KB32 <= found.cycles * machine.dma_rate < 2.2 * KB32
 
 
 def test_a_transfer_that_runs_on_yields_to_the_next_phase() -> None:
     machine = dsp(**FREE)
-    phases = [copy("a", KB32)], [zero(), stores(256)], [Wait("a")]
+    phases = [copy("a", KB32)], [zero(), stores(256)], [WaitOp("a")]
     found = priced(machine, *(Phase(list(items)) for items in phases))
     assert 2 * KB32 <= found.cycles * machine.dma_rate < 2.2 * KB32
 
@@ -98,8 +98,8 @@ def test_a_pointer_needs_not_wait_for_what_it_points_to() -> None:
 
 def test_rows_move_in_whole_bursts() -> None:
     machine = dsp(threads=1, **FREE)
-    rows = priced(machine, Phase([copy("a", 1, 4096, 8), Wait("a")]))
-    whole = priced(machine, Phase([copy("a", 4096), Wait("a")]))
+    rows = priced(machine, Phase([copy("a", 1, 4096, 8), WaitOp("a")]))
+    whole = priced(machine, Phase([copy("a", 4096), WaitOp("a")]))
     assert rows.dma_bytes == whole.dma_bytes == 4096
     assert rows.dma_wait >= 4096 * machine.burst // machine.dma_rate - 8
     assert whole.dma_wait <= 4096 // machine.dma_rate
@@ -119,13 +119,15 @@ def test_bursts_of_transfers() -> None:
 
 def test_bursts_of_accesses() -> None:
     def at(offset: int, size: int, exact: bool = True, **terms: int) -> int:
-        return accessed(Access("x", offset, tuple(terms.items()), size, False, exact), size, 64)
+        return accessed(
+            BytesTouched("x", offset, tuple(terms.items()), size, False, exact), size, 64
+        )
 
     assert at(0, 128) == at(128, 128, i=128) == 128
     assert at(0, 4) == at(60, 4) == at(4, 4, i=8) == 64
     assert at(1, 128) == 192
     assert at(0, 8, exact=False) == 64
-    assert accessed(Access("x", 0, (), 128, False, False), 1, 64) == 192
+    assert accessed(BytesTouched("x", 0, (), 128, False, False), 1, 64) == 192
 
 
 def test_what_is_known_later_delays_a_transfer() -> None:
@@ -168,7 +170,7 @@ def bodies(draw: st.DrawFn, phase: int, shared: bool) -> list[Item]:
             items.append(made)
             running.append(made.token)
         elif kind == "wait" and running:
-            items.append(Wait(running.pop(0)))
+            items.append(WaitOp(running.pop(0)))
         elif kind in ("load", "near"):
             items.append(loads(count, "x" if kind == "load" else "t", **step))
         elif kind == "store":
@@ -178,7 +180,7 @@ def bodies(draw: st.DrawFn, phase: int, shared: bool) -> list[Item]:
                       op("storeri", "", "r51", at="y", **step)]  # fmt: skip
     if draw(st.booleans()):
         return [Loop("i", draw(st.integers(1, 4)), items)]
-    return [*items, *(Wait(token) for token in running if draw(st.booleans()))]
+    return [*items, *(WaitOp(token) for token in running if draw(st.booleans()))]
 
 
 @st.composite

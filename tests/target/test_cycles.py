@@ -10,17 +10,17 @@ from dovetail.target.cost import Cost
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import calls, cost
 from dovetail.target.dsp.listing import Function, words_of
-from dovetail.target.dsp.machine import Machine
-from dovetail.target.dsp.steps import Block, Node, Trip
+from dovetail.target.dsp.machine import DspMachine
+from dovetail.target.dsp.steps import BasicBlock, Node, Trip
 from dovetail.target.dsp.target import dsp
 from dovetail.target.dsp.walk import Walker
-from dovetail.target.program import Address, Dma, Item, Loop, Phase, Program, Wait, share
+from dovetail.target.program import Address, Dma, Item, Loop, Phase, Program, WaitOp, share
 from tests.target.nests import op, products, program
 
 MACHINE = dsp()
 
 
-def priced(code: Program, machine: Machine = MACHINE) -> Cost:
+def priced(code: Program, machine: DspMachine = MACHINE) -> Cost:
     found = cost(compile_program(code, machine))
     assert found.cycles == found.packets + sum(found.stalls.values())
     return found
@@ -51,7 +51,7 @@ def test_a_scalar_product_is_waited_for() -> None:
     assert priced(program(items)).stalls["multiply"] >= 1
 
 
-def _plainly(function: Function, machine: Machine, count: int) -> int:
+def _plainly(function: Function, machine: DspMachine, count: int) -> int:
     """Cycles by walking every iteration."""
     walker, pending, total = Walker(function, machine), dict[int, tuple[int, int]](), [0] * 20
     now = 0
@@ -59,7 +59,7 @@ def _plainly(function: Function, machine: Machine, count: int) -> int:
     def walk(nodes: list[Node]) -> None:
         nonlocal now
         for node in nodes:
-            if isinstance(node, Block):
+            if isinstance(node, BasicBlock):
                 for packet in node.packets:
                     now = walker.packet(packet, pending, now, total)
             else:
@@ -103,7 +103,7 @@ def copy(token: str, size: int, target: str = "y") -> Dma:
 
 
 def test_a_transfer_takes_its_start_and_its_bytes() -> None:
-    found = priced(program([copy("t", 3200), Wait("t")]), dsp(threads=1))
+    found = priced(program([copy("t", 3200), WaitOp("t")]), dsp(threads=1))
     assert found.dma_bytes == 3200
     assert 300 + 100 - 8 <= found.dma_wait <= 300 + 100
 
@@ -111,14 +111,14 @@ def test_a_transfer_takes_its_start_and_its_bytes() -> None:
 def test_a_transfer_hides_behind_work_and_reaches_into_the_next_phase() -> None:
     work: list[Item] = products(4, 4, 300)
     alone = priced(program(work))
-    found = priced(program([copy("t", 3200)], work, [Wait("t")]))
+    found = priced(program([copy("t", 3200)], work, [WaitOp("t")]))
     assert found.dma_wait == 0
     assert found.packets - alone.packets < 20
 
 
 def test_transfers_share_one_engine() -> None:
     """Four threads move a kilobyte each: starts overlap, bytes do not."""
-    body: list[Item] = [copy("t", 3200), Wait("t")]
+    body: list[Item] = [copy("t", 3200), WaitOp("t")]
     found = priced(program(Phase(body, ("p", 4))))
     assert found.dma_bytes == 4 * 3200
     assert 300 + 400 - 8 <= found.dma_wait <= 300 + 400
@@ -126,7 +126,7 @@ def test_transfers_share_one_engine() -> None:
 
 def test_a_wait_without_a_transfer_is_refused() -> None:
     with pytest.raises(ValueError, match="a wait needs a transfer of its thread, but t has none"):
-        priced(program([Wait("t")]))
+        priced(program([WaitOp("t")]))
 
 
 def test_trips_of_loops_are_in_the_listing() -> None:
@@ -166,7 +166,7 @@ def test_loops_around_fetch_what_inner_loops_have_not_fetched() -> None:
 
 def test_threads_that_transfer_fetch_loops_again_too() -> None:
     long: list[Item] = [op("addi", "r7", "r7", i + 1) for i in range(60)]
-    body: list[Item] = [copy("t", 128), *long, Wait("t")]
+    body: list[Item] = [copy("t", 128), *long, WaitOp("t")]
     items: list[Item] = [op("tfrsi", "r7", 0), Loop("i", 6, body), op("storeri", "", "r7", at="y")]
     machine = dsp(threads=1, icache=64)
     listing = compile_program(program(items), machine)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.dead import drop_dead
 from dovetail.target.dsp.target import dsp
-from dovetail.target.program import Item, Loop, Op
+from dovetail.target.program import Item, Loop, MachineOp
 from tests.target.nests import op, program
 
 
 def names(items: list[Item]) -> list[object]:
     """The names of instructions; those of a loop as a list."""
-    return [item.instruction.name if isinstance(item, Op) else
+    return [item.instruction.name if isinstance(item, MachineOp) else
             names(item.body) if isinstance(item, Loop) else item for item in items]  # fmt: skip
 
 

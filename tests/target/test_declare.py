@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dovetail.target.declare import DeclareError
-from dovetail.target.dsp.declare import family, instruction
+from dovetail.target.dsp.decorators import family, instruction
 from dovetail.target.instruction import Kind, Register
 from dovetail.tir.expr import cast, const, make, select, var
 from dovetail.tir.types import i16, i32, parse_type

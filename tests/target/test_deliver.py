@@ -9,8 +9,8 @@ import pytest
 
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
-from dovetail.target.dsp.hexagon.program import run_program
-from dovetail.target.dsp.listing import Listing
+from dovetail.target.dsp.hexagon.run_listing import run_program
+from dovetail.target.dsp.listing import PackedListing
 from dovetail.target.dsp.steps import blocks
 from dovetail.target.dsp.target import dsp
 from dovetail.target.jit import jit
@@ -39,7 +39,7 @@ def around(inner: list[Item], trips: int = 16) -> list[Item]:
     return [op("vmem", "v90", at="z"), op("vmem", "v91", at="z+128"), Loop("k", trips, inner)]
 
 
-def delivered(listing: Listing) -> int:
+def delivered(listing: PackedListing) -> int:
     """Stores in the kernel that take their value from their packet."""
     return sum(step.facts.store is not None for step in kernel_steps(listing))
 

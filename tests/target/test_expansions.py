@@ -7,14 +7,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from dovetail.target.dsp.expansions import EXPANSIONS
+from dovetail.target.dsp.hvx_expansions import EXPANSIONS
 from dovetail.target.dsp.instructions import TABLE
 from dovetail.target.dsp.quotients import by_number
 from dovetail.target.dsp.target import Dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.instruction import Instruction, Register
 from dovetail.target.jit import jit
-from dovetail.tir.evaluate import evaluate_expr, hole_key
+from dovetail.tir.evaluate_expr import evaluate_expr, hole_key
 from dovetail.tir.expr import (
     Expr,
     cast,

@@ -7,8 +7,8 @@ import pytest
 
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
-from dovetail.target.dsp.hexagon.program import run_program
-from dovetail.target.dsp.listing import Listing
+from dovetail.target.dsp.hexagon.run_listing import run_program
+from dovetail.target.dsp.listing import PackedListing
 from dovetail.target.dsp.steps import blocks
 from dovetail.target.dsp.target import dsp
 from dovetail.target.jit import jit
@@ -37,7 +37,7 @@ def around(body: list[Item], trips: int = 16) -> list[Item]:
             Loop("k", trips, body), op("vmem_store", "", "v92", at="y")]  # fmt: skip
 
 
-def fed(listing: Listing) -> int:
+def fed(listing: PackedListing) -> int:
     """Loads in the kernel that pass their value on."""
     return sum(step.facts.load is not None for step in kernel_steps(listing))
 

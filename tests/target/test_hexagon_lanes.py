@@ -6,8 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dovetail.target.dsp.declare import VECTOR
-from dovetail.target.dsp.hexagon.lanes import Probe, assembled_values, intrinsic_values, samples
+from dovetail.target.dsp.decorators import VECTOR
+from dovetail.target.dsp.hexagon.probe_rows import (
+    Probe,
+    assembled_values,
+    intrinsic_values,
+    samples,
+)
 from dovetail.target.instruction import Instruction, Kind, Parameter, Register, register_class
 from dovetail.tir.types import parse_type
 

@@ -11,12 +11,12 @@ import pytest
 from dovetail.target.alike import common
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
-from dovetail.target.dsp.hexagon.program import Executed, run_program
-from dovetail.target.dsp.listing import Listing
-from dovetail.target.dsp.machine import Machine
+from dovetail.target.dsp.hexagon.run_listing import Executed, run_program
+from dovetail.target.dsp.listing import PackedListing
+from dovetail.target.dsp.machine import DspMachine
 from dovetail.target.dsp.target import dsp
 from dovetail.target.jit import jit
-from dovetail.target.program import Address, Dma, Item, Loop, Phase, Place, Program, Wait
+from dovetail.target.program import Address, Dma, Item, Loop, Phase, Place, Program, WaitOp
 from tests.target.nests import op
 
 pytestmark = pytest.mark.tool("llvm-mc-19", "clang-19", "ld.lld-19", "qemu-hexagon")
@@ -29,7 +29,7 @@ def places(**more: Place) -> list[Place]:
     return [Place("x", SIZE, "ddr"), *more.values(), Place("y", SIZE, "tcm")]
 
 
-def holds(program: Program, machine: Machine | None = None) -> tuple[Listing, Executed]:
+def holds(program: Program, machine: DspMachine | None = None) -> tuple[PackedListing, Executed]:
     """QEMU gives the JIT's bytes in the packets that were predicted."""
     listing = compile_program(program, machine or dsp())
     random = np.random.default_rng(0)
@@ -107,7 +107,7 @@ def test_phases_that_work_elsewhere_in_their_places_share_their_code(step: int) 
         body += [op("vmem_store", "", "v2", at=f"y+{2048 * at}", p=128)]
         phases.append(Phase(body, ("p", 7)))
 
-    def shared(machine: Machine) -> Listing:
+    def shared(machine: DspMachine) -> PackedListing:
         found = [common(phase, machine.grain) for phase in phases]
         return holds(Program("alike", places(s=own), found), machine)[0]
 
@@ -195,7 +195,7 @@ def test_transfers_of_rows_reach_later_phases() -> None:
     start = Dma("t", Address("s", 128), Address("x", 256), 5, 384, 512, 640)
     phases = [
         Phase([start]),
-        Phase([Wait("t"), *[op("vmem", "v1", at="s+128"), op("vmem_store", "", "v1", at="y")]]),
+        Phase([WaitOp("t"), *[op("vmem", "v1", at="s+128"), op("vmem_store", "", "v1", at="y")]]),
         Phase([op("vmem", "v3", at="s+2176", p=128), op("vmem_store", "", "v3", at="y+128", p=128)],
               ("p", 3)),
     ]  # fmt: skip
@@ -207,8 +207,8 @@ def test_a_call_may_end_a_phase_or_a_loop() -> None:
     near = Place("s", SIZE, "tcm", local=True)
     moves = (("i", 256),)
     start = Dma("t", Address("s", 0, moves), Address("x", 0, moves), 1, 256, 0, 0)
-    inside: list[Item] = [start, Wait("t")]
-    once: list[Item] = [replace(start, target=Address("s"), source=Address("x")), Wait("t")]
+    inside: list[Item] = [start, WaitOp("t")]
+    once: list[Item] = [replace(start, target=Address("s"), source=Address("x")), WaitOp("t")]
     nested = Loop("k", 2, [Loop("j", 2, [Loop("i", 3, [*inside])])])
     shown: list[Item] = [op("vmem", "v1", at="s+128"), op("vmem_store", "", "v1", at="y")]
     bodies: tuple[list[Item], ...] = ([Loop("i", 3, inside)], [nested], once)
@@ -237,7 +237,7 @@ def test_late_copies_show_what_is_read_before_it_is_awaited() -> None:
     near = Place("s", 256, "tcm", local=True)
     start = Dma("t", Address("s"), Address("x"), 1, 128, 128, 128)
     shown: list[Item] = [op("vmem", "v1", at="s"), op("vmem_store", "", "v1", at="y")]
-    for body, same in (([start, Wait("t"), *shown], True), ([start, *shown, Wait("t")], False)):
+    for body, same in (([start, WaitOp("t"), *shown], True), ([start, *shown, WaitOp("t")], False)):
         program = Program("late", places(s=near), [Phase(body)])
         found = outputs(program, late=True), outputs(program)
         assert (found[0] == found[1]) == same

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dovetail.target.dsp.hexagon.run import PhaseCall, PlaceImage, run
+from dovetail.target.dsp.hexagon.qemu import PhaseCall, PlaceImage, run
 from dovetail.target.dsp.hexagon.tools import HexagonError
 
 pytestmark = pytest.mark.tool("llvm-mc-19", "clang-19", "ld.lld-19", "qemu-hexagon")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dovetail.target.dsp.hexagon.lanes import Probe, assembled_values, intrinsic_values
+from dovetail.target.dsp.hexagon.probe_rows import Probe, assembled_values, intrinsic_values
 from dovetail.target.dsp.instructions import TABLE, instructions
 from dovetail.target.instruction import Instruction, Kind, Register
 from tests.target.probing import PROBED, ROWS, expected, packed, trials

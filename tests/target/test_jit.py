@@ -15,13 +15,13 @@ from dovetail.target.program import (
     Half,
     Item,
     Loop,
-    Op,
+    MachineOp,
     Operand,
     Phase,
     Place,
     Program,
     Reg,
-    Wait,
+    WaitOp,
 )
 from tests.target.probing import ROWS
 
@@ -32,8 +32,8 @@ S = [Reg(40 + number, Register.SCALAR) for number in range(8)]
 D = Reg(50, Register.DOUBLE)
 
 
-def op(name: str, result: Reg | Half | None, *operands: Operand) -> Op:
-    return Op(ROWS[name], result, operands)
+def op(name: str, result: Reg | Half | None, *operands: Operand) -> MachineOp:
+    return MachineOp(ROWS[name], result, operands)
 
 
 def address(place: str, offset: int, index: Reg | None, terms: dict[str, int]) -> Address:
@@ -41,13 +41,13 @@ def address(place: str, offset: int, index: Reg | None, terms: dict[str, int]) -
 
 
 def load(result: Reg | Half, place: str, offset: int = 0, row: str = "vmem",
-         index: Reg | None = None, **terms: int) -> Op:  # fmt: skip
-    return Op(ROWS[row], result, (), address(place, offset, index, terms))
+         index: Reg | None = None, **terms: int) -> MachineOp:  # fmt: skip
+    return MachineOp(ROWS[row], result, (), address(place, offset, index, terms))
 
 
 def store(value: Operand, place: str, offset: int = 0, row: str = "vmem_store",
-          index: Reg | None = None, **terms: int) -> Op:  # fmt: skip
-    return Op(ROWS[row], None, (value,), address(place, offset, index, terms))
+          index: Reg | None = None, **terms: int) -> MachineOp:  # fmt: skip
+    return MachineOp(ROWS[row], None, (value,), address(place, offset, index, terms))
 
 
 def program(places: dict[str, int], *items: Item, **local: int) -> Program:
@@ -193,7 +193,7 @@ def test_an_index_register_is_a_byte_offset() -> None:
 
 def test_masked_stores_leave_other_bytes() -> None:
     x, y = np.arange(128, dtype=np.uint8), np.full(128, 255, np.uint8)
-    masked = Op(ROWS["vmem_masked"], None, (Q, V[0]), Address("y"))
+    masked = MachineOp(ROWS["vmem_masked"], None, (Q, V[0]), Address("y"))
     kernel = jit(program(
         {"x": 128, "y": 128}, load(V[0], "x"), op("tfrsi", S[0], 40),
         op("pred_scalar2", Q, S[0]), masked,
@@ -219,7 +219,7 @@ def test_copies_move_rows(rows: int, pitch: int) -> None:
     copy = Dma("t", Address("near"), Address("x", 4, (("i", 8),)), rows, size, size, pitch)
     given = program(
         {"x": 256, "y": 128},
-        Loop("i", 2, [copy, Wait("t"), load(V[0], "near"), store(V[0], "y")]),
+        Loop("i", 2, [copy, WaitOp("t"), load(V[0], "near"), store(V[0], "y")]),
         near=128,
     )
     jit(given)(x, y)

@@ -9,7 +9,7 @@ import pytest
 
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.target import dsp
-from dovetail.target.program import Address, Dma, Item, Loop, Phase, Wait
+from dovetail.target.program import Address, Dma, Item, Loop, Phase, WaitOp
 from tests.target.nests import assembles, op, products, program
 
 MACHINE = dsp()
@@ -51,7 +51,7 @@ def test_code_bytes_are_the_assembled_bytes(tmp_path: Path) -> None:
 @pytest.mark.tool("llvm-mc-19")
 def test_transfers_call_with_a_record() -> None:
     dma = Dma("t", Address("y", 128), Address("x", 0, (("i", 4096),)), 3, 256, 512, 1024)
-    listing = compile_program(program([Loop("i", 4, [dma, Wait("t")])]), MACHINE)
+    listing = compile_program(program([Loop("i", 4, [dma, WaitOp("t")])]), MACHINE)
     assert ".Dphase_0_0: .word 3, 256, 512, 1024" in listing.text
     assert listing.text.count("call dovetail_dma") == listing.text.count("call dovetail_wait") == 1
     assert not assembles(listing.text)

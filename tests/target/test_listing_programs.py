@@ -14,10 +14,10 @@ import pytest
 
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import calls, cost
-from dovetail.target.dsp.hexagon.run import PhaseCall, PlaceImage, run
+from dovetail.target.dsp.hexagon.qemu import PhaseCall, PlaceImage, run
 from dovetail.target.dsp.instructions import TABLE
-from dovetail.target.dsp.machine import Machine
-from dovetail.target.dsp.scalar import INSTRUCTIONS
+from dovetail.target.dsp.machine import DspMachine
+from dovetail.target.dsp.scalar_rows import INSTRUCTIONS
 from dovetail.target.dsp.target import dsp
 from dovetail.target.instruction import Instruction, Kind, Register
 from dovetail.target.jit import jit
@@ -27,13 +27,13 @@ from dovetail.target.program import (
     Half,
     Item,
     Loop,
-    Op,
+    MachineOp,
     Operand,
     Phase,
     Place,
     Program,
     Reg,
-    Wait,
+    WaitOp,
 )
 
 pytestmark = pytest.mark.tool("llvm-mc-19", "clang-19", "ld.lld-19", "qemu-hexagon")
@@ -167,7 +167,7 @@ class Writer:
         else:
             result = self.result(kind, live)
         address = self.address(row, loops, items, live) if row.kind is Kind.LOAD else None
-        items.append(Op(row, result, tuple(operands), address))
+        items.append(MachineOp(row, result, tuple(operands), address))
         if result in live:
             live.remove(result)
         live.append(result)
@@ -186,8 +186,10 @@ class Writer:
                 live: list[Operand]) -> Address:  # fmt: skip
         if row.kind is Kind.LOAD and row.bytes == 4 and self.random.random() < 0.3:
             byte, index = self.new(Register.SCALAR), self.new(Register.SCALAR)
-            items.append(Op(ROWS["loadrub"], byte, (), self.affine(ROWS["loadrub"], loops, "x")))
-            items.append(Op(ROWS["asli"], index, (byte, 2)))
+            items.append(
+                MachineOp(ROWS["loadrub"], byte, (), self.affine(ROWS["loadrub"], loops, "x"))
+            )
+            items.append(MachineOp(ROWS["asli"], index, (byte, 2)))
             return Address("t", self.random.choice((0, 64)), (), index)
         buffer = self.random.choice("xxwys" if row.kind is Kind.LOAD else "yys")
         return self.affine(row, loops, buffer)
@@ -220,7 +222,7 @@ class Writer:
         names = {Register.VECTOR: "vmem_store", Register.SCALAR: "storeri",
                  Register.DOUBLE: "storerd"}  # fmt: skip
         row = ROWS[names[kind]]
-        items.append(Op(row, None, (operand,), self.address(row, loops, items, [])))
+        items.append(MachineOp(row, None, (operand,), self.address(row, loops, items, [])))
 
     def copy(self, items: list[Item], loops: list[tuple[str, int]]) -> None:
         """A transfer within bounds, awaited at once."""
@@ -232,10 +234,10 @@ class Writer:
         self.count += 1
         items.append(Dma(token, Address("s", 128 * self.random.randint(0, 40)), source, rows,
                          size, size, 2 * size))  # fmt: skip
-        items.append(Wait(token))
+        items.append(WaitOp(token))
 
 
-def check(program: Program, machine: Machine, seed: int) -> None:
+def check(program: Program, machine: DspMachine, seed: int) -> None:
     """QEMU against the JIT, and its packets against the walk."""
     listing = compile_program(program, machine)
     predicted = cost(listing)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dovetail.target.dsp.declare import VECTOR
+from dovetail.target.dsp.decorators import VECTOR
 from dovetail.target.instruction import Instruction, Parameter, register_class
 from dovetail.target.llvm_rows import row_function
 from dovetail.tir.expr import Expr, cast, const, free_vars, make, sat_cast, select, var
@@ -255,7 +255,7 @@ def test_floats() -> None:
 
     from dovetail.target.jit import compiled
     from dovetail.target.llvm_rules import Lowering
-    from dovetail.tir.evaluate import evaluate_expr
+    from dovetail.tir.evaluate_expr import evaluate_expr
 
     kind = parse_type("f32x32")
     a, b = operands(kind)

@@ -8,7 +8,7 @@ from dovetail.target.dsp import modulo
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
 from dovetail.target.dsp.interval import Placement
-from dovetail.target.dsp.steps import Block, Trip
+from dovetail.target.dsp.steps import BasicBlock, Trip
 from dovetail.target.dsp.target import dsp
 from dovetail.target.program import Item, Loop
 from dovetail.tir.recent import Recent
@@ -20,7 +20,7 @@ MACHINE = dsp()
 def packets(trip: Trip) -> list[list[str]]:
     """The names of each packet's instructions."""
     block = trip.body[0]
-    assert isinstance(block, Block)
+    assert isinstance(block, BasicBlock)
     return [[step.facts.row.name for step in packet] for packet in block.packets]
 
 

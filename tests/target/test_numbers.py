@@ -12,7 +12,7 @@ from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.jit import jit
-from dovetail.target.numbers import Numbers, count_of, spread
+from dovetail.target.numbers import HoleFiller, count_of, spread
 from dovetail.target.program import Late
 from dovetail.tir.expr import const, hole, make, var
 from dovetail.tir.interpret import interpret
@@ -30,9 +30,9 @@ def test_late_immediates_are_equal_with_their_interval() -> None:
 
 
 def test_numbers_are_filled() -> None:
-    found = Numbers({"shift": 38})(SHIFT - 31)
+    found = HoleFiller({"shift": 38})(SHIFT - 31)
     assert isinstance(found, Late) and (int(found), found.low, found.high) == (7, 2, 15)
-    assert Numbers({})(const(5, i32)) == 5
+    assert HoleFiller({})(const(5, i32)) == 5
 
 
 def test_counts_are_constants_or_numbers_within() -> None:

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from dovetail.target.dsp.compile import compile_program
-from dovetail.target.dsp.lower import Table
+from dovetail.target.dsp.lower_program import FactTable
 from dovetail.target.dsp.pack import EMPTY, Pressure, in_order, list_schedule, packer
 from dovetail.target.dsp.steps import WHOLE, Registers, Step
 from dovetail.target.dsp.target import dsp
@@ -45,7 +45,7 @@ def packets(seed: int, count: int) -> list[tuple[str, ...]]:
 
 
 def fits(names: tuple[str, ...]) -> bool:
-    table, state = Table(MACHINE), EMPTY
+    table, state = FactTable(MACHINE), EMPTY
     for name in names:
         operands = tuple(0 for _ in ROWS[name].parameters)
         step = Step(table(ROWS[name]), -1, (100000,) if name == "tfrsi" else operands)
@@ -103,7 +103,7 @@ def test_a_value_may_be_overwritten_in_the_packet_that_reads_it() -> None:
 def test_a_bump_that_waits_for_younger_loads_is_placed_where_registers_are_short(seed: int) -> None:
     """Steps of a group read the pointer before the first of them moves it."""
     chance = random.Random(seed)
-    table, pointer = Table(MACHINE), 4
+    table, pointer = FactTable(MACHINE), 4
     count, bumped = chance.randint(3, 9), chance.randint(0, 2)
     steps = [
         Step(table(ROWS["loadri"]), 8 * (n + 2), pointer=pointer, bump=16 * (n == bumped))
@@ -124,7 +124,7 @@ def test_a_bump_that_waits_for_younger_loads_is_placed_where_registers_are_short
 def test_a_pair_takes_two_registers_for_as_long_as_one_half_lives() -> None:
     """Loads come first where they may; as atoms, halves that still live would leave room for a pair
     that finds no place."""
-    table, pairs, pointer, limit = Table(MACHINE), range(2, 6), 4, 5
+    table, pairs, pointer, limit = FactTable(MACHINE), range(2, 6), 4, 5
     low, high = ([Step(table(ROWS["storeri"]), -1, (4 * n + half,), pointer=pointer)
                   for n in pairs] for half in (0, 1))  # fmt: skip
     loads = [Step(table(ROWS["loadrd"]), 4 * n + WHOLE, pointer=pointer) for n in pairs]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dovetail.target.errors import SelectError
-from dovetail.target.program import Address, Dma, Item, Loop, Phase, Program, Wait
+from dovetail.target.program import Address, Dma, Item, Loop, Phase, Program, WaitOp
 from dovetail.target.races import require_waits
 from tests.target.test_jit import V, load, store
 
@@ -24,11 +24,11 @@ def refusal(*phases: list[Item] | Phase) -> str:
 @pytest.mark.parametrize("touch", [load(V[0], "b", 384), store(V[0], "b", 256)])
 def test_the_target_is_not_touched_before_the_wait(touch: Item) -> None:
     wanted = "transfers: k must wait for t before it touches b, but it does not"
-    assert refusal([START], Phase([touch], ("p", 3)), [Wait("t")]) == wanted
+    assert refusal([START], Phase([touch], ("p", 3)), [WaitOp("t")]) == wanted
     assert refusal([START, touch]) == wanted
     assert refusal([START], [Loop("i", 4, [touch])]) == wanted
-    assert refusal([START], [Wait("t"), touch]) == ""
-    assert refusal([START, START, Wait("t"), touch]) == wanted
+    assert refusal([START], [WaitOp("t"), touch]) == ""
+    assert refusal([START, START, WaitOp("t"), touch]) == wanted
 
 
 def test_the_source_may_be_read_but_not_written() -> None:
@@ -44,5 +44,5 @@ def test_what_lies_beside_the_target_is_free() -> None:
 
 
 def test_loops_wait_for_their_own_transfers() -> None:
-    turn: list[Item] = [Wait("t"), load(V[0], "b", 256), START]
-    assert refusal([START], [Loop("i", 4, turn)], [Wait("t")]) == ""
+    turn: list[Item] = [WaitOp("t"), load(V[0], "b", 256), START]
+    assert refusal([START], [Loop("i", 4, turn)], [WaitOp("t")]) == ""

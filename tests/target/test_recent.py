@@ -7,10 +7,10 @@ from functools import partial
 
 import pytest
 
-from dovetail.target import build as selecting
+from dovetail.target import program_builder as selecting
 from dovetail.target.dsp import compile as packing
 from dovetail.target.dsp.compile import compile_program
-from dovetail.target.dsp.listing import Listing
+from dovetail.target.dsp.listing import PackedListing
 from dovetail.target.dsp.target import dsp
 from dovetail.tir.recent import Recent
 from dovetail.tir.script import parse
@@ -60,7 +60,7 @@ def test_a_function_does_not_know_its_place_in_the_program(monkeypatch: pytest.M
     t = alloc"""
     later = kernel(5).replace("    t = alloc", first)
 
-    def listing(text: str) -> Listing:
+    def listing(text: str) -> PackedListing:
         return compile_program(dsp().build(parse(text)), dsp())
 
     one, other = listing(kernel(5)), listing(later)

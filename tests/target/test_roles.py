@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import dovetail
-from dovetail.target.dsp.declare import VECTOR
+from dovetail.target.dsp.decorators import VECTOR
 from dovetail.target.dsp.instructions import TABLE
 from dovetail.target.dsp.rows import roles, rows
 from dovetail.target.errors import SelectError

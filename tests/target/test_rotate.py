@@ -9,11 +9,11 @@ import pytest
 from dovetail.target.dsp import compile, rotate
 from dovetail.target.dsp.compile import compile_program
 from dovetail.target.dsp.cycles import cost
-from dovetail.target.dsp.listing import Listing
-from dovetail.target.dsp.lower import Lowering
+from dovetail.target.dsp.listing import PackedListing
+from dovetail.target.dsp.lower_program import PhaseLowering
 from dovetail.target.dsp.machine import LOOPS
-from dovetail.target.dsp.spill import Crowded, Room
-from dovetail.target.dsp.steps import Block, Node, Trip
+from dovetail.target.dsp.spill import Crowded, RegisterRoom
+from dovetail.target.dsp.steps import BasicBlock, Node, Trip
 from dovetail.target.dsp.target import dsp
 from dovetail.target.program import Item, Loop
 from dovetail.tir.recent import Recent
@@ -37,7 +37,7 @@ def outer(nodes: list[Node]) -> list[int | None]:
     return [node.trips for node in nodes if isinstance(node, Trip) and not node.innermost]
 
 
-def compiled(count: int) -> Listing:
+def compiled(count: int) -> PackedListing:
     return compile_program(program(tiles(count)), dsp())
 
 
@@ -62,7 +62,9 @@ def test_others_are_turned_where_registers_do_not_do_for_one(
 ) -> None:
     right = compile._pack_block
 
-    def short(block: Block, before: int, after: int, low: Lowering, room: Room) -> None:
+    def short(
+        block: BasicBlock, before: int, after: int, low: PhaseLowering, room: RegisterRoom
+    ) -> None:
         if {"vaslw", "lvsplatw"} <= {step.facts.row.name for step in block.steps}:
             block.stopped = True
             raise Crowded({0})

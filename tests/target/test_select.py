@@ -6,13 +6,13 @@ from collections import Counter
 
 import pytest
 
-from dovetail.target.dsp.declare import i16x64, i32x32, instruction
+from dovetail.target.dsp.decorators import i16x64, i32x32, instruction
 from dovetail.target.dsp.rows import COSTS, selector
 from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.instruction import Instruction
-from dovetail.target.record import Covered, Emitted, Expanded, Record, Trial
 from dovetail.target.select import Selector
+from dovetail.target.selection_record import Covered, Emitted, Expanded, SelectionRecord, Trial
 from dovetail.tir.expr import Expr, cast, const, make, var
 from dovetail.tir.script import parse
 from dovetail.tir.types import i16, i32, u8, vector
@@ -54,7 +54,7 @@ def declared() -> list[Instruction]:
 
 def trials(node: Expr, users: int = 1, **refused: str) -> dict[str, Trial]:
     """The record of covering ``node`` by the declared rows."""
-    record = Record()
+    record = SelectionRecord()
     select = Selector(declared(), (), refused, COSTS).recording(record)
     found = select.cover(node, lambda _: users)
     (event,) = record.events
@@ -107,7 +107,7 @@ def test_the_nearest_rows_come_first() -> None:
 
 
 def test_immediates_have_a_range() -> None:
-    record = Record()
+    record = SelectionRecord()
     select = selector(66).recording(record)
     for by in (31, 40):
         select.cover(var("x", i32) << const(by, i32), lambda _: 1)
@@ -123,7 +123,7 @@ def test_immediates_have_a_range() -> None:
 def test_accumulating_rows_that_take_both_multipliers_are_named() -> None:
     a, b, c = var("a", vector(u8, 128)), var("b", vector(u8, 128)), A
     node = c + make("group_sum", cast(i32, a) * cast(i32, b), attr=4)
-    record = Record()
+    record = SelectionRecord()
     found = selector(66).recording(record).cover(node, lambda _: 1)
     (event,) = record.events
     assert isinstance(event, Covered) and found is not None and found.row.name == "vaddw"
@@ -133,7 +133,7 @@ def test_accumulating_rows_that_take_both_multipliers_are_named() -> None:
 
 def test_recording_changes_nothing_and_forbidding_does() -> None:
     node = A + B
-    plain, record = selector(66), Record()
+    plain, record = selector(66), SelectionRecord()
     again = plain.recording(record)
     assert plain.cover(node, lambda _: 1) == again.cover(node, lambda _: 1)
     assert plain.record is None and len(record.events) == 1
@@ -149,7 +149,7 @@ KERNEL = HEAD + '''x: Buffer[i32, (128,), "tcm"], m: Buffer[i32, (128,), "tcm"],
 
 
 def test_the_rows_of_the_record_are_those_of_the_program() -> None:
-    record = Record()
+    record = SelectionRecord()
     program = dsp().build(parse(KERNEL), record=record)
     written = Counter(
         event.row.name

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dovetail.target import shuffle
-from dovetail.target.dsp.declare import VECTOR
+from dovetail.target.dsp.decorators import VECTOR
 from dovetail.target.dsp.instructions import instructions
 from dovetail.target.dsp.rows import roles
 from dovetail.tir.expr import Expr, const, make

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from dovetail.target.dsp.body import Edge, Shape, Value
+from dovetail.target.dsp.body import Edge, LocalValue, Shape
 from dovetail.target.dsp.instructions import TABLE
 from dovetail.target.dsp.interval import Placement, resource_bound
 from dovetail.target.dsp.pack import EMPTY, packer
@@ -32,7 +32,7 @@ def drawn(seed: int) -> Shape:
             hops = int(rng.random() < 0.1)
             edges.append((maker, i, rng.randint(1, 2), hops))
             readers[maker].append((i, hops))
-    values = [Value(0, 1, (i,), tuple(found)) for i, found in enumerate(readers)]
+    values = [LocalValue(0, 1, (i,), tuple(found)) for i, found in enumerate(readers)]
     return Shape(tuple(units), tuple(range(count)), tuple(edges), tuple(values), 0)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dovetail.tir.evaluate import evaluate_expr
+from dovetail.tir.evaluate_expr import evaluate_expr
 from dovetail.tir.expr import Expr, free_vars
 from dovetail.tir.interpret import interpret
 from dovetail.tir.passes.lift import lifted

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from dovetail.tir import interpret as interpreter
-from dovetail.tir.evaluate import evaluate_expr
+from dovetail.tir.evaluate_expr import evaluate_expr
 from dovetail.tir.expr import Expr, var
 from dovetail.tir.interpret import interpret
 from dovetail.tir.script import parse, parse_expr, show

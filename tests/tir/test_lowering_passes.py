@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dovetail.tir.interpret import interpret
-from dovetail.tir.passes.blocks import lower_blocks
 from dovetail.tir.passes.flatten import flatten_buffers
+from dovetail.tir.passes.lower_blocks import lower_blocks
 from dovetail.tir.passes.simplify import simplify_func
 from dovetail.tir.passes.unroll import unroll_loops
 from dovetail.tir.passes.vectorize import VectorizeError, vectorize_loops

@@ -11,7 +11,7 @@ import pytest
 from dovetail.tir import type_rules
 from dovetail.tir.arithmetic import Arithmetic, V
 from dovetail.tir.bounds import bounds, node_bounds
-from dovetail.tir.evaluate import evaluate_expr
+from dovetail.tir.evaluate_expr import evaluate_expr
 from dovetail.tir.expr import Expr, make, var
 from dovetail.tir.interpret import interpret
 from dovetail.tir.ops import OPS

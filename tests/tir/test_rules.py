@@ -9,7 +9,7 @@ import pytest
 import z3
 from hypothesis import HealthCheck, given, settings
 
-from dovetail.tir.evaluate import evaluate_expr
+from dovetail.tir.evaluate_expr import evaluate_expr
 from dovetail.tir.expr import Expr, cast, const, free_vars, make, var
 from dovetail.tir.passes.lift import lift
 from dovetail.tir.rewrite import proofs

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dovetail.tir.bounds import bounds
-from dovetail.tir.evaluate import evaluate_expr
+from dovetail.tir.evaluate_expr import evaluate_expr
 from dovetail.tir.expr import Expr, var
 from dovetail.tir.linear import from_sum, sum_of
 from dovetail.tir.passes.simplify import simplify_func, simplify_stmt

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from dovetail.tir.bounds import bounds
-from dovetail.tir.evaluate import evaluate_expr
+from dovetail.tir.evaluate_expr import evaluate_expr
 from dovetail.tir.expr import Expr, cast, const, free_vars, make, sat_cast, select, var
 from dovetail.tir.intervals import Interval, type_range
 from dovetail.tir.ops import OPS

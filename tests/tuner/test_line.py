@@ -4,18 +4,18 @@ import threading
 from concurrent.futures import Future
 from typing import Any
 
-from dovetail.tuner.line import Line
+from dovetail.tuner.line import JobQueue
 from dovetail.tuner.worker import Job
 
 
-def line(*jobs: tuple[str, str]) -> Line:
-    made = Line()
+def line(*jobs: tuple[str, str]) -> JobQueue:
+    made = JobQueue()
     for number, (digest, action) in enumerate(jobs):
         made.put(Job(action, digest, None, {"n": number}), Future())
     return made
 
 
-def taken(made: Line, last: str, *others: str) -> object:
+def taken(made: JobQueue, last: str, *others: str) -> object:
     entry = made.take(last, others)
     return None if entry is None else entry[0].point["n"]
 
@@ -41,7 +41,7 @@ def test_a_closed_line_is_emptied_first() -> None:
 
 
 def test_take_waits_for_a_job() -> None:
-    made, got = Line(), []
+    made, got = JobQueue(), []
 
     def wait() -> None:
         got.append(taken(made, ""))

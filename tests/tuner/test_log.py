@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from dovetail.tuner.log import Log, require_writable, without_times
-from dovetail.tuner.records import LogError, Record, header, read, spell
+from dovetail.tuner.records import LogError, TrialRecord, header, read, spell
 
 KERNEL = {"key": "k", "name": "conv", "form": {}, "space": "s", "default": {}}
 HEAD = header({"dovetail": "1"}, "dsp", "m0", 0, kernels=[])
 DELETE = "delete the line, and the next tune makes its trial again"
 
 
-def trial(index: int, cycles: int = 7, **more: Any) -> Record:
-    return Record("", index, "k0", {"u": index}, "ok", cycles=cycles, checked=True, **more)
+def trial(index: int, cycles: int = 7, **more: Any) -> TrialRecord:
+    return TrialRecord("", index, "k0", {"u": index}, "ok", cycles=cycles, checked=True, **more)
 
 
 def written(path: Path, count: int, head: dict[str, Any] = HEAD) -> bytes:
@@ -58,7 +58,7 @@ def test_a_log_is_a_header_and_a_line_a_trial(tmp_path: Path) -> None:
 
 
 def test_seconds_stand_in_for_cycles() -> None:
-    record = Record("r", 0, "k", {}, "ok", seconds=0.25)
+    record = TrialRecord("r", 0, "k", {}, "ok", seconds=0.25)
     assert json.loads(spell(record))["seconds"] == 0.25 and "cycles" not in spell(record)
     assert record.cost == 0.25
 

@@ -107,9 +107,9 @@ def test_a_worker_that_cannot_build_its_task_says_why() -> None:
     class Lost(Synthetic):
         @property
         def spec(self):  # type: ignore[no-untyped-def]
-            from dovetail.tuner.task import Spec
+            from dovetail.tuner.task import TaskSpec
 
-            return Spec("dovetail.tuner.nowhere:rebuild", b"")
+            return TaskSpec("dovetail.tuner.nowhere:rebuild", b"")
 
     with pytest.raises(TuneError, match=r"No module named 'dovetail\.tuner\.nowhere'"):
         answers(Lost("a", 3))

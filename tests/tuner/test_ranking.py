@@ -9,7 +9,7 @@ import pytest
 from dovetail.schedule.knobs import Point
 from dovetail.schedule.templates.template import FEATURES
 from dovetail.tuner.candidates import Candidates
-from dovetail.tuner.model import Group
+from dovetail.tuner.model import TrialGroup
 from dovetail.tuner.ranker import SHIPPED, Ranker, save, shipped, untrained
 from dovetail.tuner.ranking import by_estimate, by_ranker, chosen, concordance
 from dovetail.tuner.synthetic import Synthetic
@@ -31,11 +31,11 @@ def tried(task: Synthetic, count: int) -> tuple[Candidates, list[tuple[int, floa
     return known, [(number, task.measure(known.points[number]).cost) for number in numbers]
 
 
-def group(task: Synthetic, count: int = 60) -> Group:
+def group(task: Synthetic, count: int = 60) -> TrialGroup:
     known, trials = tried(task, count)
     numbers = [number for number, _ in trials]
     costs = np.array([cost for _, cost in trials], float)
-    return Group(known.facts(numbers), known.guesses(numbers), costs)
+    return TrialGroup(known.facts(numbers), known.guesses(numbers), costs)
 
 
 @pytest.fixture(scope="module")

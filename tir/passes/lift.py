@@ -22,7 +22,7 @@ from .checked import checked
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class LiftedStore:
     """A store before lifting, its value after it, and the attempts between, in order. An
     expression that several stores share is tried at the first of them."""
 
@@ -37,7 +37,7 @@ def lift(
     *,
     budget: Budget | None = None,
     forbidden: Iterable[str] = (),
-    sites: list[Site] | None = None,
+    sites: list[LiftedStore] | None = None,
 ) -> PrimFunc:
     """``func`` with every stored value lifted; ``sites`` takes all attempts with their reasons."""
     ranges = axis_ranges(func.body)
@@ -50,7 +50,7 @@ def lift(
             return None
         value = lifted(stmt.value, rewriter, simple)
         if sites is not None and trace is not None:
-            sites.append(Site(stmt, value, tuple(trace)))
+            sites.append(LiftedStore(stmt, value, tuple(trace)))
             trace.clear()
         return None if value is stmt.value else replace(stmt, value=value)
 

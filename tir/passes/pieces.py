@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..evaluate import evaluate_expr, loads
+from ..evaluate_expr import evaluate_expr, loads
 from ..expr import Expr, const, free_vars, is_fixed, make, rebuild
 from ..linear import Linear, linear
 from ..ops import with_lanes

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bounds import Ranges
-from ..evaluate import MOVES_LANES, evaluate_expr, loads
+from ..evaluate_expr import MOVES_LANES, evaluate_expr, loads
 from ..expr import Expr, const, free_vars, make, substitute, walk
 from ..intervals import Interval
 from ..linear import Linear, from_linear, linear

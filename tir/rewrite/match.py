@@ -15,7 +15,7 @@ from ..intervals import Interval
 from ..ops import OPS
 from ..simplifier import fold
 from ..types import Type, vector
-from .rule import End, Rule, Wild
+from .rule import RangeEnd, Rule, Wild
 
 Bindings = dict[str, Expr]
 Bounds = Callable[[Expr], Interval]
@@ -111,7 +111,7 @@ def decide(when: Expr, bound: Bindings, bounds: Bounds) -> Interval:
     return node_bounds(when, [decide(arg, bound, bounds) for arg in when.args])
 
 
-def _number(name: Wild | End, bound: Bindings, bounds: Bounds) -> Interval:
+def _number(name: Wild | RangeEnd, bound: Bindings, bounds: Bounds) -> Interval:
     value = bound[name.name]
     low, high = (int(value.attr),) * 2 if value.is_const else bounds(value)
     if isinstance(name, Wild):

@@ -19,11 +19,11 @@ from collections.abc import Iterable
 import numpy as np
 import z3
 
-from ..evaluate import evaluate_expr
+from ..evaluate_expr import evaluate_expr
 from ..expr import Expr, free_vars, walk
 from . import proofs
 from .match import scaled
-from .rule import End, Rule, Wild
+from .rule import RangeEnd, Rule, Wild
 from .smt import Products, Terms, meaning, resized
 
 SECONDS = 60.0  # that one rule may take
@@ -101,7 +101,7 @@ def _environment(
     for node in walk(when) if when is not None else ():
         if node.op != "var" or node in env:
             continue
-        if isinstance(node.attr, End):
+        if isinstance(node.attr, RangeEnd):
             env[node] = [z3.BitVec(str(node), 64)]
             facts += _ends(node, named[node.attr.name], env)
         else:

@@ -31,7 +31,7 @@ class Wild:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class RangeEnd:
     """The lowest or highest value that range analysis knows for a wildcard."""
 
     name: str
@@ -53,12 +53,12 @@ def number(name: str, kind: Type) -> Expr:
 
 def lowest(value: Expr) -> Expr:
     """In a condition: no value of the wildcard is below it."""
-    return Expr("var", i64, (), End(str(value.attr), high=False))
+    return Expr("var", i64, (), RangeEnd(str(value.attr), high=False))
 
 
 def highest(value: Expr) -> Expr:
     """In a condition: no value of the wildcard is above it."""
-    return Expr("var", i64, (), End(str(value.attr), high=True))
+    return Expr("var", i64, (), RangeEnd(str(value.attr), high=True))
 
 
 def exact(value: Expr) -> Expr:

@@ -28,7 +28,7 @@ _PREFIXED = re.compile(r"[A-Z]\d\.")
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ProbeGroup:
     """``count`` samples of a row that have the same immediates."""
 
     row: Instruction
@@ -36,7 +36,7 @@ class Group:
     count: int
 
 
-def assembly_phase(number: int, group: Group) -> str:
+def assembly_phase(number: int, group: ProbeGroup) -> str:
     """A phase whose loop loads each operand, issues the row's text, and stores the result."""
     row, immediates = group.row, iter(group.immediates)
     result = row.result_register
@@ -62,7 +62,7 @@ def assembly_phase(number: int, group: Group) -> str:
     return f"{head}{text}\t{{ r17 = add(r17,#{SLOT}) }} :endloop0\n\t{{ jumpr r31 }}\n"
 
 
-def intrinsic_phase(number: int, group: Group) -> tuple[str, str]:
+def intrinsic_phase(number: int, group: ProbeGroup) -> tuple[str, str]:
     """(declaration, function) of the same loop around the row's intrinsic."""
     row, immediates = group.row, iter(group.immediates)
     result = row.result_register

@@ -22,7 +22,7 @@ from ...vocabulary import (
     widening_add,
     widening_sub,
 )
-from ..declare import family, i32x32, i32x64, instruction
+from ..decorators import family, i32x32, i32x64, instruction
 
 _SINGLE = {"b": "i8x128", "h": "i16x64", "w": "i32x32"}
 _PAIR = {"b": "i8x256", "h": "i16x128", "w": "i32x64"}

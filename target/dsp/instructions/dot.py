@@ -21,7 +21,17 @@ from ...vocabulary import (
     split,
     tile,
 )
-from ..declare import family, i8x256, i16x64, i16x128, i32x32, i32x64, instruction, u8x128, u8x256
+from ..decorators import (
+    family,
+    i8x256,
+    i16x64,
+    i16x128,
+    i32x32,
+    i32x64,
+    instruction,
+    u8x128,
+    u8x256,
+)
 
 _UNSIGNED = dict(T="u8x128", U="u8x128", t="ub", u="ub", w="uw")
 _MIXED = dict(T="u8x128", U="i8x128", t="ub", u="b", w="w")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...instruction import Kind
 from ...vocabulary import memory
-from ..declare import boolx128, i32x32, instruction
+from ..decorators import boolx128, i32x32, instruction
 
 
 @instruction(timing=(9,), unit="LOAD,VA", kind=Kind.LOAD, bytes=128, align=128, hvx="",

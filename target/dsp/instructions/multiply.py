@@ -25,7 +25,7 @@ from ...vocabulary import (
     tile,
     widening_mul,
 )
-from ..declare import family, i16x64, i32x32, i32x64, instruction, u16x64
+from ..decorators import family, i16x64, i32x32, i32x64, instruction, u16x64
 
 _PRODUCTS = {  # both vectors; the result's pair
     "vmpybusv": dict(T="u8x128", U="i8x128", W="i16x128", t="ub", u="b", w="h"),

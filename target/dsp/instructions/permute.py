@@ -31,7 +31,7 @@ from ...vocabulary import (
     splat,
     split,
 )
-from ..declare import family, i8x128, i8x256, i32x32, i32x64, instruction, u8x128
+from ..decorators import family, i8x128, i8x256, i32x32, i32x64, instruction, u8x128
 
 _EXTEND = {
     "b": dict(T="i8x128", W="i16x128", E="i16", t="b", w="h"),

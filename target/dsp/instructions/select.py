@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...vocabulary import Q, T, const, equal, i32, iota, maximum, minimum, select, splat, tile, u8x4
-from ..declare import boolx128, family, i32x32, i32x64, instruction, u8x128
+from ..decorators import boolx128, family, i32x32, i32x64, instruction, u8x128
 
 _LANES = {"b": ("i8x128", 128), "h": ("i16x64", 64), "w": ("i32x32", 32), "ub": ("u8x128", 128),
           "uh": ("u16x64", 64), "uw": ("u32x32", 32)}  # fmt: skip

@@ -26,7 +26,7 @@ from ...vocabulary import (
     select,
     splat,
 )
-from ..declare import family
+from ..decorators import family
 
 _SIGNED = {"h": "i16x64", "w": "i32x32"}
 _UNSIGNED = {"h": ("u16x64", 60), "w": ("u32x32", 60), "b": ("u8x128", 62)}

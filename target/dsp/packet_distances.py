@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from .machine import Machine
-from .steps import Access, Block, Facts, Step
+from .machine import DspMachine
+from .steps import BasicBlock, BytesTouched, RowFacts, Step
 
 Edges = list[list[tuple[int, int]]]  # of each step: (successor, latency)
 
 
-def latency(producer: Facts, use: int, vector_result: int) -> int:
+def latency(producer: RowFacts, use: int, vector_result: int) -> int:
     """Packets from a result to an operand read in pipeline cycle ``use`` (HVX.md, section 2)."""
     if producer.latency:
         return producer.latency
@@ -36,7 +36,7 @@ def is_far(step: Step, far: frozenset[str]) -> bool:
 
 
 def block_edges(
-    block: Block, extents: Mapping[str, int], machine: Machine, far: frozenset[str]
+    block: BasicBlock, extents: Mapping[str, int], machine: DspMachine, far: frozenset[str]
 ) -> Edges:
     """The dependences of straight-line code, steps numbered in order; what is loaded from ``far``
     places comes late."""
@@ -125,7 +125,7 @@ def _end_edges(steps: list[Step], add: object) -> None:
             add(i, len(steps) - 1, int(steps[i].is_call))
 
 
-def overlap(a: Access, b: Access, extents: Mapping[str, int]) -> bool:
+def overlap(a: BytesTouched, b: BytesTouched, extents: Mapping[str, int]) -> bool:
     """Whether two accesses of one buffer may touch a common byte, loop variables being equal."""
     if not a.exact or not b.exact:
         return True
@@ -140,7 +140,7 @@ def overlap(a: Access, b: Access, extents: Mapping[str, int]) -> bool:
     return low < a.bytes and high > -b.bytes
 
 
-def distances(a: Access, b: Access, variable: str, trips: int,
+def distances(a: BytesTouched, b: BytesTouched, variable: str, trips: int,
               extents: Mapping[str, int]) -> int | None:  # fmt: skip
     """The least d >= 1 such that ``b``, d iterations later, may touch a byte of ``a``."""
     if not a.exact or not b.exact:

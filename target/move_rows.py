@@ -20,7 +20,7 @@ from ..tir.ops import OPS
 from ..tir.recent import Recent
 from ..tir.types import Type
 from .instruction import Instruction, Kind
-from .match import LANE_OPS
+from .match_rows import LANE_OPS
 
 TRIED = 1000  # arrangements that the search for a path looks at
 

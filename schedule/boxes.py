@@ -13,10 +13,10 @@ from ..tir.expr import Expr, free_vars
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.quick import quick
 from ..tir.stmt import Block
-from .blocks import injective
+from .block_forms import injective
 from .errors import refusal
 from .index import UNKNOWN, Extents, bind, bounds, simplify
-from .state import Access, State
+from .state import BlockAccess, ScheduleState
 
 _ZERO = Linear({}, 0)
 
@@ -48,7 +48,7 @@ def bindings_of(block: Block) -> dict[Expr, Expr]:
     return {it.axis: it.binding for it in block.iters}
 
 
-def box_of(access: Access, block: Block, outer: Iterable[Expr], state: State) -> Box:
+def box_of(access: BlockAccess, block: Block, outer: Iterable[Expr], state: ScheduleState) -> Box:
     """The box that ``access`` touches while ``outer`` axes stand still; None where not affine."""
     extents = {**state.extents, **state.accesses(block).inner}
     bindings, fixed = bindings_of(block), set(outer)
@@ -108,7 +108,7 @@ def union(spans: Sequence[Span | None], size: int) -> Span:
     return clip(Span(first.start.shifted(low), high - low, False), size)
 
 
-def runs_whole(block: Block, state: State) -> bool:
+def runs_whole(block: Block, state: ScheduleState) -> bool:
     """Whether the block's loops alone run all its instances: other parts may have been peeled."""
     spans = [span_of(simplify(it.binding, state.extents), set(), state.extents)
              for it in block.iters]  # fmt: skip
@@ -119,7 +119,7 @@ def runs_whole(block: Block, state: State) -> bool:
     )
 
 
-def check_whole(block: Block, state: State) -> None:
+def check_whole(block: Block, state: ScheduleState) -> None:
     """ScheduleError unless new loops over the iters' extents run just what the block's loops do."""
     if block.name in state.partial:
         raise refusal("the block's loops must run each value of each iter",

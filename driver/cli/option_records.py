@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from ...options.record import Options, Row
+from ...options.record import OptionRow, Options
 
 
 def expanded(run: Callable[..., object]) -> Signature:
@@ -51,7 +51,7 @@ def _record(kind: Any) -> tuple[type[Options] | None, bool]:
     return (parts[0] if record else None), NoneType in parts
 
 
-def _place(name: str, row: Row) -> str:
+def _place(name: str, row: OptionRow) -> str:
     """The name of a row among a command's parameters."""
     return f"{name}_{row.name}"
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from ..tir.expr import free_vars
 from ..tir.stmt import For, PrimFunc, Stmt, Store, walk_stmt
+from .boxes import runs_whole
 from .errors import refusal
-from .region import runs_whole
-from .state import State, renamed
+from .state import ScheduleState, renamed
 from .tree import below, blocks_below
 
 
-def prepare(func: PrimFunc) -> State:
+def prepare(func: PrimFunc) -> ScheduleState:
     """The state of a fresh schedule; later loops of a name are renamed ``name_2`` and so on."""
-    state = State(func)
+    state = ScheduleState(func)
     state.names.update(b.name for b in blocks_below(func.body))
     state.names.update(p.name for p in func.params)
     state.names.update(b.name for b in state.locals())

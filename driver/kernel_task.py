@@ -23,11 +23,11 @@ from ..schedule.templates.template import FEATURES
 from ..target.cost import Work
 from ..target.protocol import Target
 from ..tir.stmt import PrimFunc
-from ..tuner.task import COMPILE, INVALID, OK, Measured, Spec
+from ..tuner.task import COMPILE, INVALID, OK, Measured, TaskSpec
 from ..tuner.worker import perform
-from .bounds import work
 from .compiler import REFUSALS, UNFIT, Compiler
 from .defaults import Pick, ranked
+from .least_work import work
 from .values import OperatorValues
 
 
@@ -97,7 +97,7 @@ class CodeTask(Tunable):
 
     @property
     @abstractmethod
-    def spec(self) -> Spec: ...
+    def spec(self) -> TaskSpec: ...
 
     @property
     def simulated(self) -> bool:
@@ -155,9 +155,9 @@ class KernelTask(CodeTask):
         return OperatorValues(self.kernel, self.graph)
 
     @property
-    def spec(self) -> Spec:
+    def spec(self) -> TaskSpec:
         payload = pickle.dumps((self.kernel, self.graph, self.machine, self.weight))
-        return Spec("dovetail.driver.task:rebuild", payload)
+        return TaskSpec("dovetail.driver.kernel_task:rebuild", payload)
 
 
 def rebuild(payload: bytes) -> KernelTask:

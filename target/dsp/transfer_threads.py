@@ -11,7 +11,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 
 from .channel import Channel
-from .steps import Block, Node, Step
+from .steps import BasicBlock, Node, Step
 from .walk import (
     ACCESSED,
     DDR,
@@ -75,7 +75,7 @@ class Thread:
             if not self._calls(node):
                 tally, self.state = self.walker.node(node, self.state, self.count)
                 self._add(tally)
-            elif isinstance(node, Block):
+            elif isinstance(node, BasicBlock):
                 yield from self._block(node)
             else:
                 for turn in range(times(node, self.count)):
@@ -83,7 +83,7 @@ class Thread:
                         self.stall(FETCH, self.walker.fetches.get(id(node), 0))
                     yield from self._nodes(node.body)
 
-    def _block(self, block: Block) -> Generator[Step, None, None]:
+    def _block(self, block: BasicBlock) -> Generator[Step, None, None]:
         pending = {atom: (-since, number) for atom, since, number in self.state}
         now, total = 0, list(ZERO)
         for packet in block.packets:
@@ -109,7 +109,7 @@ class Thread:
     def _calls(self, node: Node) -> bool:
         known = self.walker.with_calls
         if id(node) not in known:
-            if isinstance(node, Block):
+            if isinstance(node, BasicBlock):
                 known[id(node)] = any(step.is_call for p in node.packets for step in p)
             else:
                 known[id(node)] = any(self._calls(inner) for inner in node.body)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from ...tir.expr import Expr
-from ..declare import Rows
+from ..declare import RowTable
 
 VECTOR = 128  # bytes of a register
-_rows = Rows(VECTOR, "V6.{}.128B")
+_rows = RowTable(VECTOR, "V6.{}.128B")
 instruction, family = _rows.instruction, _rows.family
 
 # Vectors, pairs of vectors, predicates.

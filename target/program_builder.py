@@ -32,20 +32,20 @@ from ..tir.stmt import (
     walk_stmt,
 )
 from .alike import Shifts, common
-from .emit import Emitter
+from .emit import RegionEmitter
 from .errors import SelectError
-from .program import THREADS, Address, Dma, Item, Loop, Op, Phase, Place, Program
-from .program import Wait as WaitItem
-from .record import Started
-from .region import Memory, RegionBuilder
+from .program import THREADS, Address, Dma, Item, Loop, MachineOp, Phase, Place, Program
+from .program import WaitOp as WaitItem
+from .region import BufferState, RegionBuilder
 from .roles import Roles
 from .select import Selector
+from .selection_record import Started
 
 _recent = Recent[Phase](1024)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PhaseStmts:
     """The statements of one phase in the parallel ``loop`` around them, what they allocate, and
     their registers of whole vectors."""
 
@@ -55,7 +55,7 @@ class Part:
     vectors: frozenset[str]
 
     @staticmethod
-    def of(stmts: tuple[Stmt, ...]) -> Part:
+    def of(stmts: tuple[Stmt, ...]) -> PhaseStmts:
         """SelectError where they read a register that only another phase writes."""
         loop, first = None, stmts[0]
         if isinstance(first, For) and _is_parallel(first):
@@ -76,7 +76,7 @@ class Part:
             seen.update(fresh)
             stack.extend(fresh)
         own = tuple(node.buffer for node in nodes if isinstance(node, Alloc))
-        return Part(stmts, loop, own, frozenset(vectors))
+        return PhaseStmts(stmts, loop, own, frozenset(vectors))
 
     @property
     def parallel(self) -> tuple[str, int] | None:
@@ -92,32 +92,32 @@ def _require_made(buffer: Buffer, made: set[str]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class PhaseGroup:
     """Lowered statements: the phases that they are, what they allocate around them."""
 
     buffers: tuple[Buffer, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[PhaseStmts, ...]
 
     @staticmethod
-    def of(body: Stmt) -> Group:
+    def of(body: Stmt) -> PhaseGroup:
         buffers, stmts = top(body)
-        return Group(tuple(buffers), tuple(map(Part.of, apart(stmts))))
+        return PhaseGroup(tuple(buffers), tuple(map(PhaseStmts.of, apart(stmts))))
 
 
 @dataclass(slots=True)
-class Builder:
+class ProgramBuilder:
     """Builds one program; ``selector``, ``roles`` and the ``grain`` by which alike phases are moved
     belong to the target."""
 
     selector: Selector
     roles: Roles
     grain: int
-    memory: dict[str, Memory] = field(default_factory=dict)
+    memory: dict[str, BufferState] = field(default_factory=dict)
     registers: dict[str, Buffer] = field(default_factory=dict)
     vectors: frozenset[str] = frozenset()  # registers of the phase that hold whole vectors
     numbers: dict[str, int] = field(default_factory=dict)  # of the kernel's holes
 
-    def build(self, func: PrimFunc, groups: Sequence[tuple[Group, Shifts]]) -> Program:
+    def build(self, func: PrimFunc, groups: Sequence[tuple[PhaseGroup, Shifts]]) -> Program:
         """The program of ``func``, whose statements are lowered to groups, and those work at
         these places."""
         self.numbers = func.numbers
@@ -140,7 +140,7 @@ class Builder:
             return  # scratch of several phases, one after another
         if known is not None or buffer.name in self.registers:
             raise SelectError(f"buffers: names must differ, but {buffer.name} occurs twice")
-        self.memory[buffer.name] = Memory(place, buffer.type)
+        self.memory[buffer.name] = BufferState(place, buffer.type)
 
     def _declare(self, buffer: Buffer, threaded: bool) -> None:
         """Gives a local buffer its place; below a parallel loop each thread has its own."""
@@ -149,7 +149,7 @@ class Builder:
         else:
             self._place(buffer, Place(buffer.name, buffer.bytes, buffer.scope, True, threaded))
 
-    def _phase(self, part: Part) -> Phase:
+    def _phase(self, part: PhaseStmts) -> Phase:
         """The code between two barriers: a function of the statements, and of the numbers that fill
         holes."""
         self.vectors = part.vectors
@@ -160,10 +160,10 @@ class Builder:
         key = self.selector, self.roles, self.grain, part.stmts, part.parallel, numbers
         return _recent(key, lambda: common(self._selected(part), self.grain))
 
-    def _selected(self, part: Part) -> Phase:
+    def _selected(self, part: PhaseStmts) -> Phase:
         for memory in self.memory.values():
             memory.version = 0
-        body = Body(self, [part.parallel[0]] if part.parallel else [])
+        body = PhaseBody(self, [part.parallel[0]] if part.parallel else [])
         for stmt in part.stmts:
             body.run(stmt)
         items, start = body.finish()  # may add to the prelude
@@ -190,13 +190,13 @@ def _is_parallel(stmt: Stmt) -> bool:
     return isinstance(stmt, For) and stmt.kind is LoopKind.PARALLEL
 
 
-class Body:
+class PhaseBody:
     """The statements of one phase; ``items`` is the innermost list under construction."""
 
-    def __init__(self, builder: Builder, loops: list[str]) -> None:
+    def __init__(self, builder: ProgramBuilder, loops: list[str]) -> None:
         self.builder, self.loops = builder, loops
         self.items: list[Item] = []
-        self.emitter = Emitter(builder.selector, builder.roles, builder.numbers)
+        self.emitter = RegionEmitter(builder.selector, builder.roles, builder.numbers)
         for loop in loops:
             self.emitter.enter(loop)
         self.region = RegionBuilder(self)
@@ -223,7 +223,7 @@ class Body:
                     f"select: the machine has no {type(stmt).__name__} within a kernel"
                 )
 
-    def finish(self) -> tuple[list[Item], Op | None]:
+    def finish(self) -> tuple[list[Item], MachineOp | None]:
         """The code, and what sets the variable of the threads' loop, if that is asked for."""
         self.flush()
         if not self.loops:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import show
+from .. import printed
 from ..errors import InputError
 from ..progress import watching
 from .models import drifted, tell_drift, tell_missing
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from ...quant.recipe import Recipe
     from ..brought import Make
     from ..own import CompiledKernel
-    from ..source import Source
+    from ..source import ModelSource
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class KernelOptions:
     """The options that only kernels have."""
 
     template: str | None
@@ -34,7 +34,9 @@ class Form:
         return {"template": _make(self.template), "lifted": self.lifted}
 
 
-def takes(source: Source, form: Form, output: Path | None, recipe: Recipe | None) -> bool:
+def takes(
+    source: ModelSource, form: KernelOptions, output: Path | None, recipe: Recipe | None
+) -> bool:
     """Whether a source is a kernel; an option that is of no use for it is refused."""
     if source.kernel is None:
         if form.template is not None or not form.lifted:
@@ -49,7 +51,7 @@ def takes(source: Source, form: Form, output: Path | None, recipe: Recipe | None
     return True
 
 
-def compile(source: Source, log: Path | None, target: str, form: Form,
+def compile(source: ModelSource, log: Path | None, target: str, form: KernelOptions,
             workers: int | None, json: bool) -> None:  # fmt: skip
     """Compiles and prints a kernel."""
     from .. import own
@@ -63,7 +65,7 @@ def compile(source: Source, log: Path | None, target: str, form: Form,
     _print(source, code, json, {})
 
 
-def tune(source: Source, form: Form, how: dict[str, Any], json: bool) -> None:
+def tune(source: ModelSource, form: KernelOptions, how: dict[str, Any], json: bool) -> None:
     """Tunes a kernel with the arguments ``how`` and prints it."""
     from .. import own
 
@@ -82,7 +84,7 @@ def tune(source: Source, form: Form, how: dict[str, Any], json: bool) -> None:
         )
 
 
-def replay(log: Path, source: Source, mode: str, target: str | None, form: Form,
+def replay(log: Path, source: ModelSource, mode: str, target: str | None, form: KernelOptions,
            workers: int | None, json: bool) -> bool:  # fmt: skip
     """Replays and prints a kernel; False where a verified one has drifted."""
     from .. import own
@@ -112,9 +114,9 @@ def _make(template: str | None) -> Make | None:
     return make
 
 
-def _print(source: Source, code: CompiledKernel, json: bool, more: Mapping[str, Any]) -> None:
+def _print(source: ModelSource, code: CompiledKernel, json: bool, more: Mapping[str, Any]) -> None:
     if json:
-        show.print_json({
+        printed.print_json({
             "model": source.name, "target": code.machine.name, "cycles": code.cycles,
             "default_cycles": code.default_cycles, "bound": code.bound,
             "template": code.template, "point": code.point,

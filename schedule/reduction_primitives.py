@@ -17,8 +17,11 @@ from ..tir.ops import OPS
 from ..tir.spell import show_expr
 from ..tir.stmt import Block, Buffer, For, Iter, Stmt, Store, load, seq
 from ..tir.types import Type, i32
-from .blocks import Reduction, is_reduction, read_in, reduction_of
-from .build import (
+from .block_forms import Reduction, is_reduction, read_in, reduction_of
+from .boxes import span_of
+from .dependences import runs_once
+from .errors import refusal
+from .new_nests import (
     allocate,
     buffer_name,
     check_result,
@@ -26,10 +29,7 @@ from .build import (
     iters_of,
     put_after,
 )
-from .depend import runs_once
-from .errors import refusal
-from .region import span_of
-from .state import BlockName, BlockRef, Loop, State, always, replace_axes
+from .state import BlockName, BlockRef, Loop, ScheduleState, always, replace_axes
 from .tree import blocks_below, loop_at, loops_of, nest
 
 # A reduce iter, by which factor a loop drives it, and the rest of its binding as a sum of
@@ -37,7 +37,7 @@ from .tree import blocks_below, loop_at, loops_of, nest
 Factored = tuple[Iter, int, list[tuple[int, Expr, int]]]
 
 
-def decompose_reduction(state: State, block: BlockName, loop: Loop) -> BlockRef:
+def decompose_reduction(state: ScheduleState, block: BlockName, loop: Loop) -> BlockRef:
     """Makes the init of a reduction a block of its own before ``loop``: ``*_init``."""
     node, path = state.block(block)
     target = state.loop(loop)
@@ -76,7 +76,7 @@ def decompose_reduction(state: State, block: BlockName, loop: Loop) -> BlockRef:
     return BlockRef(name)
 
 
-def _check_init_ready(state: State, block: Block, at: Stmt) -> None:
+def _check_init_ready(state: ScheduleState, block: Block, at: Stmt) -> None:
     """Buffers that the init reads must not be written below the loop that it goes before."""
     for other in blocks_below(at):
         late = sorted(state.accesses(other).written & read_in(block.init))
@@ -99,7 +99,7 @@ def _first_guards(block: Block, reducing: frozenset[Expr]) -> list[Expr]:
     return [part for part in parts if not always(part, (), {})]
 
 
-def rfactor(state: State, block: BlockName, loop: Loop) -> BlockRef:
+def rfactor(state: ScheduleState, block: BlockName, loop: Loop) -> BlockRef:
     """Partial results for each value of a reduction loop (block ``*_rf``), joined after."""
     node, path = state.block(block)
     at = loop_at(state.loop(loop))
@@ -123,7 +123,7 @@ def begun(block: Block) -> Reduction:
     return found
 
 
-def factored(state: State, block: Block, loop: For) -> Factored:
+def factored(state: ScheduleState, block: Block, loop: For) -> Factored:
     """The reduce iter that the loop drives, by which factor, and the rest of its binding as a sum
     of step * inner where each inner takes all its values 0 .. extent-1."""
     driven = [it for it in block.iters if loop.axis in free_vars(it.binding)]
@@ -141,7 +141,7 @@ def factored(state: State, block: Block, loop: For) -> Factored:
 
 
 def _partial_block(
-    state: State, name: str, block: Block, found: Reduction, split: Factored,
+    state: ScheduleState, name: str, block: Block, found: Reduction, split: Factored,
     partial: Buffer, loop: For,
 ) -> Block:  # fmt: skip
     it, factor, _ = split
@@ -177,7 +177,7 @@ def without(block: Block, split: Factored) -> tuple[list[Iter], Expr | None]:
     return iters, value
 
 
-def _rests(form: Linear, loop: For, state: State) -> list[tuple[int, Expr, int]]:
+def _rests(form: Linear, loop: For, state: ScheduleState) -> list[tuple[int, Expr, int]]:
     """A sum as one of step * inner where each inner takes all its values 0 .. extent-1."""
     if not form.terms:
         return []
@@ -201,7 +201,7 @@ def neutral(op: str, kind: Type) -> int:
     return found(kind)
 
 
-def _joining_block(state: State, block: Block, found: Reduction, partial: Buffer) -> Block:
+def _joining_block(state: ScheduleState, block: Block, found: Reduction, partial: Buffer) -> Block:
     spatial = [(str(it.axis.attr), it.extent, False) for it in block.iters if not it.reduce]
     iters = iters_of(state, block.name, [*spatial, ("part", partial.shape[0], True)])
     part = load(partial, iters[-1].axis, *found.index)

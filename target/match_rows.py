@@ -17,7 +17,7 @@ from ..tir.ops import OPS, with_lanes
 from ..tir.row import Lanes
 from ..tir.types import Type
 from .instruction import Instruction
-from .record import Notes
+from .selection_record import Notes
 
 Bindings = dict[str, Expr]
 

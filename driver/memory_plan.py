@@ -21,7 +21,7 @@ from ..graph.borders import stored_shape
 from ..graph.graph import Graph
 from ..graph.kernels import Kernel
 from ..graph.physical import physical
-from ..target.machine import Machine
+from ..target.machine_facts import Machine
 from ..tir.places import ALIGN
 from ..tir.stmt import Alloc, walk_stmt
 
@@ -43,7 +43,7 @@ class Spot:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class MemoryPlan:
     """``tcm`` and ``ddr`` are the bytes of the two arenas, ``code[i]`` whether kernel i has any."""
 
     spots: Mapping[str, Spot]
@@ -85,7 +85,7 @@ def stored_bytes(graph: Graph, tensor: str) -> int:
     return prod(physical(stored_shape(graph, tensor)))
 
 
-def plan(graph: Graph, kernels: Sequence[Kernel], machine: Machine) -> Plan:
+def plan(graph: Graph, kernels: Sequence[Kernel], machine: Machine) -> MemoryPlan:
     """Places of all activations; ``kernels`` are those of the graph's nodes, in order."""
     code = tuple(not _moves_nothing(graph, kernel) for kernel in kernels)
     lives = _lives(graph, kernels, code)
@@ -99,7 +99,7 @@ def plan(graph: Graph, kernels: Sequence[Kernel], machine: Machine) -> Plan:
             for name, start in life.names.items():
                 spots[name] = Spot(scope, offset + start, stored_bytes(graph, name))
     held = tuple(map(near.held, range(len(kernels))))
-    return Plan(spots, code, held, near.size, far.size)
+    return MemoryPlan(spots, code, held, near.size, far.size)
 
 
 def _moves_nothing(graph: Graph, kernel: Kernel) -> bool:

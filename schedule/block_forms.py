@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from ..tir.evaluate import loads
+from ..tir.evaluate_expr import loads
 from ..tir.expr import Expr
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block, Buffer, Iter, Stmt, Store, walk_stmt

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..program import Address, Dma, Item, Loop, Op, Wait
+from ..program import Address, Dma, Item, Loop, MachineOp, WaitOp
 from .hoist import ALL, hoist
 from .machine import LOOPS
 
@@ -56,7 +56,7 @@ def addresses(items: list[Item]) -> Iterator[Address]:
     """All addresses, those of inner loops too."""
     for item in items:
         match item:
-            case Op(address=address) if address is not None:
+            case MachineOp(address=address) if address is not None:
                 yield address
             case Dma(target=target, source=source):
                 yield from (target, source)
@@ -66,13 +66,13 @@ def addresses(items: list[Item]) -> Iterator[Address]:
 
 def _tiny(extent: int, body: list[Item]) -> bool:
     return extent <= LOOPS.short and len(body) * extent <= LOOPS.written and all(
-        isinstance(item, Op) for item in body)  # fmt: skip
+        isinstance(item, MachineOp) for item in body)  # fmt: skip
 
 
 def at(item: Item, variable: str, value: int) -> Item:
     """``item`` where a loop variable has one value."""
     match item:
-        case Op(address=address) if address is not None:
+        case MachineOp(address=address) if address is not None:
             moved = address_at(address, variable, value)
             return item if moved is address else replace(item, address=moved)
         case Dma(target=target, source=source):
@@ -82,7 +82,7 @@ def at(item: Item, variable: str, value: int) -> Item:
             if item.variable == variable:
                 return item
             return Loop(item.variable, item.extent, [at(inner, variable, value) for inner in body])
-        case Op() | Wait():
+        case MachineOp() | WaitOp():
             return item
 
 

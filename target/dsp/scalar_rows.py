@@ -43,7 +43,7 @@ from ..vocabulary import (
     u16,
     u32,
 )
-from .declare import instruction
+from .decorators import instruction
 
 _LOAD: dict[str, Any] = dict(timing=(4,), unit="LD", kind=Kind.LOAD)
 _STORE: dict[str, Any] = dict(timing=(0, 2), unit="ST", kind=Kind.STORE)

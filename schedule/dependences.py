@@ -14,10 +14,10 @@ from itertools import pairwise
 from ..tir.expr import Expr, free_vars
 from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Block, For, LoopKind
-from .blocks import injective, is_map, is_reduction
+from .block_forms import injective, is_map, is_reduction
+from .boxes import Box, box_of, separated
 from .errors import refusal
-from .region import Box, box_of, separated
-from .state import State
+from .state import ScheduleState
 from .storage import is_private
 from .tree import Path, blocks_below, loop_at, loops_of
 
@@ -31,7 +31,7 @@ def loop_roles(block: Block, axis: Expr) -> tuple[bool, bool]:
     return spatial, reduce
 
 
-def check_reorder(state: State, chain: Sequence[For], order: Sequence[For]) -> None:
+def check_reorder(state: ScheduleState, chain: Sequence[For], order: Sequence[For]) -> None:
     """ScheduleError unless ``chain`` may run in ``order``."""
     moved = [k for k, (a, b) in enumerate(zip(chain, order, strict=True)) if a is not b]
     if not moved:
@@ -50,7 +50,9 @@ def check_reorder(state: State, chain: Sequence[For], order: Sequence[For]) -> N
     _check_apart(state, inside, axes, chain[moved[0]], mend)
 
 
-def _check_apart(state: State, inside: For, axes: dict[Expr, int], place: For, mend: str) -> None:
+def _check_apart(
+    state: ScheduleState, inside: For, axes: dict[Expr, int], place: For, mend: str
+) -> None:
     """ScheduleError unless values of ``axes`` have elements of their own in each buffer that the
     blocks below ``inside`` write, or buffers of their own."""
     blocks = list(blocks_below(inside.body))
@@ -61,7 +63,7 @@ def _check_apart(state: State, inside: For, axes: dict[Expr, int], place: For, m
                               f"{name}, which {block.name} writes", place, mend)  # fmt: skip
 
 
-def _check_one(state: State, block: Block, axes: dict[Expr, int], place: For) -> None:
+def _check_one(state: ScheduleState, block: Block, axes: dict[Expr, int], place: For) -> None:
     if is_map(block) or (is_reduction(block) and runs_once(block, axes)):
         return
     if not _apart(state, [block], None, axes):
@@ -85,7 +87,7 @@ def runs_once(block: Block, axes: dict[Expr, int]) -> bool:
 
 
 def _apart(
-    state: State, blocks: Sequence[Block], buffer: str | None, axes: dict[Expr, int]
+    state: ScheduleState, blocks: Sequence[Block], buffer: str | None, axes: dict[Expr, int]
 ) -> bool:
     """Whether different values of ``axes`` touch different elements of ``buffer`` (None: of all
     buffers that are written)."""
@@ -100,7 +102,7 @@ def _apart(
     return True
 
 
-def _outside(state: State, block: Block, axes: dict[Expr, int]) -> list[Expr]:
+def _outside(state: ScheduleState, block: Block, axes: dict[Expr, int]) -> list[Expr]:
     """The axes above ``block`` down to the innermost of ``axes``."""
     _, path = state.block(block.name)
     loops = [loop.axis for loop in loops_of(path)]
@@ -108,7 +110,7 @@ def _outside(state: State, block: Block, axes: dict[Expr, int]) -> list[Expr]:
     return loops[: last + 1]
 
 
-def check_lanes(state: State, block: Block, loop: For) -> None:
+def check_lanes(state: ScheduleState, block: Block, loop: For) -> None:
     """ScheduleError unless the iterations of the spatial ``loop`` around ``block`` may run at the
     same time, with those of the lanes below it: all are loaded before any is stored."""
     if is_map(block) or is_reduction(block):
@@ -123,7 +125,7 @@ def check_lanes(state: State, block: Block, loop: For) -> None:
                       f"{block.name}, which does", loop)  # fmt: skip
 
 
-def check_merged(state: State, loop: For, halves: Sequence[Sequence[Block]]) -> None:
+def check_merged(state: ScheduleState, loop: For, halves: Sequence[Sequence[Block]]) -> None:
     """ScheduleError unless what both halves of a loop's body touch, and one of them writes, is
     touched at other elements in other iterations: those of one half came before the other's."""
     blocks = [block for half in halves for block in half]
@@ -135,7 +137,7 @@ def check_merged(state: State, loop: For, halves: Sequence[Sequence[Block]]) -> 
                           name, loop)  # fmt: skip
 
 
-def check_parallel(state: State, path: Path) -> None:
+def check_parallel(state: ScheduleState, path: Path) -> None:
     """ScheduleError unless the iterations of the loop at the end of ``path`` are independent."""
     loop = loop_at(path)
     blocks = list(blocks_below(loop.body))
@@ -155,7 +157,7 @@ def _instances_apart(block: Block, loop: For, below: dict[Expr, int]) -> bool:
     return runs_once(elements, {a: n for a, n in below.items() if loop_roles(elements, a)[0]})
 
 
-def _below(state: State, block: Block, loop: For) -> dict[Expr, int]:
+def _below(state: ScheduleState, block: Block, loop: For) -> dict[Expr, int]:
     """The axes of the loops around ``block`` from ``loop`` on."""
     _, path = state.block(block.name)
     loops = loops_of(path)

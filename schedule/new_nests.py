@@ -27,10 +27,10 @@ from ..tir.stmt import (
     walk_stmt,
 )
 from ..tir.types import vector
+from .boxes import check_whole, runs_whole
 from .errors import refusal
 from .index import Extents, simplify
-from .region import check_whole, runs_whole
-from .state import State, unused
+from .state import ScheduleState, unused
 from .tree import Path, blocks_below, loops_of, nest, transformed
 
 Array = NDArray[Any]
@@ -39,7 +39,9 @@ IndexMap = Callable[[Block, Index], Index]
 Element = Callable[[Buffer, Index], tuple[Buffer, Index] | None]  # where it is, if elsewhere
 
 
-def iters_of(state: State, name: str, axes: Sequence[tuple[str, int, bool]]) -> tuple[Iter, ...]:
+def iters_of(
+    state: ScheduleState, name: str, axes: Sequence[tuple[str, int, bool]]
+) -> tuple[Iter, ...]:
     """Iters of a new block (name, extent, reduce), each with a new loop variable of its own."""
     return tuple(
         Iter(var(axis), extent, reduce, state.axis(f"{name}_{axis}", extent))
@@ -54,7 +56,10 @@ def iter_name(block: Block, name: str) -> str:
 
 
 def made(
-    state: State, name: str, sizes: Iterable[tuple[str, int]], store: Callable[[Index], Store]
+    state: ScheduleState,
+    name: str,
+    sizes: Iterable[tuple[str, int]],
+    store: Callable[[Index], Store],
 ) -> Block:
     """A new map over iters of these names and extents, under a name of its own."""
     name = state.fresh(name)
@@ -78,24 +83,24 @@ def top_of(path: Path) -> Path:
     return path[: k + 1]
 
 
-def put_before(state: State, block: str, *new: Block) -> None:
+def put_before(state: ScheduleState, block: str, *new: Block) -> None:
     """Inserts blocks, each in loops of its own, before the outermost statement around a block."""
     path = top_of(state.block(block)[1])
     state.swap(path, seq(*map(nest_of, new), path[-1]))
 
 
-def put_after(state: State, block: str, *new: Block) -> None:
+def put_after(state: ScheduleState, block: str, *new: Block) -> None:
     """Inserts blocks, each in loops of its own, after the outermost statement around a block."""
     path = top_of(state.block(block)[1])
     state.swap(path, seq(path[-1], *map(nest_of, new)))
 
 
-def allocate(state: State, buffer: Buffer) -> None:
+def allocate(state: ScheduleState, buffer: Buffer) -> None:
     """Gives the function a local buffer."""
     state.body = Alloc(buffer, state.body)
 
 
-def buffer_name(state: State, name: str) -> str:
+def buffer_name(state: ScheduleState, name: str) -> str:
     """``name`` or, where a buffer has it, ``name_2`` and so on."""
     return unused(name, {b.name for b in state.buffers()})
 
@@ -114,7 +119,7 @@ def check_alone(block: Block, path: Path) -> None:
                       "other loops", block, "Use it before loops change.")  # fmt: skip
 
 
-def check_result(state: State, block: Block, path: Path, buffer: str) -> None:
+def check_result(state: ScheduleState, block: Block, path: Path, buffer: str) -> None:
     """ScheduleError unless new loops over the block's iters make all that it makes of ``buffer``,
     which no other block touches within its loops."""
     check_whole(block, state)
@@ -131,7 +136,7 @@ def check_result(state: State, block: Block, path: Path, buffer: str) -> None:
 
 
 def on_iters(
-    state: State, path: Path, block: Block, changes: Mapping[Expr, Sequence[Iter]]
+    state: ScheduleState, path: Path, block: Block, changes: Mapping[Expr, Sequence[Iter]]
 ) -> None:
     """Puts ``block`` in the place of the end of ``path`` with other iters, each with a loop of its
     own, for some that have loops of their own there."""
@@ -144,7 +149,7 @@ def on_iters(
     state.swap(path[: at + 1], nest(loops, replace(block, iters=tuple(iters))))
 
 
-def resized(state: State, path: Path, block: Block, sizes: Mapping[Expr, int]) -> list[str]:
+def resized(state: ScheduleState, path: Path, block: Block, sizes: Mapping[Expr, int]) -> list[str]:
     """Puts ``block`` in the place of the end of ``path``, with other extents of iters that have
     loops of their own there; gives the names of these loops, which are new."""
     fresh = {it.axis: replace(it, extent=sizes[it.axis],
@@ -239,7 +244,7 @@ def redirect(block: Block, name: str, buffer: Buffer, index_map: IndexMap | None
 
 
 def exchange(
-    state: State, name: str, others: Sequence[Buffer], change: Callable[[Block], Block],
+    state: ScheduleState, name: str, others: Sequence[Buffer], change: Callable[[Block], Block],
     data: Callable[[Array], Sequence[Array]] | None = None,
 ) -> None:  # fmt: skip
     """Puts ``others`` in the place of a buffer: its declaration, and the data of a constant; blocks
@@ -262,7 +267,7 @@ def exchange(
 
 
 def replace_buffer(
-    state: State, buffer: Buffer, index_map: IndexMap | None = None,
+    state: ScheduleState, buffer: Buffer, index_map: IndexMap | None = None,
     data: Callable[[Array], Array] | None = None,
 ) -> None:  # fmt: skip
     """Puts ``buffer`` in the place of the one of its name: all accesses, and what a constant
@@ -274,7 +279,7 @@ def replace_buffer(
     exchange(state, buffer.name, [buffer], change, None if data is None else lambda v: [data(v)])
 
 
-def enlarge(state: State, name: str, shape: tuple[int, ...]) -> None:
+def enlarge(state: ScheduleState, name: str, shape: tuple[int, ...]) -> None:
     """A buffer of a larger shape; a constant grows by zeros."""
     old = state.buffer(name)
     pads = [(0, n - m) for n, m in zip(shape, old.shape, strict=True)]
@@ -282,6 +287,6 @@ def enlarge(state: State, name: str, shape: tuple[int, ...]) -> None:
         replace_buffer(state, replace(old, shape=shape), data=lambda values: np.pad(values, pads))
 
 
-def drop_buffer(state: State, name: str) -> None:
+def drop_buffer(state: ScheduleState, name: str) -> None:
     """Takes the declaration of a local buffer away that no block touches."""
     exchange(state, name, [], lambda block: block)

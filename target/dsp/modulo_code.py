@@ -16,17 +16,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .allocate import Sets, live_around
-from .body import Body, shape_of
+from .body import LoopBody, shape_of
 from .deliver import deliver
 from .feed import feed
-from .lower import Lowering, Table, carries
+from .lower_program import FactTable, PhaseLowering, carries
 from .machine import LOOPS
 from .modulo import Found, Schedules
 from .pack import packer
 from .renew import Carried, renew
-from .scalar import INSTRUCTIONS
-from .spill import Room
-from .steps import Access, Block, Node, Registers, Step, Trip, bits, blocks
+from .scalar_rows import INSTRUCTIONS
+from .spill import RegisterRoom
+from .steps import BasicBlock, BytesTouched, Node, Registers, Step, Trip, bits, blocks
 from .webs import rename
 
 _WORTH = 256  # cycles of a loop that are worth another compilation
@@ -36,8 +36,8 @@ _WORTH = 256  # cycles of a loop that are worth another compilation
 class Pipeline:
     """Pipelines the loops of a lowered phase."""
 
-    low: Lowering
-    room: Room
+    low: PhaseLowering
+    room: RegisterRoom
     roomy: list[int] = field(default_factory=list)  # of loops that lack registers: the vectors
     # from outside that would leave enough of them
 
@@ -49,7 +49,7 @@ class Pipeline:
         done: list[Node] = []
         drain: list[list[Step]] = []
         for node in nodes:
-            if isinstance(node, Block):
+            if isinstance(node, BasicBlock):
                 node.groups = drain + node.groups
                 drain = []
                 done.append(node)
@@ -58,35 +58,35 @@ class Pipeline:
                 done.append(node)
             else:
                 block = done[-1]
-                assert isinstance(block, Block)
+                assert isinstance(block, BasicBlock)
                 drain = self._loop(node, block, done, around, times)
         assert not drain
         return done
 
-    def _loop(self, trip: Trip, block: Block, done: list[Node], around: Mapping[int, Sets],
+    def _loop(self, trip: Trip, block: BasicBlock, done: list[Node], around: Mapping[int, Sets],
               times: int) -> list[list[Step]]:  # fmt: skip
         """Adds the prologue to ``block`` and the kernel to ``done``; gives the epilogue."""
         inner = trip.body[0]
-        assert isinstance(inner, Block)
+        assert isinstance(inner, BasicBlock)
         live = around[id(inner)]
         found = self._search(trip, inner.steps, bits(live[0] | live[1]), block, times)
         if found is None:
             done.append(trip)
             return []
-        plan = Plan(found, self.low.registers)
+        plan = PipelinePlan(found, self.low.registers)
         plan.begin(block)
         block.groups += plan.flat(0, plan.first)
         if plan.passes:
             assert trip.setup is not None
             trip.setup.operands = (plan.passes,)
-            kernel = Block(packets=plan.kernel(), kind="kernel")
+            kernel = BasicBlock(packets=plan.kernel(), kind="kernel")
             node = Trip(trip.variable, plan.passes, 0, trip.label, [kernel], setup=trip.setup)
             done.append(node)
         else:
             block.groups = [group for group in block.groups if group[0].target != trip.label]
         return plan.flat(plan.first + plan.passes * plan.unroll, plan.blocks)
 
-    def _search(self, trip: Trip, steps: list[Step], through: list[int], before: Block,
+    def _search(self, trip: Trip, steps: list[Step], through: list[int], before: BasicBlock,
                 times: int) -> Found | None:  # fmt: skip
         """The schedule within the registers that values which live through the loop leave free; if
         it is much slower than one without this limit, a call to spill some of these values."""
@@ -112,7 +112,7 @@ class Pipeline:
         return found
 
     def _schedules(
-        self, trip: Trip, steps: list[Step], outside: set[int], before: Block
+        self, trip: Trip, steps: list[Step], outside: set[int], before: BasicBlock
     ) -> Schedules:
         """Of the body as it is, with loads in the packets of their users, and without copies."""
         low, machine = self.low, self.low.table.machine
@@ -144,14 +144,14 @@ def _able(trip: Trip) -> bool:
     return not any(step.is_call for block in blocks(trip.body) for step in block.steps)
 
 
-def _longest(body: Body) -> int:
+def _longest(body: LoopBody) -> int:
     """An interval from which on overlapping iterations cannot pay."""
     return 2 * len(body.steps) + 8
 
 
 def _body(
-    trip: Trip, steps: list[Step], outside: set[int], table: Table, carried: Carried = _NOTHING
-) -> Body:
+    trip: Trip, steps: list[Step], outside: set[int], table: FactTable, carried: Carried = _NOTHING
+) -> LoopBody:
     """``outside``: the registers that live around the loop."""
     steps = list(steps)
     bumps: dict[int, tuple[int, int]] = {}
@@ -170,10 +170,10 @@ def _body(
     used = {atom >> 1 for step in steps for atom, _ in step.reads}
     used |= {atom >> 1 for step in steps for atom in step.writes}
     assert trip.trips is not None
-    return Body(steps, bumps, frozenset(used - outside), trip.variable, trip.trips, carried)
+    return LoopBody(steps, bumps, frozenset(used - outside), trip.variable, trip.trips, carried)
 
 
-class Plan:
+class PipelinePlan:
     """How a modulo schedule becomes code. Time is cut into blocks of one interval."""
 
     def __init__(self, found: Found, registers: Registers) -> None:
@@ -188,7 +188,7 @@ class Plan:
             for copy in range(1, self.unroll):
                 self.names[copy][register] = registers.new(registers.kinds[register]) >> 2
 
-    def begin(self, before: Block) -> None:
+    def begin(self, before: BasicBlock) -> None:
         """What iterations carry begins in the registers of those before the first one."""
         for step in before.steps if self.body.carried else ():
             rename(step, self._carried(0))
@@ -236,7 +236,7 @@ class Plan:
             number, by = moved
             bumped = -(-(now - self.found.times[number]) // self.found.interval)
             imm += by * (iteration - min(max(bumped, 0), self.body.trips))
-        access: Access | None = step.access
+        access: BytesTouched | None = step.access
         if access is not None and not in_kernel:
             access = access.at(self.body.variable, iteration)
         names = self.names[iteration % self.unroll] | self._carried(iteration)

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 
-from ...target.machine import Machine
+from ...target.machine_facts import Machine
 from ...tir.places import ALIGN
 from ...tir.recent import OfOwner
 from ...tir.stmt import Alloc, PrimFunc, walk_stmt
 from ..knobs import Point
-from ..placing.part import Part, part_of, stretch
+from ..placing.part import KernelPart, part_of, stretch
 from ..placing.strips import Form, form_of, images_of, strip_by_strip
 from ..placing.transfers import PLACES
 from .contraction import local
@@ -53,16 +53,16 @@ def heights(func: PrimFunc, at: int) -> Iterator[int]:
             yield height
 
 
-def strips_of(func: PrimFunc, rows: int, at: int) -> Sequence[Part]:
+def strips_of(func: PrimFunc, rows: int, at: int) -> Sequence[KernelPart]:
     """The strips of ``rows`` rows each, the last one of an image beginning earlier; none where
     rows cannot be computed by themselves. They are the same on any number of threads."""
     return _recent(func, (rows, at), lambda: _strips(func, rows, at))
 
 
-_recent = OfOwner[Sequence[Part]](512)
+_recent = OfOwner[Sequence[KernelPart]](512)
 
 
-def _strips(func: PrimFunc, rows: int, at: int) -> Sequence[Part]:
+def _strips(func: PrimFunc, rows: int, at: int) -> Sequence[KernelPart]:
     shape, found = func.params[-1].shape, []
     for *image, first in product(*(range(n) for n in shape[:at]), range(0, shape[at], rows)):
         first = min(first, shape[at] - rows)
@@ -74,7 +74,7 @@ def _strips(func: PrimFunc, rows: int, at: int) -> Sequence[Part]:
     return found
 
 
-def _in_one_piece(func: PrimFunc, part: Part) -> bool:
+def _in_one_piece(func: PrimFunc, part: KernelPart) -> bool:
     return all(stretch(p, part.boxes[p.name]) is not None for p in images_of(func, part))
 
 
@@ -82,7 +82,7 @@ def _in_one_piece(func: PrimFunc, part: Part) -> bool:
 class Strips(Template):
     """The template of a kernel in strips; ``kernels`` are those of their forms."""
 
-    strips: Sequence[Part] = ()
+    strips: Sequence[KernelPart] = ()
     kernels: Mapping[Form, Template] = field(default_factory=dict)
 
     def function(self, point: Point) -> PrimFunc:
@@ -95,7 +95,7 @@ class Strips(Template):
 
 
 def in_strips(
-    func: PrimFunc, machine: Machine, taking: Taking, strips: Sequence[Part]
+    func: PrimFunc, machine: Machine, taking: Taking, strips: Sequence[KernelPart]
 ) -> Iterator[Strips]:
     """``func`` in strips, by each template that takes all of them alike."""
     funcs = {form_of(strip.func): strip.func for strip in strips}

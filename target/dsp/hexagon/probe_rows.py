@@ -19,11 +19,11 @@ import numpy as np
 
 from ....tir.types import Type
 from ...instruction import Instruction, Kind, Register, register_class
-from ..declare import VECTOR
+from ..decorators import VECTOR
 from .assemble import assemble, harness, link
-from .llvm import compile_ir
-from .probes import IR_HELPERS, SLOT, SLOTS, Group, assembly_phase, intrinsic_phase
-from .run import PhaseCall, PlaceImage, execute, phase_table
+from .objects import compile_ir
+from .probes import IR_HELPERS, SLOT, SLOTS, ProbeGroup, assembly_phase, intrinsic_phase
+from .qemu import PhaseCall, PlaceImage, execute, phase_table
 
 Value = np.ndarray[Any, np.dtype[Any]]
 Sample = Sequence[Value]  # one array a parameter; an immediate is an array of one
@@ -46,7 +46,7 @@ def samples(row: Instruction, count: int = 24, seed: int = 0) -> list[list[Value
 def assembled_values(probes: Sequence[Probe], version: int = 66) -> list[list[Value]]:
     """The results of each row's assembly text, for each probe and sample."""
 
-    def build(groups: list[Group]) -> bytes:
+    def build(groups: list[ProbeGroup]) -> bytes:
         text = "".join(assembly_phase(number, group) for number, group in enumerate(groups))
         return assemble(f"\t.text\n{text}{phase_table(_symbols(groups))}", version)
 
@@ -56,7 +56,7 @@ def assembled_values(probes: Sequence[Probe], version: int = 66) -> list[list[Va
 def intrinsic_values(probes: Sequence[Probe]) -> list[list[Value]]:
     """The results of LLVM's intrinsic of each row's ``hvx`` name, for each probe and sample."""
 
-    def build(groups: list[Group]) -> bytes:
+    def build(groups: list[ProbeGroup]) -> bytes:
         parts = [intrinsic_phase(number, group) for number, group in enumerate(groups)]
         declarations = sorted({*IR_HELPERS, *(declaration for declaration, _ in parts)})
         symbols = ", ".join(f"ptr @{symbol}" for symbol in _symbols(groups))
@@ -66,7 +66,9 @@ def intrinsic_values(probes: Sequence[Probe]) -> list[list[Value]]:
     return _values(probes, build)
 
 
-def _values(probes: Sequence[Probe], build: Callable[[list[Group]], bytes]) -> list[list[Value]]:
+def _values(
+    probes: Sequence[Probe], build: Callable[[list[ProbeGroup]], bytes]
+) -> list[list[Value]]:
     groups, order = _grouped(probes)
     program = link(*harness(), build(groups))
     records = b"".join(_record(probes[p].row, probes[p].samples[s]) for p, s in order)
@@ -84,13 +86,13 @@ def _values(probes: Sequence[Probe], build: Callable[[list[Group]], bytes]) -> l
     return values
 
 
-def _symbols(groups: Sequence[Group]) -> list[str]:
+def _symbols(groups: Sequence[ProbeGroup]) -> list[str]:
     return [f"phase_{number}" for number in range(len(groups))]
 
 
-def _grouped(probes: Sequence[Probe]) -> tuple[list[Group], list[tuple[int, int]]]:
+def _grouped(probes: Sequence[Probe]) -> tuple[list[ProbeGroup], list[tuple[int, int]]]:
     """Samples with equal immediates run as one group; the order in which all samples run."""
-    groups: list[Group] = []
+    groups: list[ProbeGroup] = []
     order: list[tuple[int, int]] = []
     for number, probe in enumerate(probes):
         row = probe.row
@@ -99,7 +101,7 @@ def _grouped(probes: Sequence[Probe]) -> tuple[list[Group], list[tuple[int, int]
         members: dict[tuple[int, ...], list[int]] = {}
         for at, sample in enumerate(probe.samples):
             members.setdefault(_immediates(row, sample), []).append(at)
-        groups += [Group(row, key, len(found)) for key, found in members.items()]
+        groups += [ProbeGroup(row, key, len(found)) for key, found in members.items()]
         order += [(number, at) for found in members.values() for at in found]
     return groups, order
 

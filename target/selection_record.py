@@ -62,13 +62,13 @@ class Trial:
 @dataclass(frozen=True, slots=True)
 class Begin:
     """Straight-line code begins, in these loops, the outermost first. What was recorded since the
-    last ``End`` prepared it."""
+    last ``CodeEnd`` prepared it."""
 
     loops: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class CodeEnd:
     """Straight-line code ends."""
 
 
@@ -109,11 +109,11 @@ class Started:
     parallel: str | None
 
 
-Event = Started | Begin | End | Covered | Expanded | Emitted
+Event = Started | Begin | CodeEnd | Covered | Expanded | Emitted
 
 
 @dataclass(slots=True)
-class Record:
+class SelectionRecord:
     """The events of one compilation; ``same``: values that live where another one does."""
 
     events: list[Event] = field(default_factory=list)

@@ -21,7 +21,7 @@ Value: TypeAlias = Union[str, "Tensor", tuple["Value", ...], None]
 Shape = tuple[int, ...]
 
 
-class Builder:
+class GraphBuilder:
     """Appends operators to ``graph``; ``base``, ``origin``, ``result`` are the current call's."""
 
     def __init__(self, name: str) -> None:

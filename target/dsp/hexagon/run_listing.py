@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from ...jit import written
 from ...program import Place, Program
 from ..cycles import calls
-from ..listing import Listing
-from .run import Counts, PhaseCall, PlaceImage, run
+from ..listing import PackedListing
+from .qemu import Counts, PhaseCall, PlaceImage, run
 
 Bytes = NDArray[np.uint8]
 NEWEST = 66  # version of the instruction set that listings are assembled for, at most
@@ -38,7 +38,7 @@ class Executed:
 
 def run_program(
     program: Program,
-    listing: Listing,
+    listing: PackedListing,
     arrays: Sequence[NDArray[Any]],
     *,
     fill: int = 0xA5,
