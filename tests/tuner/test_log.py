@@ -280,11 +280,11 @@ def test_without_a_path_the_log_is_in_memory() -> None:
 WRITER = """
 import sys
 from dovetail.tuner.log import Log
-from dovetail.tuner.records import Record, header
+from dovetail.tuner.records import TrialRecord, header
 head = header({"dovetail": "1"}, "dsp", "m0", int(sys.argv[2]), kernels=[])
 with Log(sys.argv[1], head, append=True) as log:
     for index in range(150):
-        log.append(Record("", index, "k0", {"text": "x" * index}, "ok", cycles=index + 1))
+        log.append(TrialRecord("", index, "k0", {"text": "x" * index}, "ok", cycles=index + 1))
 """
 
 
