@@ -174,11 +174,3 @@ def _difference(logged: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
         f"a run resumes only with the same {name}, but the log was written with another{shown}; "
         f"append=True (--append) starts a new run in it"
     )
-
-
-def without_times(path: str | Path) -> list[str]:
-    """The lines of a log without clock readings: equal for equal runs."""
-    contents = read(path)
-    heads = [line(head) for head in contents.headers.values()]
-    records = [*contents.records(), *contents.duplicates()]
-    return heads + [spell(replace(record, time={})) for record in records]

@@ -22,9 +22,9 @@ from dovetail.quant.errors import CalibrationError
 from dovetail.quant.recipe import Recipe
 from dovetail.target.dsp.target import Dsp
 from dovetail.target.errors import SelectError
-from dovetail.tuner.log import without_times
 from dovetail.tuner.records import LogError, read
 from dovetail.tuner.settings import Search
+from tests.tuner.logs import without_times
 
 Refused = Callable[[type[Exception], Callable[[], object]], str]
 Batches = list[tuple[Tensor, ...]]

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from dovetail.driver.tuned import Tuned
-from dovetail.tuner.log import without_times
 from tests.driver.calls import call, of_json, ok
+from tests.tuner.logs import without_times
 
 NET = """
 import sys

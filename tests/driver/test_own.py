@@ -40,7 +40,6 @@ from dovetail.target.errors import SelectError
 from dovetail.target.machine_facts import Machine
 from dovetail.tir.script import parse, show
 from dovetail.tir.stmt import PrimFunc
-from dovetail.tuner.log import without_times
 from dovetail.tuner.records import LogError, read
 from tests.driver import own_kernels, test_arguments
 from tests.driver.own_kernels import (
@@ -57,6 +56,7 @@ from tests.driver.own_kernels import (
     strides,
 )
 from tests.driver.test_arguments import refusals_of, taken
+from tests.tuner.logs import without_times
 
 folder = test_arguments.folder  # a fixture
 Refused = Callable[[type[Exception], Callable[[], object]], str]

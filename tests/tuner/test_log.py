@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from dovetail.tuner.log import Log, require_writable, without_times
+from dovetail.tuner.log import Log, require_writable
 from dovetail.tuner.records import LogError, TrialRecord, header, read, spell
+from tests.tuner.logs import without_times
 
 KERNEL = {"key": "k", "name": "conv", "form": {}, "space": "s", "default": {}}
 HEAD = header({"dovetail": "1"}, "dsp", "m0", 0, kernels=[])

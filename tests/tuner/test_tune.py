@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from dovetail.options.checks import InputError
-from dovetail.tuner.log import without_times
 from dovetail.tuner.pool import Inline
 from dovetail.tuner.records import LogError, read
 from dovetail.tuner.run import Best, Progress
@@ -22,6 +21,7 @@ from dovetail.tuner.settings import Search
 from dovetail.tuner.synthetic import Synthetic
 from dovetail.tuner.task import TuneError
 from dovetail.tuner.tune import tune_tasks
+from tests.tuner.logs import without_times
 
 TASKS = [Synthetic(f"k{i}", i, weight=1 + i) for i in range(3)]
 TRIALS = 50

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from dovetail.tuner.log import without_times
 from dovetail.tuner.ranker import shipped
 from dovetail.tuner.records import LogError, read
 from dovetail.tuner.settings import Search
 from dovetail.tuner.synthetic import Synthetic
 from dovetail.tuner.tune import tune_tasks
 from dovetail.tuner.warm import Warm
+from tests.tuner.logs import without_times
 
 OLD = [Synthetic(f"old{i}", 20 + i) for i in range(2)]
 NEW = Synthetic("new", 5)
