@@ -255,9 +255,10 @@ class Trees:
     def _like(self, tree: Tree, shape: Parts) -> list[Tree]:
         """``tree`` divided as ``shape`` is."""
         count = len(shape.parts)
-        if isinstance(tree, Parts) and tree.kind == shape.kind and len(tree.parts) == count:
-            return list(tree.parts)
-        if isinstance(tree, Parts) and all(_splits(part, shape.kind, count) for part in tree.parts):
+        if isinstance(tree, Parts) and tree.kind == shape.kind:
+            if (fewer := self._grouped(tree, count)) is not None:
+                return fewer
+        elif isinstance(tree, Parts) and all(_splits(p, shape.kind, count) for p in tree.parts):
             columns = [self._like(part, shape) for part in tree.parts]
             parts = [[column[i] for column in columns] for i in range(count)]
             if tree.kind == "interleave":
@@ -266,6 +267,17 @@ class Trees:
         if isinstance(tree, Expr):
             raise SelectError("lanes: the operands hold their lanes in different orders")
         return self.dealt(tree, count) if shape.kind == "interleave" else self._cut(tree, count)
+
+    def _grouped(self, tree: Parts, count: int) -> list[Tree] | None:
+        """The parts as ``count`` groups: of neighbours, or of those that alternate."""
+        size, rest = divmod(len(tree.parts), count)
+        if rest or not size:
+            return None
+        if size == 1:
+            return [*tree.parts]
+        if tree.kind == "interleave":
+            return [self.interleaved([*tree.parts[i::count]]) for i in range(count)]
+        return [self.joined([*tree.parts[i * size : (i + 1) * size]]) for i in range(count)]
 
     def _cut(self, tree: Splat | Parts, count: int) -> list[Tree]:
         """``count`` equal parts of consecutive lanes."""

@@ -54,6 +54,20 @@ def test_random_values(part: int) -> None:
     assert right >= SHARE * SEEDS / 4
 
 
+@pytest.mark.parametrize(("kind", "few", "times"), [("u16", 4, 32), ("u16", 8, 16), ("i32", 4, 16)])
+def test_few_values_many_times_beside_registers(kind: str, few: int, times: int) -> None:
+    """Values that share a register stay with their neighbours where registers are taken apart."""
+    lanes = few * times
+    holds(
+        parse(f"""
+@prim_func
+def repeated(x: Buffer[{kind}, ({few},)], z: Buffer[{kind}, ({lanes},)],
+             y: Buffer[{kind}, ({lanes},), "tcm"]):
+    y[0:{lanes}] = z[0:{lanes}] - repeat(x[0:{few}], {times})
+""")
+    )
+
+
 @pytest.mark.parametrize("layout", ["t, c", "c, t"])
 @pytest.mark.parametrize("kinds", [("u8", "i8"), ("u8", "u8"), ("i8", "i8"), ("i16", "i16")])
 @pytest.mark.parametrize("scope", ["reg", "tcm"])
