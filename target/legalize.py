@@ -66,6 +66,8 @@ class Legalizer:
             return self._broadcast(node)
         if node.op == "load":
             return self._load(node)
+        if node.op == "fetch":  # a part of a value that is legal already
+            return node
         if node.op == "concat":
             found = gathered(node, self.fetch, self.roles) or self._known(node)
             if found is not None:
@@ -208,9 +210,10 @@ class Legalizer:
         if node.op == "tile" and _few_words(node.args[0], self.bytes):
             return self._in_turns(node)
         value = node.args[0].type
-        pair = value.bits == 8 and value.lanes == 2 and not size_of(node.type) % self.bytes
+        pair = value.bits == 8 and value.lanes == 2
         fills = pair or can_fill(size_of(value), self.roles)
-        if node.op == "tile" and node.args[0].op == "load" and fills:
+        whole_registers = size_of(node.type) % self.bytes == 0
+        if node.op == "tile" and node.args[0].op == "load" and fills and whole_registers:
             whole = (
                 self._halfwords(node.args[0])
                 if pair
@@ -265,7 +268,7 @@ class Legalizer:
         """A few scalars, each in several lanes side by side."""
         few, times = self._single(node.args[0]), int(node.attr)
         lanes = self.bytes // node.type.bytes
-        if few is None or node.type.lanes % lanes or (times < lanes and lanes % times):
+        if few is None or node.type.lanes % lanes or max(times, lanes) % min(times, lanes):
             return None
         if times < lanes < node.type.lanes and node.type.bits > 8:  # may be dealt before
             return Parts("concat", tuple(Splat(one, vector(node.type, times)) for one in few))

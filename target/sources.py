@@ -97,7 +97,8 @@ def _around(loads: list[Expr], size: int) -> list[Span] | None:
     for run in _runs(loads):
         low, high = _start(run[0]) // size * size, -(-_end(run[-1]) // size) * size
         if spans and spans[-1][1] >= low:
-            low = spans.pop()[0]
+            first, last = spans.pop()
+            low, high = first, max(last, high)
         spans.append((low, high))
     return spans
 

@@ -68,6 +68,34 @@ def repeated(x: Buffer[{kind}, ({few},)], z: Buffer[{kind}, ({lanes},)],
     )
 
 
+@pytest.mark.parametrize(("params", "value"), [
+    ("x: Buffer[u8, (4,)]", "slice(repeat(cast(i32, x[0:4]), 48), 96, 96)"),
+    ("x: Buffer[i16, (16,)]", "cast(i32, tile(x[0:16], 2))"),
+    ("x: Buffer[u8, (256,)], t: Buffer[u8, (256,)]",
+     "lookup(t[0:256], tile(deinterleave(x[0:4], 0, 4), 128))"),
+])  # fmt: skip
+def test_values_of_parts_of_registers_are_right_or_refused(params: str, value: str) -> None:
+    kind, lanes = ("u8", 128) if "lookup" in value else ("i32", 96 if "96" in value else 32)
+    func = parse(f"""
+@prim_func
+def parts({params}, y: Buffer[{kind}, ({lanes},), "tcm"]):
+    y[0:{lanes}] = {value}
+""")
+    with pytest.raises(SelectError, match=": "):
+        holds(func)
+
+
+def test_the_registers_around_a_load_hold_the_loads_within_it() -> None:
+    holds(
+        parse("""
+@prim_func
+def within(x: Buffer[i8, (1024,)], z: Buffer[i8, (256,)], y: Buffer[i8, (1024,), "tcm"]):
+    y[0:1024] = interleave(slice(x[0:1024], 768, 256), tile(x[0:8], 32), min(z[0:256], 6),
+                           interleave(z[0:128], z[128:256]))
+""")
+    )
+
+
 @pytest.mark.parametrize("layout", ["t, c", "c, t"])
 @pytest.mark.parametrize("kinds", [("u8", "i8"), ("u8", "u8"), ("i8", "i8"), ("i16", "i16")])
 @pytest.mark.parametrize("scope", ["reg", "tcm"])
