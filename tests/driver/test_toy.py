@@ -98,7 +98,8 @@ def test_a_search_is_replayed(tmp_path: Path) -> None:
     assert torch.equal(again(x), tuned.reference(x))
 
 
-def test_workers_measure_it() -> None:
+def test_workers_measure_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))  # so that they find the toy
     _, x = small()
     tuned = dovetail.tune(nn.ReLU(), 4, (x,), [(x,)], toy(tcm=1 << 16), workers=1)
     assert torch.equal(tuned(x), tuned.reference(x))

@@ -17,7 +17,10 @@ from dovetail.graph.spec import Integer, Spec
 ROOT = Path(__file__).parents[2]
 # Files that write nodes of one operator, or rewrite one into another.
 WRITE = {
-    *(f"graph/{name}.py" for name in ("aten", "build", "compose", "lower_move", "ranks", "spread")),
+    *(
+        f"graph/{name}.py"
+        for name in ("aten", "graph_builder", "compose", "lower_move", "ranks", "spread")
+    ),
     "quant/channels.py",
 }
 
