@@ -8,25 +8,26 @@ from __future__ import annotations
 from ..tir.bounds import bounds
 from ..tir.expr import Expr, const, make
 from ..tir.simplifier import simplify
-from ..tir.types import i32, u32
+from ..tir.types import i16, i32, u16, u32
 
 
 def shift_down(node: Expr) -> Expr | None:
     """x // 2**n = x >> n, for both round down."""
-    a, power = node.args[0], _power(node)
+    a, power = node.args[0], power_of_two(node)
     return None if power is None else a >> const(power.bit_length() - 1, a.type)
 
 
 def mask_down(node: Expr) -> Expr | None:
     """x % 2**n = x & 2**n - 1, for what is left over is positive."""
-    a, power = node.args[0], _power(node)
+    a, power = node.args[0], power_of_two(node)
     return None if power is None else a & const(power - 1, a.type)
 
 
-def _power(node: Expr) -> int | None:
-    """The power of two by which words with sign are divided."""
-    divisor = node.args[1]
-    if node.type.element != i32 or not divisor.is_const:
+def power_of_two(node: Expr) -> int | None:
+    """The power of two by which words with sign are divided, or vectors of halfwords."""
+    divisor, kind = node.args[1], node.type
+    divided = kind.element == i32 or (kind.lanes > 1 and kind.element in (i16, u16))
+    if not divided or not divisor.is_const:
         return None
     number = int(divisor.attr)
     return number if number > 0 and number & (number - 1) == 0 else None

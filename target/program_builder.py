@@ -34,8 +34,7 @@ from ..tir.stmt import (
 from .alike import Shifts, common
 from .emit import RegionEmitter
 from .errors import SelectError
-from .program import THREADS, Address, Dma, Item, Loop, MachineOp, Phase, Place, Program
-from .program import WaitOp as WaitItem
+from .program import THREADS, Address, Dma, Item, Loop, MachineOp, Phase, Place, Program, WaitOp
 from .region import BufferState, RegionBuilder
 from .roles import Roles
 from .select import Selector
@@ -217,7 +216,7 @@ class PhaseBody:
                 self.items.extend(self._dma(stmt))
             case Wait(token=token):
                 self.flush()
-                self.items.append(WaitItem(token))
+                self.items.append(WaitOp(token))
             case _:
                 raise SelectError(
                     f"select: the machine has no {type(stmt).__name__} within a kernel"
@@ -264,7 +263,7 @@ class PhaseBody:
         start = Dma(token, to, source, rows, row * size, target_stride * size, source_stride * size)
         self.region.touched(copy.target.buffer.name)
         before = self.emitter.offsets()
-        return [*before, start] if copy.token else [*before, start, WaitItem(token)]
+        return [*before, start] if copy.token else [*before, start, WaitOp(token)]
 
     def address(self, buffer: str, form: Linear, size: int, extra: int = 0) -> Address:
         """Bytes from a linear element index; terms that are no loop variables go to a register."""

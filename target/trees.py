@@ -7,7 +7,7 @@ expressions of register size.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..tir.expr import Expr, const, make
@@ -270,14 +270,17 @@ class Trees:
 
     def _grouped(self, tree: Parts, count: int) -> list[Tree] | None:
         """The parts as ``count`` groups: of neighbours, or of those that alternate."""
-        size, rest = divmod(len(tree.parts), count)
-        if rest or not size:
+        if len(tree.parts) % count:
             return None
-        if size == 1:
-            return [*tree.parts]
-        if tree.kind == "interleave":
-            return [self.interleaved([*tree.parts[i::count]]) for i in range(count)]
-        return [self.joined([*tree.parts[i * size : (i + 1) * size]]) for i in range(count)]
+        if tree.kind == "concat":
+            return self._neighbours(tree.parts, count)
+        groups = [tree.parts[i::count] for i in range(count)]
+        return [each[0] if len(each) == 1 else self.interleaved([*each]) for each in groups]
+
+    def _neighbours(self, parts: Sequence[Tree], count: int) -> list[Tree]:
+        """Consecutive parts as ``count`` trees of as many."""
+        size = len(parts) // count
+        return [self.joined([*parts[i * size : (i + 1) * size]]) for i in range(count)]
 
     def _cut(self, tree: Splat | Parts, count: int) -> list[Tree]:
         """``count`` equal parts of consecutive lanes."""
@@ -289,8 +292,7 @@ class Trees:
         registers = self.registers(tree)
         if len(registers) % count:
             raise SelectError(f"lanes: {count} parts must be registers, but got {len(registers)}")
-        size = len(registers) // count
-        return [self.joined([*registers[i * size : (i + 1) * size]]) for i in range(count)]
+        return self._neighbours(registers, count)
 
 
 def _alike(parts: list[Tree]) -> Splat | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from ...tir.bounds import bounds
 from ...tir.expr import Expr, const, make
 from ...tir.types import i16, i32, u16, vector
+from ..division import power_of_two
 
 
 def by_number(node: Expr) -> Expr | None:
@@ -18,11 +19,9 @@ def by_number(node: Expr) -> Expr | None:
     x // d."""
     x, number = node.args
     fits = x.type.lanes > 1 and x.type.element in (i16, u16, i32)
-    if not fits or not number.is_const or number.attr < 1:
-        return None
+    if not fits or not number.is_const or number.attr < 1 or power_of_two(node):
+        return None  # by powers of two one shift divides
     divisor, (low, high) = int(number.attr), bounds(x, {})
-    if divisor & (divisor - 1) == 0:
-        return x >> _like(x, divisor.bit_length() - 1)
     sign = x >> _like(x, x.type.bits - 1) if low < 0 else None
     length = x if sign is None else x ^ sign
     quotient = _quotient(length, divisor, max(high, -1 - low))
