@@ -16,11 +16,11 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from ..options import checks
-from ..quant.recipe import Recipe
+from ..quant.recipe import DEFAULT_RECIPE, Recipe
 from ..target.protocol import Target
 from ..tuner.records import read
 from ..tuner.run import Callback
-from ..tuner.settings import Search
+from ..tuner.settings import DEFAULT_SEARCH, Search
 from . import own
 from .choose import Heard
 from .default import TARGET
@@ -54,8 +54,8 @@ def tune(
     log: str | os.PathLike[str] | None = None,
     seed: int | None = None,
     *,
-    recipe: Recipe = Recipe(),
-    search: Search = Search(),
+    recipe: Recipe = DEFAULT_RECIPE,
+    search: Search = DEFAULT_SEARCH,
     executor: Executor | None = None,
     workers: int | None = None,
     timeout: float = 120.0,
@@ -90,7 +90,7 @@ def compile(
     target: str | Target = TARGET,
     log: str | os.PathLike[str] | None = None,
     *,
-    recipe: Recipe = Recipe(),
+    recipe: Recipe = DEFAULT_RECIPE,
     executor: Executor | None = None,
     workers: int | None = None,
     timeout: float = 600.0,

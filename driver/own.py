@@ -37,7 +37,7 @@ from ..tuner.measure import Measurer
 from ..tuner.missing import Missing
 from ..tuner.records import read
 from ..tuner.run import Callback
-from ..tuner.settings import Search
+from ..tuner.settings import DEFAULT_SEARCH, Search
 from ..tuner.task import TaskSpec
 from .brought import Make, address, found, template_of, title
 from .built import Built
@@ -203,7 +203,7 @@ def tune(
     log: str | os.PathLike[str] | None = None,
     seed: int | None = None,
     *,
-    search: Search = Search(),
+    search: Search = DEFAULT_SEARCH,
     template: Make | None = None,
     lifted: bool = True,
     executor: Executor | None = None,

@@ -19,7 +19,7 @@ from ..graph.graph import Array, Graph, Node
 from ..graph.kernels import Kernel, place
 from ..graph.lower import lower_graph
 from ..graph.signature import Signature, flat, signature_of
-from ..quant.recipe import Recipe
+from ..quant.recipe import DEFAULT_RECIPE, Recipe
 from ..target.protocol import Target
 from .inputs import calibration_batches
 from .kernel_task import KernelTask
@@ -40,7 +40,7 @@ class Ready:
     kernels: list[KernelTask]
     tasks: list[KernelTask]
     signature: Signature
-    recipe: Recipe = Recipe()
+    recipe: Recipe = DEFAULT_RECIPE
 
     @property
     def key(self) -> str:
@@ -50,14 +50,14 @@ class Ready:
 
 
 def prepare(model: object, inputs: object, calibration: object, machine: Target,
-            recipe: Recipe = Recipe()) -> Ready:  # fmt: skip
+            recipe: Recipe = DEFAULT_RECIPE) -> Ready:  # fmt: skip
     """The whole way from a model to its kernels; ``calibration`` None takes the inputs."""
     graph, signature = imported(model, inputs, calibration, recipe)
     return ready(graph, machine, signature, recipe)
 
 
 def quantized(
-    model: object, inputs: object, calibration: object, recipe: Recipe = Recipe()
+    model: object, inputs: object, calibration: object, recipe: Recipe = DEFAULT_RECIPE
 ) -> Graph:
     """The integer graph of a model."""
     return imported(model, inputs, calibration, recipe)[0]
@@ -106,7 +106,7 @@ def examples(program: object, inputs: object) -> object:
 
 
 def ready(graph: Graph, machine: Target, signature: Signature | None = None,
-          recipe: Recipe = Recipe()) -> Ready:  # fmt: skip
+          recipe: Recipe = DEFAULT_RECIPE) -> Ready:  # fmt: skip
     """An integer graph's kernels, placed in memory; without a signature, a tensor an input."""
     lowered = lower_graph(graph)
     found = plan(graph, lowered, machine)

@@ -16,7 +16,7 @@ from ..graph.evaluate import evaluate
 from ..graph.graph import Array, Graph
 from ..graph.signature import Signature
 from ..quant.affine import dequantize_outputs, quantize_inputs
-from ..quant.recipe import Recipe
+from ..quant.recipe import DEFAULT_RECIPE, Recipe
 from .errors import InputError
 from .inputs import called
 from .prepare import floating, imported
@@ -86,7 +86,7 @@ def quantize(
     example_inputs: object = None,
     calibration: object = None,
     *,
-    recipe: Recipe = Recipe(),
+    recipe: Recipe = DEFAULT_RECIPE,
 ) -> Quantized:
     """The model in integers, evaluated exactly: no target, no code, any recipe.
 
@@ -102,7 +102,7 @@ def analyze(
     example_inputs: object = None,
     calibration: object = None,
     *,
-    recipe: Recipe = Recipe(),
+    recipe: Recipe = DEFAULT_RECIPE,
 ) -> list[Layer]:
     """The signal to noise of each layer in dB, over the calibration batches."""
     recipe = Recipe.require("recipe:", recipe)

@@ -21,14 +21,14 @@ from .given_graphs import require_graph
 from .long_sums import short_sums
 from .need import needed
 from .plan import plan
-from .recipe import Recipe
+from .recipe import DEFAULT_RECIPE, Recipe
 from .share import share
 
 
 def quantize(
     graph: Graph,
     calibration: Iterable[Sequence[Array]],
-    recipe: Recipe = Recipe(),
+    recipe: Recipe = DEFAULT_RECIPE,
 ) -> Graph:
     """The integer graph of ``graph``: u8 inputs and outputs, each with its affine map.
 

@@ -27,3 +27,6 @@ class Recipe(Options):
     mode: str = option(
         "single", Among(MODES), "How sums are rescaled to 8 bits.", word="requantize"
     )
+
+
+DEFAULT_RECIPE = Recipe()

@@ -32,7 +32,7 @@ class Search(Options):
     algorithm: str = option(
         "evolution", Among(SEARCHES), "What proposes points.", word="search", logged=Logged.ALWAYS
     )
-    warm: Paths = option(
+    warm: Paths = option(  # noqa: RUF009  (it makes a field)
         (), checks.paths, "A log that the search may know; give one or more.", logged=Logged.NEVER
     )  # what is known of these kernels has a hash in the header
     append: bool = option(
@@ -49,3 +49,6 @@ class Search(Options):
         """The same options with other trials or another seed, where they are given."""
         trials = self.trials if trials is None else trials
         return replace(self, trials=trials, seed=self.seed if seed is None else seed)
+
+
+DEFAULT_SEARCH = Search()

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ...quant.recipe import Recipe
+from ...quant.recipe import DEFAULT_RECIPE, Recipe
 from .. import printed
 from ..default import TARGET
 from ..progress import watching
@@ -41,7 +41,7 @@ def coverage(model: Model, json: Json = False) -> None:
 @command("Example: dovetail analyze digits --observer percentile")
 def analyze(
     model: Model,
-    recipe: Recipe = Recipe(),
+    recipe: Recipe = DEFAULT_RECIPE,
     calibration: Batches = None,
     json: Json = False,
 ) -> None:
@@ -103,7 +103,7 @@ def explain(
     ] = False,
     log: LogIn = None,
     target: Target = TARGET,
-    recipe: Recipe = Recipe(),
+    recipe: Recipe = DEFAULT_RECIPE,
     calibration: Batches = None,
     workers: Workers = None,
     json: Json = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...quant.recipe import Recipe
+from ...quant.recipe import DEFAULT_RECIPE, Recipe
 from .. import printed
 from ..default import TARGET
 from . import kernel_options
@@ -47,7 +47,7 @@ def compile(
     model: Model,
     log: LogIn = None,
     target: Target = TARGET,
-    recipe: Recipe = Recipe(),
+    recipe: Recipe = DEFAULT_RECIPE,
     calibration: Batches = None,
     workers: Workers = None,
     template: Brought = None,
@@ -81,7 +81,7 @@ def run(
     model: Saved,
     log: LogIn = None,
     target: Target = TARGET,
-    recipe: Recipe = Recipe(),
+    recipe: Recipe = DEFAULT_RECIPE,
     calibration: Batches = None,
     workers: Workers = None,
     evaluation: Annotated[
@@ -134,7 +134,7 @@ def profile(
     model: Saved,
     log: LogIn = None,
     target: Target = TARGET,
-    recipe: Recipe = Recipe(),
+    recipe: Recipe = DEFAULT_RECIPE,
     calibration: Batches = None,
     workers: Workers = None,
     packets: Annotated[bool, typer.Option("--packets", help="Print the packed code.")] = False,

@@ -1,7 +1,7 @@
 """Records of options on the command line: a parameter that is a record stands for its rows.
 
     @command("Example: ...")
-    def tune(model: Model, search: Search = Search()) -> None: ...   # --trials, --seed, ...
+    def tune(model: Model, search: Search = DEFAULT_SEARCH) -> None: ...   # --trials, --seed, ...
 
 ``Recipe | None`` is None unless one of its options is given.
 """

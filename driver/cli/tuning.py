@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...quant.recipe import Recipe
-from ...tuner.settings import Search
+from ...quant.recipe import DEFAULT_RECIPE, Recipe
+from ...tuner.settings import DEFAULT_SEARCH, Search
 from .. import printed
 from ..default import TARGET
 from ..progress import watching
@@ -34,8 +34,8 @@ def tune(
     log: Annotated[
         Path | None, typer.Option(help="The log to write; the same command resumes it.")
     ] = None,
-    search: Search = Search(),
-    recipe: Recipe = Recipe(),
+    search: Search = DEFAULT_SEARCH,
+    recipe: Recipe = DEFAULT_RECIPE,
     target: Target = TARGET,
     calibration: Batches = None,
     workers: Workers = None,
