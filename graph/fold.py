@@ -3,13 +3,14 @@
     y = add(mul(conv2d(x, w, b), s), t)       # s and t: one number for each channel
     y = conv2d(x, w * s, b * s + t)
 
-A batch norm arrives as a product by a channel's factor and a sum.
+A batch norm arrives as a product by a channel's factor and a sum. One that no weights could take
+becomes a convolution of its own, by what its operator says.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from .float_graph import evaluate
 from .fold_moves import fold_moves
 from .graph import Array, Graph, Node
 from .operators import OPERATORS
+from .spec import Spec
 
 Floats = NDArray[np.float64]
 
@@ -26,7 +28,9 @@ Floats = NDArray[np.float64]
 def fold(graph: Graph) -> None:
     """All foldings, in place, in their order."""
     fold_constants(graph)
-    fold_products(graph)
+    become(graph, lambda spec: spec.known)
+    fold_channels(graph)
+    become(graph, lambda spec: spec.left)
     fold_channels(graph)
     fold_moves(graph)
     remove_dead(graph)
@@ -46,11 +50,11 @@ def fold_constants(graph: Graph) -> None:
     graph.nodes[:] = kept
 
 
-def fold_products(graph: Graph) -> None:
-    """A product with what is known may be another operator."""
+def become(graph: Graph, fact: Callable[[Spec], Callable[[Graph, Node], Node] | None]) -> None:
+    """Each node as what its operator says that it may be instead."""
     for place, node in enumerate(graph.nodes):
-        if (known := OPERATORS[node.op].known) is not None:
-            graph.nodes[place] = known(graph, node)
+        if (other := fact(OPERATORS[node.op])) is not None:
+            graph.nodes[place] = other(graph, node)
 
 
 @dataclass(slots=True)

@@ -139,6 +139,8 @@ class Spec:
     commutes: bool = False  # its two operands
     # What it is where inputs are known, as in ``known(graph, node)``: perhaps another node.
     known: Callable[[Graph, Node], Node] | None = None
+    # ... where no weights before it took those numbers.
+    left: Callable[[Graph, Node], Node] | None = None
     # Appends the node, or what sums its parts where i32 cannot hold its sum.
     shorten: Callable[[PartialSums, Node], None] | None = None
     # By a number a channel: ``on_channels(scale, shift, number)`` are the scale and shift after it.

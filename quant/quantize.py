@@ -14,7 +14,6 @@ from ..graph.integer import verify
 from ..graph.operators import QUANTIZED
 from .affine import affine
 from .calibrate import ranges
-from .channels import channel_products
 from .emitter import GraphEmitter
 from .errors import QuantizationError
 from .given_graphs import require_graph
@@ -36,7 +35,7 @@ def quantize(
     """
     require_graph("quantize", graph)
     recipe = Recipe.require("quantize: the recipe", recipe)
-    graph = short_sums(channel_products(graph))
+    graph = short_sums(graph)
     steps = plan(graph)
     _check(steps)
     affines = choose(graph, steps, calibration, recipe.observer)

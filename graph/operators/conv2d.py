@@ -38,7 +38,7 @@ from ..lower_window import Window, WindowSource, windowed
 from ..meanings import padded
 from ..requantize import requantize
 from ..slides import slides
-from ..spec import Aten, Integer, Spec
+from ..spec import Aten, Attrs, Integer, Spec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,6 +117,16 @@ def conv2d(
     if (top, left) != (bottom, right):
         x, top, left = padded(torch, x, padding, 0.0), 0, 0
     return torch.nn.functional.conv2d(x, w, b, stride, (top, left), dilation, groups)
+
+
+def depthwise(channels: int) -> Attrs:
+    """The attributes with which every channel is scaled by a weight of its own."""
+    return {
+        "stride": (1, 1),
+        "padding": ((0, 0), (0, 0)),
+        "dilation": (1, 1),
+        "groups": channels,
+    }
 
 
 def quantize(emit: Emitter, step: FloatStep) -> None:

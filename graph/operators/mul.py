@@ -6,6 +6,7 @@ q_mul(a, b) a_zero b_zero requant:  acc = (a - a_zero) * (b - b_zero)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,12 +17,13 @@ from ..aten import known, operand
 from ..attributes import broadcast, integer, requant_of
 from ..emitting import Emitter, FloatStep, zero_and_reach
 from ..errors import Unsupported
-from ..graph import Array, Node
+from ..graph import Array, Graph, Node
 from ..kernels import Kernel
 from ..lower_point import binary
 from ..lower_site import Site, common_multiplier, requantized
 from ..requantize import requantize
 from ..spec import Aten, Integer, Spec, Turning
+from .conv2d import CONV2D, depthwise
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,6 +50,22 @@ def aten_pow(b: GraphBuilder, self: Value, exponent: float) -> Value:
 def mul(torch: Any, a: Tensor, b: Tensor) -> Any:
     """a * b."""
     return a * b
+
+
+def as_convolution(graph: Graph, node: Node) -> Node:
+    """By one number a channel of images, a 1x1 depthwise convolution, which is exact per channel.
+
+    As a u8 tensor the numbers would be rounded to 256 steps, and the product once more.
+    """
+    shape = graph.types[node.output].shape
+    for x, other in (node.inputs, node.inputs[::-1]):
+        numbers = graph.constants.get(other)
+        if numbers is None or len(shape) != 4 or graph.types[x].shape != shape:
+            continue
+        if (1,) * (4 - numbers.ndim) + numbers.shape == (1, shape[1], 1, 1) and shape[1] > 1:
+            weight = graph.add_constant(f"{other}.weight", numbers.reshape(-1, 1, 1, 1))
+            return replace(node, op=CONV2D.name, inputs=(x, weight), attrs=depthwise(shape[1]))
+    return node
 
 
 def quantize(emit: Emitter, step: FloatStep) -> None:
@@ -103,6 +121,7 @@ SPECS = (
         arithmetic=True,
         clamped=True,
         commutes=True,
+        left=as_convolution,
         on_channels=lambda scale, shift, number: (scale * number, shift * number),
     ),
 )

@@ -17,11 +17,8 @@ from dovetail.graph.spec import Integer, Spec
 ROOT = Path(__file__).parents[2]
 # Files that write nodes of one operator, or rewrite one into another.
 WRITE = {
-    *(
-        f"graph/{name}.py"
-        for name in ("aten", "graph_builder", "compose", "lower_move", "ranks", "spread")
-    ),
-    "quant/channels.py",
+    f"graph/{name}.py"
+    for name in ("aten", "graph_builder", "compose", "lower_move", "ranks", "spread")
 }
 
 

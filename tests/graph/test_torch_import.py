@@ -231,9 +231,10 @@ def test_batch_norm_over_a_cut_axis_stays() -> None:
     assert ops(same(vary(Cut()), noise(5, 4))) == ["linear", "reshape", "mul", "add"]
 
 
-def test_batch_norm_elsewhere_is_a_product_and_a_sum() -> None:
+def test_batch_norm_elsewhere_is_a_convolution_or_a_product_and_a_sum() -> None:
     first = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU())
-    assert ops(same(vary(first), noise(2, 3, 4, 4))) == ["mul", "add", "relu"]
+    graph = same(vary(first), noise(2, 3, 4, 4))
+    assert ops(graph) == ["conv2d", "relu"] and graph.nodes[0].attrs["groups"] == 3
     wide = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(3))  # channels are not linear's
     assert ops(same(vary(wide), noise(2, 3, 4))) == ["linear", "mul", "add"]
 
@@ -247,7 +248,18 @@ def test_batch_norm_elsewhere_is_a_product_and_a_sum() -> None:
             z: Tensor = self.norm(y)
             return y + z
 
-    assert ops(same(vary(Twice()), noise(1, 3, 4, 4))) == ["conv2d", "mul", "add", "add"]
+    assert ops(same(vary(Twice()), noise(1, 3, 4, 4))) == ["conv2d", "conv2d", "add"]
+
+
+def test_products_by_channel_take_what_follows() -> None:
+    wide, moved = noise(4, 1, 1), noise(1, 4, 1, 1)
+    chain = Call(lambda x: 2 * (wide * x + moved) - moved)
+    graph = same(chain, noise(2, 4, 3, 3))
+    assert ops(graph) == ["conv2d"] and len(graph.nodes[0].inputs) == 3
+    row, one = noise(1, 4, 3, 1), noise(1, 1, 1)
+    assert ops(same(Call(lambda x: x * row + wide), noise(2, 4, 3, 3))) == ["mul", "add"]
+    assert ops(same(Call(lambda x: x * one), noise(2, 1, 3, 3))) == ["mul"]
+    assert ops(same(Call(lambda x: x[:, :1] * wide), noise(2, 4, 3, 3))) == ["slice", "mul"]
 
 
 def test_shared_weights_fold_apart() -> None:

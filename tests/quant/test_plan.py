@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from dovetail.graph.graph import Graph
-from dovetail.quant.channels import channel_products
 from dovetail.quant.plan import plan
 
 Build = Callable[..., Graph]
@@ -64,19 +63,3 @@ def test_a_row_of_constants_is_no_scalar(build: Build) -> None:
 def test_what_nobody_needs_is_left_out(build: Build) -> None:
     lines: list[Any] = [("a", "silu", "x", {}), ("b", "linear", "xw", {})]
     assert ops(build(X, lines, constants=FC)) == ["linear"]
-
-
-def test_products_by_channel_are_depthwise_convolutions(build: Build) -> None:
-    known = {"g": np.arange(3.0).reshape(3, 1, 1), "b": np.ones((1, 3, 1, 1))}
-    lines: list[Any] = [("a", "mul", "xg", {}), ("c", "add", "ab", {}), ("d", "relu", "c", {})]
-    graph = channel_products(build({"x": (1, 3, 4, 4)}, lines, constants=known))
-    (step,) = plan(graph)
-    assert (step.op, step.output, step.attrs["groups"]) == ("conv2d", "d", 3)
-    assert graph.constants["c.scale"].ravel().tolist() == [0, 1, 2]
-    assert graph.constants["c.shift"].tolist() == [1, 1, 1]
-
-
-def test_products_by_row_stay(build: Build) -> None:
-    known = {"g": np.ones((1, 3, 4, 1))}
-    graph = build({"x": (1, 3, 4, 4)}, [("a", "mul", "xg", {})], constants=known)
-    assert channel_products(graph).nodes == graph.nodes

@@ -10,6 +10,7 @@ import pytest
 
 from dovetail.graph.evaluate import evaluate
 from dovetail.graph.evaluate_float import evaluate_float
+from dovetail.graph.fold import fold
 from dovetail.graph.graph import Affine, Array, Graph
 from dovetail.quant.affine import affine_of, dequantize_outputs, quantize_inputs
 from dovetail.quant.analyze import analyze, sqnr
@@ -70,7 +71,6 @@ CASES: dict[str, tuple[Any, list[Any], list[str], float]] = {
     "sub_from": (IMAGE, [("y", "sub", ("row", "x"), {})], ["q_add"], 35),
     "mul": ({"a": (2, 6), "b": (6,)}, [("y", "mul", ("a", "b"), {})], ["q_mul"], 33),
     "mul_row": (IMAGE, [("y", "mul", ("x", "row"), {})], ["q_mul"], 33),
-    "mul_channel": (IMAGE, [("y", "mul", ("channel", "x"), {})], ["q_conv2d"], 35),
     "mean": (IMAGE, [("y", "mean", ("x",), {"axes": (2, 3), "keepdim": True})], ["q_mean"], 35),
     "average": (IMAGE, [("y", "avg_pool2d", ("x",), AVERAGE)], ["q_avg_pool2d"], 33),
     "divisor": (
@@ -136,6 +136,16 @@ def test_each_operator_is_near_its_float_meaning(build: Build, case: str, mode: 
     assert difference(graph, integer, calibration[0]) >= least
     kind = integer.types[integer.outputs[0]]
     assert kind.element == "u8" and kind.shape == graph.types["y"].shape
+
+
+@pytest.mark.parametrize("mode", ["single", "float", "tflite"])
+def test_a_number_a_channel_is_not_rounded_to_8_bits(build: Build, mode: str) -> None:
+    graph = build(IMAGE, [("y", "mul", ("channel", "x"), {})], constants=KNOWN)
+    calibration = batches(graph)
+    fold(graph)
+    integer = quantize(graph, calibration, Recipe(mode=mode))
+    assert [node.op for node in integer.nodes] == ["q_conv2d"]
+    assert difference(graph, integer, calibration[0]) >= 35
 
 
 @pytest.mark.parametrize("size", [2, 5, 8])
