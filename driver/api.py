@@ -38,6 +38,7 @@ from .points import (
     target_of,
 )
 from .prepare import Ready
+from .program import program
 from .store import load
 from .tuned import Tuned
 
@@ -143,4 +144,7 @@ def replay(
 
 
 def _tuned(found: Ready, points: Points) -> Tuned:
-    return Tuned(found, points.choices, points.defaults, points.missing, points.drift)
+    best = default = program(found, points.defaults)
+    if points.choices != points.defaults:
+        best = program(found, points.choices)
+    return Tuned(found, points.choices, best, default, points.missing, points.drift)

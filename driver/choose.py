@@ -12,7 +12,7 @@ from __future__ import annotations
 import pickle
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -25,6 +25,7 @@ from ..tuner.measure import Measurer
 from ..tuner.task import OK, Measured, TaskSpec
 from ..tuner.task import rebuild as rebuild_task
 from .defaults import Pick, ranked
+from .kernel_code import KernelCode
 from .kernel_task import CodeTask
 
 Heard = Callable[[CodeTask, "Choice", int], None]  # the number of all kernels
@@ -36,6 +37,14 @@ class Choice:
 
     point: Point
     cost: Cost
+    code: bytes = field(default=b"", compare=False, repr=False)  # packed, for a model's program
+
+    @classmethod
+    def of(cls, task: CodeTask, point: Point) -> Choice:
+        """Compiles a kernel at a point."""
+        found = task.compiled(point)
+        code = KernelCode.of(found.program, found.listing, task.machine.threads)
+        return cls(point, found.cost, code.packed())
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +111,8 @@ class Chooser:
     def measure(self, point: Point) -> Measured:
         if not point:
             return Ranked(OK, parts=tuple(map(tuple, ranked(self.task))))
-        cost = self.task.compiled(point).cost
-        return Chosen(OK, cost.cycles, choice=Choice(point, cost))
+        choice = Choice.of(self.task, point)
+        return Chosen(OK, choice.cost.cycles, choice=choice)
 
     def check(self, point: Point) -> tuple[bool, str]:
         return self.task.check(point)

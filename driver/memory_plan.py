@@ -9,12 +9,16 @@ life, it fits there beside the others and what the kernel itself needs; those go
 most in the shortest life. Offsets are first fit, in the order that leaves kernels most of what they
 need; where gaps leave one too little, the tensor that is used least moves to DDR. A kernel that
 moves no byte has no code: its output lies where its input does, or inside of it.
+
+Constants are near where they take a part of what is left: the model's program brings them to TCM
+before their kernel begins. Those of the first kernel, before which nothing runs, it brings itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from math import prod
 
 from ..graph.borders import stored_shape
@@ -27,6 +31,7 @@ from ..tir.stmt import Alloc, walk_stmt
 
 STREAMED = 2  # a kernel's weights and scratch count for at most TCM / this: larger ones stream
 STAGED = 4  # and an operand in DDR for at most TCM / this
+NEAR = 2  # a kernel's constants are near if they take at most what tensors leave / this
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +49,14 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """``tcm`` and ``ddr`` are the bytes of the two arenas, ``code[i]`` whether kernel i has any."""
+    """``tcm`` and ``ddr`` are the bytes of the two arenas, ``code[i]`` whether kernel i has any,
+    ``near[i]`` whether its constants are in TCM when it begins."""
 
     spots: Mapping[str, Spot]
     code: tuple[bool, ...]
+    near: tuple[bool, ...]
     held: tuple[int, ...]  # a kernel: bytes of TCM that its own places may not use
+    top: tuple[int, ...]  # a kernel: the end in TCM of what lives while it runs
     tcm: int
     ddr: int
 
@@ -98,8 +106,22 @@ def plan(graph: Graph, kernels: Sequence[Kernel], machine: Machine) -> MemoryPla
         for life, offset in zip(arena.lives, arena.offsets, strict=True):
             for name, start in life.names.items():
                 spots[name] = Spot(scope, offset + start, stored_bytes(graph, name))
-    held = tuple(map(near.held, range(len(kernels))))
-    return MemoryPlan(spots, code, held, near.size, far.size)
+    numbers = range(len(kernels))
+    held, top = tuple(map(near.held, numbers)), tuple(map(near.top, numbers))
+    brought = tuple(map(_brought, kernels, code, top, repeat(machine)))
+    first = code.index(True) if True in code else 0
+    brought = tuple(one and number > first for number, one in enumerate(brought))
+    return MemoryPlan(spots, code, brought, held, top, near.size, far.size)
+
+
+def _brought(kernel: Kernel, code: bool, top: int, machine: Machine) -> bool:
+    """Whether the program has room for the kernel's constants before it begins."""
+    size = sum(map(room, _constants(kernel)))
+    return code and 0 < size <= (machine.tcm - top) // NEAR
+
+
+def _constants(kernel: Kernel) -> list[int]:
+    return [param.bytes for param in kernel.func.params if param.name in kernel.func.constants]
 
 
 def _moves_nothing(graph: Graph, kernel: Kernel) -> bool:
@@ -140,8 +162,7 @@ def _need(kernel: Kernel, machine: Machine) -> int:
         for s in walk_stmt(kernel.func.body)
         if isinstance(s, Alloc) and s.buffer.scope == "tcm"
     ]
-    constants = [p.bytes for p in kernel.func.params if p.name in kernel.func.constants]
-    return min(sum(map(room, own + constants)), machine.tcm // STREAMED)
+    return min(sum(map(room, own + _constants(kernel))), machine.tcm // STREAMED)
 
 
 def _choose(lives: Sequence[_Life], need: Sequence[int], machine: Machine) -> list[_Life]:

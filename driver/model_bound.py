@@ -15,8 +15,7 @@ from .prepare import Ready
 
 def model_bound(ready: Ready) -> int:
     """Cycles that no code for the model can beat, wherever a plan puts its tensors: the greater of
-    all its products and its compulsory bytes, which are its inputs and outputs, once each, and its
-    constants in DDR."""
+    all its products and its compulsory bytes: its inputs and outputs, once each, and constants."""
     roots = _roots(ready)
     moved: dict[str, int] = {}
     for task in ready.kernels:
@@ -24,7 +23,7 @@ def model_bound(ready: Ready) -> int:
         tensors = tensors_of(kernel)
         for param in kernel.func.params[:-1]:
             tensor, size = tensors.get(param.name), compulsory(kernel, graph, param)
-            if tensor is None and param.scope == "ddr":
+            if tensor is None:
                 moved[_constant(kernel, graph, param)] = size
             elif tensor is not None and roots[tensor] in ready.graph.inputs:
                 moved[roots[tensor]] = max(moved.get(roots[tensor], 0), size)

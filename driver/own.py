@@ -173,7 +173,7 @@ class CompiledKernel(Built):
         self.target = task.machine.name
         self.point: Point = choice.point
         self.cost: Cost = choice.cost
-        self.default_cycles = points.defaults[task.key]
+        self.default_cycles = points.defaults[task.key].cost.cycles
         self.missing: tuple[Missing, ...] = points.missing
         self.drift: tuple[KernelDrift, ...] = points.drift
 

@@ -75,10 +75,10 @@ class KernelDrift:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """Each kernel's point with its cost, and its cycles by default; both by key."""
+    """Each kernel's point with its cost, and its default; both by key."""
 
     choices: Mapping[str, Choice]
-    defaults: Mapping[str, int]
+    defaults: Mapping[str, Choice]
     missing: tuple[Missing, ...] = ()  # kernels that a replayed log does not know
     drift: tuple[KernelDrift, ...] = ()  # of a replay in the mode verify
 
@@ -137,7 +137,7 @@ def by_default(found: Kernels, given: Given) -> Points:
     """Every kernel at its default."""
     with given.hired() as hands:
         defaults = _defaults(found, hands, given)
-    return Points(defaults, _cycles(defaults))
+    return Points(defaults, defaults)
 
 
 def searched(found: Kernels, sought: Sought, given: Given) -> Points:
@@ -155,7 +155,7 @@ def searched(found: Kernels, sought: Sought, given: Given) -> Points:
         report.searching = perf_counter() - begin
         choices = _chosen(found, best, defaults, hands, given.timeout)
     report.seconds = perf_counter() - sought.start
-    return Points(choices, _cycles(defaults))
+    return Points(choices, defaults)
 
 
 def replayed(found: Kernels, path: Path, mode: str, given: Given) -> Points:
@@ -175,7 +175,7 @@ def replayed(found: Kernels, path: Path, mode: str, given: Given) -> Points:
         KernelDrift(row.best.task.name, row.status, row.best.cost, row.cost, row.message)
         for row in rows
     )
-    return Points(choices, _cycles(defaults), missing(contents, found.tasks, target), drift)
+    return Points(choices, defaults, missing(contents, found.tasks, target), drift)
 
 
 def target_of(log: Contents) -> str:
@@ -200,10 +200,6 @@ def _only(log: Contents, what: str, found: Sequence[Any], texts: Iterable[str]) 
             f"but it has {', '.join(texts) or 'no run'}"
         )
     return found[0]
-
-
-def _cycles(choices: Mapping[str, Choice]) -> dict[str, int]:
-    return {key: choice.cost.cycles for key, choice in choices.items()}
 
 
 def _hold(found: Kernels, best: Mapping[str, Best], hands: Executor, timeout: float) -> None:

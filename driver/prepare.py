@@ -111,8 +111,8 @@ def ready(graph: Graph, machine: Target, signature: Signature | None = None,
     lowered = lower_graph(graph)
     found = plan(graph, lowered, machine)
     placed = [
-        _placed(kernel, found, held) if code else None
-        for kernel, code, held in zip(lowered, found.code, found.held, strict=True)
+        _placed(kernel, found, number) if code else None
+        for number, (kernel, code) in enumerate(zip(lowered, found.code, strict=True))
     ]
     placed = _with_same_limits(placed)
     kernels = [
@@ -126,15 +126,17 @@ def ready(graph: Graph, machine: Target, signature: Signature | None = None,
     return Ready(graph, machine, found, kernels, tasks, signature or flat(graph), recipe)
 
 
-def _placed(kernel: Kernel, found: MemoryPlan, held: int) -> Kernel:
+def _placed(kernel: Kernel, found: MemoryPlan, number: int) -> Kernel:
     """The kernel with its operands where the plan has them, and the TCM that others hold."""
     operands = [p.name for p in kernel.func.params if p.name not in kernel.func.constants]
     tensors = [*kernel.inputs, kernel.output]
     scopes = {
         name: found.spots[tensor].scope for name, tensor in zip(operands, tensors, strict=True)
     }
+    if found.near[number]:
+        scopes |= dict.fromkeys(kernel.func.constants, "tcm")
     func = place(kernel.func, scopes)
-    return replace(kernel, func=replace(func, attrs={**func.attrs, "held": held}))
+    return replace(kernel, func=replace(func, attrs={**func.attrs, "held": found.held[number]}))
 
 
 def _with_same_limits(kernels: Sequence[Kernel | None]) -> list[Kernel | None]:

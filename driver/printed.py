@@ -85,17 +85,13 @@ def _rich(
 
 
 def kernel_table(tuned: Tuned) -> None:
-    """The kernels of a model: cycles by default and now, against the bound; below their sums, the
-    bound of the model as one."""
+    """The kernels of a model: cycles by default and now, against the bound; below, the model."""
     rows = tuned.kernels
     body: list[Sequence[Cell]] = [
         (row.name, row.kind, row.macs, row.default_cycles, row.cycles, row.bound,
          row.cycles / max(row.bound, 1)) for row in rows
     ]  # fmt: skip
-    total = [sum(getattr(row, name) for row in rows) for name in
-             ("macs", "default_cycles", "cycles", "bound")]  # fmt: skip
-    body.append(("total", "", *total, total[2] / max(total[3], 1)))
-    total[3] = tuned.model_bound
-    body.append(("model", "", *total, total[2] / max(total[3], 1)))
+    body.append(("model", "", sum(row.macs for row in rows), tuned.default_cycles, tuned.cycles,
+                 tuned.bound, tuned.cycles / max(tuned.bound, 1)))  # fmt: skip
     head = ("kernel", "kind", "macs", "default", "cycles", "bound", "cycles/bound")
     table(head, body, "kernels")

@@ -1,10 +1,10 @@
 """Runs a whole compiled model: stored tensors at their planned places in two arenas.
 
-    runtime = Runtime(ready, {key: point})
+    runtime = Runtime(ready, choices, program)
     outputs = runtime.run([u8_array])
 
-Tensors are read and written where the memory plan puts them, so a plan in which live tensors
-overlap gives wrong bytes. Scratch of a kernel is its own.
+Everything lies where the program has it, scratch and constants that come to TCM, too, and constants
+come when their transfers start: a program in which what is alive overlaps gives wrong bytes.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from ..graph.borders import stored_shape
 from ..graph.graph import Array
 from ..graph.physical import pack, unpack
-from ..schedule.knobs import Point
 from ..target.jit import Bytes, NativeProgram, buffer, jit
+from .choose import Choice
 from .kernel_task import KernelTask
 from .memory_plan import Spot
 from .prepare import Ready
+from .program import ModelProgram
+from .program_memory import At
 
 PAD = 77  # the byte in the pads of inputs, on which no result may depend
 
@@ -27,10 +31,11 @@ PAD = 77  # the byte in the pads of inputs, on which no result may depend
 class Runtime:
     """A model's JITed kernels and its memory; kernels are compiled at the first run."""
 
-    def __init__(self, ready: Ready, points: Mapping[str, Point]) -> None:
-        self.ready, self.points = ready, points
-        self.arenas = {"tcm": buffer(ready.plan.tcm), "ddr": buffer(ready.plan.ddr)}
-        self._steps: list[tuple[NativeProgram, list[int]]] | None = None
+    def __init__(self, ready: Ready, choices: Mapping[str, Choice], program: ModelProgram) -> None:
+        self.ready, self.choices, self.program = ready, choices, program
+        sizes = {"tcm": ready.machine.tcm, "ddr": program.ddr}
+        self.arenas = {memory: buffer(size) for memory, size in sizes.items()}
+        self._steps: list[tuple[NativeProgram, dict[str, int]]] | None = None
         self._lock = threading.Lock()
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
@@ -40,7 +45,10 @@ class Runtime:
             for name, array in zip(graph.inputs, inputs, strict=True):
                 stored = pack(array, stored_shape(graph, name), PAD)
                 self._bytes(self.ready.plan.spots[name])[:] = stored.reshape(-1)
-            for kernel, addresses in self.steps:
+            for number, (kernel, addresses) in enumerate(self.steps):
+                for arrival in self.program.arrivals:
+                    if arrival.start == number:
+                        self._bring(arrival.kernel)
                 kernel.run(addresses)
             return [self._output(name) for name in graph.outputs]
 
@@ -50,17 +58,28 @@ class Runtime:
             assert self.steps is not None
 
     @property
-    def steps(self) -> list[tuple[NativeProgram, list[int]]]:
-        """Each kernel's native function and the addresses of its operands."""
+    def steps(self) -> list[tuple[NativeProgram, dict[str, int]]]:
+        """Each kernel's native function, and where its places are."""
         if self._steps is None:
-            self._steps = [self._step(task) for task in self.ready.kernels]
+            pairs = zip(self.ready.kernels, self.program.places, strict=True)
+            self._steps = [self._step(*pair) for pair in pairs]
         return self._steps
 
-    def _step(self, task: KernelTask) -> tuple[NativeProgram, list[int]]:
-        kernel = jit(task.machine.build(task.template.apply(self.points[task.key])))
-        tensors = [*task.kernel.inputs, task.kernel.output]
-        spots = [self.ready.plan.spots[name] for name in tensors]
-        return kernel, [self.arenas[s.scope].ctypes.data + s.offset for s in spots]
+    def _step(
+        self, task: KernelTask, places: Mapping[str, At]
+    ) -> tuple[NativeProgram, dict[str, int]]:
+        kernel = jit(task.machine.build(task.template.apply(self.choices[task.key].point)))
+        starts = {memory: arena.ctypes.data for memory, arena in self.arenas.items()}
+        return kernel, {name: starts[memory] + at for name, (memory, at) in places.items()}
+
+    def _bring(self, number: int) -> None:
+        """Copies a kernel's constants to where it reads them."""
+        places = self.program.places[number]
+        for place in self.steps[number][0].program.places:
+            if place.data is not None and place.name in places:
+                memory, at = places[place.name]
+                data = np.frombuffer(place.data, np.uint8)
+                self.arenas[memory][at : at + len(data)] = data
 
     def _bytes(self, spot: Spot) -> Bytes:
         return self.arenas[spot.scope][spot.offset : spot.offset + spot.size]

@@ -1,7 +1,7 @@
 """Writes a compiled model as a file: a sealed zip of JSON and of plain arrays, no pickle.
 
     model.json       schema, machine, recipe, integer graph, the form of inputs and outputs, the
-                     point and cost of each distinct kernel
+                     point and cost of each distinct kernel, the program and that of defaults
     constants.npz    the graph's constants
 
 ``store`` reads it.
@@ -26,19 +26,21 @@ from ..tuner import files
 from .choose import Choice
 from .errors import InputError
 from .prepare import Ready
+from .program import ModelProgram
 from .sealed import seal
 from .spelled import spelled
 
-SCHEMA = 4
+SCHEMA = 5
 MODEL, CONSTANTS = "model.json", "constants.npz"
 
 
 class Saved(Protocol):
-    """What of a compiled model is written: its points, costs and default cycles, by key."""
+    """What of a compiled model is written: its points and costs, by key, and its programs."""
 
     ready: Ready
     choices: dict[str, Choice]
-    defaults: dict[str, int]
+    program: ModelProgram
+    default: ModelProgram
     target: str
 
     @property
@@ -77,7 +79,6 @@ def _spelled(tuned: Saved) -> dict[str, Any]:
         key: {
             "point": choice.point,
             "cost": asdict(choice.cost),
-            "default_cycles": tuned.defaults[key],
         }
         for key, choice in sorted(tuned.choices.items())
     }
@@ -89,6 +90,8 @@ def _spelled(tuned: Saved) -> dict[str, Any]:
         "signature": form,
         "graph": graph,
         "kernels": kernels,
+        "program": asdict(tuned.program),
+        "default": asdict(tuned.default),
         **({"recipe": recipe} if recipe else {}),
     }
 

@@ -25,6 +25,7 @@ from ..tuner import files
 from .choose import Choice
 from .errors import InputError
 from .prepare import Ready, ready
+from .program import ModelProgram
 from .saving import CONSTANTS, MODEL, SCHEMA
 from .sealed import SealError, unseal
 from .spelled import read
@@ -66,20 +67,21 @@ def _loaded(parts: Mapping[str, bytes], path: Path) -> Tuned:
     signature = read_signature(data["signature"])
     signature.check(len(graph.inputs), len(graph.outputs))
     recipe = Recipe.read("load: the recipe", data.get("recipe", {}))
-    return _tuned(ready(graph, parse(data["target"]), signature, recipe), data["kernels"], path)
+    return _tuned(ready(graph, parse(data["target"]), signature, recipe), data, path)
 
 
-def _tuned(found: Ready, kernels: Mapping[str, Any], path: object) -> Tuned:
+def _tuned(found: Ready, data: Mapping[str, Any], path: object) -> Tuned:
+    kernels = data["kernels"]
     missing = [task.name for task in found.tasks if task.key not in kernels]
     if missing:
         raise InputError(
             f"load: {path} must be of this version of dovetail, but it has other code for the "
             f"kernels {', '.join(missing)}; compile the model again"
         )
-    choices, defaults = {}, {}
+    choices = {}
     for task in found.tasks:
         row = kernels[task.key]
         cost = {**row["cost"], "executed": tuple(map(tuple, row["cost"]["executed"]))}
         choices[task.key] = Choice(task.point(row["point"]), Cost(**cost))
-        defaults[task.key] = row["default_cycles"]
-    return Tuned(found, choices, defaults)
+    best, default = (ModelProgram.read(data[name]) for name in ("program", "default"))
+    return Tuned(found, choices, best, default)

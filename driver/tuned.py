@@ -26,6 +26,7 @@ from .kernel_task import KernelTask
 from .model_bound import model_bound
 from .points import KernelDrift
 from .prepare import Ready
+from .program import ModelProgram
 from .quantized import Quantized
 from .saving import save
 
@@ -45,15 +46,17 @@ class MemoryUse:
 
 @dataclass(frozen=True, slots=True)
 class KernelRow:
-    """One kernel, in the order in which they run; cycles are those of its slowest threads."""
+    """One kernel, in the order in which they run; its cycles are those of the threads that are
+    slowest between barriers, with what they wait for constants on their way."""
 
     name: str  # of the kernel's output
     kind: str  # of the kernel: "conv2d", "matmul", ...
     key: str  # equal for equal kernels
     macs: int  # multiplications that are summed, as the operator's shapes count them
-    cycles: int  # at the point
-    bound: int  # cycles that no schedule can beat
-    default_cycles: int  # cycles at the default point
+    cycles: int  # its share of the model's
+    bound: int  # cycles that no schedule can beat, once its operands are where they are
+    default_cycles: int  # its share where every kernel is at its default point
+    alone: int  # cycles by itself, as trials measure it
     packets: int  # packets that issue, a cycle each
     stalls: Mapping[str, int]  # cycles without a packet, by cause
     dma_bytes: int  # bytes that transfers move
@@ -74,18 +77,21 @@ class KernelRow:
 
 
 class Tuned(Quantized):
-    """A model at one point a kernel; ``choices`` and ``defaults`` go by the kernels' keys."""
+    """A model at one point a kernel; ``choices`` go by the kernels' keys."""
 
     def __init__(
         self,
         ready: Ready,
         choices: Mapping[str, Choice],
-        defaults: Mapping[str, int],
+        program: ModelProgram,
+        default: ModelProgram,
         missing: tuple[Missing, ...] = (),
         drift: tuple[KernelDrift, ...] = (),
     ) -> None:
         super().__init__(ready.graph, ready.signature, ready.recipe)
-        self.ready, self.choices, self.defaults = ready, dict(choices), dict(defaults)
+        self.ready, self.choices = ready, dict(choices)
+        self.program = program  # what runs when, and what it costs
+        self.default = default  # the same where every kernel is at its default
         self.missing = missing  # kernels that a replayed log does not know
         self.drift = drift  # of a replay in the mode verify
         self.target = ready.machine.name
@@ -97,24 +103,20 @@ class Tuned(Quantized):
     @cached_property
     def kernels(self) -> list[KernelRow]:
         """A row a kernel, in the order in which they run."""
-        return [self._row(task) for task in self.ready.kernels]
+        return [self._row(number, task) for number, task in enumerate(self.ready.kernels)]
 
     @property
     def cycles(self) -> int:
-        return sum(row.cycles for row in self.kernels)
+        """Cycles of the whole program."""
+        return self.program.cycles
 
     @property
     def default_cycles(self) -> int:
         """Cycles where every kernel runs its default schedule."""
-        return sum(row.default_cycles for row in self.kernels)
-
-    @property
-    def bound(self) -> int:
-        """Cycles that no code for these kernels, one by one, in this memory plan can beat."""
-        return sum(row.bound for row in self.kernels)
+        return self.default.cycles
 
     @cached_property
-    def model_bound(self) -> int:
+    def bound(self) -> int:
         """Cycles that no code for the model can beat, however kernels overlap and in any plan."""
         return model_bound(self.ready)
 
@@ -155,20 +157,22 @@ class Tuned(Quantized):
         """The native code and its memory; compiled at the first use."""
         from .runtime import Runtime
 
-        return Runtime(self.ready, {key: choice.point for key, choice in self.choices.items()})
+        return Runtime(self.ready, self.choices, self.program)
 
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """The graph's outputs by the code: u8."""
         return self.runtime.run(arrays)
 
-    def _row(self, task: KernelTask) -> KernelRow:
+    def _row(self, number: int, task: KernelTask) -> KernelRow:
         choice, kernel = self.choices[task.key], task.kernel
+        share, default = self.program.shares[number], self.default.shares[number]
         cost: Cost = choice.cost
         tensors = [*kernel.inputs, kernel.output]
         return KernelRow(
-            task.name, task.kind, task.key, kernel.macs, cost.cycles, int(task.bound),
-            self.defaults[task.key], cost.packets, dict(cost.stalls), cost.dma_bytes,
-            cost.dma_wait, cost.direct_bytes, cost.tcm + task.held, cost.spills, cost.slot_use,
+            task.name, task.kind, task.key, kernel.macs, share.cycles, int(task.bound),
+            default.cycles, cost.cycles, share.packets, dict(share.stalls),
+            cost.dma_bytes + self.program.arriving(number), share.stalls.get("dma", 0),
+            cost.direct_bytes, self.program.tcm[number], cost.spills, cost.slot_use,
             cost.multiplier_use, cost.dots_per_packet, cost.code_bytes,
             {name: self.ready.plan.spots[name].scope for name in tensors},
             choice.point, kernel.origin,

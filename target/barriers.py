@@ -8,9 +8,9 @@ buffer. A transfer touches its target and source where it starts, and again wher
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import inf
 
 from ..tir.quick import quick
@@ -50,20 +50,23 @@ class Touch:
 
 
 Touches = Mapping[str, Touch]  # by buffer
+PhaseTouches = Sequence[Touches]  # of a phase, by thread
 
 
 def free_phases(program: Program, threads: int) -> frozenset[int]:
     """The numbers of the phases before which no thread needs to wait for another."""
     own = {place.name for place in program.places if place.per_thread}
-    copies = Copies().union(*(_copies(phase.code) for phase in program.phases))
+    return without_barrier(program_touches(program, threads), partial(_clash, own))
+
+
+def without_barrier(
+    phases: Sequence[PhaseTouches], clash: Callable[[PhaseTouches, PhaseTouches], bool]
+) -> frozenset[int]:
+    """The numbers of the phases that clash with none since the last barrier."""
     found: set[int] = set()
-    since: list[Sequence[Touches]] = []  # the phases since the last barrier
-    for number, phase in enumerate(program.phases):
-        awaited = _awaited(phase.code)
-        known = frozenset(copy for copy in copies if copy[0] in awaited)
-        touches = _touches(phase.code, threads, known)
-        touches = tuple(placed(thread, phase.shifts) for thread in touches)
-        if since and not any(_clash(before, touches, own) for before in since):
+    since: list[PhaseTouches] = []
+    for number, touches in enumerate(phases):
+        if since and not any(clash(before, touches) for before in since):
             found.add(number)
         else:
             since = []
@@ -71,7 +74,19 @@ def free_phases(program: Program, threads: int) -> frozenset[int]:
     return frozenset(found)
 
 
-def _clash(before: Sequence[Touches], after: Sequence[Touches], own: set[str]) -> bool:
+def program_touches(program: Program, threads: int) -> tuple[PhaseTouches, ...]:
+    """What each thread touches in each phase."""
+    copies = Copies().union(*(_copies(phase.code) for phase in program.phases))
+    found: list[PhaseTouches] = []
+    for phase in program.phases:
+        awaited = _awaited(phase.code)
+        known = frozenset(copy for copy in copies if copy[0] in awaited)
+        touches = _touches(phase.code, threads, known)
+        found.append(tuple(placed(thread, phase.shifts) for thread in touches))
+    return tuple(found)
+
+
+def _clash(own: set[str], before: PhaseTouches, after: PhaseTouches) -> bool:
     return any(
         a[buffer].disturbs(b[buffer])
         for one, a in enumerate(before)
@@ -96,7 +111,7 @@ def _awaited(phase: Phase) -> frozenset[str]:
 
 
 @lru_cache(maxsize=1024)
-def _touches(phase: Phase, threads: int, copies: Copies) -> tuple[Touches, ...]:
+def _touches(phase: Phase, threads: int, copies: Copies) -> PhaseTouches:
     """By thread; ``copies`` are those that it awaits."""
     if phase.parallel is None:
         chunks = [(0, 1), *[(0, 0)] * (threads - 1)]

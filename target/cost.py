@@ -39,3 +39,13 @@ class Cost:
     executed: tuple[tuple[int, ...], ...] = ()  # packets, by phase and thread
     code_bytes: int = 0  # bytes of code
     tcm: int = 0  # bytes of TCM: operands there and scratch
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What code costs within a longer program, of the thread that is slowest between barriers:
+    ``cycles`` is ``packets`` + all ``stalls``."""
+
+    cycles: int
+    packets: int = 0
+    stalls: Mapping[str, int] = field(default_factory=dict)  # cycles without a packet, by cause

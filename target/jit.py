@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -52,19 +52,21 @@ class NativeProgram:
                 f"{self.program.name}: an array a parameter ({names}), but got {len(arrays)}"
             )
         passed = [_Passed(p, a, self) for p, a in zip(self.parameters, arrays, strict=True)]
-        self.run([one.memory.ctypes.data for one in passed])
+        self.run({one.place.name: one.memory.ctypes.data for one in passed})
         for one in passed:
             one.give_back()
 
-    def run(self, addresses: Sequence[int]) -> None:
-        """Runs on parameters at addresses that are multiples of ``ALIGN``, each with its slack."""
-        given = iter(addresses)
+    def run(self, addresses: Mapping[str, int]) -> None:
+        """Runs on places at addresses that are multiples of ``ALIGN``, each with its slack:
+        parameters, and others for which it has memory of its own."""
         table = (ctypes.c_void_p * len(self.program.places))()
         for number, place in enumerate(self.program.places):
-            if place.data is not None:
+            if place.name in addresses:
+                table[number] = addresses[place.name]
+            elif place.data is not None:
                 table[number] = self._constants[place.name].ctypes.data
             else:
-                table[number] = self._scratch(place) if place.local else next(given)
+                table[number] = self._scratch(place)
         self._run(ctypes.addressof(table))
 
     def _scratch(self, place: Place) -> int:

@@ -10,12 +10,12 @@ any program.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..tir.stmt import PrimFunc
-from .cost import Cost, Work
+from .cost import Cost, Share, Work
 from .instruction import Instruction
 from .machine_facts import Machine
 from .program import Program
@@ -36,6 +36,15 @@ class Code:
 
     listing: Listing
     cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramPhase:
+    """A phase of a listing within a longer program, and whose it is."""
+
+    listing: Any  # of the target that made it
+    phase: int
+    owner: int
 
 
 class Target(Machine, Protocol):
@@ -68,6 +77,10 @@ class Target(Machine, Protocol):
 
     def code(self, program: Program) -> Code:
         """ValueError where the machine has no room for it, in registers for instance."""
+
+    def shares(self, steps: Sequence[ProgramPhase], free: frozenset[int]) -> tuple[Share, ...]:
+        """What each owner's phases cost where all are run one after another; threads wait for each
+        other before those that are not ``free``."""
 
     def bound(self, work: Work) -> int:
         """Cycles that no code for this work can beat."""

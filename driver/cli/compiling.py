@@ -179,7 +179,7 @@ def _profile_table(rows: list[KernelRow]) -> None:
 def _memory(tuned: Tuned) -> None:
     found = tuned.memory
     print(
-        f"\n{tuned.cycles:,} cycles on {tuned.target}, bound {tuned.bound:,}, "
-        f"of the model {tuned.model_bound:,}; bytes: ddr {found.ddr:,}, tcm {found.tcm:,}, "
+        f"\n{tuned.cycles:,} cycles on {tuned.target}, bound {tuned.bound:,}; "
+        f"bytes: ddr {found.ddr:,}, tcm {found.tcm:,}, "
         f"weights {found.weights:,}, code {found.code:,}"
     )

@@ -133,6 +133,6 @@ def summary(name: str, tuned: Tuned) -> dict[str, Any]:
         "model": name, "target": tuned.target, "recipe": tuned.recipe.as_dict(),
         "cycles": tuned.cycles,
         "default_cycles": tuned.default_cycles, "bound": tuned.bound,
-        "model_bound": tuned.model_bound, "memory": asdict(tuned.memory), "kernels": rows,
+        "memory": asdict(tuned.memory), "kernels": rows,
         "missing": [asdict(row) for row in tuned.missing],
     }  # fmt: skip

@@ -76,9 +76,8 @@ def tune(
     printed.kernel_table(tuned)
     print(
         f"\n{model} on {tuned.target}: {tuned.default_cycles:,} cycles by default, "
-        f"{tuned.cycles:,} tuned, bound {tuned.bound:,}, of the model "
-        f"{tuned.model_bound:,}; {report.trials} trials in "
-        f"{report.seconds:.1f} s ({report.trials_per_second:.1f} trials/s)"
+        f"{tuned.cycles:,} tuned, bound {tuned.bound:,}; "
+        f"{report.trials} trials in {report.seconds:.1f} s ({report.trials_per_second:.1f} trials/s)"
     )
 
 
@@ -101,7 +100,6 @@ def _tune_json(name: str, tuned: Tuned, report: Report, log: Path | None) -> dic
         "cycles": tuned.cycles,
         "default_cycles": tuned.default_cycles,
         "bound": tuned.bound,
-        "model_bound": tuned.model_bound,
         "kernels": [_tune_row(row, report, counted) for row in tuned.kernels],
         "log": str(log) if log else None,
     }

@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..kernel_task import CodeTask
 from ..points import Kernels
 from ..prepare import Ready
+from ..program import by_themselves
 from ..tuned import Tuned
 from .code import Section, sections
 from .variant import Limits, Outcome, Variant, nearest
@@ -153,7 +154,9 @@ def require_named(names: Sequence[str], kernel: str | None) -> None:
 
 def narrow(tuned: Tuned, kernel: str | None) -> Tuned:
     """A compiled model, of which only these kernels are asked about."""
-    return Tuned(narrowed(tuned.ready, kernel), tuned.choices, tuned.defaults)
+    some = narrowed(tuned.ready, kernel)
+    alone = by_themselves(some, tuned.choices)
+    return tuned if some is tuned.ready else Tuned(some, tuned.choices, alone, alone)
 
 
 def total(rows: Sequence[Compared]) -> tuple[int, int | None]:

@@ -1,4 +1,4 @@
-"""Cycles of a listing: its phases one after another, its threads beside each other.
+"""Cycles of listings: phases one after another, threads beside each other.
 
 A phase costs what its slowest thread spends in it (``walk``). Threads of phases that start or await
 transfers are walked in order of time (``threads``), because they share one channel to DDR
@@ -7,15 +7,17 @@ transfers are walked in order of time (``threads``), because they share one chan
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from ..cost import Cost
+from ..cost import Cost, Share
 from ..program import share
+from ..protocol import ProgramPhase
 from .channel import Channel
 from .listing import Function, PackedListing
 from .machine import DspMachine
 from .transfer_threads import Copies, Thread, together
-from .walk import ACCESSED, CAUSES, DDR, FIELDS, ZERO, Tally, Walker, cycles, plus, stalled
+from .walk import ACCESSED, CAUSES, DDR, DMA, FIELDS, ZERO, Tally, Walker, cycles, plus, stalled
 
 
 def calls(function: Function, machine: DspMachine) -> list[tuple[int, int]]:
@@ -28,74 +30,138 @@ def calls(function: Function, machine: DspMachine) -> list[tuple[int, int]]:
 def cost(listing: PackedListing) -> Cost:
     """The listing's cost on its machine."""
     machine = listing.machine
-    channel, copies = Channel(machine), [Copies() for _ in range(machine.threads)]
-    total, executed, now, barriers = ZERO, [], 0, 0
-    for group in _between_barriers(listing):
-        spent = [ZERO] * machine.threads
-        for phase in group:
-            begin = [now + cycles(tally) for tally in spent]
-            threads = _phase(phase, listing, channel, copies, begin)
-            spent[: len(threads)] = map(plus, spent, threads)
-            executed.append(tuple(tally[0] for tally in threads))
-        slowest = max(spent, key=cycles)
-        total, now, barriers = plus(total, slowest), now + cycles(slowest), barriers + 1
-        now += machine.barrier
-    values = dict(zip(FIELDS, total, strict=True))
-    late = max(channel.last() - now, 0)  # transfers that nothing waited for
-    values["dma"] += late
-    stalls = {cause: values[cause] for cause in (*CAUSES, "dma") if values[cause]}
-    stalls["barrier"] = machine.barrier * barriers
+    walk = _Walk.over([_phase(listing, i) for i in range(len(listing.functions))], listing.free,
+                      machine)  # fmt: skip
+    values, found = dict(zip(FIELDS, walk.tallies[0], strict=True)), walk.share(0)
     packets = max(values["packets"], 1)
     return Cost(
-        now + late, values["packets"], stalls, channel.copied, values["dma"], channel.accessed,
-        listing.spills, values["instructions"] / (4 * packets),
+        found.cycles, found.packets, found.stalls, walk.channel.copied, values["dma"],
+        walk.channel.accessed, listing.spills, values["instructions"] / (4 * packets),
         values["multiplies"] / (2 * packets),
-        values["loop_dots"] / max(values["loop_packets"], 1), tuple(executed),
+        values["loop_dots"] / max(values["loop_packets"], 1), tuple(walk.executed),
         listing.code_bytes, listing.tcm,
     )  # fmt: skip
 
 
+def shares(
+    steps: Sequence[ProgramPhase], free: frozenset[int], machine: DspMachine
+) -> tuple[Share, ...]:
+    """What phases of several listings cost in a row, by their owners."""
+    phases = [_phase(step.listing, step.phase, step.owner) for step in steps]
+    walk = _Walk.over(phases, free, machine)
+    return tuple(walk.share(owner) for owner in range(len(walk.tallies)))
+
+
 @dataclass(frozen=True, slots=True)
 class _Phase:
-    """A function that threads run. ``far``: whether it accesses DDR directly; ``sharing``: threads
-    that do so between the same two barriers."""
+    """A function that threads run, and whose it is. ``far``: whether it accesses DDR directly;
+    ``sharing``: threads that do so between the same two barriers."""
 
     function: Function
+    listing: PackedListing
+    owner: int
     calls: bool
     far: bool
     sharing: int = 0
 
 
-def _between_barriers(listing: PackedListing) -> list[list[_Phase]]:
+@dataclass(slots=True)
+class _Walk:
+    """The state of a walk, and what each owner has spent so far on the slowest threads."""
+
+    machine: DspMachine
+    channel: Channel
+    copies: list[Copies]
+    tallies: list[Tally]  # by owner
+    barriers: list[int]  # by owner
+    executed: list[tuple[int, ...]]
+    now: int = 0
+
+    @classmethod
+    def over(cls, phases: Sequence[_Phase], free: frozenset[int], machine: DspMachine) -> _Walk:
+        owners = 1 + max(phase.owner for phase in phases)
+        walk = cls(machine, Channel(machine), [Copies() for _ in range(machine.threads)],
+                   [ZERO] * owners, [0] * owners, [])  # fmt: skip
+        for group in _between_barriers(phases, free):
+            walk.run(group)
+        late = max(walk.channel.last() - walk.now, 0)  # transfers that nothing waited for
+        last = phases[-1].owner
+        walk.tallies[last] = stalled(walk.tallies[last], DMA, late)
+        return walk
+
+    def run(self, group: Sequence[_Phase]) -> None:
+        """The phases from one barrier to the next."""
+        spent, parts = [ZERO] * self.machine.threads, []
+        for phase in group:
+            begin = [self.now + cycles(tally) for tally in spent]
+            threads = self.phase(phase, begin)
+            spent[: len(threads)] = map(plus, spent, threads)
+            self.executed.append(tuple(tally[0] for tally in threads))
+            parts.append(threads)
+        slowest = max(range(len(spent)), key=lambda thread: cycles(spent[thread]))
+        for phase, threads in zip(group, parts, strict=True):
+            for tally in threads[slowest : slowest + 1]:
+                self.tallies[phase.owner] = plus(self.tallies[phase.owner], tally)
+        self.barriers[group[-1].owner] += 1
+        self.now += cycles(spent[slowest]) + self.machine.barrier
+
+    def phase(self, phase: _Phase, begin: list[int]) -> list[Tally]:
+        """The cycles that each thread spends on a phase that it begins in its own cycle."""
+        listing, channel = phase.listing, self.channel
+        counts = [count for _, count in calls(phase.function, listing.machine)]
+        far = listing.far if phase.far else frozenset[str]()
+        walker = _walker(phase.function, listing.machine, far, phase.sharing)
+        # What moved before a wait is settled: no access may come before it.
+        late = [max(channel.horizon - at, 0) if phase.far else 0 for at in begin[: len(counts)]]
+        starts = [at + more for at, more in zip(begin, late, strict=False)]
+        if phase.calls:
+            parts = zip(counts, self.copies, starts, strict=False)
+            found = together([Thread(i, walker, count, own, channel, listing.far, at)
+                              for i, (count, own, at) in enumerate(parts)])  # fmt: skip
+        else:
+            whole = {count: walker.run(count) for count in set(counts)}
+            found = [whole[count] for count in counts]
+            for i, tally in enumerate(found):
+                if tally[ACCESSED]:
+                    end = starts[i] + cycles(tally)
+                    channel.use(i, starts[i], end, tally[ACCESSED], phase.sharing)
+        return [stalled(tally, DDR, more) for tally, more in zip(found, late, strict=True)]
+
+    def share(self, owner: int) -> Share:
+        tally = dict(zip(FIELDS, self.tallies[owner], strict=True))
+        stalls = {cause: tally[cause] for cause in (*CAUSES, "dma") if tally[cause]}
+        stalls["barrier"] = self.machine.barrier * self.barriers[owner]
+        return Share(tally["packets"] + sum(stalls.values()), tally["packets"], stalls)
+
+
+def _between_barriers(phases: Sequence[_Phase], free: frozenset[int]) -> list[list[_Phase]]:
     """The phases, those together that threads run through without waiting for each other."""
     groups: list[list[_Phase]] = []
-    known: dict[Function, _Phase] = {}
-    for number, function in enumerate(listing.functions):
-        if function not in known:
-            known[function] = _seen(function, listing.far)
-        if number in listing.free:
-            groups[-1].append(known[function])
+    for number, phase in enumerate(phases):
+        if number in free:
+            groups[-1].append(phase)
         else:
-            groups.append([known[function]])
-    return [_sharing(group, listing.machine) for group in groups]
+            groups.append([phase])
+    return [_sharing(group) for group in groups]
 
 
-def _seen(function: Function, far: frozenset[str]) -> _Phase:
+def _phase(listing: PackedListing, number: int, owner: int = 0) -> _Phase:
+    function = listing.functions[number]
     if "accessed" not in function.walkers:
         steps = [step for _, packet in function.packets() for step in packet]
         accessed = {step.access.buffer for step in steps if step.access is not None}
         function.walkers["accessed"] = any([step.facts.calls for step in steps]), accessed
     called, accessed = function.walkers["accessed"]
-    return _Phase(function, called, not far.isdisjoint(accessed))
+    return _Phase(function, listing, owner, called, not listing.far.isdisjoint(accessed))
 
 
-def _sharing(group: list[_Phase], machine: DspMachine) -> list[_Phase]:
+def _sharing(group: list[_Phase]) -> list[_Phase]:
     """With the number of threads that access DDR in any phase of the group."""
     if not any(phase.far for phase in group):
         return group
-    counts = [calls(phase.function, machine) for phase in group if phase.far]
+    counts = [calls(phase.function, phase.listing.machine) for phase in group if phase.far]
     threads = {i for found in counts for i, (_, count) in enumerate(found) if count}
-    return [_Phase(p.function, p.calls, p.far, len(threads)) for p in group]
+    return [replace(phase, sharing=len(threads)) for phase in group]
 
 
 def _walker(function: Function, machine: DspMachine, far: frozenset[str], sharing: int) -> Walker:
@@ -105,26 +171,3 @@ def _walker(function: Function, machine: DspMachine, far: frozenset[str], sharin
         function.walkers[key] = Walker(function, machine, far, sharing)
     found: Walker = function.walkers[key]
     return found
-
-
-def _phase(phase: _Phase, listing: PackedListing, channel: Channel, copies: list[Copies],
-           begin: list[int]) -> list[Tally]:  # fmt: skip
-    """The cycles that each thread spends on a phase that it begins in its own cycle."""
-    counts = [count for _, count in calls(phase.function, listing.machine)]
-    far = listing.far if phase.far else frozenset[str]()
-    walker = _walker(phase.function, listing.machine, far, phase.sharing)
-    # What moved before a wait is settled: no access may come before it.
-    late = [max(channel.horizon - at, 0) if phase.far else 0 for at in begin[: len(counts)]]
-    starts = [at + more for at, more in zip(begin, late, strict=False)]
-    if phase.calls:
-        parts = zip(counts, copies, starts, strict=False)
-        found = together([Thread(i, walker, count, own, channel, listing.far, at)
-                          for i, (count, own, at) in enumerate(parts)])  # fmt: skip
-    else:
-        whole = {count: walker.run(count) for count in set(counts)}
-        found = [whole[count] for count in counts]
-        for i, tally in enumerate(found):
-            if tally[ACCESSED]:
-                end = starts[i] + cycles(tally)
-                channel.use(i, starts[i], end, tally[ACCESSED], phase.sharing)
-    return [stalled(tally, DDR, more) for tally, more in zip(found, late, strict=True)]

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +14,15 @@ from ...options import record as options
 from ...tir.hashed import Hashed
 from ...tir.stmt import PrimFunc
 from .. import pipeline
-from ..cost import Work
+from ..cost import Share, Work
 from ..errors import MachineError
 from ..instruction import Instruction
 from ..program import Program
-from ..protocol import Code, Family
+from ..protocol import Code, Family, ProgramPhase
 from ..selection_record import SelectionRecord
 from .bound import bound
 from .compile import compile_program
-from .cycles import cost
+from .cycles import cost, shares
 from .machine import DspMachine, Unit
 from .rows import roles, rows, selector
 
@@ -61,6 +61,9 @@ class Dsp(DspMachine):
     def code(self, program: Program) -> Code:
         listing = compile_program(program, self)
         return Code(listing, cost(listing))
+
+    def shares(self, steps: Sequence[ProgramPhase], free: frozenset[int]) -> tuple[Share, ...]:
+        return shares(steps, free, self)
 
     def bound(self, work: Work) -> int:
         return bound(work, self)

@@ -13,20 +13,20 @@ many as code asks for. Scalars do all arithmetic; vectors move, add and compare 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
 from dovetail.target import pipeline
-from dovetail.target.cost import Cost, Work
+from dovetail.target.cost import Cost, Share, Work
 from dovetail.target.declare import RowTable, collect
 from dovetail.target.errors import MachineError
 from dovetail.target.expansions import EXPANSIONS
 from dovetail.target.instruction import Instruction, Kind
 from dovetail.target.machine_facts import Loops
 from dovetail.target.program import Dma, Item, Loop, MachineOp, Program
-from dovetail.target.protocol import Code, Family
+from dovetail.target.protocol import Code, Family, ProgramPhase
 from dovetail.target.roles import Roles
 from dovetail.target.select import Selector
 from dovetail.target.selection_record import SelectionRecord
@@ -343,6 +343,13 @@ class Toy:
             case Dma(rows=rows, row_bytes=size):
                 return self.dma_start + rows * -(-size // self.dma_rate)
         return 0
+
+    def shares(self, steps: Sequence[ProgramPhase], free: frozenset[int]) -> tuple[Share, ...]:
+        found = [0] * (1 + max(step.owner for step in steps))
+        for step in steps:
+            phase = step.listing.program.phases[step.phase]
+            found[step.owner] += self._cycles(phase.body) * (phase.parallel or ("", 1))[1]
+        return tuple(Share(cycles, cycles) for cycles in found)
 
     def bound(self, work: Work) -> int:
         """An instruction does one product at most, and moves a vector at most."""

@@ -11,9 +11,11 @@ from random import Random
 
 import numpy as np
 
+from dovetail.driver.choose import Choice
 from dovetail.driver.compiler import Compiled
 from dovetail.driver.kernel_task import KernelTask
 from dovetail.driver.prepare import Ready
+from dovetail.driver.program import program
 from dovetail.driver.runtime import Runtime
 from dovetail.graph.evaluate import evaluate
 from dovetail.graph.graph import Array
@@ -54,7 +56,8 @@ def held(task: KernelTask, code: Compiled) -> Point:
 
 def hold_whole(found: Ready, inputs: Sequence[Array]) -> None:
     """Checks a whole model at its default points, on integers."""
-    runtime = Runtime(found, {task.key: task.default for task in found.tasks})
+    choices = {task.key: Choice.of(task, task.default) for task in found.tasks}
+    runtime = Runtime(found, choices, program(found, choices))
     pairs = zip(runtime.run(inputs), evaluate(found.graph, inputs), strict=True)
     for name, (got, wanted) in zip(found.graph.outputs, pairs, strict=True):
         assert got.shape == wanted.shape, name

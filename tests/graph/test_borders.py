@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dovetail.driver.choose import Choice
 from dovetail.driver.prepare import ready
+from dovetail.driver.program import program
 from dovetail.driver.runtime import Runtime
 from dovetail.graph.borders import stored_shape
 from dovetail.graph.evaluate import evaluate
@@ -39,9 +41,9 @@ def runs(graph: Graph) -> None:
     """The compiled graph gives the evaluator's bytes."""
     verify(graph)
     made = ready(graph, dsp())
-    points = {task.key: task.default for task in made.tasks}
+    choices = {task.key: Choice.of(task, task.default) for task in made.tasks}
     given = [RNG.integers(0, 256, graph.types[x].shape).astype(np.uint8) for x in graph.inputs]
-    found = Runtime(made, points).run(given)
+    found = Runtime(made, choices, program(made, choices)).run(given)
     for one, other in zip(found, evaluate(graph, given), strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -294,7 +294,7 @@ def test_addresses_are_run_as_they_are() -> None:
     x, y = buffer(128), buffer(128)
     x[:] = np.arange(128)
     kernel = jit(program({"x": 128, "y": 128}, load(V[0], "x"), store(V[0], "y")))
-    kernel.run([x.ctypes.data, y.ctypes.data])
+    kernel.run({"x": x.ctypes.data, "y": y.ctypes.data})
     assert (y == x).all()
 
 
