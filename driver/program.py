@@ -1,6 +1,6 @@
 """A model's program: its kernels' phases one after another, and transfers that run ahead of them.
 
-    found = program(ready, codes)
+    found = program(ready, choices)
     found.cycles, found.shares[3].stalls
 
 Threads wait for each other only where one touches what another one does, and the constants of later
@@ -11,24 +11,24 @@ behind them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from itertools import accumulate
+from typing import Any
 
-from ..target.barriers import Interval, Touches, overlap
 from ..target.cost import Share
 from ..target.program import Address, Dma, Phase, Place, Program, WaitOp
-from ..target.protocol import Listing, ProgramPhase, Target
+from ..target.protocol import Listing, ProgramPhase
 from .choose import Choice
 from .kernel_code import KernelCode
-from .memory_plan import room
 from .prepare import Ready
-from .program_memory import Arrival, At, ProgramMemory
+from .program_memory import Arrival, ProgramMemory
+from .program_order import At, Order, TimedPhase, by_one, located
 
 AHEAD = (1 << 20, 16, 4, 2, 1)  # kernels by which constants may come before theirs
 LEADS = (0, 1, 1 << 20)  # phases of the first kernel before constants of later ones start
-FAR, NEAR = "constants", "constants_tcm"  # the places between which they move
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,56 +60,21 @@ class ModelProgram:
         return sum(one.size for one in self.arrivals if one.kernel == kernel)
 
 
-class _Bytes(NamedTuple):
-    """What a thread touches of a memory."""
-
-    memory: str
-    read: Interval | None
-    written: Interval | None
-
-    def disturbs(self, other: _Bytes) -> bool:
-        return self.memory == other.memory and (
-            overlap(self.written, other.written)
-            or overlap(self.written, other.read)
-            or overlap(self.read, other.written)
-        )
-
-
-class _Timed(NamedTuple):
-    """A phase of the program with what each thread touches."""
-
-    phase: ProgramPhase
-    threads: tuple[tuple[_Bytes, ...], ...]
-
-    def reads(self, bytes_: _Bytes) -> bool:
-        """Whether a thread reads some bytes that are written."""
-        touched = (one for thread in self.threads for one in thread)
-        return any(b.memory == bytes_.memory and overlap(b.read, bytes_.written) for b in touched)
-
-    def clashes(self, other: _Timed) -> bool:
-        """Whether one thread of it disturbs another one of the other."""
-        return any(
-            a.disturbs(b)
-            for one, mine in enumerate(self.threads)
-            for number, theirs in enumerate(other.threads)
-            if one != number
-            for a in mine
-            for b in theirs
-        )
-
-
-_Transfers = dict[int, dict[int, _Timed]]  # by phase, then by arrival
-
-
 def program(ready: Ready, choices: Mapping[str, Choice]) -> ModelProgram:
     """The best program of a model's kernels at these points, which go by the kernels' keys."""
     if not ready.kernels or len(ready.kernels) < sum(ready.plan.code):
         return by_themselves(ready, choices)
     read = {key: KernelCode.read(choice.code) for key, choice in choices.items()}
     memory = ProgramMemory(ready, [read[task.key] for task in ready.kernels])
-    ways = {tuple(memory.arrivals(ahead)): None for ahead in AHEAD}
-    found = (_Sequence(memory, arrivals, lead).program for arrivals in ways for lead in LEADS)
-    return min(found, key=lambda one: one.cycles)
+    waits = [choices[task.key].cost.dma_wait for task in ready.kernels]
+    best: ModelProgram | None = None
+    for found in _programs(memory):
+        if best is None or found.cycles < best.cycles:
+            best = found
+        if all(s.stalls.get("dma", 0) <= wait for s, wait in zip(best.shares, waits, strict=True)):
+            break  # nothing arrives late
+    assert best is not None
+    return best
 
 
 def by_themselves(ready: Ready, choices: Mapping[str, Choice]) -> ModelProgram:
@@ -121,134 +86,113 @@ def by_themselves(ready: Ready, choices: Mapping[str, Choice]) -> ModelProgram:
     return ModelProgram((), (), shares, tcm, ready.plan.ddr)
 
 
+def _programs(memory: ProgramMemory) -> Iterator[ModelProgram]:
+    """Programs whose constants arrive in different ways, the likeliest ones first."""
+    ways = dict.fromkeys(tuple(memory.arrivals(ahead)) for ahead in AHEAD)
+    fixed = _Fixed(memory, next(iter(ways)))
+    for arrivals in ways:
+        phases = fixed.phases(arrivals)
+        for lead in LEADS if arrivals else LEADS[:1]:
+            yield _Arranged(fixed, arrivals, phases, lead).program()
+
+
 @dataclass
-class _Sequence:
-    """The phases of a program whose constants arrive in one way."""
+class _Fixed:
+    """What is the same wherever constants arrive."""
 
     memory: ProgramMemory
-    arrivals: tuple[Arrival, ...]
-    lead: int
+    arrivals: tuple[Arrival, ...]  # of any way
 
     @cached_property
-    def program(self) -> ModelProgram:
-        timed, free = self._ordered()
-        machine = self.memory.ready.machine
-        shares = machine.shares([one.phase for one in timed], free)
-        tcm = (self.memory.used(number, self.arrivals) for number in range(len(shares)))
-        return ModelProgram(self.arrivals, tuple(self.places), shares, tuple(tcm), self.memory.ddr)
+    def firsts(self) -> list[int]:
+        """The number of each kernel's first phase."""
+        return [*accumulate((len(code.touches) for code in self.memory.codes), initial=0)]
 
     @cached_property
-    def places(self) -> list[dict[str, At]]:
-        by_kernel = {one.kernel: one for one in self.arrivals}
-        return [self.memory.operands(n, by_kernel) for n in range(len(self.memory.codes))]
+    def barriers(self) -> list[int]:
+        """For each phase the last one before which threads wait for each other anyway."""
+        order = Order()
+        for phase in self.phases(()):
+            order.add(phase)
+        return [*accumulate((0 if n in order.free else n for n in range(len(order.phases))), max)]
 
     @cached_property
-    def phases(self) -> list[_Timed]:
+    def transfers(self) -> Listing:
+        """Phases that start and await each arrival, in turn."""
+        phases: list[Phase] = []
+        places: list[Place] = []
+        for number, one in enumerate(self.arrivals):
+            token, far, near = (f"{name}_{number}" for name in ("arrival", "far", "near"))
+            size = one.size
+            start = Dma(token, Address(near), Address(far), 1, size, size, size)
+            phases += [Phase([start], name=f"start_{number}"), Phase([WaitOp(token)])]
+            places += [Place(near, size, "tcm"), Place(far, size, "ddr")]
+        return self.memory.ready.machine.code(Program("transfers", places, phases)).listing
+
+    def phases(self, arrivals: tuple[Arrival, ...]) -> list[TimedPhase]:
         """The kernels' own ones."""
-        found: list[_Timed] = []
-        for number, (code, places) in enumerate(zip(self.memory.codes, self.places, strict=True)):
+        found: list[TimedPhase] = []
+        by_kernel = {one.kernel: one for one in arrivals}
+        for number, code in enumerate(self.memory.codes):
+            places = self.memory.operands(number, by_kernel)
             for phase, touches in enumerate(code.touches):
-                threads = tuple(tuple(_located(thread, n, code, places))
-                                for n, thread in enumerate(touches))  # fmt: skip
-                found.append(_Timed(ProgramPhase(code.listing, phase, number), threads))
+                touched = tuple(located(code, touches, places))
+                found.append(TimedPhase(ProgramPhase(code.listing, phase, number), touched))
         return found
 
-    def _ordered(self) -> tuple[list[_Timed], frozenset[int]]:
-        """All phases, and those before which threads do not wait for each other."""
-        order = _Order()
-        starts, waits = self._transfers()
+
+@dataclass
+class _Arranged:
+    """The phases of a program whose constants arrive in one way."""
+
+    fixed: _Fixed
+    arrivals: tuple[Arrival, ...]
+    phases: list[TimedPhase]
+    lead: int
+    starts: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    waits: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+    def program(self) -> ModelProgram:
+        order, memory = self._ordered(), self.fixed.memory
+        steps = [one.phase for one in order.phases]
+        shares = memory.ready.machine.shares(steps, frozenset(order.free))
+        by_kernel = {one.kernel: one for one in self.arrivals}
+        places = (memory.operands(n, by_kernel) for n in range(len(shares)))
+        tcm = (memory.used(number, self.arrivals) for number in range(len(shares)))
+        return ModelProgram(self.arrivals, tuple(places), shares, tuple(tcm), memory.ddr)
+
+    def _ordered(self) -> Order:
+        """All phases. What starts without waiting for threads does so before they wait; so does
+        what is awaited, if it has started."""
+        self._place_transfers()
+        order = Order()
         for number, phase in enumerate(self.phases):
-            begun, awaited = starts.get(number, {}), waits.get(number, {})
-            late = {one for one, start in begun.items() if order.clashes(start)}
-            early = begun.keys() - late
+            starts, waits = self.starts[number], self.waits[number]
+            late = [one for one in starts if order.waits(self._transfer(one, False))]
+            early = [one for one in starts if one not in late]
             for some in (early, late):
-                for one in sorted(begun.keys() & some):
-                    order.add(begun[one])
-                for one in sorted(awaited.keys() - (late - some)):
-                    order.add(awaited.pop(one))
+                for one in some:
+                    order.add(self._transfer(one, False))
+                for one in waits:
+                    if (one in late) is (some is late):
+                        order.add(self._transfer(one, True))
             order.add(phase)
-        return order.phases, frozenset(order.free)
+        return order
 
-    def _transfers(self) -> tuple[_Transfers, _Transfers]:
-        """Starts and waits, by the number of the kernels' phase before which they come. Threads
-        that wait for each other anyway wait for a transfer, too."""
-        starts: _Transfers = {}
-        waits: _Transfers = {}
-        if not self.arrivals:
-            return starts, waits
-        alone = _Order()
-        for phase in self.phases:
-            alone.add(phase)
-        listing = _transfers_code(self.memory.ready.machine, self.arrivals)
+    def _place_transfers(self) -> None:
+        """Before which of the kernels' phases each transfer starts and is awaited: where threads
+        wait for each other anyway, before that."""
+        firsts = self.fixed.firsts
         for number, one in enumerate(self.arrivals):
-            landing = _Bytes("tcm", None, (one.address, one.address + one.size))
-            start, wait = (
-                _Timed(ProgramPhase(listing, 2 * number + later, one.kernel), ((landing,),))
-                for later in (0, 1)
-            )
-            begin = self._begin(one.start)
-            starts.setdefault(begin, {})[number] = start
-            needed = next(n for n in range(self._first(one.kernel), len(self.phases))
+            begin = firsts[one.start] if one.start else min(self.lead, firsts[1])
+            landing = by_one("tcm", one.address, one.size)
+            needed = next(n for n in range(firsts[one.kernel], len(self.phases))
                           if self.phases[n].reads(landing))  # fmt: skip
-            joint = next(n for n in range(needed, -1, -1) if n not in alone.free)
-            waits.setdefault(joint if joint >= begin else needed, {})[number] = wait
-        return starts, waits
+            joint = self.fixed.barriers[needed]
+            self.starts[begin].append(number)
+            self.waits[joint if joint >= begin else needed].append(number)
 
-    def _begin(self, kernel: int) -> int:
-        """The phase before which transfers start that may do so before a kernel."""
-        return self._first(kernel) if kernel else min(self.lead, self._first(1))
-
-    def _first(self, kernel: int) -> int:
-        """The number of a kernel's first phase."""
-        return sum(len(code.touches) for code in self.memory.codes[:kernel])
-
-
-class _Order:
-    """Phases in their order; each waits for the others where it must."""
-
-    def __init__(self) -> None:
-        self.phases: list[_Timed] = []
-        self.free: set[int] = set()
-        self._since: list[_Timed] = []  # the last barrier
-
-    def clashes(self, phase: _Timed) -> bool:
-        return any(before.clashes(phase) for before in self._since)
-
-    def add(self, phase: _Timed) -> None:
-        if self._since and not self.clashes(phase):
-            self.free.add(len(self.phases))
-        else:
-            self._since = []
-        self._since.append(phase)
-        self.phases.append(phase)
-
-
-def _located(
-    touches: Touches, thread: int, code: KernelCode, places: Mapping[str, At]
-) -> Iterator[_Bytes]:
-    """What a thread touches, as bytes of memories; constants in DDR are never written."""
-    for place in code.places:
-        if place.name not in touches or place.name not in places:
-            continue
-        memory, at = places[place.name]
-        end = room(place.size)
-        at += thread * end if place.per_thread else 0
-        touch = touches[place.name]
-        yield _Bytes(memory, _moved(touch.read, at, end), _moved(touch.written, at, end))
-
-
-def _moved(touched: Interval | None, at: int, end: int) -> Interval | None:
-    return touched and (at + max(touched[0], 0), at + min(touched[1], end))
-
-
-def _transfers_code(machine: Target, arrivals: Sequence[Arrival]) -> Listing:
-    """Phases that start and await each arrival, in turn."""
-    phases: list[Phase] = []
-    at = 0
-    for number, one in enumerate(arrivals):
-        token, size = f"constants_{number}", one.size
-        start = Dma(token, Address(NEAR, one.address), Address(FAR, at), 1, size, size, size)
-        phases += [Phase([start], name=f"start_{number}"), Phase([WaitOp(token)])]
-        at += size
-    places = [Place(FAR, at, "ddr"), Place(NEAR, machine.tcm, "tcm")]
-    return machine.code(Program("transfers", places, phases)).listing
+    def _transfer(self, number: int, awaited: bool) -> TimedPhase:
+        one = self.arrivals[number]
+        phase = ProgramPhase(self.fixed.transfers, 2 * number + awaited, one.kernel)
+        return TimedPhase(phase, (by_one("tcm", one.address, one.size),))

@@ -15,8 +15,7 @@ from .compiler import KernelError
 from .kernel_code import KernelCode
 from .memory_plan import MemoryPlan, room
 from .prepare import Ready
-
-At = tuple[str, int]  # a memory, "tcm" or "ddr", and bytes in
+from .program_order import At
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +84,11 @@ class ProgramMemory:
         given = [p.name for p in code.places if not p.local and p.data is None]
         spots = [self.plan.spots[name] for name in (*task.kernel.inputs, task.kernel.output)]
         found |= {name: (s.scope, s.offset) for name, s in zip(given, spots, strict=True)}
-        at = arrivals[number].address if number in arrivals else 0
-        for place in code.constants:
-            found[place.name] = "tcm", at
-            at += _stride(place.size)
+        if number in arrivals:
+            at = arrivals[number].address
+            for place in code.constants:
+                found[place.name] = "tcm", at
+                at += _stride(place.size)
         return found
 
     def used(self, number: int, arrivals: Sequence[Arrival]) -> int:

@@ -23,7 +23,7 @@ from .kernel_task import KernelTask
 from .memory_plan import Spot
 from .prepare import Ready
 from .program import ModelProgram
-from .program_memory import At
+from .program_order import At
 
 PAD = 77  # the byte in the pads of inputs, on which no result may depend
 

@@ -77,7 +77,8 @@ def tune(
     print(
         f"\n{model} on {tuned.target}: {tuned.default_cycles:,} cycles by default, "
         f"{tuned.cycles:,} tuned, bound {tuned.bound:,}; "
-        f"{report.trials} trials in {report.seconds:.1f} s ({report.trials_per_second:.1f} trials/s)"
+        f"{report.trials} trials in {report.seconds:.1f} s "
+        f"({report.trials_per_second:.1f} trials/s)"
     )
 
 
