@@ -98,7 +98,7 @@ def measure(name: str, workers: int | None) -> dict[str, Any]:
         plan(integer, kernels, dsp())
     with clock("place and group"):
         found = ready(integer, dsp())
-    with clock("choose defaults"), Measurer(None, workers, 600.0) as measurer:
+    with clock("choose defaults"), Measurer(workers, 600.0) as measurer:
         choices = choose(found.tasks, {}, measurer)
     compiling, memory = sum(clock.seconds.values()), peak()
     points = {key: choice.point for key, choice in choices.items()}

@@ -55,7 +55,7 @@ def kernels(models: Sequence[str]) -> Iterator[KernelTask]:
 def collect(log: Path, models: Sequence[str], trials: int, workers: int) -> None:
     """Searches and draws each kernel, as far as the log does not know it."""
     console = Console(stderr=True)
-    with hired(None, workers, 120.0) as hands:
+    with hired(workers, 120.0) as hands:
         for task in track(list(kernels(models)), "trials", console=console):
             for algorithm in ("evolution", "random"):
                 search = Search(trials, algorithm=algorithm, append=True)

@@ -101,7 +101,7 @@ def search(found: Ready, trials: int, hands: Executor) -> tuple[dict[str, Any], 
 def measure(name: str, trials: int, workers: int, run: Callable[..., Any]) -> dict[str, Any]:
     """Prepares a model and searches; ``run`` calls the search and may profile it."""
     start = perf_counter()
-    with hired(None, workers, 120.0) as hands:
+    with hired(workers, 120.0) as hands:
         found, defaults = ready(name, hands)
         before = perf_counter() - start
         row, best = run(search, found, trials, hands)

@@ -22,14 +22,12 @@ from ..tuner.records import read
 from ..tuner.run import Callback
 from ..tuner.settings import DEFAULT_SEARCH, Search
 from . import own
-from .choose import Heard
 from .default import TARGET
 from .either import or_kernel
 from .given import Given
 from .points import (
     MODES,
     Points,
-    Report,
     Sought,
     by_default,
     recipe_of,
@@ -57,12 +55,9 @@ def tune(
     *,
     recipe: Recipe = DEFAULT_RECIPE,
     search: Search = DEFAULT_SEARCH,
-    executor: Executor | None = None,
-    workers: int | None = None,
+    executor: Executor | int | None = None,
     timeout: float = 120.0,
     callbacks: Sequence[Callback] = (),
-    heard: Heard | None = None,
-    report: Report | None = None,
 ) -> Tuned:
     """Searches the schedules of a model's kernels and gives the model with the best ones.
 
@@ -73,12 +68,15 @@ def tune(
 
     ``recipe`` has the options of quantization, ``search`` those of the search; ``trials`` and
     ``seed``, where given, take the place of its own. Trials are the total over all kernels; one
-    without a trial runs its default. The same call on the same ``log`` resumes. ``callbacks`` hear
-    of every trial, ``heard`` of every default that was chosen; ``report`` is filled with what
-    happened.
+    without a trial runs its default. The same call on the same ``log`` resumes.
+
+    ``executor`` measures: any of concurrent.futures, or a number of worker processes of our own,
+    one a processor for None, 0 for this process; a trial may take ``timeout`` seconds. Each of
+    ``callbacks`` is called with a ``Progress`` for every default that was chosen, then for every
+    trial that was written.
     """
-    given = Given.of(target, executor, workers, timeout, recipe, heard)
-    sought = Sought.of(search, trials, seed, log, callbacks, report)
+    given = Given.of(target, executor, timeout, recipe, callbacks)
+    sought = Sought.of(search, trials, seed, log)
     found = given.ready(model, example_inputs, calibration)
     return _tuned(found, searched(found, sought, given))
 
@@ -92,16 +90,15 @@ def compile(
     log: str | os.PathLike[str] | None = None,
     *,
     recipe: Recipe = DEFAULT_RECIPE,
-    executor: Executor | None = None,
-    workers: int | None = None,
+    executor: Executor | int | None = None,
     timeout: float = 600.0,
-    heard: Heard | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Tuned:
     """The model without a search: each kernel at its best point in ``log``, or at its default.
 
-    Example inputs, calibration and recipe are as for ``tune``.
+    Example inputs, calibration, recipe, executor and callbacks are as for ``tune``.
     """
-    given = Given.of(target, executor, workers, timeout, recipe, heard)
+    given = Given.of(target, executor, timeout, recipe, callbacks)
     path = None if log is None else checks.path("log:", log)
     if path is not None:
         read(path)
@@ -125,10 +122,9 @@ def replay(
     target: str | Target | None = None,
     *,
     recipe: Recipe | None = None,
-    executor: Executor | None = None,
-    workers: int | None = None,
+    executor: Executor | int | None = None,
     timeout: float = 600.0,
-    heard: Heard | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Tuned:
     """The model as a log says: ``apply`` takes the best points; ``strict`` refuses a log of other
     kernels, another recipe, target or version; ``verify`` also measures and checks each best point
@@ -138,7 +134,7 @@ def replay(
     contents = read(path)
     target = target_of(contents) if target is None else target
     recipe = recipe_of(contents) if recipe is None else recipe
-    given = Given.of(target, executor, workers, timeout, recipe, heard)
+    given = Given.of(target, executor, timeout, recipe, callbacks)
     found = given.ready(model, example_inputs, calibration)
     return _tuned(found, replayed(found, path, mode, given))
 

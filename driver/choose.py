@@ -22,13 +22,12 @@ from ..schedule.knobs import Point, Space, key
 from ..target.cost import Cost
 from ..target.errors import SelectError
 from ..tuner.measure import Measurer
+from ..tuner.run import Callback, Progress
 from ..tuner.task import OK, Measured, TaskSpec
 from ..tuner.task import rebuild as rebuild_task
 from .defaults import Pick, ranked
 from .kernel_code import KernelCode
 from .kernel_task import CodeTask
-
-Heard = Callable[[CodeTask, "Choice", int], None]  # the number of all kernels
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +150,7 @@ def choose(
     tasks: Sequence[CodeTask],
     points: Mapping[str, Point],
     measurer: Measurer,
-    heard: Heard | None = None,
+    callbacks: Sequence[Callback] = (),
     meanwhile: Callable[[], object] | None = None,
 ) -> dict[str, Choice]:
     """The cost of each task at its point in ``points``, or at its default; by key. ``meanwhile``
@@ -171,8 +170,14 @@ def choose(
             waiting.append(one)
             continue
         found[one.task.key] = choice
-        if heard:
-            heard(one.task, choice, len(tasks))
+        costs = (
+            task.weight * (found[task.key].cost.cycles if task.key in found else task.bound)
+            for task in tasks
+        )
+        cycles = float(choice.cost.cycles)
+        progress = Progress(one.task, len(found) - 1, len(tasks), cycles, sum(costs))
+        for callback in callbacks:
+            callback(progress)
     return found
 
 

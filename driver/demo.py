@@ -18,8 +18,6 @@ from .errors import user_errors
 
 if TYPE_CHECKING:
     from ..tuner.run import Progress
-    from .choose import Choice
-    from .kernel_task import CodeTask
     from .tuned import Tuned
     from .zoo.digits import Trained
 
@@ -36,17 +34,16 @@ class Curve:
     tried: list[float] = field(default_factory=list)  # NaN for a trial that failed
     best: dict[str, float] = field(default_factory=dict)  # by kernel, all its occurrences
 
-    def heard(self, task: CodeTask, choice: Choice) -> None:
-        """A default was chosen."""
-        self.best[task.key] = task.weight * choice.cost.cycles
-
-    def hear(self, trial: Progress) -> None:
-        """A trial was written."""
-        key, cost = trial.task.key, trial.task.weight * (trial.record.cost or nan)
-        self.tried.append(sum(self.best.values()) - self.best[key] + cost)
-        if trial.best is not None:
-            self.best[key] = trial.task.weight * trial.best
-        self.cycles.append(sum(self.best.values()))
+    def hear(self, progress: Progress) -> None:
+        """A default was chosen, or a trial was written."""
+        key, weight = progress.task.key, progress.task.weight
+        if progress.record is not None:
+            cost = weight * (progress.record.cost or nan)
+            self.tried.append(sum(self.best.values()) - self.best[key] + cost)
+        if progress.best is not None:
+            self.best[key] = weight * progress.best
+        if progress.record is not None:
+            self.cycles.append(sum(self.best.values()))
 
 
 def main(trials: int = TRIALS, folder: Path = FOLDER) -> None:
@@ -80,15 +77,11 @@ def _tune(trained: Trained, trials: int, log: Path) -> tuple[Tuned, Curve]:
     print(f"quantizing to int8 and tuning for the DSP, {trials} trials ...", flush=True)
     curve = Curve()
 
-    def heard(task: CodeTask, choice: Choice, total: int) -> None:
-        watcher.heard(task, choice, total)
-        curve.heard(task, choice)
-
     with progress.watching("default schedules") as watcher:
         tuned = tune(
             trained.module, trials, trained.calibration[0],
             watcher.batches(trained.calibration), log=log,
-            search=Search(append=True), callbacks=(watcher.trial, curve.hear), heard=heard,
+            search=Search(append=True), callbacks=(watcher.hear, curve.hear),
         )  # fmt: skip
     return tuned, curve
 

@@ -1,7 +1,7 @@
 """The arguments that tune, compile and replay have in common, checked before any work begins.
 
-given = Given.of("dsp", None, 2, 120.0, Recipe(), None)
-given.machine, given.workers
+given = Given.of("dsp", 2, 120.0, Recipe(), ())
+given.machine, given.executor
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..options import checks
 from ..quant.recipe import Recipe
 from ..target.protocol import Target
 from ..tuner.measure import hired
-from .choose import Heard
+from ..tuner.run import Callback
 from .errors import InputError
 from .prepare import Ready, prepare
 from .targets import parse
@@ -23,25 +23,25 @@ from .targets import parse
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The machine, the executor or workers that measure, the recipe of quantization, and a
-    listener."""
+    """The machine, the executor that measures (or a number of our workers), the recipe of
+    quantization, and who hears of progress."""
 
     machine: Target
-    executor: Executor | None
-    workers: int | None
+    executor: Executor | int | None
     timeout: float
     recipe: Recipe
-    heard: Heard | None
+    callbacks: tuple[Callback, ...]
 
     @staticmethod
-    def of(target: object, executor: object, workers: object, timeout: object, recipe: object,
-           heard: object) -> Given:  # fmt: skip
+    def of(
+        target: object, executor: object, timeout: object, recipe: object, callbacks: object
+    ) -> Given:
         """InputError where an argument cannot be used."""
         return Given(
             parse(target),
-            *checks.hands(executor, workers, timeout),
+            *checks.hands(executor, timeout),
             Recipe.require("recipe:", recipe),
-            checks.function("heard:", heard),
+            checks.functions("callbacks:", callbacks),
         )
 
     def ready(self, model: object, inputs: object, calibration: object) -> Ready:
@@ -58,5 +58,5 @@ class Given:
     @contextmanager
     def hired(self) -> Iterator[Executor]:
         """The executor that measures; one of our own ends with the block."""
-        with hired(self.executor, self.workers, self.timeout) as hands:
+        with hired(self.executor, self.timeout) as hands:
             yield hands

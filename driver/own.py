@@ -41,7 +41,7 @@ from ..tuner.settings import DEFAULT_SEARCH, Search
 from ..tuner.task import TaskSpec
 from .brought import Make, address, found, template_of, title
 from .built import Built
-from .choose import Heard, differing
+from .choose import differing
 from .compiler import KernelError, Lifting
 from .compulsory import least_work, overwritten
 from .default import TARGET
@@ -52,7 +52,6 @@ from .points import (
     MODES,
     KernelDrift,
     Points,
-    Report,
     Sought,
     by_default,
     replayed,
@@ -206,12 +205,9 @@ def tune(
     search: Search = DEFAULT_SEARCH,
     template: Make | None = None,
     lifted: bool = True,
-    executor: Executor | None = None,
-    workers: int | None = None,
+    executor: Executor | int | None = None,
     timeout: float = 120.0,
     callbacks: Sequence[Callback] = (),
-    heard: Heard | None = None,
-    report: Report | None = None,
 ) -> CompiledKernel:
     """Searches the schedules of a kernel and gives the best one; arguments are as for a model.
 
@@ -219,8 +215,8 @@ def tune(
     or with ``lifted=False`` the kernel as it is written. Workers import it; one that they cannot
     import is measured in this process.
     """
-    given = Given.of(target, executor, workers, timeout, Recipe(), heard)
-    sought = Sought.of(search, trials, seed, log, callbacks, report)
+    given = Given.of(target, executor, timeout, Recipe(), callbacks)
+    sought = Sought.of(search, trials, seed, log)
     with _ready(model, template, lifted, given) as (own, given):
         return _compiled(own, searched(own, sought, given), given)
 
@@ -232,16 +228,15 @@ def compile(
     *,
     template: Make | None = None,
     lifted: bool = True,
-    executor: Executor | None = None,
-    workers: int | None = 0,
+    executor: Executor | int | None = 0,
     timeout: float = 600.0,
-    heard: Heard | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> CompiledKernel:
     """The kernel without a search: at its best point in ``log``, or at its default.
 
-    It is done in this process; ``workers`` asks for others, which a time-out can end.
+    It is done in this process; ``executor`` asks for others, which a time-out can end.
     """
-    given = Given.of(target, executor, workers, timeout, Recipe(), heard)
+    given = Given.of(target, executor, timeout, Recipe(), callbacks)
     path = None if log is None else checks.path("log:", log)
     if path is not None:
         read(path)
@@ -258,16 +253,15 @@ def replay(
     *,
     template: Make | None = None,
     lifted: bool = True,
-    executor: Executor | None = None,
-    workers: int | None = 0,
+    executor: Executor | int | None = 0,
     timeout: float = 600.0,
-    heard: Heard | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> CompiledKernel:
     """The kernel as a log says; the modes are those for a model."""
     mode = checks.choice("replay: the mode", mode, MODES)
     path = checks.path("log:", log)
     target = target_of(read(path)) if target is None else target
-    given = Given.of(target, executor, workers, timeout, Recipe(), heard)
+    given = Given.of(target, executor, timeout, Recipe(), callbacks)
     with _ready(model, template, lifted, given) as (own, given):
         return _compiled(own, replayed(own, path, mode, given), given)
 
@@ -292,18 +286,18 @@ def _ready(
 def _here(make: Make, given: Given) -> Given:
     """Measuring in this process, which is said where workers could have been used."""
     where = f"{title(make)} of {getattr(make, '__module__', 'no module')}"
-    if given.executor is not None:
+    if isinstance(given.executor, Executor):
         raise InputError(
             f"template: an executor's workers must be able to import it, but {where} is defined "
             "where only this process has it; put it into a module"
         )
-    if given.workers != 0:
+    if given.executor != 0:
         warnings.warn(
             f"template: {where} is defined where worker processes cannot import it, so this "
             "process measures alone; put it into a module to use workers",
             stacklevel=6,
         )
-    return replace(given, workers=0)
+    return replace(given, executor=0)
 
 
 def require_kernel(func: PrimFunc) -> None:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Protocol
 
 from ..options import checks
@@ -26,7 +25,7 @@ from ..tuner.log import require_writable
 from ..tuner.measure import Measurer
 from ..tuner.missing import Missing, missing
 from ..tuner.records import Contents, LogError, read, recipe_text
-from ..tuner.run import Best, Callback, Progress
+from ..tuner.run import Best
 from ..tuner.settings import Search
 from ..tuner.task import OK
 from ..tuner.tune import get_ready, tune_tasks
@@ -83,54 +82,23 @@ class Points:
     drift: tuple[KernelDrift, ...] = ()  # of a replay in the mode verify
 
 
-@dataclass(slots=True)
-class Report:
-    """What a call of ``tune`` did: its trials by kernel and status, and the seconds they took."""
-
-    trials: int = 0  # number of trials, those included that the log had before
-    fresh: int = 0  # number of trials that the log had not before
-    seconds: float = 0.0  # of the whole call
-    preparing: float = 0.0  # seconds before the first proposal
-    searching: float = 0.0  # seconds from the first proposal to the last record
-    statuses: dict[str, dict[str, int]] = field(default_factory=dict)  # number by kernel, status
-
-    @property
-    def trials_per_second(self) -> float:
-        return self.fresh / self.searching if self.searching else 0.0
-
-    def hear(self, progress: Progress) -> None:
-        """Counts a trial."""
-        self.trials += 1
-        self.fresh += not progress.resumed
-        counts = self.statuses.setdefault(progress.task.key, {})
-        counts[progress.record.status] = counts.get(progress.record.status, 0) + 1
-
-
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """The arguments of a search, checked, and where what happens is written."""
+    """The arguments of a search, checked, and the log that it writes."""
 
     search: Search
     path: Path | None
-    callbacks: tuple[Callback, ...]
-    report: Report
-    start: float  # by ``perf_counter``
 
     @staticmethod
-    def of(search: object, trials: int | None, seed: int | None, log: object, callbacks: object,
-           report: object) -> Sought:  # fmt: skip
+    def of(search: object, trials: int | None, seed: int | None, log: object) -> Sought:
         """LogError for a log that could not be read or written; writes nothing."""
-        start = perf_counter()
         wanted = Search.require("tune: search", search).but(trials, seed)
-        heard = checks.functions("tune: callbacks", callbacks)
         for earlier in wanted.logs:
             read(earlier)
         path = None if log is None else checks.path("log:", log)
         if path is not None:
             require_writable(path)
-        if report is not None and not isinstance(report, Report):
-            raise InputError(f"tune: report must be a Report, but got {checks.shown(report)}")
-        return Sought(wanted, path, heard, report if report is not None else Report(), start)
+        return Sought(wanted, path)
 
 
 def by_default(found: Kernels, given: Given) -> Points:
@@ -142,19 +110,14 @@ def by_default(found: Kernels, given: Given) -> Points:
 
 def searched(found: Kernels, sought: Sought, given: Given) -> Points:
     """The best points of a search; a kernel without a trial runs its default."""
-    report = sought.report
     with given.hired() as hands:
         defaults = _defaults(found, hands, given, meanwhile=partial(get_ready, found.tasks))
-        begin = perf_counter()
-        report.preparing = begin - sought.start
         best = tune_tasks(
             found.tasks, sought.search, target=found.machine.name, model_key=found.key,
             log=sought.path, executor=hands, timeout=given.timeout,
-            callbacks=(report.hear, *sought.callbacks), recipe=found.recipe.logged(),
+            callbacks=given.callbacks, recipe=found.recipe.logged(),
         )  # fmt: skip
-        report.searching = perf_counter() - begin
         choices = _chosen(found, best, defaults, hands, given.timeout)
-    report.seconds = perf_counter() - sought.start
     return Points(choices, defaults)
 
 
@@ -228,7 +191,7 @@ def _defaults(
 ) -> dict[str, Choice]:
     """The default of each distinct kernel, ``known`` or chosen now; its task takes it over."""
     with Measurer(hands, timeout=given.timeout) as measurer:
-        defaults = choose(found.tasks, known or {}, measurer, given.heard, meanwhile)
+        defaults = choose(found.tasks, known or {}, measurer, given.callbacks, meanwhile)
     for task in found.tasks:
         task.default = defaults[task.key].point
     return defaults

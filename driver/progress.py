@@ -1,7 +1,7 @@
 """Progress on standard error: bars on a terminal, elsewhere a plain line now and then.
 
     with watching("kernels") as watcher:
-        compile(model, inputs, watcher.batches(batches), heard=watcher.heard)
+        compile(model, inputs, watcher.batches(batches), callbacks=[watcher.hear])
 
     ... kernels: 5 of 14, conv2d_3 9,120 cycles, 31 s, about 56 s left
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
     from ..tuner.run import Progress
-    from .choose import Choice
-    from .kernel_task import CodeTask
 
 EVERY = 15.0  # seconds from one line to the next, and a tenth of the time that went by at least
 Say = Callable[[str], None]
@@ -86,16 +84,14 @@ class Watcher:
             self.step("calibration batches", number, total, "")
             yield batch
 
-    def heard(self, task: CodeTask, choice: Choice, total: int) -> None:
-        """A kernel's default schedule was chosen, or its cost at a log's point was counted."""
-        stage = self.stage
-        done = stage.done if stage is not None and stage.name == self.what else 0
-        self.step(self.what, done + 1, total, f"{task.name} {choice.cost.cycles:,} cycles")
-
-    def trial(self, progress: Progress) -> None:
-        """A trial was written."""
-        self.step("trials", progress.index + 1, progress.trials,
-                  f"best {progress.total:,.0f} cycles", progress.resumed)  # fmt: skip
+    def hear(self, progress: Progress) -> None:
+        """A kernel's default was chosen, or its cost at a log's point was counted; or a trial was
+        written."""
+        default = progress.record is None
+        note = f"{progress.task.name} {progress.best:,.0f} cycles"
+        self.step(self.what if default else "trials", progress.index + 1, progress.count,
+                  note if default else f"best {progress.total:,.0f} cycles",
+                  progress.resumed)  # fmt: skip
 
     def step(self, name: str, done: int, total: int | None, note: str, known: bool = False) -> None:
         """``done`` steps of a stage are done; ``known``: the last one was answered from a log."""

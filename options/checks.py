@@ -101,18 +101,19 @@ def functions(what: str, value: object) -> tuple[Callable[..., Any], ...]:
     return found
 
 
-def hands(
-    executor: object, workers: object, timeout: object
-) -> tuple[Executor | None, int | None, float]:
-    """An executor, or the number of our own workers, and a trial's time-out in seconds."""
-    if executor is not None and not isinstance(executor, Executor):
+def hands(executor: object, timeout: object) -> tuple[Executor | int | None, float]:
+    """An executor, or how many workers of our own, and a trial's time-out in seconds."""
+    limit = seconds("measure: timeout", timeout)
+    if executor is None or isinstance(executor, Executor):
+        return executor, limit
+    try:
+        return whole("measure: executor", executor, 0, MOST_WORKERS), limit
+    except InputError:
         mend = "; give client.get_executor()" if hasattr(executor, "get_executor") else ""
         raise InputError(
-            "measure: executor must be a concurrent.futures.Executor, "
-            f"but got {shown(executor)}{mend}"
-        )
-    count = None if workers is None else whole("measure: workers", workers, 0, MOST_WORKERS)
-    return executor, count, seconds("measure: timeout", timeout)
+            "measure: executor (--workers) must be a concurrent.futures.Executor or a number of "
+            f"worker processes from 0 to {MOST_WORKERS}, but got {shown(executor)}{mend}"
+        ) from None
 
 
 def shown(value: object) -> str:

@@ -30,21 +30,20 @@ def default_workers() -> int:
 
 def hire(workers: int | None = None, timeout: float = 120.0) -> Executor:
     """Our own executor: ``workers`` processes, one a processor for None, or none at all for 0."""
-    _, workers, timeout = checks.hands(None, workers, timeout)
     count = default_workers() if workers is None else workers
     return WorkerPool(count, timeout) if count else Inline()
 
 
 @contextmanager
-def hired(executor: Executor | None, workers: int | None, timeout: float) -> Iterator[Executor]:
+def hired(executor: Executor | int | None, timeout: float) -> Iterator[Executor]:
     """``executor``, or our own one that ends with the block: for several searches in a row. In the
     block this process looks for cyclic garbage seldom."""
-    executor, workers, timeout = checks.hands(executor, workers, timeout)
+    executor, timeout = checks.hands(executor, timeout)
     with seldom():
-        if executor is not None:
+        if isinstance(executor, Executor):
             yield executor
             return
-        own = hire(workers, timeout)
+        own = hire(executor, timeout)
         try:
             yield own
         finally:
@@ -52,14 +51,14 @@ def hired(executor: Executor | None, workers: int | None, timeout: float) -> Ite
 
 
 class Measurer:
-    """Runs jobs of tasks in an executor; None is our own, which ends with the measurer."""
+    """Runs jobs of tasks in an executor, or in one of our own that ends with the measurer."""
 
-    def __init__(
-        self, executor: Executor | None = None, workers: int | None = None, timeout: float = 120.0
-    ) -> None:
-        executor, workers, self._timeout = checks.hands(executor, workers, timeout)
-        self._own = executor is None
-        self._executor = hire(workers, timeout) if executor is None else executor
+    def __init__(self, executor: Executor | int | None = None, timeout: float = 120.0) -> None:
+        executor, self._timeout = checks.hands(executor, timeout)
+        self._own = not isinstance(executor, Executor)
+        self._executor = (
+            executor if isinstance(executor, Executor) else hire(executor, self._timeout)
+        )
         self._timed = isinstance(self._executor, WorkerPool | Inline)  # or by its own clock
         self._waiting = 0  # jobs whose answers were not asked for
         self._specs: dict[str, tuple[str, TaskSpec]] = {}

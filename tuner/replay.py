@@ -62,13 +62,12 @@ def verify(
     path: str | Path,
     tasks: Sequence[Task],
     target: str,
-    executor: Executor | None = None,
-    workers: int | None = None,
+    executor: Executor | int | None = None,
     timeout: float = 120.0,
 ) -> list[Drift]:
     """Measures and checks the best point of each kernel once more."""
     found = apply(path, tasks, target)
-    with Measurer(executor, workers, timeout) as measurer:
+    with Measurer(executor, timeout) as measurer:
         return [_again(measurer, best) for best in found.values() if best.cost is not None]
 
 

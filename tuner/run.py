@@ -36,15 +36,15 @@ class Best:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The report that a callback gets after each trial."""
+    """What callbacks hear: that a kernel's default was chosen, later that a trial was written."""
 
-    index: int
-    trials: int
     task: Task
-    record: TrialRecord
-    best: float | None  # of the kernel, so far
-    total: float  # of the model: best costs, guessed ones for kernels without a good trial
-    resumed: bool  # the record was in the log before
+    index: int  # of the default, or of the trial
+    count: int  # of all defaults, or of all trials
+    best: float | None  # cost of the kernel, so far
+    total: float  # of the model: best costs so far, for other kernels guesses or bounds
+    record: TrialRecord | None = None  # of the trial; a default has none
+    resumed: bool = False  # the record was in the log before
 
 
 Callback = Callable[[Progress], None]
@@ -257,7 +257,7 @@ class Run:
             state.best = Best(state.task, point, cost, record.index)
         total = sum(other.total for other in self.states)
         progress = Progress(
-            self.index, self.trials, state.task, record, state.best.cost, total, known
+            state.task, self.index, self.trials, state.best.cost, total, record, known
         )
         self.index += 1
         for callback in self.callbacks:

@@ -36,8 +36,7 @@ def tune_tasks(
     target: str,
     model_key: str,
     log: str | Path | None = None,
-    executor: Executor | None = None,
-    workers: int | None = None,
+    executor: Executor | int | None = None,
     timeout: float = 120.0,
     callbacks: Sequence[Callback] = (),
     recipe: Mapping[str, object] = DEFAULT_RECIPE,
@@ -45,8 +44,9 @@ def tune_tasks(
     """The best point of each kernel, by key, after all trials.
 
     The same call on the same log resumes; any other is refused unless ``search.append``.
-    ``workers=0`` measures in this process, without time-out or isolation. ``recipe`` says in the
-    header how the model was quantized, where it is not by default.
+    ``executor`` measures, or so many worker processes; 0 is this one, without time-out or
+    isolation. ``recipe`` says in the header how the model was quantized, where it is not by
+    default.
     """
     _require_own_keys(tasks)
     warm = Warm.of(search.logs, target, tasks)
@@ -54,7 +54,7 @@ def tune_tasks(
     head = run_header(tasks, target, model_key, search, warm.digest, ranker.name, recipe)
     searcher = SEARCHES[search.algorithm]
     with ExitStack() as stack:
-        hands = stack.enter_context(hired(executor, workers, timeout))
+        hands = stack.enter_context(hired(executor, timeout))
         held = stack.enter_context(Log(log, head, search.append, search.resume))
         measurer = stack.enter_context(Measurer(hands, timeout=timeout))
         states = [

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ...quant.recipe import Recipe
     from ..brought import Make
     from ..own import CompiledKernel
+    from ..report import Report
     from ..source import ModelSource
 
 
@@ -59,19 +60,20 @@ def compile(source: ModelSource, log: Path | None, target: str, form: KernelOpti
     assert source.kernel is not None
     with watching("kernels") as watcher:
         code = own.compile(
-            source.kernel, target, log, **form.given(), workers=workers or 0,
-            heard=watcher.heard,
+            source.kernel, target, log, **form.given(), executor=workers or 0,
+            callbacks=[watcher.hear],
         )  # fmt: skip
     _print(source, code, json, {})
 
 
-def tune(source: ModelSource, form: KernelOptions, how: dict[str, Any], json: bool) -> None:
-    """Tunes a kernel with the arguments ``how`` and prints it."""
+def tune(source: ModelSource, form: KernelOptions, how: dict[str, Any], report: Report,
+         json: bool) -> None:  # fmt: skip
+    """Tunes a kernel with the arguments ``how``, ``report`` among its callbacks, and prints it."""
     from .. import own
 
     assert source.kernel is not None
     code = own.tune(source.kernel, **form.given(), **how)
-    report, log = how["report"], how["log"]
+    log = how["log"]
     _print(source, code, json, {
         "trials": report.trials, "seconds": round(report.seconds, 3),
         "trials_per_second": round(report.trials_per_second, 3),
@@ -92,8 +94,8 @@ def replay(log: Path, source: ModelSource, mode: str, target: str | None, form: 
     assert source.kernel is not None
     with watching("kernels") as watcher:
         code = own.replay(
-            log, source.kernel, mode, target, **form.given(), workers=workers or 0,
-            heard=watcher.heard,
+            log, source.kernel, mode, target, **form.given(), executor=workers or 0,
+            callbacks=[watcher.hear],
         )  # fmt: skip
     _print(source, code, json, {"mode": mode, "drift": drifted(code.drift)})
     if not json:

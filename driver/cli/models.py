@@ -61,7 +61,7 @@ def compiled(
     with watching("kernels") as watcher:
         return api.compile(
             source.model, source.inputs, watcher.batches(source.calibration), target, log,
-            recipe=recipe, workers=workers, heard=watcher.heard,
+            recipe=recipe, executor=workers, callbacks=[watcher.hear],
         )  # fmt: skip
 
 

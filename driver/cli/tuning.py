@@ -20,7 +20,7 @@ from .models import check_output, drifted, source_of, summary, tell_drift, tell_
 from .options import Batches, Brought, Json, Lifted, Model, Output, Target, Workers, command
 
 if TYPE_CHECKING:
-    from ..points import Report
+    from ..report import Report
     from ..tuned import KernelRow, Tuned
 
 
@@ -47,7 +47,7 @@ def tune(
 ) -> None:
     """Search the schedules of kernels. Shows what each costs at its best point."""
     from .. import api
-    from ..points import Report
+    from ..report import Report
 
     check_output(output)
     source, report = source_of(model, calibration), Report()
@@ -56,12 +56,11 @@ def tune(
     try:
         with interruptible() as stopped, watching("default schedules") as watcher:
             how: dict[str, Any] = {
-                "target": target, "log": log, "search": search, "workers": workers,
-                "timeout": timeout, "callbacks": (watcher.trial, stopped), "heard": watcher.heard,
-                "report": report,
+                "target": target, "log": log, "search": search, "executor": workers,
+                "timeout": timeout, "callbacks": (report, watcher.hear, stopped),
             }  # fmt: skip
             if own:
-                kernel_options.tune(source, form, how, json)
+                kernel_options.tune(source, form, how, report, json)
                 return
             batches = watcher.batches(source.calibration)
             tuned = api.tune(source.model, None, source.inputs, batches, recipe=recipe, **how)
@@ -146,7 +145,7 @@ def replay(
     with watching("kernels") as watcher:
         tuned = api.replay(
             log, source.model, mode, source.inputs, watcher.batches(source.calibration), target,
-            recipe=recipe, workers=workers, heard=watcher.heard,
+            recipe=recipe, executor=workers, callbacks=[watcher.hear],
         )  # fmt: skip
     if output:
         tuned.save(output)

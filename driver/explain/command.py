@@ -93,9 +93,9 @@ def _compiled(
     if source.kernel is not None:
         require_untouched(recipe, f"{source.name} is a kernel, which is not quantized")
         require_named([source.kernel.name], kernel)
-        return own.compile(source.kernel, target, log, workers=workers or 0)
+        return own.compile(source.kernel, target, log, executor=workers or 0)
     with watching("kernels") as watcher:
-        given = Given.of(target, None, workers, 600.0, recipe, watcher.heard)
+        given = Given.of(target, workers, 600.0, recipe, (watcher.hear,))
         found = given.ready(source.model, source.inputs, watcher.batches(source.calibration))
         some = narrowed(found, kernel)  # refuses an unknown name before anything is compiled
         ready = some if log is None else found

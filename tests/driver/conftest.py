@@ -47,7 +47,7 @@ def batches() -> Batches:
 @pytest.fixture(scope="session")
 def compiled(model: nn.Module, batches: Batches) -> Tuned:
     """The model at its default schedules."""
-    return compile_model(model, batches[0], batches, workers=0)
+    return compile_model(model, batches[0], batches, executor=0)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import dovetail
 from dovetail.driver.api import compile, replay, tune
 from dovetail.driver.errors import InputError
-from dovetail.driver.points import Report
+from dovetail.driver.report import Report
 from dovetail.driver.tuned import KernelRow, Tuned
 from dovetail.graph.errors import UnsupportedModel
 from dovetail.quant.errors import CalibrationError
@@ -43,7 +43,7 @@ def report() -> Report:
 
 @pytest.fixture(scope="module")
 def tuned(model: nn.Module, batches: Batches, log: Path, report: Report) -> Tuned:
-    return tune(model, TRIALS, batches[0], batches, log=log, seed=3, workers=0, report=report)
+    return tune(model, TRIALS, batches[0], batches, log=log, seed=3, executor=0, callbacks=[report])
 
 
 def test_the_public_names_are_these_functions() -> None:
@@ -69,7 +69,7 @@ def test_the_report_counts_what_the_log_has(tuned: Tuned, log: Path, report: Rep
 
 
 def test_compile_takes_the_log(tuned: Tuned, model: nn.Module, batches: Batches, log: Path) -> None:
-    again = compile(model, batches[0], batches, log=log, workers=0)
+    again = compile(model, batches[0], batches, log=log, executor=0)
     assert [row.cycles for row in again.kernels] == [row.cycles for row in tuned.kernels]
     assert again.kernels == tuned.kernels
     one, other = again.integers(*batches[0]), tuned.integers(*batches[0])
@@ -81,7 +81,7 @@ def test_compile_takes_the_log(tuned: Tuned, model: nn.Module, batches: Batches,
 def test_replay_repeats(
     mode: str, tuned: Tuned, model: nn.Module, batches: Batches, log: Path
 ) -> None:
-    again = replay(log, model, mode, batches[0], batches, workers=0)
+    again = replay(log, model, mode, batches[0], batches, executor=0)
     assert again.kernels == tuned.kernels
     assert all(row.same for row in again.drift)
     assert bool(again.drift) == (mode == "verify")
@@ -93,7 +93,9 @@ def test_the_same_call_resumes(tuned: Tuned, model: nn.Module, batches: Batches,
     cut.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:6]) + b'{"run":"torn')
     known = len(list(read(cut).records()))
     report = Report()
-    again = tune(model, TRIALS, batches[0], batches, log=cut, seed=3, workers=0, report=report)
+    again = tune(
+        model, TRIALS, batches[0], batches, log=cut, seed=3, executor=0, callbacks=[report]
+    )
     assert again.kernels == tuned.kernels
     assert without_times(cut) == without_times(log)
     assert report.fresh == report.trials - known
@@ -106,7 +108,7 @@ def test_another_seed_needs_append(
     copy.write_bytes(log.read_bytes())
 
     def other(append: bool) -> Tuned:
-        return tune(model, 2, batches[0], batches, log=copy, seed=4, workers=0,
+        return tune(model, 2, batches[0], batches, log=copy, seed=4, executor=0,
                     search=Search(append=append))  # fmt: skip
 
     text = refused(LogError, lambda: other(False))
@@ -124,7 +126,7 @@ def test_strict_refuses_another_target(
 ) -> None:
     text = refused(
         LogError,
-        lambda: replay(log, model, "strict", batches[0], batches, "dsp(threads=1)", workers=0),
+        lambda: replay(log, model, "strict", batches[0], batches, "dsp(threads=1)", executor=0),
     )
     run = next(iter(read(log).headers))
     assert text == (
@@ -150,7 +152,7 @@ def test_a_log_whose_cycles_do_not_repeat_is_refused(
     best["cycles"] -= 1
     changed = tmp_path / "changed.jsonl"
     changed.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    text = refused(LogError, lambda: compile(model, batches[0], batches, log=changed, workers=0))
+    text = refused(LogError, lambda: compile(model, batches[0], batches, log=changed, executor=0))
     cycles = kernel.cycles
     assert text == (
         f"replay: a kernel must take the cycles that its log says, but {name!r} takes {cycles} "
@@ -168,7 +170,7 @@ def test_verify_reports_what_a_log_says_wrongly(
             row["cycles"] -= 1
     changed = tmp_path / "changed.jsonl"
     changed.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    again = replay(changed, model, "verify", batches[0], batches, workers=0)
+    again = replay(changed, model, "verify", batches[0], batches, executor=0)
     assert again.kernels == tuned.kernels
     drifted = [row for row in again.drift if not row.same]
     assert [(row.name, row.logged, row.cycles) for row in drifted] == [
@@ -184,7 +186,7 @@ def test_a_missing_log_is_refused(model: nn.Module, tmp_path: Path, refused: Ref
 
 def test_without_calibration_a_warning_says_so(model: nn.Module, batches: Batches) -> None:
     with pytest.warns(UserWarning) as caught:
-        compile(model, batches[0], workers=0)
+        compile(model, batches[0], executor=0)
     assert [str(w.message) for w in caught] == [
         "calibration: none was given, so the example inputs stand for all data; "
         "give calibration=batches for sound ranges"
@@ -199,14 +201,14 @@ def test_programs_and_their_files_are_taken(
     path = tmp_path / "net.pt2"
     torch.export.save(program, path)
     for given in (program, path, str(path)):
-        found = compile(given, None, batches, workers=0)
+        found = compile(given, None, batches, executor=0)
         assert [row.cycles for row in found.kernels] == [row.cycles for row in compiled.kernels]
 
 
 def test_a_program_keeps_its_shapes(model: nn.Module, batches: Batches, refused: Refused) -> None:
     program = torch.export.export(model, batches[0])
     other = (torch.zeros(2, 5, 18, 14),)
-    assert refused(UnsupportedModel, lambda: compile(program, other, batches, workers=0)) == (
+    assert refused(UnsupportedModel, lambda: compile(program, other, batches, executor=0)) == (
         "import_model: example inputs must have the shapes with which the program was exported, "
         "(1, 5, 18, 14), but got (2, 5, 18, 14)"
     )
@@ -317,7 +319,7 @@ def test_wrong_input_is_one_sentence_and_writes_nothing(
     name: str, tmp_path: Path, refused: Refused
 ) -> None:
     model, arguments, kind, begin = WRONG[name]
-    given: dict[str, Any] = {"trials": 4, "example_inputs": X, "calibration": [X], "workers": 0}
+    given: dict[str, Any] = {"trials": 4, "example_inputs": X, "calibration": [X], "executor": 0}
     log = tmp_path / "run.jsonl"
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
@@ -350,7 +352,7 @@ def test_a_kernel_without_code_is_named(
         raise SelectError("select: the machine has nothing")
 
     monkeypatch.setattr(Dsp, "build", nothing)
-    text = refused(SelectError, lambda: compile(model, batches[0], batches, "dsp", workers=0))
+    text = refused(SelectError, lambda: compile(model, batches[0], batches, "dsp", executor=0))
     assert text.startswith("compile: each kernel needs code for dsp, but ")
     assert "select: the machine has nothing" in text
     assert "\n" not in text
@@ -364,7 +366,7 @@ def test_what_a_kernel_does_not_read_is_no_part_of_its_bound() -> None:
             return torch.cat([x[..., i::2, j::2] for j in (0, 1) for i in (0, 1)], 1)
 
     x = torch.randn((1, 3, 34, 38), generator=torch.Generator().manual_seed(0))
-    tuned = compile(Focus().eval(), (x,), [(x,)], workers=0)
+    tuned = compile(Focus().eval(), (x,), [(x,)], executor=0)
     assert tuned.bound <= tuned.cycles
     got, wanted = tuned(x), tuned.reference(x)
     assert isinstance(got, Tensor) and isinstance(wanted, Tensor)
@@ -372,7 +374,7 @@ def test_what_a_kernel_does_not_read_is_no_part_of_its_bound() -> None:
 
 
 def test_a_tiny_tcm_has_code_for_everything(model: nn.Module, batches: Batches) -> None:
-    tuned = compile(model, batches[0], batches, "dsp(tcm=4096)", workers=0)
+    tuned = compile(model, batches[0], batches, "dsp(tcm=4096)", executor=0)
     got, wanted = tuned(*batches[0]), tuned.reference(*batches[0])
     assert isinstance(got, Tensor) and isinstance(wanted, Tensor)
     assert torch.equal(got, wanted)

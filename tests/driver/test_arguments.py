@@ -114,7 +114,7 @@ def test_a_wrong_argument_is_one_sentence(
     assert len(refusals_of(function, name, nn.ReLU())) > 20
 
 
-@pytest.mark.parametrize("function", [coverage, partial(api.compile, workers=0)])
+@pytest.mark.parametrize("function", [coverage, partial(api.compile, executor=0)])
 def test_a_wrong_model_is_one_sentence(function: Callable[..., object], folder: Path) -> None:
     wrong = [text for text in refusals(lambda value: function(value, (torch.zeros(1, 4),)))]
     assert len(wrong) == len(values()) - 1  # all but a module

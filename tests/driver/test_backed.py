@@ -60,10 +60,10 @@ def test_the_space_is_then_the_general_one(task: KernelTask) -> None:
 
 def test_models_are_compiled_tuned_and_replayed(tmp_path: Path) -> None:
     model, x, log = nn.Linear(24, 10).eval(), (torch.randn(3, 24),), tmp_path / "run.jsonl"
-    compiled = dovetail.compile(model, x, x, workers=0)
+    compiled = dovetail.compile(model, x, x, executor=0)
     assert torch.equal(compiled(*x), compiled.reference(*x))
     assert GENERAL in compiled.kernels[0].point
-    tuned = dovetail.tune(model, 6, x, x, log=log, workers=0)
+    tuned = dovetail.tune(model, 6, x, x, log=log, executor=0)
     assert tuned.cycles <= compiled.cycles
-    again = dovetail.replay(log, model, "verify", x, x, workers=0)
+    again = dovetail.replay(log, model, "verify", x, x, executor=0)
     assert again.cycles == tuned.cycles and torch.equal(again(*x), tuned.reference(*x))

@@ -135,7 +135,7 @@ def test_the_choice_is_the_same_on_any_number_of_workers(kernels: Ready) -> None
     tasks = kernels.tasks[:4]
     found = []
     for workers in (0, 1, 3):
-        with Measurer(workers=workers) as measurer:
+        with Measurer(executor=workers) as measurer:
             chosen = choose(tasks, {}, measurer)
         found.append({key: (choice.point, choice.cost.cycles) for key, choice in chosen.items()})
     assert found[0] == found[1] == found[2]

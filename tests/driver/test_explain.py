@@ -61,7 +61,7 @@ def tuned() -> Tuned:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 32, 3)).eval()
     x = torch.randn(1, 4, 6, 6)
-    return compile_model(net, (x,), [(x,)], workers=0)
+    return compile_model(net, (x,), [(x,)], executor=0)
 
 
 @pytest.fixture

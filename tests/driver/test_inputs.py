@@ -62,7 +62,7 @@ def sample(seed: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def tuned() -> Tuned:
-    return compile(Net().eval(), sample(0), [sample(seed) for seed in range(4)], workers=0)
+    return compile(Net().eval(), sample(0), [sample(seed) for seed in range(4)], executor=0)
 
 
 def test_a_call_gives_what_the_module_gives(tuned: Tuned) -> None:
@@ -189,7 +189,7 @@ def test_a_damaged_form_is_refused(tuned: Tuned, tmp_path: Path, refused: Refuse
 
 def calibrated(calibration: object) -> Tuned:
     x = torch.zeros(2, 3)
-    return compile(nn.Linear(3, 4).eval(), x, calibration, workers=0)
+    return compile(nn.Linear(3, 4).eval(), x, calibration, executor=0)
 
 
 X = torch.ones(2, 3)
@@ -249,7 +249,7 @@ def test_the_same_tensor_for_two_inputs_is_two_inputs() -> None:
         def forward(self, a: Tensor, b: Tensor) -> Tensor:
             return a - 2 * b
 
-    tuned = compile(Difference().eval(), (X, X), [(X, X), (X, -X)], workers=0)
+    tuned = compile(Difference().eval(), (X, X), [(X, X), (X, -X)], executor=0)
     assert torch.allclose(tuned(X, -X), 3 * X, atol=0.05)
 
 

@@ -28,7 +28,7 @@ MODELS = ("digits", "resnet8", "dscnn", "autoencoder")
 def listed(model: str, workers: int) -> list[str]:
     """A line a kernel of a zoo model at its default schedules."""
     module, inputs = zoo.build(model)
-    tuned = compile_model(module, inputs, zoo.calibration(model), workers=workers)
+    tuned = compile_model(module, inputs, zoo.calibration(model), executor=workers)
     found = []
     for row in tuned.kernels:
         code = formal(tuned.kernel(row.name)).compiled(row.point).listing.text

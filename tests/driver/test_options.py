@@ -88,7 +88,7 @@ def test_an_observer_of_a_file_is_in_logs_and_saved_models(
     log, recipe = tmp_path / "run.jsonl", Recipe(observer=narrow)
 
     def run(recipe: Recipe) -> Any:
-        return tune(model, 2, batches[0], batches, log=log, recipe=recipe, workers=0)
+        return tune(model, 2, batches[0], batches, log=log, recipe=recipe, executor=0)
 
     tuned = run(recipe)
     (head,) = read(log).headers.values()
@@ -97,11 +97,11 @@ def test_an_observer_of_a_file_is_in_logs_and_saved_models(
         f"log {log}: a run resumes only with the same recipe, but the log was written with "
         "another (observer='narrow', now the default); "
     )
-    again = replay(log, model, "strict", batches[0], batches, workers=0)
+    again = replay(log, model, "strict", batches[0], batches, executor=0)
     assert again.recipe == recipe and again.cycles == tuned.cycles
     text = refused(
         LogError,
-        lambda: replay(log, model, "strict", batches[0], batches, recipe=Recipe(), workers=0),
+        lambda: replay(log, model, "strict", batches[0], batches, recipe=Recipe(), executor=0),
     )
     assert text == (
         f"log {log}: strict replay: the recipe must be the default, but run {head['run']} has "
@@ -138,7 +138,7 @@ def test_a_field_of_the_recipe_is_everywhere(
     with pytest.raises(InputError, match=said):
         Bits(bits=1)
     log = tmp_path / "run.jsonl"
-    tune(model, 1, batches[0], batches, log=log, recipe=Bits(bits=4), workers=0)
+    tune(model, 1, batches[0], batches, log=log, recipe=Bits(bits=4), executor=0)
     (head,) = read(log).headers.values()
     assert head["recipe"] == {"bits": 4}
 
@@ -192,7 +192,7 @@ def test_a_search_is_one_class(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert "backward: all valid points from the last to the first." in text
     task, log = Synthetic("k", extents=(8, 8, 8)), tmp_path / "run.jsonl"
     search = Search(3, algorithm="backward")
-    tune_tasks([task], search, target="t", model_key="m", log=log, workers=0)
+    tune_tasks([task], search, target="t", model_key="m", log=log, executor=0)
     (head,) = read(log).headers.values()
     assert head["search"] == "backward"
     points = [record.point for record in read(log).records()]
@@ -231,8 +231,8 @@ def test_a_mode_without_code_is_refused_before_the_model_is_touched(
     )
     recipe = Recipe(mode=mode)
     for run in (
-        lambda: tune("no model", 1, recipe=recipe, workers=0),
-        lambda: compile("no model", recipe=recipe, workers=0),
+        lambda: tune("no model", 1, recipe=recipe, executor=0),
+        lambda: compile("no model", recipe=recipe, executor=0),
     ):
         assert refused(InputError, run) == said
     for command in ("tune", "compile", "run", "profile", "explain"):

@@ -28,7 +28,7 @@ from dovetail.driver.compiler import KernelError
 from dovetail.driver.compulsory import least_work
 from dovetail.driver.errors import InputError
 from dovetail.driver.own import CompiledKernel, OwnTask, rebuild
-from dovetail.driver.points import Report
+from dovetail.driver.report import Report
 from dovetail.driver.run_operands import Operands
 from dovetail.driver.samples import fixed_input
 from dovetail.driver.tuned import Tuned
@@ -41,6 +41,7 @@ from dovetail.target.machine_facts import Machine
 from dovetail.tir.script import parse, show
 from dovetail.tir.stmt import PrimFunc
 from dovetail.tuner.records import LogError, read
+from dovetail.tuner.run import Progress
 from tests.driver import own_kernels, test_arguments
 from tests.driver.own_kernels import (
     ADD,
@@ -302,7 +303,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tuned(log: Path) -> CompiledKernel:
-    return dovetail.tune(BLEND, TRIALS, log=log, seed=3, workers=0, template=strides)
+    return dovetail.tune(BLEND, TRIALS, log=log, seed=3, executor=0, template=strides)
 
 
 def test_a_search_finds_the_best(tuned: CompiledKernel, log: Path) -> None:
@@ -315,8 +316,8 @@ def test_workers_write_the_same_log(
     tuned: CompiledKernel, log: Path, tmp_path: Path, module: Any
 ) -> None:
     report, other = Report(), tmp_path / "other.jsonl"
-    again = dovetail.tune(BLEND, TRIALS, log=other, seed=3, workers=2, template=module.strides,
-                          report=report)  # fmt: skip
+    again = dovetail.tune(BLEND, TRIALS, log=other, seed=3, executor=2, template=module.strides,
+                          callbacks=[report])  # fmt: skip
     assert without_times(other) == without_times(log)
     assert (again.point, again.cycles) == (tuned.point, tuned.cycles)
     assert report.trials == report.fresh == TRIALS
@@ -327,8 +328,8 @@ def test_a_search_resumes(tuned: CompiledKernel, log: Path, tmp_path: Path) -> N
     lines = log.read_bytes().splitlines(keepends=True)
     cut.write_bytes(b"".join(lines[:3]))
     report = Report()
-    again = dovetail.tune(BLEND, TRIALS, log=cut, seed=3, workers=0, template=strides,
-                          report=report)  # fmt: skip
+    again = dovetail.tune(BLEND, TRIALS, log=cut, seed=3, executor=0, template=strides,
+                          callbacks=[report])  # fmt: skip
     assert without_times(cut) == without_times(log) and again.point == tuned.point
     assert report.fresh == TRIALS - 2
 
@@ -356,9 +357,13 @@ def test_a_log_of_another_kernel_or_template_is_told(
 
 
 def test_our_templates_are_tuned() -> None:
-    heard: list[str] = []
-    code = dovetail.tune(ROWS, 4, workers=0, heard=lambda task, *_: heard.append(task.name))
-    assert code.cycles <= code.default_cycles and heard == ["rows"]
+    heard: list[Progress] = []
+    code = dovetail.tune(ROWS, 4, executor=0, callbacks=[heard.append])
+    assert code.cycles <= code.default_cycles
+    assert [(one.task.name, one.record is None, one.index, one.count) for one in heard] == [
+        ("rows", True, 0, 1), *(("rows", False, index, 4) for index in range(4))
+    ]  # fmt: skip
+    assert heard[0].best == heard[0].total == code.default_cycles
     x = image(1, (18, 128))
     same(code(x), interpreted(ROWS, [x]))
 
@@ -413,7 +418,7 @@ def test_a_template_for_this_process_alone_needs_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert dovetail.compile(BLEND, template=nested()).template == "strides"
-        assert dovetail.tune(BLEND, 2, template=ONE, workers=0).template == "strides"
+        assert dovetail.tune(BLEND, 2, template=ONE, executor=0).template == "strides"
 
 
 SCRIPT = """
@@ -479,7 +484,7 @@ def test_a_wrong_template_is_one_sentence(
     template: Any, kernel: PrimFunc, wanted: str, refused: Refused
 ) -> None:
     assert refused(InputError, lambda: dovetail.compile(kernel, template=template)) == wanted
-    tuned = partial(dovetail.tune, kernel, 2, template=template, workers=0)
+    tuned = partial(dovetail.tune, kernel, 2, template=template, executor=0)
     assert refused(InputError, tuned) == wanted
 
 
@@ -523,7 +528,7 @@ KERNEL_ERRORS = [
 @pytest.mark.parametrize(("kernel", "wanted"), KERNEL_ERRORS, ids=lambda one: "")
 def test_a_wrong_kernel_is_one_sentence(kernel: PrimFunc, wanted: str, refused: Refused) -> None:
     assert refused(InputError, lambda: dovetail.compile(kernel)) == wanted
-    assert refused(InputError, lambda: dovetail.tune(kernel, 2, workers=0)) == wanted
+    assert refused(InputError, lambda: dovetail.tune(kernel, 2, executor=0)) == wanted
 
 
 RUNS: list[tuple[tuple[object, ...], str]] = [

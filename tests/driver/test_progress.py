@@ -21,22 +21,23 @@ class Clock:
 
 @dataclass
 class Fake:
-    """What a watcher reads of a task, its choice, its cost, and of a trial."""
+    """What a watcher reads of progress, and of its task."""
 
-    name: str = "conv"
-    cycles: int = 9120
     index: int = 0
-    trials: int = 64
-    total: float = 5000.0
+    count: int = 64
+    record: Any = ...
     resumed: bool = False
+    name: str = "conv"
+    best: float = 9120.0
+    total: float = 5000.0
 
     @property
-    def cost(self) -> Fake:
+    def task(self) -> Fake:
         return self
 
 
-def heard(watcher: Watcher, total: int) -> None:
-    watcher.heard(cast(Any, Fake()), cast(Any, Fake()), total)
+def default(watcher: Watcher, index: int, count: int) -> None:
+    watcher.hear(cast(Any, Fake(index, count, record=None)))
 
 
 def test_each_stage_has_its_line() -> None:
@@ -49,13 +50,13 @@ def test_each_stage_has_its_line() -> None:
     clock.now += 10
     assert next(batches) == 2
     assert watcher.line() == "... calibration batches: 1 of 3, 30 s, about 20 s left"
-    heard(watcher, 14)
+    default(watcher, 0, 14)
     clock.now += 5
-    heard(watcher, 14)
+    default(watcher, 1, 14)
     assert watcher.line() == ("... kernels: 2 of 14, conv 9,120 cycles, 35 s, about 30 s left")
-    watcher.trial(cast(Any, Fake(index=0)))
+    watcher.hear(cast(Any, Fake(index=0)))
     clock.now += 30
-    watcher.trial(cast(Any, Fake(index=15)))
+    watcher.hear(cast(Any, Fake(index=15)))
     assert watcher.line() == ("... trials: 16 of 64, best 5,000 cycles, 65 s, about 90 s left")
 
 
@@ -63,10 +64,10 @@ def test_what_a_log_knew_says_nothing_of_the_time_that_is_left() -> None:
     clock = Clock()
     watcher = Watcher("kernels", clock)
     for index in range(32):
-        watcher.trial(cast(Any, Fake(index=index, resumed=True)))
+        watcher.hear(cast(Any, Fake(index=index, resumed=True)))
     assert watcher.line() == "... trials: 32 of 64, best 5,000 cycles, 0 s"
     clock.now += 10
-    watcher.trial(cast(Any, Fake(index=32)))
+    watcher.hear(cast(Any, Fake(index=32)))
     assert watcher.line() == "... trials: 33 of 64, best 5,000 cycles, 10 s, about 5 min left"
 
 
@@ -104,5 +105,5 @@ def test_lines_come_while_a_step_is_under_way() -> None:
 
 def test_short_work_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with watching("kernels") as watcher:
-        heard(watcher, 1)
+        default(watcher, 0, 1)
     assert capsys.readouterr() == ("", "")

@@ -66,7 +66,7 @@ def test_every_machine_has_code_for_every_kernel(
     x = torch.randn(*shape)
     graph = quantized(model.eval(), (x,), [(x,)])
     for machine in machines:
-        tuned = compile_ready(ready(graph, machine), Given(machine, None, 0, 60.0, Recipe(), None))
+        tuned = compile_ready(ready(graph, machine), Given(machine, 0, 60.0, Recipe(), ()))
         got, wanted = tuned(x), tuned.reference(x)
         assert isinstance(got, Tensor) and isinstance(wanted, Tensor)
         assert torch.equal(got, wanted), machine.name

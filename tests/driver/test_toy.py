@@ -61,7 +61,7 @@ def registered() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def compiled(registered: None) -> Tuned:
     module, x = small()
-    return dovetail.compile(module, (x,), [(x,)], target="toy", workers=0)
+    return dovetail.compile(module, (x,), [(x,)], target="toy", executor=0)
 
 
 def test_a_model_has_the_bytes_of_its_meaning(compiled: Tuned) -> None:
@@ -90,9 +90,9 @@ def test_a_model_is_saved(compiled: Tuned, tmp_path: Path) -> None:
 def test_a_search_is_replayed(tmp_path: Path) -> None:
     (_, x), log, target = small(), tmp_path / "run.jsonl", "toy(multiply=5)"
     module = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2))
-    tuned = dovetail.tune(module, 16, (x,), [(x,)], target, log, workers=0)
+    tuned = dovetail.tune(module, 16, (x,), [(x,)], target, log, executor=0)
     assert tuned.cycles <= tuned.default_cycles
-    again = dovetail.replay(log, module, "verify", (x,), [(x,)], workers=0)
+    again = dovetail.replay(log, module, "verify", (x,), [(x,)], executor=0)
     assert again.target == target and all(row.same for row in again.drift)
     assert [row.cycles for row in again.kernels] == [row.cycles for row in tuned.kernels]
     assert torch.equal(again(x), tuned.reference(x))
@@ -101,7 +101,7 @@ def test_a_search_is_replayed(tmp_path: Path) -> None:
 def test_workers_measure_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))  # so that they find the toy
     _, x = small()
-    tuned = dovetail.tune(nn.ReLU(), 4, (x,), [(x,)], toy(tcm=1 << 16), workers=1)
+    tuned = dovetail.tune(nn.ReLU(), 4, (x,), [(x,)], toy(tcm=1 << 16), executor=1)
     assert torch.equal(tuned(x), tuned.reference(x))
 
 

@@ -90,7 +90,7 @@ def test_several_outputs_are_a_tuple() -> None:
             return torch.relu(x), torch.sigmoid(y)
 
     x, y = torch.randn(1, 4, 6, 6), torch.randn(3, 9)
-    tuned = compile_model(Two().eval(), (x, y), [(x, y)], workers=0)
+    tuned = compile_model(Two().eval(), (x, y), [(x, y)], executor=0)
     found, wanted = tuned(x, y), tuned.reference(x, y)
     assert isinstance(found, tuple) and isinstance(wanted, tuple)
     assert [a.shape for a in found] == [x.shape, y.shape]

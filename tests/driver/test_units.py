@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from dovetail.driver.points import KernelDrift, Report
+from dovetail.driver.points import KernelDrift
+from dovetail.driver.report import Report
 from dovetail.driver.tuned import KernelRow, MemoryUse
 from dovetail.target.cost import Cost
 

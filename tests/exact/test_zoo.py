@@ -72,7 +72,7 @@ def test_kernels(model: str, target: str, part: int, exact: bool, record_propert
 
 def test_whole(whole: str, target: str, record_property: Record) -> None:
     model, inputs = build(whole)
-    tuned = compile_model(model, inputs, calibration(whole), target, workers=1)
+    tuned = compile_model(model, inputs, calibration(whole), target, executor=1)
     for (x,) in calibration(whole, 2):
         got, wanted = tuned(x), tuned.reference(x)
         assert isinstance(got, torch.Tensor) and isinstance(wanted, torch.Tensor)

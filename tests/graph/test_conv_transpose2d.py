@@ -124,7 +124,7 @@ def test_products_and_reads_are_those_that_touch_data() -> None:
 def test_code_is_exact_and_of_vectors(layer: nn.ConvTranspose2d, most: int) -> None:
     torch.manual_seed(0)
     x = torch.randn(1, layer.in_channels, 12, 12)
-    tuned = compile_model(layer.eval(), (x,), [(x,)], workers=0)
+    tuned = compile_model(layer.eval(), (x,), [(x,)], executor=0)
     integer = tuned.ready.graph
     want = dequantize_outputs(integer, evaluate(integer, quantize_inputs(integer, [x.numpy()])))
     np.testing.assert_array_equal(np.asarray(tuned(x)), want[0])

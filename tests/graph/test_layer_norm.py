@@ -144,7 +144,7 @@ def test_other_calibrations_give_kernels_of_one_form() -> None:
 )
 def test_code_is_exact_and_of_vectors(shape: tuple[int, ...], over: Any, most: int) -> None:
     layer, x = norm(over), torch.randn(shape)
-    tuned = compile_model(layer, (x,), [(x,)], workers=0)
+    tuned = compile_model(layer, (x,), [(x,)], executor=0)
     integer = tuned.ready.graph
     want = dequantize_outputs(integer, evaluate(integer, quantize_inputs(integer, [x.numpy()])))
     np.testing.assert_array_equal(np.asarray(tuned(x)), want[0])

@@ -109,7 +109,7 @@ def test_rows_are_there() -> None:
 def test_code_is_exact_and_of_vectors() -> None:
     x = torch.randn(1, 32, 12, 12)
     for how in ({"scale_factor": 2}, {"scale_factor": 1.5}):
-        tuned = compile_model(Resize(**how), (x,), [(x,)], workers=0)
+        tuned = compile_model(Resize(**how), (x,), [(x,)], executor=0)
         integer = tuned.ready.graph
         want = dequantize_outputs(integer, evaluate(integer, quantize_inputs(integer, [x.numpy()])))
         np.testing.assert_array_equal(np.asarray(tuned(x)), want[0])

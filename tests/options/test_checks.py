@@ -34,7 +34,7 @@ RIGHT: dict[str, tuple[Callable[[], object], object]] = {
     "functions": (partial(checks.functions, "f", [print]), (print,)),
     "function": (partial(checks.function, "f", print), print),
     "no function": (partial(checks.function, "f", None), None),
-    "hands": (partial(checks.hands, None, np.int32(2), np.float64(3)), (None, 2, 3.0)),
+    "hands": (partial(checks.hands, np.int32(2), np.float64(3)), (2, 3.0)),
 }
 
 
@@ -51,7 +51,10 @@ class Client:
 
 N, LEAST, LIMITS = "n must be a whole number", " of at least 1", " from 0 to 1024"
 SECONDS = "must be a positive number of seconds, but got"
-EXECUTOR = "measure: executor must be a concurrent.futures.Executor, but got"
+EXECUTOR = (
+    "measure: executor (--workers) must be a concurrent.futures.Executor or a number of worker "
+    "processes from 0 to 1024, but got"
+)
 
 WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "half": (partial(checks.whole, "n", 1.5), f"{N}, but got 1.5"),
@@ -89,17 +92,14 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "no functions": (
         partial(checks.functions, "f", [3]), "f must be a list of functions, but it has 3"
     ),
-    "executor": (partial(checks.hands, 3, None, 1), f"{EXECUTOR} 3"),
+    "executor": (partial(checks.hands, 1.5, 1), f"{EXECUTOR} 1.5"),
     "client": (
-        partial(checks.hands, Client(), None, 1),
+        partial(checks.hands, Client(), 1),
         f"{EXECUTOR} Client; give client.get_executor()",
     ),
-    "class": (partial(checks.hands, ThreadPoolExecutor, None, 1), f"{EXECUTOR} type"),
-    "workers": (
-        partial(checks.hands, None, -1, 1),
-        "measure: workers must be a whole number from 0 to 1024, but got -1",
-    ),
-    "timeout": (partial(checks.hands, None, 0, -1), f"measure: timeout {SECONDS} -1"),
+    "class": (partial(checks.hands, ThreadPoolExecutor, 1), f"{EXECUTOR} type"),
+    "workers": (partial(checks.hands, -1, 1), f"{EXECUTOR} -1"),
+    "timeout": (partial(checks.hands, 0, -1), f"measure: timeout {SECONDS} -1"),
 }  # fmt: skip
 
 
@@ -124,8 +124,7 @@ def test_every_value_is_taken_or_refused() -> None:
         partial(checks.flag, "f"), lambda value: checks.choice("c", value, {"a": 1}),
         partial(checks.path, "p"), partial(checks.paths, "p"),
         partial(checks.function, "f"), partial(checks.functions, "f"),
-        lambda value: checks.hands(value, None, 1),
-        lambda value: checks.hands(None, value, 1),
+        lambda value: checks.hands(value, 1), lambda value: checks.hands(0, value),
     ]  # fmt: skip
     refused = 0
     for check in tried:

@@ -30,7 +30,7 @@ def test_the_collector_runs_seldom_within_the_block(settings: tuple[int, int, in
 def test_a_block_that_is_stopped_gives_settings_back(
     stop: type[BaseException], settings: tuple[int, int, int]
 ) -> None:
-    with pytest.raises(stop), hired(None, 0, 1.0):
+    with pytest.raises(stop), hired(0, 1.0):
         assert gc.get_threshold() != settings
         raise stop
     assert gc.get_threshold() == settings

@@ -32,9 +32,9 @@ def dask() -> Executor:
 
 
 EXECUTORS: dict[str, Callable[[], Measurer]] = {
-    "in process": lambda: Measurer(workers=0),
-    "one worker": lambda: Measurer(workers=1),
-    "two workers": lambda: Measurer(workers=2),
+    "in process": lambda: Measurer(executor=0),
+    "one worker": lambda: Measurer(executor=1),
+    "two workers": lambda: Measurer(executor=2),
     "threads": lambda: Measurer(ThreadPoolExecutor(2)),
     "processes": lambda: Measurer(ProcessPoolExecutor(1, mp_context=get_context("spawn"))),
     "dask": lambda: Measurer(dask()),
@@ -70,7 +70,7 @@ class TestEveryExecutor:
 
 
 def answers(task: Synthetic, timeout: float = 60.0) -> list[Measured]:
-    with Measurer(workers=2, timeout=timeout) as measurer:
+    with Measurer(executor=2, timeout=timeout) as measurer:
         return measurer.run(task, "measure", points(12))
 
 

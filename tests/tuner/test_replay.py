@@ -22,7 +22,7 @@ TASKS = [Synthetic(f"k{i}", i) for i in range(2)]
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("log") / "run.jsonl"
-    tune_tasks(TASKS, Search(60), log=path, target="t", model_key="m", workers=0)
+    tune_tasks(TASKS, Search(60), log=path, target="t", model_key="m", executor=0)
     return path
 
 
@@ -44,7 +44,7 @@ def refusal(path: Path, tasks: list[Synthetic] = TASKS, target: str = "t") -> st
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_apply_gives_what_tuning_gave(log: Path, strict: bool) -> None:
-    best = tune_tasks(TASKS, Search(60), log=None, target="t", model_key="m", workers=0)
+    best = tune_tasks(TASKS, Search(60), log=None, target="t", model_key="m", executor=0)
     assert apply(log, TASKS, "t", strict) == best
 
 
@@ -62,12 +62,12 @@ def test_a_kernel_without_trials_runs_its_default(log: Path) -> None:
 
 
 def test_verify_measures_again(log: Path, tmp_path: Path) -> None:
-    assert [row.same for row in verify(log, TASKS, "t", workers=0)] == [True, True]
+    assert [row.same for row in verify(log, TASKS, "t", executor=0)] == [True, True]
     best = apply(log, TASKS, "t")[TASKS[1].key]
     assert best.index is not None and best.cost is not None
     cost = best.cost - 5
     path = edited(log, tmp_path / "a", best.index + 1, lambda line: line.update(cycles=cost))
-    rows = verify(path, TASKS, "t", workers=1)
+    rows = verify(path, TASKS, "t", executor=1)
     assert [(row.same, row.cost) for row in rows][1] == (False, best.cost)
 
 
@@ -80,7 +80,7 @@ def test_verify_finds_wrong_values(log: Path) -> None:
         def measure(self, point: object) -> Any:
             raise ValueError("unheard of")
 
-    rows = verify(log, [Broken("k0", 0), Refused("k1", 1)], "t", workers=0)
+    rows = verify(log, [Broken("k0", 0), Refused("k1", 1)], "t", executor=0)
     assert [(row.status, row.message) for row in rows] == [
         ("incorrect", "all wrong"),
         ("compile", "ValueError: unheard of"),
@@ -171,7 +171,7 @@ class Formed(Synthetic):
 
 def test_what_has_no_record_is_told_with_the_reason(tmp_path: Path) -> None:
     logged = [Formed("k0", 0), Synthetic("k1", 1)]
-    tune_tasks(logged, Search(9), log=tmp_path / "log", target="t", model_key="m", workers=0)
+    tune_tasks(logged, Search(9), log=tmp_path / "log", target="t", model_key="m", executor=0)
     contents = read(tmp_path / "log")
     assert missing(contents, logged, "t") == ()
     tasks = [Formed("k0", 5), Formed("k0", 6), Synthetic("new", 9), logged[1]]

@@ -29,7 +29,7 @@ TRIALS = 50
 
 def tune(log: Path | None, tasks: list[Synthetic] = TASKS, **more: Any) -> dict[str, Best]:
     search = {row.name: more.pop(row.name) for row in Search.rows() if row.name in more}
-    options: dict[str, Any] = {"workers": 0, "target": "t", "model_key": "m"}
+    options: dict[str, Any] = {"executor": 0, "target": "t", "model_key": "m"}
     return tune_tasks(tasks, Search(**{"trials": TRIALS} | search), log=log, **(options | more))
 
 
@@ -55,7 +55,7 @@ def test_each_trial_is_in_the_log_and_the_best_is_checked(whole: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_the_number_of_workers_changes_nothing(whole: Path, tmp_path: Path, workers: int) -> None:
-    tune(tmp_path / "run.jsonl", workers=workers)
+    tune(tmp_path / "run.jsonl", executor=workers)
     assert without_times(tmp_path / "run.jsonl") == without_times(whole)
 
 
@@ -118,7 +118,7 @@ from dovetail.tuner.settings import Search
 from dovetail.tuner.synthetic import Synthetic
 from dovetail.tuner.tune import tune_tasks
 tasks = [Synthetic(f"k{i}", i, weight=1 + i, fault="slow") for i in range(3)]
-tune_tasks(tasks, Search(50), log=sys.argv[1], target="t", model_key="m", workers=2)
+tune_tasks(tasks, Search(50), log=sys.argv[1], target="t", model_key="m", executor=2)
 """
 
 
@@ -149,7 +149,7 @@ def test_an_interrupt_leaves_a_good_log(whole: Path, tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tune(path, workers=1, callbacks=[stop])
+        tune(path, executor=1, callbacks=[stop])
     assert [record.index for record in read(path).records()] == list(range(22))
     tune(path)
     assert without_times(path) == without_times(whole)
@@ -177,7 +177,7 @@ def test_an_incorrect_candidate_never_becomes_best(tmp_path: Path) -> None:
 
 
 def test_failed_trials_say_what_failed(tmp_path: Path) -> None:
-    tune(tmp_path / "run.jsonl", [Synthetic("k", 1, fault="raise")], workers=1)
+    tune(tmp_path / "run.jsonl", [Synthetic("k", 1, fault="raise")], executor=1)
     failed = [r for r in read(tmp_path / "run.jsonl").records() if r.status != "ok"]
     assert {(r.status, r.message, r.cost) for r in failed} == {
         ("compile", "ValueError: no rule for this point", None)
@@ -290,7 +290,7 @@ class TestDuplicates:
 
     @pytest.mark.parametrize("workers", [1, 3])
     def test_workers_change_nothing(self, twins: Path, tmp_path: Path, workers: int) -> None:
-        tune(tmp_path / "run.jsonl", TWINS, trials=90, workers=workers)
+        tune(tmp_path / "run.jsonl", TWINS, trials=90, executor=workers)
         assert without_times(tmp_path / "run.jsonl") == without_times(twins)
 
     @pytest.mark.parametrize("lines", [1, 9, 20, 41, 66, 90])

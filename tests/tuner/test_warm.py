@@ -19,14 +19,14 @@ NEW = Synthetic("new", 5)
 
 def tune(task: Synthetic, log: Path, *warm: Path, trials: int = 24) -> None:
     search = Search(trials, warm=warm)
-    tune_tasks([task], search, log=log, target="t", model_key="m", workers=0)
+    tune_tasks([task], search, log=log, target="t", model_key="m", executor=0)
 
 
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The log of a run with two other kernels."""
     path = tmp_path_factory.mktemp("old") / "run.jsonl"
-    tune_tasks(OLD, Search(40), log=path, target="elsewhere", model_key="m", workers=0)
+    tune_tasks(OLD, Search(40), log=path, target="elsewhere", model_key="m", executor=0)
     return path
 
 
