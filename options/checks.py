@@ -83,6 +83,14 @@ def paths(what: str, value: object) -> tuple[Path, ...]:
     return tuple(path(what, one) for one in found)
 
 
+def words(what: str, value: object) -> tuple[object, ...]:
+    """Some words, which are not looked at; one is itself."""
+    found = (value,) if isinstance(value, str) else None if value is None else _items(value)
+    if found is None:
+        raise InputError(f"{what} must be a list of words, but got {shown(value)}")
+    return found
+
+
 def function(what: str, value: Any) -> Any:
     """A function or None."""
     if value is not None and not callable(value):

@@ -77,6 +77,14 @@ class Among:
         return checks.choice(what, value, self.names)
 
 
+@dataclass(frozen=True, slots=True)
+class Several(Among):
+    """The check of an option that names some rows of a registry, in their order; one is itself."""
+
+    def __call__(self, what: str, value: object) -> tuple[str, ...]:  # type: ignore[override]
+        return tuple(checks.choice(what, one, self.names) for one in checks.words(what, value))
+
+
 def at_least(least: int) -> Check:
     """The check of a whole number."""
     return partial(checks.whole, least=least)
@@ -121,7 +129,7 @@ class Options:
             value = getattr(self, row.name)
             changed = row.logged is Logged.CHANGED and value != row.default
             if changed or row.logged is Logged.ALWAYS:
-                found[row.word] = value
+                found[row.word] = list(value) if isinstance(value, tuple) else value
         return found
 
     def as_dict(self) -> dict[str, Any]:

@@ -12,11 +12,19 @@ A new row is at once a value of the option, part of its help, and named by its e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 U = TypeVar("U")
+
+
+def enter_files(folder: str, paths: Iterable[str]) -> None:
+    """Imports every file of a package, so that its rows are there; in the order of names."""
+    for name in sorted(module.name for module in iter_modules(paths)):
+        import_module(f"{folder}.{name}")
 
 
 class Registry(Mapping[str, T], Generic[T]):

@@ -46,12 +46,8 @@ def ranges(
             array = array[finite]
         watched[name].add(array)
 
-    count = 0
-    for count, batch in enumerate(iterated("calibration", calibration), start=1):
-        for inputs in _cut(graph, count, batch):
-            evaluate_float(graph, inputs, record)
-    if not count:
-        raise CalibrationError("calibration: at least one batch is needed, but there was none")
+    for inputs in graph_batches(graph, calibration):
+        evaluate_float(graph, inputs, record)
     for name in graph.constants.keys() & watched.keys():
         record(name, graph.constants[name])
     found = {name: watch.range() for name, watch in watched.items()}
@@ -59,6 +55,15 @@ def ranges(
         if BY_NAME[step.op].moves and step.output not in found:
             found[step.output] = _moved(step, found)
     return found
+
+
+def graph_batches(graph: Graph, calibration: Iterable[Sequence[Array]]) -> Iterator[list[Array]]:
+    """The batches as the graph takes them, checked, one after the other."""
+    count = 0
+    for count, batch in enumerate(iterated("calibration", calibration), start=1):
+        yield from _cut(graph, count, batch)
+    if not count:
+        raise CalibrationError("calibration: at least one batch is needed, but there was none")
 
 
 def _watched(graph: Graph, steps: Sequence[FloatStep], observer: str) -> dict[str, Observer]:

@@ -1,7 +1,7 @@
 """How a float graph becomes an integer one: the options of quantization, a row each.
 
     tune(model, example_inputs=(x,), recipe=Recipe(observer="percentile"))
-    quantize(graph, batches, Recipe(mode="float"))
+    quantize(graph, batches, Recipe(mode="float", algorithms=("bias_correction",)))
 
 An option that is added here is an argument of ``Recipe``, a flag of every command that quantizes,
 and stands in logs and saved models where it is not the default.
@@ -12,8 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..graph.requantize import MODES
-from ..options.record import Among, Options, option
+from ..options.record import Among, Options, Several, option
+from . import algorithms as algorithms  # enters their rows
 from . import observers as observers  # enters their rows
+from .draft import ALGORITHMS
 from .observe import OBSERVERS
 
 
@@ -26,6 +28,9 @@ class Recipe(Options):
     )
     mode: str = option(
         "single", Among(MODES), "How sums are rescaled to 8 bits.", word="requantize"
+    )
+    algorithms: tuple[str, ...] = option(
+        (), Several(ALGORITHMS), "What else is done, in this order.", word="algorithm"
     )
 
 

@@ -5,14 +5,6 @@ Every file of this folder is imported, so a new one needs nothing else.
 
 from __future__ import annotations
 
-from importlib import import_module
-from pkgutil import iter_modules
+from ...options.registry import enter_files
 
-
-def enter_all() -> None:
-    """Enters the rows of all files."""
-    for name in sorted(module.name for module in iter_modules(__path__)):
-        import_module(f"{__name__}.{name}")
-
-
-enter_all()
+enter_files(__name__, __path__)

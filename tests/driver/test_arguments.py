@@ -148,6 +148,9 @@ def test_wrong_graphs_and_batches_are_one_sentence(folder: Path) -> None:
     assert len(list(refusals(lambda value: quantize(graph, batches, value)))) == count
     assert len(list(refusals(lambda value: Recipe(observer=value)))) == count
     assert len(list(refusals(lambda value: Recipe(mode=value)))) == count
+    assert (
+        len(list(refusals(lambda value: Recipe(algorithms=value)))) > count - 8
+    )  # no words at all
     assert len(list(refusals(lambda value: analyze(value, integer, batches)))) == count
     assert len(list(refusals(lambda value: analyze(graph, value, batches)))) == count
     assert len(list(refusals(lambda value: analyze(graph, integer, value)))) == count

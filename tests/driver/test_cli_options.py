@@ -32,17 +32,17 @@ VALUES = [
     "no/where", "dsp(",
 ]  # fmt: skip
 OPTIONS = {
-    "tune": "trials log seed target calibration search warm observer requantize workers timeout "
-    "output",
-    "compile": "log target observer requantize calibration workers output",
-    "run": "log target observer requantize calibration workers input output",
-    "replay": "mode target observer requantize calibration workers output",
-    "profile": "log target observer requantize calibration workers kernel",
-    "explain": "kernel rule forbid rewrite-limit log target observer requantize calibration "
-    "workers",
+    "tune": "trials log seed target calibration search warm observer requantize algorithm "
+    "workers timeout output",
+    "compile": "log target observer requantize algorithm calibration workers output",
+    "run": "log target observer requantize algorithm calibration workers input output",
+    "replay": "mode target observer requantize algorithm calibration workers output",
+    "profile": "log target observer requantize algorithm calibration workers kernel",
+    "explain": "kernel rule forbid rewrite-limit log target observer requantize algorithm "
+    "calibration workers",
     "instructions": "version",
     "machine": "target",
-    "analyze": "observer requantize calibration",
+    "analyze": "observer requantize algorithm calibration",
 }
 ARGUMENTS = {"replay": ["log.jsonl", "net.py:build"], "instructions": [], "machine": []}
 CASES = [(name, option) for name, options in OPTIONS.items() for option in options.split()]

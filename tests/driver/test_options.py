@@ -21,7 +21,9 @@ from dovetail.graph.graph import Array, Requant
 from dovetail.graph.requantize import MODES, Integers, Mode
 from dovetail.graph.torch_import import import_model
 from dovetail.options.record import at_least, option
-from dovetail.quant import observers
+from dovetail.options.registry import enter_files
+from dovetail.quant import algorithms, observers
+from dovetail.quant.draft import ALGORITHMS
 from dovetail.quant.observe import OBSERVERS
 from dovetail.quant.quantize import quantize
 from dovetail.schedule.knobs import Point, key
@@ -57,7 +59,7 @@ def narrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for table in ("_things", "_phrases"):
         monkeypatch.setattr(OBSERVERS, table, dict(getattr(OBSERVERS, table)))
     monkeypatch.setattr(observers, "__path__", [*observers.__path__, str(folder)])
-    observers.enter_all()
+    enter_files(observers.__name__, observers.__path__)
     yield "narrow"
     del sys.modules["dovetail.quant.observers.narrow"], observers.narrow  # type: ignore[attr-defined]
 
@@ -107,6 +109,82 @@ def test_an_observer_of_a_file_is_in_logs_and_saved_models(
         f"log {log}: strict replay: the recipe must be the default, but run {head['run']} has "
         "observer='narrow'"
     )
+    tuned.save(tmp_path / "m.dovetail")
+    assert load(tmp_path / "m.dovetail").recipe == recipe
+
+
+HALVED = '''
+"""Half of each weight: another float graph, calibrated once more."""
+
+import numpy as np
+
+from ..draft import ALGORITHMS, Draft
+
+
+@ALGORITHMS.row("halved", "half of each weight")
+def halve(draft: Draft) -> Draft:
+    graph = draft.graph.without_nodes()
+    graph.nodes.extend(draft.graph.nodes)
+    graph.constants = {name: np.asarray(array / 2) for name, array in graph.constants.items()}
+    return draft.calibrated(graph)
+'''
+
+
+@pytest.fixture
+def halved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An algorithm in one file that is in its folder."""
+    folder = tmp_path / "algorithms"
+    folder.mkdir()
+    (folder / "halved.py").write_text(HALVED)
+    for table in ("_things", "_phrases"):
+        monkeypatch.setattr(ALGORITHMS, table, dict(getattr(ALGORITHMS, table)))
+    monkeypatch.setattr(algorithms, "__path__", [*algorithms.__path__, str(folder)])
+    enter_files(algorithms.__name__, algorithms.__path__)
+    yield "halved"
+    del sys.modules["dovetail.quant.algorithms.halved"], algorithms.halved  # type: ignore[attr-defined]
+
+
+def test_an_algorithm_is_one_file(
+    halved: str, model: nn.Module, batches: Batches, refused: Refused
+) -> None:
+    graph = import_model(model, batches[0])
+    data = [[array.numpy() for array in batch] for batch in batches]
+    names = (), (halved,), (halved, halved)
+    whole, half, quarter = (quantize(graph, data, Recipe(algorithms=some)) for some in names)
+    assert whole.types.keys() == half.types.keys() == quarter.types.keys()
+    (y,) = graph.outputs
+    scales = [made.types[y].affine.scale for made in (whole, half, quarter)]  # type: ignore[union-attr]
+    assert scales[0] > scales[1] > scales[2]
+    for command in COMMANDS:
+        assert "halved: half of each weight." in " ".join(ok(command, "--help").split())
+    said = "algorithms (--algorithm): must be one of bias_correction, halved, but got 'magic'"
+    assert refused(InputError, lambda: Recipe(algorithms=(halved, "magic"))) == said
+    words = ("--algorithm", "halved", "--algorithm", "magic")
+    assert call("compile", "digits", *words).stderr == f"error: {said}\n"
+    said = "algorithms (--algorithm): must be a list of words, but got 3"
+    assert refused(InputError, lambda: Recipe(algorithms=3)) == said  # type: ignore[arg-type]
+    assert Recipe(algorithms="halved") == Recipe(algorithms=["halved"])  # type: ignore[arg-type]
+
+
+def test_algorithms_are_in_logs_and_saved_models(
+    model: nn.Module, batches: Batches, tmp_path: Path, refused: Refused
+) -> None:
+    """The whole way: tuned, resumed, replayed, saved."""
+    log, recipe = tmp_path / "run.jsonl", Recipe(algorithms=("bias_correction",))
+
+    def run(recipe: Recipe) -> Any:
+        return tune(model, 2, batches[0], batches, log=log, recipe=recipe, executor=0)
+
+    tuned = run(recipe)
+    (head,) = read(log).headers.values()
+    assert head["recipe"] == {"algorithm": ["bias_correction"]}
+    assert run(recipe).cycles == tuned.cycles
+    assert refused(LogError, lambda: run(Recipe())).startswith(
+        f"log {log}: a run resumes only with the same recipe, but the log was written with "
+        "another (algorithm=['bias_correction'], now the default); "
+    )
+    again = replay(log, model, "strict", batches[0], batches, executor=0)
+    assert again.recipe == recipe and again.cycles == tuned.cycles
     tuned.save(tmp_path / "m.dovetail")
     assert load(tmp_path / "m.dovetail").recipe == recipe
 

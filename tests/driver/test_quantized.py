@@ -98,7 +98,9 @@ def test_run_evaluates_what_has_no_code(here: Path, compiled: Tuned) -> None:
 
 def test_analyze_lists_layers(here: Path) -> None:
     found = of_json("analyze", "net.py:build", "--observer", "percentile")
-    assert found["recipe"] == {"observer": "percentile", "requantize": "single"}
+    assert found["recipe"] == {
+        "observer": "percentile", "requantize": "single", "algorithm": []
+    }  # fmt: skip
     assert found["layers"]
     assert all(list(row) == ["name", "op", "origin", "total", "own"] for row in found["layers"])
     assert "total" in ok("analyze", "net.py:build").splitlines()[0]
