@@ -13,6 +13,7 @@ import numpy as np
 
 from dovetail.graph.graph import Array, Graph, Node, Requant, TensorType
 from dovetail.graph.integer import infer_shape, verify
+from dovetail.quant.quantize import quantize
 
 Random = np.random.Generator
 Shape = tuple[int, ...]
@@ -241,3 +242,54 @@ def expand(rng: Random) -> Graph:
     shape, to = pick(rng, ((1, 13, 1, 1), (2, 13, 3, 5)), ((1, 64, 1, 1), (1, 64, 4, 4)),
                      ((2, 1, 3), (2, 5, 3)))  # fmt: skip
     return graph("expand", [shape], shape=to)
+
+
+@case
+def move(rng: Random) -> Graph:
+    """Several moves as one: numbers of elements by digits."""
+    extents, strides, offset = pick(rng, ((29, 5), (1, 29), 0), ((8, 4, 64), (2, 512, 8), 1),
+                                    ((4, 3, 13), (13, 0, 1), 26), ((5, 9), (9, 1), 7))  # fmt: skip
+    last = offset + sum((n - 1) * stride for n, stride in zip(extents, strides, strict=True))
+    shape = pick(rng, (1, math.prod(extents)), extents)
+    return graph("move", [(1, last + pick(rng, 1, 9))], shape=shape, extents=extents,
+                 strides=strides, offset=offset)  # fmt: skip
+
+
+@case
+def conv_transpose2d(rng: Random) -> Graph:
+    stride, size, cut = pick(rng, (2, 4, 1), (2, 3, 1), (2, 2, 0), (3, 3, 0), (1, 3, 1))
+    groups, per, out = pick(rng, (1, 8, 32), (1, 64, 16), (1, 13, 3), (2, 4, 8))
+    weight = rng.integers(-127, 128, (groups * out, per, size, size)).astype(np.int8)
+    bias = rng.integers(-(1 << 15), 1 << 15, groups * out).astype(np.int32)
+    x = (pick(rng, 1, 2), groups * per, pick(rng, 4, 5), pick(rng, 4, 8))
+    reach = 64 * math.sqrt(per * (size / stride) ** 2) * 128
+    return graph("q_conv_transpose2d", [x], (weight, bias), stride=(stride, stride),
+                 padding=((cut, cut),) * 2, dilation=(1, 1), groups=groups, x_zero=zero(rng),
+                 requant=requant(rng, pick(rng, 1, len(weight)), reach))  # fmt: skip
+
+
+@case
+def upsample(rng: Random) -> Graph:
+    """Nearest pixels by factors that are not whole, and some that are."""
+    shape = pick(rng, (1, 13, 4, 6), (1, 64, 3, 5), (2, 29, 5, 4))
+    rows, columns = (
+        tuple(i * n // made for i in range(made))
+        for n in shape[2:]
+        for made in [pick(rng, n + 1, 2 * n, 7)]
+    )
+    return graph("upsample_nearest2d", [shape], rows=rows, columns=columns)
+
+
+@case
+def layer_norm(rng: Random) -> Graph:
+    """Its numbers are those that quantizing finds for values about some mean."""
+    shape, axes = pick(rng, ((5, 64), 1), ((33, 100), 1), ((1, 40, 13), 1), ((6, 4, 8), 2))
+    known = {name: rng.normal(1, 0.5, shape[len(shape) - axes :]) for name in ("w", "b")}
+    source = Graph("layer_norm", ["x"], ["y"])
+    source.constants = {name: array.astype(np.float32) for name, array in known.items()}
+    source.types = {name: TensorType(array.shape) for name, array in known.items()}
+    source.types |= dict.fromkeys("xy", TensorType(shape))
+    attrs = {"axes": axes, "eps": pick(rng, 1e-5, 1e-2)}
+    source.nodes.append(Node("layer_norm", ("x", "w", "b"), "y", attrs))
+    x = rng.normal(pick(rng, 0, 3), pick(rng, 0.3, 2), shape).astype(np.float32)
+    return quantize(source, [[x]])
