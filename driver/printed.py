@@ -91,7 +91,7 @@ def kernel_table(tuned: Tuned) -> None:
         (row.name, row.kind, row.macs, row.default_cycles, row.cycles, row.bound,
          row.cycles / max(row.bound, 1)) for row in rows
     ]  # fmt: skip
-    body.append(("model", "", sum(row.macs for row in rows), tuned.default_cycles, tuned.cycles,
+    body.append(("total", "", sum(row.macs for row in rows), tuned.default_cycles, tuned.cycles,
                  tuned.bound, tuned.cycles / max(tuned.bound, 1)))  # fmt: skip
     head = ("kernel", "kind", "macs", "default", "cycles", "bound", "cycles/bound")
     table(head, body, "kernels")

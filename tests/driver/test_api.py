@@ -153,7 +153,7 @@ def test_a_log_whose_cycles_do_not_repeat_is_refused(
     changed = tmp_path / "changed.jsonl"
     changed.write_text("".join(json.dumps(row) + "\n" for row in rows))
     text = refused(LogError, lambda: compile(model, batches[0], batches, log=changed, executor=0))
-    cycles = kernel.cycles
+    cycles = kernel.alone
     assert text == (
         f"replay: a kernel must take the cycles that its log says, but {name!r} takes {cycles} "
         f"instead of {cycles - 1}; the log is of another version, tune again"
@@ -174,7 +174,7 @@ def test_verify_reports_what_a_log_says_wrongly(
     assert again.kernels == tuned.kernels
     drifted = [row for row in again.drift if not row.same]
     assert [(row.name, row.logged, row.cycles) for row in drifted] == [
-        (kernel.name, kernel.cycles - 1, kernel.cycles)
+        (kernel.name, kernel.alone - 1, kernel.alone)
     ]
 
 

@@ -1,0 +1,150 @@
+"""A model's program: what runs when, in which bytes, and what it costs."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dovetail import compile, dsp, load
+from dovetail.driver.choose import Choice
+from dovetail.driver.defaults import ranked
+from dovetail.driver.kernel_task import KernelTask
+from dovetail.driver.memory_plan import room
+from dovetail.driver.prepare import Ready, quantized, ready
+from dovetail.driver.program import ModelProgram, by_themselves, program
+from dovetail.driver.tuned import Tuned
+from dovetail.driver.zoo import build, calibration
+from dovetail.schedule.knobs import Point
+from dovetail.target.dsp.target import Dsp
+from dovetail.target.program import Place
+
+
+class Branches(nn.Module):
+    """Convolutions, a residual, a linear layer and operators without constants between them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, channels, 3, 2, 1)
+        self.deep = nn.Conv2d(channels, channels, 3, 1, 1, groups=channels)
+        self.wide = nn.Conv2d(channels, channels, 1)
+        self.last = nn.Linear(channels, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = torch.relu(self.stem(x))
+        b = nn.functional.max_pool2d(self.wide(torch.relu(self.deep(a))) + a, 2)
+        return self.last(b.mean((2, 3)))
+
+
+def made(model: nn.Module, x: Tensor, machine: Dsp) -> tuple[Ready, dict[str, Choice]]:
+    torch.manual_seed(0)
+    found = ready(quantized(model.eval(), (x,), [(x,)]), machine)
+    return found, {task.key: Choice.of(task, likely(task)) for task in found.tasks}
+
+
+def likely(task: KernelTask) -> Point:
+    """The point that the estimate likes best of those that have code."""
+    for part in ranked(task):
+        for point in part:
+            if task.measure(point).cycles is not None:
+                return point
+    raise AssertionError(f"{task.name} has no code")
+
+
+def image(seed: int, size: int) -> Tensor:
+    return torch.randn((1, 3, size, size), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def autoencoder() -> Tuned:
+    model, inputs = build("autoencoder")
+    return compile(model, inputs, calibration("autoencoder"))
+
+
+def test_constants_come_while_earlier_kernels_run(autoencoder: Tuned) -> None:
+    """The channel to DDR does not rest: what comes on top is of the first and last kernel."""
+    machine, moved = autoencoder.ready.machine, autoencoder.bound
+    assert moved <= autoencoder.cycles <= 1.15 * moved
+    first, *others = autoencoder.ready.plan.near
+    assert not first and all(others)
+    weights = sum(task.kernel.weight_bytes for task in autoencoder.ready.kernels[1:])
+    arriving = sum(one.size for one in autoencoder.program.arrivals)
+    assert weights <= arriving and arriving / machine.dma_rate < autoencoder.cycles
+
+
+def test_rows_add_up_to_the_program(autoencoder: Tuned) -> None:
+    rows = autoencoder.kernels
+    assert sum(row.cycles for row in rows) == autoencoder.cycles == autoencoder.default_cycles
+    for row in rows:
+        assert row.cycles == row.packets + sum(row.stalls.values())
+        assert row.dma_wait == row.stalls.get("dma", 0)
+
+
+def test_a_model_of_one_kernel_costs_what_the_kernel_does() -> None:
+    found, choices = made(nn.Conv2d(3, 32, 3), image(0, 12), dsp())
+    (kernel,), (share,) = choices.values(), program(found, choices).shares
+    assert (share.cycles, share.packets) == (kernel.cost.cycles, kernel.cost.packets)
+    assert share.stalls == kernel.cost.stalls
+
+
+@pytest.mark.parametrize("tcm", [1 << 15, 1 << 17, 1 << 20])
+@pytest.mark.parametrize("channels", [8, 40])
+def test_what_is_alive_lies_apart_and_gives_the_bytes(channels: int, tcm: int) -> None:
+    x = image(channels, 24)
+    found, choices = made(Branches(channels), x, dsp(tcm=tcm))
+    runs = program(found, choices)
+    tuned = Tuned(found, choices, runs, runs)
+    assert torch.equal(tuned(x), tuned.reference(x))
+    for number in range(len(tuned.ready.kernels)):
+        for one, other in combinations(_alive(tuned, number), 2):
+            assert one[1] <= other[0] or other[1] <= one[0], (number, one, other)
+            assert max(one[1], other[1]) <= tcm
+
+
+def _alive(tuned: Tuned, number: int) -> list[tuple[int, int, str]]:
+    """First byte, end and name of all that lies in TCM while a kernel runs."""
+    plan, found, runs = tuned.ready.plan, tuned.program, tuned.ready.kernels
+    places = {place.name: place for place in _places(tuned, number)}
+    own = [(at, at + room(places[name].size), name)
+           for name, (memory, at) in found.places[number].items()
+           if memory == "tcm" and places[name].local]  # fmt: skip
+    coming = [(one.address, one.address + one.size, f"constants of {one.kernel}")
+              for one in found.arrivals if one.start <= number <= one.kernel]  # fmt: skip
+    born = {task.kernel.output: at for at, task in enumerate(runs)}
+    last = {name: at for at, task in enumerate(runs) for name in task.kernel.inputs}
+    tensors = [(spot.offset, spot.offset + spot.size, name) for name, spot in plan.spots.items()
+               if spot.scope == "tcm" and name in born
+               and born[name] <= number <= last.get(name, born[name])]  # fmt: skip
+    return [*own, *coming, *tensors]
+
+
+def _places(tuned: Tuned, number: int) -> list[Place]:
+    task = tuned.ready.kernels[number]
+    return task.program(tuned.choices[task.key].point).places
+
+
+def test_constants_that_take_much_of_what_is_left_stay_in_ddr() -> None:
+    model, x = nn.Sequential(nn.Linear(64, 256), nn.Linear(256, 512)), torch.randn(4, 64)
+    graph = quantized(model.eval(), (x,), [(x,)])
+    large, small = (ready(graph, dsp(tcm=size)).plan.near for size in (1 << 23, 1 << 17))
+    assert large[1] and not small[1]
+
+
+def test_programs_repeat_and_are_saved(autoencoder: Tuned, tmp_path: object) -> None:
+    again = program(autoencoder.ready, autoencoder.choices)
+    assert again == autoencoder.program
+    path = f"{tmp_path}/model.dovetail"
+    autoencoder.save(path)
+    loaded = load(path)
+    assert (loaded.program, loaded.default) == (again, again)
+    x = torch.randn(1, 640, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(loaded(x), autoencoder.reference(x))
+
+
+def test_kernels_apart_are_costed_by_themselves() -> None:
+    found, choices = made(Branches(8), image(1, 16), dsp())
+    alone = by_themselves(found, choices)
+    assert alone.cycles == sum(choices[task.key].cost.cycles for task in found.kernels)
+    assert isinstance(alone, ModelProgram) and not alone.arrivals
