@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ..tir.expr import Expr
+from ..tir.expr import Expr, var
 from ..tir.types import Type
 from .errors import SelectError
 
@@ -68,6 +68,10 @@ class Parameter:
     register: Register
     low: int = 0
     high: int = 0
+    variable: Expr = field(init=False, repr=False)  # what a body calls it
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "variable", var(self.name, self.type))
 
     @property
     def fixed(self) -> bool:

@@ -24,7 +24,7 @@ from ..tir.types import Type
 from .declare import declared
 from .errors import SelectError
 from .instruction import Instruction, Kind, Register, size_of
-from .match_rows import Matcher, is_loose
+from .match_rows import RowMatcher, is_loose
 from .move_rows import Call, Moves, Shuffles
 from .vocabulary import (
     B,
@@ -225,7 +225,7 @@ def _as_role(row: Instruction, wanted: Instruction) -> Call | None:
     """How a row is called for a role; None where it means something else."""
     if row.kind is not Kind.COMPUTE or row.body is None or wanted.body is None:
         return None
-    matcher = Matcher(is_loose(row))
+    matcher = RowMatcher(is_loose(row))
     if row.result_register is not wanted.result_register or not matcher.match(
         row.body, wanted.body
     ):
@@ -233,7 +233,7 @@ def _as_role(row: Instruction, wanted: Instruction) -> Call | None:
     given = {p.name: at for at, p in enumerate(wanted.parameters)}
     order: list[int | Expr] = []
     for parameter in row.parameters:
-        bound = matcher.bindings.get(parameter.name)
+        bound = matcher.bound.get(parameter.variable)
         at = None if bound is None or bound.op != "var" else given[str(bound.attr)]
         if at is not None and wanted.parameters[at].register is parameter.register:
             order.append(at)

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 from ..tir.bounds import bounds
 from ..tir.expr import Expr, const, is_fixed, walk
-from ..tir.ops import OPS
+from ..tir.rewrite.match import may_match
 from ..tir.types import Type
 from .expansions import Expansion
 from .instruction import Instruction, Parameter, Register, has_register, register_class
-from .match_rows import LANE_OPS, Matcher, Noting, is_loose
-from .selection_record import Covered, Expanded, Notes, SelectionRecord, Trial
+from .match_rows import LANE_OPS, RowMatcher, is_loose
+from .selection_record import Covered, Expanded, SelectionRecord, Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +92,9 @@ class Selector:
             best = None if name in self.refused else Cover(self.by_name[name], node.args, 1)
         else:
             for pattern in self._patterns(node):
-                found = self._match_row(pattern, node, users)
-                if found is not None and (best is None or self._rank(found) < self._rank(best)):
-                    best = found
+                best = self._match_row(pattern, node, users, RowMatcher(pattern.loose))
+                if best is not None:
+                    break
         if self.record is not None:
             row, operands = (best.row, best.operands) if best else (None, ())
             trials = self._trials(node, users, best)
@@ -102,12 +102,14 @@ class Selector:
         return best
 
     def _patterns(self, node: Expr) -> list[_Pattern]:
-        """The rows whose root and the operators right below it agree with the node's."""
+        """The rows whose root and the operators right below it agree with the node's, the best
+        ones first."""
         arms = tuple([arg.op for arg in node.args])
         key = node.op, node.type, arms
         if key not in self._by_arms:
             rows = self._by_root.get((node.op, node.type), ())
-            self._by_arms[key] = [row for row in rows if _may_match(row.body, arms)]
+            fit = [pattern for pattern in rows if may_match(pattern.body, arms)]
+            self._by_arms[key] = sorted(fit, key=self._rank)
         return self._by_arms[key]
 
     def expand(self, node: Expr, early: bool = False) -> Expr | None:
@@ -122,39 +124,32 @@ class Selector:
         return None
 
     def _match_row(
-        self,
-        pattern: _Pattern,
-        node: Expr,
-        users: Callable[[Expr], int],
-        notes: Notes | None = None,
+        self, pattern: _Pattern, node: Expr, users: Callable[[Expr], int], matcher: RowMatcher
     ) -> Cover | None:
-        """The node by this row, or None; ``notes`` takes the reason."""
+        """The node by this row, or None; ``matcher`` then has the reason."""
         row = pattern.row
-        matcher = Matcher(pattern.loose) if notes is None else Noting(pattern.loose, notes)
         if not matcher.match(pattern.body, node):
             return None
-        for inner, edges in matcher.inside.items():
-            if users(inner) > len(edges):  # somebody else needs a value that would vanish
-                if notes is not None:
-                    notes.refuse(_others(inner))
+        for inner, _, _ in matcher.inside:
+            if users(inner) > matcher.uses(inner):  # somebody else needs a value that would vanish
+                matcher.refuse(_others, inner)
                 return None
         operands = []
         for parameter in row.parameters:
-            bound = matcher.bindings.get(parameter.name)
+            bound = matcher.bound.get(parameter.variable)
             if bound is None and parameter.fixed:
                 bound = const(parameter.low, parameter.type)  # a register that the row fixes
             if not _encodes(row, parameter, bound):
-                if notes is not None:
-                    notes.refuse(_misfit(parameter, bound))
+                matcher.refuse(_misfit, parameter, bound)
                 return None
             assert bound is not None
             operands.append(bound)
         return Cover(row, tuple(operands), pattern.inside)
 
-    def _rank(self, cover: Cover) -> tuple[int, int, int]:
+    def _rank(self, of: Cover | _Pattern) -> tuple[int, int, int]:
         """More operators in one; then the cheaper unit; then immediates rather than registers."""
-        registers = sum(p.register is not Register.IMMEDIATE for p in cover.row.parameters)
-        return -cover.inside, self.costs.get(_unit(cover), 1), registers
+        registers = sum(p.register is not Register.IMMEDIATE for p in of.row.parameters)
+        return -of.inside, self.costs.get(_unit(of), 1), registers
 
     # For the record ---------------------------------------------------------------------------
 
@@ -170,10 +165,10 @@ class Selector:
     def _trial(
         self, pattern: _Pattern, node: Expr, users: Callable[[Expr], int], best: Cover | None
     ) -> Trial:
-        notes, row = Notes(), pattern.row
-        found = self._match_row(pattern, node, users, notes)
+        matcher, row = RowMatcher(pattern.loose), pattern.row
+        found = self._match_row(pattern, node, users, matcher)
         if found is None:
-            return Trial(row, pattern.inside, notes.met, False, notes.reason)
+            return Trial(row, pattern.inside, matcher.met, False, matcher.reason)
         if row.name in self.refused:
             reason = self.refused[row.name]
         else:
@@ -218,19 +213,8 @@ def _misfit(parameter: Parameter, bound: Expr | None) -> str:
     return f"immediate: {parameter.name} must be {parameter.low}..{parameter.high}, but got {got}"
 
 
-def _unit(cover: Cover) -> str:
-    return cover.row.unit[0][1]
-
-
-def _may_match(body: Expr, arms: tuple[str, ...]) -> bool:
-    """Whether the operators right below the root agree, in one order or the other."""
-    wanted = [arg.op for arg in body.args]
-
-    def agree(order: list[str]) -> bool:
-        pairs = zip(order, arms, strict=False)
-        return all(w in ("var", a) or a == "const" for w, a in pairs)
-
-    return agree(wanted) or (OPS[body.op].commutes and agree(wanted[::-1]))
+def _unit(of: Cover | _Pattern) -> str:
+    return of.row.unit[0][1]
 
 
 def _kinds(pattern: _Pattern) -> list[Type]:

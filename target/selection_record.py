@@ -5,7 +5,7 @@
     record.events      # Started, Begin, Covered, Emitted, ...: a value before its operands
 
 A reason begins with its kind: ``users: ...``, ``immediate: ...``, ``fewer: ...``; an operator or a
-type that differs says so. ``Notes`` keeps the failure of a match that came furthest.
+type that differs says so.
 """
 
 from __future__ import annotations
@@ -16,26 +16,6 @@ from ..tir.expr import Expr
 from .instruction import Instruction
 
 DISTANT = ("operator", "type", "lanes")  # kinds of reasons of rows that are not meant at all
-
-
-@dataclass(slots=True)
-class Notes:
-    """``met``: operators of the row's body that agreed before ``reason`` came up."""
-
-    met: int = 0
-    reason: str = ""
-    now: int = 0  # operators that agree on the way that is being tried
-    failures: int = 0
-
-    def fail(self, reason: str) -> None:
-        """Keeps the reason of the longest way."""
-        self.failures += 1
-        if not self.reason or self.now > self.met:
-            self.met, self.reason = self.now, reason
-
-    def refuse(self, reason: str) -> None:
-        """All operators agree, but the row cannot be used; other ways do not count."""
-        self.met, self.reason = self.now, reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ def test_the_row_that_takes_in_most_wins() -> None:
         "cheap": "fewer: takes 1 in one, both 2",
         "twin": "fewer: takes 1 in one, both 2",
         "dear": "fewer: takes 1 in one, both 2",
-        "double": "operand: a must be the same value each time",
+        "double": "operand: a must be the same value each time, but got a and b * c",
         "halves": "type: i16x64 is needed, but got i32x32",
     }
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dovetail.tir.expr import Expr, const, var, walk
 from dovetail.tir.intervals import Interval
-from dovetail.tir.rewrite.match import build, holds
+from dovetail.tir.rewrite.apply import build, holds, scaled
 from dovetail.tir.rewrite.rule import Rule, Wild
 from dovetail.tir.types import Type, i64, vector
 
@@ -71,5 +71,7 @@ def _sample(
     bound = {}
     for wild in wilds:
         name, kind = str(wild.attr), vector(wild.type, wild.type.lanes * scale)
-        bound[name] = const(numbers[name], kind) if name in numbers else var(name, kind)
-    return Sample(build(rule.before, bound, scale), build(rule.after, bound, scale), ends)
+        value = const(numbers[name], kind) if name in numbers else var(name, kind)
+        bound[scaled(wild, scale)] = value
+    before, after = (build(scaled(side, scale), bound) for side in (rule.before, rule.after))
+    return Sample(before, after, ends)

@@ -13,8 +13,8 @@ from dovetail.tir.evaluate_expr import evaluate_expr
 from dovetail.tir.expr import Expr, cast, const, free_vars, make, var
 from dovetail.tir.passes.lift import lift
 from dovetail.tir.rewrite import proofs
+from dovetail.tir.rewrite.apply import apply, failure
 from dovetail.tir.rewrite.engine import Budget, Rewriter, bad_rewrite, explain
-from dovetail.tir.rewrite.match import apply, failure
 from dovetail.tir.rewrite.prove import Refuted, main, prove
 from dovetail.tir.rewrite.rule import Rule, number, weight, wild
 from dovetail.tir.rewrite.rule import exact as value_of
@@ -212,6 +212,11 @@ def test_an_attempt_says_what_failed() -> None:
         "condition: cast(i64, r) == cast(i64, n) * 2 does not hold: 5 and 4"
     )
     assert failure(rule, (a + a) >> 2, bounds) == "constant: r must be one, but got a"
+    twice, b = Rule("twice", x + (x >> r), x), var("b", vector(i32, 4))
+    assert failure(twice, a + (b >> 2), bounds) == (
+        "operand: x must be the same value each time, but got a and b"
+    )
+    assert failure(twice, a + (a >> b), bounds) == "constant: r must be one, but got b"
     attempts = explain((rule,), (a + 4) >> 2)
     assert [str(attempt) for attempt in attempts] == ["round: a + 4 >> 2 -> a"]
 
@@ -256,8 +261,8 @@ def test_all_proofs_hold(part: int) -> None:
 
 def test_a_changed_prover_has_no_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = {file.name for file in proofs.PROVER}
-    assert names == {"proofs.py", "prove.py", "smt.py", "match.py", "arithmetic.py", "row.py",
-                     "intervals.py", "bounds.py"}  # fmt: skip
+    assert names == {"proofs.py", "prove.py", "smt.py", "match.py", "apply.py", "arithmetic.py",
+                     "row.py", "intervals.py", "bounds.py"}  # fmt: skip
     for at, file in enumerate(proofs.PROVER):
         changed = tmp_path / file.name
         changed.write_text(file.read_text() + "\n")

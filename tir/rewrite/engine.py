@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..bounds import Ranges, bounds
 from ..expr import Expr, is_number, rebuild, walk
 from ..intervals import Interval
-from .match import apply, failure
+from .apply import apply, failure
+from .match import may_match
 from .rule import Law, Rule
-
-Index = dict[tuple[str, str, int], list[Rule | Law]]
 
 
 @dataclass(slots=True)
@@ -55,8 +55,9 @@ class RuleSet:
     """Rules by the operator and element type of their root."""
 
     rules: tuple[Rule | Law, ...]
-    index: Index = field(default_factory=dict)
+    index: dict[tuple[Any, ...], list[Rule]] = field(default_factory=dict)
     laws: dict[str, list[Law]] = field(default_factory=dict)
+    near: dict[tuple[Any, ...], list[Rule | Law]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for rule in self.rules:
@@ -66,11 +67,15 @@ class RuleSet:
             else:
                 self.index.setdefault(rule.root, []).append(rule)
 
-    def at(self, node: Expr) -> list[Rule | Law]:
-        """The rules whose root may be ``node``."""
-        found = self.index.get((node.op, node.type.kind, node.type.bits), [])
-        laws = self.laws.get(node.op)
-        return [*found, *laws] if laws else found
+    def at(self, node: Expr, arms: tuple[str, ...] | None) -> list[Rule | Law]:
+        """The rules whose root may be ``node``, and whose operators right below may be ``arms``."""
+        root = node.op, node.type.kind, node.type.bits
+        found = self.near.get((root, arms))
+        if found is None:
+            rules = self.index.get(root, ())
+            fit = [rule for rule in rules if arms is None or may_match(rule.before, arms)]
+            found = self.near[root, arms] = [*fit, *self.laws.get(node.op, ())]
+        return found
 
 
 class Rewriter:
@@ -113,7 +118,8 @@ class Rewriter:
         return result
 
     def _step(self, node: Expr) -> Expr | None:
-        for rule in self.rules.at(node):
+        arms = tuple([arg.op for arg in node.args]) if self.trace is None else None
+        for rule in self.rules.at(node, arms):
             if rule.name in self.forbidden:
                 self._forbade(rule, node)
                 continue

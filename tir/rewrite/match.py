@@ -1,178 +1,134 @@
-"""Matching a rule's left side against an expression, and building its right side.
+"""Matching an expression against a pattern: the left side of a rule, or the body of an instruction.
 
-The same wildcard twice must be the same expression; an operator that commutes is tried both ways. A
-constant is a cast of a number to its type, if that has a type that holds it.
+Operators, what they hold, types and operands must agree; an operator that commutes is tried both
+ways, and the same variable twice must be the same expression. What else a variable, a type or a
+number may be, kinds of ``Matcher`` say: that of rules (``tir/rewrite/apply.py``) and that of
+instructions (``target/match_rows.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from typing import Any
 
-from ..bounds import node_bounds
-from ..expr import Expr, const, is_fixed
-from ..intervals import Interval
+from ..expr import Expr, is_number
 from ..ops import OPS
-from ..simplifier import fold
-from ..types import Type, vector
-from .rule import RangeEnd, Rule, Wild
-
-Bindings = dict[str, Expr]
-Bounds = Callable[[Expr], Interval]
 
 
-def apply(rule: Rule, node: Expr, bounds: Bounds) -> Expr | None:
-    """``node`` by ``rule``, or None where it does not match."""
-    scale, rest = divmod(node.type.lanes, rule.before.type.lanes)
-    if rest:
-        return None
-    bound: Bindings = {}
-    if not _match(rule.before, node, scale, bound, rule.ordered):
-        return None
-    if rule.when is not None and not holds(rule.when, bound, bounds):
-        return None
-    return build(rule.after, bound, scale)
+class Matcher:
+    """Matches one pattern once. It knows why it did not: the ``reason`` is the difference on the
+    way that came furthest, where ``met`` operators agreed."""
 
+    agreed = 0  # operators, on the way that is being tried
+    met = -1
+    failed: tuple[Any, ...]  # what says why, and of what
 
-@cache
-def scaled(kind: Type, scale: int) -> Type:
-    return vector(kind, kind.lanes * scale)
+    def __init__(self, ordered: bool = False) -> None:
+        self.ordered = ordered  # operands have the order that is written
+        self.bound: dict[Expr, Expr] = {}  # what variables are
+        # Operands that operators of the pattern take in, each with its user and its place there.
+        self.inside: list[tuple[Expr, Expr, int]] = []
 
-
-def _match(pattern: Expr, node: Expr, scale: int, bound: Bindings, ordered: bool) -> bool:
-    if pattern.op == "var":
-        return _wild(pattern, node, scale, bound)
-    if pattern.op != node.op or pattern.attr != node.attr:
-        number = _uncast(pattern, node)
-        return number is not None and _wild(pattern.args[0], number, scale, bound)
-    if node.type != scaled(pattern.type, scale) or len(pattern.args) != len(node.args):
+    def match(self, pattern: Expr, node: Expr) -> bool:
+        known, op = None, pattern.op
+        if op == "var":
+            known = self.bound.get(pattern)
+            if known is node:
+                return True
+            if (
+                known is None
+                and (pattern.type is node.type or self.alike(pattern, node))
+                and self.stands(pattern, node)
+            ):
+                self.bound[pattern] = node
+                return True
+        elif (node.op == "const" != op or is_number(node)) and self.number(pattern, node):
+            return True
+        elif (
+            op == node.op
+            and pattern.attr == node.attr
+            and (pattern.type is node.type or self.alike(pattern, node))
+            and len(pattern.args) == len(node.args)
+        ):
+            if not pattern.args or self._all(pattern.args, node):
+                return True
+            if self.ordered or len(node.args) != 2 or not OPS[op].commutes:
+                return False
+            return self._all(pattern.args[::-1], node)
+        if self.agreed > self.met:
+            self.met, self.failed = self.agreed, (self.difference, pattern, node, known)
         return False
-    kept = dict(bound)
-    pairs = zip(pattern.args, node.args, strict=True)
-    if all([_match(p, n, scale, bound, ordered) for p, n in pairs]):
+
+    def _all(self, patterns: tuple[Expr, ...], node: Expr) -> bool:
+        """Whether operands match; where one does not, those before it are forgotten."""
+        bound, inside, agreed = len(self.bound), len(self.inside), self.agreed
+        self.agreed = agreed + 1
+        for place, arg in enumerate(node.args):
+            if not self.match(patterns[place], arg):
+                break
+            if arg.args and patterns[place].op != "var":
+                self.inside.append((arg, node, place))
+        else:
+            return True
+        while len(self.bound) > bound:
+            self.bound.popitem()
+        del self.inside[inside:]
+        self.agreed = agreed
+        return False
+
+    # What kinds of patterns say of themselves -------------------------------------------------
+
+    def stands(self, variable: Expr, node: Expr) -> bool:
+        """Whether a variable may be a node of its type."""
         return True
-    if ordered or len(node.args) != 2 or not OPS[node.op].commutes:
+
+    def alike(self, pattern: Expr, node: Expr) -> bool:
+        """Whether types that differ agree."""
         return False
-    bound.clear()
-    bound.update(kept)
-    left, right = node.args
-    return _match(pattern.args[0], right, scale, bound, ordered) and _match(
-        pattern.args[1], left, scale, bound, ordered
-    )
 
-
-def _uncast(pattern: Expr, node: Expr) -> Expr | None:
-    """The number whose cast a constant is, where the pattern wants one."""
-    if pattern.op != "cast" or not node.is_const or node.type.element != pattern.type.element:
-        return None
-    source = pattern.args[0]
-    if source.op != "var" or not source.attr.constant or not source.type.is_int:
-        return None
-    held = source.type.low <= node.attr <= source.type.high
-    return const(node.attr, scaled(source.type, node.type.lanes)) if held else None
-
-
-def _wild(pattern: Expr, node: Expr, scale: int, bound: Bindings) -> bool:
-    name: Wild = pattern.attr
-    already = bound.get(name.name)
-    if already is not None:
-        return already is node
-    if node.type != scaled(pattern.type, scale):
+    def number(self, pattern: Expr, node: Expr) -> bool:
+        """Whether a number fits a pattern that is not written so, and is no variable."""
         return False
-    if name.constant and not is_fixed(node):
+
+    # Why it did not match ---------------------------------------------------------------------
+
+    @property
+    def reason(self) -> str:
+        """What kept it from matching: ``kind: what must hold, but got this``."""
+        says, *of = self.failed
+        return str(says(*of))
+
+    def refuse(self, says: Callable[..., str], *of: Any) -> bool:
+        """All operators agree, but what matches cannot be used; other ways do not count."""
+        self.met, self.failed = self.agreed, (says, *of)
         return False
-    bound[name.name] = node
-    return True
+
+    def difference(self, pattern: Expr, node: Expr, known: Expr | None) -> str:
+        if known is not None:
+            both = f"{brief(known)} and {brief(node)}"
+            return f"operand: {pattern} must be the same value each time, but got {both}"
+        if pattern.op not in (node.op, "var"):
+            return f"operator: {pattern.op} is needed, but got {node.op}"
+        if pattern.type is not node.type and not self.alike(pattern, node):
+            return f"type: {pattern.type} is needed, but got {node.type}"
+        if pattern.attr == node.attr:
+            return f"lanes: {len(pattern.args)} parts are needed, but got {len(node.args)}"
+        kind = "constant" if pattern.op == "const" else "lanes"
+        return f"{kind}: {pattern.attr} is needed, but got {node.attr}"
 
 
-def build(after: Expr, bound: Bindings, scale: int) -> Expr:
-    """The right side with its wildcards replaced; what became constant is folded."""
-    if after.op == "var":
-        return bound[after.attr.name]
-    kind = scaled(after.type, scale)
-    args = tuple([build(arg, bound, scale) for arg in after.args])
-    built = Expr(after.op, kind, args, after.attr)
-    return fold(built) if args and all(arg.is_const for arg in args) else built
+def may_match(pattern: Expr, arms: tuple[str, ...]) -> bool:
+    """Whether the operators right below the root agree, in one order or the other."""
+    wanted = [arg.op for arg in pattern.args]
+
+    def agree(order: list[str]) -> bool:
+        pairs = zip(order, arms, strict=False)
+        return all(w in ("var", a) or a == "const" for w, a in pairs)
+
+    return agree(wanted) or (OPS[pattern.op].commutes and agree(wanted[::-1]))
 
 
-# Conditions ---------------------------------------------------------------------------------
-
-
-def holds(when: Expr, bound: Bindings, bounds: Bounds) -> bool:
-    """Whether a condition holds whatever numbers fill the holes."""
-    return decide(when, bound, bounds)[0] == 1
-
-
-def decide(when: Expr, bound: Bindings, bounds: Bounds) -> Interval:
-    """Between which values a condition, or a part of it, lies: one value, but for numbers of which
-    only their class is known."""
-    if when.op == "var":
-        return _number(when.attr, bound, bounds)
-    return node_bounds(when, [decide(arg, bound, bounds) for arg in when.args])
-
-
-def _number(name: Wild | RangeEnd, bound: Bindings, bounds: Bounds) -> Interval:
-    value = bound[name.name]
-    low, high = (int(value.attr),) * 2 if value.is_const else bounds(value)
-    if isinstance(name, Wild):
-        return low, high
-    end = high if name.high else low
-    return end, end
-
-
-# Explanation --------------------------------------------------------------------------------
-
-
-def failure(rule: Rule, node: Expr, bounds: Bounds) -> str | None:
-    """The first thing that keeps ``rule`` from ``node``; None where it applies."""
-    scale, rest = divmod(node.type.lanes, rule.before.type.lanes)
-    if rest:
-        return f"lanes: a multiple of {rule.before.type.lanes} is needed, but got {node.type}"
-    bound: Bindings = {}
-    reason = _failure(rule.before, node, scale, bound, rule.ordered)
-    if reason is None and rule.when is not None and not holds(rule.when, bound, bounds):
-        parts = _failing(rule.when, bound, bounds)
-        return f"condition: {parts!r} does not hold" + _known(parts, bound, bounds)
-    return reason
-
-
-def _failure(pattern: Expr, node: Expr, scale: int, bound: Bindings, ordered: bool) -> str | None:
-    if _match(pattern, node, scale, dict(bound), ordered):
-        _match(pattern, node, scale, bound, ordered)
-        return None
-    if pattern.op == "var":
-        already = bound.get(pattern.attr.name)
-        if already is not None:
-            return f"operand: {pattern} must be {already!r} again, but got {node!r}"
-        if node.type != scaled(pattern.type, scale):
-            return f"type: {pattern} must be {scaled(pattern.type, scale)}, but got {node.type}"
-        return f"constant: {pattern} must be one, but got {node!r}"
-    if pattern.op != node.op:
-        return f"operator: {pattern.op} is needed, but got {node.op}"
-    if node.type != scaled(pattern.type, scale):
-        return f"type: {scaled(pattern.type, scale)} is needed, but got {node.type}"
-    if pattern.attr != node.attr:
-        return f"constant: {pattern.attr} is needed, but got {node.attr}"
-    for p, n in zip(pattern.args, node.args, strict=True):
-        reason = _failure(p, n, scale, bound, ordered)
-        if reason is not None:
-            return reason
-    return "operands: their order does not fit"
-
-
-def _failing(when: Expr, bound: Bindings, bounds: Bounds) -> Expr:
-    """The first conjunct that does not hold."""
-    while when.op == "and_":
-        when = when.args[1] if holds(when.args[0], bound, bounds) else when.args[0]
-    return when
-
-
-def _known(when: Expr, bound: Bindings, bounds: Bounds) -> str:
-    if when.op not in ("eq", "lt", "le"):
-        return ""
-    left, right = (_spell(decide(arg, bound, bounds)) for arg in when.args)
-    return f": {left} and {right}"
-
-
-def _spell(known: Interval) -> str:
-    return str(known[0]) if known[0] == known[1] else f"{known[0]}..{known[1]}"
+def brief(node: Expr) -> str:
+    """A value within a sentence."""
+    text = repr(node)
+    return text if len(text) <= 40 else f"a {node.op} of {node.type}"

@@ -28,7 +28,7 @@ FILE = Path(__file__).parent / "proofs.json"
 # What a proof rests on, beside the rule and the meanings of its operators.
 _HERE = Path(__file__).parent
 PROVER = (
-    *(_HERE / name for name in ("proofs.py", "prove.py", "smt.py", "match.py")),
+    *(_HERE / name for name in ("proofs.py", "prove.py", "smt.py", "match.py", "apply.py")),
     *(_HERE.parent / name for name in ("arithmetic.py", "row.py", "intervals.py", "bounds.py")),
 )
 

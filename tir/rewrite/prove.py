@@ -22,7 +22,7 @@ import z3
 from ..evaluate_expr import evaluate_expr
 from ..expr import Expr, free_vars, walk
 from . import proofs
-from .match import scaled
+from .apply import scaled
 from .rule import RangeEnd, Rule, Wild
 from .smt import Products, Terms, meaning, resized
 
@@ -56,7 +56,7 @@ def _try_all(rule: Rule) -> None:
 
 
 def _prove_at(rule: Rule, scale: int) -> None:
-    equal(rule.name, widened(rule.before, scale), widened(rule.after, scale), rule.when)
+    equal(rule.name, scaled(rule.before, scale), scaled(rule.after, scale), rule.when)
 
 
 def equal(name: str, before: Expr, after: Expr, when: Expr | None = None) -> None:
@@ -75,17 +75,6 @@ def equal(name: str, before: Expr, after: Expr, when: Expr | None = None) -> Non
         raise Refuted(f"rule {name}: both sides must be equal, but got {solver.model()}")
     if found != z3.unsat:
         raise Refuted(f"rule {name}: a proof must be found within {SECONDS:g} s, but got none")
-
-
-def widened(side: Expr, scale: int) -> Expr:
-    """A side for ``scale`` times the lanes."""
-    if scale == 1:
-        return side
-    done: dict[Expr, Expr] = {}
-    for node in walk(side):
-        args = tuple(done[arg] for arg in node.args)
-        done[node] = Expr(node.op, scaled(node.type, scale), args, node.attr)
-    return done[side]
 
 
 def _environment(
