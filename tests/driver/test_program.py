@@ -35,7 +35,8 @@ class Branches(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         a = torch.relu(self.stem(x))
         b = nn.functional.max_pool2d(self.wide(torch.relu(self.deep(a))) + a, 2)
-        return self.last(b.mean((2, 3)))
+        result: Tensor = self.last(b.mean((2, 3)))
+        return result
 
 
 def made(model: nn.Module, x: Tensor, machine: Dsp) -> tuple[Ready, dict[str, Choice]]:
