@@ -173,13 +173,14 @@ def _with_zeros(state: ScheduleState, block: Block, it: Iter) -> Block:
 
 
 def _zeroed(value: Expr, kept: Callable[[Expr, int], Expr]) -> Expr | None:
-    """A sum of loads that is 0 where these are, with each of them kept or 0."""
+    """A sum of loads, or its square, that is 0 where these are, with each of them kept or 0."""
     if value.op == "load":
         return kept(value, 0)
     by = value.op == "shl" and value.args[1].is_const
     by |= value.op == "mul" and is_number(value.args[1])
     moving = value.args[:1] if by else value.args
-    if value.op not in ("cast", "add", "sub", "shl") and not by:
+    square = value.op in ("mul", "widening_mul") and value.args[0] is value.args[1]
+    if value.op not in ("cast", "add", "sub", "shl") and not by and not square:
         return None
     parts = [_zeroed(arg, kept) for arg in moving]
     if None in parts:

@@ -140,7 +140,8 @@ def test_other_calibrations_give_kernels_of_one_form() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "over", "most"), [((1, 64, 64), 64, 1600), ((1, 16, 12, 24), 24, 2300)]
+    ("shape", "over", "most"),
+    [((1, 64, 64), 64, 1600), ((1, 16, 12, 24), 24, 2300), ((8, 100), 100, 1100)],
 )
 def test_code_is_exact_and_of_vectors(shape: tuple[int, ...], over: Any, most: int) -> None:
     layer, x = norm(over), torch.randn(shape)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from dovetail.schedule.schedule import Schedule
 from dovetail.tir.interpret import interpret
 from dovetail.tir.script import parse
-from dovetail.tir.stmt import PrimFunc
+from dovetail.tir.spell import show_expr
+from dovetail.tir.stmt import PrimFunc, Store
 
 TURN = """
 @prim_func
@@ -74,6 +76,41 @@ def test_a_staged_block_takes_any_layout() -> None:
     sch.transform_layout("copy_tcm", lambda i, k: (k // 2, i, k % 2))
     sch.resize(sch.loops("copy")[1], 8)
     turned(sch.func)
+
+
+SQUARES = """
+@prim_func
+def squares(x: Buffer[u8, (4, 8)], y: Buffer[i32, (4,)]):
+    for i in range(4):
+        for k in range(5):
+            with block("squares"):
+                vi = spatial(4, i)
+                vk = reduce(5, k)
+                with init():
+                    y[vi] = 0
+                y[vi] = y[vi] + VALUE
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "longer"),
+    [
+        ("cast(i32, widening_mul(x[vi, vk], x[vi, vk]))",
+         "cast(i32, widening_mul(select(vk < 5, x[vi, vk], 0), select(vk < 5, x[vi, vk], 0)))"),
+        ("cast(i32, widening_mul(x[vi, vk], x[vk % 4, vi]))",  # one factor's zeros would do, too
+         "select(vk < 5, cast(i32, widening_mul(x[vi, vk], x[vk % 4, vi])), 0)"),
+    ],
+)  # fmt: skip
+def test_squares_run_on_over_bytes_that_are_0(value: str, longer: str) -> None:
+    """The bytes are chosen before they are wide."""
+    sch = Schedule(parse(SQUARES.replace("VALUE", value)))
+    sch.resize(sch.loops("squares")[1], 8)
+    body = sch.get_block("squares").body
+    assert isinstance(body, Store) and show_expr(body.value) == f"y[vi] + {longer}"
+    x, found, wanted = np.arange(32, dtype=np.uint8).reshape(4, 8) * 7, *np.zeros((2, 4), np.int32)
+    interpret(sch.func, x, found)
+    interpret(parse(SQUARES.replace("VALUE", value)), x, wanted)
+    assert np.array_equal(found, wanted)
 
 
 def test_an_overlapping_tail_is_a_whole_step() -> None:
