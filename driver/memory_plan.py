@@ -26,7 +26,7 @@ from ..graph.graph import Graph
 from ..graph.kernels import Kernel
 from ..graph.physical import physical
 from ..target.machine_facts import Machine
-from ..tir.places import ALIGN
+from ..tir.places import ALIGN, taken
 from ..tir.stmt import Alloc, walk_stmt
 
 STREAMED = 2  # a kernel's weights and scratch count for at most TCM / this: larger ones stream
@@ -86,7 +86,7 @@ class _Life:
 
 def room(size: int) -> int:
     """Bytes that a tensor takes: aligned, with its slack."""
-    return -(-size // ALIGN) * ALIGN + ALIGN
+    return taken(size) + ALIGN
 
 
 def stored_bytes(graph: Graph, tensor: str) -> int:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..tir.places import ALIGN
+from ..tir.places import ALIGN, taken
 from .compiler import KernelError
 from .kernel_code import KernelCode
-from .memory_plan import MemoryPlan, room
+from .memory_plan import MemoryPlan
 from .prepare import Ready
 from .program_order import At
 
@@ -48,7 +48,7 @@ class ProgramMemory:
             found, ends = {}, {"tcm": self.plan.top[number], "ddr": self.plan.ddr}
             for place, times in code.scratch:
                 found[place.name] = place.scope, ends[place.scope]
-                ends[place.scope] += room(place.size) * times
+                ends[place.scope] += taken(place.size) * times
             self.scratch.append(found)
             self.ends.append(ends["tcm"])
             self.ddr = max(self.ddr, ends["ddr"])
@@ -57,7 +57,7 @@ class ProgramMemory:
         """Each kernel's constants as early as TCM has room, but at most ``ahead`` kernels."""
         found: list[Arrival] = []
         for number, code in enumerate(self.codes):
-            size = sum(map(_stride, (place.size for place in code.constants)))
+            size = sum(taken(place.size) for place in code.constants)
             if size:
                 earliest = max(number - ahead, found[-1].start if found else 0)
                 found.append(self._arrival(number, size, earliest, found))
@@ -88,25 +88,20 @@ class ProgramMemory:
             at = arrivals[number].address
             for place in code.constants:
                 found[place.name] = "tcm", at
-                at += _stride(place.size)
+                at += taken(place.size)
         return found
 
     def used(self, number: int, arrivals: Sequence[Arrival]) -> int:
         """Bytes of TCM that are taken while a kernel runs."""
-        there = (one.size + ALIGN for one in arrivals if one.start <= number <= one.kernel)
+        there = (one.size for one in arrivals if one.start <= number <= one.kernel)
         return self.ends[number] + sum(there)
 
 
-def _stride(size: int) -> int:
-    return -(-size // ALIGN) * ALIGN
-
-
 def _last_gap(low: int, high: int, busy: Sequence[tuple[int, int]], size: int) -> int | None:
-    """The last place for so many bytes and their slack from ``low`` up to ``high``."""
+    """The last place for so many bytes from ``low`` up to ``high``."""
     end = high // ALIGN * ALIGN
-    for start, taken in sorted(busy, reverse=True):
-        if end - (start + taken + ALIGN) >= size + ALIGN:
+    for start, length in sorted(busy, reverse=True):
+        if end - (start + length) >= size:
             break
         end = min(end, start)
-    at = end - size - ALIGN
-    return at if at >= low else None
+    return end - size if end - size >= low else None

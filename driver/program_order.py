@@ -16,8 +16,8 @@ from typing import NamedTuple
 from ..target.barriers import Interval, PhaseTouches, Touch, overlap
 from ..target.program import Place
 from ..target.protocol import ProgramPhase
+from ..tir.places import taken
 from .kernel_code import KernelCode
-from .memory_plan import room
 
 At = tuple[str, int]  # a memory, "tcm" or "ddr", and bytes in
 
@@ -102,7 +102,7 @@ def located(
 
 def _within(touch: Touch, place: Place, at: int, thread: int) -> Touch:
     """A thread's accesses to a buffer at an address; those to unknown bytes are to all of it."""
-    end = room(place.size)
+    end = taken(place.size)
     at += thread * end if place.per_thread else 0
     return Touch(_cut(touch.read, at, end), _cut(touch.written, at, end))
 

@@ -138,7 +138,7 @@ def dense(site: Site, x: WindowSource, window: Window, of: ConvWeights, kind: st
     images, height, width, stored = output.shape
     sizes = of.weight.shape[1], len(of.weight) // of.groups
     made, many = merge_groups(of.groups, *sizes, x.buffer.shape[3], stored)
-    wanted = height, as_image(site.output_shape)[3]
+    wanted = height, width if site.joined else as_image(site.output_shape)[3]
     zero = site.fill("x_zero")
     depth = made.count * made.inputs
     source = windowed(site.nests, x, window, wanted, width, depth, zero, dense=True)

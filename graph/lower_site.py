@@ -16,7 +16,7 @@ from .forms import FILL, HIGH, LOW, MULTIPLIER, SHIFT, ZERO, Classes, number
 from .graph import Array, Graph, Node, Requant
 from .kernels import Kernel
 from .lower_nest import Nests
-from .physical import Shape, meant, pack, physical
+from .physical import Image, Shape, meant, pack, physical
 from .spec import Integer
 
 LIMIT = 1 << 31
@@ -38,6 +38,7 @@ class Site:
     shapes: dict[str, Shape] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     bands: dict[str, tuple[int, int]] = field(default_factory=dict)  # of all numbers, by name
+    joined: bool = False  # whether the rows of each image, which have no pads, are taken as one
 
     def number(self, name: str, value: int, classes: Classes, kind: Type = i32) -> Expr:
         """A number of the kernel, known to its code by its class alone (``graph/forms.py``)."""
@@ -77,11 +78,16 @@ class Site:
             array = pack(self.graph.constants[tensor], shape)
             self.fixed[tensor] = self.constant(name, array)
             return self.fixed[tensor]
-        self.tensors[tensor] = Buffer(name, u8, physical(shape))
+        self.tensors[tensor] = Buffer(name, u8, self._image(physical(shape)))
         return self.tensors[tensor]
 
     def output(self) -> Buffer:
-        return Buffer("y", u8, physical(self.stored(self.node.output)))
+        return Buffer("y", u8, self._image(physical(self.stored(self.node.output))))
+
+    def _image(self, sizes: Image) -> Image:
+        images, rows, columns, channels = sizes
+        return (images, 1, rows * columns, channels) if self.joined else sizes
+
 
     def constant(self, name: str, values: Array, of: int | None = None) -> Buffer:
         """A constant of the kernel, perhaps made from the input ``of``."""
@@ -109,7 +115,7 @@ class Site:
         count = self.spec.products(node, shapes, self.output_shape)
         self.shapes["y"] = self.stored(self.node.output)
         params = (*self.tensors.values(), *self.constants, self.output())
-        real = {name: meant(shape) for name, shape in self.shapes.items()}
+        real = {name: self._image(meant(shape)) for name, shape in self.shapes.items()}
         facts = {"kind": kind, "op": node.op, "macs": count, "shapes": dict(self.shapes),
                  "meant": real, **attrs}  # fmt: skip
         values = {buffer.name: array for buffer, array in self.constants.items()}

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
+from ...tir.places import taken
 from ...tir.recent import Recent
 from ..barriers import free_phases
 from ..program import Phase, Program, ops_in
@@ -63,7 +64,7 @@ def compile_program(program: Program, machine: DspMachine) -> PackedListing:
         found[key] = made, replace(made.function, symbol=f"phase_{number}", places=places)
     functions = [found[_key(phase)][1] for phase in program.phases]
     tcm = sum(
-        place.size * (machine.threads if place.per_thread else 1)
+        taken(place.size) * (machine.threads if place.per_thread else 1)
         for place in program.places
         if place.scope == "tcm"
     )

@@ -12,7 +12,6 @@ from dovetail import compile, dsp, load
 from dovetail.driver.choose import Choice
 from dovetail.driver.defaults import ranked
 from dovetail.driver.kernel_task import KernelTask
-from dovetail.driver.memory_plan import room
 from dovetail.driver.prepare import Ready, quantized, ready
 from dovetail.driver.program import ModelProgram, by_themselves, program
 from dovetail.driver.tuned import Tuned
@@ -20,6 +19,7 @@ from dovetail.driver.zoo import build, calibration
 from dovetail.schedule.knobs import Point
 from dovetail.target.dsp.target import Dsp
 from dovetail.target.program import Place
+from dovetail.tir.places import taken
 
 
 class Branches(nn.Module):
@@ -108,7 +108,7 @@ def _alive(tuned: Tuned, number: int) -> list[tuple[int, int, str]]:
     """First byte, end and name of all that lies in TCM while a kernel runs."""
     plan, found, runs = tuned.ready.plan, tuned.program, tuned.ready.kernels
     places = {place.name: place for place in _places(tuned, number)}
-    own = [(at, at + room(places[name].size), name)
+    own = [(at, at + taken(places[name].size), name)
            for name, (memory, at) in found.places[number].items()
            if memory == "tcm" and places[name].local]  # fmt: skip
     coming = [(one.address, one.address + one.size, f"constants of {one.kernel}")

@@ -68,10 +68,10 @@ def test_a_wrong_shape_is_refused(compiled: Tuned, refused: Refused) -> None:
 def test_the_rows_add_up(compiled: Tuned) -> None:
     rows = compiled.kernels
     assert compiled.cycles == sum(row.cycles for row in rows) == compiled.default_cycles
-    assert compiled.bound == sum(row.bound for row in rows)
+    assert 0 < compiled.bound <= compiled.cycles
     for row in rows:
         assert row.cycles == row.packets + sum(row.stalls.values())
-        assert row.cycles >= row.bound
+        assert row.alone >= row.bound
         assert row.tcm <= compiled.memory.tcm <= compiled.ready.machine.tcm
         json.dumps(row.as_dict())
 
@@ -265,4 +265,4 @@ def test_another_schema_is_named(compiled: Tuned, tmp_path: Path, refused: Refus
     compiled.save(path)
     resealed(path, lambda data: {**data, "schema": 9})
     text = refused(InputError, lambda: load(path))
-    assert text == f"load: {path} must have schema 4, but has 9"
+    assert text == f"load: {path} must have schema 5, but has 9"
