@@ -222,7 +222,8 @@ class Legalizer:
             return self.trees.joined([whole] * (size_of(node.type) // self.bytes))
         if node.op == "repeat" and _piece(node.args[0], self.bytes):
             return self._first_runs(node)
-        runs = self._runs(node) if node.op == "repeat" and 1 < value.lanes <= MOST_RUNS else None
+        few = 1 < value.lanes <= MOST_RUNS and size_of(value) < self.bytes
+        runs = self._runs(node) if node.op == "repeat" and few else None
         if runs is not None:
             return runs
         inner = self.tree(node.args[0])

@@ -13,11 +13,10 @@ PARTS = ("tir", "target", "schedule", "graph")
 NUMBERS = (128, 1024, 2048)  # bytes and bits of the dsp's vectors and pairs
 SIZES = ("Recent", "lru_cache", "OfOwner")  # of memories of results
 
-# What is another number, or says for which length a file is made.
+# What is another number.
 MEANT = {
     "graph/operators/cat.py": "bytes of a pixel that is stored as a whole",
     "schedule/offset.py": "what is added to signed bytes",
-    "schedule/templates/contraction.py": "the length that templates of words are made for",
     "schedule/templates/contraction_outputs.py": "products that are written out",
     "schedule/templates/fold_tiles.py": "products that are written out",
     "tir/places.py": "where buffers begin, on every machine",

@@ -10,7 +10,6 @@ from ...target.machine_facts import Machine
 from ...tir.passes.lift import lift
 from ...tir.stmt import PrimFunc
 from .backed import backed
-from .contraction import VECTOR
 from .contraction_channels import channels
 from .contraction_groups import groups
 from .contraction_outputs import outputs
@@ -26,7 +25,6 @@ from .tight import tight
 
 Maker = Callable[[PrimFunc, Machine], Template | None]
 
-OF_WORDS: tuple[Maker, ...] = (outputs, parts, channels, groups, pixels, columns)
 SPECIAL: tuple[Maker, ...] = (
     outputs,
     parts,
@@ -72,11 +70,8 @@ def _some(template: Template | None) -> Template:
 
 
 def _taking(makers: Sequence[Maker], func: PrimFunc, machine: Machine) -> Iterator[Template]:
-    """The templates that take a kernel at some point at least; those ``OF_WORDS`` are made for
-    vectors of one length."""
+    """The templates that take a kernel at some point at least."""
     for make in makers:
-        if make in OF_WORDS and machine.vector_bytes != VECTOR:
-            continue
         found = make(func, machine)
         if found is not None and next(iter(found.space), None) is not None:
             yield found

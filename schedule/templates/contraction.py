@@ -5,7 +5,8 @@
     y = f(acc)                              what is made of its sums, element by element
 
 ``Contraction`` names these blocks and the axes of the contraction; templates decide what lies in
-lanes.
+lanes. These are words of four bytes of the machine's vectors, of whatever length: where templates
+of contractions write 32 and 128, as examples, they mean lanes and bytes of a vector.
 """
 
 from __future__ import annotations
@@ -24,13 +25,23 @@ from ..structure import Axis, Form, Role, Structure, structure
 from ..tree import blocks_below
 
 WORD = 4  # bytes
-VECTOR = 128  # bytes of the registers that templates of these kernels are made for
-LANES = VECTOR // WORD
 _kernels = OfOwner["Contraction | None"](512)
 
 
+class OfWords:
+    """What is made for registers of ``vector`` bytes, whose lanes are words."""
+
+    __slots__ = ()
+    vector: int
+
+    @property
+    def lanes(self) -> int:
+        """Words of a register."""
+        return self.vector // WORD
+
+
 @dataclass(frozen=True, slots=True)
-class Contraction:
+class Contraction(OfWords):
     """A contraction of activations by constant weights over images [n, h, w, c].
 
     ``pixel`` and ``row`` are the axes of the result's columns and rows, ``output`` that of its
@@ -49,7 +60,8 @@ class Contraction:
     output: Axis
     taps: tuple[Axis, ...]
     depth: Axis | None
-    group: Axis | None = None
+    group: Axis | None
+    vector: int  # bytes of a register
 
     @property
     def input(self) -> Buffer:
@@ -109,12 +121,13 @@ class Contraction:
         return meant(func, self.result)
 
 
-def kernel_of(func: PrimFunc) -> Contraction | None:
-    """``func`` as a kernel around one contraction; None where it is another one."""
-    return _kernels(func, (), lambda: _kernel(func))
+def kernel_of(func: PrimFunc, vector: int) -> Contraction | None:
+    """``func`` as a kernel around one contraction, for registers of ``vector`` bytes; None where it
+    is another one."""
+    return _kernels(func, vector, lambda: _kernel(func, vector))
 
 
-def _kernel(func: PrimFunc) -> Contraction | None:
+def _kernel(func: PrimFunc, vector: int) -> Contraction | None:
     found = [structure(block) for block in blocks_below(func.body)]
     parts = [part for part in found if part is not None]
     dots = [part for part in parts if part.form is Form.CONTRACTION]
@@ -133,7 +146,7 @@ def _kernel(func: PrimFunc) -> Contraction | None:
         return None
     (last,), copy, fill = after, next(iter(copies), None), next(iter(fills), None)
     axes = _axes(func, dot, last)
-    return None if axes is None else Contraction(dot, last, copy, fill, *axes)
+    return None if axes is None else Contraction(dot, last, copy, fill, *axes, vector)
 
 
 def _axes(

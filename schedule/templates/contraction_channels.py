@@ -26,7 +26,7 @@ from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Structure, structure
-from .contraction import LANES, VECTOR, WORD, Contraction, bordered, kernel_of, run_to
+from .contraction import WORD, Contraction, bordered, kernel_of, run_to
 from .contraction_channels_plan import ChannelsPlan, estimate_of, fits_of, guarded, plan_of
 from .fusing import stepped, zoned
 from .lanes import in_rows
@@ -38,14 +38,14 @@ MOST = 400  # products of a quad of one way, all of which are written out
 
 def channels(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of a contraction with channels in lanes; None for other kernels."""
-    kernel = kernel_of(func)
+    kernel = kernel_of(func, machine.vector_bytes)
     if kernel is None or kernel.depth or kernel.group or len(kernel.taps) != 2:
         return None
     plan = plan_of(func, kernel)
     products = WORD * plan.taps[0] * plan.windows(1).words
     if plan.depth % plan.block or plan.columns % plan.pixels or products > MOST:
         return None
-    made, others = ops_of(kernel.last, VECTOR, VECTOR), kernel.others(func) * plan.per
+    made, others = ops_of(kernel.last, plan.vector, plan.vector), kernel.others(func) * plan.per
     return Template("channels", func, machine, Space(_knobs(plan), (fits_of(func, plan, machine),)),
                     partial(_schedule, func, kernel, plan, machine),
                     partial(estimate_of, func, plan, machine, made, others))  # fmt: skip
@@ -91,7 +91,7 @@ def _schedule(
         _one_axis(sch, kernel, plan)
     for name in (last, dot):
         lane, _ = sch.divide(sch.loops(name)[3], ways)
-        sch.divide(lane, LANES)
+        sch.divide(lane, plan.lanes)
     dealt = structure_of(sch, deal)
     words = dealt.out.buffer.name
     if guarded(point):
@@ -102,12 +102,12 @@ def _schedule(
     if point["words"] == "tile":
         sch.set_scope(words, "reg")
     sch.transform_layout(kernel.weights.name, lambda p, kh, t, o: (
-        o // block, o % ways, p, kh, t // WORD, o // ways % LANES, t % WORD))  # fmt: skip
+        o // block, o % ways, p, kh, t // WORD, o // ways % plan.lanes, t % WORD))  # fmt: skip
     for name in constants:
-        sch.transform_layout(name, lambda o: (o // block, o % ways, o // ways % LANES))
+        sch.transform_layout(name, lambda o: (o // block, o % ways, o // ways % plan.lanes))
     _lay(sch, plan, point, acc, words)
     for name in copies:
-        in_rows(sch, name, VECTOR)
+        in_rows(sch, name, plan.vector)
     near, pixels = dealt.reads[0].buffer.name, plan.across
     if copies and sch.get_buffer(near).shape[2] % pixels:  # rows of whole registers
         sch.transform_layout(near, lambda n, h, w, c: (n, h, w // pixels, w % pixels, c))
@@ -159,9 +159,9 @@ def _lay(sch: Schedule, plan: ChannelsPlan, point: Point, acc: str, words: str) 
     block, ways, deep, per = plan.block, plan.ways, plan.deep, plan.per
     if per == 1:
         sch.transform_layout(acc, lambda n, h, w, o: (
-            n, h, w, o // block, o % ways, o // ways % LANES))  # fmt: skip
+            n, h, w, o // block, o % ways, o // ways % plan.lanes))  # fmt: skip
         sch.transform_layout(words, lambda n, h, g, t, o: (
-            n, h, o // block, g, o % ways, o // ways % LANES, t))  # fmt: skip
+            n, h, o // block, g, o % ways, o // ways % plan.lanes, t))  # fmt: skip
         return
     turns = plan.turns(point)
     sch.transform_layout(acc, lambda n, h, w, o: (
@@ -187,7 +187,7 @@ def _quads(sch: Schedule, kernel: Contraction, plan: ChannelsPlan) -> str:
         if plan.quads * WORD != plan.columns:
             sch.resize(sch.loops(name)[2], plan.quads * WORD)
     sch.transform_layout(made, lambda n, h, w, o: (
-        n, h, o // block, w // WORD, o % ways, o // ways % LANES, w % WORD))  # fmt: skip
+        n, h, o // block, w // WORD, o % ways, o // ways % plan.lanes, w % WORD))  # fmt: skip
     return back
 
 
@@ -197,7 +197,7 @@ def _apart(
     """Bands whose ways come one after another; gives the loop of a tile, and that of a band."""
     n, h, w, o = sch.loops(back)
     h_0, h_1 = sch.split(h, (None, number(point, "band")))
-    b, i, j = sch.split(o, (None, LANES, plan.ways))
+    b, i, j = sch.split(o, (None, plan.lanes, plan.ways))
     shared, other = (h_0, b) if point["share"] == "rows" else (b, h_0)
     sch.reorder(shared, n, other, h_1, w, i, j)
     for name in stepped(sch, back, w, min(WORD, plan.columns), "peel")[1]:
@@ -281,7 +281,7 @@ def _deal(sch: Schedule, plan: ChannelsPlan, point: Point, deal: str, place: Loo
         sch.unroll(n)
         sch.parallel(h)
         return
-    b, i, j = sch.split(o, (None, LANES, plan.ways))
+    b, i, j = sch.split(o, (None, plan.lanes, plan.ways))
     together = 2 if plan.pixels > 2 and sch.get_loop(g).extent % 2 == 0 else 1
     g_0, g_1 = sch.split(g, (None, together))
     sch.reorder(n, h, b, g_0, g_1, j, i, t)

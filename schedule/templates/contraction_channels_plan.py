@@ -16,7 +16,7 @@ from ...tir.linear import linear
 from ...tir.stmt import PrimFunc
 from ..knobs import Point, number
 from ..taps import Windows
-from .contraction import LANES, VECTOR, WORD, Contraction
+from .contraction import WORD, Contraction, OfWords
 from .direct import direct
 from .packets import DEPTH, Ops
 from .template import Estimate
@@ -27,7 +27,7 @@ BODY = 100  # products of a tile of one way that are written out
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelsPlan:
+class ChannelsPlan(OfWords):
     """The extents of one kernel in this form."""
 
     images: int
@@ -41,15 +41,16 @@ class ChannelsPlan:
     per: int  # pixels that share lanes
     source: tuple[int, int]  # rows and columns of the input
     pads: tuple[int, int] | None  # those of pads before it, where windows read a copy
+    vector: int  # bytes of a register
 
     @property
     def block(self) -> int:
-        return min(self.depth, VECTOR)
+        return min(self.depth, self.vector)
 
     @property
     def ways(self) -> int:
         """Vectors of 32 sums that one register of channels makes."""
-        return self.block // LANES
+        return self.block // self.lanes
 
     @property
     def blocks(self) -> int:
@@ -62,7 +63,7 @@ class ChannelsPlan:
     @property
     def pixels(self) -> int:
         """Pixels of a register."""
-        return VECTOR // self.block
+        return self.vector // self.block
 
     @property
     def across(self) -> int:
@@ -144,7 +145,7 @@ class ChannelsPlan:
         """A register of words: pixels of a word that lie in one register are turned digit by
         digit, past those that share lanes; loads that begin within a register are turned, too."""
         inside = math.log2(min(self.pixels, WORD)) * (1 + math.log2(self.per))
-        apart = 1 - math.gcd(number(point, "step") * self.deep, VECTOR) / VECTOR
+        apart = 1 - math.gcd(number(point, "step") * self.deep, self.vector) / self.vector
         return Ops(2, 0, inside + apart, 1, 0, 1)
 
     def sums(self, point: Point) -> int:
@@ -219,14 +220,14 @@ def plan_of(func: PrimFunc, kernel: Contraction) -> ChannelsPlan:
     high, wide = (axis.extent for axis in kernel.taps)
     steps = [linear(e).terms for e in kernel.dot.reads[0].index[1:3]]
     down, along = (form.get(tap.var, 1) for form, tap in zip(steps, kernel.taps, strict=True))
-    per, (_, tall, long, _), pads = max(LANES // stored, 1), kernel.input.shape, None
+    per, (_, tall, long, _), pads = max(kernel.lanes // stored, 1), kernel.input.shape, None
     if kernel.copy is not None:
         tall, long = (axis.extent for axis in kernel.copy.axes[1:3])
         top, left = (linear(e).constant for e in kernel.copy.out.index[1:3])
         pads = top, left
     return ChannelsPlan(images, rows, columns // per, -(-kernel.real(func)[2] // per), stored * per,
                 (high, wide), (kernel.down, kernel.stride), (down, along), per, (tall, long),
-                pads)  # fmt: skip
+                pads, kernel.vector)  # fmt: skip
 
 
 def fits_of(func: PrimFunc, plan: ChannelsPlan, machine: Machine) -> Callable[[Point], bool]:
@@ -301,7 +302,7 @@ def estimate_of(
         main += max(back, late)
     lines, extra = plan.images * plan.lines(plan.rows) / machine.threads, 0.0
     if plan.copied(point):
-        extra += lines * (plan.wide(point) * plan.depth / VECTOR + DEPTH) + machine.barrier
+        extra += lines * (plan.wide(point) * plan.depth / plan.vector + DEPTH) + machine.barrier
     if words == "all":
         extra += lines * plan.blocks * row + machine.barrier
     far = any(p.scope == "ddr" and p.name in func.constants for p in func.params)
@@ -315,9 +316,9 @@ def _far(func: PrimFunc, plan: ChannelsPlan, machine: Machine, point: Point) -> 
     free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
     far = 0.0
     for size in sorted(scratch_of(plan, point, machine.threads), reverse=True):
-        far += plan.taps[0] * size / VECTOR / machine.threads if size > free else 0.0
+        far += plan.taps[0] * size / plan.vector / machine.threads if size > free else 0.0
         free -= size if size <= free else 0
-    return direct(machine, far, VECTOR, far)
+    return direct(machine, far, plan.vector, far)
 
 
 def _nest(plan: ChannelsPlan, machine: Machine, made: Ops, point: Point) -> Tiles:

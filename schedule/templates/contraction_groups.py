@@ -21,7 +21,7 @@ from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, divisors, number
 from ..schedule import Schedule
 from ..state import LoopRef
-from .contraction import LANES, VECTOR, WORD, bordered
+from .contraction import WORD, bordered
 from .contraction_inputs import in_place
 from .contraction_plan import REGISTERS, ContractionPlan, plan_for
 from .lanes import in_rows
@@ -34,11 +34,12 @@ BODY = 160  # products that are written out
 
 def groups(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of a contraction of groups whose words fill registers; None for others."""
-    plan = plan_for(func)
+    plan = plan_for(func, machine.vector_bytes)
     if plan is None or plan.dealt or plan.kernel.copy is None or plan.size % WORD:
         return None
     space = Space(_knobs(plan), (partial(_fits, plan),))
-    made, others = ops_of(plan.kernel.last, VECTOR, VECTOR), plan.kernel.others(func) * plan.pixels
+    made = ops_of(plan.kernel.last, plan.vector, plan.vector)
+    others = plan.kernel.others(func) * plan.pixels
     return Template("groups", func, machine, space, partial(_schedule, func, plan),
                     partial(_estimate, plan, machine, made, others))  # fmt: skip
 
@@ -111,7 +112,7 @@ def _input(sch: Schedule, plan: ContractionPlan) -> None:
     parts = bordered(sch, kernel, plan.pixels, depth, True, depth)
     if not _spread(plan):
         for name in parts:
-            in_rows(sch, name, VECTOR)
+            in_rows(sch, name, plan.vector)
         return
     inputs, together = plan.words * WORD, plan.together
     sch.repeat(dot, near, sch.loops(dot)[6])
@@ -185,7 +186,7 @@ def _prepared(plan: ContractionPlan, machine: Machine) -> float:
     if not _spread(plan) and plan.kernel.unpadded(plan.height, plan.registers * plan.pixels):
         return 0.0
     tall, wide = plan.kernel.source(plan.height, plan.registers * plan.pixels)
-    copied = plan.images * tall * wide * plan.blocks * plan.together * plan.words / LANES
+    copied = plan.images * tall * wide * plan.blocks * plan.together * plan.words / plan.lanes
     copied *= max(plan.size // WORD, 1) / machine.threads
     each = Ops(plain=1, permute=_spread(plan), loads=1, stores=1)
     return (each * copied).packets + 2 * machine.barrier

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from ..schedule import Schedule
 from ..state import Loop, LoopRef
-from .contraction import LANES, VECTOR, WORD, Contraction, bordered, run_to
+from .contraction import WORD, Contraction, OfWords, bordered, run_to
 from .fold_lanes import by_words
 from .fold_parts import now
 from .fold_rows import rows_of
@@ -24,7 +24,7 @@ from .plans import BlockPlan
 
 
 @dataclass(frozen=True, slots=True)
-class InputImage:
+class InputImage(OfWords):
     """The images that windows read: x itself, or its padded copy; of a contraction of groups, each
     pixel is as many."""
 
@@ -39,45 +39,46 @@ class InputImage:
     fits: bool  # whether rows of x hold whole registers of sums
     groups: int  # of channels that a stored pixel holds
     flat: bool  # whether each pixel of x is read once, so that rows are one
+    vector: int  # bytes of a register
 
     @property
     def together(self) -> bool:
         """Whether channels of neighbouring pixels are summed in lanes at once."""
         beyond = self.copied or self.fits or self.flat or self.deep == WORD
-        return self.deep <= VECTOR and beyond
+        return self.deep <= self.vector and beyond
 
     @property
     def scratch(self) -> int:
         """Bytes of the copy, of words and of sums, at the most."""
-        words = self.copied * self.deep + (0 if self.together else min(self.deep, VECTOR))
-        rows, wide = self.images * self.rows, -(-self.columns // LANES) * LANES
-        return (rows * self.pitch + LANES) * words + rows * wide * 3 * WORD
+        words = self.copied * self.deep + (0 if self.together else min(self.deep, self.vector))
+        rows, wide = self.images * self.rows, -(-self.columns // self.lanes) * self.lanes
+        return (rows * self.pitch + self.lanes) * words + rows * wide * 3 * WORD
 
     @property
-    def lanes(self) -> int:
+    def pixels(self) -> int:
         """Pixels whose sums fill registers."""
-        return LANES // math.gcd(LANES, self.groups)
+        return self.lanes // math.gcd(self.lanes, self.groups)
 
 
 def source_of(kernel: Contraction, inputs: int, columns: int) -> InputImage:
     """What ``columns`` of the result read; ``inputs`` channels are summed."""
-    images, height = kernel.image.extent, kernel.row.extent
+    images, height, vector = kernel.image.extent, kernel.row.extent, kernel.vector
     rows, wide = kernel.source(height, columns)
     near, copied = kernel.input, False
     if kernel.copy is not None:
         copied = not kernel.unpadded(height, columns)
         near = near if copied else kernel.copy.reads[0].buffer
     groups = near.shape[3] // inputs if kernel.group else 1
-    lanes = LANES // math.gcd(LANES, groups)
-    fits = -(-wide // lanes) * lanes <= near.shape[2]
+    pixels = kernel.lanes // math.gcd(kernel.lanes, groups)
+    fits = -(-wide // pixels) * pixels <= near.shape[2]
     if groups > 1 and kernel.copy is not None and not fits:
         copied, near = True, kernel.input
-    deep, per = near.shape[3] // groups, max(VECTOR // near.shape[3], 1)
+    deep, per = near.shape[3] // groups, max(vector // near.shape[3], 1)
     pitch = (-(-wide // per) * per if copied else near.shape[2]) * groups
     single = all(axis.extent == 1 for axis in kernel.taps) and groups == 1 and not copied
-    flat = single and near.shape[1:3] == (rows, wide) and rows * wide >= LANES
+    flat = single and near.shape[1:3] == (rows, wide) and rows * wide >= kernel.lanes
     return InputImage(near.name, images, rows, wide * groups, pitch, deep, inputs, copied, fits,
-                      groups, flat)  # fmt: skip
+                      groups, flat, vector)  # fmt: skip
 
 
 def prepare(sch: Schedule, kernel: Contraction, source: InputImage) -> list[BlockPlan]:
@@ -105,30 +106,30 @@ def _padded(sch: Schedule, kernel: Contraction, source: InputImage) -> list[Bloc
     """The copy in whole registers, rows one behind the other, its border filled."""
     assert kernel.copy is not None
     near, deep = kernel.input.name, source.deep * source.groups
-    per = max(VECTOR // deep, 1)
+    per = max(source.vector // deep, 1)
     sch.trim(near)
     parts = bordered(sch, kernel, per, deep, True, deep)
     pitch = sch.get_buffer(near).shape[2]
     pitch = -(-pitch // per) * per
     sch.transform_layout(near, lambda n, h, w, c: (n, h * pitch + w, c))
-    return [in_rows(sch, name, VECTOR) for name in parts]
+    return [in_rows(sch, name, source.vector) for name in parts]
 
 
 def _channels(sch: Schedule, name: str, source: InputImage) -> list[BlockPlan]:
     """Sums of each pixel's channels: of words of all channels first, unless pixels' channels lie
     together in a register of a buffer that may be read beyond its rows."""
     *_, c = _grouped(sch, name, source)
-    deep = source.deep
-    whole = -(-source.inputs // VECTOR) * VECTOR if deep > VECTOR else deep
+    deep, vector = source.deep, source.vector
+    whole = -(-source.inputs // vector) * vector if deep > vector else deep
     if source.inputs < whole:
         c = sch.resize(c, whole)
     words = [] if source.together else [_words(sch, name, source)]
     as_one = source.together and source.flat
     if not as_one:
-        run_to(sch, name, 2, source.lanes)
+        run_to(sch, name, 2, source.pixels)
     found = now(sch, name)
     row = found.axes[1].var
-    rows = rows_of(found if as_one else replace(found, held=frozenset({row})), VECTOR)
+    rows = rows_of(found if as_one else replace(found, held=frozenset({row})), vector)
     assert rows is not None
     loops = rows.lay(sch, name)
     at = next((at for at, run in enumerate(rows.runs) if row in run.axes), len(loops) - 1)
@@ -147,12 +148,12 @@ def _grouped(sch: Schedule, name: str, source: InputImage) -> list[LoopRef]:
 def _words(sch: Schedule, name: str, source: InputImage) -> BlockPlan:
     """Sums of the words of a pixel, 128 channels of all its channels at a time, a block before
     ``name``, which adds them."""
-    (depth,), deep = now(sch, name).summed, min(source.deep, VECTOR)
-    block, sums = by_words(sch, name, depth, deep, LANES)
-    w, made = run_to(sch, block, 2, VECTOR // deep), made_by(sch, block)
+    (depth,), deep = now(sch, name).summed, min(source.deep, source.vector)
+    block, sums = by_words(sch, name, depth, deep, source.lanes)
+    w, made = run_to(sch, block, 2, source.vector // deep), made_by(sch, block)
     pitch = sch.get_buffer(made).shape[2]
     sch.transform_layout(made, lambda n, h, w, *rest: (n, h * pitch + w, *rest))
-    _, near = sch.divide(w, VECTOR // deep)
+    _, near = sch.divide(w, source.vector // deep)
     sums = replace(sums, lanes=(near, *sums.lanes))
     by_rows(sch, *sums.lay(sch, block, {}))
     return sums
@@ -161,9 +162,9 @@ def _words(sch: Schedule, name: str, source: InputImage) -> BlockPlan:
 def _window(sch: Schedule, name: str, source: InputImage) -> BlockPlan:
     """Sums over the taps of one direction, 32 neighbours a register."""
     _grouped(sch, name, source)
-    run_to(sch, name, 2, source.lanes)
+    run_to(sch, name, 2, source.pixels)
     sch.expand(name, *folding(sch, name, 1))
-    return in_rows(sch, name, VECTOR)
+    return in_rows(sch, name, source.vector)
 
 
 def by_rows(sch: Schedule, n: Loop, *loops: Loop) -> None:

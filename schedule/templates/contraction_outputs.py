@@ -18,7 +18,7 @@ from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, choice, divisors, flag, number
 from ..schedule import Schedule
 from ..state import LoopRef
-from .contraction import LANES, VECTOR, WORD
+from .contraction import WORD
 from .contraction_plan import (
     REGISTERS,
     ContractionPlan,
@@ -31,14 +31,16 @@ from .packets import Ops, ops_of
 from .template import Estimate, Template
 from .tiles import PhaseTimes, Tiles, scalar_tiles, walk_of
 
+BODY = 128  # products that are written out
+
 
 def outputs(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of a contraction with outputs in lanes; None for other kernels."""
-    plan = scalar_plan(func)
+    plan = scalar_plan(func, machine.vector_bytes)
     if plan is None:
         return None
     space = Space(_knobs(plan), (partial(_fits, plan),))
-    made = ops_of(plan.kernel.last, VECTOR, VECTOR)
+    made = ops_of(plan.kernel.last, plan.vector, plan.vector)
     return Template("outputs", func, machine, space,
                     partial(_schedule, plan), partial(_estimate, plan, machine, made))  # fmt: skip
 
@@ -67,7 +69,7 @@ def _fits(plan: ContractionPlan, point: Point) -> bool:
     walk = point["share"], point["inner"]
     if walk[0] == walk[1] or (point["stream"] and ("channels" in walk or plan.blocks == 1)):
         return False
-    return tile * vectors * number(point, "steps") <= 128
+    return tile * vectors * number(point, "steps") <= BODY
 
 
 def _schedule(plan: ContractionPlan, point: Point) -> Schedule:
@@ -76,7 +78,7 @@ def _schedule(plan: ContractionPlan, point: Point) -> Schedule:
     if kernel.group is not None:
         _divide(sch, plan)
     sch.transform_layout(kernel.weights.name, lambda kh, kw, c, o: (
-        o // block, kh, kw, c // 4, *plan.place(o), c % 4))  # fmt: skip
+        o // block, kh, kw, c // WORD, *plan.place(o), c % WORD))  # fmt: skip
     for name in kernel.by_output(plan.func):
         sch.transform_layout(name, lambda o: (o // block, *plan.place(o)))
     sch.transform_layout(kernel.dot.out.buffer.name, lambda n, h, w, o: (
@@ -93,7 +95,7 @@ def _divide(sch: Schedule, plan: ContractionPlan) -> None:
     dot = plan.kernel.dot.block
     sch.divide(sch.loops(plan.kernel.last.block)[3], plan.span)
     if not plan.dealt:
-        sch.divide(sch.loops(dot)[4], LANES)
+        sch.divide(sch.loops(dot)[4], plan.lanes)
         sch.divide(sch.loops(dot)[3], plan.together)
 
 
@@ -103,7 +105,7 @@ def _tile_output(sch: Schedule, plan: ContractionPlan, point: Point) -> LoopRef:
     h_0, h_1 = sch.split(h, (None, number(point, "rows")))
     pixels = plan.pixels
     w_0, w_1, w_2 = sch.split(w, (None, number(point, "columns") // pixels, pixels))
-    o_0, o_1, o_2, o_3 = sch.split(o, (None, number(point, "blocks"), *plan.lanes))
+    o_0, o_1, o_2, o_3 = sch.split(o, (None, number(point, "blocks"), *plan.factors))
     outer = {"rows": [h_0], "columns": [w_0], "channels": [*groups, o_0]}
     streamed = outer.pop("channels") if point["stream"] else []
     shared, *walk = outer.pop(str(point["share"]))
@@ -120,11 +122,11 @@ def _tile_products(sch: Schedule, plan: ContractionPlan, point: Point) -> None:
     """The reduction over words of four channels, the tile within unrolled."""
     if plan.dealt:
         h, w, *_, o, kh, kw, c = sch.loops(plan.kernel.dot.block)[-6 - bool(plan.kernel.group) :]
-        o_1, lane, way = sch.split(o, (None, LANES, plan.ways))
+        o_1, lane, way = sch.split(o, (None, plan.lanes, plan.ways))
         vectors = [o_1, way]
     else:
         h, w, _, *vectors, lane, kh, kw, c = sch.loops(plan.kernel.dot.block)[-9:]
-    words, c_2 = sch.split(c, (None, 4))
+    words, c_2 = sch.split(c, (None, WORD))
     sch.reorder(kh, kw, words, h, w, *vectors, lane, c_2)
     if plan.foldable:
         words = sch.fuse(kw, words)
@@ -160,11 +162,11 @@ def _estimate(plan: ContractionPlan, machine: Machine, made: Ops, point: Point) 
     room = room_of(plan, width, machine, count)
     beside, ready, body, bodies = 0.0, inputs.ready(machine), nest.body, nest.bodies
     if not room.places:  # each vector of weights comes from DDR each time that it is used
-        beside += direct(machine, bodies * body.loads, VECTOR, bodies)
+        beside += direct(machine, bodies * body.loads, plan.vector, bodies)
     if not room.near:
         beside += direct(machine, bodies * body.words, WORD, bodies)
-        moved = inputs.sch.get_buffer(plan.source(width).name).bytes / VECTOR / machine.threads
-        ready += direct(machine, 3 * moved, VECTOR, moved)
+        moved = inputs.sch.get_buffer(plan.source(width).name).bytes / plan.vector / machine.threads
+        ready += direct(machine, 3 * moved, plan.vector, moved)
     each = nest.cycles(machine, beside) + machine.barrier, plan.weights / count
     phases = PhaseTimes(ready, [each] * count, room.places, plan.kernel.others(plan.func), machine)
     return phases.estimate(nest, machine.barrier, storing=count)

@@ -27,7 +27,7 @@ from ..placing.operands import LARGE
 from ..placing.transfers import PLACES
 from ..schedule import Schedule
 from ..state import LoopRef
-from .contraction import LANES, VECTOR, WORD
+from .contraction import WORD
 from .contraction_plan import (
     REGISTERS,
     ContractionPlan,
@@ -83,10 +83,10 @@ class _Cuts:
 def parts(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of a contraction that fits into TCM, sums included, weights in turns perhaps,
     also of groups that share blocks; None for others."""
-    plan = scalar_plan(func)
+    plan = scalar_plan(func, machine.vector_bytes)
     if plan is None or (plan.kernel.group is not None and plan.dealt):
         return None
-    others = _sums(plan) * VECTOR + plan.sources[0].scratch
+    others = _sums(plan) * plan.vector + plan.sources[0].scratch
     others += sum(p.bytes for p in func.params if p != plan.kernel.weights)
     cuts = _Cuts(plan, machine.tcm - others, plan.kernel.others(func))
     if others > machine.tcm or (cuts.turning and plan.kernel.group is not None):
@@ -131,11 +131,11 @@ def _schedule(cuts: _Cuts, machine: Machine, point: Point) -> Schedule:
     slab = slabs_of(plan, cuts.words(point), number(point, "group"))
     sch.transform_layout(kernel.weights.name, slab)
     for name in kernel.by_output(plan.func):
-        sch.transform_layout(name, plan.vector)
+        sch.transform_layout(name, plan.vector_of)
     acc = kernel.dot.out.buffer.name
 
     def sums(n: Any, h: Any, w: Any, o: Any) -> tuple[Any, ...]:
-        vector, lane = plan.vector(o)
+        vector, lane = plan.vector_of(o)
         return vector, n, h, w, lane
 
     sch.transform_layout(acc, sums)
@@ -149,7 +149,7 @@ def _outputs(sch: Schedule, plan: ContractionPlan, machine: Machine) -> None:
     """The requantization, shared by the loop that threads divide best."""
     n, h, w, o = sch.loops(plan.kernel.last.block)
     w_0, w_1 = sch.split(w, (None, plan.pixels))
-    o_0, o_1, o_2 = sch.split(o, (None, *plan.lanes))
+    o_0, o_1, o_2 = sch.split(o, (None, *plan.factors))
     order = sorted((h, w_0, o_0), key=lambda loop: -even(sch.get_loop(loop).extent, machine))
     sch.reorder(order[0], n, *order[1:], w_1, o_1, o_2)
     sch.vectorize(w_1, o_1, o_2)
@@ -162,7 +162,7 @@ def _products(sch: Schedule, cuts: _Cuts, point: Point) -> None:
     steps, words = number(point, "steps"), cuts.words(point)
     o_0, v, o_4, o_2 = _vectors(sch, plan, point)
     n, h, w, *_, kh, kw, c = sch.loops(dot)
-    c_0, c_1, c_2, c_3 = sch.split(c, (None, words // steps, steps, 4))
+    c_0, c_1, c_2, c_3 = sch.split(c, (None, words // steps, steps, WORD))
     h_0, h_1 = sch.split(h, (None, number(point, "rows")))
     w_0, w_1 = sch.split(w, (None, number(point, "columns")))
     tiles = {"rows": h_0, "columns": w_0, "vectors": v}
@@ -199,11 +199,11 @@ def _vectors(sch: Schedule, plan: ContractionPlan, point: Point) -> tuple[LoopRe
     """The loops of outputs: groups of blocks, vectors of a tile around those in it, lanes."""
     dot, vectors = plan.kernel.dot.block, number(point, "vectors")
     if plan.dealt:
-        sizes = number(point, "group"), LANES, plan.ways // vectors, vectors
+        sizes = number(point, "group"), plan.lanes, plan.ways // vectors, vectors
         o_0, o_1, lane, o_3, o_4 = sch.split(sch.loops(dot)[3], (None, *sizes))
         sch.reorder(o_1, o_3, lane)
         return o_0, sch.fuse(o_1, o_3), o_4, lane
-    sch.divide(sch.loops(dot)[4], LANES)
+    sch.divide(sch.loops(dot)[4], plan.lanes)
     *_, group, v, lane, _, _, _ = sch.loops(dot)
     return *sch.split(sch.fuse(group, v), (1, None, vectors)), lane
 
@@ -213,7 +213,7 @@ def _requantized(plan: ContractionPlan, machine: Machine) -> float:
     loops = [plan.height, plan.widths[0] // plan.pixels, plan.blocks]
     shared, *inner = sorted(loops, key=lambda extent: -even(extent, machine))
     walk = Walk(shared, tuple(inner), plan.images, machine)
-    made = ops_of(plan.kernel.last, VECTOR, VECTOR) + Ops(loads=2 * WORD, stores=1)
+    made = ops_of(plan.kernel.last, plan.vector, plan.vector) + Ops(loads=2 * WORD, stores=1)
     return walk.longest * (made.packets + DEPTH / walk.around) + machine.barrier
 
 

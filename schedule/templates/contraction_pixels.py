@@ -27,7 +27,7 @@ from ...tir.stmt import PrimFunc
 from ..knobs import Point, Space, number
 from ..schedule import Schedule
 from ..state import LoopRef
-from .contraction import LANES, VECTOR, WORD, Contraction, kernel_of, run_to
+from .contraction import WORD, Contraction, kernel_of, run_to
 from .contraction_pixels_inputs import pixels_of, places_of, prepare
 from .contraction_pixels_plan import (
     PixelsPlan,
@@ -62,15 +62,15 @@ def _template(
     machine: Machine,
     planned: Callable[[PrimFunc, Contraction], PixelsPlan | None],
 ) -> Template | None:
-    kernel = kernel_of(func)
+    kernel = kernel_of(func, machine.vector_bytes)
     plan = None if kernel is None else planned(func, kernel)
     if kernel is None or plan is None:
         return None
     if plan.scratch + sum(p.bytes for p in func.params if p.scope == "tcm") > machine.tcm:
         return None
     space, spread = Space(knobs_of(plan), (partial(fits, plan),)), spreads(plan, machine)
-    made = ops_of(kernel.last, VECTOR, VECTOR)
-    others = kernel.others(func) * plan.outputs // plan.stored * (LANES if spread else 1)
+    made = ops_of(kernel.last, plan.vector, plan.vector)
+    others = kernel.others(func) * plan.outputs // plan.stored * (plan.lanes if spread else 1)
     return Template(name, func, machine, space, partial(_schedule, func, kernel, plan, spread),
                     partial(estimate_of, plan, machine, made, others, spread))  # fmt: skip
 
@@ -113,7 +113,7 @@ def _schedule(
     for result in results:
         sch.transform_layout(result, place)
     if plan.form == "rows":
-        run_to(sch, dot, 3, LANES)
+        run_to(sch, dot, 3, plan.lanes)
     within = _outputs(sch, plan, point, last, back)
     if spread:
         _spread(sch, kernel, plan)
@@ -123,7 +123,7 @@ def _schedule(
     for result in results[1:]:
         if plan.form == "padded":
             sch.transform_layout(result, lambda n, h, a, w, o: (
-                n, o // WORD, h * LANES + w, o % WORD))  # fmt: skip
+                n, o // WORD, h * plan.lanes + w, o % WORD))  # fmt: skip
         else:
             sch.transform_layout(result, lambda n, h, a, w, o: (
                 n, h, a, o // WORD, w, o % WORD))  # fmt: skip
@@ -148,10 +148,10 @@ def _tiles_of_columns(sch: Schedule, block: str, plan: PixelsPlan) -> None:
     if plan.form == "rows":
         sch.divide(run_to(sch, block, 2, plan.width), plan.width)
     elif plan.form == "image":
-        sch.divide(sch.join(n, h, w), LANES)
+        sch.divide(sch.join(n, h, w), plan.lanes)
     else:
         sch.join(h, w)
-        sch.divide(run_to(sch, block, 1, LANES), LANES)
+        sch.divide(run_to(sch, block, 1, plan.lanes), plan.lanes)
 
 
 def _tiled(sch: Schedule, block: str, plan: PixelsPlan) -> list[LoopRef]:
@@ -172,7 +172,7 @@ def _outputs(sch: Schedule, plan: PixelsPlan, point: Point, last: str, back: str
     if place is not None:
         sch.compute_at(last, place)
     if plan.form == "rows":
-        run_to(sch, last, -2, LANES)
+        run_to(sch, last, -2, plan.lanes)
     n, h, a, w, o = _tiled(sch, last, plan)
     if back is None:
         groups = 1
@@ -193,7 +193,7 @@ def _outputs(sch: Schedule, plan: PixelsPlan, point: Point, last: str, back: str
 def _back(sch: Schedule, plan: PixelsPlan, point: Point, back: str) -> LoopRef | None:
     """Puts registers of four outputs where they belong; gives the loop under which these are made,
     or None where they are made before."""
-    per = max(VECTOR // plan.stored, 1)
+    per = max(plan.vector // plan.stored, 1)
     n, h, w, o = pixels_of(sch, back, plan)
     o_0, o_1 = sch.split(o, (None, WORD))
     if apart(plan, point):

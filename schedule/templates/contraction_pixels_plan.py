@@ -9,7 +9,7 @@ from ...target.machine_facts import Machine
 from ...tir.stmt import PrimFunc
 from ..extents import meant
 from ..knobs import Knob, Point, choice, divisors, number
-from .contraction import LANES, VECTOR, WORD, Contraction
+from .contraction import WORD, Contraction, OfWords
 from .packets import DEPTH, Ops
 from .template import Estimate
 from .tiles import PhaseTimes, Tiles, busiest, walk_of
@@ -23,7 +23,7 @@ INSIDE = ("none", "columns", "taps", "words", "columns and words", "all")
 
 
 @dataclass(frozen=True, slots=True)
-class PixelsPlan:
+class PixelsPlan(OfWords):
     """The extents of one kernel in this form."""
 
     images: int
@@ -40,6 +40,7 @@ class PixelsPlan:
     early: bool  # the input is copied, then dealt
     pads: bool
     form: str  # what tiles are parts of
+    vector: int  # bytes of a register
     inputs: int = 0  # channels whose kernel columns fill words; 0: channels do
 
     @property
@@ -49,13 +50,13 @@ class PixelsPlan:
     @property
     def tiles(self) -> int:
         """Tiles of 32 columns, of which the last may run on."""
-        return -(-self.columns // LANES)
+        return -(-self.columns // self.lanes)
 
     @property
     def width(self) -> int:
         """Columns of a tile, equal ones where they divide a row; each is computed in 32 lanes."""
-        width, per = self.columns // self.tiles, max(VECTOR // self.stored, 1)
-        return width if self.columns % self.tiles == width % per == 0 else LANES
+        width, per = self.columns // self.tiles, max(self.vector // self.stored, 1)
+        return width if self.columns % self.tiles == width % per == 0 else self.lanes
 
     @property
     def whole(self) -> bool:
@@ -64,7 +65,7 @@ class PixelsPlan:
     @property
     def turns(self) -> int:
         """Columns that are read in turns and dealt together: registers of a pixel are apart."""
-        return self.stride[1] if self.deep < VECTOR else 1
+        return self.stride[1] if self.deep < self.vector else 1
 
     @property
     def together(self) -> int:
@@ -87,7 +88,7 @@ class PixelsPlan:
         rows, columns = self.source
         if self.flat:
             return rows * columns * self.deep
-        pixels = self.images * rows * (-(-columns // LANES) + 2) * LANES
+        pixels = self.images * rows * (-(-columns // self.lanes) + 2) * self.lanes
         return pixels * self.deep * (2 if self.early else 1)
 
     @property
@@ -102,34 +103,36 @@ def plan_of(func: PrimFunc, kernel: Contraction) -> PixelsPlan | None:
     if kernel.copy is None or len(kernel.taps) != 2 or depth % WORD or not depth or kernel.group:
         return None
     images, rows, columns, stored = kernel.result.shape
+    vector, lanes = kernel.vector, kernel.lanes
     real = kernel.real(func)
     outputs = min(-(-real[3] // WORD) * WORD, stored)
-    if columns % max(VECTOR // stored, 1) or outputs > 32 or stored > VECTOR:
+    if columns % max(vector // stored, 1) or outputs > 32 or stored > vector:
         return None
     high, across = (axis.extent for axis in kernel.taps)
     down, along = kernel.down, kernel.stride
     copied = kernel.copy
     x = copied.reads[0].buffer
-    block = LANES * along
+    block = lanes * along
     pads = not kernel.unpadded(rows, columns)
     early = x.shape[2] % block != 0 or copied.axes[2].extent % block != 0
-    if along & (along - 1) or (x.shape[3] & (x.shape[3] - 1) and x.shape[3] % VECTOR):
+    if along & (along - 1) or (x.shape[3] & (x.shape[3] - 1) and x.shape[3] % vector):
         return None  # words would not be dealt by digits of their number
     if along > MOST:
         return None
     pixels = rows * columns
     single = (images, high, across, down, along) == (1, 1, 1, 1, 1)
-    flat = single and not pads and pixels % LANES == 0
+    flat = single and not pads and pixels % lanes == 0
     flat = flat and (images, rows, columns) == x.shape[:3]
     source, form = kernel.source(rows, columns), "rows"
-    padded = -(-rows * source[1] // LANES)
+    padded = -(-rows * source[1] // lanes)
     if flat:
-        images, rows, columns, early, form = 1, pixels // LANES, LANES, False, "image"
+        images, rows, columns, early, form = 1, pixels // lanes, lanes, False, "image"
         source = rows, columns
-    elif down == along == 1 and stored > WORD and padded < SPARED * rows * -(-columns // LANES):
-        rows, columns, early, form = padded, LANES, True, "padded"
+    elif down == along == 1 and stored > WORD and padded < SPARED * rows * -(-columns // lanes):
+        rows, columns, early, form = padded, lanes, True, "padded"
     return PixelsPlan(images, rows, columns, outputs, stored, depth // WORD, x.shape[3],
-                (high, across), (down, along), source, real[3], early, pads, form)  # fmt: skip
+                (high, across), (down, along), source, real[3], early, pads, form,
+                vector)  # fmt: skip
 
 
 def by_columns(func: PrimFunc, kernel: Contraction) -> PixelsPlan | None:
@@ -179,7 +182,7 @@ def spreads(plan: PixelsPlan, machine: Machine) -> bool:
     """Whether bringing what is constant of an output once for each lane takes less than repeating
     it in each tile."""
     repeated = SPLATS * plan.images * plan.rows * plan.tiles * plan.groups / machine.threads
-    return repeated > 2 * plan.outputs * VECTOR / machine.dma_rate
+    return repeated > 2 * plan.outputs * plan.vector / machine.dma_rate
 
 
 def fits(plan: PixelsPlan, point: Point) -> bool:
@@ -231,7 +234,7 @@ def estimate_of(
 
 def _back(plan: PixelsPlan, rows: int) -> float:
     """Cycles in which results of a tile of all outputs are dealt back."""
-    registers, per = plan.stored // WORD, max(VECTOR // plan.stored, 1)
+    registers, per = plan.stored // WORD, max(plan.vector // plan.stored, 1)
     dealt = _dealt(registers, plan.stored / WORD)
     return rows * replace(dealt, stores=plan.width / per).packets + DEPTH
 
@@ -239,20 +242,20 @@ def _back(plan: PixelsPlan, rows: int) -> float:
 def _edges(plan: PixelsPlan, machine: Machine) -> float:
     """Cycles in which pads are filled, at either end of each row, above all and below."""
     high, wide = plan.source
-    words = max(plan.deep // VECTOR, 1) if plan.early else plan.deep // WORD
+    words = max(plan.deep // plan.vector, 1) if plan.early else plan.deep // WORD
     sides = busiest(high * plan.images, machine) * words
-    return 2 * (sides + -(-wide // LANES) * words + 2 * DEPTH) + machine.barrier
+    return 2 * (sides + -(-wide // plan.lanes) * words + 2 * DEPTH) + machine.barrier
 
 
 def _prepared(plan: PixelsPlan, machine: Machine, point: Point) -> float:
     """Cycles of the phases that deal the input."""
     lines = plan.source[0] * plan.images / machine.threads
-    blocks, count = -(-plan.source[1] // LANES) * lines, plan.deep // WORD
+    blocks, count = -(-plan.source[1] // plan.lanes) * lines, plan.deep // WORD
     cycles = blocks * _dealt(count, count).packets + machine.barrier
     cycles += blocks * count + machine.barrier if plan.early else 0
     cycles += machine.barrier if apart(plan, point) else 0
     if plan.inputs:  # planes, then words of four registers: three of them shifted, all exchanged
-        planes = -(-plan.columns * plan.stride[1] // VECTOR) * plan.inputs
+        planes = -(-plan.columns * plan.stride[1] // plan.vector) * plan.inputs
         words = _dealt(WORD, WORD) + Ops(permute=WORD - 1, loads=1) + Ops(1, 0, 1, 1, 0, 1)
         cycles += (words.packets * planes + DEPTH) * lines + 2 * machine.barrier
     return cycles

@@ -14,7 +14,7 @@ from ...tir.stmt import PrimFunc
 from ..knobs import divisors
 from ..placing.transfers import PLACES
 from ..schedule import Schedule
-from .contraction import LANES, VECTOR, WORD, Contraction, kernel_of, local
+from .contraction import WORD, Contraction, OfWords, kernel_of, local
 from .contraction_inputs import InputImage, prepare, source_of
 from .plans import BlockPlan, total
 
@@ -22,7 +22,7 @@ REGISTERS = 30  # vector registers that a tile may plan with
 
 
 @dataclass(frozen=True, slots=True)
-class ContractionPlan:
+class ContractionPlan(OfWords):
     """The loop extents of one kernel, and how its output's channels fill vectors."""
 
     func: PrimFunc
@@ -35,6 +35,7 @@ class ContractionPlan:
     words: int  # of four input channels
     foldable: bool  # whether a row of taps is consecutive in memory
     sources: tuple[InputImage, ...]  # what each of the widths reads
+    vector: int  # bytes of a register
 
     def width(self, columns: int) -> int:
         """Columns that are computed by tiles of ``columns``, the fewest."""
@@ -52,12 +53,12 @@ class ContractionPlan:
     @property
     def ways(self) -> int:
         """Vectors of 32 channels that one register of bytes holds."""
-        return min(self.outputs, VECTOR) // LANES
+        return min(self.outputs, self.vector) // self.lanes
 
     @property
     def block(self) -> int:
         """Channels that are stored together."""
-        return LANES * self.ways
+        return self.lanes * self.ways
 
     @property
     def blocks(self) -> int:
@@ -96,19 +97,19 @@ class ContractionPlan:
 
     def place(self, o: Any) -> tuple[Any, ...]:
         """The vector of a block, and the lane, of an output."""
-        ways = self.ways
-        return (o % ways, o // ways % LANES) if self.dealt else (o // LANES % ways, o % LANES)
+        ways, lanes = self.ways, self.lanes
+        return (o % ways, o // ways % lanes) if self.dealt else (o // lanes % ways, o % lanes)
 
-    def vector(self, o: Any) -> tuple[Any, ...]:
+    def vector_of(self, o: Any) -> tuple[Any, ...]:
         """The vector of all, and the lane, of an output."""
         if not self.dealt:
-            return o // LANES, o % LANES
-        return o // self.block * self.ways + o % self.ways, o // self.ways % LANES
+            return o // self.lanes, o % self.lanes
+        return o // self.block * self.ways + o % self.ways, o // self.ways % self.lanes
 
     @property
-    def lanes(self) -> tuple[int, int]:
+    def factors(self) -> tuple[int, int]:
         """The factors by which outputs of a block are lanes."""
-        return (LANES, self.ways) if self.dealt else (self.ways, LANES)
+        return (self.lanes, self.ways) if self.dealt else (self.ways, self.lanes)
 
     @property
     def vectors(self) -> int:
@@ -116,12 +117,12 @@ class ContractionPlan:
         if self.dealt:
             return self.blocks * self.ways
         assert self.kernel.group is not None
-        return self.kernel.group.extent * self.size // LANES
+        return self.kernel.group.extent * self.size // self.lanes
 
     @property
     def pixels(self) -> int:
         """Pixels that one register of output bytes holds."""
-        return VECTOR // self.block
+        return self.vector // self.block
 
     @property
     def weights(self) -> int:
@@ -129,30 +130,31 @@ class ContractionPlan:
         return self.outputs * math.prod(self.taps) * self.words * WORD
 
 
-def scalar_plan(func: PrimFunc) -> ContractionPlan | None:
+def scalar_plan(func: PrimFunc, vector: int) -> ContractionPlan | None:
     """The extents where 32 outputs are multiplied by one scalar word: of groups, vectors must be of
     one group, and registers of the input of whole groups."""
-    plan = plan_for(func)
+    plan = plan_for(func, vector)
     if plan is None or plan.kernel.group is None:
         return plan
-    if plan.size % LANES:
+    if plan.size % plan.lanes:
         return None
-    even = (s.deep == s.inputs and (s.together or s.deep > VECTOR) for s in plan.sources)
+    even = (s.deep == s.inputs and (s.together or s.deep > vector) for s in plan.sources)
     return plan if all(even) else None
 
 
-def plan_for(func: PrimFunc) -> ContractionPlan | None:
-    """The extents; None for other kernels, and where outputs or words are no whole vectors."""
-    kernel = kernel_of(func)
+def plan_for(func: PrimFunc, vector: int) -> ContractionPlan | None:
+    """The extents for registers of ``vector`` bytes; None for other kernels, and where outputs or
+    words are no whole vectors."""
+    kernel = kernel_of(func, vector)
     if kernel is None or kernel.depth is None:
         return None
     inputs = kernel.depth.extent
     images, height, columns, stored = kernel.result.shape
-    if len(kernel.taps) != 2 or inputs % WORD or stored % LANES:
+    if len(kernel.taps) != 2 or inputs % WORD or stored % kernel.lanes:
         return None
-    block = min(stored, VECTOR)
-    pixels = VECTOR // block
-    if VECTOR % block or stored % block or columns % pixels:
+    block = min(stored, vector)
+    pixels = vector // block
+    if vector % block or stored % block or columns % pixels:
         return None
     real = -(-kernel.real(func)[2] // pixels) * pixels
     widths = tuple(sorted({min(real, columns), columns}))
@@ -165,7 +167,7 @@ def plan_for(func: PrimFunc) -> ContractionPlan | None:
     dense = kernel.group is None and all(source.deep == inputs for source in sources)
     foldable = dense and along == 1 and wide > 1
     return ContractionPlan(func, kernel, images, height, widths, stored, (high, wide),
-                           inputs // WORD, foldable, sources)  # fmt: skip
+                           inputs // WORD, foldable, sources, vector)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,7 @@ class Prepared:
 
 def prepared(plan: ContractionPlan, width: int) -> Prepared:
     """What schedules of ``width`` columns have in common, on any number of threads."""
-    return _recent(plan.func, width, lambda: _prepared(plan, width))
+    return _recent(plan.func, (width, plan.vector), lambda: _prepared(plan, width))
 
 
 _recent = OfOwner[Prepared](64)
@@ -212,7 +214,7 @@ def slabs_of(plan: ContractionPlan, words: int, group: int = 1) -> Callable[...,
     (high, wide), pieces = plan.taps, plan.words // words
 
     def slab(kh: Any, kw: Any, c: Any, o: Any) -> tuple[Any, ...]:
-        vector, lane = plan.vector(o)
+        vector, lane = plan.vector_of(o)
         group_, within = vector // (plan.ways * group), vector % (plan.ways * group)
         at = ((group_ * high + kh) * wide + kw) * pieces + c // (WORD * words)
         return at, c // WORD % words, within, lane, c % WORD

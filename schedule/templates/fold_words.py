@@ -13,13 +13,13 @@ from ...tir.expr import Expr, is_fixed, var, walk
 from ...tir.linear import linear
 from ..structure import Axis, Form, Structure, Use
 from ..trace import index_map
-from .contraction import WORD
+from .contraction import WORD, OfWords
 
 IndexMap = Callable[..., tuple[Expr, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class Words(OfWords):
     """A contraction of bytes: ``column`` moves the vectors alone and lies together in the result,
     ``depth`` lies together in the scalars; both are dimensions of the vectors."""
 
@@ -31,11 +31,6 @@ class Words:
     vector: int  # bytes
     ways: int = 1  # vectors between which neighbouring results change
     near: Axis | None = None  # which moves both operands, and results between these vectors
-
-    @property
-    def lanes(self) -> int:
-        """Words of a register."""
-        return self.vector // WORD
 
     @property
     def row(self) -> Axis | None:

@@ -74,8 +74,30 @@ def test_a_model_has_the_bytes_of_its_meaning(compiled: Tuned) -> None:
 
 def test_its_listing_has_its_instructions(compiled: Tuned) -> None:
     text = "".join(compiled.listing(row.name) for row in compiled.kernels)
-    assert "  mull d" in text and "  lbu r" in text and "  vl v" in text
+    assert "  vdotu v" in text and "  lbu r" in text and "  vl v" in text
     assert "vmem" not in text
+
+
+LAYERS = {
+    "dense": (nn.Conv2d(8, 16, 3, padding=1), (1, 8, 6, 6), "outputs"),
+    "odd": (nn.Conv2d(10, 21, (1, 3), stride=2), (1, 10, 5, 7), "outputs"),
+    "pointwise": (nn.Conv2d(16, 8, 1), (1, 16, 6, 6), "outputs"),
+    "linear": (nn.Linear(32, 24), (4, 32), "outputs"),
+    "depthwise": (nn.Conv2d(16, 16, 3, padding=1, groups=16), (1, 16, 6, 6), "channels"),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_have_products_of_vectors(name: str) -> None:
+    """By the templates of contractions, for vectors of 16 bytes as for those of any machine."""
+    module, shape, template = LAYERS[name]
+    x = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+    tuned = dovetail.compile(module.eval(), (x,), [(x,)], target="toy", executor=0)
+    (row,) = tuned.kernels
+    assert torch.equal(tuned(x), tuned.reference(x))
+    assert row.point.get("way", "channels") == template
+    assert any(word in tuned.listing(row.name) for word in ("vdot", "vmuls"))
+    assert row.cycles < toy().multiply * row.macs  # what products of scalars alone take
 
 
 def test_a_model_is_saved(compiled: Tuned, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@
     dovetail.compile(model, (x,), target="toy(multiply=5)")
 
 An instruction takes as many cycles as its result needs, a loop two more a turn. Registers are as
-many as code asks for. Scalars do all arithmetic; vectors move, add and compare bytes.
+many as code asks for. Scalars do all arithmetic; vectors sum products of bytes, move and compare.
 """
 
 # The bodies are parsed, never run.
@@ -32,7 +32,9 @@ from dovetail.target.select import Selector
 from dovetail.target.selection_record import SelectionRecord
 from dovetail.target.vocabulary import (
     E,
+    K,
     N,
+    Q,
     T,
     U,
     W,
@@ -48,6 +50,7 @@ from dovetail.target.vocabulary import (
     imm_u5,
     imm_u6,
     interleave,
+    iota,
     maximum,
     memory,
     minimum,
@@ -210,13 +213,27 @@ def vadd(a: T, b: T) -> T:
     return a + b
 
 
+@family(of("vsub:i32x4"), **TWO, asm="{name} {d}, {a}, {b}", tags="signless")
+def vsub(a: T, b: T) -> T:
+    return a - b
+
+
 @family(of("vsath:i16x8"), **TWO, asm="{name} {d}, {a}, {b}")
 def vsath(a: T, b: T) -> T:
     return sat_add(a, b)
 
 
-@family({"vdot": dict(T="u8x16", U="i8x16", W="i32x4")}, timing=(3, 1, 1, 1), unit="multiplier",
-        asm="vdot {acc}, {a}, {b}", accumulate="acc", tags="dot")  # fmt: skip
+@family({name: dict(T="u8x16", U=kind, W="i32x4", name=name)
+         for name, kind in {"vmuls": "i8x16", "vmulu": "u8x16"}.items()},
+        **TIMES, asm="{name} {d}, {a}, {b}", tags="dot")  # fmt: skip
+def vmul(a: T, b: U) -> W:
+    return group_sum(cast(i32, a) * cast(i32, b), 4)
+
+
+@family({name: dict(T="u8x16", U=kind, W="i32x4", name=name)
+         for name, kind in {"vdot": "i8x16", "vdotu": "u8x16"}.items()},
+        timing=(3, 1, 1, 1), unit="multiplier",
+        asm="{name} {acc}, {a}, {b}", accumulate="acc", tags="dot")  # fmt: skip
 def vdot(acc: W, a: T, b: U) -> W:
     return acc + group_sum(cast(i32, a) * cast(i32, b), 4)
 
@@ -227,11 +244,29 @@ def vmulr(a: T, b: T, n: i32) -> T:
     return rounding_mul_shr(a, b, splat(n, a))
 
 
+@family({"vfirst": dict(U="u8x16", Q="boolx16", K=VECTOR - 1)}, **ONE, asm="vfirst {d}, {a}")
+def vfirst(a: i32) -> Q:
+    return iota(U) < splat(a & K, const(0, U))
+
+
+@family({"vsel": dict(T="u8x16", Q="boolx16")}, timing=(1, 1, 1, 1), unit="alu",
+        asm="vsel {d}, {q}, {a}, {b}", tags="signless")  # fmt: skip
+def vsel(q: Q, a: T, b: T) -> T:
+    return select(q, a, b)
+
+
 @family({"vpackw": dict(T="i32x4", N="i16x8", E="i16", name="vpackw"),
          "vpackh": dict(T="i16x8", N="u8x16", E="u8", name="vpackh")},
         **TWO, asm="{name} {d}, {a}, {b}")  # fmt: skip
 def vpack(a: T, b: T) -> N:
     return concat(sat_cast(E, b), sat_cast(E, a))
+
+
+@family({"vdealw": dict(T="i32x4", N="i16x8", E="i16", name="vdealw"),
+         "vdealh": dict(T="i16x8", N="u8x16", E="u8", name="vdealh")},
+        **TWO, asm="{name} {d}, {a}, {b}")  # fmt: skip
+def vdeal(a: T, b: T) -> N:
+    return interleave(sat_cast(E, b), sat_cast(E, a))
 
 
 @family({"vzip": dict(T="i8x16", W="i8x32", name="vzip"),
@@ -352,8 +387,8 @@ class Toy:
         return tuple(Share(cycles, cycles) for cycles in found)
 
     def bound(self, work: Work) -> int:
-        """An instruction does one product at most, and moves a vector at most."""
-        return max(work.products, -(-(work.loaded + work.stored) // VECTOR))
+        """An instruction does as many products as a vector has bytes at most, and moves one."""
+        return -(-max(work.products, work.loaded + work.stored) // self.vector_bytes)
 
 
 @cache
@@ -364,7 +399,7 @@ def _selector(forbidden: frozenset[str]) -> Selector:
 
 @cache
 def _roles() -> Roles:
-    return Roles(TABLE, VECTOR, lambda row: None)
+    return Roles(TABLE, VECTOR, lambda row: 1.0)
 
 
 def toy(**changed: Any) -> Toy:

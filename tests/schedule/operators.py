@@ -20,6 +20,7 @@ from dovetail.schedule.templates.backed import Backed
 from dovetail.schedule.templates.template import Template
 from dovetail.schedule.templates.threads import Shared
 from dovetail.target.dsp.target import Dsp, dsp
+from dovetail.target.protocol import Target
 
 
 class Function(torch.nn.Module):
@@ -42,7 +43,7 @@ class Case:
     shapes: tuple[tuple[int, ...], ...]
     op: str = ""
 
-    def task(self, machine: Dsp | None = None, scope: str = "tcm") -> KernelTask:
+    def task(self, machine: Target | None = None, scope: str = "tcm") -> KernelTask:
         """The kernel of the last node, or of the one of ``op``; activations lie in ``scope``."""
         made = torch.Generator().manual_seed(0)
         inputs = tuple(torch.randn(*shape, generator=made) for shape in self.shapes)

@@ -1,27 +1,39 @@
-"""The general templates for vectors of other lengths: kernels of blocks get vector code there, byte
-for byte what they mean."""
+"""Templates for vectors of other lengths: kernels get vector code there, byte for byte what they
+mean."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from random import Random
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from dovetail.schedule.knobs import Point
-from dovetail.schedule.templates import OF_WORDS, Template, template_for
-from dovetail.schedule.templates.contraction import VECTOR
+from dovetail.schedule.templates import Template, template_for
+from dovetail.schedule.templates.contraction_channels import channels
+from dovetail.schedule.templates.contraction_groups import groups
+from dovetail.schedule.templates.contraction_outputs import outputs
+from dovetail.schedule.templates.contraction_parts import parts
+from dovetail.schedule.templates.contraction_pixels import columns, pixels
 from dovetail.target.dsp.machine import DspMachine
 from dovetail.target.errors import SelectError
 from dovetail.target.instruction import Register
 from dovetail.target.jit import jit
+from dovetail.target.program import Program
+from dovetail.target.selection_record import SelectionRecord
 from dovetail.tir.interpret import interpret
+from dovetail.tir.passes.lift import lift
 from dovetail.tir.script import parse
 from dovetail.tir.stmt import PrimFunc
+from dovetail.tuner.task import OK
+from tests.driver.toy import Toy
 from tests.schedule.operators import Case
 from tests.target.narrow import built
 from tests.tir.helpers import random_array
@@ -123,10 +135,59 @@ def test_general_templates_fill_vectors_of_any_length(name: str, size: int) -> N
     assert any(found)
 
 
-def test_templates_of_one_length_leave_other_machines_alone() -> None:
-    made = torch.nn.Conv2d(8, 40, 3, padding=1)
-    kernel = Case("conv", made, ((1, 8, 9, 10),)).task().kernel.func
-    special = {make.__name__ for make in OF_WORDS}
-    for size, taken in ((VECTOR, True), (16, False)):
-        space = template_for(kernel, DspMachine(vector_bytes=size), general=True).space
-        assert any({*knob.values} & special for knob in space.knobs if knob.name == "way") == taken
+@dataclass(frozen=True)
+class Narrow(Toy):
+    """The few rows for vectors of ``vector_bytes`` as a target."""
+
+    def build(self, func: PrimFunc, *, record: SelectionRecord | None = None,
+              forbidden: frozenset[str] = frozenset()) -> Program:  # fmt: skip
+        return built(func, self.vector_bytes)
+
+
+CONTRACTIONS = (outputs, parts, channels, groups, pixels, columns)
+
+
+LAYERS = ("dense", "few", "groups", "alone", "linear")
+
+
+def layer(kind: str, rng: Random) -> tuple[nn.Module, tuple[int, ...]]:
+    """A small layer of random extents: of few channels, of groups, of each channel by itself."""
+    torch.manual_seed(rng.randrange(1 << 30))
+    width = rng.choice((8, 12, 16))
+    if kind == "linear":
+        return nn.Linear(width, rng.choice((20, 36))), (rng.choice((1, 5)), width)
+    ways = {
+        "dense": (width, rng.choice((20, 40)), 1),
+        "alone": (width, width, width),
+        "few": (rng.choice((1, 1, 4)), rng.choice((1, 3, 5)), 1),
+        "groups": (32, 32, 8),
+    }
+    inputs, results, apart = ways[kind]
+    kernel = rng.choice(((1, 1), (3, 3), (1, 5))) if kind in ("dense", "few") else (3, 3)
+    stride, (high, wide) = rng.choice((1, 1, 2)), kernel
+    pads = rng.choice((0, high // 2)), rng.choice((0, wide // 2))
+    made = nn.Conv2d(inputs, results, kernel, stride, pads, groups=apart)
+    return made, (1, inputs, rng.choice((5, 6)), rng.choice((7, 8)))
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("size", [16, 64])
+def test_contractions_are_right_for_any_length(
+    size: int, exact: bool, record_property: Callable[[str, object], None]
+) -> None:
+    """Each kind takes some kernels; points that the few rows have no way for are refused."""
+    target, taken = Narrow(vector_bytes=size), Counter[str]()
+    for seed in range(200 if exact else 10):
+        rng = Random(seed)
+        module, shape = layer(LAYERS[seed % len(LAYERS)], rng)
+        task = Case("", module, (shape,)).task(target, rng.choice(("tcm", "ddr")))
+        for make in CONTRACTIONS:
+            template = make(lift(task.kernel.func), target)
+            for point in template.space.survey(rng, 3, 200) if template is not None else ():
+                task.__dict__["template"] = template
+                if task.measure(point).status == OK:
+                    right, message = task.check(point)
+                    assert right, f"{seed} {make.__name__} {point}: {message}"
+                    taken[make.__name__] += 1
+    record_property("slice", f"contractions of vectors of {size} bytes: {dict(taken)}")
+    assert taken.keys() == {make.__name__ for make in CONTRACTIONS}, taken

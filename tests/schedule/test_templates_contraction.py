@@ -154,7 +154,7 @@ def test_windows_without_pads_read_the_input_where_it_lies() -> None:
     for module, shape in WIDE:
         task = Case("outputs", module, (shape,)).task()
         func = lift(task.kernel.func)
-        plan, made = plan_for(func), outputs(func, task.machine)
+        plan, made = plan_for(func, 128), outputs(func, task.machine)
         assert plan is not None and made is not None and plan.kernel.copy is not None
         lies = []
         for point in made.space.survey(Random(0), 4, 400):

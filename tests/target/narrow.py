@@ -16,6 +16,7 @@ from dovetail.target.roles import Roles
 from dovetail.target.select import Selector
 from dovetail.target.vocabulary import (
     E,
+    K,
     N,
     Q,
     T,
@@ -29,9 +30,12 @@ from dovetail.target.vocabulary import (
     imm_s32,
     imm_u5,
     interleave,
+    iota,
     maximum,
     memory,
     minimum,
+    rounding_mul_shr,
+    sat_add,
     sat_cast,
     select,
     splat,
@@ -60,7 +64,7 @@ def table(size: int) -> dict[str, Instruction]:
     def accesses(name: str, kind: Kind, timing: tuple[int, ...]) -> list[Any]:
         """Rows of loads or stores: of scalars, and of vectors at any address or at multiples."""
         common: dict[str, Any] = dict(timing=timing, unit="U", asm="", kind=kind)
-        scalars = {"u8": 1, "i8": 1, "u16": 2, "i16": 2, "i32": 4}
+        scalars = {"u8": 1, "i8": 1, "u16": 2, "i16": 2, "i32": 4, "i32x2": 8}
         found = [family({f"{name}_{word}": dict(T=word)}, bytes=n, align=n, **common)
                  for word, n in scalars.items()]  # fmt: skip
         for align in (1, size):
@@ -80,6 +84,14 @@ def table(size: int) -> dict[str, Instruction]:
     @family(of("sub", "i8", "i16", "i32"), tags="signless", **_TWO)
     def sub(a: T, b: T) -> T:
         return a - b
+
+    @family(of("sat_add", "i16"), **_TWO)
+    def saturated(a: T, b: T) -> T:
+        return sat_add(a, b)
+
+    @family(of("scaled", "i32"), **_THREE)
+    def scaled(a: T, b: T, r: i32) -> T:
+        return rounding_mul_shr(a, b, splat(r, a))
 
     @family(of("mul", "i16", "i32"), tags="signless", **_TWO)
     def mul(a: T, b: T) -> T:
@@ -166,6 +178,10 @@ def table(size: int) -> dict[str, Instruction]:
              for k in single}, **_TWO)  # fmt: skip
     def greater(a: T, b: T) -> Q:
         return a > b
+
+    @family({"first": dict(U=bytes_, Q=masks, K=size - 1)}, **_ONE)
+    def first(r: i32) -> Q:
+        return iota(U) < splat(r & K, const(0, U))
 
     @instruction(**_ONE)
     def move(a: i32) -> i32:
