@@ -7,6 +7,7 @@ Facts are fields, so that a machine with some of them changed is another machine
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import Field, dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -20,6 +21,27 @@ class Loops:
     few: int  # iterations that overlap only where ...
     long: int  # ... a body has no more instructions than this
     turned: int  # iterations from which on a loop is turned around the loop within it
+    products: int  # of a body that is written out, at most
+    begin: int  # cycles in which a loop gets its count and its pointers
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Issue:
+    """What a thread begins in a cycle, at most, by the pipes that instructions need; a target has
+    one, by which it is known."""
+
+    slots: float  # instructions
+    products: float  # of registers
+    shuffles: float  # of registers
+    loads: float
+    stores: float
+    accesses: float  # loads and stores
+    depth: int  # cycles from a load to the store of what follows from it
+    sums: int  # stage of the pipeline in which products read their sum
+    near: int  # registers by which a load moves its pointer, at most
+    # Instructions of a register that an operator takes where these are not one on any pipe, and how
+    # many of them only multipliers, or only what shuffles, take.
+    operators: Mapping[str, tuple[float, float, float]]
 
 
 class Machine(Protocol):
@@ -81,3 +103,7 @@ class Machine(Protocol):
     @property
     def loops(self) -> Loops:
         """How loops are compiled."""
+
+    @property
+    def issue(self) -> Issue:
+        """What a cycle takes."""

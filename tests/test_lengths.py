@@ -17,8 +17,6 @@ SIZES = ("Recent", "lru_cache", "OfOwner")  # of memories of results
 MEANT = {
     "graph/operators/cat.py": "bytes of a pixel that is stored as a whole",
     "schedule/offset.py": "what is added to signed bytes",
-    "schedule/templates/contraction_outputs.py": "products that are written out",
-    "schedule/templates/fold_tiles.py": "products that are written out",
     "tir/places.py": "where buffers begin, on every machine",
 }
 

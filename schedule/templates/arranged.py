@@ -66,7 +66,7 @@ class Arranged:
             code = sum(plan.body.slots for plan in chain(*self._plans(machine, point)))
             if code > CODE:
                 return False
-        return all(part.fits(point) for part in self.parts.values())
+        return all(part.fits(machine, point) for part in self.parts.values())
 
     def _plans(self, machine: Machine, point: Point) -> list[list[NestPlan]]:
         """What the phases of each block take."""

@@ -45,7 +45,7 @@ def channels(func: PrimFunc, machine: Machine) -> Template | None:
     products = WORD * plan.taps[0] * plan.windows(1).words
     if plan.depth % plan.block or plan.columns % plan.pixels or products > MOST:
         return None
-    made, others = ops_of(kernel.last, plan.vector, plan.vector), kernel.others(func) * plan.per
+    made, others = ops_of(kernel.last, plan.vector, machine), kernel.others(func) * plan.per
     return Template("channels", func, machine, Space(_knobs(plan), (fits_of(func, plan, machine),)),
                     partial(_schedule, func, kernel, plan, machine),
                     partial(estimate_of, func, plan, machine, made, others))  # fmt: skip

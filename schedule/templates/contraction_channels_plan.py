@@ -18,7 +18,7 @@ from ..knobs import Point, number
 from ..taps import Windows
 from .contraction import WORD, Contraction, OfWords
 from .direct import direct
-from .packets import DEPTH, Ops
+from .packets import Ops
 from .template import Estimate
 from .tiles import PhaseTimes, Tiles, Walk, busiest
 
@@ -283,7 +283,8 @@ def estimate_of(
     """Tiles of the longest thread, once the words are there; ``made`` is what a register of results
     takes beside its products, ``others`` are the bytes of constants beside weights."""
     nest, words = _nest(plan, machine, made, point), point["words"]
-    band, row = number(point, "band"), plan.registers(point) * plan.dealt(point).packets + DEPTH
+    band, issue = number(point, "band"), machine.issue
+    row = plan.registers(point) * plan.dealt(point).packets(issue) + issue.depth
     parts = busiest(nest.walk.shared, machine) * nest.walk.inner[0] * plan.images
     main = nest.cycles(machine, nest.each(machine) / nest.walk.around)  # loops fill and drain
     main += (
@@ -292,7 +293,7 @@ def estimate_of(
     if words == "band":
         main += parts * plan.lines(band) * row
     if point["apart"]:
-        back = parts * band * BACK.packets * plan.quads * plan.ways + DEPTH
+        back = parts * band * BACK.packets(issue) * plan.quads * plan.ways + issue.depth
         result = func.params[-1]  # stored at once: instructions wait for DDR
         late = result.bytes / machine.dma_rate if result.scope == "ddr" else 0.0
         if point["joined"]:
@@ -302,7 +303,9 @@ def estimate_of(
         main += max(back, late)
     lines, extra = plan.images * plan.lines(plan.rows) / machine.threads, 0.0
     if plan.copied(point):
-        extra += lines * (plan.wide(point) * plan.depth / plan.vector + DEPTH) + machine.barrier
+        extra += (
+            lines * (plan.wide(point) * plan.depth / plan.vector + issue.depth) + machine.barrier
+        )
     if words == "all":
         extra += lines * plan.blocks * row + machine.barrier
     far = any(p.scope == "ddr" and p.name in func.constants for p in func.params)

@@ -23,9 +23,10 @@ from ..schedule import Schedule
 from ..state import LoopRef
 from .contraction import WORD, bordered
 from .contraction_inputs import in_place
-from .contraction_plan import REGISTERS, ContractionPlan, plan_for
+from .contraction_plan import ContractionPlan, plan_for
 from .lanes import in_rows
 from .packets import Ops, ops_of
+from .plans import SPARE
 from .template import Estimate, Template
 from .tiles import PhaseTimes, Tiles, walk_of
 
@@ -37,8 +38,8 @@ def groups(func: PrimFunc, machine: Machine) -> Template | None:
     plan = plan_for(func, machine.vector_bytes)
     if plan is None or plan.dealt or plan.kernel.copy is None or plan.size % WORD:
         return None
-    space = Space(_knobs(plan), (partial(_fits, plan),))
-    made = ops_of(plan.kernel.last, plan.vector, plan.vector)
+    space = Space(_knobs(plan), (partial(_fits, plan, machine),))
+    made = ops_of(plan.kernel.last, plan.vector, machine)
     others = plan.kernel.others(func) * plan.pixels
     return Template("groups", func, machine, space, partial(_schedule, func, plan),
                     partial(_estimate, plan, machine, made, others))  # fmt: skip
@@ -66,9 +67,10 @@ def _body(plan: ContractionPlan, point: Point) -> tuple[int, int, int]:
     return tile, steps * wide, high * plan.words // steps
 
 
-def _fits(plan: ContractionPlan, point: Point) -> bool:
+def _fits(plan: ContractionPlan, machine: Machine, point: Point) -> bool:
     tile, steps, _ = _body(plan, point)
-    return tile * (2 * WORD + 1) + WORD <= REGISTERS and tile * WORD * steps <= BODY
+    held = tile * (2 * WORD + 1) + WORD + SPARE
+    return held <= machine.vectors and tile * WORD * steps <= BODY
 
 
 def _schedule(func: PrimFunc, plan: ContractionPlan, point: Point) -> Schedule:
@@ -189,4 +191,4 @@ def _prepared(plan: ContractionPlan, machine: Machine) -> float:
     copied = plan.images * tall * wide * plan.blocks * plan.together * plan.words / plan.lanes
     copied *= max(plan.size // WORD, 1) / machine.threads
     each = Ops(plain=1, permute=_spread(plan), loads=1, stores=1)
-    return (each * copied).packets + 2 * machine.barrier
+    return (each * copied).packets(machine.issue) + 2 * machine.barrier

@@ -20,7 +20,6 @@ from ..schedule import Schedule
 from ..state import LoopRef
 from .contraction import WORD
 from .contraction_plan import (
-    REGISTERS,
     ContractionPlan,
     prepared,
     room_of,
@@ -28,10 +27,9 @@ from .contraction_plan import (
 )
 from .direct import direct
 from .packets import Ops, ops_of
+from .plans import SPARE
 from .template import Estimate, Template
 from .tiles import PhaseTimes, Tiles, scalar_tiles, walk_of
-
-BODY = 128  # products that are written out
 
 
 def outputs(func: PrimFunc, machine: Machine) -> Template | None:
@@ -39,8 +37,8 @@ def outputs(func: PrimFunc, machine: Machine) -> Template | None:
     plan = scalar_plan(func, machine.vector_bytes)
     if plan is None:
         return None
-    space = Space(_knobs(plan), (partial(_fits, plan),))
-    made = ops_of(plan.kernel.last, plan.vector, plan.vector)
+    space = Space(_knobs(plan), (partial(_fits, plan, machine),))
+    made = ops_of(plan.kernel.last, plan.vector, machine)
     return Template("outputs", func, machine, space,
                     partial(_schedule, plan), partial(_estimate, plan, machine, made))  # fmt: skip
 
@@ -61,15 +59,15 @@ def _knobs(plan: ContractionPlan) -> tuple[Knob, ...]:
     )
 
 
-def _fits(plan: ContractionPlan, point: Point) -> bool:
+def _fits(plan: ContractionPlan, machine: Machine, point: Point) -> bool:
     tile = number(point, "rows") * number(point, "columns")
     vectors = plan.ways * number(point, "blocks")
-    if tile * vectors + vectors + 2 > REGISTERS:
+    if tile * vectors + vectors + 2 + SPARE > machine.vectors:
         return False
     walk = point["share"], point["inner"]
     if walk[0] == walk[1] or (point["stream"] and ("channels" in walk or plan.blocks == 1)):
         return False
-    return tile * vectors * number(point, "steps") <= BODY
+    return tile * vectors * number(point, "steps") <= machine.loops.products
 
 
 def _schedule(plan: ContractionPlan, point: Point) -> Schedule:

@@ -29,14 +29,14 @@ from ..schedule import Schedule
 from ..state import LoopRef
 from .contraction import WORD
 from .contraction_plan import (
-    REGISTERS,
     ContractionPlan,
     prepared,
     scalar_plan,
     slabs_of,
 )
 from .fusing import even, zoned
-from .packets import DEPTH, Ops, ops_of
+from .packets import Ops, ops_of
+from .plans import SPARE
 from .template import Estimate, Template
 from .tiles import PhaseTimes, Walk, scalar_tiles, walk_of
 
@@ -91,7 +91,7 @@ def parts(func: PrimFunc, machine: Machine) -> Template | None:
     cuts = _Cuts(plan, machine.tcm - others, plan.kernel.others(func))
     if others > machine.tcm or (cuts.turning and plan.kernel.group is not None):
         return None
-    space = Space(_knobs(cuts), (partial(_fits, cuts),))
+    space = Space(_knobs(cuts), (partial(_fits, cuts, machine),))
     return Template("parts", func, machine, space,
                     partial(_schedule, cuts, machine),
                     partial(_estimate, cuts, machine, _requantized(plan, machine)))  # fmt: skip
@@ -115,11 +115,12 @@ def _knobs(cuts: _Cuts) -> tuple[Knob, ...]:
     )
 
 
-def _fits(cuts: _Cuts, point: Point) -> bool:
+def _fits(cuts: _Cuts, machine: Machine, point: Point) -> bool:
     vectors = number(point, "vectors")
     tile = number(point, "rows") * number(point, "columns") * vectors
     steps, phases = number(point, "steps"), sum(n * slabs for n, _, slabs in cuts.phases(point))
-    if tile + vectors + 2 > REGISTERS or tile < 4 or cuts.words(point) % steps:
+    held = tile + vectors + 2 + SPARE
+    if held > machine.vectors or tile < 4 or cuts.words(point) % steps:
         return False
     fits = not cuts.turning or PLACES * cuts.plan.weights <= cuts.room * phases
     return fits and phases <= _TURNS and tile * steps <= _BODY
@@ -213,8 +214,9 @@ def _requantized(plan: ContractionPlan, machine: Machine) -> float:
     loops = [plan.height, plan.widths[0] // plan.pixels, plan.blocks]
     shared, *inner = sorted(loops, key=lambda extent: -even(extent, machine))
     walk = Walk(shared, tuple(inner), plan.images, machine)
-    made = ops_of(plan.kernel.last, plan.vector, plan.vector) + Ops(loads=2 * WORD, stores=1)
-    return walk.longest * (made.packets + DEPTH / walk.around) + machine.barrier
+    made = ops_of(plan.kernel.last, plan.vector, machine) + Ops(loads=2 * WORD, stores=1)
+    each = made.packets(machine.issue) + machine.issue.depth / walk.around
+    return walk.longest * each + machine.barrier
 
 
 def _estimate(cuts: _Cuts, machine: Machine, requant: float, point: Point) -> Estimate:
@@ -231,7 +233,8 @@ def _estimate(cuts: _Cuts, machine: Machine, requant: float, point: Point) -> Es
         head = Ops(dots + tile, 0, tile, vectors, tile)
     else:
         head, sums = Ops(loads=dots), _sums(plan) / machine.threads
-        ready += Ops(plain=1, loads=1, stores=1).packets * sums + DEPTH + machine.barrier
+        begun, issue = Ops(plain=1, loads=1, stores=1), machine.issue
+        ready += begun.packets(issue) * sums + issue.depth + machine.barrier
     nest = scalar_tiles(walk, (1,), steps, (dots, vectors, tile), group * plan.ways,
                         head, Ops(stores=dots))  # fmt: skip
     bodies, products = plan.words * math.prod(plan.taps) // steps, 0.0

@@ -68,8 +68,8 @@ def _template(
         return None
     if plan.scratch + sum(p.bytes for p in func.params if p.scope == "tcm") > machine.tcm:
         return None
-    space, spread = Space(knobs_of(plan), (partial(fits, plan),)), spreads(plan, machine)
-    made = ops_of(kernel.last, plan.vector, plan.vector)
+    space, spread = Space(knobs_of(plan), (partial(fits, plan, machine),)), spreads(plan, machine)
+    made = ops_of(kernel.last, plan.vector, machine)
     others = kernel.others(func) * plan.outputs // plan.stored * (plan.lanes if spread else 1)
     return Template(name, func, machine, space, partial(_schedule, func, kernel, plan, spread),
                     partial(estimate_of, plan, machine, made, others, spread))  # fmt: skip

@@ -10,11 +10,11 @@ from ...tir.stmt import PrimFunc
 from ..extents import meant
 from ..knobs import Knob, Point, choice, divisors, number
 from .contraction import WORD, Contraction, OfWords
-from .packets import DEPTH, Ops
+from .packets import Ops
 from .template import Estimate
 from .tiles import PhaseTimes, Tiles, busiest, walk_of
 
-REGISTERS = 24  # vector registers that a tile may plan with
+SHARE = 3 / 4  # of the vector registers, that a tile may plan with
 MOST = 32  # registers of words that are dealt together
 SPARED = 0.8  # of the tiles, at most, where rows of the padded input are one
 BODY = 144  # products of the innermost loop's body, at most
@@ -185,7 +185,7 @@ def spreads(plan: PixelsPlan, machine: Machine) -> bool:
     return repeated > 2 * plan.outputs * plan.vector / machine.dma_rate
 
 
-def fits(plan: PixelsPlan, point: Point) -> bool:
+def fits(plan: PixelsPlan, machine: Machine, point: Point) -> bool:
     rows, groups = number(point, "rows"), number(point, "groups")
     sums = rows * groups * WORD
     high, across, words = written(plan, point)
@@ -195,7 +195,7 @@ def fits(plan: PixelsPlan, point: Point) -> bool:
         return False
     if plan.dealt and rows > 1 and rows * plan.stored // WORD > 16:
         return False
-    return sums + rows <= REGISTERS and sums * high * across * words <= BODY
+    return sums + rows <= SHARE * machine.vectors and sums * high * across * words <= BODY
 
 
 def apart(plan: PixelsPlan, point: Point) -> bool:
@@ -224,7 +224,7 @@ def estimate_of(
     splats = Ops(loads=outputs) if spread else splats
     nest = Tiles(walk, (*loops, 1), steps, items, body, splats, splats + made * (sums / WORD), sums,
                  lines)  # fmt: skip
-    back = _back(plan, rows) / extents["groups"] if plan.dealt else 0.0
+    back = _back(plan, machine, rows) / extents["groups"] if plan.dealt else 0.0
     weights = plan.outputs * math.prod(plan.taps) * plan.words * WORD
     each = nest.cycles(machine, back) + machine.barrier, weights
     edges = _edges(plan, machine) if plan.pads else 0.0
@@ -232,11 +232,12 @@ def estimate_of(
     return phases.estimate(nest, machine.barrier, edges=edges)
 
 
-def _back(plan: PixelsPlan, rows: int) -> float:
+def _back(plan: PixelsPlan, machine: Machine, rows: int) -> float:
     """Cycles in which results of a tile of all outputs are dealt back."""
     registers, per = plan.stored // WORD, max(plan.vector // plan.stored, 1)
     dealt = _dealt(registers, plan.stored / WORD)
-    return rows * replace(dealt, stores=plan.width / per).packets + DEPTH
+    each = replace(dealt, stores=plan.width / per).packets(machine.issue)
+    return rows * each + machine.issue.depth
 
 
 def _edges(plan: PixelsPlan, machine: Machine) -> float:
@@ -244,20 +245,20 @@ def _edges(plan: PixelsPlan, machine: Machine) -> float:
     high, wide = plan.source
     words = max(plan.deep // plan.vector, 1) if plan.early else plan.deep // WORD
     sides = busiest(high * plan.images, machine) * words
-    return 2 * (sides + -(-wide // plan.lanes) * words + 2 * DEPTH) + machine.barrier
+    return 2 * (sides + -(-wide // plan.lanes) * words + 2 * machine.issue.depth) + machine.barrier
 
 
 def _prepared(plan: PixelsPlan, machine: Machine, point: Point) -> float:
     """Cycles of the phases that deal the input."""
-    lines = plan.source[0] * plan.images / machine.threads
+    lines, issue = plan.source[0] * plan.images / machine.threads, machine.issue
     blocks, count = -(-plan.source[1] // plan.lanes) * lines, plan.deep // WORD
-    cycles = blocks * _dealt(count, count).packets + machine.barrier
+    cycles = blocks * _dealt(count, count).packets(issue) + machine.barrier
     cycles += blocks * count + machine.barrier if plan.early else 0
     cycles += machine.barrier if apart(plan, point) else 0
     if plan.inputs:  # planes, then words of four registers: three of them shifted, all exchanged
         planes = -(-plan.columns * plan.stride[1] // plan.vector) * plan.inputs
         words = _dealt(WORD, WORD) + Ops(permute=WORD - 1, loads=1) + Ops(1, 0, 1, 1, 0, 1)
-        cycles += (words.packets * planes + DEPTH) * lines + 2 * machine.barrier
+        cycles += (words.packets(issue) * planes + issue.depth) * lines + 2 * machine.barrier
     return cycles
 
 

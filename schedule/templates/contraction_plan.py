@@ -18,8 +18,6 @@ from .contraction import WORD, Contraction, OfWords, kernel_of, local
 from .contraction_inputs import InputImage, prepare, source_of
 from .plans import BlockPlan, total
 
-REGISTERS = 30  # vector registers that a tile may plan with
-
 
 @dataclass(frozen=True, slots=True)
 class ContractionPlan(OfWords):

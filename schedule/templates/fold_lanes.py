@@ -26,11 +26,10 @@ from .contraction import WORD
 from .fold_order import put_last
 from .fold_parts import now, partly
 from .fusing import loops_of, made_by, mask_last, partial_results, share
-from .packets import DEPTH, BodyCost, Ops
+from .packets import BodyCost, Ops
 from .plans import BlockPlan, NestPlan
 
 MOST = 256  # results
-SUMS = 16  # registers of sums of a tile
 BODY = 64  # products that are written out
 FEW = 4  # registers that are summed in one body
 
@@ -58,9 +57,9 @@ class SumTiles(BlockPlan):
                 sizes[axis.var] = divisors(axis.extent, number(point, knob))[-1]
         return sizes, divisors(self.count, number(point, "terms"))[-1]
 
-    def fits(self, point: Point) -> bool:
+    def fits(self, machine: Machine, point: Point) -> bool:
         sizes, steps = self._sizes(point)
-        return prod(sizes.values()) <= min(SUMS, BODY // steps)
+        return prod(sizes.values()) <= min(machine.vectors // 2, BODY // steps)
 
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
         share(sch, self.lay(sch, block, point), machine, point)
@@ -91,7 +90,8 @@ class SumTiles(BlockPlan):
         )
         turns = tiles * prod(axis.extent for axis in self.found.summed) / WORD / steps
         starts = tiles if turns > tiles else min(tiles, 1)  # a loop of one turn is none
-        return [NestPlan(turns, starts, BodyCost(body.packets, body.count, sums, DEPTH + sums))]
+        packets, depth = body.packets(machine.issue), machine.issue.depth + sums
+        return [NestPlan(turns, starts, BodyCost(packets, body.count, sums, depth))]
 
 
 def in_lanes(sch: Schedule, found: Structure, vector: int) -> tuple[str, BlockPlan]:

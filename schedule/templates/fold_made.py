@@ -21,14 +21,12 @@ from ..schedule import Schedule
 from ..state import LoopRef
 from ..structure import Axis, Form, Structure, structure
 from .contraction import WORD
-from .fold_tiles import BODY
 from .fold_words import Words, of_bytes
 from .fusing import ALONE, evenest, loops_of
 from .packets import BodyCost, Ops, ops_of
-from .plans import BlockPlan, NestPlan
+from .plans import SPARE, BlockPlan, NestPlan
 from .tiles import Walk, scalar_tiles
 
-REGISTERS = 28  # vector registers that a tile may plan with
 TOGETHER = 8  # of the batch between columns in a register of the result, at most
 
 
@@ -66,8 +64,8 @@ class Made(BlockPlan):
         down, across = self._extents
         a = divisors(down, number(point, "rows"))[-1]
         b = divisors(across, number(point, "unroll"))[-1]
-        most = self.words.step // WORD if self.words.near else BODY
-        return a, b, min(self.words.deep // WORD, number(point, "terms"), most)
+        most = self.words.step if self.words.near else self.words.deep
+        return a, b, min(self.words.deep // WORD, number(point, "terms"), most // WORD)
 
     def _period(self, steps: int) -> int:
         """Words between which scalars lie alike in memory, or those of a step."""
@@ -80,11 +78,12 @@ class Made(BlockPlan):
         rows, vectors = a * self.pixels, b * self.made
         return rows * vectors, vectors, rows * (self.made if self.words.near else 1)
 
-    def fits(self, point: Point) -> bool:
+    def fits(self, machine: Machine, point: Point) -> bool:
         sums, vectors, _ = self._vectors(point)
         steps, whole = self._sizes(point)[2], self.words.deep // WORD
         written = max(steps, whole % self._period(steps))
-        return sums + vectors + 2 <= REGISTERS and sums * written <= BODY
+        held = sums + vectors + 2 + 2 * SPARE
+        return held <= machine.vectors and sums * written <= machine.loops.products
 
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
         found, (a, b, steps) = self.words.found, self._sizes(point)
@@ -135,7 +134,7 @@ class Made(BlockPlan):
         shared = extents.pop(evenest(extents, machine))
         walk = Walk(shared, tuple(extents), 1, machine)
         head = Ops(sums + lines, 0, lines, vectors, lines)
-        tail = ops_of(self.last, words.vector, words.vector) * (sums / WORD)
+        tail = ops_of(self.last, words.vector, machine) * (sums / WORD)
         trips, tile = (words.deep // WORD // steps,), (sums, vectors, lines)
         tiles = scalar_tiles(walk, trips, steps, tile, words.ways, head, tail)
         tiles = replace(tiles, held=b if words.near else vectors)

@@ -22,7 +22,7 @@ from .contraction import WORD
 from .fold_parts import moved
 from .fusing import joined, loops_of, mask_last, partial_results, share, stepped
 from .nest import Nest, lanes_of, nest_of
-from .packets import DEPTH, BodyCost, Ops, ops_of
+from .packets import BodyCost, Ops, ops_of
 from .plans import BlockPlan, NestPlan
 
 LEAST = 16  # elements that are folded at once
@@ -78,9 +78,12 @@ class RowFold(BlockPlan):
         """A register is loaded, exchanged with another one and folded into it."""
         registers = self.several * self.step * self.size / self.vector * len(self.found.reads)
         turns = prod(a.extent for a in self.found.axes) / self.several / self.step / machine.threads
-        tree = Ops(plain=2, permute=1) + ops_of(self.found, self.vector // self.size, self.vector)
+        made, issue = ops_of(self.found, self.vector // self.size, machine), machine.issue
+        tree = Ops(plain=2, permute=1) + made
         body = (tree + Ops(loads=len(self.found.reads))) * registers
-        return [NestPlan(turns, 1, BodyCost(body.packets, body.count, registers, DEPTH))]
+        return [
+            NestPlan(turns, 1, BodyCost(body.packets(issue), body.count, registers, issue.depth))
+        ]
 
 
 def rows_of(found: Structure, vector: int) -> RowFold | None:

@@ -23,12 +23,10 @@ from .contraction import WORD
 from .fold_parts import copied, moved, now
 from .fold_words import Words
 from .fusing import loops_of, made_by, share, stepped, zoned
-from .packets import DEPTH, BodyCost
-from .plans import BlockPlan, NestPlan
+from .packets import BodyCost, Ops
+from .plans import SPARE, BlockPlan, NestPlan
 
-REGISTERS = 30  # vector registers that a tile may plan with
 GROUP = 8  # columns whose words are dealt together where words lie together
-BODY = 128  # products that are written out
 
 
 def arrange(sch: Schedule, words: Words, unsigned: bool) -> dict[str, BlockPlan]:
@@ -145,9 +143,10 @@ class Deal(BlockPlan):
 
     def plans(self, machine: Machine, point: Point) -> list[NestPlan]:
         registers = prod(n for _, n in self.lanes) / self.vector
-        packets = registers * max(log2(max(registers, 2)) / 2, 1.0)
+        each, issue = Ops(permute=log2(max(registers, 2)) / 2, loads=1, stores=1), machine.issue
+        packets = (each * registers).packets(issue)
         turns = self.size / self.vector / registers / machine.threads
-        return [NestPlan(turns, 1, BodyCost(packets, 4 * registers, registers, DEPTH))]
+        return [NestPlan(turns, 1, BodyCost(packets, 4 * registers, registers, issue.depth))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +166,11 @@ class Tile(BlockPlan):
             inner = next((axis.extent for axis in self.words.folds[::-1]), 1)
         return rows, vectors, divisors(inner, number(point, "terms"))[-1]
 
-    def fits(self, point: Point) -> bool:
+    def fits(self, machine: Machine, point: Point) -> bool:
         rows, vectors, steps = self._sizes(point)
         sums = rows * vectors
-        return sums + vectors + 2 <= REGISTERS and sums * steps <= BODY
+        held = sums + vectors + 2 + SPARE
+        return held <= machine.vectors and sums * steps <= machine.loops.products
 
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
         rows, vectors, steps = self._sizes(point)
@@ -198,18 +198,13 @@ class Tile(BlockPlan):
     def plans(self, machine: Machine, point: Point) -> list[NestPlan]:
         rows, vectors, steps = self._sizes(point)
         found, sums = self.words.found, rows * vectors
-        loads, scalars = steps * vectors, steps * rows
-        slots = sums * steps + loads + scalars
-        rate = 2 if self.unsigned else 1
-        packets = max(sums * steps / rate, loads, (loads + scalars) / 2, slots / 4, 1.0)
+        dots, issue = sums * steps, machine.issue
+        ops = Ops(dots, dots if self.unsigned else 2 * dots, 0, steps * vectors, steps * rows)
+        body = BodyCost(ops.packets(issue), ops.count, sums, issue.depth + 2 * sums)
         results = prod(a.extent for a in found.spatial if a is not self.words.column)
         tiles = results * (self.words.wide // self.words.lanes) / sums / machine.threads
         folded = prod(a.extent for a in self.words.folds) * self.words.deep // WORD
-        return [
-            NestPlan(
-                tiles * folded / steps, tiles, BodyCost(packets, slots, sums, DEPTH + 2 * sums)
-            )
-        ]
+        return [NestPlan(tiles * folded / steps, tiles, body)]
 
 
 def _nested(

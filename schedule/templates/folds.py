@@ -79,9 +79,8 @@ def _folds(func: PrimFunc, machine: Machine, kinds: tuple[str, ...]) -> Template
     words = kinds if any(of_bytes(found) for found in folding) else kinds[3:]
 
     def arranged(words: str, terms: int) -> Arranged | None:
-        vector = machine.vector_bytes
-        made = partial(_arranged, func, folding, plain, words, terms, vector)
-        return kept(func, (words, terms, vector), made)
+        made = partial(_arranged, func, folding, plain, words, terms, machine)
+        return kept(func, (words, terms, machine.vector_bytes, machine.issue), made)
 
     if not folding or not words or arranged(words[-1], 1) is None:
         return None
@@ -105,10 +104,10 @@ def _arranged(
     plain: dict[str, BlockPlan],
     words: str,
     terms: int,
-    vector: int,
+    machine: Machine,
 ) -> Arranged | None:
     """The kernel with each fold in the first way that takes it; None where one has none."""
-    sch, special = Schedule(func), dict(plain)
+    sch, special, vector = Schedule(func), dict(plain), machine.vector_bytes
     try:
         _near(sch)
         in_planes(sch)
@@ -122,7 +121,7 @@ def _arranged(
                 whole(sch, now(sch, name), vector)
     except ScheduleError:
         return None
-    layer = layer_of(sch.logical, vector, (*FORMS, *FOLDS), apart=special)
+    layer = layer_of(sch.logical, machine, (*FORMS, *FOLDS), apart=special)
     if layer is None:
         return None
     tiles = {name: part if part.turn or able(part.nest) else part.plain()

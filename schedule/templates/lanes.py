@@ -15,7 +15,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from ...target.machine_facts import Machine
+from ...target.machine_facts import Issue, Machine
 from ...tir.stmt import Block, PrimFunc
 from ..knobs import Point, number
 from ..schedule import Schedule
@@ -47,9 +47,9 @@ class LaneNest(BlockPlan):
     nest: Nest
     grown: tuple[int, ...] = ()
     turn: Turn | None = None
-    _bodies: dict[tuple[int, int], BodyCost] = field(default_factory=dict, compare=False)
+    _bodies: dict[tuple[int, int, Issue], BodyCost] = field(default_factory=dict, compare=False)
 
-    def fits(self, point: Point) -> bool:
+    def fits(self, machine: Machine, point: Point) -> bool:
         """Whether few registers hold what is summed, and what sums take in."""
         if self.nest.found.form not in FOLDS:
             return True
@@ -72,9 +72,9 @@ class LaneNest(BlockPlan):
         if self.turn is not None:
             return [NestPlan(n, n, body) for n, body in bodies(self.turn, machine)]
         laid = laid_at(self.nest, machine, point)
-        key = laid.together, laid.rows
+        key = laid.together, laid.rows, machine.issue
         if key not in self._bodies:
-            self._bodies[key] = laid.body
+            self._bodies[key] = laid.body(machine)
         return [laid.plan(machine, self._bodies[key])]
 
     def plain(self) -> LaneNest:
@@ -82,11 +82,11 @@ class LaneNest(BlockPlan):
         return LaneNest(scalar(self.nest), self.grown)
 
 
-def layer_of(func: PrimFunc, vector: int, forms: Sequence[Form] = FORMS, nearest: bool = False,
+def layer_of(func: PrimFunc, machine: Machine, forms: Sequence[Form] = FORMS, nearest: bool = False,
              apart: Container[str] = ()) -> dict[str, LaneNest] | None:  # fmt: skip
-    """The blocks as nests of vectors of so many bytes, those that are kept ``apart`` left out; None
-    where one is of another form."""
-    layer = dict[str, LaneNest]()
+    """The blocks as nests of vectors, those that are kept ``apart`` left out; None where one is of
+    another form."""
+    layer, vector = dict[str, LaneNest](), machine.vector_bytes
     for block in blocks_below(func.body):
         if block.name in apart:
             continue
@@ -98,14 +98,14 @@ def layer_of(func: PrimFunc, vector: int, forms: Sequence[Form] = FORMS, nearest
         turn = turn_of(func, found, vector) if found.form is Form.COPY else None
         more = () if grown is None else tuple(axis.extent for axis in grown.axes)
         found = found if grown is None else grown
-        nest = _few(nest_of(found, vector))
+        nest = _few(nest_of(found, vector), machine)
         layer[block.name] = LaneNest(_with_edges(nest, block) if inside else nest, more, turn)
     return layer
 
 
-def _few(nest: Nest) -> Nest:
+def _few(nest: Nest, machine: Machine) -> Nest:
     """A nest that unrolls few vectors where each takes long."""
-    body = body_of(nest.found, nest.lanes, 1, nest.reach(1), nest.vector)
+    body = body_of(nest.found, nest.lanes, 1, nest.reach(1), machine)
     return replace(nest, most=max(int(CODE / body.slots), 1))
 
 
@@ -134,11 +134,9 @@ class Laid(BlockPlan):
     def together(self) -> int:
         return self.nest.together(self.unroll, self.share)
 
-    @property
-    def body(self) -> BodyCost:
+    def body(self, machine: Machine) -> BodyCost:
         nest = self.nest
-        reach = nest.reach(self.rows)
-        return body_of(nest.found, nest.lanes, self.together, reach, nest.vector)
+        return body_of(nest.found, nest.lanes, self.together, nest.reach(self.rows), machine)
 
     def plan(self, machine: Machine, body: BodyCost) -> NestPlan:
         nest, share, rows, unroll, busy = self.nest, self.share, self.rows, self.together, 1.0
@@ -150,7 +148,7 @@ class Laid(BlockPlan):
         return NestPlan(vectors * folds / unroll, vectors / trips, body)
 
     def plans(self, machine: Machine, point: Point) -> list[NestPlan]:
-        return [self.plan(machine, self.body)]
+        return [self.plan(machine, self.body(machine))]
 
     def lay(self, sch: Schedule) -> None:
         nest, share, rows = self.nest, self.share, self.rows

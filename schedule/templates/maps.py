@@ -21,7 +21,7 @@ from .template import Template
 def lanes(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of such kernels: their vectors, elements or transfers; copies that turn may do
     so in registers or fill vectors from afar."""
-    layer = layer_of(func, machine.vector_bytes)
+    layer = layer_of(func, machine)
     if layer is None:
         return None
     ways = [Arranged(Schedule(func), layer, plain=FORMS)] * 2

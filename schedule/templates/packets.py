@@ -1,37 +1,23 @@
 """What the body of a loop takes at the least: instructions by the pipes that they need.
 
-    body_of(found, 128, 2, reach, 128).packets      of two vectors of 128 bytes
+    body_of(found, 128, 2, reach, machine).packets      of two vectors of 128 lanes
 
-A value of n bytes is n / ``vector`` registers. Operators take an instruction a register, those in
-``COUNTS`` others; the table of instructions says on which pipes.
+A value of n bytes is n / ``vector_bytes`` registers. Operators take an instruction a register,
+some of them others, by the ``Issue`` of the machine, which also says how many a cycle takes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ...target.machine_facts import Issue, Machine
 from ...tir.expr import Expr, walk
 from ...tir.quick import quick
 from ...tir.stmt import Buffer
 from ..structure import Structure
 
-SLOTS = 4  # instructions of a packet
-DEPTH = 10  # cycles from a load to the store of what follows from it, about two latencies
-
-# Instructions of a register, and how many of them only a multiplier, or only the permuter, takes.
-COUNTS: dict[str, tuple[float, float, float]] = {
-    "load": (0, 0, 0),
-    "const": (0, 0, 0),
-    "hole": (0, 0, 0),
-    "var": (0, 0, 0),
-    "tile": (0, 0, 0),
-    "mul": (2, 1, 0),
-    "widening_mul": (2, 1, 0),
-    "rounding_mul_shr": (4, 4, 0),
-    "mul_shr": (4, 4, 0),
-    "rounding_shr": (1, 0, 0),
-    "lookup": (8, 0, 8),
-}
+FREE = dict.fromkeys(("load", "const", "hole", "var", "tile"), (0.0, 0.0, 0.0))
+ONE = (1.0, 0.0, 0.0)  # instruction of a register, on any pipe
 
 
 @quick
@@ -60,12 +46,12 @@ class Ops:
     def count(self) -> float:
         return self.plain + self.loads + self.words + self.stores
 
-    @property
-    def packets(self) -> float:
+    def packets(self, issue: Issue) -> float:
         """The fewest, by what is held most."""
-        moves = (self.loads + self.words + self.stores) / 2
-        return max(self.multiply / 2, self.permute, self.loads, self.stores, moves,
-                   self.count / SLOTS, 1.0)  # fmt: skip
+        accesses = (self.loads + self.words + self.stores) / issue.accesses
+        return max(self.multiply / issue.products, self.permute / issue.shuffles,
+                   self.loads / issue.loads, self.stores / issue.stores, accesses,
+                   self.count / issue.slots, 1.0)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,32 +86,33 @@ class Reach:
         ]
 
 
-def body_of(found: Structure, lanes: int, unroll: int, reach: Reach, vector: int) -> BodyCost:
-    """What ``unroll`` vectors of ``lanes`` lanes take in each row, in registers of ``vector``
-    bytes; one lane is a scalar."""
-    rows = reach.rows
+def body_of(found: Structure, lanes: int, unroll: int, reach: Reach, machine: Machine) -> BodyCost:
+    """What ``unroll`` vectors of ``lanes`` lanes take in each row; one lane is a scalar."""
+    rows, vector, issue = reach.rows, machine.vector_bytes, machine.issue
     if lanes == 1:
-        return _scalars(found, unroll * rows)
+        return _scalars(found, unroll * rows, issue)
     loads = _loaded(found, lanes, unroll, reach, vector)
     stores = rows * unroll * _registers(found.out.buffer.type.bytes, lanes, vector)
-    made = ops_of(found, lanes, vector) * (rows * unroll)
+    made = ops_of(found, lanes, machine) * (rows * unroll)
     ops = replace(made, loads=loads, stores=stores)
     slots = ops.count + 2
-    return BodyCost(max(ops.packets, slots / SLOTS), slots, loads + stores + ops.plain / 4, DEPTH)
+    packets = max(ops.packets(issue), slots / issue.slots)
+    return BodyCost(packets, slots, loads + stores + ops.plain / 4, issue.depth)
 
 
-def ops_of(found: Structure, lanes: int, vector: int) -> Ops:
+def ops_of(found: Structure, lanes: int, machine: Machine) -> Ops:
     """What the operators of ``lanes`` lanes of a block take, its loads and stores left out."""
+    known, vector = {**machine.issue.operators, **FREE}, machine.vector_bytes
     plain = multiply = permute = 0.0
     varying: set[Expr] = set()  # values that follow from a load, whose lanes differ
     for node in walk(found.value):
         if node.op == "load" or not varying.isdisjoint(node.args):
             varying.add(node)
-        count, products, moves = COUNTS.get(node.op, (1, 0, 0))
+        count, products, moves = known.get(node.op, ONE)
         widest = max(node.type.bytes, *(a.type.bytes for a in node.args), 0)
         size = _registers(widest, lanes, vector)
         if node.op == "load" and node.attr in found.tables:
-            count, moves = 8, 8
+            count, products, moves = known.get("lookup", ONE)
         if node.type.lanes == 1 and node in varying:
             plain, multiply, permute = (
                 plain + count * size, multiply + products * size, permute + moves * size,
@@ -156,8 +143,8 @@ def _registers(size: int, lanes: int, vector: int) -> float:
     return max(size * lanes / vector, 1.0)
 
 
-def _scalars(found: Structure, unroll: int) -> BodyCost:
-    """Element by element: two memory accesses a packet, the result an operator at a time."""
+def _scalars(found: Structure, unroll: int, issue: Issue) -> BodyCost:
+    """Element by element: memory accesses side by side, the result an operator at a time."""
     loads, nodes = len(found.reads), sum(1 for node in walk(found.value) if node.args)
     slots = (loads + nodes + 1) * unroll + 2
-    return BodyCost(max(slots / 2, nodes), slots, loads + 1, DEPTH)
+    return BodyCost(max(slots / issue.accesses, nodes), slots, loads + 1, issue.depth)

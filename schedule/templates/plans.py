@@ -11,7 +11,7 @@ from ..schedule import Schedule
 from .packets import BodyCost
 from .template import Estimate
 
-LOOP = 2  # cycles to begin and leave a loop of several turns
+SPARE = 2  # vector registers that a tile does not plan with: for what is constant, and for copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class BlockPlan:
 
     __slots__ = ()
 
-    def fits(self, point: Point) -> bool:
+    def fits(self, machine: Machine, point: Point) -> bool:
         return True
 
     def place(self, sch: Schedule, block: str, machine: Machine, point: Point) -> None:
@@ -44,7 +44,7 @@ def total(plans: Sequence[NestPlan], machine: Machine) -> Estimate:
     at the end alone."""
     cycles = float(machine.barrier * (len(plans) if machine.threads > 1 else 1))
     for plan in plans:
-        begin = plan.body.depth + (LOOP if plan.turns > plan.starts else 0)
+        begin = plan.body.depth + (machine.loops.begin if plan.turns > plan.starts else 0)
         cycles += plan.turns * plan.body.packets + plan.starts * begin
     inner = max(plans, key=lambda plan: plan.turns * plan.body.packets)
     facts = {

@@ -43,7 +43,8 @@ def reduction(func: PrimFunc, machine: Machine) -> Template | None:
     """The template of a reduction, of what fills its operand and of maps of its result."""
     fold, vector = fold_of(func), machine.vector_bytes
     found = {} if fold is None else {
-        name: kept(func, ("by", name, vector), partial(_arranged, func, steps, vector))
+        name: kept(func, ("by", name, vector, machine.issue),
+                   partial(_arranged, func, steps, machine))
         for name, steps in _named(fold, vector)
     }  # fmt: skip
     ways = {name: way for name, way in found.items() if way is not None}
@@ -64,14 +65,14 @@ def fold_of(func: PrimFunc) -> Structure | None:
     return folds[0] if len(folds[0].reads) == 1 and folds[0].summed else None
 
 
-def _arranged(func: PrimFunc, steps: Steps, vector: int) -> Arranged | None:
+def _arranged(func: PrimFunc, steps: Steps, machine: Machine) -> Arranged | None:
     """Maps and short loops that steps leave of a reduction, all of them in vectors."""
     sch = Schedule(func)
     try:
         steps(sch)
     except ScheduleError:
         return None
-    layer = layer_of(sch.logical, vector, (*FORMS, Form.REDUCTION), nearest=True)
+    layer = layer_of(sch.logical, machine, (*FORMS, Form.REDUCTION), nearest=True)
     whole = layer is not None and all(part.nest.filled for part in layer.values())
     return Arranged(sch, layer) if layer is not None and whole else None
 

@@ -19,7 +19,7 @@ from ..knobs import Point, choice, number
 from ..schedule import Schedule
 from .arranged import Arranged, kept, template
 from .fusing import ALONE
-from .packets import DEPTH, BodyCost
+from .packets import BodyCost
 from .plans import BlockPlan, NestPlan
 from .template import Template
 
@@ -48,7 +48,8 @@ class Plain(BlockPlan):
                 return
 
     def plans(self, machine: Machine, point: Point) -> list[NestPlan]:
-        return [NestPlan(self.steps / machine.threads, 1, BodyCost(PACKETS, 0, 0, DEPTH))]
+        body = BodyCost(PACKETS, 0, 0, machine.issue.depth)
+        return [NestPlan(self.steps / machine.threads, 1, body)]
 
 
 def scalar(func: PrimFunc, machine: Machine) -> Template:

@@ -19,12 +19,8 @@ from math import ceil, prod
 
 from ...target.machine_facts import Machine
 from ...tir.quick import quick
-from .packets import DEPTH, Ops
+from .packets import Ops
 from .template import Estimate
-
-NEAR = 3  # registers by which a load moves its pointer, at most
-SETUP = 2  # packets in which a loop gets its count and its pointers
-LATE = 7  # cycle in which products read their sum
 
 
 def busiest(shared: int, machine: Machine) -> int:
@@ -110,11 +106,11 @@ class Tiles:
     def cycles(self, machine: Machine, beside: float = 0.0) -> float:
         """Of the longest thread, ``beside`` of each tile added."""
         walk = self.walk
-        return (self.each(machine) + beside) * walk.longest + SETUP * walk.starts
+        return (self.each(machine) + beside) * walk.longest + machine.loops.begin * walk.starts
 
     def each(self, machine: Machine) -> float:
         """Cycles of a tile."""
-        body, items, how = self.body, self.items, machine.loops
+        body, items, how, issue = self.body, self.items, machine.loops, machine.issue
         loops = [trips for trips in self.loops if trips > 1]
         while loops and loops[-1] <= how.few and items * loops[-1] <= how.written:
             items *= loops[-1]
@@ -122,30 +118,31 @@ class Tiles:
         if not loops:
             return self._straight(body, machine)
         step, starts = Ops(), prod(loops[:-1])  # that runs alone as a loop begins
-        inner: float = body.packets + machine.load_latency
+        inner: float = body.packets(issue) + machine.load_latency
         if loops[-1] > how.few or body.count <= how.long:
-            chain = self.steps * (machine.vector_result - LATE)  # of products of one sum
-            step, inner = body * (1 / self.steps), max(ceil(body.packets), chain)
+            chain = self.steps * (machine.vector_result - issue.sums)  # of products of one sum
+            step, inner = body * (1 / self.steps), max(ceil(body.packets(issue)), chain)
         head, tail = step + self.head, self.tail
-        ends = head.packets + tail.packets + DEPTH
+        ends = head.packets(issue) + tail.packets(issue) + issue.depth
         if self.walk.around >= how.turned and len(loops) == 1:
-            ends = (head + tail).packets
-        return starts * loops[-1] * inner + (starts - 1) * step.packets + ends
+            ends = (head + tail).packets(issue)
+        return starts * loops[-1] * inner + (starts - 1) * step.packets(issue) + ends
 
     def _straight(self, body: Ops, machine: Machine) -> float:
         """A tile without loops: an iteration of the loop around it."""
         both = body + self.head + self.tail
-        how = machine.loops
+        how, issue = machine.loops, machine.issue
         stay = 2 if self.tail.multiply else 1  # sums stay until all is made of them
         fits = stay * self.sums + self.held <= machine.vectors
         if fits and (self.walk.around > how.few or both.count <= how.long):
-            return both.packets + DEPTH / self.walk.around
-        return self._alone(body + self.head, machine) + self.tail.packets + DEPTH
+            return both.packets(issue) + issue.depth / self.walk.around
+        alone = self._alone(body + self.head, machine)
+        return alone + self.tail.packets(issue) + issue.depth
 
     def _alone(self, body: Ops, machine: Machine) -> float:
         """A body that overlaps no other one: loads run ahead of the products that need them; where
         that takes too many registers beside constants, products load what they need."""
-        packets = body.packets
+        packets = body.packets(machine.issue)
         ahead = body.loads * (1 - body.loads / packets)
         if self.sums + ahead + 2 * self.held > machine.vectors - 2:
             packets = max(packets, body.multiply)
@@ -159,7 +156,7 @@ def scalar_tiles(
     """Tiles of (sums, vectors, scalar words): products of a vector and a word each. Vectors of a
     step are ``apart`` registers from the next one's; neighbouring words are loaded in pairs."""
     sums, vectors, words = tile
-    far = apart * steps > NEAR
+    far = apart * steps > walk.machine.issue.near
     body = Ops(
         sums * steps + far, sums * steps, 0, vectors * steps, words * steps / (2 - steps % 2)
     )
@@ -200,14 +197,15 @@ class PhaseTimes:
         """What tiles take in such phases, and so many cycles ``behind``; ``known`` are facts that
         are not those of one of the phases."""
         body, machine, count, sizes = nest.body, self.machine, len(self.each), self.sizes
+        packets = body.packets(machine.issue)
         direct = 0.0 if self.places else nest.loaded * count
         facts = {
-            "inner_packets": body.packets, "dots_per_packet": body.multiply / body.packets,
+            "inner_packets": packets, "dots_per_packet": body.multiply / packets,
             "loop_trips": nest.loops[-1], "loop_starts": prod(nest.loops[:-1]),
             "tiles": nest.walk.tiles * count, "registers": nest.sums + nest.held,
-            "requant_packets": nest.tail.packets, "extra_packets": self.ready, "phases": count,
+            "requant_packets": nest.tail.packets(machine.issue), "extra_packets": self.ready,
             "unbalance": nest.walk.longest * machine.threads / nest.walk.tiles,
-            "code": body.multiply, "products": nest.products * count,
+            "phases": count, "code": body.multiply, "products": nest.products * count,
             "first_wait": machine.dma_start + sizes[0] / machine.dma_rate,
             "dma_cycles": sum(sizes) / machine.dma_rate, "bytes": sum(sizes) + direct,
         }  # fmt: skip

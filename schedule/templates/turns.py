@@ -25,7 +25,7 @@ from ..state import LoopRef
 from ..structure import AxisRun, Form, Structure, runs_of, structure
 from ..trace import index_map
 from .fusing import even, joined, made_by, run_on, stepped
-from .packets import DEPTH, BodyCost
+from .packets import BodyCost, Ops
 
 GROUP = 8  # rows of the operand that are dealt together
 MOST = 16  # registers of rows that lie close
@@ -269,15 +269,15 @@ def bodies(turn: Turn, machine: Machine) -> list[tuple[float, BodyCost]]:
     if turn.apart:
         runs, rows = turn.vector / turn.pitch + 1, outer * turn.near.extent
         count = runs * turn.registers
-        last = BodyCost(2 * count, 3 * count, 2 * runs, DEPTH)
+        last = BodyCost(2 * count, 3 * count, 2 * runs, machine.issue.depth)
         return [*bodies(turn.apart, machine), (rows / turn.beside / machine.threads, last)]
     return [
-        (outer * turn.groups * near / machine.threads, _body(dealt, log2(GROUP))),
-        (outer * rows / machine.threads, _body(written, log2(turn.words))),
+        (outer * turn.groups * near / machine.threads, _body(dealt, log2(GROUP), machine)),
+        (outer * rows / machine.threads, _body(written, log2(turn.words), machine)),
     ]
 
 
-def _body(registers: int, digits: float) -> BodyCost:
-    """Each digit exchanges registers in pairs: an instruction a pair, one a packet."""
-    packets = registers * max(digits / 2, 1.0)
-    return BodyCost(packets, registers * (digits / 2 + 2), registers, DEPTH)
+def _body(registers: int, digits: float, machine: Machine) -> BodyCost:
+    """Each digit exchanges registers in pairs: an instruction a pair."""
+    body, issue = Ops(digits / 2, 0, digits / 2, 1, 0, 1) * registers, machine.issue
+    return BodyCost(body.packets(issue), body.count, registers, issue.depth)

@@ -21,12 +21,21 @@ from typing import Any, TypeVar
 from ...options.record import option
 from ...tir.hashed import Hashed
 from ..errors import MachineError
-from ..machine_facts import Loops
+from ..machine_facts import Issue, Loops
 
 N = TypeVar("N", int, float)
 PIPES = ("LD", "ST", "MPY0", "MPY1", "SHIFT", "XLANE")
 COMPUTE = PIPES[2:]
-LOOPS = Loops(short=4, written=64, few=4, long=64, turned=4)
+LOOPS = Loops(short=4, written=64, few=4, long=64, turned=4, products=128, begin=2)
+ISSUE = Issue(
+    slots=4, products=2, shuffles=1, loads=1, stores=1, accesses=2,
+    depth=10,  # about two latencies
+    sums=7, near=3,
+    operators={
+        "mul": (2, 1, 0), "widening_mul": (2, 1, 0), "rounding_mul_shr": (4, 4, 0),
+        "mul_shr": (4, 4, 0), "lookup": (8, 0, 8),
+    },
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +184,11 @@ class DspMachine(Hashed):
     def loops(self) -> Loops:
         """How loops are compiled."""
         return LOOPS
+
+    @property
+    def issue(self) -> Issue:
+        """What a cycle takes."""
+        return ISSUE
 
     @property
     def grain(self) -> int:

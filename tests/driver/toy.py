@@ -24,7 +24,7 @@ from dovetail.target.declare import RowTable, collect
 from dovetail.target.errors import MachineError
 from dovetail.target.expansions import EXPANSIONS
 from dovetail.target.instruction import Instruction, Kind
-from dovetail.target.machine_facts import Loops
+from dovetail.target.machine_facts import Issue, Loops
 from dovetail.target.program import Dma, Item, Loop, MachineOp, Program
 from dovetail.target.protocol import Code, Family, ProgramPhase
 from dovetail.target.roles import Roles
@@ -287,7 +287,11 @@ def vpair(a: T, b: T) -> W:
     return concat(b, a)
 
 
-LOOPS = Loops(short=1, written=1, few=1, long=1, turned=1 << 30)
+LOOPS = Loops(short=1, written=1, few=1, long=1, turned=1 << 30, products=64, begin=2)
+ISSUE = Issue(
+    slots=1, products=1 / 3, shuffles=1, loads=1 / 2, stores=1, accesses=1, depth=4, sums=7, near=0,
+    operators={},
+)  # fmt: skip
 TABLE = collect([sys.modules[__name__]])
 
 
@@ -352,6 +356,10 @@ class Toy:
     @property
     def rows(self) -> Mapping[str, Instruction]:
         return TABLE
+
+    @property
+    def issue(self) -> Issue:
+        return ISSUE
 
     def unit(self, row: Instruction) -> str:
         return row.unit_at(0)
