@@ -263,9 +263,10 @@ def conv_transpose2d(rng: Random) -> Graph:
     bias = rng.integers(-(1 << 15), 1 << 15, groups * out).astype(np.int32)
     x = (pick(rng, 1, 2), groups * per, pick(rng, 4, 5), pick(rng, 4, 8))
     reach = 64 * math.sqrt(per * (size / stride) ** 2) * 128
+    numbers = requant(rng, pick(rng, 1, len(weight)), reach)
     return graph("q_conv_transpose2d", [x], (weight, bias), stride=(stride, stride),
-                 padding=((cut, cut),) * 2, dilation=(1, 1), groups=groups, x_zero=zero(rng),
-                 requant=requant(rng, pick(rng, 1, len(weight)), reach))  # fmt: skip
+                 padding=((cut, cut),) * 2, dilation=(1, 1), groups=groups,
+                 room=out + pick(rng, 0, -out % 4), x_zero=zero(rng), requant=numbers)  # fmt: skip
 
 
 @case

@@ -5,13 +5,14 @@ stride * i + dilation * k; ``padding`` is cut from its ends, and what an end lac
 padding) is no product's: there it is below 0.
 
     q_conv_transpose2d(x u8 [N,C,H,W], w i8 [O,C/G,KH,KW], bias i32 [O])
-        stride padding dilation groups x_zero requant -> u8 [N, O * SH * SW, J, I]
+        stride padding dilation groups room x_zero requant -> u8 [N, G * SH * SW * room, J, I]
         acc = sum (x - x_zero) * w + bias; y = requantize(acc)
 
 Outputs that lie ``stride`` apart read the same pixels by the same taps, so all of a phase are a
 convolution, and phases are channels: of each group first those of phase (0, 0), then (0, 1) ...,
-and row j of phase rh has the padded output row SH * j + rh. Rows j are those with an output. Moves
-bring phases to their places:
+each with ``room`` for its O / G channels (behind these are sums of 0, so that 3 bytes can move as
+a word), and row j of phase rh has the padded output row SH * j + rh. Rows j are those with an
+output. Moves bring phases to their places:
 
     kernel 4, stride 2, padding 1: outputs 2j + rh - 1 read rows j - 1 and j by taps rh + 2 and rh
 """
@@ -19,9 +20,9 @@ bring phases to their places:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -34,6 +35,7 @@ from ..kernels import Kernel
 from ..lower_dot import ConvWeights, dense
 from ..lower_site import Site
 from ..lower_window import Window, WindowSource
+from ..physical import round_up
 from ..requantize import requantize
 from ..slides import Slide
 from ..spec import Aten, Integer, Spec
@@ -118,6 +120,8 @@ def conv_transpose2d(
 
 # The quantized form ------------------------------------------------------------------------------
 
+WORD = 4  # bytes
+
 
 def quantize(emit: Emitter, step: FloatStep) -> None:
     """The phases, a permute and slices."""
@@ -127,19 +131,24 @@ def quantize(emit: Emitter, step: FloatStep) -> None:
     axes = list(map(AxisPhases, extents, sizes, strides, dilation, padding))
     moves: list[tuple[str, dict[str, object]]] = []
     outputs, groups = len(weight), step.attrs["groups"]
-    rows, columns = (axis.rows for axis in axes)
+    each, (rows, columns) = outputs // groups, (axis.rows for axis in axes)
+    room = round_up(each, WORD) if max(strides) > 1 else each
+    room = room if 3 * room <= 4 * each else each
     if max(strides) > 1:
         moves = [
-            ("reshape", {"shape": (n, groups, *strides, outputs // groups, rows, columns)}),
+            ("reshape", {"shape": (n, groups, *strides, room, rows, columns)}),
+            ("slice", {"axis": 4, "start": 0, "stop": each, "step": 1}),
             ("permute", {"axes": (0, 1, 4, 5, 2, 6, 3)}),
             ("reshape", {"shape": (n, outputs, strides[0] * rows, strides[1] * columns)}),
         ]
+        moves = [move for move in moves if move[0] != "slice" or room > each]
     for place, axis in enumerate(axes):
         if (start := axis.start) or axis.outputs < axis.stride * axis.rows:
             stop = start + axis.outputs
             moves.append(("slice", {"axis": 2 + place, "start": start, "stop": stop, "step": 1}))
     names = [f"{step.output}.{op}{place}" for place, (op, _) in enumerate(moves)]
-    y = emit.weighted(step, Q_CONV_TRANSPOSE2D.name, weight, bias[0] if bias else None,
+    roomy = replace(step, attrs={**step.attrs, "room": room})
+    y = emit.weighted(roomy, Q_CONV_TRANSPOSE2D.name, weight, bias[0] if bias else None,
                       f"{step.output}.phases" if moves else "")  # fmt: skip
     for (op, attrs), name in zip(moves, [*names[1:], ""], strict=False):
         y = emit.node(step, op, [y], attrs, name)
@@ -214,7 +223,9 @@ def shape_of(node: Node, shapes: Sequence[Shape]) -> Shape:
     require(inside, node, "no more is cut than a pixel adds to", node.attrs["padding"])
     sizes = rows.outputs, columns.outputs
     require(min(sizes) > 0, node, "an output is left when the padding is cut", sizes)
-    return x[0], rows.stride * columns.stride * weight[0], rows.rows, columns.rows
+    room = integer(node, "room")
+    require(room * groups >= weight[0], node, "there is room for the channels of a group", room)
+    return x[0], rows.stride * columns.stride * groups * room, rows.rows, columns.rows
 
 
 def evaluate(node: Node, inputs: Sequence[Array]) -> Array:
@@ -248,11 +259,14 @@ def evaluate(node: Node, inputs: Sequence[Array]) -> Array:
 
 
 def requantized(node: Node, total: Array, bias: Array) -> Array:
-    """Sums [N,G,O/G,H,W] as u8, phases in their places [N,G,SH,SW,O/G,J,I]."""
+    """Sums [N,G,O/G,H,W] as u8, phases in their places [N,G,SH,SW,room,J,I]."""
     images, groups, outputs, height, width = total.shape
     sums = total.reshape(images, groups * outputs, height, width) + bias[:, None, None]
     y, (down, along) = requantize(sums, requant_of(node), axis=1), pair(node, "stride")
     y = y.reshape(images, groups, outputs, height // down, down, width // along, along)
+    zeros = requantize(np.zeros(()), replace(requant_of(node), multiplier=(0,), scale=(0.0,)))
+    more = (0, integer(node, "room") - outputs)
+    y = np.pad(y, [more if axis == 2 else (0, 0) for axis in range(7)], constant_values=zeros)
     return np.ascontiguousarray(y.transpose(0, 1, 4, 6, 2, 3, 5))
 
 
@@ -284,24 +298,26 @@ def lower(site: Site) -> Kernel:
     )
     x = WindowSource(site.input(0, "x"), (shape[2], shape[3]))
     of = ConvWeights.of(site, integer(node, "groups"))
-    return dense(site, x, window, phased(of, rows, columns), "conv2d")
+    return dense(site, x, window, phased(of, rows, columns, integer(node, "room")), "conv2d")
 
 
-def phased(of: ConvWeights, rows: AxisPhases, columns: AxisPhases) -> ConvWeights:
+def phased(of: ConvWeights, rows: AxisPhases, columns: AxisPhases, room: int) -> ConvWeights:
     """The weights by phases of each group, each phase with the bias and the multipliers."""
     taps = of.weight.reshape(of.groups, -1, *of.weight.shape[1:])
     strides, sizes = (rows.stride, columns.stride), (rows.window[0], columns.window[0])
-    made = np.zeros((of.groups, *strides, *taps.shape[1:3], *sizes), of.weight.dtype)
+    made = np.zeros((of.groups, *strides, room, taps.shape[2], *sizes), of.weight.dtype)
     for kh, kw in np.ndindex(*of.weight.shape[2:]):
         (rh, down), (rw, along) = rows.place(kh), columns.place(kw)
-        made[:, rh, rw, :, :, down, along] = taps[..., kh, kw]
+        made[:, rh, rw, : taps.shape[1], :, down, along] = taps[..., kh, kw]
 
-    def repeated(values: Array) -> Array:
+    def repeated(values: Array, beyond: Literal["constant", "edge"]) -> Array:
         own = values.reshape(of.groups, 1, -1)
-        return np.broadcast_to(own, (of.groups, prod(strides), own.shape[2])).reshape(-1)
+        own = np.pad(own, ((0, 0), (0, 0), (0, room - own.shape[2])), beyond)
+        return np.broadcast_to(own, (of.groups, prod(strides), room)).reshape(-1)
 
     weight = made.reshape(-1, taps.shape[2], *sizes)
-    return ConvWeights(weight, repeated(of.bias), repeated(of.multiplier), of.groups)
+    bias, multiplier = repeated(of.bias, "constant"), repeated(of.multiplier, "edge")
+    return ConvWeights(weight, bias, multiplier, of.groups)
 
 
 Q_CONV_TRANSPOSE2D = Integer(

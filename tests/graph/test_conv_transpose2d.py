@@ -67,7 +67,8 @@ def cases(rng: Random, count: int) -> list[tuple[Node, list[tuple[int, ...]]]]:
         )
         padding = tuple((rng.randint(0, 3), rng.randint(-1, 3)) for _ in range(2))
         groups = rng.choice([1, 2, 4])
-        attrs = {"stride": stride, "dilation": dilation, "padding": padding, "groups": groups}
+        attrs = {"stride": stride, "dilation": dilation, "padding": padding, "groups": groups,
+                 "room": 8 // groups + rng.choice([0, 0, 1, 4])}  # fmt: skip
         shapes: list[tuple[int, ...]] = [(2, 4, *size), (8, 4 // groups, *kernel), (8,)]
         node = Node(Q.name, ("x", "w", "b"), "y", attrs)
         try:
@@ -119,7 +120,11 @@ def test_products_and_reads_are_those_that_touch_data() -> None:
 
 @pytest.mark.parametrize(
     ("layer", "most"),
-    [(nn.ConvTranspose2d(32, 32, 2, 2), 3000), (nn.ConvTranspose2d(8, 8, 3, 2, 1, 1, 2), 4000)],
+    [
+        (nn.ConvTranspose2d(32, 32, 2, 2), 3000),
+        (nn.ConvTranspose2d(8, 8, 3, 2, 1, 1, 2), 4000),
+        (nn.ConvTranspose2d(16, 3, 4, 2, 1), 2000),
+    ],
 )
 def test_code_is_exact_and_of_vectors(layer: nn.ConvTranspose2d, most: int) -> None:
     torch.manual_seed(0)
@@ -139,7 +144,8 @@ def test_a_batch_norm_goes_into_the_weights() -> None:
 
 
 def test_no_more_may_be_cut_than_a_pixel_adds_to() -> None:
-    attrs = {"stride": (1, 1), "dilation": (1, 1), "padding": ((2, 0), (0, 0)), "groups": 1}
+    attrs = {"stride": (1, 1), "dilation": (1, 1), "padding": ((2, 0), (0, 0)), "groups": 1,
+             "room": 1}  # fmt: skip
     shapes = [(1, 1, 4, 4), (1, 1, 2, 2), (1,)]
     with pytest.raises(GraphError, match="no more is cut than a pixel adds to, but got"):
         Q.shape(Node(Q.name, ("x", "w", "b"), "y", attrs), shapes)
