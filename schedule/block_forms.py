@@ -14,10 +14,9 @@ from functools import lru_cache
 from ..tir.evaluate_expr import loads
 from ..tir.expr import Expr
 from ..tir.linear import Linear, from_linear, linear
+from ..tir.ops import OPS
 from ..tir.stmt import Block, Buffer, Iter, Stmt, Store, walk_stmt
 from .index import Digit, digits_of, form_bounds
-
-ASSOCIATIVE = ("add", "min", "max", "and_", "or_", "xor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +41,12 @@ def store_of(block: Block) -> Store | None:
 
 
 def reduction_of(block: Block) -> Reduction | None:
-    """The reduction that ``block`` is; float sums are none, for their order matters."""
+    """The reduction that ``block`` is; of floats only extremes are, for order matters."""
     store = store_of(block)
-    if store is None or store.value.op not in ASSOCIATIVE:
+    row = OPS[store.value.op] if store else None
+    if store is None or row is None or row.neutral is None:
         return None
-    if store.value.type.kind == "f" and store.value.op == "add":
+    if store.value.type.kind == "f" and row.wraps:
         return None
     init = block.init
     if init is not None and not (

@@ -12,6 +12,7 @@ from itertools import pairwise
 from math import prod
 
 from ..tir.expr import Expr, conjoin, conjuncts, const, free_vars, var
+from ..tir.ops import FOLDS
 from ..tir.stmt import (
     Block,
     Copy,
@@ -36,7 +37,6 @@ from .tree import blocks_below, loop_at, loops_of, nest, transformed
 
 TAILS = ("exact", "guard", "peel", "overlap")
 CUT = ("peel", "overlap")  # those that leave a loop of the rest
-LANE_FOLDS = ("add", "min", "max")  # what lanes may be joined by
 
 
 def split(
@@ -282,7 +282,7 @@ def _check_vectorized(state: ScheduleState, loop: For) -> None:
     if spatial:
         raise refusal("a loop must be spatial or a reduction", "one that is both", loop)
     found = reduction_of(inner)
-    if found is None or found.op not in LANE_FOLDS or not found.value.type.is_int:
+    if found is None or found.op not in FOLDS or not found.value.type.is_int:
         op = "no reduction" if found is None else f"{found.op} of {found.value.type}"
         raise refusal("a vectorized reduction must be a sum, min or max of integers", op, inner)
     if isinstance(loop.body, For) and not loop_roles(inner, loop.body.axis)[1]:

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..tir.bounds import bounds
 from ..tir.expr import Expr, cast, const, make
+from ..tir.ops import FOLDS, OPS
 from ..tir.stmt import Block, Buffer, Seq, Stmt, Store, load
 from ..tir.types import Type, parse_type, u8
 from .block_forms import is_map, reduction_of, store_of
@@ -39,7 +40,6 @@ from .state import BlockRef, ScheduleState
 from .tree import Path
 
 Planes = tuple[Buffer, ...]
-ORDERED = ("min", "max", "and_", "or_", "xor")  # they give the same in a wider type
 
 
 def split_bytes(state: ScheduleState, buffer: str) -> list[BlockRef]:
@@ -147,7 +147,7 @@ def retype(state: ScheduleState, buffer: str, kind: Type | str) -> None:
         raise refusal("the type must hold all values of the elements", f"{kind} for {old.type}")
     for block, _ in state.writers(buffer) if wider else ():
         found = reduction_of(block)
-        if not is_map(block) and (found is None or found.op not in ORDERED):
+        if not is_map(block) and (found is None or OPS[found.op].wraps):
             rule = "a block that writes must be a map, or a reduction that keeps wider values"
             raise refusal(rule, f"{block.name}, which is neither", block)
     new = replace(old, type=kind)
@@ -164,7 +164,7 @@ def _holds(state: ScheduleState, buffer: str, kind: Type) -> bool:
         if found is not None and found.init is not None:
             steps = prod(it.extent for it in block.iters if it.reduce) if found.op == "add" else 1
             first = bounds(found.init, {})
-            if found.op not in ("add", "min", "max") or block.name in state.partial:
+            if found.op not in FOLDS or block.name in state.partial:
                 return False
             ends = (first[0] + low * steps, first[1] + high * steps) if steps > 1 else (low, high)
             low, high = min(ends[0], first[0]), max(ends[1], first[1])

@@ -18,6 +18,7 @@ from functools import lru_cache
 
 from ..tir.expr import Expr, free_vars, is_fixed, transform, walk
 from ..tir.linear import joined, row_major
+from ..tir.ops import FOLDS
 from ..tir.stmt import Block, Buffer, Store
 from .block_forms import is_map, reduction_of
 
@@ -210,7 +211,7 @@ def _form(block: Block, value: Expr, moves: bool) -> Form:
 
 
 def _folding(op: str, value: Expr, reads: tuple[Use, ...]) -> Form:
-    if op not in ("add", "min", "max"):
+    if op not in FOLDS:
         return Form.OTHER
     product = op == "add" and _product(value)
     return Form.CONTRACTION if product and len(reads) == 2 else Form.REDUCTION

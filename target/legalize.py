@@ -17,6 +17,8 @@ from collections.abc import Callable
 from functools import partial
 
 from ..tir.expr import Expr, cast, const, make
+from ..tir.ops import OPS
+from ..tir.type_rules import wider, wider_signed
 from ..tir.types import Type, i16, i32, vector
 from .errors import SelectError
 from .gather import can_fill, filled, gathered
@@ -31,7 +33,7 @@ from .widths import converted, doubled, joined_bytes, paired_bytes
 CAST_OPS = ("cast", "sat_cast", "reinterpret")
 MOST_RUNS = 8  # scalars that share a value
 PIECE = 8  # words of a register, at least, that are repeated from it
-WIDENING_OPS = ("widening_add", "widening_sub", "widening_mul")
+WIDENING = {op.name for op in OPS.values() if op.rule in (wider, wider_signed)}
 
 
 Fetch = Callable[[Expr, int, Type], Expr]  # (load, byte offset in it, type) -> register-size load
@@ -92,7 +94,7 @@ class Legalizer:
             return self._looked_up(node)
         if node.op in CAST_OPS:
             return converted(node, self.tree(node.args[0]), self.trees)
-        if node.op in WIDENING_OPS:
+        if node.op in WIDENING:
             narrow = vector(node.args[0].type, kind.lanes)
             return self.trees.mapped(
                 lambda *x: doubled(node.op, x), [*map(self.tree, node.args)], narrow
@@ -260,6 +262,8 @@ class Legalizer:
             wide = make("repeat", value.args[0], attr=node.attr)
             return self.tree(Expr(value.op, node.type, (wide,), value.attr))
         lanes = self.bytes // node.type.bytes
+        if node.type.lanes % lanes:
+            raise SelectError(f"lanes: repeated lanes must fill registers, but got {node.type}")
         kind = vector(value.type, lanes)
         whole = self.fetch(Expr("load", kind, value.args, value.attr), 0, kind)
         runs = self.trees.registers(self.trees.repeated(whole, int(node.attr)))

@@ -8,6 +8,7 @@ sat_cast(u8, x)                          becomes clamp(x, 0, 255)
 from __future__ import annotations
 
 from ..tir.expr import Expr, clamp, const, make, rebuild
+from ..tir.ops import OPS
 from ..tir.types import Type, i32, i64, u32
 
 _SATURATING = {"sat_add": "add", "sat_sub": "sub"}
@@ -15,9 +16,10 @@ _WIDENING = {"widening_add": "add", "widening_sub": "sub", "widening_mul": "mul"
 _HALVING = {"halving_add": "add", "rounding_halving_add": "add", "halving_sub": "sub"}
 _LONG = (*_SATURATING, *_WIDENING, *_HALVING)  # on words they are done in 64 bits
 _NARROW = ("mul_shr", "rounding_mul_shr")  # saturate to their type
-_WRAPPING = ("add", "sub", "mul", "shl", "abs")  # may leave the range of a narrow type
-_SIGNLESS = ("add", "sub", "mul", "shl", "and_", "or_", "xor", "select")  # the same for all words
-_FROM_BELOW = ("add", "sub", "mul", "and_", "or_", "xor")  # low bits come from low bits alone
+_WRAPPING = {op.name for op in OPS.values() if op.wraps}  # may leave the range of a narrow type
+_SIGNLESS = {op.name for op in OPS.values() if op.from_below}  # the same for all words
+# Low bits come from low bits of operands of the same type alone.
+_FROM_BELOW = {name for name in _SIGNLESS if OPS[name].arity == 2 and not OPS[name].counts}
 
 
 class Promoter:

@@ -280,7 +280,7 @@ def rebuild(node: Expr, args: tuple[Expr, ...]) -> Expr:
 
 def retyped(node: Expr) -> Expr:
     """``node`` with the type that its operands give; casts, loads and calls keep theirs."""
-    if not node.args or node.op in ("cast", "sat_cast", "load", "call"):
+    if not node.args or OPS[node.op].told:
         return node
     kind = _type_of(node.op, node.args, node.attr)
     return node if kind == node.type else Expr(node.op, kind, node.args, node.attr)

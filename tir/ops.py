@@ -50,17 +50,17 @@ def sat_cast(a: V) -> V:
 # Plain arithmetic ---------------------------------------------------------------------------
 
 
-@row(rules.same, rises="++", symbol="+", commutes=True, neutral=lambda _: 0)
+@row(rules.same, rises="++", symbol="+", commutes=True, neutral=lambda _: 0, from_below=True)
 def add(a: V, b: V) -> V:
     return a + b
 
 
-@row(rules.same, rises="+-", symbol="-")
+@row(rules.same, rises="+-", symbol="-", from_below=True)
 def sub(a: V, b: V) -> V:
     return a - b
 
 
-@row(rules.same, rises="**", symbol="*", commutes=True, neutral=lambda _: 1)
+@row(rules.same, rises="**", symbol="*", commutes=True, neutral=lambda _: 1, from_below=True)
 def mul(of: Arithmetic, a: V, b: V) -> V:
     return of.times(a, b)
 
@@ -86,22 +86,24 @@ def maximum(of: Arithmetic, a: V, b: V) -> V:
 
 
 @row(rules.bits, bound=intervals.common_bits, symbol="&", commutes=True,
-     neutral=lambda kind: -1 if kind.signed else kind.high)  # fmt: skip
+     neutral=lambda kind: -1 if kind.signed else kind.high, from_below=True)  # fmt: skip
 def and_(a: V, b: V) -> V:
     return a & b
 
 
-@row(rules.bits, bound=intervals.either_bits, symbol="|", commutes=True, neutral=lambda _: 0)
+@row(rules.bits, bound=intervals.either_bits, symbol="|", commutes=True, neutral=lambda _: 0,
+     from_below=True)  # fmt: skip
 def or_(a: V, b: V) -> V:
     return a | b
 
 
-@row(rules.bits, bound=intervals.other_bits, symbol="^", commutes=True, neutral=lambda _: 0)
+@row(rules.bits, bound=intervals.other_bits, symbol="^", commutes=True, neutral=lambda _: 0,
+     from_below=True)  # fmt: skip
 def xor(a: V, b: V) -> V:
     return a ^ b
 
 
-@row(rules.same_int, rises="**", symbol="<<")
+@row(rules.same_int, rises="**", symbol="<<", from_below=True)
 def shl(a: V, by: V) -> V:
     return a << by
 
@@ -144,7 +146,7 @@ def count_leading_zeros(of: Arithmetic, kind: Type, a: V) -> V:
     return sum(of.where(of.less(a, 1 << bit), 1, 0) for bit in range(kind.bits))
 
 
-@row(rules.selected, bound=intervals.selected)
+@row(rules.selected, bound=intervals.selected, from_below=True)
 def select(of: Arithmetic, condition: V, yes: V, no: V) -> V:
     return of.where(condition, yes, no)
 
@@ -284,3 +286,9 @@ def lookup(table: Value, index: Value) -> Value:
        proven=False)  # fmt: skip
 def reinterpret(kind: Type, a: Value) -> Value:
     return np.ascontiguousarray(a).view(kind.numpy)
+
+
+# Families -----------------------------------------------------------------------------------
+
+JOINING = tuple(op.name for op in OPS.values() if op.neutral is not None)  # in any order
+FOLDS = tuple(name for name in JOINING if OPS[name].rises == "++")  # sums and extremes

@@ -25,7 +25,7 @@ import numpy as np
 from . import intervals
 from .arithmetic import ARRAYS, NUMBERS, Value, saturable, saturate, wide, wrap
 from .type_rules import Types, given
-from .types import Type
+from .types import Type, i8
 
 if TYPE_CHECKING:  # what words give where bodies are read as Python
     from .expr import Expr
@@ -68,6 +68,7 @@ class Op:
     commutes: bool = False
     proven: bool = True  # whether logic can say what it means
     neutral: Callable[[Type], int] | None = None  # changes nothing; operands join in any order
+    from_below: bool = False  # each bit follows from bits up to its place, of whatever sign
     attr: str = ""  # what ``attr`` holds, where it holds something
     example: Callable[[int], Any] | None = None  # an ``attr``, for so many lanes
     word: str = ""  # its name in Python
@@ -77,6 +78,7 @@ class Op:
     counts: tuple[int, ...] = field(init=False)  # operands that count bits
     value: Callable[..., Value] = field(init=False)  # in NumPy: of type, attr and arrays
     interval: intervals.Rule | None = field(init=False)  # of the exact result
+    wraps: bool = field(init=False)  # the exact result may lie beyond the operands' range
 
     def __post_init__(self) -> None:
         parameters = signature(self.meaning).parameters.values() if self.meaning else ()
@@ -90,6 +92,7 @@ class Op:
         put("counts", tuple(i for i, name in enumerate(operands) if name == "by"))
         put("value", _in_arrays(self))
         put("interval", _interval(self))
+        put("wraps", _wraps(self))
 
     def __call__(self, *_: Any, **__: Any) -> Expr:
         raise TypeError(f"{self.name}: it is a word of the script, used inside @prim_func only")
@@ -99,6 +102,11 @@ class Op:
         if self.arity not in (PARTS, len(kinds)):
             raise TypeError(f"{self.name}: it takes {self.arity} operands, but got {len(kinds)}")
         return self.rule(kinds, attr)
+
+    @property
+    def told(self) -> bool:
+        """Whether its type does not follow from operands."""
+        return self.rule is given
 
     def over(self, of: Any) -> Callable[..., Any]:
         """The meaning in an arithmetic, of what is wanted beside it and the operands."""
@@ -219,3 +227,14 @@ def _interval(op: Op) -> intervals.Rule | None:
         most = None if op.beyond is Beyond.IN_PLACE else 63
         return intervals.where_counts_fit(rule, op.counts, most)
     return rule
+
+
+def _wraps(op: Op) -> bool:
+    """As bytes tell, which stand for any integers; what shifts counts are shifts within them."""
+    if op.beyond is not Beyond.IN_PLACE or op.lanes is not Lanes.SAME:
+        return False
+    edges = np.array([i8.low, i8.low + 1, -1, 0, 1, 2, i8.high], np.int64)
+    given = [edges % i8.bits if place in op.counts else edges for place in range(op.arity)]
+    first = (i8,) if "kind" in op.wants else ()
+    found = op.over(ARRAYS)(*first, *np.meshgrid(*given))
+    return bool(found.min() < i8.low or found.max() > i8.high)

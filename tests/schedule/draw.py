@@ -11,9 +11,14 @@ from random import Random
 
 import numpy as np
 
+from dovetail.tir.ops import JOINING, OPS
 from dovetail.tir.passes.lift import lift
 from dovetail.tir.script import parse
 from dovetail.tir.stmt import PrimFunc
+from dovetail.tir.type_rules import compared
+from dovetail.tir.types import parse_type
+from tests.target.lanes import COMPUTED
+from tests.tir.operands import plain
 
 NARROW = ("u8", "i8")
 ELEMENTS = ("u8", "u8", "i8", "i16", "u16", "i32")
@@ -21,10 +26,21 @@ SHAPES = (
     (128,), (256,), (2, 128), (4, 64), (8, 32), (32, 8), (64, 4), (3, 130), (5, 40), (2, 4, 32),
     (4, 4, 16), (2, 3, 64), (512,), (128, 2), (7,), (1, 128), (128, 4), (4, 128), (64, 64),
 )  # fmt: skip
-SAME = ("{a} + {b}", "{a} - {b}", "{a} * {b}", "min({a}, {b})", "max({a}, {b})", "{a} & {b}",
-        "{a} ^ {b}", "sat_add({a}, {b})", "sat_sub({a}, {b})", "halving_add({a}, {b})",
-        "rounding_halving_add({a}, {b})")  # fmt: skip
-TESTS = ("{a} < {b}", "{a} <= {b}", "{a} == {b}")
+
+
+def spelled(op: str) -> str:
+    """An operator of one or two operands, in script."""
+    if OPS[op].symbol:
+        return f"{{a}} {OPS[op].symbol} {{b}}"
+    return f"{op}({{a}}, {{b}})" if OPS[op].arity == 2 else f"{op}({{a}})"
+
+
+def same(rng: Random, kind: str) -> str:
+    """An operator of one type, in script."""
+    return spelled(rng.choice(plain(parse_type(kind), COMPUTED)))
+
+
+TESTS = [spelled(op.name) for op in OPS.values() if op.rule is compared]
 
 
 @dataclass
@@ -206,7 +222,7 @@ def value(draft: Draft, axes: Sequence[tuple[str, int, bool]], kind: str, depth:
             other = rng.choice((f"u{bits}", f"i{bits}"))
             return f"abs_diff({below(other)}, {below(other)})"
         case _:
-            return rng.choice(SAME).format(a=f"({below()})", b=f"({below()})")
+            return same(rng, kind).format(a=f"({below()})", b=f"({below()})")
 
 
 def narrowed(draft: Draft, axes: Sequence[tuple[str, int, bool]], sums: str) -> str:
@@ -263,12 +279,13 @@ def reduction(draft: Draft) -> None:
     axes = [(a, extent, a in reduced) for a, extent, _ in axes]
     kept = [axis for axis in axes if not axis[2]]
     rng.shuffle(kept)
-    extreme = rng.random() < 0.25
-    kind = rng.choice(("u8", "i8", "i16", "i32")) if extreme else rng.choice(("i32", "i32", "i16"))
+    op = rng.choice(JOINING) if rng.random() < 0.4 else "add"
+    kind = rng.choice(("i32", "i32", "i16") if op == "add" else ("u8", "i8", "i16", "i32"))
     term = value(draft, axes, kind, rng.choice((0, 0, 1, 1, 2)))
-    word = "max({}, {})" if extreme else "{} + {}"
-    start = "0" if kind[0] == "u" or not extreme else f"{-(1 << int(kind[1:]) - 1)}"
-    _finish(draft, axes, kept, kind, word, term, f"{kind}({start})")
+    neutral = OPS[op].neutral
+    assert neutral is not None
+    start = f"{kind}({neutral(parse_type(kind))})"
+    _finish(draft, axes, kept, kind, spelled(op), f"({term})", start)
 
 
 def _finish(draft: Draft, axes: Sequence[tuple[str, int, bool]],
@@ -280,7 +297,7 @@ def _finish(draft: Draft, axes: Sequence[tuple[str, int, bool]],
     more = kind == "i32" and rng.random() < 0.6
     made = draft.local(kind, shape) if more else draft.param(kind, shape, "y")
     here = f"{made.name}[{where}]"
-    draft.nest(axes, f"{here} = {word.format(here, term)}", f"{here} = {start}")
+    draft.nest(axes, f"{here} = {word.format(a=here, b=term)}", f"{here} = {start}")
     if more:
         plain = [(a, extent, False) for a, extent, _ in kept]
         done = draft.param("u8", shape, "y")
@@ -311,7 +328,7 @@ def contraction(draft: Draft) -> None:
     start = "0"
     if rng.random() < 0.4:
         start = f"{draft.param('i32', (most,), 'bias').name}[vn]"
-    _finish(draft, axes, kept, "i32", "{} + {}", " * ".join(factors), start)
+    _finish(draft, axes, kept, "i32", spelled("add"), " * ".join(factors), start)
 
 
 def window(draft: Draft) -> None:
@@ -325,13 +342,13 @@ def window(draft: Draft) -> None:
     element = f"{x.name}[vh, vw * {pace} + vk, vc]" if pace > 1 else f"{x.name}[vh, vw + vk, vc]"
     if rng.random() < 0.3:
         low = "0" if x.kind == "u8" else "-128"
-        _finish(draft, axes, kept, x.kind, "max({}, {})", element, f"{x.kind}({low})")
+        _finish(draft, axes, kept, x.kind, spelled("max"), element, f"{x.kind}({low})")
         return
     weight = draft.param(rng.choice(NARROW), (channels, size) if rng.random() < 0.5 else
                          (size, channels), "w")  # fmt: skip
     place = "vc, vk" if weight.shape == (channels, size) else "vk, vc"
     term = f"cast(i32, {element}) * cast(i32, {weight.name}[{place}])"
-    _finish(draft, axes, kept, "i32", "{} + {}", term, "0")
+    _finish(draft, axes, kept, "i32", spelled("add"), term, "0")
 
 
 def updated(draft: Draft) -> None:
@@ -347,7 +364,7 @@ def updated(draft: Draft) -> None:
     if rng.random() < 0.5:
         here, there = there, here
     old = f"{made.name}[{', '.join(there)}]"
-    term = rng.choice(SAME).format(a=old, b=f"({value(draft, axes, kind, 1)})")
+    term = same(rng, kind).format(a=old, b=f"({value(draft, axes, kind, 1)})")
     draft.nest(axes, f"{made.name}[{', '.join(here)}] = {term}")
 
 
@@ -360,7 +377,7 @@ def paired(draft: Draft) -> None:
     where = ", ".join(f"v{a}" for a, _, _ in axes)
     first, second = draft.param(kind, shape, "z"), draft.param(kind, shape, "y")
     term = value(draft, axes, kind, 1)
-    other = rng.choice(SAME).format(a=f"z[{where}]", b=f"({value(draft, axes, kind, 1)})")
+    other = same(rng, kind).format(a=f"z[{where}]", b=f"({value(draft, axes, kind, 1)})")
     stores = (f"{first.name}[{where}] = {term}", f"{second.name}[{where}] = {other}")
     pad = "    " * (len(axes) + 2)
     draft.nest(axes, f"\n{pad}".join(stores))

@@ -5,21 +5,24 @@ function(7)      # stores one value of one to eight registers; the same for each
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from random import Random
 
-from dovetail.tir.expr import Expr, const, make
+from dovetail.target.dsp.target import dsp
+from dovetail.tir.expr import Expr, const, make, walk
+from dovetail.tir.ops import OPS
 from dovetail.tir.stmt import Buffer, PrimFunc, Store
 from dovetail.tir.types import Type, i8, i16, i32, u8, u16, vector
+from tests.tir.operands import plain, shifting
 
 ELEMENTS = (u8, u8, i8, i16, u16, i32)
-PLAIN = ("add", "sub", "min", "max", "mul", "xor", "sat_add", "halving_add", "rounding_halving_add")
+COMPUTED = {node.op for row in dsp().rows.values() if row.body for node in walk(row.body)}
 REGISTER = 1024  # bits
 
 
-def function(seed: int) -> PrimFunc:
-    """A kernel that stores one value."""
-    draw = Draw(Random(seed))
+def function(seed: int, computed: Container[str] = COMPUTED) -> PrimFunc:
+    """A kernel that stores one value, of operators that rows compute."""
+    draw = Draw(Random(seed), computed)
     kind = draw.rng.choice((*ELEMENTS, i32, i32, i32))
     lanes = REGISTER // kind.bits * draw.rng.choice((1, 1, 2, 2, 4, 4, 8, 3))
     value = draw.value(vector(kind, lanes), draw.rng.choice((2, 3, 3, 4)))
@@ -30,8 +33,8 @@ def function(seed: int) -> PrimFunc:
 class Draw:
     """Expressions over loads from parameters that come into being on the way."""
 
-    def __init__(self, rng: Random) -> None:
-        self.rng = rng
+    def __init__(self, rng: Random, computed: Container[str]) -> None:
+        self.rng, self.computed = rng, computed
         self.params: list[Buffer] = []
 
     def value(self, kind: Type, depth: int) -> Expr:
@@ -58,7 +61,8 @@ class Draw:
         return buffer
 
     def _plain(self, kind: Type, depth: int) -> Expr:
-        return make(self.rng.choice(PLAIN), self.value(kind, depth), self.value(kind, depth))
+        op = self.rng.choice(plain(kind.element, self.computed))
+        return make(op, *(self.value(kind, depth) for _ in range(OPS[op].arity)))
 
     def _converted(self, kind: Type, depth: int) -> Expr:
         source = self.value(vector(self.rng.choice(ELEMENTS), kind.lanes), depth)
@@ -112,7 +116,7 @@ class Draw:
 
     def _moved(self, kind: Type, depth: int) -> Expr:
         by = const(self.rng.randrange(kind.bits), kind)
-        return make(self.rng.choice(("shr", "shl", "rounding_shr")), self.value(kind, depth), by)
+        return make(self.rng.choice(shifting(self.computed)), self.value(kind, depth), by)
 
     def _looked_up(self, kind: Type, depth: int) -> Expr | None:
         if kind.bits > 8:

@@ -12,9 +12,12 @@ from dovetail.schedule.schedule import Schedule
 from dovetail.target.dsp.target import dsp
 from dovetail.target.errors import SelectError
 from dovetail.target.jit import jit
+from dovetail.target.pipeline import lower
 from dovetail.tir.interpret import interpret
+from dovetail.tir.places import ALIGN
 from dovetail.tir.script import parse, show
 from dovetail.tir.stmt import PrimFunc
+from dovetail.tir.verify import verify
 from tests.target.lanes import function
 from tests.tir.helpers import random_array
 
@@ -94,6 +97,18 @@ def within(x: Buffer[i8, (1024,)], z: Buffer[i8, (256,)], y: Buffer[i8, (1024,),
                            interleave(z[0:128], z[128:256]))
 """)
     )
+
+
+def test_lanes_around_a_run_lie_within_the_buffer() -> None:
+    """Runs are not loaded where they begin before it, as in the last row that is read backwards."""
+    func = parse("""
+@prim_func
+def backwards(x: Buffer[i16, (64, 2)], y: Buffer[i16, (64, 4), "tcm"]):
+    for i in serial(64):
+        for j in vectorized(4):
+            y[i, j] = x[63 - i, j // 2]
+""")
+    verify(lower(func, 128), ALIGN)
 
 
 @pytest.mark.parametrize("layout", ["t, c", "c, t"])
@@ -207,6 +222,8 @@ def test_lanes_are_chosen_by_data() -> None:
      "y[0] = lookup(t[0:256] + 1, x[0])", "lookup: a table must be in memory, but got add"),
     ("x: Buffer[u8, (256,)], y: Buffer[u8, (1,)]", "y[0] = slice(x[0:256], 3, 1)",
      "lanes: a scalar must be made of scalars, but got slice of u8x256"),
+    ("x: Buffer[i32, (8,)], y: Buffer[i32, (16,)]", "y[0:16] = repeat(x[0:8], 2)",
+     "lanes: repeated lanes must fill registers, but got i32x16"),
     ("x: Buffer[u8, (1,)], y: Buffer[u8, (4,)]", "y[0:4] = tile(x[0], 4)",
      "select: no instruction computes tile of type u8x4 from i32"),
 ])  # fmt: skip

@@ -47,6 +47,7 @@ def test_narrow_shifts_and_magnitudes_wrap(kind: str) -> None:
     same(kind, kind, "x >> 9")
     if kind[0] == "i":
         same(kind, "i32", "cast(i32, abs_diff(x, z))")
+        same(kind, "i32", "cast(i32, x // -1)")
 
 
 def test_products_of_halfwords_are_words() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -12,16 +13,21 @@ from dovetail.tir import type_rules
 from dovetail.tir.arithmetic import Arithmetic, V
 from dovetail.tir.bounds import bounds, node_bounds
 from dovetail.tir.evaluate_expr import evaluate_expr
-from dovetail.tir.expr import Expr, make, var
+from dovetail.tir.expr import Expr, const, make, var, walk
 from dovetail.tir.interpret import interpret
 from dovetail.tir.ops import OPS
 from dovetail.tir.rewrite.prove import Refuted, prove
 from dovetail.tir.rewrite.rule import Rule, wild
 from dovetail.tir.row import PARTS, Lanes, Op, row
 from dovetail.tir.script import parse, parse_expr, show, show_expr
+from dovetail.tir.simplifier import simplify
+from dovetail.tir.stmt import Store
 from dovetail.tir.types import Type, boolean, i8, i32, u8, u16, u32, vector
+from dovetail.tir.verify import VerifyError, verify
+from tests.schedule.draw import spelled
+from tests.target.lanes import COMPUTED, function
 from tests.tir.generate import makers
-from tests.tir.operands import ATTRS
+from tests.tir.operands import ATTRS, plain
 
 FEW = 6  # values of a small type that are tried against each other
 
@@ -36,22 +42,29 @@ def parity() -> Iterator[Op]:
             a = a ^ of.right(a, half) if half < kind.bits else a
         return a & 1
 
+    makers.cache_clear()
     yield parity
     del OPS["parity"]
+    makers.cache_clear()
 
 
 def test_an_operator_is_one_row(parity: Op) -> None:
-    """In script, interpreted, bounded, and proven about."""
+    """In script, printed, verified, interpreted, folded, bounded, and proven about."""
     func = parse("""
 def odd(x: Buffer[u8, (256,)], y: Buffer[u8, (256,)]):
     for i in range(256):
         y[i] = parity(x[i]) + 1
 """)
     assert parse(show(func)) == func
+    verify(func)
     x, y = np.arange(256, dtype=np.uint8), np.zeros(256, np.uint8)
     interpret(func, x, y)
     assert y.tolist() == [n.bit_count() % 2 + 1 for n in range(256)]
     assert bounds(parse_expr("parity(x) + 3", {"x": u16}), {}) == (3, 4)
+    assert show_expr(simplify(make("parity", const(7, u16)))) == "u16(1)"
+    with pytest.raises(VerifyError, match="parity: the result must be u16, but got u8"):
+        wrong = Expr("parity", u8, (const(1, u16),))
+        verify(replace(func, body=Store(func.params[1], (const(0, i32),), wrong)))
     a, b = wild("a", u32), wild("b", u32)
     odd = [make("parity", side) for side in (a, b, a ^ b, a | b)]
     prove(Rule("parity_of_xor", odd[0] ^ odd[1], odd[2]))
@@ -63,6 +76,17 @@ def odd(x: Buffer[u8, (256,)], y: Buffer[u8, (256,)]):
         make("parity", var("s", i8))
     with pytest.raises(TypeError, match="parity: it is a word of the script"):
         parity(x)
+
+
+def test_an_operator_is_drawn(parity: Op) -> None:
+    """By what makes expressions, values of many lanes, and kernels."""
+    assert "parity" in makers(u8) and "parity" not in makers(i8)
+    drawn = [function(seed, {*COMPUTED, "parity"}) for seed in range(300)]
+    stores = [func.body for func in drawn]
+    found = {node.op for store in stores if isinstance(store, Store) for node in walk(store.value)}
+    assert "parity" in found
+    assert plain(u8, {"parity", "abs"}) == ["abs", "parity"]
+    assert spelled("parity") == "parity({a})"
 
 
 def test_leading_zeros() -> None:

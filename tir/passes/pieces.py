@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bounds import Ranges
 from ..evaluate_expr import evaluate_expr, loads
 from ..expr import Expr, const, free_vars, is_fixed, make, rebuild
 from ..linear import Linear, linear
 from ..ops import with_lanes
+from ..places import ALIGN
 from ..row import Lanes
 from ..types import boolean, vector
 
@@ -62,11 +64,12 @@ def condition(holds: Holds) -> Expr:
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """Puts lanes together: ``at`` are the axes' values in each of them, ``size`` the bytes of a
-    register; ``gather`` loads digits, ``insert`` repeats lanes outside of the innermost ones,
-    ``other`` gives any other value."""
+    """Puts lanes together: ``at`` are the axes' values in each of them, ``ranges`` those of the
+    axes around, ``size`` the bytes of a register; ``gather`` loads digits, ``insert`` repeats lanes
+    outside of the innermost ones, ``other`` gives any other value."""
 
     at: dict[Expr, Numbers]
+    ranges: Ranges
     size: int
     gather: Callable[[Expr, Linear, Digits], Expr]
     insert: Callable[[Expr, int, int], Expr]
@@ -169,8 +172,12 @@ class Pieces:
         away = where - numbers
         firsts = [0, *(np.flatnonzero(np.diff(away)) + 1).tolist()]
         digits = _steps(where - where[0], every, count.bit_length() - 1)
-        if digits is not None or len(firsts) > RUNS or start.constant + int(away.min()) < 0:
+        if digits is not None or len(firsts) > RUNS:
             return None
+        low, high = start.range(self.ranges)
+        room = node.attr.shape[-1] + 8 * ALIGN // node.type.bits
+        if low + int(away.min()) < 0 or high + int(away.max()) + count > room:
+            return None  # what lies around a run may not be loaded
         value, *runs = [self.gather(node, start.shifted(int(away[first])), [(count, 1)])
                         for first in reversed(firsts)]  # fmt: skip
         for run, end in zip(runs, firsts[:0:-1], strict=True):

@@ -28,6 +28,7 @@ from ..evaluate_expr import MOVES_LANES, evaluate_expr, loads
 from ..expr import Expr, const, free_vars, make, substitute, walk
 from ..intervals import Interval
 from ..linear import Linear, from_linear, linear
+from ..ops import FOLDS
 from ..simplifier import simplify
 from ..stmt import (
     Block,
@@ -207,7 +208,7 @@ class _Vectorizer:
 
     def _parts(self) -> Pieces:
         return Pieces(
-            self._places(), self.size, partial(_gather, size=self.size),
+            self._places(), self.ranges, self.size, partial(_gather, size=self.size),
             partial(_insert, size=self.size),
             lambda part: self.expand(self.lanes(part), self.everything),
         )  # fmt: skip
@@ -306,7 +307,7 @@ class _Vectorizer:
         if any(not used for used in spatial[: first + 1]):
             raise VectorizeError("vectorize: a vectorized reduction must be the innermost axis")
         value = stmt.value
-        here = value.args[0] if value.op in ("add", "min", "max") else None
+        here = value.args[0] if value.op in FOLDS else None
         if here is None or here.op != "load" or here.attr != stmt.buffer or here.args != stmt.index:
             raise VectorizeError(
                 "vectorize: a vectorized reduction must have the form a[i] = a[i] + term, or min "

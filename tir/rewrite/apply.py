@@ -11,7 +11,9 @@ from functools import cache
 from ..bounds import node_bounds
 from ..expr import Expr, const, is_fixed, walk
 from ..intervals import Interval
+from ..ops import OPS
 from ..simplifier import fold
+from ..type_rules import compared
 from ..types import vector
 from .match import Matcher, brief
 from .rule import RangeEnd, Rule, Wild
@@ -123,7 +125,7 @@ def _condition(when: Expr, bound: Bindings, bounds: Bounds) -> str:
     while when.op == "and_":
         when = when.args[1] if holds(when.args[0], bound, bounds) else when.args[0]
     known = ""
-    if when.op in ("eq", "lt", "le"):
+    if OPS[when.op].rule is compared:
         left, right = (_spell(decide(arg, bound, bounds)) for arg in when.args)
         known = f": {left} and {right}"
     return f"condition: {when!r} does not hold{known}"

@@ -6,12 +6,11 @@ These make the shapes that all other rules look for. Each holds modulo 2**bits.
 from __future__ import annotations
 
 from ..expr import Expr, cast, make, maximum, minimum
-from ..ops import OPS
+from ..ops import JOINING
 from ..rewrite.rule import Rule, exact, highest, lowest, number, wild
 from ..types import Type, i8, i16, i32, u8, u16, u32
 
 INTEGERS = (u8, i8, u16, i16, u32, i32)
-JOINING = [op.name for op in OPS.values() if op.neutral is not None]
 
 
 def tidy(kind: Type) -> tuple[Rule, ...]:
