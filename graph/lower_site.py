@@ -88,7 +88,6 @@ class Site:
         images, rows, columns, channels = sizes
         return (images, 1, rows * columns, channels) if self.joined else sizes
 
-
     def constant(self, name: str, values: Array, of: int | None = None) -> Buffer:
         """A constant of the kernel, perhaps made from the input ``of``."""
         if of is not None:
