@@ -27,8 +27,8 @@ FOLDER = Path("demo")
 
 @dataclass(slots=True)
 class Curve:
-    """The model's cycles after each trial, and with that trial's point whatever came before;
-    kernels without one take those of their defaults."""
+    """The kernels' cycles by themselves, added up: by default, after each trial, and with that
+    trial's point whatever came before."""
 
     cycles: list[float] = field(default_factory=list)
     tried: list[float] = field(default_factory=list)  # NaN for a trial that failed
@@ -42,7 +42,7 @@ class Curve:
             self.tried.append(sum(self.best.values()) - self.best[key] + cost)
         if progress.best is not None:
             self.best[key] = weight * progress.best
-        if progress.record is not None:
+        if progress.record is not None or not self.tried:
             self.cycles.append(sum(self.best.values()))
 
 
@@ -125,9 +125,8 @@ def plot(curve: Curve, tuned: Tuned, path: Path) -> None:
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(13, 5))
     left.plot(range(1, len(curve.tried) + 1), curve.tried, ".", alpha=0.5, label="with the trial")
-    left.plot([tuned.default_cycles, *curve.cycles], label="best so far")
-    left.axhline(tuned.bound, linestyle=":", color="gray", label="bound")
-    left.set(title="Search", xlabel="trials", ylabel="cycles of the model", ylim=(0, None))
+    left.plot(curve.cycles[-len(curve.tried) - 1 :], label="best so far")
+    left.set(title="Search", xlabel="trials", ylabel="cycles of the kernels", ylim=(0, None))
     left.legend()
     rows = tuned.kernels
     places = range(len(rows))
