@@ -45,6 +45,10 @@ class Choice:
         code = KernelCode.of(found.program, found.listing, task.machine.threads)
         return cls(point, found.cost, code.packed())
 
+    def read(self, task: CodeTask) -> KernelCode:
+        """The kernel's code; compiled again where only its point was kept."""
+        return KernelCode.read(self.code or Choice.of(task, self.point).code)
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen(Measured):

@@ -18,11 +18,10 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
-from ..target.cost import Share
+from ..target.cost import Share, Timeline
 from ..target.program import Address, Dma, Phase, Place, Program, WaitOp
 from ..target.protocol import Listing, ProgramPhase
 from .choose import Choice
-from .kernel_code import KernelCode
 from .prepare import Ready
 from .program_memory import Arrival, ProgramMemory
 from .program_order import At, Order, TimedPhase, by_one, located
@@ -40,6 +39,7 @@ class ModelProgram:
     shares: tuple[Share, ...]
     tcm: tuple[int, ...]  # bytes that are taken while a kernel runs
     ddr: int  # bytes of tensors, and of scratch that TCM has no room for
+    lead: int = 0  # phases of the first kernel before constants of later ones start
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> ModelProgram:
@@ -49,6 +49,7 @@ class ModelProgram:
         return cls(
             tuple(Arrival(**one) for one in data["arrivals"]), tuple(places),
             tuple(Share(**one) for one in data["shares"]), tuple(data["tcm"]), data["ddr"],
+            data["lead"],
         )  # fmt: skip
 
     @property
@@ -64,8 +65,7 @@ def program(ready: Ready, choices: Mapping[str, Choice]) -> ModelProgram:
     """The best program of a model's kernels at these points, which go by the kernels' keys."""
     if not ready.kernels or len(ready.kernels) < sum(ready.plan.code):
         return by_themselves(ready, choices)
-    read = {key: KernelCode.read(choice.code) for key, choice in choices.items()}
-    memory = ProgramMemory(ready, [read[task.key] for task in ready.kernels])
+    memory = _memory(ready, choices)
     waits = [choices[task.key].cost.dma_wait for task in ready.kernels]
     best: ModelProgram | None = None
     for found in _programs(memory):
@@ -75,6 +75,17 @@ def program(ready: Ready, choices: Mapping[str, Choice]) -> ModelProgram:
             break  # nothing arrives late
     assert best is not None
     return best
+
+
+def timeline(ready: Ready, choices: Mapping[str, Choice], found: ModelProgram) -> Timeline:
+    """When what of a whole model's program is under way; owners are the kernels' numbers."""
+    fixed = _Fixed(_memory(ready, choices), found.arrivals)
+    return _Arranged(fixed, found.arrivals, fixed.phases(found.arrivals), found.lead).timeline()
+
+
+def _memory(ready: Ready, choices: Mapping[str, Choice]) -> ProgramMemory:
+    codes = {task.key: choices[task.key].read(task) for task in ready.tasks}
+    return ProgramMemory(ready, [codes[task.key] for task in ready.kernels])
 
 
 def by_themselves(ready: Ready, choices: Mapping[str, Choice]) -> ModelProgram:
@@ -153,13 +164,15 @@ class _Arranged:
     waits: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     def program(self) -> ModelProgram:
-        order, memory = self._ordered(), self.fixed.memory
-        steps = [one.phase for one in order.phases]
-        shares = memory.ready.machine.shares(steps, frozenset(order.free))
+        shares, memory = self.timeline().shares, self.fixed.memory
         by_kernel = {one.kernel: one for one in self.arrivals}
         places = (memory.operands(n, by_kernel) for n in range(len(shares)))
         tcm = (memory.used(number, self.arrivals) for number in range(len(shares)))
-        return ModelProgram(self.arrivals, tuple(places), shares, tuple(tcm), memory.ddr)
+        return ModelProgram(self.arrivals, tuple(places), shares, tuple(tcm), memory.ddr, self.lead)
+
+    def timeline(self) -> Timeline:
+        order, machine = self._ordered(), self.fixed.memory.ready.machine
+        return machine.walk([one.phase for one in order.phases], frozenset(order.free))
 
     def _ordered(self) -> Order:
         """All phases. What starts without waiting for threads does so before they wait; so does

@@ -49,3 +49,24 @@ class Share:
     cycles: int
     packets: int = 0
     stalls: Mapping[str, int] = field(default_factory=dict)  # cycles without a packet, by cause
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What is under way from ``start`` to ``end``, in cycles: a thread's phase, or a transfer."""
+
+    owner: int
+    start: int
+    end: int
+    thread: int = 0
+    bytes: int = 0  # that move
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """A program walked: each owner's share of its cycles, and when what was under way."""
+
+    shares: tuple[Share, ...]
+    phases: tuple[Span, ...] = ()
+    transfers: tuple[Span, ...] = ()
+    barriers: tuple[int, ...] = ()  # the cycles in which threads begin to wait for all

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..tir.stmt import PrimFunc
-from .cost import Cost, Share, Work
+from .cost import Cost, Timeline, Work
 from .instruction import Instruction
 from .machine_facts import Machine
 from .program import Program
@@ -78,9 +78,9 @@ class Target(Machine, Protocol):
     def code(self, program: Program) -> Code:
         """ValueError where the machine has no room for it, in registers for instance."""
 
-    def shares(self, steps: Sequence[ProgramPhase], free: frozenset[int]) -> tuple[Share, ...]:
-        """What each owner's phases cost where all are run one after another; threads wait for each
-        other before those that are not ``free``."""
+    def walk(self, phases: Sequence[ProgramPhase], free: frozenset[int]) -> Timeline:
+        """What phases take where all are run one after another; threads wait for each other before
+        those that are not ``free``."""
 
     def bound(self, work: Work) -> int:
         """Cycles that no code for this work can beat."""

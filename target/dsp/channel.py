@@ -12,6 +12,7 @@ assumptions.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil, gcd
@@ -72,6 +73,20 @@ class Channel:
             self._ends += self._coming(number)
             self.horizon = self._ends[-1]
             self._uses = [use for use in self._uses if use.end > self.horizon]
+
+    @property
+    def started(self) -> int:
+        """The number of transfers so far."""
+        return len(self._starts)
+
+    def moves(self) -> Iterator[tuple[int, int, int]]:
+        """Of each transfer when it begins to move bytes, when it is done, and its bytes."""
+        if self._starts:
+            self.settle(len(self._starts) - 1)
+        before = 0
+        for (ready, size), end in zip(self._starts, self._ends, strict=True):
+            yield max(before, ready), end, size
+            before = end
 
     def last(self) -> int:
         """The cycle in which all transfers are done."""

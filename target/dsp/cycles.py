@@ -7,10 +7,10 @@ transfers are walked in order of time (``threads``), because they share one chan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
-from ..cost import Cost, Share
+from ..cost import Cost, Share, Span, Timeline
 from ..program import share
 from ..protocol import ProgramPhase
 from .channel import Channel
@@ -43,13 +43,13 @@ def cost(listing: PackedListing) -> Cost:
     )  # fmt: skip
 
 
-def shares(
-    steps: Sequence[ProgramPhase], free: frozenset[int], machine: DspMachine
-) -> tuple[Share, ...]:
-    """What phases of several listings cost in a row, by their owners."""
-    phases = [_phase(step.listing, step.phase, step.owner) for step in steps]
-    walk = _Walk.over(phases, free, machine)
-    return tuple(walk.share(owner) for owner in range(len(walk.tallies)))
+def timeline(phases: Sequence[ProgramPhase], free: frozenset[int], machine: DspMachine) -> Timeline:
+    """Phases of several listings in a row."""
+    walk = _Walk.over([_phase(p.listing, p.phase, p.owner) for p in phases], free, machine)
+    return Timeline(
+        tuple(walk.share(owner) for owner in range(len(walk.tallies))),
+        tuple(walk.spans), tuple(walk.transfers()), tuple(walk.ends),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +74,17 @@ class _Walk:
     copies: list[Copies]
     tallies: list[Tally]  # by owner
     barriers: list[int]  # by owner
-    executed: list[tuple[int, ...]]
+    executed: list[tuple[int, ...]] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)  # where threads begin to wait for all
+    starting: list[int] = field(default_factory=list)  # the owners of transfers
     now: int = 0
 
     @classmethod
     def over(cls, phases: Sequence[_Phase], free: frozenset[int], machine: DspMachine) -> _Walk:
         owners = 1 + max(phase.owner for phase in phases)
         walk = cls(machine, Channel(machine), [Copies() for _ in range(machine.threads)],
-                   [ZERO] * owners, [0] * owners, [])  # fmt: skip
+                   [ZERO] * owners, [0] * owners)  # fmt: skip
         for group in _between_barriers(phases, free):
             walk.run(group)
         late = max(walk.channel.last() - walk.now, 0)  # transfers that nothing waited for
@@ -97,13 +100,18 @@ class _Walk:
             threads = self.phase(phase, begin)
             spent[: len(threads)] = map(plus, spent, threads)
             self.executed.append(tuple(tally[0] for tally in threads))
+            self.spans += [Span(phase.owner, at, at + cycles(tally), thread)
+                           for thread, (at, tally) in enumerate(zip(begin, threads, strict=False))
+                           if tally != ZERO]  # fmt: skip
+            self.starting += [phase.owner] * (self.channel.started - len(self.starting))
             parts.append(threads)
         slowest = max(range(len(spent)), key=lambda thread: cycles(spent[thread]))
         for phase, threads in zip(group, parts, strict=True):
             for tally in threads[slowest : slowest + 1]:
                 self.tallies[phase.owner] = plus(self.tallies[phase.owner], tally)
         self.barriers[group[-1].owner] += 1
-        self.now += cycles(spent[slowest]) + self.machine.barrier
+        self.ends.append(self.now + cycles(spent[slowest]))
+        self.now = self.ends[-1] + self.machine.barrier
 
     def phase(self, phase: _Phase, begin: list[int]) -> list[Tally]:
         """The cycles that each thread spends on a phase that it begins in its own cycle."""
@@ -126,6 +134,11 @@ class _Walk:
                     end = starts[i] + cycles(tally)
                     channel.use(i, starts[i], end, tally[ACCESSED], phase.sharing)
         return [stalled(tally, DDR, more) for tally, more in zip(found, late, strict=True)]
+
+    def transfers(self) -> Iterator[Span]:
+        """Each from the first byte that it moves to the last one."""
+        for owner, (start, end, size) in zip(self.starting, self.channel.moves(), strict=True):
+            yield Span(owner, start, end, bytes=size)
 
     def share(self, owner: int) -> Share:
         tally = dict(zip(FIELDS, self.tallies[owner], strict=True))

@@ -14,7 +14,7 @@ from ...options import record as options
 from ...tir.hashed import Hashed
 from ...tir.stmt import PrimFunc
 from .. import pipeline
-from ..cost import Share, Work
+from ..cost import Timeline, Work
 from ..errors import MachineError
 from ..instruction import Instruction
 from ..program import Program
@@ -22,7 +22,7 @@ from ..protocol import Code, Family, ProgramPhase
 from ..selection_record import SelectionRecord
 from .bound import bound
 from .compile import compile_program
-from .cycles import cost, shares
+from .cycles import cost, timeline
 from .machine import DspMachine, Unit
 from .rows import roles, rows, selector
 
@@ -62,8 +62,8 @@ class Dsp(DspMachine):
         listing = compile_program(program, self)
         return Code(listing, cost(listing))
 
-    def shares(self, steps: Sequence[ProgramPhase], free: frozenset[int]) -> tuple[Share, ...]:
-        return shares(steps, free, self)
+    def walk(self, phases: Sequence[ProgramPhase], free: frozenset[int]) -> Timeline:
+        return timeline(phases, free, self)
 
     def bound(self, work: Work) -> int:
         return bound(work, self)

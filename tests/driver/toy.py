@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any
 
 from dovetail.target import pipeline
-from dovetail.target.cost import Cost, Share, Work
+from dovetail.target.cost import Cost, Share, Span, Timeline, Work
 from dovetail.target.declare import RowTable, collect
 from dovetail.target.errors import MachineError
 from dovetail.target.expansions import EXPANSIONS
@@ -387,12 +387,15 @@ class Toy:
                 return self.dma_start + rows * -(-size // self.dma_rate)
         return 0
 
-    def shares(self, steps: Sequence[ProgramPhase], free: frozenset[int]) -> tuple[Share, ...]:
-        found = [0] * (1 + max(step.owner for step in steps))
-        for step in steps:
-            phase = step.listing.program.phases[step.phase]
-            found[step.owner] += self._cycles(phase.body) * (phase.parallel or ("", 1))[1]
-        return tuple(Share(cycles, cycles) for cycles in found)
+    def walk(self, phases: Sequence[ProgramPhase], free: frozenset[int]) -> Timeline:
+        now, found = 0, [0] * (1 + max(phase.owner for phase in phases))
+        spans: list[Span] = []
+        for one in phases:
+            phase = one.listing.program.phases[one.phase]
+            taken = self._cycles(phase.body) * (phase.parallel or ("", 1))[1]
+            spans.append(Span(one.owner, now, now + taken))
+            found[one.owner], now = found[one.owner] + taken, now + taken
+        return Timeline(tuple(Share(cycles, cycles) for cycles in found), tuple(spans))
 
     def bound(self, work: Work) -> int:
         """An instruction does as many products as a vector has bytes at most, and moves one."""
