@@ -10,6 +10,7 @@ import typer
 from ...quant.recipe import DEFAULT_RECIPE, Recipe
 from .. import printed
 from ..default import TARGET
+from ..trace import plot_timeline, write_trace
 from . import kernel_options
 from .models import (
     check_output,
@@ -129,7 +130,11 @@ def _print_outputs(found: dict[str, Any]) -> None:
         print(f"{row['name']}: shape {tuple(row['shape'])}, {row['head']}")
 
 
-@command("Example: dovetail profile digits --packets --kernel relu")
+@command(
+    "\b\nExamples:\n"
+    "  dovetail profile digits --packets --kernel relu\n"
+    "  dovetail profile digits --trace digits.json --plot digits.png   # open it at ui.perfetto.dev"
+)
 def profile(
     model: Saved,
     log: LogIn = None,
@@ -139,10 +144,20 @@ def profile(
     workers: Workers = None,
     packets: Annotated[bool, typer.Option("--packets", help="Print the packed code.")] = False,
     kernel: Annotated[str | None, typer.Option(help="This kernel only.")] = None,
+    trace: Annotated[
+        Path | None, typer.Option(help="Write when what runs: a JSON trace for Perfetto or Chrome.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw when what runs as a PNG.")] = None,
     json: Json = False,
 ) -> None:
     """Show where each kernel's cycles go. Its columns: packets, stalls, transfers, use of slots."""
+    check_output(trace)
+    check_output(plot)
     tuned, _ = saved_or_compiled(model, log, target, calibration, workers, recipe)
+    if trace:
+        write_trace(tuned, trace)
+    if plot:
+        plot_timeline(tuned, plot)
     rows = tuned.kernels if kernel is None else [_row(tuned, kernel)]
     if json:
         listed = [
