@@ -140,7 +140,9 @@ def replay(
 
 
 def _tuned(found: Ready, points: Points) -> Tuned:
-    best = default = program(found, points.defaults)
-    if points.choices != points.defaults:
-        best = program(found, points.choices)
-    return Tuned(found, points.choices, best, default, points.missing, points.drift)
+    """The model at its points; at its defaults where the program as a whole is faster with them."""
+    choices, best = points.choices, program(found, points.choices)
+    default = best if choices == points.defaults else program(found, points.defaults)
+    if default.cycles < best.cycles:
+        choices, best = points.defaults, default
+    return Tuned(found, choices, best, default, points.missing, points.drift)
