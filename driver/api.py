@@ -25,6 +25,7 @@ from . import own
 from .default import TARGET
 from .either import or_kernel
 from .given import Given
+from .model_program import program
 from .points import (
     MODES,
     Points,
@@ -36,7 +37,6 @@ from .points import (
     target_of,
 )
 from .prepare import Ready
-from .program import program
 from .store import load
 from .tuned import Tuned
 

@@ -21,8 +21,8 @@ from ..target.jit import Bytes, NativeProgram, buffer, jit
 from .choose import Choice
 from .kernel_task import KernelTask
 from .memory_plan import Spot
+from .model_program import ModelProgram
 from .prepare import Ready
-from .program import ModelProgram
 from .program_order import At
 
 PAD = 77  # the byte in the pads of inputs, on which no result may depend

@@ -25,8 +25,8 @@ from ..quant.recipe import Recipe
 from ..tuner import files
 from .choose import Choice
 from .errors import InputError
+from .model_program import ModelProgram
 from .prepare import Ready
-from .program import ModelProgram
 from .sealed import seal
 from .spelled import spelled
 

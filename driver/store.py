@@ -24,8 +24,8 @@ from ..target.cost import Cost
 from ..tuner import files
 from .choose import Choice
 from .errors import InputError
+from .model_program import ModelProgram
 from .prepare import Ready, ready
-from .program import ModelProgram
 from .saving import CONSTANTS, MODEL, SCHEMA
 from .sealed import SealError, unseal
 from .spelled import read

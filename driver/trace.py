@@ -18,7 +18,7 @@ from typing import Any
 from ..target.cost import Span, Timeline
 from ..tuner import files
 from .errors import InputError
-from .program import timeline
+from .model_program import timeline
 from .tuned import KernelRow, Tuned
 
 PROCESS = 1  # of all events; threads of the machine are 0, 1, ...

@@ -24,9 +24,9 @@ from .compiler import KernelError
 from .errors import InputError
 from .kernel_task import KernelTask
 from .model_bound import model_bound
+from .model_program import ModelProgram
 from .points import KernelDrift
 from .prepare import Ready
-from .program import ModelProgram
 from .quantized import Quantized
 from .saving import save
 

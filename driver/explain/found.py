@@ -18,9 +18,9 @@ from ...tir.spell import show_expr
 from ..choose import Choice
 from ..errors import InputError
 from ..kernel_task import CodeTask
+from ..model_program import by_themselves
 from ..points import Kernels
 from ..prepare import Ready
-from ..program import by_themselves
 from ..tuned import Tuned
 from .code import Section, sections
 from .variant import Limits, Outcome, Variant, nearest

@@ -12,8 +12,8 @@ from dovetail import compile, dsp, load
 from dovetail.driver.choose import Choice
 from dovetail.driver.defaults import ranked
 from dovetail.driver.kernel_task import KernelTask
+from dovetail.driver.model_program import ModelProgram, by_themselves, program
 from dovetail.driver.prepare import Ready, quantized, ready
-from dovetail.driver.program import ModelProgram, by_themselves, program
 from dovetail.driver.tuned import Tuned
 from dovetail.driver.zoo import build, calibration
 from dovetail.schedule.knobs import Point

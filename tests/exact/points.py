@@ -14,8 +14,8 @@ import numpy as np
 from dovetail.driver.choose import Choice
 from dovetail.driver.compiler import Compiled
 from dovetail.driver.kernel_task import KernelTask
+from dovetail.driver.model_program import program
 from dovetail.driver.prepare import Ready
-from dovetail.driver.program import program
 from dovetail.driver.runtime import Runtime
 from dovetail.graph.evaluate import evaluate
 from dovetail.graph.graph import Array
