@@ -52,7 +52,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TimedSpan:
     """What is under way from ``start`` to ``end``, in cycles: a thread's phase, or a transfer."""
 
     owner: int
@@ -67,6 +67,6 @@ class Timeline:
     """A program walked: each owner's share of its cycles, and when what was under way."""
 
     shares: tuple[Share, ...]
-    phases: tuple[Span, ...] = ()
-    transfers: tuple[Span, ...] = ()
+    phases: tuple[TimedSpan, ...] = ()
+    transfers: tuple[TimedSpan, ...] = ()
     barriers: tuple[int, ...] = ()  # the cycles in which threads begin to wait for all

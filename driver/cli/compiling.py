@@ -10,7 +10,7 @@ import typer
 from ...quant.recipe import DEFAULT_RECIPE, Recipe
 from .. import printed
 from ..default import TARGET
-from ..trace import plot_timeline, write_trace
+from ..model_timeline import plot_timeline, write_trace
 from . import kernel_options
 from .models import (
     check_output,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..cost import Cost, Share, Span, Timeline
+from ..cost import Cost, Share, TimedSpan, Timeline
 from ..program import share
 from ..protocol import ProgramPhase
 from .channel import Channel
@@ -75,7 +75,7 @@ class _Walk:
     tallies: list[Tally]  # by owner
     barriers: list[int]  # by owner
     executed: list[tuple[int, ...]] = field(default_factory=list)
-    spans: list[Span] = field(default_factory=list)
+    spans: list[TimedSpan] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)  # where threads begin to wait for all
     starting: list[int] = field(default_factory=list)  # the owners of transfers
     now: int = 0
@@ -100,7 +100,7 @@ class _Walk:
             threads = self.phase(phase, begin)
             spent[: len(threads)] = map(plus, spent, threads)
             self.executed.append(tuple(tally[0] for tally in threads))
-            self.spans += [Span(phase.owner, at, at + cycles(tally), thread)
+            self.spans += [TimedSpan(phase.owner, at, at + cycles(tally), thread)
                            for thread, (at, tally) in enumerate(zip(begin, threads, strict=False))
                            if tally != ZERO]  # fmt: skip
             self.starting += [phase.owner] * (self.channel.started - len(self.starting))
@@ -135,10 +135,10 @@ class _Walk:
                     channel.use(i, starts[i], end, tally[ACCESSED], phase.sharing)
         return [stalled(tally, DDR, more) for tally, more in zip(found, late, strict=True)]
 
-    def transfers(self) -> Iterator[Span]:
+    def transfers(self) -> Iterator[TimedSpan]:
         """Each from the first byte that it moves to the last one."""
         for owner, (start, end, size) in zip(self.starting, self.channel.moves(), strict=True):
-            yield Span(owner, start, end, bytes=size)
+            yield TimedSpan(owner, start, end, bytes=size)
 
     def share(self, owner: int) -> Share:
         tally = dict(zip(FIELDS, self.tallies[owner], strict=True))

@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any
 
 from dovetail.target import pipeline
-from dovetail.target.cost import Cost, Share, Span, Timeline, Work
+from dovetail.target.cost import Cost, Share, TimedSpan, Timeline, Work
 from dovetail.target.declare import RowTable, collect
 from dovetail.target.errors import MachineError
 from dovetail.target.expansions import EXPANSIONS
@@ -389,11 +389,11 @@ class Toy:
 
     def walk(self, phases: Sequence[ProgramPhase], free: frozenset[int]) -> Timeline:
         now, found = 0, [0] * (1 + max(phase.owner for phase in phases))
-        spans: list[Span] = []
+        spans: list[TimedSpan] = []
         for one in phases:
             phase = one.listing.program.phases[one.phase]
             taken = self._cycles(phase.body) * (phase.parallel or ("", 1))[1]
-            spans.append(Span(one.owner, now, now + taken))
+            spans.append(TimedSpan(one.owner, now, now + taken))
             found[one.owner], now = found[one.owner] + taken, now + taken
         return Timeline(tuple(Share(cycles, cycles) for cycles in found), tuple(spans))
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..target.cost import Span, Timeline
+from ..target.cost import TimedSpan, Timeline
 from ..tuner import files
 from .errors import InputError
 from .model_program import timeline
@@ -61,7 +61,7 @@ def _events(tuned: Tuned) -> Iterator[dict[str, Any]]:
 
 
 def _event(
-    span: Span, row: KernelRow, thread: int, scale: float, more: dict[str, int]
+    span: TimedSpan, row: KernelRow, thread: int, scale: float, more: dict[str, int]
 ) -> dict[str, Any]:
     cycles = span.end - span.start
     return {

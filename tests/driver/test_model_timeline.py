@@ -15,7 +15,7 @@ from torch import nn
 from dovetail import compile, dsp, load
 from dovetail.driver.errors import InputError
 from dovetail.driver.explain.found import narrow
-from dovetail.driver.trace import plot_timeline, timeline_of, write_trace
+from dovetail.driver.model_timeline import plot_timeline, timeline_of, write_trace
 from dovetail.driver.tuned import Tuned
 
 
