@@ -11,7 +11,7 @@ def user_errors() -> tuple[type[Exception], ...]:
     """The classes of errors that a user's input causes, not a fault of our own."""
     from ..graph.errors import UnsupportedModel
     from ..quant.errors import CalibrationError, QuantizationError
-    from ..target.errors import MachineError, SelectError
+    from ..target.errors import MachineError, MissingTool, SelectError
     from ..tuner.records import LogError
     from ..tuner.task import TuneError
     from .zoo import UnknownModel
@@ -22,6 +22,7 @@ def user_errors() -> tuple[type[Exception], ...]:
         CalibrationError,
         QuantizationError,
         MachineError,
+        MissingTool,
         SelectError,
         LogError,
         TuneError,

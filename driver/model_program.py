@@ -20,7 +20,7 @@ from typing import Any
 
 from ..target.cost import Share, Timeline
 from ..target.program import Address, Dma, Phase, Place, Program, WaitOp
-from ..target.protocol import Listing, ProgramPhase
+from ..target.protocol import Code, ProgramPhase
 from .choose import Choice
 from .prepare import Ready
 from .program_memory import Arrival, ProgramMemory
@@ -83,6 +83,16 @@ def timeline(ready: Ready, choices: Mapping[str, Choice], found: ModelProgram) -
     return _Arranged(fixed, found.arrivals, fixed.phases(found.arrivals), found.lead).timeline()
 
 
+def ordered(
+    ready: Ready, choices: Mapping[str, Choice], found: ModelProgram
+) -> tuple[list[ProgramPhase], Code | None]:
+    """All phases in their order, and the code of those that start and await transfers."""
+    fixed = _Fixed(_memory(ready, choices), found.arrivals)
+    arranged = _Arranged(fixed, found.arrivals, fixed.phases(found.arrivals), found.lead)
+    order = arranged.ordered()
+    return [one.phase for one in order.phases], fixed.transfers if found.arrivals else None
+
+
 def _memory(ready: Ready, choices: Mapping[str, Choice]) -> ProgramMemory:
     codes = {task.key: choices[task.key].read(task) for task in ready.tasks}
     return ProgramMemory(ready, [codes[task.key] for task in ready.kernels])
@@ -128,7 +138,7 @@ class _Fixed:
         return [*accumulate((0 if n in order.free else n for n in range(len(order.phases))), max)]
 
     @cached_property
-    def transfers(self) -> Listing:
+    def transfers(self) -> Code:
         """Phases that start and await each arrival, in turn."""
         phases: list[Phase] = []
         places: list[Place] = []
@@ -138,7 +148,7 @@ class _Fixed:
             start = Dma(token, Address(near), Address(far), 1, size, size, size)
             phases += [Phase([start], name=f"start_{number}"), Phase([WaitOp(token)])]
             places += [Place(near, size, "tcm"), Place(far, size, "ddr")]
-        return self.memory.ready.machine.code(Program("transfers", places, phases)).listing
+        return self.memory.ready.machine.code(Program("transfers", places, phases))
 
     def phases(self, arrivals: tuple[Arrival, ...]) -> list[TimedPhase]:
         """The kernels' own ones."""
@@ -171,10 +181,10 @@ class _Arranged:
         return ModelProgram(self.arrivals, tuple(places), shares, tuple(tcm), memory.ddr, self.lead)
 
     def timeline(self) -> Timeline:
-        order, machine = self._ordered(), self.fixed.memory.ready.machine
+        order, machine = self.ordered(), self.fixed.memory.ready.machine
         return machine.walk([one.phase for one in order.phases], frozenset(order.free))
 
-    def _ordered(self) -> Order:
+    def ordered(self) -> Order:
         """All phases. What starts without waiting for threads does so before they wait; so does
         what is awaited, if it has started."""
         self._place_transfers()
@@ -207,5 +217,5 @@ class _Arranged:
 
     def _transfer(self, number: int, awaited: bool) -> TimedPhase:
         one = self.arrivals[number]
-        phase = ProgramPhase(self.fixed.transfers, 2 * number + awaited, one.kernel)
+        phase = ProgramPhase(self.fixed.transfers.listing, 2 * number + awaited, one.kernel)
         return TimedPhase(phase, (by_one("tcm", one.address, one.size),))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from ..graph.graph import Array
 from ..tuner import files
 from .errors import InputError
+from .executed import executed
 from .inputs import as_array, given
 from .quantized import Quantized
 from .tuned import Tuned
@@ -23,8 +25,11 @@ from .tuned import Tuned
 SHOWN = 8  # values of an output that a person sees
 
 
-def run_model(model: Quantized, inputs: object, output: Path | None) -> dict[str, Any]:
-    """The run's seconds, whether the bytes of code are the reference's, and the outputs."""
+def run_model(
+    model: Quantized, inputs: object, output: Path | None, emulated: bool = False
+) -> dict[str, Any]:
+    """The run's seconds, whether the bytes of code are the reference's, and the outputs; where code
+    is ``emulated``, each kernel's packets."""
     if inputs is None:
         raise InputError("run: this model comes without example inputs; give --input FILE.npz")
     if isinstance(inputs, Path):
@@ -32,11 +37,16 @@ def run_model(model: Quantized, inputs: object, output: Path | None) -> dict[str
     else:
         found = given(model.signature, inputs)
     arrays = model.quantized_arrays(found)
-    if isinstance(model, Tuned):
+    if isinstance(model, Tuned) and not emulated:
         model.runtime.prepare()
     start = perf_counter()
-    found = model.run(arrays)
-    facts: dict[str, Any] = {"seconds": round(perf_counter() - start, 6)}
+    facts: dict[str, Any] = {"seconds": 0.0}
+    if isinstance(model, Tuned) and emulated:
+        done = executed(model, arrays)
+        found, facts["packets"] = done.outputs, [asdict(row) for row in done.rows]
+    else:
+        found = model.run(arrays)
+    facts["seconds"] = round(perf_counter() - start, 6)
     if isinstance(model, Tuned):
         wanted = model.exact(arrays)
         facts["exact"] = all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))

@@ -21,7 +21,7 @@ from ..target.errors import MachineError
 from ..target.protocol import Family, Target
 from .errors import InputError
 
-__all__ = ["TARGETS", "dsp", "fields_of", "parse"]
+__all__ = ["TARGETS", "dsp", "family_of", "fields_of", "parse"]
 
 TARGETS: dict[str, Family] = {family.name: family for family in (DSP,)}
 
@@ -50,6 +50,11 @@ def parse(target: object) -> Target:
             f"target: must be a Machine, {', '.join(map(repr, TARGETS))} or its fields that "
             f"differ, such as 'dsp(threads=1, tcm=256 << 10)', but got {shown(target)}"
         ) from None
+
+
+def family_of(target: Target) -> Family:
+    """The family that a machine is of."""
+    return next(family for family in TARGETS.values() if isinstance(target, family.kind))
 
 
 def _checked(target: Any, family: Family) -> Target:

@@ -9,3 +9,7 @@ class MachineError(ValueError):
 
 class SelectError(ValueError):
     """A kernel has no instructions on the target; the message says which rule is in the way."""
+
+
+class MissingTool(RuntimeError):
+    """A program that a target's emulator needs is not installed."""

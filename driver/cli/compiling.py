@@ -10,6 +10,7 @@ import typer
 from ...quant.recipe import DEFAULT_RECIPE, Recipe
 from .. import printed
 from ..default import TARGET
+from ..errors import InputError
 from ..model_timeline import plot_timeline, write_trace
 from . import kernel_options
 from .models import (
@@ -76,7 +77,8 @@ def compile(
 @command(
     "\b\nExamples:\n"
     "  dovetail run digits --log run.jsonl\n"
-    "  dovetail run digits --evaluate --requantize float"
+    "  dovetail run digits --evaluate --requantize float\n"
+    "  dovetail run digits --qemu                   # real HVX code, whose packets are counted"
 )
 def run(
     model: Saved,
@@ -88,6 +90,10 @@ def run(
     evaluation: Annotated[
         bool,
         typer.Option("--evaluate", help="Without code: the exact evaluation, for all modes."),
+    ] = False,
+    qemu: Annotated[
+        bool,
+        typer.Option("--qemu", help="The whole program under QEMU; packets are counted."),
     ] = False,
     inputs: Annotated[
         Path | None, typer.Option("--input", help="A .npy, or a .npz with an array an input.")
@@ -101,6 +107,8 @@ def run(
     from ..running import require_place, run_model
 
     require_place(output)
+    if evaluation and qemu:
+        raise InputError("run: --evaluate runs no code, so it cannot be given with --qemu")
     if evaluation:
         quantized, examples = saved_or_quantized(model, log, calibration, recipe)
         found = run_model(quantized, inputs if inputs is not None else examples, output)
@@ -111,17 +119,22 @@ def run(
         print(f"by the exact evaluation, {found['seconds'] * 1000:.1f} ms on this host")
         return
     tuned, examples = saved_or_compiled(model, log, target, calibration, workers, recipe)
-    found = run_model(tuned, inputs if inputs is not None else examples, output)
+    found = run_model(tuned, inputs if inputs is not None else examples, output, qemu)
     if json:
         printed.print_json(
             {"model": model, "target": tuned.target, "cycles": tuned.cycles, **found}
         )
         return
     _print_outputs(found)
+    if qemu:
+        rows = found["packets"]
+        printed.table(("kernel", "packets", "predicted"),
+                      [(row["name"], row["packets"], row["predicted"]) for row in rows],
+                      "packets of all threads")  # fmt: skip
     same = "the same bytes as" if found["exact"] else "OTHER BYTES than"
     print(
         f"{same} the exact evaluation; {tuned.cycles:,} cycles on {tuned.target}, "
-        f"{found['seconds'] * 1000:.1f} ms on this host"
+        f"{found['seconds'] * 1000:.1f} ms {'under QEMU' if qemu else 'on this host'}"
     )
 
 

@@ -17,6 +17,7 @@ from .. import pipeline
 from ..cost import Timeline, Work
 from ..errors import MachineError
 from ..instruction import Instruction
+from ..linked import ExecutedProgram, LinkedKernel, Memories, Phases
 from ..program import Program
 from ..protocol import Code, Family, ProgramPhase
 from ..selection_record import SelectionRecord
@@ -78,4 +79,12 @@ def dsp(**overrides: Any) -> Dsp:
     return Dsp(**{name: known[name](f"dsp: {name}", value) for name, value in overrides.items()})
 
 
-DSP = Family("dsp", Dsp, dsp, {"Unit": Unit})
+def _execute(
+    memories: Memories, kernels: Sequence[LinkedKernel], phases: Phases
+) -> ExecutedProgram:
+    from .hexagon.run_linked import run_linked
+
+    return run_linked(memories, kernels, phases)
+
+
+DSP = Family("dsp", Dsp, dsp, {"Unit": Unit}, _execute)

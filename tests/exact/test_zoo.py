@@ -13,15 +13,17 @@ import pytest
 import torch
 
 from dovetail.driver.api import compile as compile_model
+from dovetail.driver.executed import executed
 from dovetail.driver.prepare import Ready, quantized, ready
 from dovetail.driver.targets import parse
+from dovetail.driver.tuned import Tuned
 from dovetail.driver.zoo import build, calibration, names
 from dovetail.graph.graph import Graph
 from tests.exact.points import TARGETS, Record, hold, told
 
 pytestmark = pytest.mark.exact
 
-WHOLE = ("digits", "resnet8", "dscnn", "autoencoder", "mobilenet_v2")
+WHOLE = ("digits", "resnet8", "dscnn", "autoencoder", "mobilenet_v2", "resnet18")
 WHOLE_OF_A_SLICE = ("resnet8", "dscnn")
 LARGE = ("mobilenet_v2", "resnet18", "resnet50")
 PARTS = 6  # of a large model's kernels
@@ -70,9 +72,29 @@ def test_kernels(model: str, target: str, part: int, exact: bool, record_propert
         record_property("slice", f"{model} on {target}: {told(task, points)}")
 
 
+@cache
+def compiled(name: str, target: str) -> Tuned:
+    model, inputs = build(name)
+    found = compile_model(model, inputs, calibration(name), target, executor=1)
+    assert isinstance(found, Tuned)
+    return found
+
+
+@pytest.mark.tool("llvm-mc-19", "clang-19", "ld.lld-19", "qemu-hexagon")
+def test_whole_under_qemu(whole: str, target: str, record_property: Record) -> None:
+    """Real code, linked as one program: the exact bytes, in the packets that listings have."""
+    tuned = compiled(whole, target)
+    given = tuned.quantized_arrays([x.numpy() for x in calibration(whole, 1)[0]])
+    done = executed(tuned, given)
+    for got, wanted in zip(done.outputs, tuned.exact(given), strict=True):
+        assert got.tobytes() == wanted.tobytes()
+    assert all(row.packets == row.predicted for row in done.rows)
+    packets = sum(row.packets for row in done.rows)
+    record_property("slice", f"{whole} on {target}: {packets} packets under QEMU")
+
+
 def test_whole(whole: str, target: str, record_property: Record) -> None:
-    model, inputs = build(whole)
-    tuned = compile_model(model, inputs, calibration(whole), target, executor=1)
+    tuned = compiled(whole, target)
     for (x,) in calibration(whole, 2):
         got, wanted = tuned(x), tuned.reference(x)
         assert isinstance(got, torch.Tensor) and isinstance(wanted, torch.Tensor)
@@ -81,4 +103,4 @@ def test_whole(whole: str, target: str, record_property: Record) -> None:
 
 
 def test_the_slice_has_every_model() -> None:
-    assert set(WHOLE) | {"resnet18", "resnet50"} == set(names())
+    assert {*WHOLE, "resnet50"} == set(names())

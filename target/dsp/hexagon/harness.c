@@ -4,8 +4,8 @@
  * linked in with the listing; everything else comes from standard input, and goes to standard output
  * when all phases have run. target/hexagon/run.py writes the former and reads the latter:
  *
- *   in   struct header, struct place[places], struct view[views], struct chunk[phases][threads],
- *        bytes of every place that has some (one copy, even for a place per thread)
+ *   in   struct header, struct place[places], struct view[views], u32 base[phases] (where in the table
+ *        of addresses a phase's begins), struct chunk[phases][threads], bytes of every place that has some (one copy, even for a place per thread)
  *   out  struct counts[phases][threads], every output place (the copies of all threads in order)
  */
 typedef unsigned u32;
@@ -140,9 +140,11 @@ static void run(void) {
     struct chunk *chunk = (struct chunk *)memory(head.phases * head.threads * sizeof *chunk, 0);
     struct counts *counts = (struct counts *)memory(head.phases * head.threads * sizeof *counts, 0);
     struct view *view = (struct view *)memory(head.views * sizeof *view, 0);
+    u32 *base = (u32 *)memory(head.phases * sizeof *base, 0);
     u32 entries = head.places + 1 + head.views, *table = (u32 *)memory(head.threads * entries * 4, 0);
     input(place, head.places * sizeof *place);
     input(view, head.views * sizeof *view);
+    input(base, head.phases * sizeof *base);
     input(chunk, head.phases * head.threads * sizeof *chunk);
 
     for (u32 p = 0; p < head.places; p++) {
@@ -168,8 +170,8 @@ static void run(void) {
             thread = order & BACKWARDS ? head.threads - 1 - i : i;
             u32 call = f * head.threads + thread;
             if (chunk[call].count)
-                counts[call] =
-                    measured(dovetail_functions[f], table + thread * entries, chunk[call]);
+                counts[call] = measured(dovetail_functions[f],
+                                        table + thread * entries + base[f], chunk[call]);
         }
 
     output(counts, head.phases * head.threads * sizeof *counts);

@@ -32,10 +32,12 @@ _BACKWARDS, _LATE = 1, 2
 
 @dataclass(frozen=True, slots=True)
 class PhaseCall:
-    """One phase: its function, and each thread's (first iteration, count); count 0: no call."""
+    """One phase: its function, and each thread's (first iteration, count); count 0: no call. Its
+    table of addresses begins ``base`` entries on."""
 
     symbol: str
     threads: Sequence[tuple[int, int]]
+    base: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ def _message(
     parts = [struct.pack("<7I", len(places), len(views), threads, len(phases), *more)]
     parts += [struct.pack("<2I", place.size, place.flags) for place in places]
     parts += [struct.pack("<2i", *view) for view in views]
+    parts += [struct.pack("<I", phase.base) for phase in phases]
     for phase in phases:
         idle = [(0, 0)] * (threads - len(phase.threads))
         parts += [struct.pack("<iI", *chunk) for chunk in [*phase.threads, *idle]]

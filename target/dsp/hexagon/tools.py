@@ -9,16 +9,16 @@ from __future__ import annotations
 import shutil
 from functools import cache
 
+from ...errors import MissingTool
+
+__all__ = ["HexagonError", "MissingTool", "advice", "missing", "tool"]
+
 _TOOLS = {  # how the program may be called, best first; the Debian or Ubuntu package that has it
     "clang": (("clang-19", "clang"), "clang-19"),
     "ld.lld": (("ld.lld-19", "ld.lld"), "lld-19"),
     "llvm-mc": (("llvm-mc-19", "llvm-mc"), "llvm-19"),
     "qemu-hexagon": (("qemu-hexagon", "qemu-hexagon-static"), "qemu-user"),
 }
-
-
-class MissingTool(RuntimeError):
-    """A program that the hexagon target needs is not installed."""
 
 
 class HexagonError(RuntimeError):

@@ -1,0 +1,36 @@
+"""Kernels of a model as one program that a machine, or an emulator of it, runs as a whole.
+
+done = execute({"tcm": bytes(size), "ddr": image}, kernels, [(0, 0), (0, 1), (1, 0)])
+done.memories["ddr"], done.packets[2]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from .protocol import Listing
+
+Source = bytes | int | tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedKernel:
+    """A packed kernel, and of each of its program's places where it lies: in a memory from an
+    address on, or by itself with these bytes, or with so many bytes a thread."""
+
+    listing: Listing
+    places: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutedProgram:
+    """What memories hold afterwards, and the packets that ran, by phase and thread."""
+
+    memories: Mapping[str, bytes]
+    packets: Sequence[Sequence[int]]
+
+
+Memories = Mapping[str, bytes]
+Phases = Sequence[tuple[int, int]]  # the number of a kernel, and of its phase
+Execute = Callable[[Memories, Sequence[LinkedKernel], Phases], ExecutedProgram]
