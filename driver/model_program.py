@@ -40,6 +40,7 @@ class ModelProgram:
     tcm: tuple[int, ...]  # bytes that are taken while a kernel runs
     ddr: int  # bytes of tensors, and of scratch that TCM has no room for
     lead: int = 0  # phases of the first kernel before constants of later ones start
+    steady: int | None = None  # cycles where constants stay in TCM; None: it does not hold them all
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> ModelProgram:
@@ -49,7 +50,7 @@ class ModelProgram:
         return cls(
             tuple(Arrival(**one) for one in data["arrivals"]), tuple(places),
             tuple(Share(**one) for one in data["shares"]), tuple(data["tcm"]), data["ddr"],
-            data["lead"],
+            data["lead"], data["steady"],
         )  # fmt: skip
 
     @property
@@ -130,12 +131,27 @@ class _Fixed:
         return [*accumulate((len(code.touches) for code in self.memory.codes), initial=0)]
 
     @cached_property
-    def barriers(self) -> list[int]:
-        """For each phase the last one before which threads wait for each other anyway."""
+    def alone(self) -> Order:
+        """The kernels' own phases, without transfers between them."""
         order = Order()
         for phase in self.phases(()):
             order.add(phase)
-        return [*accumulate((0 if n in order.free else n for n in range(len(order.phases))), max)]
+        return order
+
+    @cached_property
+    def barriers(self) -> list[int]:
+        """For each phase the last one before which threads wait for each other anyway."""
+        last = (0 if n in self.alone.free else n for n in range(len(self.alone.phases)))
+        return [*accumulate(last, max)]
+
+    @cached_property
+    def steady(self) -> int | None:
+        """Cycles where constants have stayed in TCM."""
+        if not self.memory.holds_all:
+            return None
+        walk = self.memory.ready.machine.walk
+        found = walk([one.phase for one in self.alone.phases], frozenset(self.alone.free))
+        return sum(share.cycles for share in found.shares)
 
     @cached_property
     def transfers(self) -> Code:
@@ -178,7 +194,10 @@ class _Arranged:
         by_kernel = {one.kernel: one for one in self.arrivals}
         places = (memory.operands(n, by_kernel) for n in range(len(shares)))
         tcm = (memory.used(number, self.arrivals) for number in range(len(shares)))
-        return ModelProgram(self.arrivals, tuple(places), shares, tuple(tcm), memory.ddr, self.lead)
+        return ModelProgram(
+            self.arrivals, tuple(places), shares, tuple(tcm), memory.ddr, self.lead,
+            self.fixed.steady,
+        )  # fmt: skip
 
     def timeline(self) -> Timeline:
         order, machine = self.ordered(), self.fixed.memory.ready.machine

@@ -53,6 +53,12 @@ class ProgramMemory:
             self.ends.append(ends["tcm"])
             self.ddr = max(self.ddr, ends["ddr"])
 
+    @property
+    def holds_all(self) -> bool:
+        """Whether all constants that come to TCM can be there at once, and stay."""
+        sizes = (taken(place.size) for code in self.codes for place in code.constants)
+        return max(self.ends) + sum(sizes) <= self.ready.machine.tcm
+
     def arrivals(self, ahead: int) -> list[Arrival]:
         """Each kernel's constants as early as TCM has room, but at most ``ahead`` kernels."""
         found: list[Arrival] = []

@@ -111,6 +111,12 @@ class Tuned(Quantized):
         return self.program.cycles
 
     @property
+    def steady_cycles(self) -> int | None:
+        """Cycles of a run whose constants are in TCM since the one before; None where it does not
+        hold all of them."""
+        return self.program.steady
+
+    @property
     def default_cycles(self) -> int:
         """Cycles where every kernel runs its default schedule."""
         return self.default.cycles

@@ -205,9 +205,10 @@ def _profile_table(rows: list[KernelRow]) -> None:
 
 
 def _memory(tuned: Tuned) -> None:
-    found = tuned.memory
+    found, steady = tuned.memory, tuned.steady_cycles
+    again = "" if steady is None else f" ({steady:,} where constants stay in TCM)"
     print(
-        f"\n{tuned.cycles:,} cycles on {tuned.target}, bound {tuned.bound:,}; "
+        f"\n{tuned.cycles:,} cycles on {tuned.target}{again}, bound {tuned.bound:,}; "
         f"bytes: ddr {found.ddr:,}, tcm {found.tcm:,}, "
         f"weights {found.weights:,}, code {found.code:,}"
     )

@@ -131,7 +131,7 @@ def summary(name: str, tuned: Tuned) -> dict[str, Any]:
     rows = [row.as_dict() for row in tuned.kernels]
     return {
         "model": name, "target": tuned.target, "recipe": tuned.recipe.as_dict(),
-        "cycles": tuned.cycles,
+        "cycles": tuned.cycles, "steady_cycles": tuned.steady_cycles,
         "default_cycles": tuned.default_cycles, "bound": tuned.bound,
         "memory": asdict(tuned.memory), "kernels": rows,
         "missing": [asdict(row) for row in tuned.missing],

@@ -75,6 +75,17 @@ def test_constants_come_while_earlier_kernels_run(autoencoder: Tuned) -> None:
     assert weights <= arriving and arriving / machine.dma_rate < autoencoder.cycles
 
 
+def test_constants_that_stay_are_not_waited_for(autoencoder: Tuned) -> None:
+    steady = autoencoder.steady_cycles
+    first = autoencoder.kernels[0].cycles  # which brings its own
+    assert steady is not None and first < steady < 0.6 * autoencoder.cycles
+    small = compile(
+        nn.Linear(640, 32), (torch.randn(1, 640),), [(torch.randn(1, 640),)],
+        dsp(tcm=1 << 14), executor=0,
+    )  # fmt: skip
+    assert small.steady_cycles == small.cycles  # there is nothing that could stay
+
+
 def test_rows_add_up_to_the_program(autoencoder: Tuned) -> None:
     rows = autoencoder.kernels
     assert sum(row.cycles for row in rows) == autoencoder.cycles == autoencoder.default_cycles
