@@ -17,6 +17,7 @@ MANY = 3  # names of operators that make a list
 MEANT = {
     "schedule/resize.py": "how a sum of loads stays 0 beyond an axis, operator by operator",
     "schedule/templates/packets.py": "estimates of instructions",
+    "target/dsp/machine.py": "how many instructions operators take on that machine",
     "target/declare.py": "arithmetic of Python in an instruction's body",
     "target/legalize.py": "conversions, which are legalized alike",
     "target/llvm_lanes.py": "LLVM is written apart from the rows, so that it checks them",

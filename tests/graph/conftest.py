@@ -18,7 +18,7 @@ from dovetail.graph.graph import Array, Graph, Node, Requant, TensorType
 from dovetail.graph.integer import infer_shape, verify
 from dovetail.graph.kernels import Kernel
 from dovetail.graph.lower import lower
-from dovetail.graph.physical import pack, physical, unpack
+from dovetail.graph.physical import pack, unpack
 from dovetail.tir.interpret import interpret
 from dovetail.tir.script import parse, show
 
@@ -66,9 +66,11 @@ def graph_of(op: str, inputs: list[Array], constants: int = 0, **attrs: Any) -> 
 
 def run(graph: Graph, kernel: Kernel, arrays: dict[str, Array], pad: int = 0) -> Array:
     """The kernel's output; ``pad`` stands in the pads of its inputs, garbage in its output."""
-    stored = [pack(arrays[name], arrays[name].shape, pad) for name in kernel.inputs]
+    *params, result = (p for p in kernel.func.params if p.name not in kernel.func.constants)
+    stored = [pack(arrays[name], arrays[name].shape, pad).reshape(param.shape)
+              for name, param in zip(kernel.inputs, params, strict=True)]  # fmt: skip
     shape = graph.types[kernel.output].shape
-    output = np.full(physical(shape), 0xA5, np.uint8)
+    output = np.full(result.shape, 0xA5, np.uint8)
     interpret(kernel.func, *stored, output)
     return unpack(output, shape)
 
