@@ -87,11 +87,11 @@ class Watcher:
     def hear(self, progress: Progress) -> None:
         """A kernel's default was chosen, or its cost at a log's point was counted; or a trial was
         written."""
-        default = progress.record is None
-        note = f"{progress.task.name} {progress.best:,.0f} cycles"
-        self.step(self.what if default else "trials", progress.index + 1, progress.count,
-                  note if default else f"best {progress.total:,.0f} cycles",
-                  progress.resumed)  # fmt: skip
+        if progress.record is None:
+            name, note = self.what, f"{progress.task.name} {progress.best:,.0f} cycles"
+        else:  # a kernel whose trials have all failed so far has no best one
+            name, note = "trials", f"best {progress.total:,.0f} cycles"
+        self.step(name, progress.index + 1, progress.count, note, progress.resumed)
 
     def step(self, name: str, done: int, total: int | None, note: str, known: bool = False) -> None:
         """``done`` steps of a stage are done; ``known``: the last one was answered from a log."""

@@ -28,7 +28,7 @@ class Fake:
     record: Any = ...
     resumed: bool = False
     name: str = "conv"
-    best: float = 9120.0
+    best: float | None = 9120.0
     total: float = 5000.0
 
     @property
@@ -69,6 +69,12 @@ def test_what_a_log_knew_says_nothing_of_the_time_that_is_left() -> None:
     clock.now += 10
     watcher.hear(cast(Any, Fake(index=32)))
     assert watcher.line() == "... trials: 33 of 64, best 5,000 cycles, 10 s, about 5 min left"
+
+
+def test_a_kernel_whose_trials_all_failed_has_a_line() -> None:
+    watcher = Watcher("kernels", Clock())
+    watcher.hear(cast(Any, Fake(best=None)))
+    assert watcher.line().startswith("... trials: 1 of 64, best 5,000 cycles, 0 s")
 
 
 def test_batches_without_a_number_have_no_estimate() -> None:
