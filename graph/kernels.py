@@ -40,8 +40,10 @@ class Kernel:
 
 def kernel_key(func: PrimFunc) -> str:
     """Equal for kernels of one form, whose code is the same: hashes text and attributes, not the
-    constants and numbers."""
+    constants and numbers; but which activations are constant, for the text does not tell."""
     facts = "\n".join(f"{name} = {func.attrs[name]!r}" for name in sorted(func.attrs))
+    if fixed := [name for name in func.constants if name in func.attrs.get("shapes", ())]:
+        facts += f"\nconstant = {fixed!r}"
     return hashlib.sha256(f"{show(func)}\n{facts}".encode()).hexdigest()[:16]
 
 

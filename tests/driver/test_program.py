@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from dovetail.driver.model_program import ModelProgram, by_themselves, program
 from dovetail.driver.prepare import Ready, quantized, ready
 from dovetail.driver.tuned import Tuned
 from dovetail.driver.zoo import build, calibration
+from dovetail.graph.kernels import kernel_key
 from dovetail.schedule.knobs import Point
 from dovetail.target.dsp.target import Dsp
 from dovetail.target.program import Place
@@ -153,6 +156,34 @@ def test_programs_repeat_and_are_saved(autoencoder: Tuned, tmp_path: object) -> 
     assert (loaded.program, loaded.default) == (again, again)
     x = torch.randn(1, 640, generator=torch.Generator().manual_seed(1))
     assert torch.equal(loaded(x), autoencoder.reference(x))
+
+
+class Positions(nn.Module):
+    """A constant is added to one image, and another image of its shape to the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1)
+        self.places = nn.Parameter(torch.randn(1, 8, 12, 12))
+
+    def forward(self, x: Tensor) -> Tensor:
+        a: Tensor = self.first(x) + self.places
+        b: Tensor = self.second(a) + a
+        return b
+
+
+def test_a_constant_operand_is_no_activation() -> None:
+    x = image(3, 12)
+    found, choices = made(Positions(), x, dsp())
+    adds = [task for task in found.kernels if task.kind == "elementwise"]
+    assert [len(task.kernel.inputs) for task in adds] == [1, 2]
+    func = adds[1].func
+    fixed = replace(func, constants={"b": np.zeros(func.params[1].shape, np.uint8)})
+    assert kernel_key(fixed) != kernel_key(func)
+    runs = program(found, choices)
+    tuned = Tuned(found, choices, runs, runs)
+    got, wanted = tuned(x), tuned.reference(x)
+    assert isinstance(got, Tensor) and isinstance(wanted, Tensor) and torch.equal(got, wanted)
 
 
 def test_kernels_apart_are_costed_by_themselves() -> None:
