@@ -15,9 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..graph.borders import stored_shape
 from ..graph.graph import Array
-from ..graph.physical import pack, unpack
+from ..target.jit import Bytes
 from ..target.linked import LinkedKernel, Source
 from ..target.program import Place
 from .compiler import Compiled
@@ -25,7 +24,7 @@ from .errors import InputError
 from .model_program import ordered
 from .program_memory import Arrival
 from .program_order import At
-from .runtime import PAD
+from .runtime import PAD, arriving, outputs_in, put_inputs
 from .targets import family_of
 from .tuned import Tuned
 
@@ -74,8 +73,8 @@ def executed(tuned: Tuned, inputs: Sequence[Array]) -> ExecutedModel:
         ran[one.owner] += sum(packets)
         predicted[one.owner] += sum(counts[kernel][phase])
     rows = zip((task.name for task in runs), ran, predicted, strict=True)
-    outputs = [_output(tuned, name, done.memories) for name in tuned.graph.outputs]
-    return ExecutedModel(outputs, [ExecutedKernel(*row) for row in rows])
+    left = {name: np.frombuffer(data, np.uint8) for name, data in done.memories.items()}
+    return ExecutedModel(outputs_in(tuned.ready, left), [ExecutedKernel(*row) for row in rows])
 
 
 def _source(place: Place, places: Mapping[str, At]) -> Source:
@@ -88,10 +87,8 @@ def _source(place: Place, places: Mapping[str, At]) -> Source:
 def _moved(one: Arrival, code: Compiled, places: Mapping[str, At]) -> Iterator[Source]:
     """The place to which constants come, and their bytes."""
     image = np.zeros(one.size, np.uint8)
-    for place in code.program.places:
-        if place.data is not None and place.name in places:
-            at = places[place.name][1] - one.address
-            image[at : at + len(place.data)] = np.frombuffer(place.data, np.uint8)
+    for (_, at), data in arriving(code.program, places):
+        image[at - one.address :][: len(data)] = data
     yield "tcm", one.address
     yield image.tobytes()
 
@@ -99,22 +96,9 @@ def _moved(one: Arrival, code: Compiled, places: Mapping[str, At]) -> Iterator[S
 def _ddr(tuned: Tuned, inputs: Sequence[Array]) -> bytes:
     """DDR with the inputs in it."""
     found = _rubbish(tuned.program.ddr)
-    for name, array in zip(tuned.graph.inputs, inputs, strict=True):
-        spot = tuned.ready.plan.spots[name]
-        stored = pack(array, stored_shape(tuned.graph, name), PAD)
-        found[spot.offset : spot.offset + spot.size] = stored.reshape(-1)
+    put_inputs(tuned.ready, inputs, {"ddr": found})
     return found.tobytes()
 
 
-def _rubbish(size: int) -> np.ndarray:
+def _rubbish(size: int) -> Bytes:
     return np.full(size, PAD, np.uint8)
-
-
-def _output(tuned: Tuned, name: str, memories: Mapping[str, bytes]) -> Array:
-    graph = tuned.graph
-    if name in graph.constants:
-        return graph.constants[name]
-    spot = tuned.ready.plan.spots[name]
-    data = memories[spot.scope][spot.offset : spot.offset + spot.size]
-    stored = np.frombuffer(data, np.uint8)
-    return unpack(stored, stored_shape(graph, name)).reshape(graph.types[name].shape)

@@ -80,18 +80,21 @@ def program(ready: Ready, choices: Mapping[str, Choice]) -> ModelProgram:
 
 def timeline(ready: Ready, choices: Mapping[str, Choice], found: ModelProgram) -> Timeline:
     """When what of a whole model's program is under way; owners are the kernels' numbers."""
-    fixed = _Fixed(_memory(ready, choices), found.arrivals)
-    return _Arranged(fixed, found.arrivals, fixed.phases(found.arrivals), found.lead).timeline()
+    return _again(ready, choices, found).timeline()
 
 
 def ordered(
     ready: Ready, choices: Mapping[str, Choice], found: ModelProgram
 ) -> tuple[list[ProgramPhase], Code | None]:
     """All phases in their order, and the code of those that start and await transfers."""
+    arranged = _again(ready, choices, found)
+    phases = [one.phase for one in arranged.ordered().phases]
+    return phases, arranged.fixed.transfers if found.arrivals else None
+
+
+def _again(ready: Ready, choices: Mapping[str, Choice], found: ModelProgram) -> _Arranged:
     fixed = _Fixed(_memory(ready, choices), found.arrivals)
-    arranged = _Arranged(fixed, found.arrivals, fixed.phases(found.arrivals), found.lead)
-    order = arranged.ordered()
-    return [one.phase for one in order.phases], fixed.transfers if found.arrivals else None
+    return _Arranged(fixed, found.arrivals, fixed.phases(found.arrivals), found.lead)
 
 
 def _memory(ready: Ready, choices: Mapping[str, Choice]) -> ProgramMemory:

@@ -10,7 +10,7 @@ come when their transfers start: a program in which what is alive overlaps gives
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ..graph.borders import stored_shape
 from ..graph.graph import Array
 from ..graph.physical import pack, unpack
 from ..target.jit import Bytes, NativeProgram, buffer, jit
+from ..target.program import Program
 from .choose import Choice
 from .kernel_task import KernelTask
 from .memory_plan import Spot
@@ -40,17 +41,14 @@ class Runtime:
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """The u8 outputs for u8 ``inputs``."""
-        graph = self.ready.graph
         with self._lock:
-            for name, array in zip(graph.inputs, inputs, strict=True):
-                stored = pack(array, stored_shape(graph, name), PAD)
-                self._bytes(self.ready.plan.spots[name])[:] = stored.reshape(-1)
+            put_inputs(self.ready, inputs, self.arenas)
             for number, (kernel, addresses) in enumerate(self.steps):
                 for arrival in self.program.arrivals:
                     if arrival.start == number:
                         self._bring(arrival.kernel)
                 kernel.run(addresses)
-            return [self._output(name) for name in graph.outputs]
+            return outputs_in(self.ready, self.arenas)
 
     def prepare(self) -> None:
         """Compiles the kernels, if that has not been done."""
@@ -74,19 +72,37 @@ class Runtime:
 
     def _bring(self, number: int) -> None:
         """Copies a kernel's constants to where it reads them."""
-        places = self.program.places[number]
-        for place in self.steps[number][0].program.places:
-            if place.data is not None and place.name in places:
-                memory, at = places[place.name]
-                data = np.frombuffer(place.data, np.uint8)
-                self.arenas[memory][at : at + len(data)] = data
+        program = self.steps[number][0].program
+        for (memory, at), data in arriving(program, self.program.places[number]):
+            self.arenas[memory][at : at + len(data)] = data
 
-    def _bytes(self, spot: Spot) -> Bytes:
-        return self.arenas[spot.scope][spot.offset : spot.offset + spot.size]
 
-    def _output(self, name: str) -> Array:
-        graph = self.ready.graph
-        if name in graph.constants:
-            return graph.constants[name]
-        stored = self._bytes(self.ready.plan.spots[name])
-        return unpack(stored, stored_shape(graph, name)).reshape(graph.types[name].shape)
+def arriving(program: Program, places: Mapping[str, At]) -> Iterator[tuple[At, Bytes]]:
+    """The constants of a kernel that come to TCM: where each lies there, and its bytes."""
+    for place in program.places:
+        if place.data is not None and place.name in places:
+            yield places[place.name], np.frombuffer(place.data, np.uint8)
+
+
+def put_inputs(ready: Ready, inputs: Sequence[Array], memories: Mapping[str, Bytes]) -> None:
+    """Writes u8 inputs where the plan has them, in their stored form."""
+    for name, array in zip(ready.graph.inputs, inputs, strict=True):
+        stored = pack(array, stored_shape(ready.graph, name), PAD)
+        _bytes(ready.plan.spots[name], memories)[:] = stored.reshape(-1)
+
+
+def outputs_in(ready: Ready, memories: Mapping[str, Bytes]) -> list[Array]:
+    """The graph's outputs, from where the plan has them."""
+    return [_output(ready, name, memories) for name in ready.graph.outputs]
+
+
+def _output(ready: Ready, name: str, memories: Mapping[str, Bytes]) -> Array:
+    graph = ready.graph
+    if name in graph.constants:
+        return graph.constants[name]
+    stored = _bytes(ready.plan.spots[name], memories)
+    return unpack(stored, stored_shape(graph, name)).reshape(graph.types[name].shape)
+
+
+def _bytes(spot: Spot, memories: Mapping[str, Bytes]) -> Bytes:
+    return memories[spot.scope][spot.offset : spot.offset + spot.size]

@@ -11,7 +11,6 @@ from ...quant.recipe import DEFAULT_RECIPE, Recipe
 from .. import printed
 from ..default import TARGET
 from ..errors import InputError
-from ..model_timeline import plot_timeline, write_trace
 from . import kernel_options
 from .models import (
     check_output,
@@ -164,6 +163,8 @@ def profile(
     json: Json = False,
 ) -> None:
     """Show where each kernel's cycles go. Its columns: packets, stalls, transfers, use of slots."""
+    from ..model_timeline import plot_timeline, write_trace
+
     check_output(trace)
     check_output(plot)
     tuned, _ = saved_or_compiled(model, log, target, calibration, workers, recipe)
