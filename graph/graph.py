@@ -96,6 +96,12 @@ class Graph:
         """How often nodes read each tensor, and the model gives it."""
         return Counter([name for node in self.nodes for name in node.inputs] + self.outputs)
 
+    def fresh(self, name: str) -> str:
+        """A name like ``name`` that no tensor has."""
+        while name in self.types:
+            name += "_"
+        return name
+
     def add_constant(self, base: str, value: Array) -> str:
         """Enter ``value`` as float32 under ``base``, numbered where that is taken; its name."""
         name, count = base, 0

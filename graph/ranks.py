@@ -153,8 +153,8 @@ class _Turning:
         inputs = [self._input(name, shape, node.origin) for name, shape in wanted]
         kind = self.source.types[node.output]
         given = node.output in self.source.outputs
-        name = self._fresh(node.output) if given else node.output
-        old = node.output if given else self._fresh(node.output)
+        name = self.target.fresh(node.output) if given else node.output
+        old = node.output if given else self.target.fresh(node.output)
         self.target.types[name] = replace(kind, shape=found.output)
         self.target.types[old] = kind
         rest = node.inputs[len(inputs) :]
@@ -171,7 +171,7 @@ class _Turning:
         if self.source.types[name].shape == shape and name not in self.back:
             return name
         if (name, shape) not in self.there:
-            made = self.there[name, shape] = self._fresh(name)
+            made = self.there[name, shape] = self.target.fresh(name)
             self.target.types[made] = replace(self.source.types[name], shape=shape)
             if name in self.source.constants:
                 self.target.constants[made] = self.source.constants[name].reshape(shape)
@@ -179,8 +179,3 @@ class _Turning:
                 old = self.back.get(name, name)
                 self.target.nodes.append(Node("reshape", (old,), made, {"shape": shape}, origin))
         return self.there[name, shape]
-
-    def _fresh(self, name: str) -> str:
-        while name in self.target.types:
-            name += "_"
-        return name

@@ -105,6 +105,8 @@ class Integer:
     looks_up: bool = False  # each byte for itself, in a table that is the second input
     joins: bool = False  # inputs along ``axis``, each by a move of the attribute ``moves``
     spreads: bool = False  # its operands broadcast
+    # It has a weight (O, C / groups, KH, KW) and a bias; stride, dilation, padding of both axes.
+    convolves: bool = False
 
 
 @dataclass(frozen=True, slots=True)

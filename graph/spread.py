@@ -38,9 +38,7 @@ def _operand(graph: Graph, node: Node, name: str) -> str:
     wanted = spread_shape(kind.shape, output)
     if wanted is None:
         return name
-    made = name + "_"
-    while made in graph.types:
-        made += "_"
+    made = graph.fresh(name)
     graph.types[made] = replace(kind, shape=wanted)
     if name in graph.constants:
         graph.constants[made] = np.ascontiguousarray(np.broadcast_to(graph.constants[name], wanted))

@@ -189,7 +189,10 @@ def shape_of(node: Node, shapes: Sequence[Shape]) -> Shape:
 
 
 def products(node: Node, shapes: Sequence[Shape], output: Shape) -> int:
-    """Products that touch data: pairs of an output and a tap that falls inside, by axis."""
+    """Products that touch data: pairs of an output and a tap that falls inside, by axis; or what
+    the node says, where some of its input are pads."""
+    if "products" in node.attrs:
+        return integer(node, "products")
     rows, columns = slides(node, shapes)
     return prod(output[:2]) * shapes[1][1] * rows.pairs() * columns.pairs()
 
@@ -259,6 +262,7 @@ Q_CONV2D = Integer(
     lower,
     products,
     reads,
+    convolves=True,
 )
 CONV2D = Spec(
     "conv2d",

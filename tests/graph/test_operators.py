@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 # Files that write nodes of one operator, or rewrite one into another.
 WRITE = {
     f"graph/{name}.py"
-    for name in ("aten", "graph_builder", "compose", "lower_move", "ranks", "spread")
+    for name in ("aten", "graph_builder", "compose", "lower_move", "ranks", "row_taps", "spread")
 } | {"driver/model_timeline.py"}  # "cat" is a field of the trace's format
 
 
