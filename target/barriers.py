@@ -3,7 +3,8 @@
 Each thread runs the same chunk of rows in phase after phase, so a phase that reads only bytes
 that its own thread wrote needs not wait for the others. A thread is taken to touch one interval of
 bytes of a buffer, from its addresses' affine terms; an index known only at run time is the whole
-buffer. A transfer touches its target and source where it starts, and again where it is awaited.
+buffer. A transfer touches bytes of its target and source where it starts, and again where it is
+awaited.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ Ranges = Mapping[str, tuple[int, int]]  # the first and last value of each loop 
 Terms = tuple[tuple[str, int], ...]  # (loop variable, bytes)
 Span = tuple[str, bool, Terms]  # a buffer, whether it is written, and terms of loops around
 Spans = Mapping[Span, Interval]  # bytes that are touched, but for these terms
-Copies = frozenset[tuple[str, str, str]]  # (token, target, source) of transfers
 _WHOLE: Interval = (-inf, inf)
 
 
@@ -76,14 +76,28 @@ def without_barrier(
 
 def program_touches(program: Program, threads: int) -> tuple[PhaseTouches, ...]:
     """What each thread touches in each phase."""
-    copies = Copies().union(*(_copies(phase.code) for phase in program.phases))
+    copies: dict[str, Touches] = {}
+    for phase in program.phases:
+        for token, touches in _copies(phase.code).items():
+            copies[token] = both(copies.get(token, {}), placed(touches, phase.shifts))
     found: list[PhaseTouches] = []
     for phase in program.phases:
-        awaited = _awaited(phase.code)
-        known = frozenset(copy for copy in copies if copy[0] in awaited)
-        touches = _touches(phase.code, threads, known)
-        found.append(tuple(placed(thread, phase.shifts) for thread in touches))
+        awaited: Touches = {}
+        for token in _awaited(phase.code):
+            awaited = both(awaited, copies.get(token, {}))
+        found.append(tuple(
+            both(placed(touches, phase.shifts), awaited) if runs else {}
+            for runs, touches in _touches(phase.code, threads)
+        ))  # fmt: skip
     return tuple(found)
+
+
+def both(one: Touches, other: Touches) -> Touches:
+    """The bytes that either touches."""
+    if not one or not other:
+        return one or other
+    joined = {name: one[name].joined(other[name]) for name in one.keys() & other.keys()}
+    return {**one, **other, **joined}
 
 
 def _clash(own: set[str], before: PhaseTouches, after: PhaseTouches) -> bool:
@@ -97,12 +111,17 @@ def _clash(own: set[str], before: PhaseTouches, after: PhaseTouches) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _copies(phase: Phase) -> Copies:
-    return frozenset(
-        (item.token, item.target.buffer, item.source.buffer)
-        for item in items_in(phase.body)
-        if isinstance(item, Dma)
-    )
+def _copies(phase: Phase) -> Mapping[str, Touches]:
+    """What transfers that start in a phase touch, by their tokens."""
+    found: dict[str, Touches] = {}
+    for item, extents in _items(phase.body, {}):
+        if isinstance(item, Dma):
+            around = {variable: (0, extent - 1) for variable, extent in extents.items()}
+            if phase.parallel is not None:
+                around[phase.parallel[0]] = (0, phase.parallel[1] - 1)
+            touches = touches_of(spans_of([item]), around)
+            found[item.token] = both(found.get(item.token, {}), touches)
+    return found
 
 
 @lru_cache(maxsize=1024)
@@ -111,16 +130,16 @@ def _awaited(phase: Phase) -> frozenset[str]:
 
 
 @lru_cache(maxsize=1024)
-def _touches(phase: Phase, threads: int, copies: Copies) -> PhaseTouches:
-    """By thread; ``copies`` are those that it awaits."""
+def _touches(phase: Phase, threads: int) -> Sequence[tuple[bool, Touches]]:
+    """By thread: whether it runs the phase, and what it touches by itself."""
     if phase.parallel is None:
         chunks = [(0, 1), *[(0, 0)] * (threads - 1)]
     else:
         chunks = share(phase.parallel[1], threads)
-    spans, found = spans_of(phase.body, copies), []
+    spans, found = spans_of(phase.body), []
     for first, count in chunks:
         ranges = {phase.parallel[0]: (first, first + count - 1)} if phase.parallel else {}
-        found.append(touches_of(spans, ranges) if count else {})
+        found.append((count > 0, touches_of(spans, ranges) if count else {}))
     return tuple(found)
 
 
@@ -142,11 +161,11 @@ def touches_of(spans: Spans, ranges: Ranges) -> Touches:
     return found
 
 
-def spans_of(body: Sequence[Item], copies: Copies = frozenset()) -> Spans:
+def spans_of(body: Sequence[Item]) -> Spans:
     """The bytes that items touch, but for the terms of the loops around all of them."""
     found: dict[Span, Interval] = {}
     for item, extents in _items(body, {}):
-        for buffer, written, address, size in _accesses(item, copies):
+        for buffer, written, address, size in _accesses(item):
             around, reach = _reach(address, size, extents)
             span = buffer, written, around
             known = found.get(span)
@@ -166,7 +185,7 @@ def _items(
 
 
 def _accesses(
-    item: MachineOp | Dma | WaitOp, copies: Copies
+    item: MachineOp | Dma | WaitOp,
 ) -> Iterator[tuple[str, bool, Address | None, int]]:
     """The buffers that an item touches, whether it writes them, and where; None: anywhere."""
     match item:
@@ -180,11 +199,6 @@ def _accesses(
         case Dma(target=target, source=source, rows=rows, row_bytes=size):
             yield target.buffer, True, target, (rows - 1) * item.target_stride + size
             yield source.buffer, False, source, (rows - 1) * item.source_stride + size
-        case WaitOp(token=token):
-            for name, to, come in copies:
-                if name == token:
-                    yield to, True, None, 0
-                    yield come, False, None, 0
 
 
 def _reach(

@@ -171,16 +171,18 @@ class ProgramBuilder:
 
 
 def apart(stmts: Sequence[Stmt]) -> Iterator[tuple[Stmt, ...]]:
-    """The statements of each phase: a parallel loop, or what stands between two."""
+    """The statements of each phase: a parallel loop, or what stands between two; before transfers
+    that start behind waits, threads may have to wait for each other."""
     serial: list[Stmt] = []
     for stmt in stmts:
-        if not _is_parallel(stmt):
-            serial.append(stmt)
-            continue
-        if serial:
+        behind = isinstance(stmt, Copy) and serial and isinstance(serial[-1], Wait)
+        if serial and (behind or _is_parallel(stmt)):
             yield tuple(serial)
             serial = []
-        yield (stmt,)
+        if _is_parallel(stmt):
+            yield (stmt,)
+        else:
+            serial.append(stmt)
     if serial:
         yield tuple(serial)
 

@@ -91,7 +91,7 @@ def place_operands(func: PrimFunc, machine: Machine) -> PrimFunc:
     phases = [on_buffers(phase, {**far, **near}) for phase in phases]
     transfers.sort(key=lambda transfer: transfer.needed)
     transfers, phases = loaded_first(transfers, phases, machine)
-    body = seq(*beside(phases, transfers), *ends)
+    body = seq(*beside(phases, transfers, machine), *ends)
     for buffer in [*(far.get(b, b) for b in wraps), *near.values(), *turning][::-1]:
         body = Alloc(buffer, body)
     return func.with_body(body)

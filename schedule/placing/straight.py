@@ -36,7 +36,7 @@ from ...tir.stmt import (
 )
 from ...tir.types import i32
 from ..index import parts_of, simplify
-from .transfers import Transfer
+from .transfers import Transfer, stored_turns
 
 _SPARE = 2  # vector registers that are not filled by operands
 _SCALAR = (8, 4, 2, 1)  # bytes of accesses by scalar registers
@@ -54,9 +54,9 @@ def stored_straight(buffer: Buffer, phases: Sequence[Stmt], machine: Machine) ->
 
 
 def _stores(
-    stmt: Stmt, buffer: Buffer | None, loops: tuple[For, ...] = ()
+    stmt: Stmt, buffer: Buffer, loops: tuple[For, ...] = ()
 ) -> Iterator[tuple[Store, tuple[For, ...]]]:
-    if isinstance(stmt, Store) and buffer in (None, stmt.buffer):
+    if isinstance(stmt, Store) and stmt.buffer == buffer:
         yield stmt, loops
     inside = (*loops, stmt) if isinstance(stmt, For) else loops
     for child in children(stmt):
@@ -114,8 +114,8 @@ def _work(stmt: Stmt, machine: Machine) -> int:
     """Registers that a phase stores, and the barrier before one that threads share."""
     shared = any(isinstance(part, For) and part.kind is LoopKind.PARALLEL and part.extent > 1
                  for part in walk_stmt(stmt))  # fmt: skip
-    turns = [prod(loop.extent for loop in loops) for _, loops in _stores(stmt, None)]
-    return shared * machine.barrier + sum(-(-count // machine.vector_bytes) for count in turns)
+    stored = sum(-(-count // machine.vector_bytes) for count in stored_turns(stmt))
+    return shared * machine.barrier + stored
 
 
 def _loaded(copy: Copy, machine: Machine) -> Iterator[Stmt]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ...target.machine_facts import Machine
 from ...tir.expr import const
 from ...tir.passes.flatten import flat_index
 from ...tir.passes.lower_blocks import lower_blocks
@@ -44,7 +45,10 @@ def images_of(func: PrimFunc, part: KernelPart) -> list[Buffer]:
 
 
 def strip_by_strip(
-    func: PrimFunc, parts: Sequence[KernelPart], scheduled: Callable[[PrimFunc], PrimFunc]
+    func: PrimFunc,
+    parts: Sequence[KernelPart],
+    scheduled: Callable[[PrimFunc], PrimFunc],
+    machine: Machine,
 ) -> PrimFunc:
     """``func`` as its parts, each as it is ``scheduled``, once where they are the same kernel."""
     known = {form_of(part.func): part.func for part in parts}
@@ -62,7 +66,7 @@ def strip_by_strip(
         _check_copies(made[form].body, {*used, *(buffer.name for buffer in renamed)})
         phases.append(retargeted(made[form].body, _moved(used, renamed)))
     result = func.params[-1].name
-    body = seq(*beside(phases, list(_transfers(spots, near, result))))
+    body = seq(*beside(phases, list(_transfers(spots, near, result)), machine))
     for buffer in [place for places in near.values() for place in places]:
         body = Alloc(buffer, body)
     flat = {image.name: replace(image, shape=(image.size,)) for image in images}

@@ -9,7 +9,8 @@
 Parts are groups of channel blocks, of which the first is cut as fine as the point says, into kernel
 rows, taps, or pieces of the channels, and others into rows at the most: the first wait is short,
 and later ones are none where multiplying takes longer than moving. Where the weights do not fit
-into TCM, all groups are cut alike, and weights take turns: each is read from DDR once. See
+into TCM, all groups are cut alike, and weights take turns: each is read from DDR once. There the
+knob ``sums`` says whether TCM holds those of all outputs, or of a group at a time. See
 ``contraction_outputs.py`` for the tile and the order of channels.
 """
 
@@ -51,13 +52,33 @@ class _Cuts:
     kernel rows, columns, and then, in one number, of so many pieces of the channels."""
 
     plan: ContractionPlan
-    room: int  # bytes for the weights
+    room: int  # bytes for sums and weights
     others: int  # bytes of other constants
 
     @property
     def turning(self) -> bool:
-        """Whether weights take turns."""
-        return self.plan.weights > self.room
+        """Whether weights take turns where all sums are kept."""
+        return self.plan.weights > self.room - self.sums
+
+    @property
+    def sums(self) -> int:
+        """Bytes of all sums."""
+        return _registers(self.plan) * self.plan.vector
+
+    def times(self, point: Point) -> int:
+        """Groups of blocks whose sums are kept one after another."""
+        return self.groups(point) if point.get("sums") == "group" else 1
+
+    def groups(self, point: Point) -> int:
+        """Of blocks whose weights come together."""
+        return self.plan.blocks // number(point, "group")
+
+    def places(self, point: Point) -> float:
+        """Of slabs of weights that take turns; infinite where all weights fit."""
+        free = self.room - self.sums // self.times(point)
+        slabs = sum(n * slabs for n, _, slabs in self.phases(point))
+        fits = free >= self.plan.weights
+        return math.inf if fits else min(free * slabs // self.plan.weights, PLACES)
 
     @property
     def values(self) -> tuple[int, ...]:
@@ -73,7 +94,7 @@ class _Cuts:
     def phases(self, point: Point) -> list[tuple[int, int, int]]:
         """Of how many groups of blocks how many loops are phases, of how many slabs each: of all
         alike, or of others fewer, whose weights come while the first group is computed."""
-        cuts, groups = number(point, "cuts"), self.plan.blocks // number(point, "group")
+        cuts, groups = number(point, "cuts"), self.groups(point)
         fine, rest = 1 + min(cuts, 3), max(min(cuts, 2), 1)
         parts = [(groups, fine)] if self.turning else [(1, fine), (groups - 1, rest)]
         extents = *self.plan.taps, max(cuts - 2, 1)
@@ -86,24 +107,26 @@ def parts(func: PrimFunc, machine: Machine) -> Template | None:
     plan = scalar_plan(func, machine.vector_bytes)
     if plan is None or (plan.kernel.group is not None and plan.dealt):
         return None
-    others = _sums(plan) * plan.vector + plan.sources[0].scratch
+    others = sum(prepared(plan, plan.widths[0]).scratch.values())
     others += sum(p.bytes for p in func.params if p != plan.kernel.weights)
     cuts = _Cuts(plan, machine.tcm - others, plan.kernel.others(func))
-    if others > machine.tcm or (cuts.turning and plan.kernel.group is not None):
+    if cuts.turning and plan.kernel.group is not None:
         return None
     space = Space(_knobs(cuts), (partial(_fits, cuts, machine),))
+    made = ops_of(plan.kernel.last, plan.vector, machine)
     return Template("parts", func, machine, space,
                     partial(_schedule, cuts, machine),
-                    partial(_estimate, cuts, machine, _requantized(plan, machine)))  # fmt: skip
+                    partial(_estimate, cuts, machine, made))  # fmt: skip
 
 
-def _sums(plan: ContractionPlan) -> int:
+def _registers(plan: ContractionPlan) -> int:
     """Registers of sums."""
     return plan.images * plan.height * plan.widths[0] * plan.vectors
 
 
 def _knobs(cuts: _Cuts) -> tuple[Knob, ...]:
     plan = cuts.plan
+    sums = (choice("sums", ("all", "group")),) if cuts.turning else ()
     return (
         choice("columns", divisors(plan.widths[0], 16)),
         choice("rows", divisors(plan.height, 16)),
@@ -112,6 +135,7 @@ def _knobs(cuts: _Cuts) -> tuple[Knob, ...]:
         choice("share", ("rows", "columns", "vectors")),
         choice("cuts", cuts.values),
         choice("steps", divisors(plan.words, 16)),
+        *sums,
     )
 
 
@@ -122,7 +146,7 @@ def _fits(cuts: _Cuts, machine: Machine, point: Point) -> bool:
     held = tile + vectors + 2 + SPARE
     if held > machine.vectors or tile < 4 or cuts.words(point) % steps:
         return False
-    fits = not cuts.turning or PLACES * cuts.plan.weights <= cuts.room * phases
+    fits = cuts.places(point) >= PLACES and (cuts.times(point) > 1 or point.get("sums") != "group")
     return fits and phases <= _TURNS and tile * steps <= _BODY
 
 
@@ -139,30 +163,35 @@ def _schedule(cuts: _Cuts, machine: Machine, point: Point) -> Schedule:
         vector, lane = plan.vector_of(o)
         return vector, n, h, w, lane
 
+    _outputs(sch, cuts, machine, point)
     sch.transform_layout(acc, sums)
     sch.set_scope(acc, "tcm")
-    _outputs(sch, plan, machine)
     _products(sch, cuts, point)
     return sch
 
 
-def _outputs(sch: Schedule, plan: ContractionPlan, machine: Machine) -> None:
-    """The requantization, shared by the loop that threads divide best."""
+def _outputs(sch: Schedule, cuts: _Cuts, machine: Machine, point: Point) -> None:
+    """The requantization, shared by the loop that threads divide best; sums of a group, if they are
+    kept one after another, are computed before it."""
+    plan, times = cuts.plan, cuts.times(point)
     n, h, w, o = sch.loops(plan.kernel.last.block)
     w_0, w_1 = sch.split(w, (None, plan.pixels))
-    o_0, o_1, o_2 = sch.split(o, (None, *plan.factors))
+    *group, o_0, o_1, o_2 = sch.split(o, (*([times] if times > 1 else []), None, *plan.factors))
     order = sorted((h, w_0, o_0), key=lambda loop: -even(sch.get_loop(loop).extent, machine))
-    sch.reorder(order[0], n, *order[1:], w_1, o_1, o_2)
+    sch.reorder(*group, order[0], n, *order[1:], w_1, o_1, o_2)
     sch.vectorize(w_1, o_1, o_2)
     sch.parallel(order[0])
+    sch.unroll(*group)
+    for loop in group:
+        sch.compute_at(plan.kernel.dot.block, loop)
 
 
 def _products(sch: Schedule, cuts: _Cuts, point: Point) -> None:
     """Initial sums, then a phase for each slab of weights."""
-    plan, dot = cuts.plan, cuts.plan.kernel.dot.block
+    plan, dot, outer = cuts.plan, cuts.plan.kernel.dot.block, cuts.times(point) > 1
     steps, words = number(point, "steps"), cuts.words(point)
     o_0, v, o_4, o_2 = _vectors(sch, plan, point)
-    n, h, w, *_, kh, kw, c = sch.loops(dot)
+    n, h, w, *_, kh, kw, c = sch.loops(dot)[outer:]
     c_0, c_1, c_2, c_3 = sch.split(c, (None, words // steps, steps, WORD))
     h_0, h_1 = sch.split(h, (None, number(point, "rows")))
     w_0, w_1 = sch.split(w, (None, number(point, "columns")))
@@ -175,7 +204,7 @@ def _products(sch: Schedule, cuts: _Cuts, point: Point) -> None:
     sch.vectorize(o_2, c_3)
     sch.unroll(c_2, h_1, w_1, o_4)
     sch.parallel(shared)
-    first, *_, h_1, w_1, o_4, o_2 = sch.loops(start)
+    first, *_, h_1, w_1, o_4, o_2 = sch.loops(start)[outer:]
     sch.vectorize(o_2)
     sch.unroll(h_1, w_1, o_4)
     if within:
@@ -186,7 +215,7 @@ def _products(sch: Schedule, cuts: _Cuts, point: Point) -> None:
     parts = cuts.phases(point)
     names = zoned(sch, dot, o_0, [groups for groups, *_ in parts])
     for name, (_, depth, _) in zip(names, parts, strict=True):
-        loops = sch.loops(name)
+        loops = sch.loops(name)[outer:]
         sch.reorder(*loops[:depth], *loops[4:8], *loops[depth:4])
         sch.unroll(*loops[:depth])
 
@@ -201,7 +230,7 @@ def _vectors(sch: Schedule, plan: ContractionPlan, point: Point) -> tuple[LoopRe
     dot, vectors = plan.kernel.dot.block, number(point, "vectors")
     if plan.dealt:
         sizes = number(point, "group"), plan.lanes, plan.ways // vectors, vectors
-        o_0, o_1, lane, o_3, o_4 = sch.split(sch.loops(dot)[3], (None, *sizes))
+        o_0, o_1, lane, o_3, o_4 = sch.split(sch.loops(dot)[-4], (None, *sizes))
         sch.reorder(o_1, o_3, lane)
         return o_0, sch.fuse(o_1, o_3), o_4, lane
     sch.divide(sch.loops(dot)[4], plan.lanes)
@@ -209,32 +238,33 @@ def _vectors(sch: Schedule, plan: ContractionPlan, point: Point) -> tuple[LoopRe
     return *sch.split(sch.fuse(group, v), (1, None, vectors)), lane
 
 
-def _requantized(plan: ContractionPlan, machine: Machine) -> float:
-    """Cycles of the last phase: registers of results, in the loops of ``_outputs``."""
-    loops = [plan.height, plan.widths[0] // plan.pixels, plan.blocks]
+def _requantized(plan: ContractionPlan, machine: Machine, made: Ops, blocks: int) -> float:
+    """Cycles of a phase that requantizes so many blocks: registers of results, in the loops of
+    ``_outputs``."""
+    loops = [plan.height, plan.widths[0] // plan.pixels, blocks]
     shared, *inner = sorted(loops, key=lambda extent: -even(extent, machine))
     walk = Walk(shared, tuple(inner), plan.images, machine)
-    made = ops_of(plan.kernel.last, plan.vector, machine) + Ops(loads=2 * WORD, stores=1)
-    each = made.packets(machine.issue) + machine.issue.depth / walk.around
-    return walk.longest * each + machine.barrier
+    each = (made + Ops(loads=2 * WORD, stores=1)).packets(machine.issue)
+    return walk.longest * (each + machine.issue.depth / walk.around) + machine.barrier
 
 
-def _estimate(cuts: _Cuts, machine: Machine, requant: float, point: Point) -> Estimate:
+def _estimate(cuts: _Cuts, machine: Machine, made: Ops, point: Point) -> Estimate:
     """Tiles of each phase, once its weights are there."""
     columns, rows, vectors, group, steps = (
         number(point, name) for name in ("columns", "rows", "vectors", "group", "steps")
     )
-    plan, tile = cuts.plan, rows * columns
+    plan, tile, times = cuts.plan, rows * columns, cuts.times(point)
     extents = {"rows": plan.height // rows, "columns": plan.widths[0] // columns,
                "vectors": plan.vectors * group // plan.blocks // vectors}  # fmt: skip
     walk, dots = walk_of(extents, point["share"], plan.images, machine), tile * vectors
     ready = prepared(plan, plan.widths[0]).ready(machine) + machine.barrier
+    requant, begin = _requantized(plan, machine, made, plan.blocks // times), 0.0
     if _within(plan, point):
         head = Ops(dots + tile, 0, tile, vectors, tile)
     else:
-        head, sums = Ops(loads=dots), _sums(plan) / machine.threads
+        head, sums = Ops(loads=dots), _registers(plan) / times / machine.threads
         begun, issue = Ops(plain=1, loads=1, stores=1), machine.issue
-        ready += begun.packets(issue) * sums + issue.depth + machine.barrier
+        begin = begun.packets(issue) * sums + issue.depth + machine.barrier
     nest = scalar_tiles(walk, (1,), steps, (dots, vectors, tile), group * plan.ways,
                         head, Ops(stores=dots))  # fmt: skip
     bodies, products = plan.words * math.prod(plan.taps) // steps, 0.0
@@ -243,13 +273,15 @@ def _estimate(cuts: _Cuts, machine: Machine, requant: float, point: Point) -> Es
         starts = plan.taps[0] if depth == 1 else 1  # a row of taps is one loop
         nest = replace(nest, loops=(starts, bodies // slabs // starts))
         size = plan.weights * group / plan.blocks / slabs
-        each += [(nest.cycles(machine) + machine.barrier, size)] * (groups * slabs)
+        between = (begin + requant) * (times - 1) / (groups * slabs)
+        each += [(nest.cycles(machine) + machine.barrier + between, size)] * (groups * slabs)
         products += nest.products * groups * slabs
     if not cuts.turning and not _large(cuts, point):  # they come at once
         each = [(cycles, 0.0 if n else plan.weights) for n, (cycles, _) in enumerate(each)]
-    places = PLACES if cuts.turning else math.inf
-    phases = PhaseTimes(ready, each, places, cuts.others, machine)
-    return phases.estimate(nest, requant, requant_packets=requant, products=products)
+    phases = PhaseTimes(ready + begin, each, cuts.places(point), cuts.others, machine)
+    return phases.estimate(
+        nest, requant, requant_packets=times * requant, products=products
+    )  # fmt: skip
 
 
 def _large(cuts: _Cuts, point: Point) -> bool:

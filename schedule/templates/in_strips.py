@@ -91,7 +91,7 @@ class Strips(Template):
         def scheduled(strip: PrimFunc) -> PrimFunc:
             return self.kernels[form_of(strip)].function(point)
 
-        return strip_by_strip(self.func, self.strips, scheduled)
+        return strip_by_strip(self.func, self.strips, scheduled, self.machine)
 
 
 def in_strips(

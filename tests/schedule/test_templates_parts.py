@@ -1,4 +1,5 @@
-"""Dense convolutions with sums in TCM: bytes of random points, phases, waits, even shares."""
+"""Dense convolutions with sums in TCM: bytes of random points, phases, waits, even shares; sums of
+a group of outputs at a time where there is no room for all."""
 
 from __future__ import annotations
 
@@ -30,6 +31,15 @@ CASES = {
 }
 
 
+K = 1 << 10
+TIGHT = {
+    "odd_rows": (convolved("parts", (1, 64, 7, 7), 512, 3, 1, 1), 112 * K),
+    "batch": (convolved("parts", (2, 32, 5, 6), 384, 3, 1, 1), 120 * K),
+    "points": (convolved("parts", (1, 256, 7, 7), 512, 1), 104 * K),
+    "strides": (convolved("parts", (1, 32, 15, 13), 256, 3, 2, 1), 72 * K),
+}
+
+
 def parts_of(task: KernelTask) -> Template | None:
     """The template, where the kernel has it."""
     template = on_all(task)
@@ -58,6 +68,36 @@ def test_points_give_the_operators_bytes(
         right, message = task.check(point)
         assert right, f"{point}: {message}"
     record_property("slice", f"parts {name}, {threads} threads: seed {len(name)}")
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("name", TIGHT)
+def test_sums_of_a_group_at_a_time_give_the_operators_bytes(
+    name: str, exact: bool, record_property: Note
+) -> None:
+    case, tcm = TIGHT[name]
+    task = case.task(dsp(tcm=tcm), "tcm")
+    rng, template = Random(len(name)), parts_of(task)
+    assert template is not None
+    every = (template.space.sample(rng) for _ in range(400))
+    points = [point for point in every if point["sums"] == "group"][: 50 if exact else 3]
+    assert len(points) >= 3
+    for point in points:
+        cost = task.compiled(point_of(task, **point)).cost
+        assert "ddr" not in cost.stalls, point
+        assert cost.tcm <= tcm
+        right, message = task.check(point_of(task, **point))
+        assert right, f"{point}: {message}"
+    record_property("slice", f"sums of a group, {name}: seed {len(name)}")
+
+
+def test_weights_are_read_once_where_sums_do_not_fit() -> None:
+    """All of them are 2 MB, TCM 224 KB, and the sums of 7 x 7 pixels 100 KB."""
+    task = convolved("parts", (1, 512, 7, 7), 512, 3, 1, 1).task(dsp(tcm=224 * K), "tcm")
+    cost = task.compiled(task.default).cost
+    assert task.default["sums"] == "group"
+    assert cost.dma_bytes < 1.01 * 9 * 512 * 512
+    assert cost.cycles < 1.15 * 49 * 9 * 512 * 512 / (256 * task.machine.threads)
 
 
 def costs(cuts: int) -> tuple[int, int]:

@@ -90,11 +90,24 @@ def test_an_index_of_run_time_is_the_whole_buffer() -> None:
 
 
 def test_transfers_hold_their_buffers_until_they_are_awaited() -> None:
-    start = Dma("t", Address("b"), Address("a"), 1, 128, 128, 128)
+    start = Dma("t", Address("b"), Address("a"), ROWS, 128, 128, 128)
     first, wait = Phase([start]), Phase([WaitOp("t")])
     assert free(first, rows("c", "d"), wait) == [1, 2]
     assert free(first, wait, rows("b", "c")) == [1]  # all threads read what thread 0 awaited
     assert free(first, wait, rows("c", "a")) == [1]
+
+
+@pytest.mark.parametrize(
+    ("at", "found"), [(0, [1, 2]), (128 * (ROWS - 1), [2]), (128 * ROWS, [1, 2])]
+)
+def test_transfers_hold_only_what_they_move(at: int, found: list[int]) -> None:
+    """Where it starts a row is written, which only its own thread, another one or none reads."""
+    start = Dma("t", Address("b", at), Address("d"), 1, 128, 128, 128)
+    assert free(rows("b", "c"), Phase([start]), Phase([WaitOp("t")])) == found
+    assert free(rows("b", "c"), Phase([start]).at({"b": 128 * ROWS}), Phase([WaitOp("t")])) == [
+        1,
+        2,
+    ]
 
 
 TWO = (
