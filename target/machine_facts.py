@@ -22,6 +22,7 @@ class Loops:
     long: int  # ... a body has no more instructions than this
     turned: int  # iterations from which on a loop is turned around the loop within it
     products: int  # of a body that is written out, at most
+    odd: int  # instructions of an iteration that some threads have more, written out again
     begin: int  # cycles in which a loop gets its count and its pointers
 
 

@@ -58,11 +58,10 @@ class Walk:
 
     @property
     def around(self) -> int:
-        """Iterations of the loop around a tile: of the innermost that has several, or of a thread's
-        share, if all threads have the same."""
+        """Iterations of the loop around a tile: of the innermost that has several, or as many
+        as all threads share."""
         several, threads = [extent for extent in self.inner if extent > 1], self.machine.threads
-        even = self.shared // threads if self.shared % threads == 0 else 1
-        return several[-1] if several else even
+        return several[-1] if several else max(self.shared // threads, 1)
 
 
 def walk_of(extents: Mapping[str, int], share: object, images: int, machine: Machine) -> Walk:

@@ -13,11 +13,9 @@ from dataclasses import dataclass, field, replace
 from ..program import Address, Dma, Item, Loop, MachineOp, Phase, WaitOp
 from .carry import carry
 from .hoist import ALL
-from .machine import DspMachine
+from .machine import LOOPS, DspMachine
 from .pairs import pair_loads
 from .simplify_loops import simplify
-
-_SMALL = 128  # instructions up to which the odd iteration is written out again
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ def share_out(phase: Phase, machine: DspMachine, free: Liberties) -> Shares:
     extents = {variable: extent, step: least + 1}
     if least == 0:
         return Shares(prepared([Loop(step, 1, body)]), extents=extents)
-    if odd and _size(body) > _SMALL:
+    if odd and _size(body) > LOOPS.odd:
         return Shares(prepared(body), dynamic=True, step=step, extents=extents)
     rest = prepared(body) if odd else []
     main = prepared([Loop(step, least, body)])
@@ -76,7 +74,7 @@ def _size(items: list[Item]) -> int:
             case Loop(body=body):
                 total += 4 + _size(body)
             case Dma() | WaitOp():
-                total += _SMALL + 1
+                total += LOOPS.odd + 1
     return total
 
 

@@ -287,7 +287,7 @@ def vpair(a: T, b: T) -> W:
     return concat(b, a)
 
 
-LOOPS = Loops(short=1, written=1, few=1, long=1, turned=1 << 30, products=64, begin=2)
+LOOPS = Loops(short=1, written=1, few=1, long=1, turned=1 << 30, products=64, odd=1, begin=2)
 ISSUE = Issue(
     slots=1, products=1 / 3, shuffles=1, loads=1 / 2, stores=1, accesses=1, depth=4, sums=7, near=0,
     operators={},
