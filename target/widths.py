@@ -1,6 +1,8 @@
 """Lanes that become wider or narrower: halves of a pair hold the even and the odd ones.
 
 sat_cast(i16, interleave(lo, hi))      interleave(sat_cast(i16, lo), sat_cast(i16, hi)), a register
+sat_cast(u8, concat(a, b, c, d))       that of interleave(a, b, c, d), then bytes in order, where a
+                                       narrowing takes in the shifts of a, b, c and d
 cast(i16, x) of a register of bytes    interleave of the two halves of a pair
 """
 
@@ -12,7 +14,10 @@ from ..tir.types import Type, i16, u8, u16, vector
 from .errors import SelectError
 from .instruction import size_of
 from .move_rows import Moves
-from .trees import Parts, Splat, Tree, Trees, dealt_pair, lanes_of, register
+from .shuffle import shuffled
+from .trees import Parts, Splat, Tree, Trees, dealt_pair, has_interleaved, lanes_of, register
+
+FOURTH = 4  # registers of words that narrow into one of bytes
 
 
 def converted(node: Expr, tree: Tree, trees: Trees) -> Tree:
@@ -32,6 +37,8 @@ def converted(node: Expr, tree: Tree, trees: Trees) -> Tree:
 def _narrowed(node: Expr, tree: Tree, trees: Trees) -> Tree:
     target, source = node.type.element, node.args[0].type
     if source.bits == 4 * target.bits:
+        if (turned := _by_turns(node, tree, trees)) is not None:
+            return turned
         if node.op == "cast":
             half = cast(Type(target.kind, 16), node.args[0])
         else:
@@ -45,6 +52,32 @@ def _narrowed(node: Expr, tree: Tree, trees: Trees) -> Tree:
         if sum(leaf.type.lanes for leaf in leaves) * target.bytes == trees.bytes:
             return make(tree.kind, *(_narrow(node.op, target, leaf) for leaf in leaves))
     return Parts(tree.kind, tuple(_narrowed_part(node, part, trees) for part in tree.parts))
+
+
+def _by_turns(node: Expr, tree: Tree, trees: Trees) -> Tree | None:
+    """Registers one after another narrowed as such whose lanes alternate, for shifts narrow these
+    alone; the bytes of each register then change places. None where there are no shifts."""
+    if not isinstance(tree, Parts) or tree.kind != "concat" or has_interleaved(tree):
+        return None
+    leaves, kind = trees.registers(tree), vector(node.type, trees.bytes)
+    if len(leaves) % FOURTH or any(leaf.op != "rounding_shr" for leaf in leaves):
+        return None
+    found: list[Tree] = []
+    for at in range(0, len(leaves), FOURTH):
+        some = trees.interleaved([*leaves[at : at + FOURTH]])
+        whole = register(_narrowed_part(Expr(node.op, kind, node.args), some, trees))
+        moved = _in_order(whole, trees)
+        if moved is None:
+            return None
+        found += moved
+    return trees.joined(found)
+
+
+def _in_order(whole: Expr, trees: Trees) -> list[Expr] | None:
+    """A register of bytes of several registers in turns: those of each one together."""
+    sizes = whole.type.lanes // FOURTH, FOURTH
+    order = make("transpose", Expr("var", whole.type, (), "part"), attr=(sizes, (1, 0)))
+    return shuffled(order, lambda _: [whole], trees.roles.shuffles)
 
 
 def _narrow(op: str, target: Type, leaf: Expr) -> Expr:

@@ -6,7 +6,9 @@
       requantize the tile                       four accumulators narrow into one register
 
 Channels within a block of 32 * ways are dealt over ``ways`` vectors, so that narrowing, which
-interleaves, gives them back in order. Weights are unsigned: two products a packet.
+interleaves, gives them back in order. A tile of all outputs leaves out vectors that mean nothing,
+in the pads of the result; its vectors hold neighbours, and bytes are brought into order at the end.
+Weights are unsigned: two products a packet.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ from ..state import LoopRef
 from .contraction import WORD
 from .contraction_plan import (
     ContractionPlan,
+    lengthen,
     prepared,
     room_of,
     scalar_plan,
+    shorten,
 )
 from .direct import direct
 from .packets import Ops, ops_of
@@ -61,7 +65,7 @@ def _knobs(plan: ContractionPlan) -> tuple[Knob, ...]:
 
 def _fits(plan: ContractionPlan, machine: Machine, point: Point) -> bool:
     tile = number(point, "rows") * number(point, "columns")
-    vectors = plan.ways * number(point, "blocks")
+    vectors = _vectors(plan, point)
     if tile * vectors + vectors + 2 + SPARE > machine.vectors:
         return False
     walk = point["share"], point["inner"]
@@ -70,17 +74,33 @@ def _fits(plan: ContractionPlan, machine: Machine, point: Point) -> bool:
     return tile * vectors * number(point, "steps") <= machine.loops.products
 
 
+def _plan_of(plan: ContractionPlan, point: Point) -> ContractionPlan:
+    """Vectors that mean nothing are left out where a tile has all of them."""
+    return plan.shortened() if point["blocks"] == plan.blocks else plan
+
+
+def _vectors(plan: ContractionPlan, point: Point) -> int:
+    """Vectors of outputs of a tile."""
+    plan = _plan_of(plan, point)
+    return plan.vectors if plan.short else plan.ways * number(point, "blocks")
+
+
 def _schedule(plan: ContractionPlan, point: Point) -> Schedule:
     sch = prepared(plan, plan.width(number(point, "columns"))).sch.copy()
-    block, kernel = plan.block, plan.kernel
+    plan, kernel = _plan_of(plan, point), plan.kernel
+    near, acc, known = plan.near, kernel.dot.out.buffer.name, kernel.by_output(plan.func)
     if kernel.group is not None:
         _divide(sch, plan)
+    if plan.short:
+        shorten(sch, plan)
     sch.transform_layout(kernel.weights.name, lambda kh, kw, c, o: (
-        o // block, kh, kw, c // WORD, *plan.place(o), c % WORD))  # fmt: skip
-    for name in kernel.by_output(plan.func):
-        sch.transform_layout(name, lambda o: (o // block, *plan.place(o)))
-    sch.transform_layout(kernel.dot.out.buffer.name, lambda n, h, w, o: (
+        o // near, kh, kw, c // WORD, *plan.place(o), c % WORD))  # fmt: skip
+    for name in known:
+        sch.transform_layout(name, lambda o: (o // near, *plan.place(o)))
+    sch.transform_layout(acc, lambda n, h, w, o: (
         n, h, w, *plan.blocks_of(o), *plan.place(o)))  # fmt: skip
+    if plan.short:
+        lengthen(sch, plan, kernel.weights.name, *known, acc)
     place = _tile_output(sch, plan, point)
     sch.compute_at(kernel.dot.block, place)
     _tile_products(sch, plan, point)
@@ -99,11 +119,11 @@ def _divide(sch: Schedule, plan: ContractionPlan) -> None:
 
 def _tile_output(sch: Schedule, plan: ContractionPlan, point: Point) -> LoopRef:
     """Tiles the requantization; returns the loop under which a tile is computed."""
-    n, h, w, *groups, o = sch.loops(plan.kernel.last.block)
+    n, h, w, *groups = sch.loops(plan.kernel.last.block)
     h_0, h_1 = sch.split(h, (None, number(point, "rows")))
     pixels = plan.pixels
     w_0, w_1, w_2 = sch.split(w, (None, number(point, "columns") // pixels, pixels))
-    o_0, o_1, o_2, o_3 = sch.split(o, (None, number(point, "blocks"), *plan.factors))
+    o_0, o_1, o_2, o_3 = _lanes(sch, plan, groups, number(point, "blocks"))
     outer = {"rows": [h_0], "columns": [w_0], "channels": [*groups, o_0]}
     streamed = outer.pop("channels") if point["stream"] else []
     shared, *walk = outer.pop(str(point["share"]))
@@ -116,12 +136,24 @@ def _tile_output(sch: Schedule, plan: ContractionPlan, point: Point) -> LoopRef:
     return walk[-1]
 
 
+def _lanes(
+    sch: Schedule, plan: ContractionPlan, loops: list[LoopRef], blocks: int
+) -> list[LoopRef]:
+    """The innermost loops as tiles of ``blocks`` blocks, blocks, vectors, and lanes."""
+    if plan.short:
+        lane, vector = loops.pop(), loops.pop()
+        return [*sch.split(vector, (None, blocks, plan.ways)), lane]
+    return sch.split(loops.pop(), (None, blocks, *plan.factors))
+
+
 def _tile_products(sch: Schedule, plan: ContractionPlan, point: Point) -> None:
     """The reduction over words of four channels, the tile within unrolled."""
     if plan.dealt:
         h, w, *_, o, kh, kw, c = sch.loops(plan.kernel.dot.block)[-6 - bool(plan.kernel.group) :]
         o_1, lane, way = sch.split(o, (None, plan.lanes, plan.ways))
         vectors = [o_1, way]
+    elif plan.short:
+        h, w, *vectors, lane, kh, kw, c = sch.loops(plan.kernel.dot.block)[-7:]
     else:
         h, w, _, *vectors, lane, kh, kw, c = sch.loops(plan.kernel.dot.block)[-9:]
     words, c_2 = sch.split(c, (None, WORD))
@@ -136,7 +168,7 @@ def _tile_products(sch: Schedule, plan: ContractionPlan, point: Point) -> None:
 def _nest(plan: ContractionPlan, machine: Machine, made: Ops, point: Point) -> tuple[Tiles, int]:
     """The tiles of a phase, and the number of phases."""
     rows, columns, steps = (number(point, name) for name in ("rows", "columns", "steps"))
-    tile, vectors = rows * columns, plan.ways * number(point, "blocks")
+    tile, vectors = rows * columns, _vectors(plan, point)
     extents = {"rows": plan.height // rows, "columns": plan.width(columns) // columns,
                "channels": plan.blocks // number(point, "blocks")}  # fmt: skip
     phases = extents.pop("channels") if point["stream"] else 1
@@ -146,9 +178,11 @@ def _nest(plan: ContractionPlan, machine: Machine, made: Ops, point: Point) -> t
     high, wide = plan.taps
     taps = (high, wide * plan.words) if plan.foldable else (high, wide, plan.words)
     dots, head = tile * vectors, Ops(tile * vectors + tile, 0, tile, vectors, tile)
+    tail = made * (dots / WORD)
+    if _plan_of(plan, point).short:  # bytes are brought into order by two deals
+        tail += Ops(2, 0, 2) * (tile * number(point, "blocks"))
     nest = scalar_tiles(walk, (*taps[:-1], taps[-1] // steps), steps,
-                        (dots, vectors, tile * plan.together), plan.ways,
-                        head, made * (dots / WORD))  # fmt: skip
+                        (dots, vectors, tile * plan.together), plan.ways, head, tail)  # fmt: skip
     return nest, phases
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -34,6 +34,15 @@ class ContractionPlan(OfWords):
     foldable: bool  # whether a row of taps is consecutive in memory
     sources: tuple[InputImage, ...]  # what each of the widths reads
     vector: int  # bytes of a register
+    short: bool = False  # whether vectors of outputs that all mean nothing are left out
+
+    def shortened(self) -> ContractionPlan:
+        """The plan without vectors of outputs that mean nothing, where there are any: sums lie in
+        the order of outputs then, and a tile has all of them."""
+        if self.kernel.group is not None:
+            return self
+        short = replace(self, short=True)
+        return short if short.vectors * self.lanes < self.outputs else self
 
     def width(self, columns: int) -> int:
         """Columns that are computed by tiles of ``columns``, the fewest."""
@@ -59,6 +68,11 @@ class ContractionPlan(OfWords):
         return self.lanes * self.ways
 
     @property
+    def near(self) -> int:
+        """Channels whose vectors lie together: of a block, or all."""
+        return self.outputs if self.short else self.block
+
+    @property
     def blocks(self) -> int:
         return self.outputs // self.block
 
@@ -80,7 +94,7 @@ class ContractionPlan(OfWords):
     @property
     def dealt(self) -> bool:
         """Whether a block's neighbouring channels lie in different vectors: those of a group."""
-        return self.kernel.group is None or self.size >= self.block
+        return not self.short and (self.kernel.group is None or self.size >= self.block)
 
     @property
     def together(self) -> int:
@@ -90,12 +104,12 @@ class ContractionPlan(OfWords):
     def blocks_of(self, o: Any) -> tuple[Any, ...]:
         """The block of an output, in its group where there are groups."""
         if self.kernel.group is None:
-            return (o // self.block,)
+            return (o // self.near,)
         return o // self.span, o % self.span // self.block
 
     def place(self, o: Any) -> tuple[Any, ...]:
         """The vector of a block, and the lane, of an output."""
-        ways, lanes = self.ways, self.lanes
+        ways, lanes = self.near // self.lanes, self.lanes
         return (o % ways, o // ways % lanes) if self.dealt else (o // lanes % ways, o % lanes)
 
     def vector_of(self, o: Any) -> tuple[Any, ...]:
@@ -112,6 +126,8 @@ class ContractionPlan(OfWords):
     @property
     def vectors(self) -> int:
         """Vectors of outputs that are computed."""
+        if self.short:
+            return -(-self.kernel.real(self.func)[3] // self.lanes)
         if self.dealt:
             return self.blocks * self.ways
         assert self.kernel.group is not None
@@ -204,6 +220,22 @@ def _prepared(plan: ContractionPlan, width: int) -> Prepared:
         if width < sch.get_loop(loop).extent:
             sch.resize(loop, width)
     return Prepared(sch, prepare(sch, plan.kernel, plan.source(width)))
+
+
+def shorten(sch: Schedule, plan: ContractionPlan) -> None:
+    """Leaves out the vectors of outputs that mean nothing."""
+    for name in (plan.kernel.last.block, plan.kernel.dot.block):
+        loop = sch.resize(sch.loops(name)[3], plan.vectors * plan.lanes)
+        sch.divide(loop, plan.lanes)
+
+
+def lengthen(sch: Schedule, plan: ContractionPlan, *buffers: str) -> None:
+    """Lets results that ``shorten`` left out be made of the last vector again, which takes nothing,
+    so that registers of results are whole; these buffers hold no more than is computed."""
+    for name in buffers:
+        sch.trim(name)
+    vector = sch.loops(plan.kernel.last.block)[3]
+    sch.resize(vector, plan.outputs // plan.lanes, "last")
 
 
 def slabs_of(plan: ContractionPlan, words: int, group: int = 1) -> Callable[..., tuple[Any, ...]]:

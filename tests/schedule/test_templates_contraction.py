@@ -149,6 +149,44 @@ def test_outputs_in_lanes(at: int, exact: bool) -> None:
     held_by(outputs, *WIDE[at], Random(at), 20 if exact else 1)
 
 
+PADDED: tuple[tuple[torch.nn.Module, tuple[int, ...]], ...] = (
+    (torch.nn.Conv2d(24, 97, 1), (1, 24, 5, 9)),  # no vector without meaning
+    (torch.nn.Conv2d(8, 129, 3, padding=1), (2, 8, 6, 6)),
+    (torch.nn.Conv2d(40, 65, 1), (1, 40, 7, 4)),
+    (torch.nn.Conv2d(20, 96, (1, 5)), (1, 20, 3, 13)),
+    (torch.nn.Conv2d(16, 160, 1, stride=2), (1, 16, 9, 11)),
+    (torch.nn.Conv2d(12, 320, 1), (1, 12, 4, 7)),
+    (torch.nn.Linear(100, 200), (37, 100)),
+)
+
+
+@pytest.mark.parametrize("at", range(len(PADDED)))
+def test_vectors_of_pads_are_left_out(at: int, exact: bool) -> None:
+    (module, shape), rng = PADDED[at], Random(at)
+    task = Case("padded", module, (shape,)).task(dsp(), rng.choice(("tcm", "ddr")))
+    func = lift(task.kernel.func)
+    plan, made = plan_for(func, 128), outputs(func, task.machine)
+    assert plan is not None and made is not None
+    task.__dict__["template"] = made
+    drawn = made.space.survey(rng, 40, 4000)
+    points = [point for point in drawn if point["blocks"] == plan.blocks]
+    real = plan.kernel.real(func)[3]
+    for point in points:
+        weights = made.schedule(point).get_buffer(plan.kernel.weights.name)
+        assert weights.size == plan.weights * -(-real // 32) * 32 // plan.outputs
+    hold(task, points[: 20 if exact else 2])
+
+
+def test_pads_take_no_products() -> None:
+    """Three vectors of four; a layer of so many outputs takes what its kind took before."""
+    cycles = []
+    for channels in (96, 97, 128, 144, 256):
+        task = Case("padded", torch.nn.Conv2d(32, channels, 1), ((1, 32, 28, 28),)).task(dsp())
+        cycles.append(task.measure(task.default).cycles)
+    few, most, all_, five, eight = (count for count in cycles if count is not None)
+    assert most == all_ and few < 0.85 * all_ and five < 0.75 * eight
+
+
 def test_windows_without_pads_read_the_input_where_it_lies() -> None:
     in_place = 0
     for module, shape in WIDE:

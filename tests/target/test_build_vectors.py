@@ -27,6 +27,17 @@ def test_widening_products_accumulate_in_pairs() -> None:
     assert counts["vasrwhrndsat"] == 2 and counts["vsathub"] == 1
 
 
+def test_registers_one_after_another_narrow_with_their_shifts() -> None:
+    """Bytes of four registers in turns are dealt twice: no shift stands alone."""
+    names = same(HEAD + '''a: Buffer[i32, (256,), "tcm"], y: Buffer[u8, (256,), "tcm"]):
+    for r in vectorized(8):
+        for l in vectorized(32):
+            y[r * 32 + l] = sat_cast(u8, rounding_shr(a[r * 32 + l], 9))
+''')  # fmt: skip
+    counts = {name: names.count(name) for name in names}
+    assert counts["vasrwhrndsat"] == 4 and counts["vsathub"] == 2 and counts["vdealb"] == 4
+
+
 def test_zero_extension_serves_both_signs() -> None:
     for kind in ("i16", "u16"):
         names = same(HEAD + f'''x: Buffer[u8, (128,), "tcm"], y: Buffer[{kind}, (128,), "tcm"]):
