@@ -199,6 +199,7 @@ def _estimate(plan: ContractionPlan, machine: Machine, made: Ops, point: Point) 
         beside += direct(machine, bodies * body.words, WORD, bodies)
         moved = inputs.sch.get_buffer(plan.source(width).name).bytes / plan.vector / machine.threads
         ready += direct(machine, 3 * moved, plan.vector, moved)
-    each = nest.cycles(machine, beside) + machine.barrier, plan.weights / count
-    phases = PhaseTimes(ready, [each] * count, room.places, plan.kernel.others(plan.func), machine)
+    made_of = _plan_of(plan, point)
+    each = nest.cycles(machine, beside) + machine.barrier, made_of.weights / count
+    phases = PhaseTimes(ready, [each] * count, room.places, made_of.others, machine)
     return phases.estimate(nest, machine.barrier, storing=count)

@@ -139,9 +139,22 @@ class ContractionPlan(OfWords):
         return self.vector // self.block
 
     @property
+    def computed(self) -> int:
+        """Outputs that are computed."""
+        return self.vectors * self.lanes if self.short else self.outputs
+
+    @property
+    def others(self) -> int:
+        """Bytes of the constants beside the weights, of outputs that are computed."""
+        own = {p.name: p.bytes for p in self.func.params}
+        known = sum(own[name] for name in self.kernel.by_output(self.func))
+        left_out = known * (self.outputs - self.computed) // self.outputs
+        return self.kernel.others(self.func) - left_out
+
+    @property
     def weights(self) -> int:
-        """Bytes of the weights."""
-        return self.outputs * math.prod(self.taps) * self.words * WORD
+        """Bytes of the weights of outputs that are computed."""
+        return self.computed * math.prod(self.taps) * self.words * WORD
 
 
 def scalar_plan(func: PrimFunc, vector: int) -> ContractionPlan | None:
