@@ -8,7 +8,7 @@
 Channels within a block of 32 * ways are dealt over ``ways`` vectors, so that narrowing, which
 interleaves, gives them back in order. A tile of all outputs leaves out vectors that mean nothing,
 in the pads of the result; its vectors hold neighbours, and bytes are brought into order at the end.
-Weights are unsigned: two products a packet.
+A tile that is a row leaves out pixels in its pads. Weights are unsigned: two products a packet.
 """
 
 from __future__ import annotations
@@ -86,9 +86,12 @@ def _vectors(plan: ContractionPlan, point: Point) -> int:
 
 
 def _schedule(plan: ContractionPlan, point: Point) -> Schedule:
-    sch = prepared(plan, plan.width(number(point, "columns"))).sch.copy()
+    columns = number(point, "columns")
+    sch = prepared(plan, plan.width(columns)).sch.copy()
     plan, kernel = _plan_of(plan, point), plan.kernel
     near, acc, known = plan.near, kernel.dot.out.buffer.name, kernel.by_output(plan.func)
+    if plan.meant(columns) < columns:
+        _without_pads(sch, plan, columns)
     if kernel.group is not None:
         _divide(sch, plan)
     if plan.short:
@@ -105,6 +108,15 @@ def _schedule(plan: ContractionPlan, point: Point) -> Schedule:
     sch.compute_at(kernel.dot.block, place)
     _tile_products(sch, plan, point)
     return sch
+
+
+def _without_pads(sch: Schedule, plan: ContractionPlan, columns: int) -> None:
+    """Leaves out the pixels in the pads of a row: its last one is stored there again."""
+    last, dot = plan.kernel.last.block, plan.kernel.dot
+    for name in (last, dot.block):
+        sch.resize(sch.loops(name)[2], plan.meant(columns))
+    sch.trim(dot.out.buffer.name)
+    sch.resize(sch.loops(last)[2], columns, "last")
 
 
 def _divide(sch: Schedule, plan: ContractionPlan) -> None:
@@ -168,7 +180,7 @@ def _tile_products(sch: Schedule, plan: ContractionPlan, point: Point) -> None:
 def _nest(plan: ContractionPlan, machine: Machine, made: Ops, point: Point) -> tuple[Tiles, int]:
     """The tiles of a phase, and the number of phases."""
     rows, columns, steps = (number(point, name) for name in ("rows", "columns", "steps"))
-    tile, vectors = rows * columns, _vectors(plan, point)
+    tile, vectors = rows * plan.meant(columns), _vectors(plan, point)
     extents = {"rows": plan.height // rows, "columns": plan.width(columns) // columns,
                "channels": plan.blocks // number(point, "blocks")}  # fmt: skip
     phases = extents.pop("channels") if point["stream"] else 1

@@ -48,6 +48,11 @@ class ContractionPlan(OfWords):
         """Columns that are computed by tiles of ``columns``, the fewest."""
         return next(width for width in self.widths if width % columns == 0)
 
+    def meant(self, columns: int) -> int:
+        """The columns of a tile that mean something, where a tile is a row."""
+        real = self.kernel.real(self.func)[2]
+        return min(columns, real) if columns == self.width(columns) else columns
+
     def tiles(self, most: int) -> tuple[int, ...]:
         """The columns that a tile may have, up to ``most``: whole registers of the result."""
         found = {d for width in self.widths for d in divisors(width)}

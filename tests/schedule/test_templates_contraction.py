@@ -188,6 +188,37 @@ def test_pads_take_no_products() -> None:
     assert most == all_ and few < 0.85 * all_ and five < 0.75 * eight
 
 
+NARROW: tuple[tuple[torch.nn.Module, tuple[int, ...]], ...] = (
+    (torch.nn.Conv2d(64, 64, 1), (1, 64, 25, 5)),  # two pixels a register
+    (torch.nn.Conv2d(8, 30, 3, padding=1), (2, 8, 6, 7)),  # four
+    (torch.nn.Conv2d(40, 48, (3, 2), stride=2), (1, 40, 15, 11)),
+    (torch.nn.Conv2d(16, 31, 1), (1, 16, 30, 1)),
+)
+
+
+@pytest.mark.parametrize("at", range(len(NARROW)))
+def test_pixels_of_pads_are_left_out(at: int, exact: bool) -> None:
+    (module, shape), rng = NARROW[at], Random(at)
+    task = Case("narrow", module, (shape,)).task(dsp(), rng.choice(("tcm", "ddr")))
+    func = lift(task.kernel.func)
+    plan, made = plan_for(func, 128), outputs(func, task.machine)
+    assert plan is not None and made is not None
+    task.__dict__["template"] = made
+    drawn = made.space.survey(rng, 60, 4000)
+    points = [p for p in drawn if plan.meant(number(p, "columns")) < number(p, "columns")]
+    assert points
+    hold(task, points[: 20 if exact else 3])
+
+
+def test_rows_of_pads_take_fewer_products() -> None:
+    cycles = []
+    for wide in (5, 6):
+        task = Case("narrow", torch.nn.Conv2d(64, 64, 1), ((1, 64, 26, wide),)).task(dsp())
+        cycles.append(task.measure(task.default).cycles)
+    few, all_ = cycles
+    assert few is not None and all_ is not None and few < 0.9 * all_
+
+
 def test_windows_without_pads_read_the_input_where_it_lies() -> None:
     in_place = 0
     for module, shape in WIDE:
