@@ -96,6 +96,12 @@ def inside(span: Span | None, size: int) -> Span:
     return span
 
 
+def outside(span: Span, size: int) -> bool:
+    """Whether a span that does not move has nothing within a dimension."""
+    first = span.start.constant
+    return not span.start.terms and (first >= size or first + span.extent <= 0)
+
+
 def union(spans: Sequence[Span | None], size: int) -> Span:
     """The least span known to hold all of ``spans``."""
     first, *rest = (clip(span, size) for span in spans)

@@ -19,7 +19,7 @@ from ..tir.linear import Linear, from_linear, linear
 from ..tir.stmt import Alloc, Block, Buffer, For, Iter, LoopKind, Stmt
 from ..tir.types import i32
 from .block_forms import extents_of
-from .boxes import Box, Span, bindings_of, box_of, inside, union
+from .boxes import Box, Span, bindings_of, box_of, inside, outside, union
 from .index import bind, bounds, simplify
 from .new_nests import iter_name, redirect
 from .state import BlockAccess, ScheduleState
@@ -62,7 +62,7 @@ def _fresh(
         own = buffer in accesses.written
         if not (own and _starts_here(use, loop)):
             for access in accesses.reads_of(buffer):
-                if not any(_feeds(state, earlier, use, access, shape) for earlier in before):
+                if not _fed(state, before, use, access, shape):
                     return False
         if own:
             before.append(use)
@@ -77,19 +77,26 @@ def _starts_here(use: BufferUse, loop: For) -> bool:
     )
 
 
-def _feeds(
+def _fed(
     state: ScheduleState,
-    writer: BufferUse,
+    writers: list[BufferUse],
     reader: BufferUse,
     read: BlockAccess,
     shape: tuple[int, ...],
 ) -> bool:
-    """Whether ``writer`` stores all of ``read`` in each iteration of the loops that both share."""
-    outer = [a.axis for a, b in zip(writer.loops, reader.loops, strict=False) if a is b]
-    wanted = box_of(read, reader.block, outer, state)
+    """Whether writers store all of ``read`` in each iteration of the loops that they share with
+    its block: one of them, or those that share the same loops together."""
+    boxes: dict[tuple[Expr, ...], list[Box]] = {}
+    for writer in writers:
+        pairs = zip(writer.loops, reader.loops, strict=False)
+        outer = tuple(a.axis for a, b in pairs if a is b)
+        boxes.setdefault(outer, []).extend(
+            box_of(access, writer.block, outer, state)
+            for access in state.accesses(writer.block).writes_of(read.buffer.name)
+        )
     return any(
-        _covers(box_of(access, writer.block, outer, state), wanted, shape)
-        for access in state.accesses(writer.block).writes_of(read.buffer.name)
+        cover(written, box_of(read, reader.block, outer, state), shape)
+        for outer, written in boxes.items()
     )
 
 
@@ -104,11 +111,43 @@ def _ever_written(state: ScheduleState, uses: list[BufferUse], buffer: str) -> t
     return tuple(map(max, zip(*ends, strict=True)))
 
 
-def _covers(written: Box, read: Box, shape: tuple[int, ...]) -> bool:
-    return all(
-        w is not None and inside(w, size).covers(inside(r, size))
-        for w, r, size in zip(written, read, shape, strict=True)
-    )
+def cover(boxes: list[Box], read: Box, shape: tuple[int, ...]) -> bool:
+    """Whether every element of ``read`` lies in one of the boxes that are written whole."""
+    wanted = [inside(span, size) for span, size in zip(read, shape, strict=True)]
+    left = [tuple(range(span.extent) for span in wanted)]
+    for box in boxes:
+        part = _within(box, wanted, shape)
+        if part is not None:
+            left = [rest for whole in left for rest in _without(whole, part)]
+    return not left
+
+
+def _within(box: Box, wanted: list[Span], shape: tuple[int, ...]) -> tuple[range, ...] | None:
+    """The elements of a dense box, counted from the start of ``wanted``; None where that moves."""
+    found: list[range] = []
+    for span, base, size in zip(box, wanted, shape, strict=True):
+        if span is None or not span.dense or outside(span, size):
+            return None
+        written = inside(span, size)
+        gap = written.offset(base)
+        if gap is None:
+            return None
+        found.append(range(gap, gap + written.extent))
+    return tuple(found)
+
+
+def _without(whole: tuple[range, ...], part: tuple[range, ...]) -> list[tuple[range, ...]]:
+    """What a box leaves of another one, as boxes."""
+    pairs = zip(whole, part, strict=True)
+    both = [range(max(a.start, b.start), min(a.stop, b.stop)) for a, b in pairs]
+    if not all(both):
+        return [whole]
+    return [
+        (*both[:d], rest, *whole[d + 1 :])
+        for d, (own, met) in enumerate(zip(whole, both, strict=True))
+        for rest in (range(own.start, met.start), range(met.stop, own.stop))
+        if rest
+    ]
 
 
 def _down_to(loops: list[For], loop: For) -> list[Expr]:

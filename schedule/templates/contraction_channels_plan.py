@@ -230,9 +230,13 @@ def plan_of(func: PrimFunc, kernel: Contraction) -> ChannelsPlan:
                 pads, kernel.vector)  # fmt: skip
 
 
-def fits_of(func: PrimFunc, plan: ChannelsPlan, machine: Machine) -> Callable[[Point], bool]:
-    free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
+def room_of_scratch(func: PrimFunc, plan: ChannelsPlan, machine: Machine, point: Point) -> int:
+    """Bytes of TCM that images there leave, and constants as they are laid out."""
+    near = (p.bytes for p in func.params if p.scope == "tcm" and p.name not in func.constants)
+    return machine.tcm - sum(near) - plan.depth * WORD * plan.constants(point)
 
+
+def fits_of(func: PrimFunc, plan: ChannelsPlan, machine: Machine) -> Callable[[Point], bool]:
     def fits(point: Point) -> bool:
         band, rows, columns = (number(point, name) for name in ("band", "rows", "columns"))
         step, apart, words = number(point, "step"), point["apart"], point["words"]
@@ -246,7 +250,8 @@ def fits_of(func: PrimFunc, plan: ChannelsPlan, machine: Machine) -> Callable[[P
             return False
         if guarded(point) and words != "all" and not _parts(plan, machine, point):
             return False
-        if scratch_of(plan, point, machine.threads)[2] > free:
+        room = room_of_scratch(func, plan, machine, point)
+        if scratch_of(plan, point, machine.threads)[2] > room:
             return False
         sums = plan.sums(point)
         return sums <= 4 or (sums <= 16 and sums * plan.dots(point) <= BODY)
@@ -267,14 +272,17 @@ def _parts(plan: ChannelsPlan, machine: Machine, point: Point) -> bool:
 def scratch_of(plan: ChannelsPlan, point: Point, threads: int) -> tuple[int, int, int]:
     """Bytes of the padded input, of words that all threads share, and of the threads' own."""
     step, band, whole = number(point, "step"), number(point, "band"), plan.whole(point)
-    groups, lines = plan.groups(whole, point), plan.images * plan.lines(plan.rows)
-    row = groups * WORD * plan.block
+    words, groups = point["words"], plan.groups(whole, point)
+    lines, row = plan.images * plan.lines(plan.rows), groups * WORD * plan.block
     xp = 0 if guarded(point) else lines * ((groups - 1) * step + WORD) * plan.depth
-    own = band * plan.quads * WORD * plan.block if point["apart"] else 0
-    if point["words"] == "all":
-        return xp, lines * plan.blocks * row, own * threads
-    own += plan.lines(band) * row if point["words"] == "band" else 0
-    return xp, 0, own * threads
+    quads = plan.quads * WORD * plan.block if point["apart"] else 0
+    if point["joined"]:  # tiles of other ways are stored by other blocks: no part of it is private
+        quads *= plan.images * plan.rows * plan.blocks
+    else:
+        quads *= band * threads
+    if words == "all":
+        return xp, lines * plan.blocks * row, quads
+    return xp, 0, quads + (plan.lines(band) * row * threads if words == "band" else 0)
 
 
 def estimate_of(
@@ -316,8 +324,7 @@ def estimate_of(
 
 def _far(func: PrimFunc, plan: ChannelsPlan, machine: Machine, point: Point) -> float:
     """Cycles by which buffers that do not fit are slower."""
-    free = machine.tcm - sum(p.bytes for p in func.params if p.scope == "tcm")
-    far = 0.0
+    free, far = room_of_scratch(func, plan, machine, point), 0.0
     for size in sorted(scratch_of(plan, point, machine.threads), reverse=True):
         far += plan.taps[0] * size / plan.vector / machine.threads if size > free else 0.0
         free -= size if size <= free else 0

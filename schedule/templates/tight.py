@@ -16,6 +16,7 @@ from random import Random
 from ...target.machine_facts import Machine
 from ...tir.stmt import PrimFunc
 from ..knobs import Knob, Point, Space, Value, choice
+from ..placing.transfers import PLACES
 from .contraction import local
 from .direct import direct
 from .in_strips import Taking, cuts_of, heights, in_strips, strips_of
@@ -96,7 +97,7 @@ def tight(func: PrimFunc, machine: Machine, taking: Taking) -> Template | None:
     take long, strips of rows too, by all templates that take these; None where there are none."""
     ways: dict[Key, Template] = {(0, template.name): template for template in taking(func, machine)}
     own = sum(b.bytes for b in local(func))
-    near = own + sum(p.bytes for p in func.params) <= machine.tcm
+    near = PLACES * own + sum(p.bytes for p in func.params) <= machine.tcm
     free = machine.tcm - own - sum(p.bytes for p in func.params if p.scope == "tcm")
     far = sum(_images(func)) / machine.dma_rate
     cut = not near or far > WORTH * machine.dma_start

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from random import Random
 
 import numpy as np
 import pytest
 
 from dovetail.schedule.block_forms import injective
+from dovetail.schedule.boxes import Span
 from dovetail.schedule.errors import ScheduleError
 from dovetail.schedule.index import bounds, digits_of, simplify
 from dovetail.schedule.schedule import Schedule
+from dovetail.schedule.storage import cover
 from dovetail.tir.evaluate_expr import evaluate_expr
 from dovetail.tir.expr import Expr, var
+from dovetail.tir.linear import Linear
 from dovetail.tir.script import parse, show, show_expr
 from dovetail.tir.stmt import Alloc, Copy, LoopKind, PrimFunc, walk_stmt
 from tests.schedule.kernels import CONV, kernel, same
@@ -101,6 +105,43 @@ def test_local_buffers_shrink_to_the_tile() -> None:
     assert sch.get_buffer("acc").shape == (12, 40)
     sch.parallel(names(sch, "matmul")[0])
     same(sch, func)
+
+
+def test_a_buffer_shrinks_that_several_blocks_make() -> None:
+    func = kernel("matmul")
+    sch = Schedule(func)
+    sch.compute_at("matmul", "m_2")
+    *_, n, _ = sch.loops("matmul")
+    sch.split(n, (3, 8), tail="peel")
+    assert [b.name for b in sch.blocks()] == ["matmul", "matmul_tail", "requant"]
+    assert shape_of(sch, "acc") == (1, 40)
+    sch.parallel("m_2")
+    same(sch, func)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_boxes_cover_another_one_where_they_do_so_element_by_element(seed: int) -> None:
+    """Several that are written, of which those with gaps, or from a place that moves, do not count;
+    and one that is read, perhaps beyond its buffer."""
+    rng, size = Random(seed), (5, 6)
+
+    def box(dense: float) -> tuple[Span, ...]:
+        spans = ((rng.randrange(-1, n), rng.randrange(1, n + 1)) for n in size)
+        return tuple(Span(Linear({}, at), n, rng.random() < dense) for at, n in spans)
+
+    def elements(spans: tuple[Span, ...]) -> set[tuple[int, ...]]:
+        ends = [(s.start.constant, s.start.constant + s.extent) for s in spans]
+        pairs = zip(ends, size, strict=True)
+        return set(product(*(range(max(a, 0), min(b, n)) for (a, b), n in pairs)))
+
+    for _ in range(50):
+        read, boxes = box(1), [box(0.9) for _ in range(rng.randrange(7))]
+        if not elements(read):
+            continue
+        whole = [spans for spans in boxes if all(span.dense for span in spans)]
+        covered = elements(read) <= set().union(*map(elements, whole))
+        away = tuple(Span(Linear({var("i"): 1}, 0), n, True) for n in size)
+        assert cover([*boxes, away, (None, None)], read, size) == covered
 
 
 def test_loops_that_follow_each_other_become_one() -> None:

@@ -107,6 +107,14 @@ def test_small_tcm(name: str) -> None:
     checked(task, 3, 1)
 
 
+def test_a_tcm_that_images_nearly_fill_holds_what_the_default_needs() -> None:
+    """Words of threads, constants as they are laid out, perhaps strips of images that are there."""
+    task = Case(960, 7, 7).task(dsp(tcm=228 << 10))
+    cost = task.compiled(task.default).cost
+    assert "ddr" not in cost.stalls and cost.cycles < 8000
+    assert task.check(task.default)[0]
+
+
 def test_later_machines_accumulate() -> None:
     checked(CASES["fourteen"].task(dsp(version=69)), 2, 2)
 
