@@ -13,19 +13,23 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 
 from ..options import checks
 from ..quant.recipe import DEFAULT_RECIPE, Recipe
 from ..target.protocol import Target
-from ..tuner.records import read
+from ..tuner.measure import Measurer
+from ..tuner.records import Contents, read
 from ..tuner.run import Callback
 from ..tuner.settings import DEFAULT_SEARCH, Search
 from . import own
 from .default import TARGET
 from .either import or_kernel
 from .given import Given
-from .model_program import program
+from .model_log import logged, require_own
+from .model_program import Together, arranged
+from .model_search import ModelSearch, program
 from .points import (
     MODES,
     Points,
@@ -78,7 +82,7 @@ def tune(
     given = Given.of(target, executor, timeout, recipe, callbacks)
     sought = Sought.of(search, trials, seed, log)
     found = given.ready(model, example_inputs, calibration)
-    return _tuned(found, searched(found, sought, given))
+    return _tuned(found, searched(found, sought, given, partial(ModelSearch.begin, found)))
 
 
 @or_kernel(own.compile)
@@ -108,7 +112,7 @@ def compile(
 def compile_ready(found: Ready, given: Given, log: Path | None = None) -> Tuned:
     """Compiles a prepared model, or some of its kernels."""
     if log is not None:
-        return _tuned(found, replayed(found, log, "apply", given))
+        return _replayed(found, log, "apply", given)
     return _tuned(found, by_default(found, given))
 
 
@@ -136,13 +140,26 @@ def replay(
     recipe = recipe_of(contents) if recipe is None else recipe
     given = Given.of(target, executor, timeout, recipe, callbacks)
     found = given.ready(model, example_inputs, calibration)
-    return _tuned(found, replayed(found, path, mode, given))
+    return _replayed(found, path, mode, given)
+
+
+def _replayed(found: Ready, path: Path, mode: str, given: Given) -> Tuned:
+    def whole(contents: Contents, measurer: Measurer, strict: bool) -> Together | None:
+        if strict:
+            require_own(found, contents)
+        return logged(found, contents, measurer)
+
+    return _tuned(found, replayed(found, path, mode, given, whole))
 
 
 def _tuned(found: Ready, points: Points) -> Tuned:
-    """The model at its points; at its defaults where the program as a whole is faster with them."""
-    choices, best = points.choices, program(found, points.choices)
-    default = best if choices == points.defaults else program(found, points.defaults)
-    if default.cycles < best.cycles:
-        choices, best = points.defaults, default
+    """The model as it takes the fewest cycles: at the best point of the whole model that is known,
+    at those of its kernels by themselves, or at its defaults."""
+    default = program(found, points.defaults)
+    ways = [(points.defaults, default)]
+    if points.choices != points.defaults:
+        ways.insert(0, (points.choices, program(found, points.choices)))
+    if points.together is not None:
+        ways.insert(0, (points.together.choices, arranged(found, points.together)))
+    choices, best = min(ways, key=lambda way: way[1].cycles)
     return Tuned(found, choices, best, default, points.missing, points.drift)

@@ -156,9 +156,10 @@ def choose(
     measurer: Measurer,
     callbacks: Sequence[Callback] = (),
     meanwhile: Callable[[], object] | None = None,
+    others: dict[str, list[Choice]] | None = None,
 ) -> dict[str, Choice]:
     """The cost of each task at its point in ``points``, or at its default; by key. ``meanwhile``
-    runs here while workers measure the first ones.
+    runs here while workers measure the first ones; ``others`` takes all points that were packed.
 
     SelectError names the kernel that has no code.
     """
@@ -174,6 +175,8 @@ def choose(
             waiting.append(one)
             continue
         found[one.task.key] = choice
+        if others is not None:
+            others[one.task.key] = list(one.choices.values())
         costs = (
             task.weight * (found[task.key].cost.cycles if task.key in found else task.bound)
             for task in tasks

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ..target.barriers import PhaseTouches, program_touches
-from ..target.program import Place, Program
+from ..target.program import Dma, Place, Program, WaitOp, items_in
 from ..target.protocol import Listing
 
 
@@ -23,13 +23,16 @@ class KernelCode:
     listing: Listing
     places: tuple[Place, ...]
     touches: tuple[PhaseTouches, ...]  # by phase, then by thread
+    moves: tuple[bool, ...]  # by phase: whether it starts or awaits transfers
 
     @classmethod
     def of(cls, program: Program, listing: Listing, threads: int) -> KernelCode:
         """``threads`` are those of the machine."""
         places = tuple(replace(place, data=place.data and b"\0") for place in program.places)
         busy = min(program.threads or threads, threads)
-        return cls(listing, places, program_touches(program, busy))
+        moves = tuple(any(isinstance(item, Dma | WaitOp) for item in items_in(phase.code.body))
+                      for phase in program.phases)  # fmt: skip
+        return cls(listing, places, program_touches(program, busy), moves)
 
     def packed(self) -> bytes:
         """As one process passes it to another one."""

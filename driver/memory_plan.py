@@ -48,11 +48,23 @@ class Spot:
 
 
 @dataclass(frozen=True, slots=True)
+class NearTensor:
+    """A stored tensor in TCM from kernel ``first`` to kernel ``last``: each of its names with the
+    bytes from its start on, and the bytes that it takes."""
+
+    names: Mapping[str, int]
+    size: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryPlan:
     """``tcm`` and ``ddr`` are the bytes of the two arenas, ``code[i]`` whether kernel i has any,
     ``near[i]`` whether its constants are in TCM when it begins."""
 
     spots: Mapping[str, Spot]
+    tensors: tuple[NearTensor, ...]  # those in TCM, in order of birth
     code: tuple[bool, ...]
     near: tuple[bool, ...]
     held: tuple[int, ...]  # a kernel: bytes of TCM that its own places may not use
@@ -111,7 +123,9 @@ def plan(graph: Graph, kernels: Sequence[Kernel], machine: Machine) -> MemoryPla
     brought = tuple(map(_brought, kernels, code, top, repeat(machine)))
     first = code.index(True) if True in code else 0
     brought = tuple(one and number > first for number, one in enumerate(brought))
-    return MemoryPlan(spots, code, brought, held, top, near.size, far.size)
+    tensors = tuple(NearTensor(life.names, room(life.size), life.first, life.last)
+                    for life in near.lives)  # fmt: skip
+    return MemoryPlan(spots, tensors, code, brought, held, top, near.size, far.size)
 
 
 def _brought(kernel: Kernel, code: bool, top: int, machine: Machine) -> bool:
@@ -205,7 +219,7 @@ class _Arena:
         for life in sorted(lives, key=order) if order else lives:
             met = [(other, at) for other, at in placed.values() if _meet(life, other)]
             busy = sorted((at, at + room(other.size)) for other, at in met)
-            placed[id(life)] = life, _gap(busy, room(life.size))
+            placed[id(life)] = life, gap(busy, room(life.size))
         return _Arena(lives, [placed[id(life)][1] for life in lives])
 
     @property
@@ -257,7 +271,8 @@ def _meet(one: _Life, other: _Life) -> bool:
     return one.first <= other.last and other.first <= one.last
 
 
-def _gap(busy: Iterable[tuple[int, int]], size: int) -> int:
+def gap(busy: Iterable[tuple[int, int]], size: int) -> int:
+    """The lowest place for so many bytes beside what is busy, from .. to, in order."""
     at = 0
     for start, end in busy:
         if start - at >= size:

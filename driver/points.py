@@ -27,14 +27,19 @@ from ..tuner.missing import Missing, missing
 from ..tuner.records import Contents, LogError, read, recipe_text
 from ..tuner.run import Best
 from ..tuner.settings import Search
-from ..tuner.task import OK
+from ..tuner.task import MODEL, OK
 from ..tuner.tune import get_ready, tune_tasks
 from .choose import Choice, choose, differing
 from .errors import InputError
 from .given import Given
 from .kernel_task import CodeTask
+from .model_program import Together
+from .model_search import ModelSearch
 
 MODES = ("apply", "verify", "strict")
+Choices = Mapping[str, Choice]
+Begin = Callable[[Choices, Mapping[str, Sequence[Choice]], Measurer, int], ModelSearch | None]
+Replay = Callable[[Contents, Measurer, bool], Together | None]
 
 
 class Kernels(Protocol):
@@ -78,6 +83,7 @@ class Points:
 
     choices: Mapping[str, Choice]
     defaults: Mapping[str, Choice]
+    together: Together | None = None  # the best point of the model as a whole, if there is one
     missing: tuple[Missing, ...] = ()  # kernels that a replayed log does not know
     drift: tuple[KernelDrift, ...] = ()  # of a replay in the mode verify
 
@@ -108,23 +114,32 @@ def by_default(found: Kernels, given: Given) -> Points:
     return Points(defaults, defaults)
 
 
-def searched(found: Kernels, sought: Sought, given: Given) -> Points:
-    """The best points of a search; a kernel without a trial runs its default."""
-    with given.hired() as hands:
-        defaults = _defaults(found, hands, given, meanwhile=partial(get_ready, found.tasks))
+def searched(found: Kernels, sought: Sought, given: Given, begin: Begin | None = None) -> Points:
+    """The best points of a search; a kernel without a trial runs its default. ``begin`` makes the
+    search over all of them together."""
+    others: dict[str, list[Choice]] = {}
+    with given.hired() as hands, Measurer(hands, timeout=given.timeout) as measurer:
+        ready = partial(get_ready, found.tasks)
+        defaults = _defaults(found, hands, given, meanwhile=ready, others=others)
+        whole = begin and begin(defaults, others, measurer, sought.search.seed)
+        hearing = (whole.hear,) if whole else ()
         best = tune_tasks(
             found.tasks, sought.search, target=found.machine.name, model_key=found.key,
             log=sought.path, executor=hands, timeout=given.timeout,
-            callbacks=given.callbacks, recipe=found.recipe.logged(),
+            callbacks=(*hearing, *given.callbacks), recipe=found.recipe.logged(),
+            whole=(whole.model, whole) if whole else None,
         )  # fmt: skip
         choices = _chosen(found, best, defaults, hands, given.timeout)
-    return Points(choices, defaults)
+        together = whole.found(best[MODEL]) if whole else None
+    return Points(choices, defaults, together)
 
 
-def replayed(found: Kernels, path: Path, mode: str, given: Given) -> Points:
-    """The best points of a log."""
+def replayed(
+    found: Kernels, path: Path, mode: str, given: Given, whole: Replay | None = None
+) -> Points:
+    """The best points of a log, and by ``whole`` the best of all of them together."""
     contents, target, timeout = read(path), found.machine.name, given.timeout
-    with given.hired() as hands:
+    with given.hired() as hands, Measurer(hands, timeout=timeout) as measurer:
         defaults = _defaults(found, hands, given, _logged_defaults(found, contents))
         strict, recipe = mode == "strict", found.recipe.logged()
         best = logs.apply(path, found.tasks, target, strict, recipe)
@@ -133,12 +148,25 @@ def replayed(found: Kernels, path: Path, mode: str, given: Given) -> Points:
             rows = logs.verify(path, found.tasks, target, hands, timeout=timeout)
             best |= {row.best.task.key: _true(row) for row in rows}
         choices = _chosen(found, best, defaults, hands, timeout)
-        _hold(found, best, hands, timeout)
-    drift = tuple(
+        _hold(
+            found, {key: row.point for key, row in best.items() if row.cost is not None}, measurer
+        )
+        together = whole(contents, measurer, strict) if whole else None
+        if together is not None:
+            _hold(found, {key: one.point for key, one in together.choices.items()}, measurer)
+    drift = [
         KernelDrift(row.best.task.name, row.status, row.best.cost, row.cost, row.message)
         for row in rows
-    )
-    return Points(choices, defaults, missing(contents, found.tasks, target), drift)
+    ]
+    if together is not None and mode == "verify":
+        drift.append(KernelDrift(MODEL, OK, together.logged, together.cycles, ""))
+    elif together is not None and together.cycles != together.logged:
+        raise LogError(
+            f"replay: a model must take the cycles that its log says, but takes {together.cycles} "
+            f"instead of {together.logged}; the log is of another version, tune again"
+        )
+    missed = missing(contents, found.tasks, target)
+    return Points(choices, defaults, together, missed, tuple(drift))
 
 
 def target_of(log: Contents) -> str:
@@ -165,15 +193,13 @@ def _only(log: Contents, what: str, found: Sequence[Any], texts: Iterable[str]) 
     return found[0]
 
 
-def _hold(found: Kernels, best: Mapping[str, Best], hands: Executor, timeout: float) -> None:
-    """Holds every kernel with a record to its exact bytes, with its present numbers."""
-    points = {key: row.point for key, row in best.items() if row.cost is not None}
-    with Measurer(hands, timeout=timeout) as measurer:
-        for task, where in differing(found.kernels, points, measurer):
-            raise LogError(
-                f"replay: a kernel must give the exact bytes at the point of its log, but "
-                f"{task.name!r} does not ({where}); tune into a new log"
-            )
+def _hold(found: Kernels, points: Mapping[str, Point], measurer: Measurer) -> None:
+    """Holds every kernel with a point to its exact bytes, with its present numbers."""
+    for task, where in differing(found.kernels, points, measurer):
+        raise LogError(
+            f"replay: a kernel must give the exact bytes at the point of its log, but "
+            f"{task.name!r} does not ({where}); tune into a new log"
+        )
 
 
 def _true(row: logs.Drift) -> Best:
@@ -188,10 +214,11 @@ def _defaults(
     given: Given,
     known: Mapping[str, Point] | None = None,
     meanwhile: Callable[[], object] | None = None,
+    others: dict[str, list[Choice]] | None = None,
 ) -> dict[str, Choice]:
     """The default of each distinct kernel, ``known`` or chosen now; its task takes it over."""
     with Measurer(hands, timeout=given.timeout) as measurer:
-        defaults = choose(found.tasks, known or {}, measurer, given.callbacks, meanwhile)
+        defaults = choose(found.tasks, known or {}, measurer, given.callbacks, meanwhile, others)
     for task in found.tasks:
         task.default = defaults[task.key].point
     return defaults

@@ -1,7 +1,7 @@
 """Phases of a model's program in their order, and where threads must wait for each other.
 
-    order = Order()
-    order.add(TimedPhase(phase, located(code, touches, places)))
+    order = Order(Clashes())
+    order.add(TimedPhase(phase, located(code, touches, places, turn)))
     order.phases, order.free
 
 Within a kernel buffers keep phases apart (``target/barriers``); here bytes of memory do, since a
@@ -10,7 +10,7 @@ tensor may lie where another one lay that a thread still reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from ..target.barriers import Interval, PhaseTouches, Touch, overlap
@@ -20,6 +20,17 @@ from ..tir.places import taken
 from .kernel_code import KernelCode
 
 At = tuple[str, int]  # a memory, "tcm" or "ddr", and bytes in
+WITHIN, ACROSS = 1, 2  # threads: how two accesses must stay in order
+ByThread = tuple[Touch, ...]
+Turned = Callable[[ByThread], ByThread]
+
+
+def turned(first: int, threads: int, shares: ByThread) -> ByThread:
+    """What each of so many threads touches, where thread ``first`` takes the first share."""
+    found = [Touch()] * threads
+    for number, one in enumerate(shares):
+        found[(first + number) % threads] = one
+    return tuple(found)
 
 
 class TouchedBytes(NamedTuple):
@@ -27,16 +38,20 @@ class TouchedBytes(NamedTuple):
 
     memory: str
     all: Touch
-    threads: tuple[Touch, ...]
+    threads: ByThread
 
-    def disturbs(self, other: TouchedBytes) -> bool:
-        """Whether one thread disturbs another one."""
-        return self.memory == other.memory and self.all.disturbs(other.all) and any(
-            mine.disturbs(theirs)
-            for one, mine in enumerate(self.threads)
-            for another, theirs in enumerate(other.threads)
-            if one != another
-        )  # fmt: skip
+    def clash(self, other: TouchedBytes) -> int:
+        """``ACROSS`` threads, ``WITHIN`` one, or 0: whether accesses must stay in order."""
+        if self.memory != other.memory or not self.all.disturbs(other.all):
+            return 0
+        found = 0
+        for one, mine in enumerate(self.threads):
+            for another, theirs in enumerate(other.threads):
+                if mine.disturbs(theirs):
+                    if one != another:
+                        return ACROSS
+                    found = WITHIN
+        return found
 
     def reads(self, other: TouchedBytes) -> bool:
         """Whether some of it is read that is written there."""
@@ -44,29 +59,52 @@ class TouchedBytes(NamedTuple):
 
 
 class TimedPhase(NamedTuple):
-    """A phase of the program with what its threads touch."""
+    """A phase of the program with what its threads touch. One that ``moves`` starts or awaits
+    transfers of its kernel, whose order counts; one that ``stays`` is where it shall be."""
 
     phase: ProgramPhase
     touched: tuple[TouchedBytes, ...]
+    moves: bool = False
+    stays: bool = False
 
-    def disturbs(self, other: TimedPhase) -> bool:
-        return any(mine.disturbs(theirs) for mine in self.touched for theirs in other.touched)
+    def clash(self, other: TimedPhase) -> int:
+        """As of bytes."""
+        return max((mine.clash(theirs) for mine in self.touched for theirs in other.touched),
+                   default=0)  # fmt: skip
 
     def reads(self, other: TouchedBytes) -> bool:
         return any(mine.reads(other) for mine in self.touched)
 
 
+class Clashes:
+    """Which phases must stay in order; what was asked of two is remembered, by their identity."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], int] = {}
+        self._held: dict[int, TimedPhase] = {}
+
+    def of(self, one: TimedPhase, other: TimedPhase) -> int:
+        """``ACROSS`` threads, ``WITHIN`` one, or 0."""
+        key = id(one), id(other)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = one.clash(other)
+            self._held |= {key[0]: one, key[1]: other}
+        return found
+
+
 class Order:
     """Phases one after another; threads wait for each other where they must."""
 
-    def __init__(self) -> None:
+    def __init__(self, clashes: Clashes) -> None:
         self.phases: list[TimedPhase] = []
         self.free: set[int] = set()
+        self.clashes = clashes
         self._since: list[TimedPhase] = []  # the last barrier
 
     def waits(self, phase: TimedPhase) -> bool:
         """Whether threads would wait for each other before a phase that came next."""
-        return any(before.disturbs(phase) for before in self._since)
+        return any(self.clashes.of(before, phase) == ACROSS for before in self._since)
 
     def add(self, phase: TimedPhase) -> None:
         if self._since and not self.waits(phase):
@@ -77,16 +115,17 @@ class Order:
         self.phases.append(phase)
 
 
-def by_one(memory: str, at: int, size: int) -> TouchedBytes:
-    """Bytes that the first thread writes."""
+def by_one(memory: str, at: int, size: int, thread: int = 0) -> TouchedBytes:
+    """Bytes that one thread writes."""
     touch = Touch(written=(at, at + size))
-    return TouchedBytes(memory, touch, (touch,))
+    return TouchedBytes(memory, touch, (*[Touch()] * thread, touch))
 
 
 def located(
-    code: KernelCode, phase: PhaseTouches, places: Mapping[str, At]
+    code: KernelCode, phase: PhaseTouches, places: Mapping[str, At], turned: Turned
 ) -> Iterator[TouchedBytes]:
-    """What a phase of a kernel touches. Buffers that have no place are never written."""
+    """What a phase of a kernel touches, whose threads are ``turned``. Buffers that have no place
+    are never written."""
     for place in code.places:
         if place.name in places and any(place.name in thread for thread in phase):
             memory, at = places[place.name]
@@ -97,7 +136,7 @@ def located(
             everything = Touch()
             for touch in threads:
                 everything = everything.joined(touch)
-            yield TouchedBytes(memory, everything, threads)
+            yield TouchedBytes(memory, everything, turned(threads))
 
 
 def _within(touch: Touch, place: Place, at: int, thread: int) -> Touch:

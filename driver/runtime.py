@@ -3,8 +3,9 @@
     runtime = Runtime(ready, choices, program)
     outputs = runtime.run([u8_array])
 
-Everything lies where the program has it, scratch and constants that come to TCM, too, and constants
-come when their transfers start: a program in which what is alive overlaps gives wrong bytes.
+Everything lies where the program has it, scratch and constants that come to TCM, too; phases run in
+its order, and constants come when their transfers start: a program in which what is alive overlaps
+gives wrong bytes.
 """
 
 from __future__ import annotations
@@ -43,11 +44,13 @@ class Runtime:
         """The u8 outputs for u8 ``inputs``."""
         with self._lock:
             put_inputs(self.ready, inputs, self.arenas)
-            for number, (kernel, addresses) in enumerate(self.steps):
-                for arrival in self.program.arrivals:
-                    if arrival.start == number:
-                        self._bring(arrival.kernel)
-                kernel.run(addresses)
+            kernels = self.steps
+            for step in self.program.steps:
+                if step.kernel < len(kernels):
+                    kernel, addresses = kernels[step.kernel]
+                    kernel.run(addresses, step.phase)
+                elif step.phase % 2 == 0:  # it starts
+                    self._bring(self.program.arrivals[step.phase // 2].kernel)
             return outputs_in(self.ready, self.arenas)
 
     def prepare(self) -> None:

@@ -30,7 +30,7 @@ from .prepare import Ready
 from .sealed import seal
 from .spelled import spelled
 
-SCHEMA = 5
+SCHEMA = 6
 MODEL, CONSTANTS = "model.json", "constants.npz"
 
 

@@ -70,3 +70,4 @@ class Timeline:
     phases: tuple[TimedSpan, ...] = ()
     transfers: tuple[TimedSpan, ...] = ()
     barriers: tuple[int, ...] = ()  # the cycles in which threads begin to wait for all
+    spent: tuple[tuple[int, ...], ...] = ()  # cycles by phase and thread

@@ -38,7 +38,7 @@ class NativeProgram:
     def __init__(self, program: Program, engine: Any, address: int) -> None:
         self.program = program
         self._engine = engine  # owns the code
-        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
+        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(address)
         self._constants = {p.name: _filled(p.data, p.size) for p in program.places if p.data}
         self._written = written(program)
         self._local = threading.local()
@@ -56,9 +56,9 @@ class NativeProgram:
         for one in passed:
             one.give_back()
 
-    def run(self, addresses: Mapping[str, int]) -> None:
+    def run(self, addresses: Mapping[str, int], phase: int | None = None) -> None:
         """Runs on places at addresses that are multiples of ``ALIGN``, each with its slack:
-        parameters, and others for which it has memory of its own."""
+        parameters, and others for which it has memory of its own. All phases, or one of them."""
         table = (ctypes.c_void_p * len(self.program.places))()
         for number, place in enumerate(self.program.places):
             if place.name in addresses:
@@ -67,7 +67,8 @@ class NativeProgram:
                 table[number] = self._constants[place.name].ctypes.data
             else:
                 table[number] = self._scratch(place)
-        self._run(ctypes.addressof(table))
+        phases = (0, len(self.program.phases)) if phase is None else (phase, 1)
+        self._run(ctypes.addressof(table), *phases)
 
     def _scratch(self, place: Place) -> int:
         own: dict[str, Bytes] = self._local.__dict__

@@ -1,6 +1,6 @@
 """A selected program as LLVM IR: the structure that the machine runs, over host vectors.
 
-    define void @kernel(ptr %places) { calls of the phases in order }
+    define void @kernel(ptr %places, i64 %first, i64 %count) { calls of so many phases in order }
     define void @phase_0(ptr %p0, ...) { code of phases that are alike; each loop one block chain }
 
 Virtual registers become SSA values here, without memory: a register that a loop assigns is a phi
@@ -57,14 +57,25 @@ class _Emitter:
             at = self.new(f"getelementptr ptr, ptr %places, i64 {number}")
             self.pointers[place.name, ()] = self.new(f"load ptr, ptr {at}")
         codes: dict[Phase, str] = {}
-        for phase in self.program.phases:
+        for number, phase in enumerate(self.program.phases):
             if phase.code not in codes:
                 name = codes[phase.code] = f"phase_{len(codes)}"
                 self.functions[name] = self.function(name, phase.code)
-            places = (self.shifted(place.name, phase.shifts) for place in self.program.places)
-            self.lines.append(f"  call void @{codes[phase.code]}({', '.join(places)})")
-        kernel = ["define void @kernel(ptr %places) {", "entry:", *self.lines, "  ret void", "}"]
+            self.call(number, codes[phase.code], phase.shifts)
+        head = "define void @kernel(ptr %places, i64 %first, i64 %count) {"
+        kernel = [head, "entry:", *self.lines, "  ret void", "}"]
         return "\n".join([*self.declares.values(), *self.functions.values(), *kernel])
+
+    def call(self, number: int, code: str, shifts: Mapping[str, int]) -> None:
+        """The call of a phase, if it is one of those that are wanted."""
+        since = self.new(f"sub i64 {number}, %first")
+        wanted, there, after = self.new(f"icmp ult i64 {since}, %count"), self.label(), self.label()
+        self.lines.append(f"  br i1 {wanted}, label %{there}, label %{after}")
+        self.enter(there)
+        places = (self.shifted(place.name, shifts) for place in self.program.places)
+        self.lines.append(f"  call void @{code}({', '.join(places)})")
+        self.lines.append(f"  br label %{after}")
+        self.enter(after)
 
     def shifted(self, place: str, shifts: Mapping[str, int]) -> str:
         """The address from which on a phase works in a place."""

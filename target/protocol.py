@@ -40,11 +40,13 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class ProgramPhase:
-    """A phase of a listing within a longer program, and whose it is."""
+    """A phase of a listing within a longer program, whose it is, and the thread that takes the
+    first share of it; the threads behind that one, and then those before it, take the others."""
 
     listing: Any  # of the target that made it
     phase: int
     owner: int
+    first: int = 0
 
 
 class Target(Machine, Protocol):

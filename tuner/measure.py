@@ -102,6 +102,8 @@ class Measurer:
             return lambda point: self._submit(perform, task, action, point, known)
         if task.key not in self._specs:
             spec = task.spec
+            if spec is None:
+                return lambda point: Inline().submit(perform, task, action, point, known)
             self._specs[task.key] = spec.digest, spec
         digest, spec = self._specs[task.key]
         return lambda point: self._submit(execute, Job(action, digest, spec, point, known))

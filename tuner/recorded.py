@@ -100,7 +100,7 @@ class Recorded:
         return self.task.simulated
 
     @property
-    def spec(self) -> TaskSpec:
+    def spec(self) -> TaskSpec | None:
         return self.task.spec
 
     def nest(self, point: Point) -> str:

@@ -18,7 +18,7 @@ from .measure import Measurer
 from .records import LogError, TrialRecord
 from .scheduler import Scheduler
 from .search import Searcher
-from .task import DUPLICATE, OK, Measured, Task, TuneError
+from .task import DUPLICATE, MODEL, OK, Measured, Task, TuneError
 
 _AHEAD = 2  # batches that are measured while another one is checked
 _ROUNDS = 4  # proposals that replace the duplicates of a batch, and again those of the replacements
@@ -113,6 +113,12 @@ class Run:
             if not under_way:
                 return
             self._finish(under_way.popleft())
+
+    @property
+    def _total(self) -> float:
+        """The cost of the model: as a whole where that is tuned, too, or else of its kernels."""
+        whole = (state.total for state in self.states if state.task.key == MODEL)
+        return next(whole, sum(state.total for state in self.states))
 
     def _begin(self, under_way: Collection[_Batch]) -> _Batch | None:
         """Starts the next batch; None if there is none, or none before another is finished."""
@@ -255,9 +261,8 @@ class Run:
         if cost is not None and record.checked and _less(cost, state.best.cost):
             point = state.task.space.point(record.point)
             state.best = Best(state.task, point, cost, record.index)
-        total = sum(other.total for other in self.states)
         progress = Progress(
-            state.task, self.index, self.trials, state.best.cost, total, record, known
+            state.task, self.index, self.trials, state.best.cost, self._total, record, known
         )
         self.index += 1
         for callback in self.callbacks:

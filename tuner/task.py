@@ -23,6 +23,7 @@ from ..schedule.knobs import Point, Space
 OK, INVALID, COMPILE, TIMEOUT = "ok", "invalid", "compile", "timeout"
 CRASH, INCORRECT = "crash", "incorrect"
 DUPLICATE = "duplicate"  # no trial: its nest is that of an earlier one
+MODEL = "model"  # the key of a model as a whole, whose decisions are searched like those of kernels
 ESTIMATE = "cycles"  # the feature that is the estimate's logarithm to 2, but for a constant
 STATUSES = (OK, INVALID, COMPILE, TIMEOUT, CRASH, INCORRECT, DUPLICATE)
 
@@ -115,7 +116,8 @@ class Task(Tried, Protocol):
         """Whether measuring is exact and repeats; if not, every candidate is checked."""
 
     @property
-    def spec(self) -> TaskSpec: ...
+    def spec(self) -> TaskSpec | None:
+        """None for a task that is measured in this process."""
 
     def prior(self, point: Point) -> float:
         """An analytic guess of the cost, positive and cheap; lower is better."""

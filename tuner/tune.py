@@ -23,7 +23,7 @@ from .ranker import shipped
 from .records import DEFAULT_RECIPE, header
 from .run import Best, Callback, KernelState, Run
 from .scheduler import Scheduler
-from .search import SEARCHES
+from .search import SEARCHES, Searcher
 from .settings import Search
 from .task import Task, TuneError
 from .warm import Warm
@@ -40,8 +40,10 @@ def tune_tasks(
     timeout: float = 120.0,
     callbacks: Sequence[Callback] = (),
     recipe: Mapping[str, object] = DEFAULT_RECIPE,
+    whole: tuple[Task, Searcher] | None = None,
 ) -> dict[str, Best]:
-    """The best point of each kernel, by key, after all trials.
+    """The best point of each kernel, by key, after all trials; that of the ``whole`` model, where
+    its own decisions are searched with them, under ``MODEL``.
 
     The same call on the same log resumes; any other is refused unless ``search.append``.
     ``executor`` measures, or so many worker processes; 0 is this one, without time-out or
@@ -61,7 +63,8 @@ def tune_tasks(
             KernelState(task, searcher(task, search.seed, warm.trials.get(task.key, ()), ranker))
             for task in tasks
         ]
-        scheduler = Scheduler(tasks, search.seed)
+        states += [KernelState(*whole)] if whole else []
+        scheduler = Scheduler([state.task for state in states], search.seed)
         Run(states, search.trials, held, measurer, scheduler, callbacks).run()
     return {state.task.key: state.best for state in states}
 

@@ -45,24 +45,32 @@ def cost(listing: PackedListing) -> Cost:
 
 def timeline(phases: Sequence[ProgramPhase], free: frozenset[int], machine: DspMachine) -> Timeline:
     """Phases of several listings in a row."""
-    walk = _Walk.over([_phase(p.listing, p.phase, p.owner) for p in phases], free, machine)
+    walk = _Walk.over([_phase(p.listing, p.phase, p.owner, p.first) for p in phases], free,
+                      machine)  # fmt: skip
     return Timeline(
         tuple(walk.share(owner) for owner in range(len(walk.tallies))),
-        tuple(walk.spans), tuple(walk.transfers()), tuple(walk.ends),
+        tuple(walk.spans), tuple(walk.transfers()), tuple(walk.ends), tuple(walk.spent),
     )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class _Phase:
-    """A function that threads run, and whose it is. ``far``: whether it accesses DDR directly;
-    ``sharing``: threads that do so between the same two barriers."""
+    """A function that threads run, the ``first`` one its first share, and whose it is. ``far``:
+    whether it accesses DDR directly; ``sharing``: threads that do so between the same two
+    barriers."""
 
     function: Function
     listing: PackedListing
     owner: int
+    first: int
     calls: bool
     far: bool
     sharing: int = 0
+
+    def shares(self, threads: int) -> list[tuple[int, int]]:
+        """Each share's thread, of so many, and its iterations."""
+        found = calls(self.function, self.listing.machine)
+        return [((self.first + i) % threads, count) for i, (_, count) in enumerate(found)]
 
 
 @dataclass(slots=True)
@@ -77,6 +85,7 @@ class _Walk:
     executed: list[tuple[int, ...]] = field(default_factory=list)
     spans: list[TimedSpan] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)  # where threads begin to wait for all
+    spent: list[tuple[int, ...]] = field(default_factory=list)  # cycles by phase and thread
     starting: list[int] = field(default_factory=list)  # the owners of transfers
     now: int = 0
 
@@ -85,7 +94,7 @@ class _Walk:
         owners = 1 + max(phase.owner for phase in phases)
         walk = cls(machine, Channel(machine), [Copies() for _ in range(machine.threads)],
                    [ZERO] * owners, [0] * owners)  # fmt: skip
-        for group in _between_barriers(phases, free):
+        for group in _between_barriers(phases, free, machine.threads):
             walk.run(group)
         late = max(walk.channel.last() - walk.now, 0)  # transfers that nothing waited for
         last = phases[-1].owner
@@ -98,17 +107,16 @@ class _Walk:
         for phase in group:
             begin = [self.now + cycles(tally) for tally in spent]
             threads = self.phase(phase, begin)
-            spent[: len(threads)] = map(plus, spent, threads)
-            self.executed.append(tuple(tally[0] for tally in threads))
+            spent = list(map(plus, spent, threads))
             self.spans += [TimedSpan(phase.owner, at, at + cycles(tally), thread)
-                           for thread, (at, tally) in enumerate(zip(begin, threads, strict=False))
+                           for thread, (at, tally) in enumerate(zip(begin, threads, strict=True))
                            if tally != ZERO]  # fmt: skip
+            self.spent.append(tuple(map(cycles, threads)))
             self.starting += [phase.owner] * (self.channel.started - len(self.starting))
             parts.append(threads)
         slowest = max(range(len(spent)), key=lambda thread: cycles(spent[thread]))
         for phase, threads in zip(group, parts, strict=True):
-            for tally in threads[slowest : slowest + 1]:
-                self.tallies[phase.owner] = plus(self.tallies[phase.owner], tally)
+            self.tallies[phase.owner] = plus(self.tallies[phase.owner], threads[slowest])
         self.barriers[group[-1].owner] += 1
         self.ends.append(self.now + cycles(spent[slowest]))
         self.now = self.ends[-1] + self.machine.barrier
@@ -116,24 +124,28 @@ class _Walk:
     def phase(self, phase: _Phase, begin: list[int]) -> list[Tally]:
         """The cycles that each thread spends on a phase that it begins in its own cycle."""
         listing, channel = phase.listing, self.channel
-        counts = [count for _, count in calls(phase.function, listing.machine)]
+        shares = phase.shares(self.machine.threads)
         far = listing.far if phase.far else frozenset[str]()
         walker = _walker(phase.function, listing.machine, far, phase.sharing)
         # What moved before a wait is settled: no access may come before it.
-        late = [max(channel.horizon - at, 0) if phase.far else 0 for at in begin[: len(counts)]]
-        starts = [at + more for at, more in zip(begin, late, strict=False)]
+        late = [max(channel.horizon - begin[i], 0) if phase.far else 0 for i, _ in shares]
+        starts = [begin[i] + more for (i, _), more in zip(shares, late, strict=True)]
         if phase.calls:
-            parts = zip(counts, self.copies, starts, strict=False)
-            found = together([Thread(i, walker, count, own, channel, listing.far, at)
-                              for i, (count, own, at) in enumerate(parts)])  # fmt: skip
+            found = together([
+                Thread(i, walker, count, self.copies[i], channel, listing.far, at)
+                for (i, count), at in zip(shares, starts, strict=True)
+            ])  # fmt: skip
         else:
-            whole = {count: walker.run(count) for count in set(counts)}
-            found = [whole[count] for count in counts]
-            for i, tally in enumerate(found):
+            whole = {count: walker.run(count) for _, count in shares}
+            found = [whole[count] for _, count in shares]
+            for (i, _), at, tally in zip(shares, starts, found, strict=True):
                 if tally[ACCESSED]:
-                    end = starts[i] + cycles(tally)
-                    channel.use(i, starts[i], end, tally[ACCESSED], phase.sharing)
-        return [stalled(tally, DDR, more) for tally, more in zip(found, late, strict=True)]
+                    channel.use(i, at, at + cycles(tally), tally[ACCESSED], phase.sharing)
+        self.executed.append(tuple(tally[0] for tally in found))
+        spent = [ZERO] * self.machine.threads
+        for (i, _), tally, more in zip(shares, found, late, strict=True):
+            spent[i] = stalled(tally, DDR, more)
+        return spent
 
     def transfers(self) -> Iterator[TimedSpan]:
         """Each from the first byte that it moves to the last one."""
@@ -147,7 +159,9 @@ class _Walk:
         return Share(tally["packets"] + sum(stalls.values()), tally["packets"], stalls)
 
 
-def _between_barriers(phases: Sequence[_Phase], free: frozenset[int]) -> list[list[_Phase]]:
+def _between_barriers(
+    phases: Sequence[_Phase], free: frozenset[int], threads: int
+) -> list[list[_Phase]]:
     """The phases, those together that threads run through without waiting for each other."""
     groups: list[list[_Phase]] = []
     for number, phase in enumerate(phases):
@@ -155,26 +169,26 @@ def _between_barriers(phases: Sequence[_Phase], free: frozenset[int]) -> list[li
             groups[-1].append(phase)
         else:
             groups.append([phase])
-    return [_sharing(group) for group in groups]
+    return [_sharing(group, threads) for group in groups]
 
 
-def _phase(listing: PackedListing, number: int, owner: int = 0) -> _Phase:
+def _phase(listing: PackedListing, number: int, owner: int = 0, first: int = 0) -> _Phase:
     function = listing.functions[number]
     if "accessed" not in function.walkers:
         steps = [step for _, packet in function.packets() for step in packet]
         accessed = {step.access.buffer for step in steps if step.access is not None}
         function.walkers["accessed"] = any([step.facts.calls for step in steps]), accessed
     called, accessed = function.walkers["accessed"]
-    return _Phase(function, listing, owner, called, not listing.far.isdisjoint(accessed))
+    return _Phase(function, listing, owner, first, called, not listing.far.isdisjoint(accessed))
 
 
-def _sharing(group: list[_Phase]) -> list[_Phase]:
-    """With the number of threads that access DDR in any phase of the group."""
-    if not any(phase.far for phase in group):
+def _sharing(group: list[_Phase], threads: int) -> list[_Phase]:
+    """With the number of threads, of so many, that access DDR in any phase of the group."""
+    far = [phase.shares(threads) for phase in group if phase.far]
+    sharing = {i for shares in far for i, count in shares if count}
+    if not far:
         return group
-    counts = [calls(phase.function, phase.listing.machine) for phase in group if phase.far]
-    threads = {i for found in counts for i, (_, count) in enumerate(found) if count}
-    return [replace(phase, sharing=len(threads)) for phase in group]
+    return [replace(phase, sharing=len(sharing)) for phase in group]
 
 
 def _walker(function: Function, machine: DspMachine, far: frozenset[str], sharing: int) -> Walker:

@@ -14,7 +14,8 @@ from dovetail import compile, dsp, load
 from dovetail.driver.choose import Choice
 from dovetail.driver.defaults import ranked
 from dovetail.driver.kernel_task import KernelTask
-from dovetail.driver.model_program import ModelProgram, by_themselves, program
+from dovetail.driver.model_program import ModelProgram, by_themselves
+from dovetail.driver.model_search import program
 from dovetail.driver.prepare import Ready, quantized, ready
 from dovetail.driver.tuned import Tuned
 from dovetail.driver.zoo import build, calibration
@@ -120,7 +121,7 @@ def test_what_is_alive_lies_apart_and_gives_the_bytes(channels: int, tcm: int) -
 
 def _alive(tuned: Tuned, number: int) -> list[tuple[int, int, str]]:
     """First byte, end and name of all that lies in TCM while a kernel runs."""
-    plan, found, runs = tuned.ready.plan, tuned.program, tuned.ready.kernels
+    found, runs = tuned.program, tuned.ready.kernels
     places = {place.name: place for place in _places(tuned, number)}
     own = [(at, at + taken(places[name].size), name)
            for name, (memory, at) in found.places[number].items()
@@ -129,10 +130,23 @@ def _alive(tuned: Tuned, number: int) -> list[tuple[int, int, str]]:
               for one in found.arrivals if one.start <= number <= one.kernel]  # fmt: skip
     born = {task.kernel.output: at for at, task in enumerate(runs)}
     last = {name: at for at, task in enumerate(runs) for name in task.kernel.inputs}
-    tensors = [(spot.offset, spot.offset + spot.size, name) for name, spot in plan.spots.items()
-               if spot.scope == "tcm" and name in born
-               and born[name] <= number <= last.get(name, born[name])]  # fmt: skip
+    tensors = [(at, at + tuned.ready.plan.spots[name].size, name)
+               for name, at in _tensors(tuned).items()
+               if name in born and born[name] <= number <= last.get(name, born[name])]  # fmt: skip
     return [*own, *coming, *tensors]
+
+
+def _tensors(tuned: Tuned) -> dict[str, int]:
+    """Where those in TCM lie: for all kernels at one place."""
+    found: dict[str, int] = {}
+    for number, task in enumerate(tuned.ready.kernels):
+        given = [p.name for p in _places(tuned, number) if not p.local and p.data is None]
+        tensors = (*task.kernel.inputs, task.kernel.output)
+        for name, tensor in zip(given, tensors, strict=True):
+            memory, at = tuned.program.places[number][name]
+            if memory == "tcm":
+                assert found.setdefault(tensor, at) == at
+    return found
 
 
 def _places(tuned: Tuned, number: int) -> list[Place]:

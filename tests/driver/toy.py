@@ -395,7 +395,9 @@ class Toy:
             taken = self._cycles(phase.body) * (phase.parallel or ("", 1))[1]
             spans.append(TimedSpan(one.owner, now, now + taken))
             found[one.owner], now = found[one.owner] + taken, now + taken
-        return Timeline(tuple(Share(cycles, cycles) for cycles in found), tuple(spans))
+        spent = tuple((span.end - span.start,) for span in spans)
+        shares = tuple(Share(cycles, cycles) for cycles in found)
+        return Timeline(shares, tuple(spans), spent=spent)
 
     def bound(self, work: Work) -> int:
         """An instruction does as many products as a vector has bytes at most, and moves one."""

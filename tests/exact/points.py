@@ -14,7 +14,7 @@ import numpy as np
 from dovetail.driver.choose import Choice
 from dovetail.driver.compiler import Compiled
 from dovetail.driver.kernel_task import KernelTask
-from dovetail.driver.model_program import program
+from dovetail.driver.model_search import program
 from dovetail.driver.prepare import Ready
 from dovetail.driver.runtime import Runtime
 from dovetail.graph.evaluate import evaluate

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dovetail.driver.choose import Choice
-from dovetail.driver.model_program import program
+from dovetail.driver.model_search import program
 from dovetail.driver.prepare import ready
 from dovetail.driver.runtime import Runtime
 from dovetail.graph.borders import stored_shape
