@@ -13,6 +13,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from ..tuner.task import MODEL
 from . import printed, progress
 from .errors import user_errors
 
@@ -27,23 +28,18 @@ FOLDER = Path("demo")
 
 @dataclass(slots=True)
 class Curve:
-    """The kernels' cycles by themselves, added up: by default, after each trial, and with that
-    trial's point whatever came before."""
+    """The model's cycles in walks of its whole program: the fewest after each trial, and those of
+    the trial itself where it was a walk; other trials are of kernels by themselves."""
 
-    cycles: list[float] = field(default_factory=list)
-    tried: list[float] = field(default_factory=list)  # NaN for a trial that failed
-    best: dict[str, float] = field(default_factory=dict)  # by kernel, all its occurrences
+    best: list[float] = field(default_factory=list)
+    tried: list[float] = field(default_factory=list)  # NaN for other trials
 
     def hear(self, progress: Progress) -> None:
-        """A default was chosen, or a trial was written."""
-        key, weight = progress.task.key, progress.task.weight
+        """A trial was written."""
         if progress.record is not None:
-            cost = weight * (progress.record.cost or nan)
-            self.tried.append(sum(self.best.values()) - self.best[key] + cost)
-        if progress.best is not None:
-            self.best[key] = weight * progress.best
-        if progress.record is not None or not self.tried:
-            self.cycles.append(sum(self.best.values()))
+            walked = progress.task.kind == MODEL and progress.record.cycles
+            self.tried.append(walked or nan)
+            self.best.append(progress.total)
 
 
 def main(trials: int = TRIALS, folder: Path = FOLDER) -> None:
@@ -124,9 +120,12 @@ def plot(curve: Curve, tuned: Tuned, path: Path) -> None:
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(13, 5))
-    left.plot(range(1, len(curve.tried) + 1), curve.tried, ".", alpha=0.5, label="with the trial")
-    left.plot(curve.cycles[-len(curve.tried) - 1 :], label="best so far")
-    left.set(title="Search", xlabel="trials", ylabel="cycles of the kernels", ylim=(0, None))
+    left.plot(
+        range(1, len(curve.tried) + 1), curve.tried, ".", alpha=0.5, label="walk of the model"
+    )
+    left.plot(range(1, len(curve.best) + 1), curve.best, label="best so far")
+    left.axhline(tuned.bound, linestyle=":", color="black", label="bound")
+    left.set(title="Search", xlabel="trials", ylabel="cycles of the model", ylim=(0, None))
     left.legend()
     rows = tuned.kernels
     places = range(len(rows))

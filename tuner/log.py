@@ -8,6 +8,9 @@ without its newline was torn by a kill: readers pass over it and the next writer
     {"run":"6f0c...","index":0,"kernel":"51d2...","point":{"oc":[8,8]},"status":"ok","cycles":901,
      "checked":true,"message":"","nest":"77d0...","features":[0.31,...],"time":{"measure":0.04}}
 
+The kernel of a trial of the whole model is "model"; its point has the points of kernels that are
+not at the run's defaults, by key, and what the model decides beside.
+
 A line with the status "duplicate" is no trial: its point makes the nest of the trial ``index``.
 """
 
