@@ -1,7 +1,8 @@
-"""A whole model's program, executed by an emulator of its machine.
+"""A whole model's program: executed by an emulator of its machine, or as a file of its code.
 
     done = executed(tuned, arrays)
     done.outputs, done.rows[0].packets, done.rows[0].predicted
+    emitted(tuned, "elf")
 
 Every kernel's listing, the transfers between them, weights and the memory plan are one program. It
 is fed the inputs; its bytes can be held to the exact evaluation, and its packets, by kernel, to
@@ -17,7 +18,7 @@ import numpy as np
 
 from ..graph.graph import Array
 from ..target.jit import Bytes
-from ..target.linked import LinkedKernel, Source
+from ..target.linked import LinkedKernel, LinkedProgram, Source
 from ..target.program import Place
 from .compiler import Compiled
 from .errors import InputError
@@ -51,6 +52,41 @@ def executed(tuned: Tuned, inputs: Sequence[Array]) -> ExecutedModel:
     execute = family_of(tuned.ready.machine).execute
     if execute is None:
         raise InputError(f"run: the target must have an emulator, but {tuned.target} has none")
+    linked = _linked(tuned, inputs)
+    done = execute(linked.program)
+    runs = tuned.ready.kernels
+    ran, predicted = [0] * len(runs), [0] * len(runs)
+    for owner, (kernel, phase), packets in zip(linked.owners, linked.program.phases, done.packets,
+                                               strict=True):  # fmt: skip
+        ran[owner] += sum(packets)
+        predicted[owner] += sum(linked.counts[kernel][phase])
+    rows = zip((task.name for task in runs), ran, predicted, strict=True)
+    left = {name: np.frombuffer(data, np.uint8) for name, data in done.memories.items()}
+    return ExecutedModel(outputs_in(tuned.ready, left), [ExecutedKernel(*row) for row in rows])
+
+
+def emitted(tuned: Tuned, form: str) -> bytes:
+    """The model's program as a file, in one of ``linked.FORMS``. As an ELF it has its weights, and
+    reads its DDR, with stored inputs at their places, from standard input."""
+    emit = family_of(tuned.ready.machine).emit
+    if emit is None:
+        raise InputError(f"emit: the target must have files, but {tuned.target} has none")
+    zeros = [np.zeros(tuned.graph.types[name].shape, np.uint8) for name in tuned.graph.inputs]
+    data: bytes = emit(_linked(tuned, zeros).program, form)
+    return data
+
+
+@dataclass(frozen=True, slots=True)
+class _Linked:
+    """A model's program, for each of its phases the kernel for which it runs, and of each of its
+    kernels the packets of each phase and thread."""
+
+    program: LinkedProgram
+    owners: Sequence[int]
+    counts: Sequence[Sequence[Sequence[int]]]
+
+
+def _linked(tuned: Tuned, inputs: Sequence[Array]) -> _Linked:
     runs, found = tuned.ready.kernels, tuned.program
     codes = [task.compiled(tuned.choices[task.key].point) for task in runs]
     kernels = [
@@ -66,15 +102,9 @@ def executed(tuned: Tuned, inputs: Sequence[Array]) -> ExecutedModel:
         counts.append(transfers.cost.executed)
     ours = transfers and transfers.listing
     phases = [(len(runs) if one.listing is ours else one.owner, one.phase) for one in order]
-    done = execute({"tcm": _rubbish(tuned.ready.machine.tcm).tobytes(), "ddr": _ddr(tuned, inputs)},
-                   kernels, phases)  # fmt: skip
-    ran, predicted = [0] * len(runs), [0] * len(runs)
-    for one, (kernel, phase), packets in zip(order, phases, done.packets, strict=True):
-        ran[one.owner] += sum(packets)
-        predicted[one.owner] += sum(counts[kernel][phase])
-    rows = zip((task.name for task in runs), ran, predicted, strict=True)
-    left = {name: np.frombuffer(data, np.uint8) for name, data in done.memories.items()}
-    return ExecutedModel(outputs_in(tuned.ready, left), [ExecutedKernel(*row) for row in rows])
+    memories: dict[str, bytes | int] = {"tcm": tuned.ready.machine.tcm, "ddr": _ddr(tuned, inputs)}
+    program = LinkedProgram(memories, kernels, phases)
+    return _Linked(program, [one.owner for one in order], counts)
 
 
 def _source(place: Place, places: Mapping[str, At]) -> Source:

@@ -57,6 +57,16 @@ def family_of(target: Target) -> Family:
     return next(family for family in TARGETS.values() if isinstance(target, family.kind))
 
 
+def emulated(target: str) -> str | None:
+    """The target of a name of real machines, ``"hexagon"`` or ``"hexagon(threads=4)"``, whose code
+    an emulator of these runs; with one thread if nothing else is said. None for other names."""
+    for family in TARGETS.values():
+        name, bracket, more = target.partition("(")
+        if family.real and name.strip() == family.real:
+            return f"{family.name}({more}" if bracket else f"{family.name}(threads=1)"
+    return None
+
+
 def _checked(target: Any, family: Family) -> Target:
     made = family.make(**{field.name: getattr(target, field.name) for field in fields(target)})
     same: Target = target

@@ -1,6 +1,7 @@
 """Kernels of a model as one program that a machine, or an emulator of it, runs as a whole.
 
-done = execute({"tcm": bytes(size), "ddr": image}, kernels, [(0, 0), (0, 1), (1, 0)])
+program = LinkedProgram({"tcm": size, "ddr": image}, kernels, [(0, 0), (0, 1), (1, 0)])
+done = execute(program)
 done.memories["ddr"], done.packets[2]
 """
 
@@ -24,13 +25,25 @@ class LinkedKernel:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkedProgram:
+    """Kernels with their memories, each with its bytes, or so many that mean nothing; and phases in
+    the order in which they run: the number of a kernel, and of its phase."""
+
+    memories: Mapping[str, bytes | int]
+    kernels: Sequence[LinkedKernel]
+    phases: Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutedProgram:
-    """What memories hold afterwards, and the packets that ran, by phase and thread."""
+    """What memories hold afterwards that had bytes before, and the packets that ran, by phase and
+    thread."""
 
     memories: Mapping[str, bytes]
     packets: Sequence[Sequence[int]]
 
 
-Memories = Mapping[str, bytes]
-Phases = Sequence[tuple[int, int]]  # the number of a kernel, and of its phase
-Execute = Callable[[Memories, Sequence[LinkedKernel], Phases], ExecutedProgram]
+FORMS = ("asm", "obj", "elf")  # in which a program is written as a file
+
+Execute = Callable[[LinkedProgram], ExecutedProgram]
+Emit = Callable[[LinkedProgram, str], bytes]  # the file in one of the forms

@@ -92,11 +92,13 @@ class Target(Machine, Protocol):
 class Family:
     """The machines of one name, ``dsp(threads=1, tcm=4096)``: ``kind`` is their class, a frozen
     dataclass, ``make`` one with some fields changed, MachineError for a value that no machine has.
-    ``words`` may stand in a name, with fields of their own. ``execute`` runs whole programs as the
-    machine would, on an emulator."""
+    ``words`` may stand in a name, with fields of their own. ``real`` names the machines whose code
+    it is: ``execute`` runs whole programs as these would, on an emulator, ``emit`` writes them."""
 
     name: str
     kind: type[Any]
     make: Callable[..., Target]
     words: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    real: str = ""
     execute: Callable[..., Any] | None = None  # as linked.Execute
+    emit: Callable[..., Any] | None = None  # as linked.Emit

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 @command(
     "\b\nExamples:\n"
     "  dovetail compile resnet18 --log run.jsonl --output resnet18.dovetail\n"
+    "  dovetail compile digits --emit elf -o digits.elf\n"
     "  dovetail compile blur.py:blur                # a kernel that is a prim_func"
 )
 def compile(
@@ -54,16 +55,29 @@ def compile(
     template: Brought = None,
     lift: Lifted = True,
     output: Output = None,
+    emit: Annotated[
+        str | None,
+        typer.Option(
+            help="Write its code to --output, or beside: asm: its listing; obj: an object; elf: a "
+            "program with weights, which reads the DDR's bytes with the inputs and writes packets "
+            "and DDR."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Compile a model or kernel. It takes the best points of --log, or its defaults."""
-    check_output(output)
+    from ..code_files import place_of, write
+
+    file = None if emit is None else place_of(emit, model, output)
+    check_output(file or output)
     source, form = source_of(model, calibration), kernel_options.KernelOptions(template, lift)
-    if kernel_options.takes(source, form, output, recipe):
-        kernel_options.compile(source, log, target, form, workers, json)
+    if kernel_options.takes(source, form, None if file else output, recipe):
+        kernel_options.compile(source, log, target, form, workers, json, emit, file)
         return
     tuned = compiled(source, log, target, workers, recipe)
-    if output:
+    if emit is not None and file is not None:
+        write(tuned, emit, file)
+    elif output:
         tuned.save(output)
     if json:
         printed.print_json(summary(model, tuned))
@@ -77,7 +91,7 @@ def compile(
     "\b\nExamples:\n"
     "  dovetail run digits --log run.jsonl\n"
     "  dovetail run digits --evaluate --requantize float\n"
-    "  dovetail run digits --qemu                   # real HVX code, whose packets are counted"
+    "  dovetail run digits --target hexagon         # real HVX code under QEMU, packets counted"
 )
 def run(
     model: Saved,
@@ -90,10 +104,6 @@ def run(
         bool,
         typer.Option("--evaluate", help="Without code: the exact evaluation, for all modes."),
     ] = False,
-    qemu: Annotated[
-        bool,
-        typer.Option("--qemu", help="The whole program under QEMU; packets are counted."),
-    ] = False,
     inputs: Annotated[
         Path | None, typer.Option("--input", help="A .npy, or a .npz with an array an input.")
     ] = None,
@@ -102,12 +112,15 @@ def run(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Run a model's code on its example inputs. Its bytes are held to the exact evaluation."""
+    """Run a model's code on its example inputs. Its bytes are held to the exact evaluation. On
+    the target hexagon, or hexagon(threads=4), the whole program runs under QEMU."""
     from ..running import require_place, run_model
+    from ..targets import emulated
 
     require_place(output)
-    if evaluation and qemu:
-        raise InputError("run: --evaluate runs no code, so it cannot be given with --qemu")
+    real = emulated(target)
+    if evaluation and real:
+        raise InputError("run: --evaluate runs no code, so it cannot be given with target hexagon")
     if evaluation:
         quantized, examples = saved_or_quantized(model, log, calibration, recipe)
         found = run_model(quantized, inputs if inputs is not None else examples, output)
@@ -117,15 +130,15 @@ def run(
         _print_outputs(found)
         print(f"by the exact evaluation, {found['seconds'] * 1000:.1f} ms on this host")
         return
-    tuned, examples = saved_or_compiled(model, log, target, calibration, workers, recipe)
-    found = run_model(tuned, inputs if inputs is not None else examples, output, qemu)
+    tuned, examples = saved_or_compiled(model, log, real or target, calibration, workers, recipe)
+    found = run_model(tuned, inputs if inputs is not None else examples, output, bool(real))
     if json:
         printed.print_json(
             {"model": model, "target": tuned.target, "cycles": tuned.cycles, **found}
         )
         return
     _print_outputs(found)
-    if qemu:
+    if real:
         rows = found["packets"]
         printed.table(("kernel", "packets", "predicted"),
                       [(row["name"], row["packets"], row["predicted"]) for row in rows],
@@ -133,7 +146,7 @@ def run(
     same = "the same bytes as" if found["exact"] else "OTHER BYTES than"
     print(
         f"{same} the exact evaluation; {tuned.cycles:,} cycles on {tuned.target}, "
-        f"{found['seconds'] * 1000:.1f} ms {'under QEMU' if qemu else 'on this host'}"
+        f"{found['seconds'] * 1000:.1f} ms {'under QEMU' if real else 'on this host'}"
     )
 
 

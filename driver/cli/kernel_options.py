@@ -53,9 +53,11 @@ def takes(
 
 
 def compile(source: ModelSource, log: Path | None, target: str, form: KernelOptions,
-            workers: int | None, json: bool) -> None:  # fmt: skip
-    """Compiles and prints a kernel."""
+            workers: int | None, json: bool, emit: str | None = None,
+            file: Path | None = None) -> None:  # fmt: skip
+    """Compiles and prints a kernel, and writes its code where that is asked."""
     from .. import own
+    from ..code_files import write
 
     assert source.kernel is not None
     with watching("kernels") as watcher:
@@ -63,6 +65,8 @@ def compile(source: ModelSource, log: Path | None, target: str, form: KernelOpti
             source.kernel, target, log, **form.given(), executor=workers or 0,
             callbacks=[watcher.hear],
         )  # fmt: skip
+    if emit is not None and file is not None:
+        write(code, emit, file)
     _print(source, code, json, {})
 
 

@@ -17,7 +17,7 @@ from .. import pipeline
 from ..cost import Timeline, Work
 from ..errors import MachineError
 from ..instruction import Instruction
-from ..linked import ExecutedProgram, LinkedKernel, Memories, Phases
+from ..linked import ExecutedProgram, LinkedProgram
 from ..program import Program
 from ..protocol import Code, Family, ProgramPhase
 from ..selection_record import SelectionRecord
@@ -79,12 +79,16 @@ def dsp(**overrides: Any) -> Dsp:
     return Dsp(**{name: known[name](f"dsp: {name}", value) for name, value in overrides.items()})
 
 
-def _execute(
-    memories: Memories, kernels: Sequence[LinkedKernel], phases: Phases
-) -> ExecutedProgram:
+def _execute(program: LinkedProgram) -> ExecutedProgram:
     from .hexagon.run_linked import run_linked
 
-    return run_linked(memories, kernels, phases)
+    return run_linked(program)
 
 
-DSP = Family("dsp", Dsp, dsp, {"Unit": Unit}, _execute)
+def _emit(program: LinkedProgram, form: str) -> bytes:
+    from .hexagon.run_linked import emit_linked
+
+    return emit_linked(program, form)
+
+
+DSP = Family("dsp", Dsp, dsp, {"Unit": Unit}, "hexagon", _execute, _emit)

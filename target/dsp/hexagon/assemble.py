@@ -36,16 +36,34 @@ def assemble(text: str, version: int = 66) -> bytes:
 
 def link(*objects: bytes) -> bytes:
     """A static program of the objects; HexagonError gives the linker's message."""
+    return _linked("-static", *objects)
+
+
+def merged(*objects: bytes) -> bytes:
+    """One object of several."""
+    return _linked("-r", *objects)
+
+
+def _linked(option: str, *objects: bytes) -> bytes:
     with TemporaryDirectory(prefix="dovetail-") as folder:
         paths = [Path(folder, f"{number}.o") for number in range(len(objects))]
         for path, data in zip(paths, objects, strict=True):
             path.write_bytes(data)
         target = Path(folder, "program")
-        command = [tool("ld.lld"), "-static", *map(str, paths), "-o", str(target)]
+        command = [tool("ld.lld"), option, *map(str, paths), "-o", str(target)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise HexagonError(f"link: the objects must link, but got {done.stderr.strip()}")
         return target.read_bytes()
+
+
+def data_object(name: str, data: bytes, version: int) -> bytes:
+    """An object with bytes, from the symbol ``name`` to ``name_end``."""
+    with TemporaryDirectory(prefix="dovetail-") as folder:
+        path = Path(folder, "data")
+        path.write_bytes(data)
+        head = f'\t.section .rodata.{name},"a"\n\t.p2align 3\n\t.globl {name}, {name}_end\n'
+        return assemble(f'{head}{name}:\n\t.incbin "{path}"\n{name}_end:\n', version)
 
 
 @cache

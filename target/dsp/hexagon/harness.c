@@ -1,8 +1,8 @@
 /* Runs the phases of an assembled listing under qemu-hexagon and counts their packets.
  *
  * Freestanding: Linux system calls only. dovetail_functions, the table of the phases' entry points, is
- * linked in with the listing; everything else comes from standard input, and goes to standard output
- * when all phases have run. target/hexagon/run.py writes the former and reads the latter:
+ * linked in with the listing; everything else comes from dovetail_image, as far as one is linked in,
+ * then from standard input, and goes to standard output when all phases have run. target/hexagon/run.py writes the former and reads the latter:
  *
  *   in   struct header, struct place[places], struct view[views], u32 base[phases] (where in the table
  *        of addresses a phase's begins), struct chunk[phases][threads], bytes of every place that has some (one copy, even for a place per thread)
@@ -46,8 +46,14 @@ static _Noreturn void leave(int code) {
     for (;;) system_call(94, code, 0, 0, 0, 0, 0);
 }
 
+extern const u8 dovetail_image[] __attribute__((weak)), dovetail_image_end[] __attribute__((weak));
+static u32 taken; /* bytes of the image */
+
 static void input(void *target, u32 size) {
-    for (u8 *at = target; size;) {
+    u8 *at = target;
+    for (u32 left = dovetail_image_end - dovetail_image; size && taken < left; size--)
+        *at++ = dovetail_image[taken++];
+    while (size) {
         long got = system_call(63, 0, (long)at, size, 0, 0, 0);
         if (got <= 0) leave(101);
         at += got, size -= got;

@@ -117,10 +117,9 @@ def execute(
     timeout: float = 300,
 ) -> RunResult:
     """Runs a linked program that has the harness and ``dovetail_functions``."""
-    threads = max((len(phase.threads) for phase in phases), default=1)
-    order = _BACKWARDS * backwards | _LATE * late
-    message = _message(phases, places, views, threads, (spill_bytes, fill, order))
-    answer = _qemu(program, message, timeout)
+    threads = _threads(phases)
+    given = message(phases, places, views, spill_bytes, fill=fill, backwards=backwards, late=late)
+    answer = _qemu(program, given, timeout)
     counts = np.frombuffer(answer, "<u4", len(phases) * threads * 3).reshape(-1, threads, 3)
     outputs, at = {}, counts.nbytes
     for number, place in enumerate(places):
@@ -132,14 +131,23 @@ def execute(
     return RunResult(outputs, packets, insns, hvx)
 
 
-def _message(
+def _threads(phases: Sequence[PhaseCall]) -> int:
+    return max((len(phase.threads) for phase in phases), default=1)
+
+
+def message(
     phases: Sequence[PhaseCall],
     places: Sequence[PlaceImage],
     views: Views,
-    threads: int,
-    more: tuple[int, int, int],
+    spill_bytes: int,
+    *,
+    fill: int = 0xA5,
+    backwards: bool = False,
+    late: bool = False,
 ) -> bytes:
-    """The bytes that harness.c reads."""
+    """The bytes that harness.c reads; they end with those of the places in their order."""
+    threads = _threads(phases)
+    more = spill_bytes, fill, _BACKWARDS * backwards | _LATE * late
     parts = [struct.pack("<7I", len(places), len(views), threads, len(phases), *more)]
     parts += [struct.pack("<2I", place.size, place.flags) for place in places]
     parts += [struct.pack("<2i", *view) for view in views]
@@ -151,14 +159,14 @@ def _message(
     return b"".join(parts)
 
 
-def _qemu(program: bytes, message: bytes, timeout: float) -> bytes:
+def _qemu(program: bytes, given: bytes, timeout: float) -> bytes:
     with TemporaryDirectory(prefix="dovetail-") as folder:
         path = Path(folder, "program")
         path.write_bytes(program)
         path.chmod(0o755)
         command = [tool("qemu-hexagon"), "-cpu", "v67", str(path)]
         try:
-            done = subprocess.run(command, input=message, capture_output=True, timeout=timeout)
+            done = subprocess.run(command, input=given, capture_output=True, timeout=timeout)
         except subprocess.TimeoutExpired:
             raise HexagonError(
                 f"run: the phases must end, but QEMU was still running after {timeout:g} s"
