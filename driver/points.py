@@ -142,10 +142,10 @@ def replayed(
     with given.hired() as hands, Measurer(hands, timeout=timeout) as measurer:
         defaults = _defaults(found, hands, given, _logged_defaults(found, contents))
         strict, recipe = mode == "strict", found.recipe.logged()
-        best = logs.apply(path, found.tasks, target, strict, recipe)
+        best = logs.apply(path, found.tasks, target, strict, recipe, found.key)
         rows = []
         if mode == "verify":
-            rows = logs.verify(path, found.tasks, target, hands, timeout=timeout)
+            rows = logs.verify(path, found.tasks, target, hands, timeout, found.key)
             best |= {row.best.task.key: _true(row) for row in rows}
         choices = _chosen(found, best, defaults, hands, timeout)
         _hold(

@@ -18,7 +18,7 @@ from .measure import Measurer
 from .missing import why
 from .records import DEFAULT_RECIPE, Contents, LogError, TrialRecord, read, recipe_text
 from .run import Best
-from .task import OK, Task
+from .task import MODEL, OK, Task
 from .tune import versions
 
 
@@ -43,14 +43,18 @@ def apply(
     target: str,
     strict: bool = False,
     recipe: Mapping[str, object] = DEFAULT_RECIPE,
+    model: str = "",
 ) -> dict[str, Best]:
-    """The best checked point of each kernel; the default point for a kernel without a trial."""
+    """The best checked point of each kernel; the default point for a kernel without a trial. Some
+    kernel must have one, or the ``model`` as a whole."""
     contents = read(path)
     if strict:
         _strict(contents, tasks, target, recipe)
     records = list(_of_target(contents, target))
     found = {task.key: _best(contents.path, task, records) for task in tasks}
-    if tasks and all(best.cost is None for best in found.values()):
+    whole = any(record.kernel == MODEL and record.checked for record in records
+                if contents.headers[record.run]["model"] == model)  # fmt: skip
+    if tasks and not whole and all(best.cost is None for best in found.values()):
         raise LogError(
             f"log {path}: a replay needs a good trial of at least one kernel of the model on "
             f"target {target!r}, but none of its {len(records)} trials there is one"
@@ -64,9 +68,10 @@ def verify(
     target: str,
     executor: Executor | int | None = None,
     timeout: float = 120.0,
+    model: str = "",
 ) -> list[Drift]:
     """Measures and checks the best point of each kernel once more."""
-    found = apply(path, tasks, target)
+    found = apply(path, tasks, target, model=model)
     with Measurer(executor, timeout) as measurer:
         return [_again(measurer, best) for best in found.values() if best.cost is not None]
 

@@ -11,6 +11,7 @@ import typer
 
 from ...quant.recipe import DEFAULT_RECIPE, Recipe
 from ...tuner.settings import DEFAULT_SEARCH, Search
+from ...tuner.task import MODEL
 from .. import printed
 from ..default import TARGET
 from ..progress import watching
@@ -101,6 +102,7 @@ def _tune_json(name: str, tuned: Tuned, report: Report, log: Path | None) -> dic
         "default_cycles": tuned.default_cycles,
         "bound": tuned.bound,
         "kernels": [_tune_row(row, report, counted) for row in tuned.kernels],
+        "walks": report.statuses.get(MODEL, {}),
         "log": str(log) if log else None,
     }
 

@@ -83,7 +83,7 @@ def test_tune_prints_the_promised_json(here: Path) -> None:
     found = of_json(*TUNE)
     assert list(found) == [
         "model", "target", "recipe", "trials", "seconds", "trials_per_second", "cycles",
-        "default_cycles", "bound", "kernels", "log",
+        "default_cycles", "bound", "kernels", "walks", "log",
     ]  # fmt: skip
     for row in found["kernels"]:
         assert list(row) == [
@@ -92,7 +92,7 @@ def test_tune_prints_the_promised_json(here: Path) -> None:
     assert (found["model"], found["target"], found["log"]) == ("net.py:build", "dsp", "run.jsonl")
     assert found["cycles"] == sum(row["cycles"] for row in found["kernels"])
     counts = [n for row in found["kernels"] for n in row["status_counts"].values()]
-    assert sum(counts) == found["trials"] <= 8
+    assert sum(counts) + sum(found["walks"].values()) == found["trials"] <= 8
 
 
 def test_the_commands_speak_of_one_model(here: Path) -> None:

@@ -265,4 +265,4 @@ def test_another_schema_is_named(compiled: Tuned, tmp_path: Path, refused: Refus
     compiled.save(path)
     resealed(path, lambda data: {**data, "schema": 9})
     text = refused(InputError, lambda: load(path))
-    assert text == f"load: {path} must have schema 5, but has 9"
+    assert text == f"load: {path} must have schema 6, but has 9"
