@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, product
 from operator import itemgetter
 from random import Random
 
@@ -46,14 +46,17 @@ WORSE = 1.3  # times the cycles of the cheapest one, up to which others are
 
 
 def program(ready: Ready, choices: Mapping[str, Choice]) -> ModelProgram:
-    """The best program of a model's kernels at these points, which go by the kernels' keys: all
-    decisions for the whole model are tried one after another, from the best ones so far."""
+    """The best program of a model's kernels at these points, which go by the kernels' keys: of all
+    ways in which constants come, then of how long bytes rest, then of who brings constants."""
     if not is_whole(ready):
         return by_themselves(ready, choices)
     parts, codes, threads = Parts(ready), codes_of(ready, choices), ready.machine.threads
-    best = Arranged(parts, codes, Decisions(carrier=threads - 1))
-    for name, some in values(len(codes), threads).items():
-        for value in some:
+    some = values(len(codes), threads)
+    comings = product(some["lead"], some["ahead"])
+    ways = (Arranged(parts, codes, Decisions(lead, ahead, rest=0)) for lead, ahead in comings)
+    best = min(ways, key=lambda way: way.cycles)
+    for name in ("rest", "carrier"):
+        for value in some[name]:
             if value != getattr(best.decisions, name):
                 found = Arranged(parts, codes, best.decisions.but(name, value))
                 best = found if found.cycles < best.cycles else best
