@@ -15,7 +15,7 @@ from ..tuner.measure import Measurer
 from ..tuner.records import Contents, LogError, TrialRecord
 from ..tuner.task import MODEL
 from .choose import choose
-from .model_program import Arranged, Parts, Together, codes_of, is_whole
+from .model_program import ArrangedModel, ModelParts, Together, codes_of, is_whole
 from .prepare import Ready
 from .whole_model import parted
 
@@ -31,7 +31,7 @@ def logged(ready: Ready, contents: Contents, measurer: Measurer) -> Together | N
         except (ScheduleError, KeyError):
             continue
         choices = choose(ready.tasks, points, measurer)
-        cycles = Arranged(Parts(ready), codes_of(ready, choices), decisions).cycles
+        cycles = ArrangedModel(ModelParts(ready), codes_of(ready, choices), decisions).cycles
         return Together(choices, decisions, cycles, int(record.cost or 0))
     return None
 

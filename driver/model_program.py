@@ -146,7 +146,7 @@ def transfers_of(machine: Target, arrivals: Sequence[Arrival]) -> Code:
     return machine.code(Program("transfers", places, phases))
 
 
-class Parts:
+class ModelParts:
     """What programs of one model have in common: kernels' phases where they lie, transfers, and
     which phases must stay in order."""
 
@@ -190,10 +190,10 @@ class Parts:
 
 
 @dataclass
-class Arranged:
+class ArrangedModel:
     """A model's phases by its decisions. Bytes rest only where TCM has room for that."""
 
-    parts: Parts
+    parts: ModelParts
     codes: Sequence[KernelCode]
     decisions: Decisions
     ready: Ready = field(init=False)
@@ -329,7 +329,9 @@ class Arranged:
 
 def arranged(ready: Ready, found: Together) -> ModelProgram:
     """The program of a point of the whole model."""
-    return Arranged(Parts(ready), codes_of(ready, found.choices), found.decisions).program()
+    return ArrangedModel(
+        ModelParts(ready), codes_of(ready, found.choices), found.decisions
+    ).program()
 
 
 def _total(shares: Sequence[Share]) -> int:

@@ -28,9 +28,9 @@ from .choose import Choice
 from .decisions import Decisions, values
 from .kernel_task import KernelTask
 from .model_program import (
-    Arranged,
+    ArrangedModel,
+    ModelParts,
     ModelProgram,
-    Parts,
     Together,
     by_themselves,
     codes_of,
@@ -50,15 +50,15 @@ def program(ready: Ready, choices: Mapping[str, Choice]) -> ModelProgram:
     ways in which constants come, then of how long bytes rest, then of who brings constants."""
     if not is_whole(ready):
         return by_themselves(ready, choices)
-    parts, codes, threads = Parts(ready), codes_of(ready, choices), ready.machine.threads
+    parts, codes, threads = ModelParts(ready), codes_of(ready, choices), ready.machine.threads
     some = values(len(codes), threads)
     comings = product(some["lead"], some["ahead"])
-    ways = (Arranged(parts, codes, Decisions(lead, ahead, rest=0)) for lead, ahead in comings)
+    ways = (ArrangedModel(parts, codes, Decisions(lead, ahead, rest=0)) for lead, ahead in comings)
     best = min(ways, key=lambda way: way.cycles)
     for name in ("rest", "carrier"):
         for value in some[name]:
             if value != getattr(best.decisions, name):
-                found = Arranged(parts, codes, best.decisions.but(name, value))
+                found = ArrangedModel(parts, codes, best.decisions.but(name, value))
                 best = found if found.cycles < best.cycles else best
     return best.program()
 

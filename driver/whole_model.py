@@ -25,7 +25,7 @@ from .decisions import Decisions
 from .kernel_code import KernelCode
 from .kernel_task import KernelTask
 from .model_bound import model_bound
-from .model_program import Arranged, ModelProgram, Parts
+from .model_program import ArrangedModel, ModelParts, ModelProgram
 from .prepare import Ready
 
 KERNELS = "kernels"  # of a point: theirs, by key
@@ -81,7 +81,7 @@ class WholeModel:
         self.tasks = {task.key: task for task in ready.tasks}
         self.default = spelled({}, program.decisions)
         self.space = ModelSpace((), (), tuple(ready.tasks))
-        self._parts = Parts(ready)
+        self._parts = ModelParts(ready)
         self._choices = {(name, key(one.point)): one for name, one in defaults.items()}
         self._codes: dict[tuple[str, str], KernelCode] = {}
         self._right: set[tuple[str, str]] = set()  # points that were checked
@@ -118,11 +118,11 @@ class WholeModel:
                 self._right.add(one)
         return True, ""
 
-    def arranged(self, point: Point) -> Arranged:
+    def arranged(self, point: Point) -> ArrangedModel:
         """The model's phases at a point."""
         codes = {name: self._code(name, choice) for name, choice in self.choices(point).items()}
         runs = [codes[task.key] for task in self.ready.kernels]
-        return Arranged(self._parts, runs, parted(point)[1])
+        return ArrangedModel(self._parts, runs, parted(point)[1])
 
     def choices(self, point: Point) -> dict[str, Choice]:
         """Each kernel's point in a point of the model."""
