@@ -107,9 +107,7 @@ def parts(func: PrimFunc, machine: Machine) -> Template | None:
     plan = scalar_plan(func, machine.vector_bytes)
     if plan is None or (plan.kernel.group is not None and plan.dealt):
         return None
-    others = sum(prepared(plan, plan.widths[0]).scratch.values())
-    others += sum(p.bytes for p in func.params if p != plan.kernel.weights)
-    cuts = _Cuts(plan, machine.tcm - others, plan.kernel.others(func))
+    cuts = _Cuts(plan, _room(func, plan, machine), plan.kernel.others(func))
     if cuts.turning and plan.kernel.group is not None:
         return None
     space = Space(_knobs(cuts), (partial(_fits, cuts, machine),))
@@ -117,6 +115,15 @@ def parts(func: PrimFunc, machine: Machine) -> Template | None:
     return Template("parts", func, machine, space,
                     partial(_schedule, cuts, machine),
                     partial(_estimate, cuts, machine, made))  # fmt: skip
+
+
+def _room(func: PrimFunc, plan: ContractionPlan, machine: Machine) -> int:
+    """Bytes for sums and weights: exactly only where these may not fit."""
+    free = machine.tcm - sum(p.bytes for p in func.params if p != plan.kernel.weights)
+    room = free - plan.sources[0].scratch  # at the most
+    if room >= plan.weights + _registers(plan) * plan.vector:
+        return room
+    return free - sum(prepared(plan, plan.widths[0]).scratch.values())
 
 
 def _registers(plan: ContractionPlan) -> int:

@@ -26,7 +26,7 @@ from ..machine_facts import Issue, Loops
 N = TypeVar("N", int, float)
 PIPES = ("LD", "ST", "MPY0", "MPY1", "SHIFT", "XLANE")
 COMPUTE = PIPES[2:]
-LOOPS = Loops(short=4, written=64, few=4, long=64, turned=4, products=128, odd=640,
+LOOPS = Loops(short=4, written=64, few=4, long=64, turned=4, products=128, odd=192,
               begin=2)  # fmt: skip
 ISSUE = Issue(
     slots=4, products=2, shuffles=1, loads=1, stores=1, accesses=2,
