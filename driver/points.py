@@ -148,12 +148,12 @@ def replayed(
             rows = logs.verify(path, found.tasks, target, hands, timeout, found.key)
             best |= {row.best.task.key: _true(row) for row in rows}
         choices = _chosen(found, best, defaults, hands, timeout)
-        _hold(
-            found, {key: row.point for key, row in best.items() if row.cost is not None}, measurer
-        )
+        held = {key: row.point for key, row in best.items() if row.cost is not None}
+        _hold(found, held, measurer)
         together = whole(contents, measurer, strict) if whole else None
         if together is not None:
-            _hold(found, {key: one.point for key, one in together.choices.items()}, measurer)
+            points = {key: one.point for key, one in together.choices.items()}
+            _hold(found, {k: at for k, at in points.items() if at != held.get(k)}, measurer)
     drift = [
         KernelDrift(row.best.task.name, row.status, row.best.cost, row.cost, row.message)
         for row in rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -205,10 +206,7 @@ def timed(tuned: Tuned, found: ModelProgram) -> Iterator[TimedPhase]:
             yield TimedPhase(phase, (by_one("tcm", one.address, one.size, step.first),), stays=True)
             continue
         code, places = codes[step.kernel], found.places[step.kernel]
-
-        def turn(shares: tuple, first: int = step.first) -> tuple:  # type: ignore[type-arg]
-            return turned(first, threads, shares)
-
+        turn = partial(turned, step.first, threads)
         yield TimedPhase(phase, tuple(located(code, code.touches[step.phase], places, turn)))
 
 
