@@ -34,8 +34,8 @@ class Classes:
 
 # A zero point of 0 is not added at all.
 ZERO = Classes("zero point", ((0, 0), (1, 255)))
-# The byte that fills padding: the code is the same for any byte.
-FILL = Classes("fill", ((0, 255),))
+# The byte that fills padding: products by zeros may be left out.
+FILL = Classes("fill", ((0, 0), (1, 255)))
 # Clamps at the ends of u8 are what saturation does anyway.
 LOW = Classes("lower end", ((0, 0), (1, 255)))
 HIGH = Classes("upper end", ((0, 254), (255, 255)))

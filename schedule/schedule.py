@@ -33,6 +33,7 @@ from . import (
     stages,
     taps,
     transfer,
+    zeros,
 )
 from . import loops as nesting
 from .errors import asked
@@ -139,6 +140,7 @@ class Schedule:
     merge = _primitive(nesting.merge)
     reorder = _primitive(nesting.reorder)
     resize = _primitive(resize.resize)
+    leave_out = _primitive(zeros.leave_out)
     divide = _primitive(extents.divide)
     join = _primitive(extents.join)
     unroll = _primitive(nesting.unroll)

@@ -13,10 +13,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from ..tir.expr import Expr, loads_in
+from ..tir.expr import Expr, loads_in, substitute, var
 from ..tir.passes.flatten import flat_form, flattened
 from ..tir.recent import Recent
-from ..tir.stmt import Buffer, Copy, Stmt, Store, exprs_in, walk_stmt
+from ..tir.stmt import (
+    Buffer,
+    Copy,
+    For,
+    Stmt,
+    Store,
+    exprs_in,
+    map_exprs,
+    transform_stmt,
+    walk_stmt,
+)
 from .program import Address, Dma, Item, Loop, MachineOp, Phase, items_in
 
 Shifts = Mapping[str, int]  # bytes, by buffer
@@ -26,13 +36,25 @@ _recent = Recent[Phase](1024)
 
 def settled(body: Stmt, grain: int) -> tuple[Stmt, Shifts]:
     """Statements on flat buffers, moved to the beginning of what they access of each, and by how
-    much."""
+    much; their loops are named by their order."""
+    body = _named(body)
     forms = ((buffer, flat_form(buffer.shape, index)) for buffer, index in _accesses(body))
     starts = [(buffer.name, buffer.type.bytes * form.constant)
               for buffer, form in forms if buffer.scope != "reg"]  # fmt: skip
     shifts = _shifts(starts, grain)
     moved = flattened(body, lambda buffer: -shifts.get(buffer.name, 0) // buffer.type.bytes)
     return moved, shifts
+
+
+def _named(body: Stmt) -> Stmt:
+    """Statements with names of loops that say nothing of where they came from."""
+    loops = [stmt.axis for stmt in walk_stmt(body) if isinstance(stmt, For)]
+    values = {axis: var(f"i{number:02}") for number, axis in enumerate(loops)}
+
+    def loop(node: Stmt) -> Stmt | None:
+        return replace(node, axis=values[node.axis]) if isinstance(node, For) else None
+
+    return transform_stmt(map_exprs(body, lambda e: substitute(e, values)), loop)
 
 
 def _accesses(body: Stmt) -> Iterator[tuple[Buffer, tuple[Expr, ...]]]:

@@ -17,7 +17,8 @@ knob ``sums`` says whether TCM holds those of all outputs, or of a group at a ti
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -29,6 +30,8 @@ from ..placing.transfers import PLACES
 from ..schedule import Schedule
 from ..state import LoopRef
 from .contraction import WORD
+from .contraction_border import LEFT_OUT, BorderAxis, inside_of, without_zeros
+from .contraction_cuts import TURNS, Cuts, begins, registers
 from .contraction_plan import (
     ContractionPlan,
     prepared,
@@ -41,64 +44,8 @@ from .plans import SPARE
 from .template import Estimate, Template
 from .tiles import PhaseTimes, Walk, scalar_tiles, walk_of
 
-_PIECES = 16  # parts of a tap's channels, at most, where all weights fit
-_TURNS = 200  # phases, at most: each is code
+_PARTS = 24  # nests of products that differ, at most: each is code
 _BODY = 64  # products of an innermost loop, at most
-
-
-@dataclass(frozen=True, slots=True)
-class _Cuts:
-    """How fine the weights may be cut: how many loops over them are phases, of groups of blocks,
-    kernel rows, columns, and then, in one number, of so many pieces of the channels."""
-
-    plan: ContractionPlan
-    room: int  # bytes for sums and weights
-    others: int  # bytes of other constants
-
-    @property
-    def turning(self) -> bool:
-        """Whether weights take turns where all sums are kept."""
-        return self.plan.weights > self.room - self.sums
-
-    @property
-    def sums(self) -> int:
-        """Bytes of all sums."""
-        return _registers(self.plan) * self.plan.vector
-
-    def times(self, point: Point) -> int:
-        """Groups of blocks whose sums are kept one after another."""
-        return self.groups(point) if point.get("sums") == "group" else 1
-
-    def groups(self, point: Point) -> int:
-        """Of blocks whose weights come together."""
-        return self.plan.blocks // number(point, "group")
-
-    def places(self, point: Point) -> float:
-        """Of slabs of weights that take turns; infinite where all weights fit."""
-        free = self.room - self.sums // self.times(point)
-        slabs = sum(n * slabs for n, _, slabs in self.phases(point))
-        fits = free >= self.plan.weights
-        return math.inf if fits else min(free * slabs // self.plan.weights, PLACES)
-
-    @property
-    def values(self) -> tuple[int, ...]:
-        """What the knob ``cuts`` may be."""
-        pieces = divisors(self.plan.words, _TURNS if self.turning else _PIECES)[1:]
-        taps = [level for level, extent in enumerate(self.plan.taps, 1) if extent > 1]
-        return 0, *taps, *(2 + count for count in pieces)
-
-    def words(self, point: Point) -> int:
-        """Words of four channels in a slab of weights."""
-        return self.plan.words // max(number(point, "cuts") - 2, 1)
-
-    def phases(self, point: Point) -> list[tuple[int, int, int]]:
-        """Of how many groups of blocks how many loops are phases, of how many slabs each: of all
-        alike, or of others fewer, whose weights come while the first group is computed."""
-        cuts, groups = number(point, "cuts"), self.groups(point)
-        fine, rest = 1 + min(cuts, 3), max(min(cuts, 2), 1)
-        parts = [(groups, fine)] if self.turning else [(1, fine), (groups - 1, rest)]
-        extents = *self.plan.taps, max(cuts - 2, 1)
-        return [(n, depth, math.prod(extents[: depth - 1])) for n, depth in parts if n]
 
 
 def parts(func: PrimFunc, machine: Machine) -> Template | None:
@@ -107,7 +54,8 @@ def parts(func: PrimFunc, machine: Machine) -> Template | None:
     plan = scalar_plan(func, machine.vector_bytes)
     if plan is None or (plan.kernel.group is not None and plan.dealt):
         return None
-    cuts = _Cuts(plan, _room(func, plan, machine), plan.kernel.others(func))
+    inside = tuple(inside_of(plan.kernel, at) for at in range(2))
+    cuts = Cuts(plan, _room(func, plan, machine), plan.kernel.others(func), inside)
     if cuts.turning and plan.kernel.group is not None:
         return None
     space = Space(_knobs(cuts), (partial(_fits, cuts, machine),))
@@ -121,17 +69,12 @@ def _room(func: PrimFunc, plan: ContractionPlan, machine: Machine) -> int:
     """Bytes for sums and weights: exactly only where these may not fit."""
     free = machine.tcm - sum(p.bytes for p in func.params if p != plan.kernel.weights)
     room = free - plan.sources[0].scratch  # at the most
-    if room >= plan.weights + _registers(plan) * plan.vector:
+    if room >= plan.weights + registers(plan) * plan.vector:
         return room
     return free - sum(prepared(plan, plan.widths[0]).scratch.values())
 
 
-def _registers(plan: ContractionPlan) -> int:
-    """Registers of sums."""
-    return plan.images * plan.height * plan.widths[0] * plan.vectors
-
-
-def _knobs(cuts: _Cuts) -> tuple[Knob, ...]:
+def _knobs(cuts: Cuts) -> tuple[Knob, ...]:
     plan = cuts.plan
     sums = (choice("sums", ("all", "group")),) if cuts.turning else ()
     return (
@@ -142,11 +85,12 @@ def _knobs(cuts: _Cuts) -> tuple[Knob, ...]:
         choice("share", ("rows", "columns", "vectors")),
         choice("cuts", cuts.values),
         choice("steps", divisors(plan.words, 16)),
+        *([choice("zeros", ("multiplied", LEFT_OUT))] if any(cuts.inside) else []),
         *sums,
     )
 
 
-def _fits(cuts: _Cuts, machine: Machine, point: Point) -> bool:
+def _fits(cuts: Cuts, machine: Machine, point: Point) -> bool:
     vectors = number(point, "vectors")
     tile = number(point, "rows") * number(point, "columns") * vectors
     steps, phases = number(point, "steps"), sum(n * slabs for n, _, slabs in cuts.phases(point))
@@ -154,10 +98,13 @@ def _fits(cuts: _Cuts, machine: Machine, point: Point) -> bool:
     if held > machine.vectors or tile < 4 or cuts.words(point) % steps:
         return False
     fits = cuts.places(point) >= PLACES and (cuts.times(point) > 1 or point.get("sums") != "group")
-    return fits and phases <= _TURNS and tile * steps <= _BODY
+    parted = cuts.parted(point)
+    if point.get("zeros") == LEFT_OUT and not (parted and cuts.parts(point) <= _PARTS):
+        return False
+    return fits and phases <= TURNS and tile * steps <= _BODY
 
 
-def _schedule(cuts: _Cuts, machine: Machine, point: Point) -> Schedule:
+def _schedule(cuts: Cuts, machine: Machine, point: Point) -> Schedule:
     plan, kernel = cuts.plan, cuts.plan.kernel
     sch = prepared(plan, plan.widths[0]).sch.copy()
     slab = slabs_of(plan, cuts.words(point), number(point, "group"))
@@ -177,7 +124,7 @@ def _schedule(cuts: _Cuts, machine: Machine, point: Point) -> Schedule:
     return sch
 
 
-def _outputs(sch: Schedule, cuts: _Cuts, machine: Machine, point: Point) -> None:
+def _outputs(sch: Schedule, cuts: Cuts, machine: Machine, point: Point) -> None:
     """The requantization, shared by the loop that threads divide best; sums of a group, if they are
     kept one after another, are computed before it."""
     plan, times = cuts.plan, cuts.times(point)
@@ -193,7 +140,7 @@ def _outputs(sch: Schedule, cuts: _Cuts, machine: Machine, point: Point) -> None
         sch.compute_at(plan.kernel.dot.block, loop)
 
 
-def _products(sch: Schedule, cuts: _Cuts, point: Point) -> None:
+def _products(sch: Schedule, cuts: Cuts, point: Point) -> None:
     """Initial sums, then a phase for each slab of weights."""
     plan, dot, outer = cuts.plan, cuts.plan.kernel.dot.block, cuts.times(point) > 1
     steps, words = number(point, "steps"), cuts.words(point)
@@ -203,8 +150,9 @@ def _products(sch: Schedule, cuts: _Cuts, point: Point) -> None:
     h_0, h_1 = sch.split(h, (None, number(point, "rows")))
     w_0, w_1 = sch.split(w, (None, number(point, "columns")))
     tiles = {"rows": h_0, "columns": w_0, "vectors": v}
+    own = {"rows": (h_0, kh, h_1), "columns": (w_0, kw, w_1)}
     shared = tiles.pop(str(point["share"]))
-    walk, within = (shared, n, *tiles.values()), _within(plan, point)
+    walk, within = (shared, n, *tiles.values()), begins(plan, point)
     order = (o_0, *walk, kh, kw, c_0) if within else (kh, kw, c_0, *walk[:2], o_0, *walk[2:])
     sch.reorder(*order, c_1, c_2, h_1, w_1, o_4, o_2, c_3)
     start = sch.decompose_reduction(dot, kh)
@@ -219,17 +167,27 @@ def _products(sch: Schedule, cuts: _Cuts, point: Point) -> None:
         return
     sch.parallel(first)
     sch.reorder(o_0, kh, kw, c_0, *walk)
-    parts = cuts.phases(point)
-    names = zoned(sch, dot, o_0, [groups for groups, *_ in parts])
+    places = {axis: [sch.loops(dot).index(loop) for loop in loops] for axis, loops in own.items()}
+    _slabs(sch, cuts, point, o_0, places)
+
+
+def _slabs(
+    sch: Schedule, cuts: Cuts, point: Point, groups: LoopRef, places: Mapping[str, Sequence[int]]
+) -> None:
+    """A phase for each slab, of those products that are not by zeros; ``places`` has those of the
+    loops of each axis: over tiles, over taps, and within a tile."""
+    dot, outer, parts = cuts.plan.kernel.dot.block, cuts.times(point) > 1, cuts.phases(point)
+    names = zoned(sch, dot, groups, [count for count, *_ in parts])
     for name, (_, depth, _) in zip(names, parts, strict=True):
-        loops = sch.loops(name)[outer:]
-        sch.reorder(*loops[:depth], *loops[4:8], *loops[depth:4])
-        sch.unroll(*loops[:depth])
-
-
-def _within(plan: ContractionPlan, point: Point) -> bool:
-    """Whether a tile begins with its initial sums: weights of groups are too few to wait for."""
-    return plan.kernel.group is not None and point["cuts"] == 0
+        loops, order = sch.loops(name), [*range(depth), *range(4, 8), *range(depth, 4)]
+        order = [*range(outer), *(outer + at for at in order), *range(outer + 8, len(loops))]
+        sch.reorder(*(loops[at] for at in order[outer : outer + 8]))
+        sch.unroll(*loops[outer : outer + depth])
+        axes = [
+            BorderAxis(found, number(point, axis), *(order.index(at) for at in places[axis]))
+            for axis, found in cuts.parted(point).items()
+        ]
+        without_zeros(sch, name, axes, outer + depth)
 
 
 def _vectors(sch: Schedule, plan: ContractionPlan, point: Point) -> tuple[LoopRef, ...]:
@@ -255,7 +213,7 @@ def _requantized(plan: ContractionPlan, machine: Machine, made: Ops, blocks: int
     return walk.longest * (each + machine.issue.depth / walk.around) + machine.barrier
 
 
-def _estimate(cuts: _Cuts, machine: Machine, made: Ops, point: Point) -> Estimate:
+def _estimate(cuts: Cuts, machine: Machine, made: Ops, point: Point) -> Estimate:
     """Tiles of each phase, once its weights are there."""
     columns, rows, vectors, group, steps = (
         number(point, name) for name in ("columns", "rows", "vectors", "group", "steps")
@@ -266,23 +224,25 @@ def _estimate(cuts: _Cuts, machine: Machine, made: Ops, point: Point) -> Estimat
     walk, dots = walk_of(extents, point["share"], plan.images, machine), tile * vectors
     ready = prepared(plan, plan.widths[0]).ready(machine) + machine.barrier
     requant, begin = _requantized(plan, machine, made, plan.blocks // times), 0.0
-    if _within(plan, point):
+    if begins(plan, point):
         head = Ops(dots + tile, 0, tile, vectors, tile)
     else:
-        head, sums = Ops(loads=dots), _registers(plan) / times / machine.threads
+        head, sums = Ops(loads=dots), registers(plan) / times / machine.threads
         begun, issue = Ops(plain=1, loads=1, stores=1), machine.issue
         begin = begun.packets(issue) * sums + issue.depth + machine.barrier
     nest = scalar_tiles(walk, (1,), steps, (dots, vectors, tile), group * plan.ways,
                         head, Ops(stores=dots))  # fmt: skip
     bodies, products = plan.words * math.prod(plan.taps) // steps, 0.0
+    tiles = cuts.tiles(point)
+    kept = math.prod(axis.kept(*tiles[name]) for name, axis in cuts.parted(point).items())
     each: list[tuple[float, float]] = []
     for groups, depth, slabs in cuts.phases(point):
         starts = plan.taps[0] if depth == 1 else 1  # a row of taps is one loop
         nest = replace(nest, loops=(starts, bodies // slabs // starts))
         size = plan.weights * group / plan.blocks / slabs
         between = (begin + requant) * (times - 1) / (groups * slabs)
-        each += [(nest.cycles(machine) + machine.barrier + between, size)] * (groups * slabs)
-        products += nest.products * groups * slabs
+        each += [(nest.cycles(machine) * kept + machine.barrier + between, size)] * (groups * slabs)
+        products += nest.products * kept * groups * slabs
     if not cuts.turning and not _large(cuts, point):  # they come at once
         each = [(cycles, 0.0 if n else plan.weights) for n, (cycles, _) in enumerate(each)]
     phases = PhaseTimes(ready + begin, each, cuts.places(point), cuts.others, machine)
@@ -291,6 +251,6 @@ def _estimate(cuts: _Cuts, machine: Machine, made: Ops, point: Point) -> Estimat
     )  # fmt: skip
 
 
-def _large(cuts: _Cuts, point: Point) -> bool:
+def _large(cuts: Cuts, point: Point) -> bool:
     """Whether slabs are large enough to come one by one, see ``placing/operands``."""
     return cuts.words(point) * WORD * cuts.plan.block * number(point, "group") >= LARGE

@@ -17,6 +17,7 @@ from dovetail.tir.expr import Expr, walk
 from dovetail.tir.stmt import Buffer, Copy, For, LoopKind, Stmt, Store, children
 from tests.schedule.operators import on_all
 from tests.schedule.test_templates_tight import K, convolved
+from tests.schedule.test_zeros import convolved as zeros
 
 CASES = {
     "conv": (("outputs", "parts"), convolved("outputs", (1, 64, 14, 14), 64, 3, 1, 1)),
@@ -29,6 +30,7 @@ CASES = {
     "columns": (("columns", "pixels"), convolved("columns", (1, 1, 21, 40), 16, 7, 2, 3)),
     "depthwise": (("channels",), convolved("channels", (1, 128, 12, 12), 128, 3, 1, 1, 1, 128)),
     "shared": (("channels",), convolved("channels", (1, 16, 20, 20), 16, 3, 2, 1, 1, 16)),
+    "zeros": (("parts",), zeros((1, 64, 9, 7), 128, 3, 1, 1)),
     "turns": (("outputs", "parts"), convolved("parts", (1, 256, 9, 7), 128, 3, 1, 1)),
 }
 TCM = {"turns": 192 * K}
