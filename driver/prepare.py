@@ -18,6 +18,7 @@ from pathlib import Path
 from ..graph.graph import Array, Graph, Node
 from ..graph.kernels import Kernel, place
 from ..graph.lower import lower_graph
+from ..graph.operators.group import nodes_of
 from ..graph.signature import Signature, flat, signature_of
 from ..quant.recipe import DEFAULT_RECIPE, Recipe
 from ..target.protocol import Target
@@ -67,11 +68,13 @@ def imported(
     model: object, inputs: object, calibration: object, recipe: Recipe
 ) -> tuple[Graph, Signature]:
     """The integer graph of a model, and the form of its inputs and outputs."""
+    from ..graph.fuse import RESIDUALS, fuse
     from ..graph.settle import settle
     from ..quant.quantize import quantize
 
     graph, signature, batches = floating(model, inputs, calibration)
-    return settle(quantize(graph, batches, recipe)), signature
+    settled = settle(quantize(graph, batches, recipe))
+    return fuse(settled, RESIDUALS[recipe.residual]), signature
 
 
 def floating(
@@ -157,7 +160,7 @@ def _holding(kernel: Kernel, held: int) -> Kernel:
 
 def one_node(graph: Graph, node: Node) -> Graph:
     """The graph of one node alone: what its kernel must compute."""
-    names = dict.fromkeys([*node.inputs, node.output])
+    names = dict.fromkeys([*node.inputs, *(part.output for part in nodes_of(node))])
     constants = {name: graph.constants[name] for name in names if name in graph.constants}
     inputs = [name for name in dict.fromkeys(node.inputs) if name not in constants]
     types = {name: graph.types[name] for name in names}

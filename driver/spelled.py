@@ -21,33 +21,30 @@ def spelled(graph: Graph) -> dict[str, Any]:
         "inputs": graph.inputs,
         "outputs": graph.outputs,
         "types": {name: asdict(kind) for name, kind in graph.types.items()},
-        "nodes": [
-            {
-                "op": node.op,
-                "inputs": node.inputs,
-                "output": node.output,
-                "attrs": {name: _spell(value) for name, value in node.attrs.items()},
-                "origin": node.origin,
-            }
-            for node in graph.nodes
-        ],
+        "nodes": [_node(node) for node in graph.nodes],
+    }
+
+
+def _node(node: Node) -> dict[str, object]:
+    return {
+        "op": node.op,
+        "inputs": node.inputs,
+        "output": node.output,
+        "attrs": {name: _spell(value) for name, value in node.attrs.items()},
+        "origin": node.origin,
     }
 
 
 def read(data: Mapping[str, Any], constants: Mapping[str, Array]) -> Graph:
     """The graph of what ``spelled`` gave."""
     types = {name: _type(kind) for name, kind in data["types"].items()}
-    nodes = [
-        Node(
-            row["op"],
-            tuple(row["inputs"]),
-            row["output"],
-            {name: _read(value) for name, value in row["attrs"].items()},
-            row["origin"],
-        )
-        for row in data["nodes"]
-    ]
+    nodes = [_read_node(row) for row in data["nodes"]]
     return Graph(data["name"], data["inputs"], data["outputs"], nodes, types, dict(constants))
+
+
+def _read_node(row: Mapping[str, Any]) -> Node:
+    attrs = {name: _read(value) for name, value in row["attrs"].items()}
+    return Node(row["op"], tuple(row["inputs"]), row["output"], attrs, row["origin"])
 
 
 def _type(data: Mapping[str, Any]) -> TensorType:
@@ -56,8 +53,11 @@ def _type(data: Mapping[str, Any]) -> TensorType:
 
 
 def _spell(value: object) -> object:
-    """An attribute as JSON: plain values, tuples as lists, a requantization under its name."""
+    """An attribute as JSON: plain values, tuples as lists, a requantization and a node under their
+    names."""
     match value:
+        case Node():
+            return {"node": _node(value)}
         case Requant():
             return {"requant": asdict(value)}
         case tuple() | list():
@@ -71,6 +71,8 @@ def _spell(value: object) -> object:
 
 def _read(value: Any) -> Any:
     match value:
+        case {"node": row}:
+            return _read_node(row)
         case {"requant": fields}:
             return Requant(**{name: _read(field) for name, field in fields.items()})
         case list():

@@ -59,6 +59,7 @@ class Requant:
     mode: str = "single"
     scale: tuple[float, ...] = ()
     left: int = 0
+    clamped: bool = False  # whether ends of u8 may be those of a clamp, beside low and high
 
 
 @dataclass(frozen=True, slots=True)

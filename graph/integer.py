@@ -12,7 +12,8 @@ from .attributes import GraphError, Shape, integer, require
 from .graph import Graph, Node, Requant
 from .moves import Move
 from .operators import INTEGERS
-from .requantize import MODES
+from .operators.group import nodes_of
+from .requantize import MODES, WIDE
 from .spec import Integer
 
 
@@ -61,7 +62,7 @@ def reads(graph: Graph, node: Node, position: int) -> int:
 def verify(graph: Graph) -> None:
     """Hold every node to its row; GraphError with one sentence at the first that breaks it."""
     known = set(graph.inputs) | set(graph.constants)
-    for node in graph.nodes:
+    for node in (part for whole in graph.nodes for part in nodes_of(whole)):
         row = integer_of(node)
         missing = [name for name in node.inputs if name not in known]
         require(not missing, node, "inputs must be defined before they are read", missing)
@@ -81,8 +82,10 @@ def _verify_elements(graph: Graph, node: Node, row: Integer) -> None:
         elements = elements[:1] * len(node.inputs)
     came = tuple(graph.types[name].element for name in node.inputs)
     require(came == elements, node, f"the inputs' elements are {elements}", came)
+    requant = node.attrs.get("requant")
+    made = "i32" if isinstance(requant, Requant) and requant.mode == WIDE else "u8"
     output = graph.types[node.output].element
-    require(output == "u8", node, "the output's element is u8", output)
+    require(output == made, node, f"the output's element is {made}", output)
 
 
 def _verify_numbers(node: Node) -> None:
@@ -95,6 +98,8 @@ def _verify_numbers(node: Node) -> None:
 
 
 def _verify_requant(node: Node, requant: Requant) -> None:
+    if requant.mode == WIDE:
+        return
     require(requant.mode in MODES, node, f"the mode is one of {tuple(MODES)}", requant.mode)
     limits = 0 <= requant.low <= requant.high <= 255
     require(limits, node, "0 <= low <= high <= 255", (requant.low, requant.high))

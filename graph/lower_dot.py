@@ -124,8 +124,9 @@ def requant(site: Site, acc: Buffer, made: WeightedSum) -> None:
         LoopAxis("ow", width),
         LoopAxis("o", deep),
     ]
-    value = requantized(site, requant_of(site.node), acc[n, h, w, o], made.mult[o], made.bound)
-    site.nests.add("requant", loops, Store(output, (n, h, w, o), value))
+    where = n, h, w, o
+    value = requantized(site, requant_of(site.node), acc[where], made.mult[o], made.bound)
+    site.nests.add("requant", loops, Store(output, where, site.made(value, where)))
 
 
 def _outputs(shape: Shape) -> tuple[Expr, ...]:

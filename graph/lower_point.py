@@ -25,12 +25,13 @@ def binary(site: Site, point: Point) -> Kernel:
     if shapes[0] == shapes[1] == site.output_shape:
         loops = box(site.output())
         where = variables(loops)
-        site.nests.add("point", loops, Store(site.output(), where, point(a[where], b[where])))
+        value = site.made(point(a[where], b[where]), where)
+        site.nests.add("point", loops, Store(site.output(), where, value))
         return site.kernel("elementwise", repeats=False)
     loops, index = logical(site.output_shape)
     left, right = (place_of(shape, repeated(shape, index)) for shape in shapes)
     where = place_of(site.output_shape, index)
-    store = Store(site.output(), where, point(a[left], b[right]))
+    store = Store(site.output(), where, site.made(point(a[left], b[right]), where))
     site.nests.add("point", grown(loops, store), store)
     return site.kernel("elementwise", repeats=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,9 +17,19 @@ from .graph import Array, Graph, Node, Requant
 from .kernels import Kernel
 from .lower_nest import Nests
 from .physical import Image, Shape, meant, pack, physical
+from .requantize import WIDE
 from .spec import Integer
 
 LIMIT = 1 << 31
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A node that works element by element on the results of the one before it, ``made``."""
+
+    node: Node
+    spec: Integer
+    made: str
 
 
 @dataclass(slots=True)
@@ -38,10 +48,13 @@ class Site:
     shapes: dict[str, Shape] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     bands: dict[str, tuple[int, int]] = field(default_factory=dict)  # of all numbers, by name
+    behind: tuple[Behind, ...] = ()  # what else is made of its results
+    prefix: str = ""  # of the names of numbers, which differ from those of other nodes
     joined: bool = False  # whether the rows of each image, which have no pads, are taken as one
 
     def number(self, name: str, value: int, classes: Classes, kind: Type = i32) -> Expr:
         """A number of the kernel, known to its code by its class alone (``graph/forms.py``)."""
+        name = self.prefix + name
         found = number(name, value, classes, kind)
         self.bands[name] = classes.band(value)
         if not found.is_const:
@@ -83,6 +96,18 @@ class Site:
 
     def output(self) -> Buffer:
         return Buffer("y", u8, self._image(physical(self.stored(self.node.output))))
+
+    def made(self, value: Expr, where: tuple[Expr, ...]) -> Expr:
+        """What is stored at a place of the output: ``value``, or what nodes behind make of it."""
+        for at, behind in enumerate(self.behind):
+            site = replace(self, node=behind.node, spec=behind.spec, prefix=f"then{at or ''}_")
+            operands = [
+                value if name == behind.made else site.input(position, f"other{at or ''}")[where]
+                for position, name in enumerate(behind.node.inputs)
+            ]
+            assert behind.spec.point is not None
+            value = behind.spec.point(site)(*operands)
+        return value
 
     def _image(self, sizes: Image) -> Image:
         images, rows, columns, channels = sizes
@@ -136,7 +161,8 @@ def require_single(node: Node) -> None:
 
 
 def requantized(site: Site, requant: Requant, acc: Expr, multiplier: Expr, bound: int) -> Expr:
-    """The u8 value of an accumulator of magnitude up to ``bound``."""
+    """The u8 value of an accumulator of magnitude up to ``bound``, or its i32 one where it is
+    rounded later."""
     node, left = site.node, requant.left
     if bound >= LIMIT:
         raise UnsupportedModel(
@@ -148,6 +174,8 @@ def requantized(site: Site, requant: Requant, acc: Expr, multiplier: Expr, bound
     shift = site.number("shift", requant.shift, SHIFT)
     scaled = make("rounding_mul_shr", held << left if left else held, multiplier, shift)
     site.bands["left"] = (left, left)
+    if requant.mode == WIDE:
+        return scaled
     zero = requant.zero_point
     if requant.shift > 31 or not zero:
         total = with_zero(site, scaled, "add", zero)

@@ -39,10 +39,14 @@ class Mode:
 
 
 MODES = Registry[Mode]()
+WIDE = "wide"  # of sums that are rounded once, with what is added to them: they stay i32
 
 
-def requantize(acc: Array, requant: Requant, axis: int | None = None) -> NDArray[np.uint8]:
-    """``acc`` (any integer array whose values fit i32) to u8; ``axis`` is the channel axis."""
+def requantize(acc: Array, requant: Requant, axis: int | None = None) -> Array:
+    """``acc`` (any integer array whose values fit i32) to u8, or to i32 in the mode ``wide``;
+    ``axis`` is the channel axis."""
+    if requant.mode == WIDE:
+        return _single(acc, requant, axis).astype(np.int32)
     rounded = MODES[requant.mode].rounded(acc, requant, axis)
     rounded += requant.zero_point
     held = rounded if rounded.ndim else None  # of rank 0, NumPy gives scalars

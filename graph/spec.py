@@ -24,6 +24,7 @@ from .graph import Array, Graph, Node
 from .moves import Move
 
 if TYPE_CHECKING:
+    from ..tir.expr import Expr
     from .emitting import Emitter, FloatStep, PartialSums
     from .kernels import Kernel
     from .lower_site import Site
@@ -102,6 +103,10 @@ class Integer:
     # The affine map of an operator that takes each byte from a place: ``move(node, input shape)``.
     move: Callable[[Node, Shape], Move] | None = None
     turning: Turning | None = None
+    # It works element by element: ``point(site)`` gives what makes an element of those at its place
+    # in all inputs.
+    point: Callable[[Site], Callable[..., Expr]] | None = None
+    anchors: bool = False  # other operators may work on its results before they are stored
     looks_up: bool = False  # each byte for itself, in a table that is the second input
     joins: bool = False  # inputs along ``axis``, each by a move of the attribute ``moves``
     spreads: bool = False  # its operands broadcast

@@ -5,8 +5,9 @@ Emitter(source, affines, mode, target).write(step)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +79,8 @@ class GraphEmitter:
         """acc * scales, in reals, to the step's output."""
         output = self.affines[step.output]
         steps = [scale / output.scale for scale in scales]
-        return fixed_requant(steps, output, bound, self.limits(step), self.mode)
+        made = fixed_requant(steps, output, bound, self.limits(step), self.mode)
+        return replace(made, clamped=step.low > -math.inf or step.high < math.inf)
 
     def limits(self, step: FloatStep) -> tuple[int, int]:
         """The step's clamp in steps of its output."""

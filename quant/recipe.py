@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..graph.fuse import RESIDUALS
 from ..graph.requantize import MODES
 from ..options.record import Among, Options, Several, option
 from . import algorithms as algorithms  # enters their rows
@@ -28,6 +29,9 @@ class Recipe(Options):
     )
     mode: str = option(
         "single", Among(MODES), "How sums are rescaled to 8 bits.", word="requantize"
+    )
+    residual: str = option(
+        "once", Among(RESIDUALS), "When what is added to a sum of products is rounded."
     )
     algorithms: tuple[str, ...] = option(
         (), Several(ALGORITHMS), "What else is done, in this order.", word="algorithm"

@@ -74,7 +74,7 @@ def _factors(value: Expr) -> Iterator[Expr]:
     """The loads that make a value 0 where they are."""
     if value.op == "load":
         yield value
-    elif value.op in ("cast", "mul", "widening_mul"):
+    elif value.op == "cast" or value.op in ("mul", "widening_mul"):
         yield from chain.from_iterable(map(_factors, value.args))
 
 

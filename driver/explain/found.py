@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from ...graph.fuse import RESIDUALS, apart
+from ...graph.operators.group import nodes_of
 from ...schedule.knobs import Point
 from ...tir.passes.lift import LiftedStore
 from ...tir.rewrite.engine import Attempt
 from ...tir.spell import show_expr
 from ..choose import Choice
 from ..errors import InputError
-from ..kernel_task import CodeTask
+from ..kernel_task import CodeTask, KernelTask
 from ..model_program import by_themselves
 from ..points import Kernels
 from ..prepare import Ready
@@ -50,11 +52,14 @@ class Explained:
     cycles: int
     sites: list[LiftedStore]
     sections: list[Section]
+    nodes: tuple[str, ...] = ()  # of the graph, where the kernel is a group of several
+    apart: str = ""  # why it is no part of the kernel before it, if it might be
 
     def as_dict(self, all_rows: bool) -> dict[str, Any]:
         return {
             "name": self.task.name, "names": list(self.names), "kind": self.task.kind,
             "template": self.template, "point": dict(self.point), "cycles": self.cycles,
+            "nodes": list(self.nodes), "apart": self.apart,
             "lifting": [_site_dict(site, all_rows) for site in self.sites],
             "combining": [section.as_dict(all_rows) for section in self.sections],
         }  # fmt: skip
@@ -89,8 +94,19 @@ def _explained(variant: Variant, point: Point, tuned: Coded) -> Explained:
     names = tuple(other.name for other in tuned.ready.kernels if other.key == variant.task.key)
     found = sections(variant.record, variant.machine.unit)
     return Explained(
-        variant.task, names, variant.template.name, point, cycles, variant.sites, found
-    )
+        variant.task, names, variant.template.name, point, cycles, variant.sites, found,
+        *_grouping(variant.task, tuned),
+    )  # fmt: skip
+
+
+def _grouping(task: CodeTask, tuned: Coded) -> tuple[tuple[str, ...], str]:
+    """The nodes of a kernel that is a group, or why a kernel is none."""
+    if not isinstance(task, KernelTask) or not isinstance(tuned.ready, Ready):
+        return (), ""
+    nodes = nodes_of(task.node)
+    shown = tuple(f"{node.op} {node.output}" for node in nodes) if len(nodes) > 1 else ()
+    once = RESIDUALS[tuned.ready.recipe.residual]
+    return shown, apart(tuned.ready.graph, once).get(task.node.output, "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,10 @@ def kernel_lines(explained: Explained, wanted: Wanted) -> Iterator[TextLine]:
     others = [name for name in explained.names if name != task.name]
     if others:
         yield TextLine(2, "the same kernel: ", ", ".join(others))
+    if explained.nodes:
+        yield TextLine(2, "one kernel of: ", ", ".join(explained.nodes))
+    if explained.apart:
+        yield TextLine(2, "by itself: ", explained.apart)
     point = ", ".join(f"{name}={value}" for name, value in explained.point.items())
     yield TextLine(2, f"template {explained.template}: ", point or "one point")
     yield from _lifting(explained.sites, wanted)

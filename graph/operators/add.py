@@ -3,6 +3,10 @@
 q_add(a, b) a_zero b_zero a_mult b_mult shift zero_point low high
     clamp((((a - a_zero) * a_mult + (b - b_zero) * b_mult + 2**(shift-1)) >> shift)
     + zero_point, low, high); the multipliers are 15-bit signed, the sum fits i32
+
+q_add_wide(a i32, b) b_zero b_mult shift zero_point low high
+    clamp(((a + (b - b_zero) * b_mult + 2**(shift-1)) >> shift) + zero_point, low, high): ``a`` are
+    sums of products in steps of 2**-shift that nobody rounded before (``graph/fuse.py``)
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from ..emitting import Emitter, FloatStep
 from ..forms import FACTOR, OFFSET, SUM_SHIFT
 from ..graph import Array, Node
 from ..kernels import Kernel
-from ..lower_point import binary
+from ..lower_point import Point, binary
 from ..lower_site import LIMIT, Site, narrowed, with_zero
 from ..spec import Aten, Integer, Spec, Turning
 
@@ -127,7 +131,7 @@ def shape_of(node: Node, shapes: Sequence[Shape]) -> Shape:
     return broadcast(node, shapes)
 
 
-def lower(site: Site) -> Kernel:
+def point(site: Site) -> Point:
     """The zero points go into one constant, and where there is room the output's too:
 
     ((a - za)*ma + (b - zb)*mb + 2**(s-1)) >> s, plus z
@@ -147,15 +151,58 @@ def lower(site: Site) -> Kernel:
     def term(value: Expr, factor: Expr) -> Expr:
         return make("widening_mul", cast(i16, value), factor)
 
-    def point(a: Expr, b: Expr) -> Expr:
+    def made(a: Expr, b: Expr) -> Expr:
         total = term(a, factors[0]) + term(b, factors[1])
         scaled = make("rounding_shr", total + more if offset else total, by)
         scaled = scaled if inside else with_zero(site, scaled, "add", zero)
         return narrowed(site, scaled, low, high)
 
-    return binary(site, point)
+    return made
 
 
+def lower(site: Site) -> Kernel:
+    return binary(site, point(site))
+
+
+def shape_of_wide(node: Node, shapes: Sequence[Shape]) -> Shape:
+    shift = integer(node, "shift")
+    require(1 <= shift <= 15, node, "shift is in 1..15", shift)
+    multiplier = integer(node, "b_mult")
+    require(abs(multiplier) < 1 << 15, node, "b_mult is 15-bit signed", multiplier)
+    require(shapes[0] == shapes[1], node, "the operands are of one shape", shapes)
+    return shapes[0]
+
+
+def evaluate_wide(node: Node, inputs: Sequence[Array]) -> Array:
+    a, b = (array.astype(np.int64) for array in inputs)
+    shift = integer(node, "shift")
+    total = a + (b - integer(node, "b_zero")) * integer(node, "b_mult") + (1 << (shift - 1))
+    rounded = (total >> shift) + integer(node, "zero_point")
+    return np.asarray(np.clip(rounded, integer(node, "low"), integer(node, "high")), np.uint8)
+
+
+def point_wide(site: Site) -> Point:
+    """The zero points go into one constant."""
+    shift, zero = integer(site.node, "shift"), integer(site.node, "zero_point")
+    factor = site.number("b_mult", integer(site.node, "b_mult"), FACTOR, i16)
+    known = (zero << shift) - integer(site.node, "b_zero") * integer(site.node, "b_mult")
+    by, more = site.number("shift", shift, SUM_SHIFT), site.number("offset", known, OFFSET)
+
+    def made(a: Expr, b: Expr) -> Expr:
+        total = a + make("widening_mul", cast(i16, b), factor)
+        scaled = make("rounding_shr", total + more if known else total, by)
+        return narrowed(site, scaled, integer(site.node, "low"), integer(site.node, "high"))
+
+    return made
+
+
+def lower_wide(site: Site) -> Kernel:
+    raise AssertionError("sums that nobody rounded are stored by no kernel")
+
+
+Q_ADD_WIDE = Integer(
+    "q_add_wide", ("i32", "u8"), evaluate_wide, shape_of_wide, lower_wide, point=point_wide
+)
 Q_ADD = Integer(
     "q_add",
     ("u8", "u8"),
@@ -164,6 +211,8 @@ Q_ADD = Integer(
     lower,
     turning=Turning(lambda node, *_: node.attrs, cost=lambda *_: 2, activations=2),
     spreads=True,
+    point=point,
+    anchors=True,
 )
 ADD = Spec(
     "add",
@@ -186,4 +235,4 @@ SUB = Spec(
     clamped=True,
     on_channels=lambda scale, shift, number: (scale, shift - number),
 )
-SPECS = (ADD, SUB)
+SPECS = (ADD, SUB, Spec(Q_ADD_WIDE.name, integer=Q_ADD_WIDE))

@@ -263,6 +263,7 @@ Q_CONV2D = Integer(
     products,
     reads,
     convolves=True,
+    anchors=True,
 )
 CONV2D = Spec(
     "conv2d",

@@ -116,11 +116,14 @@ def _lower_image(site: Site, x: Buffer, shape: Shape, weights: ConvWeights) -> K
     n, h, w, c = variables(out)
     total = acc[0, n * planes + c, h, w]
     value = requantized(site, requant_of(site.node), total, constants.mult[w], constants.bound)
-    site.nests.add("requant", out, Store(site.output(), (n, h, w, c), value))
+    where = n, h, w, c
+    site.nests.add("requant", out, Store(site.output(), where, site.made(value, where)))
     return site.kernel("matmul", direct=False, images=1, **Window().facts)
 
 
-Q_LINEAR = Integer("q_linear", ("u8", "i8", "i32"), evaluate, shape_of, lower, products)
+Q_LINEAR = Integer(
+    "q_linear", ("u8", "i8", "i32"), evaluate, shape_of, lower, products, anchors=True
+)
 LINEAR = Spec(
     "linear",
     aten=(Aten(("linear",), aten_linear, whole=True),),

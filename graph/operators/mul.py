@@ -19,7 +19,7 @@ from ..emitting import Emitter, FloatStep, zero_and_reach
 from ..errors import Unsupported
 from ..graph import Array, Graph, Node
 from ..kernels import Kernel
-from ..lower_point import binary
+from ..lower_point import Point, binary
 from ..lower_site import Site, common_multiplier, requantized
 from ..requantize import requantize
 from ..spec import Aten, Integer, Spec, Turning
@@ -84,18 +84,22 @@ def evaluate(node: Node, inputs: Sequence[Array]) -> Array:
     return requantize(np.asarray(a * b), requant_of(node))
 
 
-def lower(site: Site) -> Kernel:
+def point(site: Site) -> Point:
     requant = requant_of(site.node)
     zeros = integer(site.node, "a_zero"), integer(site.node, "b_zero")
     bound = max(zeros[0], 255 - zeros[0]) * max(zeros[1], 255 - zeros[1])
     amounts = [site.zero(f"{side}_zero", i16) for side in "ab"]
 
-    def point(a: Expr, b: Expr) -> Expr:
+    def made(a: Expr, b: Expr) -> Expr:
         factors = [cast(i16, x) - z for x, z in zip((a, b), amounts, strict=True)]
         product = make("widening_mul", *factors)
         return requantized(site, requant, product, common_multiplier(site, requant), bound)
 
-    return binary(site, point)
+    return made
+
+
+def lower(site: Site) -> Kernel:
+    return binary(site, point(site))
 
 
 Q_MUL = Integer(
@@ -106,6 +110,8 @@ Q_MUL = Integer(
     lower,
     turning=Turning(lambda node, *_: node.attrs, cost=lambda *_: 2, activations=2),
     spreads=True,
+    point=point,
+    anchors=True,
 )
 SPECS = (
     Spec(

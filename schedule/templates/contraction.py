@@ -111,6 +111,11 @@ class Contraction(OfWords):
         found += [u.buffer.name for u in self.last.reads if u.index == self.last.out.index[3:]]
         return [name for name in dict.fromkeys(found) if name in known]
 
+    def alone(self, func: PrimFunc) -> bool:
+        """Whether the result is made of the sums and constants, of no other image."""
+        reads = {use.buffer.name for use in self.last.reads} - {self.dot.out.buffer.name}
+        return reads <= func.constants.keys()
+
     def others(self, func: PrimFunc) -> int:
         """Bytes of the constants beside the weights."""
         known = (p.bytes for p in func.params if p.name in func.constants and p != self.weights)

@@ -64,8 +64,8 @@ def _template(
 ) -> Template | None:
     kernel = kernel_of(func, machine.vector_bytes)
     plan = None if kernel is None else planned(func, kernel)
-    if kernel is None or plan is None:
-        return None
+    if kernel is None or plan is None or not kernel.alone(func):
+        return None  # another image does not lie along pixels
     if plan.scratch + sum(p.bytes for p in func.params if p.scope == "tcm") > machine.tcm:
         return None
     space, spread = Space(knobs_of(plan), (partial(fits, plan, machine),)), spreads(plan, machine)
