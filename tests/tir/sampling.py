@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from dovetail.tir.bounds import bounds
 from dovetail.tir.expr import Expr, const, var, walk
 from dovetail.tir.intervals import Interval
 from dovetail.tir.rewrite.apply import build, holds, scaled
-from dovetail.tir.rewrite.rule import Rule, Wild
+from dovetail.tir.rewrite.rule import WHOLE, Rule, Wild
 from dovetail.tir.types import Type, i64, vector
 
 TRIES = 50_000
@@ -62,7 +63,10 @@ def _holds(rule: Rule, numbers: dict[str, int], ends: dict[str, Interval]) -> bo
         return True
     bound = {name: const(value, i64) for name, value in numbers.items()}
     bound |= {name: var(name, i64) for name in ends}
-    return holds(rule.when, bound, lambda value: ends[value.attr])
+    wilds = {n for n in walk(rule.before) if n.op == "var"}
+    bound[WHOLE] = whole = _sample(rule, numbers, ends, [*wilds], 1).before
+    ranges = {node: ends[node.attr] for node in walk(whole) if node.op == "var"}
+    return holds(rule.when, bound, lambda v: bounds(whole, ranges) if v is whole else ends[v.attr])
 
 
 def _sample(

@@ -16,7 +16,7 @@ from ..simplifier import fold
 from ..type_rules import compared
 from ..types import vector
 from .match import Matcher, brief
-from .rule import RangeEnd, Rule, Wild
+from .rule import WHOLE, RangeEnd, Rule, Wild
 
 Bindings = Mapping[str, Expr]
 Bounds = Callable[[Expr], Interval]
@@ -47,7 +47,7 @@ class RuleMatcher(Matcher):
             return False
         if rule.when is None:
             return True
-        named = {wild.attr.name: value for wild, value in self.bound.items()}
+        named = {wild.attr.name: value for wild, value in self.bound.items()} | {WHOLE: node}
         return holds(rule.when, named, bounds) or self.refuse(_condition, rule.when, named, bounds)
 
     def stands(self, variable: Expr, node: Expr) -> bool:

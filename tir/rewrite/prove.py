@@ -23,7 +23,7 @@ from ..evaluate_expr import evaluate_expr
 from ..expr import Expr, free_vars, walk
 from . import proofs
 from .apply import scaled
-from .rule import RangeEnd, Rule, Wild
+from .rule import WHOLE, RangeEnd, Rule, Wild
 from .smt import Products, Terms, meaning, resized
 
 SECONDS = 60.0  # that one rule may take
@@ -64,6 +64,7 @@ def equal(name: str, before: Expr, after: Expr, when: Expr | None = None) -> Non
     env, facts = _environment((before, after), when)
     products = Products()
     left, right = meaning(before, env, products), meaning(after, env, products)
+    facts += _whole_ends(before, left, when, env)
     solver = z3.Solver()
     solver.set("timeout", int(SECONDS * 1000))
     if when is not None:
@@ -88,7 +89,7 @@ def _environment(
     named = {node.attr.name: node for node in wilds}
     facts: list[z3.ExprRef] = []
     for node in walk(when) if when is not None else ():
-        if node.op != "var" or node in env:
+        if node.op != "var" or node in env or _of_whole(node):
             continue
         if isinstance(node.attr, RangeEnd):
             env[node] = [z3.BitVec(str(node), 64)]
@@ -97,6 +98,20 @@ def _environment(
             same = named[node.attr.name]
             env[node] = env[same][:1]
     return env, facts
+
+
+def _of_whole(node: Expr) -> bool:
+    return isinstance(node.attr, RangeEnd) and node.attr.name == WHOLE
+
+
+def _whole_ends(
+    before: Expr, left: Terms, when: Expr | None, env: dict[Expr, Terms]
+) -> list[z3.ExprRef]:
+    """What is known of the ends of the left side, where the condition names them."""
+    ends = [node for node in walk(when) if node.op == "var" and _of_whole(node)] if when else []
+    for end in ends:
+        env[end] = [z3.BitVec(str(end), 64)]
+    return [fact for end in ends for fact in _ends(end, before, {**env, before: left})]
 
 
 def _terms(node: Expr) -> Terms:

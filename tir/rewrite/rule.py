@@ -4,7 +4,8 @@
     Rule("shift_twice", (x >> 1) >> 1, x >> 2)
 
 A side is written for the fewest lanes and holds for every multiple of them. ``when`` is an i64
-expression over numbers and over ``lowest(x)`` and ``highest(x)``, which range analysis knows.
+expression over numbers and over ``lowest(x)`` and ``highest(x)``, which range analysis knows, as it
+knows ``whole_lowest`` and ``whole_highest`` of the left side itself.
 """
 
 from __future__ import annotations
@@ -59,6 +60,11 @@ def lowest(value: Expr) -> Expr:
 def highest(value: Expr) -> Expr:
     """In a condition: no value of the wildcard is above it."""
     return Expr("var", i64, (), RangeEnd(str(value.attr), high=True))
+
+
+WHOLE = "whole"  # names the value of a rule's left side
+whole_lowest = Expr("var", i64, (), RangeEnd(WHOLE, high=False))
+whole_highest = Expr("var", i64, (), RangeEnd(WHOLE, high=True))
 
 
 def exact(value: Expr) -> Expr:

@@ -10,10 +10,11 @@ from functools import cache
 from ..rewrite.engine import RuleSet
 from ..rewrite.proofs import require_proofs
 from ..rewrite.rule import Law, Rule
-from . import canonical, dot, fixed_point, layout, requantize, saturate
+from . import canonical, dot, fixed_point, layout, narrow, requantize, saturate
 
 RULES: tuple[Rule, ...] = (
     *canonical.RULES,
+    *narrow.RULES,  # before halfwords become words
     *fixed_point.RULES,
     *saturate.RULES,
     *requantize.RULES,

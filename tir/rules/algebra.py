@@ -15,9 +15,9 @@ from pathlib import Path
 from types import ModuleType
 
 from ..rewrite.rule import Law, Rule
-from . import canonical, dot, fixed_point, layout, requantize, saturate
+from . import canonical, dot, fixed_point, layout, narrow, requantize, saturate
 
-FILES = (canonical, fixed_point, saturate, requantize, dot, layout)
+FILES = (canonical, fixed_point, saturate, narrow, requantize, dot, layout)
 
 
 def algebra(rule: Rule | Law) -> str:
