@@ -275,9 +275,9 @@ class RegionEmitter:
 
 def _same_register(node: Expr, vector: int) -> bool:
     """Whether a vector of the same bits is asked for: other elements, or other signs of lanes; or
-    the lanes of a word as one."""
+    the lanes of a word as one, or a word as lanes."""
     size, source = size_of(node.type), node.args[0].type
-    if node.op == "reinterpret" and node.type == i32:
+    if node.op == "reinterpret" and i32 in (node.type, source):
         return size_of(source) == size
     whole = size == size_of(source) and size in (vector, 2 * vector)
     ints = node.type.is_int and source.is_int

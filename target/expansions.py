@@ -87,7 +87,7 @@ def _least_first(node: Expr) -> Expr | None:
     of which the low halves are kept."""
     parts = []
     for arg in node.args:
-        narrow = arg.op == "sat_cast" and arg.type.kind == arg.args[0].type.kind == "u"
+        narrow = arg.op == "sat_cast" and arg.args[0].type.kind == "u"
         if not narrow or arg.args[0].type.bits != 2 * arg.type.bits:
             return None
         wide = arg.args[0]

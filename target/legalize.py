@@ -16,10 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from ..tir.bounds import bounds
 from ..tir.expr import Expr, cast, const, make
 from ..tir.ops import OPS
 from ..tir.type_rules import wider, wider_signed
 from ..tir.types import Type, i16, i32, vector
+from .byte_sums import ByteSums
 from .errors import SelectError
 from .gather import can_fill, filled, gathered
 from .instruction import size_of
@@ -27,7 +29,7 @@ from .masks import known_lanes, predicates
 from .roles import Roles, behind, turn
 from .shuffle import by_ends, is_shuffle, shuffled
 from .sums import group_sum
-from .trees import Parts, Splat, Tree, Trees, has_interleaved
+from .trees import Parts, Splat, Tree, Trees, halves_of_pairs, has_interleaved, plus
 from .widths import converted, doubled, joined_bytes, paired_bytes
 
 CAST_OPS = ("cast", "sat_cast", "reinterpret")
@@ -93,15 +95,17 @@ class Legalizer:
         if node.op == "lookup":
             return self._looked_up(node)
         if node.op in CAST_OPS:
-            return converted(node, self.tree(node.args[0]), self.trees)
+            return converted(_saturating(node), self.tree(node.args[0]), self.trees)
+        if (planes := joined_bytes(node)) and (exchange := self.roles.shuffles.exchange(0)):
+            pairing = partial(paired_bytes, exchange=exchange)
+            return self.trees.mapped(pairing, [*map(self.tree, planes)], planes[0].type)
+        if (total := ByteSums(self.roles, self.trees, self.tree).tree(node)) is not None:
+            return total
         if node.op in WIDENING:
             narrow = vector(node.args[0].type, kind.lanes)
             return self.trees.mapped(
                 lambda *x: doubled(node.op, x), [*map(self.tree, node.args)], narrow
             )
-        if (planes := joined_bytes(node)) and (exchange := self.roles.shuffles.exchange(0)):
-            pairing = partial(paired_bytes, exchange=exchange)
-            return self.trees.mapped(pairing, [*map(self.tree, planes)], planes[0].type)
         if node.op == "select":
             return self._chosen(node)
         trees = [self.tree(arg) for arg in node.args]
@@ -129,9 +133,8 @@ class Legalizer:
         return self.trees.mapped(choose, trees, node.type)
 
     def _apply(self, node: Expr, leaves: tuple[Expr, ...]) -> Expr:
-        if node.op == "add" and _halves_of_pairs(leaves, self.bytes):
-            whole = leaves[0].args[0] + leaves[1].args[0]
-            return make("slice", whole, attr=leaves[0].attr)
+        if node.op == "add" and halves_of_pairs(leaves):
+            return plus(*leaves)
         if self._halves_of_deals(leaves) and leaves[0].type == node.type:
             return self._dealt(node, leaves)
         leaf: Expr | None = make(node.op, *leaves, attr=node.attr)
@@ -335,6 +338,17 @@ class Legalizer:
         return self._apply(node, (make("concat", *parts), index))
 
 
+def _saturating(node: Expr) -> Expr:
+    """A narrowing of what a shift gives within the narrow type: it may saturate as well, which
+    shifts that narrow do. Registers of it no longer say what the whole lies in."""
+    inner = node.args[0]
+    if node.op != "cast" or inner.op not in ("shr", "rounding_shr"):
+        return node
+    low, high = bounds(inner, {})
+    inside = node.type.bits < inner.type.bits and node.type.low <= low and high <= node.type.high
+    return Expr("sat_cast", node.type, node.args) if inside else node
+
+
 def turned_by(node: Expr, size: int) -> int:
     """How many of its last bytes a value begins with, whose slices these parts of a ``concat`` are
     otherwise in order, registers of ``size`` bytes; 0 where they are no such slices."""
@@ -377,13 +391,3 @@ def _piece(value: Expr, size: int) -> bool:
         value = value.args[0]
     words = value.op == "load" and value.type.bits == 32
     return words and PIECE <= value.type.lanes < size // 4
-
-
-def _halves_of_pairs(leaves: tuple[Expr, ...], size: int) -> bool:
-    """Whether all are the same half of pairs: then the pairs are added, which may accumulate."""
-    return all(
-        leaf.op == "slice"
-        and leaf.attr == leaves[0].attr
-        and size_of(leaf.args[0].type) == 2 * size
-        for leaf in leaves
-    )

@@ -28,12 +28,17 @@ from .match_rows import RowMatcher, is_loose
 from .move_rows import Call, Moves, Shuffles
 from .vocabulary import (
     B,
+    H,
     K,
     Q,
     T,
     U,
+    cast,
     concat,
     const,
+    group_sum,
+    i8x4,
+    i16,
     i32,
     i32x2,
     imm_s32,
@@ -49,7 +54,8 @@ Role = Callable[..., Any]
 WORD = 4  # bytes: registers are dealt by pieces of as many, or more, where lanes are gathered
 
 
-# Roles: T is a register of bytes, U of unsigned ones, Q its predicate; B its bytes, K = B - 1.
+# Roles: T is a register of bytes, U of unsigned ones, Q its predicate; B its bytes, K = B - 1,
+# H one of halfwords.
 
 
 def turn(a: T, r: i32) -> T:
@@ -85,6 +91,11 @@ def shared_bits(a: U, r: u8x4) -> Q:
 def everywhere(r: i32) -> T:
     """The low bits of a scalar in each lane of ``T``."""
     return splat(r, const(0, T))
+
+
+def weighted_pairs(a: U, r: i8x4) -> H:
+    """Each two bytes by two of a word's, summed."""
+    return group_sum(cast(i16, a) * cast(i16, tile(r, B // 4)), 2)
 
 
 def couple(a: i32, b: i32) -> i32x2:
@@ -124,6 +135,10 @@ class Roles:
         """A value of ``kind`` by the row that fills a role."""
         found = self._filled(role)
         return None if found is None else found(kind, *operands)
+
+    def fills(self, role: Role) -> bool:
+        """Whether the machine has a row for a role."""
+        return self._filled(role) is not None
 
     def first_lanes(self, count: int, kind: Type) -> Expr | None:
         """Whether a lane of ``kind`` is one of the first ``count``, fewer than all."""
@@ -217,7 +232,7 @@ def _reaching(rows: list[Instruction], aligned: bool) -> Instruction | None:
 @cache
 def _declared(role: Role, kind: str, size: int) -> Instruction:
     words = {"T": kind or f"i8x{size}", "U": f"u8x{size}", "Q": f"boolx{size}", "B": size,
-             "K": size - 1}  # fmt: skip
+             "K": size - 1, "H": f"i16x{size // 2}"}  # fmt: skip
     return declared(role, words, size)
 
 

@@ -2,7 +2,8 @@
 
 Each row's body is a pattern; a node is covered by the row that takes in most of the expression
 below it (GCC's combiner asks the same question: do these operations together make one
-instruction?). A node with several users stays a value of its own, unless it has no register form.
+instruction?). A node with several users stays a value of its own, unless it has no register form,
+or is but another one made wider.
 
     acc + group_sum(cast(i32, w) * cast(i32, tile(x, 32)), 4)     is     vrmpyub_acc(acc, w, x)
 """
@@ -131,7 +132,8 @@ class Selector:
         if not matcher.match(pattern.body, node):
             return None
         for inner, _, _ in matcher.inside:
-            if users(inner) > matcher.uses(inner):  # somebody else needs a value that would vanish
+            shared = users(inner) > matcher.uses(inner)
+            if shared and not _widens(inner):  # somebody else needs a value that would vanish
                 matcher.refuse(_others, inner)
                 return None
         operands = []
@@ -197,6 +199,11 @@ def _encodes(row: Instruction, parameter: Parameter, bound: Expr | None) -> bool
         return known is not None and parameter.low <= known[0] <= known[1] <= parameter.high
     kind, vector = bound.type, row.vector
     return has_register(kind, vector) and register_class(kind, vector) is parameter.register
+
+
+def _widens(inner: Expr) -> bool:
+    """Whether a value is what an instruction reads made wider, which costs it nothing."""
+    return inner.op == "cast" and inner.type.is_int and inner.args[0].type.bits < inner.type.bits
 
 
 def _others(inner: Expr) -> str:

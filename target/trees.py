@@ -352,3 +352,21 @@ def dealt_pair(wide: Expr) -> list[Expr]:
     pair = make("concat", *(make("deinterleave", wide, attr=(i, 2)) for i in (0, 1)))
     lanes = wide.type.lanes // 2
     return [make("slice", pair, attr=(i * lanes, lanes)) for i in (0, 1)]
+
+
+def halves_of_pairs(leaves: Sequence[Expr]) -> bool:
+    """Whether all are the same half of values that have two."""
+    first = leaves[0].attr
+    return all(leaf.op == "slice" and leaf.attr == first and _halved(leaf) for leaf in leaves)
+
+
+def _halved(leaf: Expr) -> bool:
+    return leaf.args[0].type.lanes == 2 * leaf.type.lanes and leaf.attr[0] % leaf.type.lanes == 0
+
+
+def plus(a: Expr, b: Expr) -> Expr:
+    """A sum of registers; the same halves of pairs are those of a sum of pairs, which may
+    accumulate."""
+    if halves_of_pairs((a, b)) and a.type == b.type:
+        return make("slice", a.args[0] + b.args[0], attr=a.attr)
+    return a + b

@@ -60,6 +60,7 @@ N: TypeAlias = Expr
 U: TypeAlias = Expr
 W: TypeAlias = Expr
 Q: TypeAlias = Expr
+H: TypeAlias = Expr
 E: TypeAlias = Expr
 R: TypeAlias = Expr  # a scalar register with a constant
 K: int = 0  # stand for the numbers that each row of a family gives

@@ -8,7 +8,6 @@ cast(i16, x) of a register of bytes    interleave of the two halves of a pair
 
 from __future__ import annotations
 
-from ..tir.bounds import bounds
 from ..tir.expr import Expr, cast, make
 from ..tir.types import Type, i16, u8, u16, vector
 from .errors import SelectError
@@ -50,7 +49,8 @@ def _narrowed(node: Expr, tree: Tree, trees: Trees) -> Tree:
     if all(isinstance(part, Expr) or isinstance(part, Splat) for part in tree.parts):
         leaves = [register(part) for part in tree.parts]
         if sum(leaf.type.lanes for leaf in leaves) * target.bytes == trees.bytes:
-            return make(tree.kind, *(_narrow(node.op, target, leaf) for leaf in leaves))
+            narrow = (Expr(node.op, vector(target, e.type.lanes), (e,)) for e in leaves)
+            return make(tree.kind, *narrow)
     return Parts(tree.kind, tuple(_narrowed_part(node, part, trees) for part in tree.parts))
 
 
@@ -78,15 +78,6 @@ def _in_order(whole: Expr, trees: Trees) -> list[Expr] | None:
     sizes = whole.type.lanes // FOURTH, FOURTH
     order = make("transpose", Expr("var", whole.type, (), "part"), attr=(sizes, (1, 0)))
     return shuffled(order, lambda _: [whole], trees.roles.shuffles)
-
-
-def _narrow(op: str, target: Type, leaf: Expr) -> Expr:
-    """A register narrowed. What a rounding shift gives within the narrow type may saturate as well:
-    shifts that narrow do."""
-    if op == "cast" and leaf.op == "rounding_shr":
-        low, high = bounds(leaf, {})
-        op = "sat_cast" if target.low <= low and high <= target.high else op
-    return Expr(op, vector(target, leaf.type.lanes), (leaf,))
 
 
 def _narrowed_part(node: Expr, part: Tree, trees: Trees) -> Tree:
