@@ -18,7 +18,7 @@ from math import gcd
 
 from ..tir.expr import Expr, const, make
 from ..tir.linear import Linear, from_linear, linear, sum_of
-from ..tir.types import Type, i8, i16, i32, u8, vector
+from ..tir.types import Type, i8, i16, u8, vector
 from .roles import Roles, weighted_pairs
 from .trees import Parts, Splat, Tree, Trees, dealt_pair, has_interleaved, plus
 
@@ -181,7 +181,7 @@ class ByteSums:
 
     def _row(self, shape: _Shape, start: tuple[Expr, int], at: int) -> Halves:
         taps = shape[1]
-        if _by_pairs(taps) < _by_singles(taps):
+        if _in_pairs(taps):
             return self._across(start, taps, at)
         load, by = start
         single = {moved(load, by + k): tap for k, tap in enumerate(taps) if tap}
@@ -296,7 +296,10 @@ def _rows(
         several = len(places) > 1 and len(taps) > 1 and all(map(_is_byte, taps))
         whole = [tuple(times * tap for tap in taps) for times in places.values()]
         pairs = all(all(map(_is_byte, each)) for each in whole)
-        if several or (len(taps) > 1 and pairs and _by_pairs(whole[0]) <= _by_singles(whole[0])):
+        if several or (len(taps) > 1 and pairs and _in_pairs(whole[0])):
+            if sum(times > 0 for times in places.values()) * 2 < len(places):  # few are taken away
+                del found[key, taps]
+                found[key, tuple(-tap for tap in taps)] = {s: -n for s, n in places.items()}
             continue
         for (load, by), times in found.pop((key, taps)).items():
             for k, tap in enumerate(taps):
@@ -348,6 +351,12 @@ def _pairs(taps: tuple[int, ...]) -> Iterator[tuple[int, int, tuple[int, int]]]:
             yield half, place, pair
 
 
+def _in_pairs(taps: tuple[int, ...]) -> bool:
+    """Whether neighbours are better taken two by two: an odd number then takes fewer loads."""
+    pairs, singles = _by_pairs(taps), _by_singles(taps)
+    return pairs < singles or (pairs == singles and len(taps) % 2 == 1)
+
+
 def _by_pairs(taps: tuple[int, ...]) -> int:
     """Multipliers for a register of bytes."""
     return sum(1 for _ in _pairs(taps))
@@ -389,9 +398,7 @@ def _without_pair(factors: list[int]) -> list[int] | None:
 
 def _plus_pair(total: Expr | None, register: Expr, pair: tuple[int, int]) -> Expr:
     """Each two bytes times two factors, added to ``total``."""
-    low, high = (factor & 255 for factor in pair)
-    word = const(sum((low << at) | (high << at + 8) for at in (0, 16)), i32)
-    four = Expr("reinterpret", vector(i8, 4), (word,))
+    four = make("concat", *(const(factor, i8) for factor in pair * 2))
     wide = vector(i16, register.type.lanes)
     factors = make("tile", four, attr=register.type.lanes // 4)
     products = Expr("cast", wide, (register,)) * Expr("cast", wide, (factors,))

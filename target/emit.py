@@ -180,6 +180,8 @@ class RegionEmitter:
             wide = self.operand(node.args[0])
             assert isinstance(wide, Reg)
             return Half(wide, 0)
+        if node.op == "concat" and size_of(node.type) == 4 and all(e.is_const for e in node.args):
+            return self._constant(_of_lanes(node))
         if node.op == "tile" and node.args[0].type.lanes == 1:
             cover = self.selector.cover(node, self._users)
             return self._emit(cover) if cover else self._splat(node)
@@ -275,9 +277,9 @@ class RegionEmitter:
 
 def _same_register(node: Expr, vector: int) -> bool:
     """Whether a vector of the same bits is asked for: other elements, or other signs of lanes; or
-    the lanes of a word as one, or a word as lanes."""
+    the lanes of a word as one."""
     size, source = size_of(node.type), node.args[0].type
-    if node.op == "reinterpret" and i32 in (node.type, source):
+    if node.op == "reinterpret" and node.type == i32:
         return size_of(source) == size
     whole = size == size_of(source) and size in (vector, 2 * vector)
     ints = node.type.is_int and source.is_int
@@ -315,6 +317,13 @@ def _words(node: Expr) -> tuple[Expr, Expr]:
         return halves(node)
     value = int(node.attr)
     return const(value >> 32, i32), const(value, i32)
+
+
+def _of_lanes(node: Expr) -> Expr:
+    """The word that known lanes are together, the first one lowest."""
+    bits = node.type.bits
+    lanes = [int(lane.attr) & ((1 << bits) - 1) for lane in node.args]
+    return const(sum(lane << bits * at for at, lane in enumerate(lanes)), i32)
 
 
 def _word(node: Expr) -> Expr:

@@ -52,8 +52,8 @@ def _shift_first(node: Expr) -> Expr | None:
     x, s = node.args
     most = node.type.bits // 2 - 1
     known = count_of(s, most + 1, node.type.bits - 1)
-    if known is None or node.type.lanes == 1:
-        return None
+    if known is None or node.type.lanes == 1 or known[1] == known[2] == most + 1:
+        return None  # rows round to the high half
     return make("rounding_shr", x >> spread(less(known[0], most), x), const(most, s.type))
 
 
@@ -82,16 +82,18 @@ def _where_it_holds(node: Expr) -> Expr | None:
     return make("select", chosen.args[0], x, make(node.op, x, chosen.args[2]))
 
 
-def _least_first(node: Expr) -> Expr | None:
-    """Unsigned lanes saturate to half their bits as the least of them and the highest value there,
-    of which the low halves are kept."""
+def _clamped_first(node: Expr) -> Expr | None:
+    """Lanes saturate to half their bits as what is clamped there, of which the low halves are
+    kept; those without a sign need one end."""
     parts = []
     for arg in node.args:
-        narrow = arg.op == "sat_cast" and arg.args[0].type.kind == "u"
-        if not narrow or arg.args[0].type.bits != 2 * arg.type.bits:
+        if arg.op != "sat_cast" or arg.args[0].type.bits != 2 * arg.type.bits:
             return None
         wide = arg.args[0]
-        parts.append(cast(arg.type.element, make("min", wide, const(arg.type.high, wide.type))))
+        inside = make("min", wide, const(arg.type.high, wide.type))
+        if wide.type.signed:
+            inside = make("max", inside, const(arg.type.low, wide.type))
+        parts.append(cast(arg.type.element, inside))
     return make(node.op, *parts)
 
 
@@ -173,7 +175,7 @@ EXPANSIONS = (
     Expansion("mod", mask_down),
     Expansion("floordiv", divide),
     Expansion("mod", remain),
-    Expansion("interleave", _least_first),
+    Expansion("interleave", _clamped_first),
     Expansion("tile", _as_words),
     Expansion("count_leading_zeros", _by_bytes),
 )

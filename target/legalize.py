@@ -26,7 +26,8 @@ from .errors import SelectError
 from .gather import can_fill, filled, gathered
 from .instruction import size_of
 from .masks import known_lanes, predicates
-from .roles import Roles, behind, turn
+from .roles import Roles, behind, turn, weighted_pairs
+from .scaled_sums import in_halfwords, wide_product, widened_product
 from .shuffle import by_ends, is_shuffle, shuffled
 from .sums import group_sum
 from .trees import Parts, Splat, Tree, Trees, halves_of_pairs, has_interleaved, plus
@@ -94,8 +95,10 @@ class Legalizer:
             return group_sum(node, self.tree, self.trees)
         if node.op == "lookup":
             return self._looked_up(node)
+        if (product := self._by_halfwords(node)) is not None:
+            return self.tree(product)
         if node.op in CAST_OPS:
-            return converted(_saturating(node), self.tree(node.args[0]), self.trees)
+            return self._converted(_narrowing(node))
         if (planes := joined_bytes(node)) and (exchange := self.roles.shuffles.exchange(0)):
             pairing = partial(paired_bytes, exchange=exchange)
             return self.trees.mapped(pairing, [*map(self.tree, planes)], planes[0].type)
@@ -110,6 +113,15 @@ class Legalizer:
             return self._chosen(node)
         trees = [self.tree(arg) for arg in node.args]
         return self.trees.mapped(lambda *leaves: self._apply(node, leaves), trees, kind)
+
+    def _by_halfwords(self, node: Expr) -> Expr | None:
+        """Sums and products of halfwords instead of those of words, where rows make them."""
+        if node.type.lanes % self.bytes or not self.roles.fills(weighted_pairs):
+            return None
+        return in_halfwords(node) or widened_product(node) or wide_product(node)
+
+    def _converted(self, node: Expr) -> Tree:
+        return converted(node, self.tree(node.args[0]), self.trees)
 
     def _known(self, node: Expr) -> Tree | None:
         """A known condition of one register."""
@@ -338,15 +350,25 @@ class Legalizer:
         return self._apply(node, (make("concat", *parts), index))
 
 
-def _saturating(node: Expr) -> Expr:
-    """A narrowing of what a shift gives within the narrow type: it may saturate as well, which
-    shifts that narrow do. Registers of it no longer say what the whole lies in."""
+def _narrowing(node: Expr) -> Expr:
+    """A narrowing of a shift as shifts that narrow have it. They saturate, so what lies within the
+    narrow type may, too; others do not round, so half a unit is added before, where that cannot
+    wrap. Registers of a value no longer say what the whole lies in."""
     inner = node.args[0]
     if node.op != "cast" or inner.op not in ("shr", "rounding_shr"):
         return node
+    if node.type.bits >= inner.type.bits:
+        return node
     low, high = bounds(inner, {})
-    inside = node.type.bits < inner.type.bits and node.type.low <= low and high <= node.type.high
-    return Expr("sat_cast", node.type, node.args) if inside else node
+    if node.type.low <= low and high <= node.type.high:
+        return Expr("sat_cast", node.type, node.args)
+    value, count = inner.args
+    if inner.op == "shr" or not count.is_const or not 0 < count.attr < inner.type.bits:
+        return node
+    half = 1 << int(count.attr) - 1
+    if bounds(value, {})[1] + half > inner.type.high:
+        return node
+    return cast(node.type.element, (value + const(half, inner.type)) >> count)
 
 
 def turned_by(node: Expr, size: int) -> int:
