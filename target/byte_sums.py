@@ -38,7 +38,7 @@ class ByteSum:
 
 def byte_sum(node: Expr) -> ByteSum | None:
     """A sum of halfwords with at least two of bytes, or one of a byte times a number."""
-    if node.type.bits != 16 or node.op not in ("add", "sub", "mul", "shl", *_WIDENED):
+    if node.type.bits != 16 or (node in sum_of(node).terms and node.op not in _WIDENED):
         return None
     terms: dict[Expr, int] = {}
     rest = Linear({}, 0)

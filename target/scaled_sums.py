@@ -106,7 +106,7 @@ def _split(value: Scaled) -> Expr | None:
     form, shift = _reduced(value)
     low, high = (end >> BYTE for end in ends_of(form))
     kind = next((k for k in (i16, u16) if k.low <= low and high <= k.high), None)
-    least = {t: (n + 128) % 256 - 128 for t, n in form.terms.items()}
+    least = {t: (n - i8.low) % (1 << BYTE) + i8.low for t, n in form.terms.items()}
     most = {t: (n - least[t]) >> BYTE for t, n in form.terms.items()}
     if kind is None or shift < BYTE or not all(i8.low <= n <= u8.high for n in most.values()):
         return None
@@ -133,7 +133,7 @@ def _reduced(value: Scaled) -> tuple[Linear, int]:
 
 def _balanced(constant: int, ends: Interval) -> int | None:
     """The number, or what is left of it but for multiples of 256, that keeps a sum a halfword."""
-    for number in (constant, constant % 256):
+    for number in (constant, constant % (1 << BYTE)):
         if i16.low <= ends[0] + number and ends[1] + number <= i16.high:
             return number
     return None

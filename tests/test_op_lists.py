@@ -26,6 +26,7 @@ MEANT = {
     "tir/facts.py": "which linear form each comparison says is at most 0",
     "tir/independence.py": "functions of NumPy that fold in place",
     "tir/rules/fixed_point.py": "a rule for each",
+    "tir/rules/narrow.py": "a rule for each",
     "tir/simplifier.py": "a function for each, and the operators of linear indices",
 }
 
