@@ -29,6 +29,8 @@ class GraphBuilder:
         self.base = ""
         self.origin = ""
         self.result: Shape = ()
+        self.made: dict[str, Node] = {}  # by the tensor that each defines
+        self.truths: set[str] = set()  # graph tensors of truth values
         # By id; each tensor is held, so that no other tensor gets its id.
         self._labels: dict[int, tuple[Tensor, str]] = {}
         self._entered: dict[int, tuple[Tensor, str]] = {}
@@ -62,6 +64,13 @@ class GraphBuilder:
             self._entered[id(value)] = (value, name)
         return self._entered[id(value)][1]
 
+    def known(self, name: str) -> Tensor | None:
+        """The content of a constant of the graph; None of what is computed."""
+        import torch
+
+        found = self.graph.constants.get(name)
+        return None if found is None else torch.from_numpy(found)
+
     def enter(self, name: str, value: Tensor) -> None:
         """Add the constant ``name``, as contiguous float32."""
         array = np.ascontiguousarray(value.detach().to("cpu").float().numpy())
@@ -85,7 +94,8 @@ class GraphBuilder:
         shape = infer(op, [self.graph.types[name].shape for name in names], attrs)
         output = self.fresh(self.base)
         self.graph.types[output] = TensorType(shape)
-        self.graph.nodes.append(Node(op, names, output, attrs, self.origin))
+        self.made[output] = Node(op, names, output, attrs, self.origin)
+        self.graph.nodes.append(self.made[output])
         return output
 
     def scalar(self, value: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Operators of two tensors that work point by point, as loop nests.
+"""Operators of several tensors that work point by point, as loop nests.
 
 Operands of one shape are stored alike, so the loops run over all that is stored. Operands that
 repeat are read at 0 along axes of size 1.
@@ -6,7 +6,7 @@ repeat are read at 0 along axes of size 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..tir.expr import Expr, const
 from ..tir.stmt import Store
@@ -19,19 +19,21 @@ from .physical import Shape, axes, place_of
 Point = Callable[..., Expr]
 
 
-def binary(site: Site, point: Point) -> Kernel:
-    a, b = site.input(0, "a"), site.input(1, "b")
-    shapes = [site.shape(name) for name in site.node.inputs]
-    if shapes[0] == shapes[1] == site.output_shape:
+def pointwise(site: Site, names: Sequence[str], point: Point) -> Kernel:
+    """``point`` of the elements of all operands, which are called ``names``."""
+    operands = [site.input(place, name) for place, name in enumerate(names)]
+    shapes = [site.shape(name) for name in site.node.inputs[: len(names)]]
+    if {*shapes} == {site.output_shape}:
         loops = box(site.output())
         where = variables(loops)
-        value = site.made(point(a[where], b[where]), where)
+        value = site.made(point(*(operand[where] for operand in operands)), where)
         site.nests.add("point", loops, Store(site.output(), where, value))
         return site.kernel("elementwise", repeats=False)
     loops, index = logical(site.output_shape)
-    left, right = (place_of(shape, repeated(shape, index)) for shape in shapes)
     where = place_of(site.output_shape, index)
-    store = Store(site.output(), where, site.made(point(a[left], b[right]), where))
+    places = (place_of(shape, repeated(shape, index)) for shape in shapes)
+    value = point(*(operand[at] for operand, at in zip(operands, places, strict=True)))
+    store = Store(site.output(), where, site.made(value, where))
     site.nests.add("point", grown(loops, store), store)
     return site.kernel("elementwise", repeats=True)
 

@@ -38,13 +38,15 @@ class Aten:
 
     ``read(builder, **arguments)`` has the parameters of the call by their ATen names, tensors as
     values (``graph/graph_builder.py``), and returns the value of the result; ``Unsupported`` where
-    it cannot keep the meaning. ``whole``: torch is not to decompose the call. ``public`` is the
-    operator as its users call it, where the call has another name.
+    it cannot keep the meaning. ``whole``: torch is not to decompose the call. ``truths``: it gives
+    truth values, which graphs have as 0 and 1. ``public`` is the operator as its users call it,
+    where the call has another name.
     """
 
     names: tuple[str, ...]
     read: Callable[..., Any]
     whole: bool = False
+    truths: bool = False
     public: str = ""
 
 

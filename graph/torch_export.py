@@ -38,10 +38,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 # No operators of ours, and reported by the names under which models call them.
-REPORTED = frozenset(
-    """group_norm instance_norm rms_norm leaky_relu elu mish softplus prelu log_softmax conv3d
-    conv_transpose3d pixel_shuffle lstm gru""".split()
-)
+REPORTED = frozenset("""log_softmax conv3d conv_transpose3d""".split())
 
 
 def export(model: object, inputs: object = None) -> ExportedProgram:

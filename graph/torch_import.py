@@ -145,8 +145,6 @@ def _known(builder: GraphBuilder, program: ExportedProgram, name: str, node: FxN
     if not isinstance(tensor, torch.Tensor):
         return None
     check_values(name, tensor)
-    if tensor.is_floating_point() and node.users and not tensor.isfinite().all():
-        raise UnsupportedModel(not_finite(name, tensor.detach().cpu().float().numpy()))
     return builder.label(tensor, name)
 
 
@@ -205,7 +203,8 @@ def _no_tensor(node: FxNode, value: Value) -> str:
     import torch
 
     if isinstance(value, str):
-        return ""
+        kind = node.meta["val"].dtype
+        return "" if kind == torch.float32 else f"{node.name} is {kind}"
     if isinstance(value, torch.Tensor):
         return "" if value.dtype == torch.float32 else f"{node.name} is {value.dtype}"
     whole, index = node.args if node.target is operator.getitem else (node, 0)
@@ -267,10 +266,12 @@ def _value_of(builder: GraphBuilder, node: FxNode, values: dict[FxNode, Value]) 
         raise Unsupported
     first = example[0] if isinstance(example, (tuple, list)) else example
     if isinstance(first, torch.Tensor):
-        if first.dtype != torch.float32:
+        if first.dtype != (torch.bool if call.truths else torch.float32):
             raise Unsupported(f"gives {str(first.dtype).removeprefix('torch.')}")
         builder.result = _extents(first)
     value: Value = call.read(builder, **arguments)
+    if call.truths and isinstance(value, str):
+        builder.truths.add(value)
     return value
 
 

@@ -93,6 +93,10 @@ class GraphEmitter:
     def as_output(self, step: FloatStep, name: str) -> str:
         """The input ``name`` under the output's map, by a table where its own map differs."""
         of, wanted = self.affines[name], self.affines[step.output]
+        if name in self.source.constants and of != wanted:
+            made = self.constant(name, quantize_array(self.source.constants[name], wanted))
+            self.target.types[made] = replace(self.target.types[made], affine=wanted)
+            return made
         if of == wanted:
             return self.tensor(name)
         table = quantize_array((np.arange(256.0) - of.zero_point) * of.scale, wanted)

@@ -21,12 +21,13 @@ import numpy as np
 from ...tir.expr import Expr, cast, make
 from ...tir.types import i16
 from ..aten import operand, scaled
+from ..aten_mask import finite
 from ..attributes import Shape, broadcast, integer, require
 from ..emitting import Emitter, FloatStep
 from ..forms import FACTOR, OFFSET, SUM_SHIFT
 from ..graph import Array, Node
 from ..kernels import Kernel
-from ..lower_point import Point, binary
+from ..lower_point import Point, pointwise
 from ..lower_site import LIMIT, Site, narrowed, with_zero
 from ..spec import Aten, Integer, Spec, Turning
 
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
 
 
 def aten_add(b: GraphBuilder, self: Value, other: Value | float, alpha: float) -> Value:
-    return b.emit("add", operand(b, self), scaled(b, operand(b, other), alpha))
+    left, right = (finite(operand(b, value)) for value in (self, other))  # a mask may be infinite
+    return b.emit("add", left, scaled(b, right, alpha))
 
 
 def aten_sub(b: GraphBuilder, self: Value, other: Value | float, alpha: float) -> Value:
@@ -161,7 +163,7 @@ def point(site: Site) -> Point:
 
 
 def lower(site: Site) -> Kernel:
-    return binary(site, point(site))
+    return pointwise(site, "ab", point(site))
 
 
 def shape_of_wide(node: Node, shapes: Sequence[Shape]) -> Shape:

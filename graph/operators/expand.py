@@ -9,6 +9,7 @@ import numpy as np
 
 from ..attributes import Shape, broadcast, integers, require
 from ..emitting import move_values
+from ..errors import Unsupported
 from ..graph import Array, Node
 from ..lower_move import move_operator
 from ..moves import Move, merged, weights_of
@@ -22,6 +23,18 @@ if TYPE_CHECKING:
 
 def aten_expand(b: GraphBuilder, self: Value, **_: object) -> Value:
     return self if b.shape(self) == b.result else b.emit("expand", self, shape=b.result)
+
+
+def aten_repeat(b: GraphBuilder, self: Value, repeats: Sequence[int]) -> Value:
+    """Each axis behind one of extent 1 that repeats."""
+    shape = (1,) * (len(repeats) - len(b.shape(self))) + b.shape(self)
+    if all(times == 1 for times in repeats):
+        return b.reshape(self, b.result)
+    if min(repeats) < 1:
+        raise Unsupported("no times")
+    apart = b.reshape(self, tuple(part for extent in shape for part in (1, extent)))
+    whole = tuple(part for pair in zip(repeats, shape, strict=True) for part in pair)
+    return b.reshape(b.emit("expand", apart, shape=whole), b.result)
 
 
 def expand(torch: Any, x: Tensor, *, shape: tuple[int, ...]) -> Any:
@@ -50,7 +63,7 @@ def move_of(node: Node, shape: Shape) -> Move:
 SPECS = (
     Spec(
         "expand",
-        aten=(Aten(("expand",), aten_expand),),
+        aten=(Aten(("expand",), aten_expand), Aten(("repeat",), aten_repeat)),
         meaning=expand,
         quantize=move_values,
         integer=move_operator("expand", evaluate, shape_of, move_of),

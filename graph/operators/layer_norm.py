@@ -1,7 +1,8 @@
-"""layer_norm over the last axes: (x - mean) / sqrt(variance + eps) * weight + bias.
+"""layer_norm over the last axes: (x - mean) / sqrt(variance + eps) * weight + bias; rms_norm is
+one whose mean is taken for 0, and group and instance norms have other weights along other axes.
 
-    q_layer_norm(x u8, weight i32, bias i32) axes mean_mult mean_shift h eps left mult_shift shift
-                 low high
+    q_layer_norm(x u8, weight i32, bias i32) axes center mean_mult mean_shift h eps left mult_shift
+                 shift low high                                 weight and bias broadcast to x
         Of the D values q of the last ``axes`` axes, S1 = sum of q, S2 = sum of q * q, and M(v) =
         (v * mean_mult + half) >> mean_shift, v / D:
         a = M(S1), b = S1 - D * a               the mean is a + b / D, |b| <= 0.51 * D
@@ -10,6 +11,7 @@
             for h < 0: max(rounding_shr(E - M(b * b), -h) + eps, 1)
         v = P << 2 * k, so that 2**29 <= v < 2**31 (k at most ``room``), and z = v / 2**31
         u = 2**29 / sqrt(z) by Newton's y * (3 - z * y * y) / 2, three times from 2.1 - 1.15 * z
+            with a center, a is that, E is as above with b = S1 - D * a, and then b counts as 0
         t = (((q - a) * D - b) << k + left) * u >> 31           normalized, times a constant
         y = clamp(((t * weight >> mult_shift) + bias, rounded) >> shift, low, high)
 
@@ -19,7 +21,8 @@ which (127.5**2 + 1) * D * 2**h + eps does, and with it b * b << h < 0.27 * D**2
 n = (q - a) * D - b it is known that n * n <= D**3 * variance, so n << k <= D * 2**(15.5 - h / 2),
 beside what P is rounded by: a relative 2**-8 at most, for D * variance >= max(|b|, 1) / 2, and
 M(b * b << h) is rounded by no more than it is. ``reach`` holds that, and ``left`` fills i32.
-Newton's steps leave 0.0133, 2.6e-4 and 1.1e-7 of a relative error of 0.094.
+Newton's steps leave 0.0133, 2.6e-4 and 1.1e-7 of a relative error of 0.094. With a center, squares
+are 255**2 at most, not 127.5**2 + 1, and (q - a)**2 <= E.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ from ...tir.expr import Expr, cast, const, make, maximum, minimum, select
 from ...tir.stmt import Buffer, Store
 from ...tir.types import i32
 from ..aten import known
-from ..attributes import Shape, integer, require
+from ..attributes import Shape, broadcast, integer, require
 from ..emitting import Emitter, FloatStep
 from ..forms import OFFSET, SHIFT, SUM_SHIFT
 from ..graph import Array, Node
@@ -84,9 +87,28 @@ def aten_layer_norm(
     return b.emit("layer_norm", input, *made, axes=len(normalized_shape), eps=float(eps))
 
 
+def aten_rms_norm(
+    b: GraphBuilder, input: Value, normalized_shape: Sequence[int], weight: Value, eps: float | None
+) -> Value:
+    """Without an eps torch takes the distance between floats at 1."""
+    import torch
+
+    found = known(weight, "a weight")
+    if found is None:
+        found = b.label(torch.ones(tuple(normalized_shape)), f"{b.base}.weight")
+    least = torch.finfo(torch.float32).eps if eps is None else float(eps)
+    return b.emit("rms_norm", input, found, axes=len(normalized_shape), eps=least)
+
+
 def layer_norm(torch: Any, x: Tensor, w: Tensor, b: Tensor, *, axes: int, eps: float) -> Any:
-    """x normalized over its last ``axes`` axes, times w plus b, which are of these axes."""
-    return torch.nn.functional.layer_norm(x, x.shape[x.ndim - axes :], w, b, eps)
+    """x normalized over its last ``axes`` axes, times w plus b, which broadcast to x."""
+    return torch.nn.functional.layer_norm(x, x.shape[x.ndim - axes :], eps=eps) * w + b
+
+
+def rms_norm(torch: Any, x: Tensor, w: Tensor, *, axes: int, eps: float) -> Any:
+    """x over the root of the mean of its squares plus eps over its last ``axes`` axes, times w."""
+    over = tuple(range(x.ndim - axes, x.ndim))
+    return x * torch.rsqrt(x.square().mean(over, keepdim=True) + eps) * w
 
 
 # The quantized form ------------------------------------------------------------------------------
@@ -98,9 +120,9 @@ def mean_of(count: int) -> tuple[int, int]:
     return min(round((1 << (31 + more)) / count), LIMIT), 31 + more
 
 
-def head(count: int, eps: float) -> int:
+def head(count: int, eps: float, spread: float = SPREAD) -> int:
     """The most by which sums of squares go left, of values that vary by ``eps`` more."""
-    return min(math.floor(math.log2((LIMIT - 2) / (count * (SPREAD + eps)))), 17)
+    return min(math.floor(math.log2((LIMIT - 2) / (count * (spread + eps)))), 17)
 
 
 def room(h: int, eps: int) -> int:
@@ -116,15 +138,18 @@ def reach(count: int, h: int, eps: int) -> int:
 
 
 def quantize(emit: Emitter, step: FloatStep) -> None:
-    weight, bias = (array.astype(np.float64) for array in emit.known(step))
-    x, y, count = emit.affines[step.inputs[0]], emit.affines[step.output], weight.size
+    weight, *others = (array.astype(np.float64) for array in emit.known(step))
+    bias, centered = (others[0], False) if others else (np.zeros_like(weight), True)
+    x, y = emit.affines[step.inputs[0]], emit.affines[step.output]
+    shape = emit.source.types[step.inputs[0]].shape
+    count = prod(shape[len(shape) - step.attrs["axes"] :])
     if count > MOST:
         raise emit.refused(
-            f"layer_norm {step.output}: squares must be summed in i32, so at most {MOST} values "
+            f"{step.op} {step.output}: squares must be summed in i32, so at most {MOST} values "
             f"may be normalized together, but got {count}; normalize over fewer axes"
         )
     eps = step.attrs["eps"] / x.scale**2
-    h = head(count, eps)
+    h = head(count, eps, 255.0**2 if centered else SPREAD)
     more = round(count * eps * 2.0**h)
     left = 30 - reach(count, h, more).bit_length()
     unit = 2.0 ** (h / 2 - 13.5 - left) / math.sqrt(count)  # what a step of t is, normalized
@@ -138,6 +163,8 @@ def quantize(emit: Emitter, step: FloatStep) -> None:
     mult, shift = mean_of(count)
     attrs = {
         "axes": step.attrs["axes"],
+        "span": weight.ndim,
+        "center": x.zero_point if centered else None,
         "mean_mult": mult,
         "mean_shift": shift,
         "h": h,
@@ -166,10 +193,13 @@ def _words(values: Array) -> NDArray[np.int32]:
 def shape_of(node: Node, shapes: Sequence[Shape]) -> Shape:
     axes, (x, weight, bias) = integer(node, "axes"), shapes
     require(1 <= axes <= len(x), node, "axes are 1 to all", axes)
-    require(weight == bias == x[len(x) - axes :], node, "weight and bias are of the axes", shapes)
-    count = prod(weight)
+    fits = weight == bias and broadcast(node, (x, weight)) == x
+    require(fits, node, "weight and bias broadcast to the input", shapes)
+    count = prod(x[len(x) - axes :])
     require(count <= MOST, node, f"at most {MOST} values are normalized together", count)
     shifts = integer(node, "mult_shift"), integer(node, "shift")
+    span = integer(node, "span")
+    require(span == len(weight), node, "weight and bias have the axes of the span", (span, weight))
     right = 31 <= shifts[0] <= 62 and 1 <= shifts[1] <= FRACTION
     require(right, node, f"the shifts are in 31..62 and 1..{FRACTION}", shifts)
     return x
@@ -178,7 +208,7 @@ def shape_of(node: Node, shapes: Sequence[Shape]) -> Shape:
 def evaluate(node: Node, inputs: Sequence[Array]) -> Array:
     x, weight, bias = (array.astype(np.int64) for array in inputs)
     h, over = integer(node, "h"), tuple(range(x.ndim - integer(node, "axes"), x.ndim))
-    count = prod(weight.shape)
+    count, center = prod(x.shape[axis] for axis in over), node.attrs["center"]
 
     def rounded(product: Array, shift: int) -> Array:
         return np.asarray((product + (1 << (shift - 1))) >> shift)
@@ -187,9 +217,10 @@ def evaluate(node: Node, inputs: Sequence[Array]) -> Array:
         return rounded(values * integer(node, "mean_mult"), integer(node, "mean_shift"))
 
     s1, s2 = x.sum(axis=over, keepdims=True), (x * x).sum(axis=over, keepdims=True)
-    a = share(s1)
+    a = share(s1) if center is None else np.full_like(s1, center)
     b = s1 - count * a
     e = s2 - a * s1 - a * b
+    b = b if center is None else np.zeros_like(b)
     power = (e << h) - share((b * b) << h) if h >= 0 else rounded(e - share(b * b), -h)
     power = np.maximum(power + integer(node, "eps"), 1)
     pairs = np.zeros_like(power)
@@ -231,6 +262,7 @@ def lower(site: Site) -> Kernel:
     others = [axis for axis in full if axis.var not in own]
     rows, sizes = variables(others), tuple(axis.extent for axis in others)
     over = [*others, *(LoopAxis(axis.name, axis.extent, True) for axis in along)]
+    center = node.attrs["center"]
 
     def row(name: str, value: Expr, terms: bool = False) -> Expr:
         made = site.nests.alloc(Buffer(name, i32, sizes, "reg"))
@@ -241,17 +273,16 @@ def lower(site: Site) -> Kernel:
 
     count, wide = prod(a.extent for a in along), cast(i32, pixel)
     s1, s2 = row("sum", wide, True), row("squares", wide * wide, True)
-    a = row("mean", _mean(node, s1))
+    a = row("mean", _mean(node, s1)) if center is None else site.zero("center")
     power = row("power", _power(site, s1, s2, a, count))
     root = row("root", _root(node, power))
     scale = row("scale", _scale(node, power))
-    shift = row("shift", (s1 - a * count) * scale)
-    n = (wide - a) * (scale * count) - shift
+    n = (wide - a) * (scale * count)
+    if center is None:
+        n = n - row("shift", (s1 - a * count) * scale)
     t = _shr(n << integer(node, "left"), root, 31)
     by = site.number("mult_shift", integer(node, "mult_shift"), SHIFT)
-    inside = [axis for axis in full if axis.var in own]
-    order = [own.index(axis.var) for axis in inside]
-    weight, bias = (_padded(site, place, order, inside) for place in (1, 2))
+    weight, bias = (_padded(site, place, index, full) for place in (1, 2))
     total = make("rounding_mul_shr", t, weight, by) + bias
     y = make("rounding_shr", total, site.number("shift", integer(node, "shift"), SUM_SHIFT))
     value = narrowed(site, y, integer(node, "low"), integer(node, "high"))
@@ -259,9 +290,15 @@ def lower(site: Site) -> Kernel:
     return site.kernel("norm", axes=axes)
 
 
-def _padded(site: Site, place: int, order: Sequence[int], axes: Sequence[LoopAxis]) -> Expr:
-    """An element of the weight or the bias, which lie as the axes do."""
-    values = site.value(place).transpose(order)
+def _padded(site: Site, place: int, index: Sequence[Expr], full: Sequence[LoopAxis]) -> Expr:
+    """An element of the weight or the bias, whose axes lie as those of the input do."""
+    values, shape = site.value(place), site.output_shape
+    first = len(shape) - values.ndim
+    kept = [d for d, n in enumerate(values.shape) if n == shape[first + d]]
+    dims = {index[first + d]: at for at, d in enumerate(kept)}
+    axes = [axis for axis in full if axis.var in dims]
+    values = values.reshape([values.shape[d] for d in kept])
+    values = values.transpose([dims[axis.var] for axis in axes])
     room = [(0, axis.extent - n) for axis, n in zip(axes, values.shape, strict=True)]
     name = "bias" if place == 2 else "weight"
     return site.constant(name, np.pad(values, room), of=place)[variables(axes)]
@@ -282,10 +319,12 @@ def _power(site: Site, s1: Expr, s2: Expr, a: Expr, count: int) -> Expr:
     eps = site.number("eps", integer(site.node, "eps"), OFFSET)
     b = s1 - a * count
     squares = s2 - a * s1 - a * b
+    whole = site.node.attrs["center"] is not None
     if h >= 0:
-        power = (squares << h) - _mean(site.node, (b * b) << h)
+        power = squares << h if whole else (squares << h) - _mean(site.node, (b * b) << h)
     else:
-        power = make("rounding_shr", squares - _mean(site.node, b * b), const(-h, i32))
+        most = squares if whole else squares - _mean(site.node, b * b)
+        power = make("rounding_shr", most, const(-h, i32))
     return maximum(power + eps, 1)
 
 
@@ -315,7 +354,8 @@ def _scale(node: Node, power: Expr) -> Expr:
 
 def turned(node: Node, rank: int, places: Mapping[int, int]) -> Mapping[str, Any] | None:
     """The last axis is the innermost one where there are three."""
-    return node.attrs if rank == 4 and integer(node, "axes") < 3 else None
+    own = integer(node, "span") <= integer(node, "axes") < 3
+    return node.attrs if rank == 4 and own else None
 
 
 Q_LAYER_NORM = Integer(
@@ -331,6 +371,15 @@ SPECS = (
         "layer_norm",
         aten=(Aten(("layer_norm",), aten_layer_norm, whole=True),),
         meaning=layer_norm,
+        quantize=quantize,
+        integer=Q_LAYER_NORM,
+        clamped=True,
+        weighted=lambda *_: True,
+    ),
+    Spec(
+        "rms_norm",
+        aten=(Aten(("rms_norm",), aten_rms_norm, whole=True),),
+        meaning=rms_norm,
         quantize=quantize,
         integer=Q_LAYER_NORM,
         clamped=True,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...tir.expr import cast
-from ...tir.stmt import Buffer, Store
+from ...tir.stmt import Store
 from ...tir.types import i32
 from ..aten import axis_of
 from ..attributes import Shape, integer, integers, requant_of, require
@@ -22,10 +22,8 @@ from ..emitting import Emitter, FloatStep, PartialSums, zero_and_reach
 from ..forms import OFFSET
 from ..graph import Array, Node
 from ..kernels import Kernel
-from ..lower_nest import LoopAxis, grown, reach
-from ..lower_pool import mean_value
+from ..lower_pool import mean_value, over_axes
 from ..lower_site import Site
-from ..physical import axes, place_of
 from ..requantize import requantize
 from ..spec import Aten, Integer, Spec, Turning
 
@@ -120,28 +118,14 @@ def shape_of(node: Node, shapes: Sequence[Shape]) -> Shape:
 
 
 def lower(site: Site) -> Kernel:
-    shape, out_shape = site.shape(site.node.inputs[0]), site.output_shape
-    reduced, x, output = set(integers(site.node, "axes")), site.input(0, "x"), site.output()
-    found = [(s.dim, LoopAxis(s.name, s.extent, s.dim in reduced, s.stored)) for s in axes(shape)]
-    by_dim = {dim: axis.var for dim, axis in found}
-    index = [by_dim[d] for d in range(len(shape))]
-    keep = bool(site.node.attrs["keepdim"])
-    made = [LoopAxis(f"o{a.name}", 1) if a.reduce else a for _, a in found if keep or not a.reduce]
-    place = {dim: axis.var for (dim, _), axis in zip(found, made, strict=True)} if keep else by_dim
-    kept = [place[d] for d in range(len(shape)) if keep or d not in reduced]
-    where = place_of(out_shape, kept)
-    term = x[place_of(shape, index)]
-    spatial = grown(made, Store(output, where, term))
-    sizes = {axis.var: axis.extent for axis in spatial}
-    acc = site.nests.alloc(Buffer("acc", i32, tuple(reach(e, sizes) + 1 for e in where), "reg"))
-    count = prod(shape[d] for d in reduced)
-    total = Store(acc, where, acc[where] + cast(i32, term))
+    reduced = integers(site.node, "axes")
+    count = prod(site.shape(site.node.inputs[0])[d] for d in reduced)
     first = site.number("start", -count * integer(site.node, "x_zero"), OFFSET)
-    start = Store(acc, where, first)
-    site.nests.add("sum", [*spatial, *(a for _, a in found if a.reduce)], total, start)
+    acc, spatial, where = over_axes(site, "sum", i32, lambda acc, x: acc + cast(i32, x), first)
     value = mean_value(site, acc[where], count)
-    site.nests.add("requant", spatial, Store(output, where, value))
-    return site.kernel("reduce", axes=tuple(sorted(reduced)), keepdim=keep)
+    site.nests.add("requant", spatial, Store(site.output(), where, value))
+    keep = bool(site.node.attrs["keepdim"])
+    return site.kernel("reduce", axes=tuple(sorted({*reduced})), keepdim=keep)
 
 
 def turned(node: Node, rank: int, places: Mapping[int, int]) -> Mapping[str, Any] | None:

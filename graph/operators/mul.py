@@ -1,4 +1,4 @@
-"""mul, with broadcasting; quotients by what is known, and squares, are products.
+"""mul, with broadcasting; quotients by what is known and squares are products, too.
 
 q_mul(a, b) a_zero b_zero requant:  acc = (a - a_zero) * (b - b_zero)
 """
@@ -13,13 +13,13 @@ import numpy as np
 
 from ...tir.expr import Expr, cast, make
 from ...tir.types import i16
-from ..aten import known, operand
+from ..aten import operand
+from ..aten_norm import written_product
 from ..attributes import broadcast, integer, requant_of
 from ..emitting import Emitter, FloatStep, zero_and_reach
-from ..errors import Unsupported
 from ..graph import Array, Graph, Node
 from ..kernels import Kernel
-from ..lower_point import Point, binary
+from ..lower_point import Point, pointwise
 from ..lower_site import Site, common_multiplier, requantized
 from ..requantize import requantize
 from ..spec import Aten, Integer, Spec, Turning
@@ -32,19 +32,8 @@ if TYPE_CHECKING:
 
 
 def aten_mul(b: GraphBuilder, self: Value, other: Value | float) -> Value:
-    return b.emit("mul", operand(b, self), operand(b, other))
-
-
-def aten_div(b: GraphBuilder, self: Value, other: Value | float) -> Value:
-    """The divisor must be known: a product with its reciprocal."""
-    divisor = known(operand(b, other), "a divisor")
-    return b.emit("mul", operand(b, self), 1.0 / divisor.double())
-
-
-def aten_pow(b: GraphBuilder, self: Value, exponent: float) -> Value:
-    if exponent != 2:
-        raise Unsupported(f"exponent {exponent}")
-    return b.emit("mul", self, self)
+    left, right = operand(b, self), operand(b, other)
+    return written_product(b, left, right) or b.emit("mul", left, right)
 
 
 def mul(torch: Any, a: Tensor, b: Tensor) -> Any:
@@ -99,7 +88,7 @@ def point(site: Site) -> Point:
 
 
 def lower(site: Site) -> Kernel:
-    return binary(site, point(site))
+    return pointwise(site, "ab", point(site))
 
 
 Q_MUL = Integer(
@@ -116,11 +105,7 @@ Q_MUL = Integer(
 SPECS = (
     Spec(
         "mul",
-        aten=(
-            Aten(("mul",), aten_mul),
-            Aten(("div.Tensor", "div.Scalar"), aten_div),
-            Aten(("pow.Tensor_Scalar",), aten_pow),
-        ),
+        aten=(Aten(("mul",), aten_mul),),
         meaning=mul,
         quantize=quantize,
         integer=Q_MUL,

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...tir.stmt import Store
 from ..aten import cut
+from ..aten_take import take
 from ..attributes import Pair, Shape, integer, require
 from ..emitting import Emitter, FloatStep
 from ..errors import Unsupported
@@ -40,7 +41,7 @@ def aten_pad(
 ) -> Value:
     """A negative amount cuts."""
     if mode != "constant":
-        raise Unsupported(f"mode {mode}")
+        return _repeated(b, self, pad, mode)
     rank = len(b.shape(self))
     pads = [(0, 0)] * rank
     for i in range(len(pad) // 2):
@@ -53,6 +54,24 @@ def aten_pad(
     if not any(map(any, grown)):
         return self
     return b.emit("pad", self, pads=grown, value=float(value or 0.0))
+
+
+def _repeated(b: GraphBuilder, x: Value, amounts: Sequence[int], mode: str) -> Value:
+    """With elements of the tensor itself, axis by axis."""
+    for place, (before, after) in enumerate(zip(amounts[::2], amounts[1::2], strict=True)):
+        axis = len(b.shape(x)) - 1 - place
+        extent = b.shape(x)[axis]
+        if mode == "reflect":
+            found = [abs(i) for i in range(-before, extent + after)]
+            numbers = [i if i < extent else 2 * (extent - 1) - i for i in found]
+        elif mode == "circular":
+            numbers = [i % extent for i in range(-before, extent + after)]
+        elif mode == "replicate":
+            numbers = [min(max(i, 0), extent - 1) for i in range(-before, extent + after)]
+        else:
+            raise Unsupported(f"mode {mode}")
+        x = take(b, x, axis, numbers)
+    return x
 
 
 def pad(torch: Any, x: Tensor, *, pads: tuple[Pair, ...], value: float) -> Any:

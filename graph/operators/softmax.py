@@ -4,6 +4,10 @@
         e = table[max - x], table[d] = round(exp(-d * scale_x) * 2**15), so e <= 2**15
         S = sum of e;   r = floor(2**30 / S);   y = min((e * r + 2**(shift-1)) >> shift, 255)
 
+    q_masked_softmax(x, mask u8, table i32 [256]) axis shift mask_zero
+        where mask is at most mask_zero, which broadcasts to x, e is 0 and x counts as 0 in max;
+        a row without any e gives 0, for S is at least 2**15
+
 Softmax does not overflow: table[0] = 2**15 is in every sum, so 2**15 <= S and r <= 2**15; an
 axis of at most 65535 gives S <= 65535 * 2**15 < 2**31; the shift is in 15..22, so
 e * r + 2**(shift-1) <= 2**30 + 2**21 < 2**31, and (e * r) >> shift <= 2**15 fits u16.
@@ -15,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +28,16 @@ import numpy as np
 from ...tir.expr import Expr, cast, const, make, maximum, minimum, sat_cast, select
 from ...tir.places import ALIGN
 from ...tir.stmt import Buffer, Store
-from ...tir.types import i32, u8, u16
+from ...tir.types import Type, i32, u8, u16
 from ..aten import axis_of
-from ..attributes import Shape, integer, require
+from ..aten_mask import unmasked
+from ..attributes import Shape, broadcast, integer, require
 from ..emitting import Emitter, FloatStep
-from ..forms import SOFTMAX_REST, SOFTMAX_SHIFT
+from ..forms import SOFTMAX_REST, SOFTMAX_SHIFT, ZERO
 from ..graph import Array, Node
 from ..kernels import Kernel
 from ..lower_nest import LoopAxis, grown, variables
-from ..lower_point import logical
+from ..lower_point import logical, repeated
 from ..lower_site import Site
 from ..physical import physical, place_of
 from ..spec import Aten, Integer, Spec, Turning
@@ -47,7 +53,21 @@ SOFTMAX_AXIS_LIMIT = 65535
 def aten_softmax(b: GraphBuilder, self: Value, dim: int, **_: object) -> Value:
     if not b.shape(self):  # the one value of a tensor without axes
         return b.reshape(b.emit("softmax", b.reshape(self, (1,)), axis=0), ())
-    return b.emit("softmax", self, axis=axis_of(b, self, dim))
+    return softmax_of(b, self, axis_of(b, self, dim))
+
+
+def softmax_of(b: GraphBuilder, x: Value, axis: int) -> Value:
+    """By what a mask lets through, if there is one before it."""
+    x, mask = unmasked(b, x, axis)
+    if mask is None:
+        return b.emit("softmax", x, axis=axis)
+    return b.emit("masked_softmax", x, mask, axis=axis)
+
+
+def masked_softmax(torch: Any, x: Tensor, mask: Tensor, *, axis: int) -> Any:
+    """exp(x) over its sum along ``axis`` where mask is not 0, else 0; of none, the sum is 1."""
+    left = torch.where(mask != 0, x, float("-inf"))
+    return torch.nan_to_num(torch.softmax(left, axis), nan=0.0)
 
 
 def softmax(torch: Any, x: Tensor, *, axis: int) -> Any:
@@ -58,23 +78,31 @@ def softmax(torch: Any, x: Tensor, *, axis: int) -> Any:
 def quantize(emit: Emitter, step: FloatStep) -> None:
     distances = np.arange(256) * emit.affines[step.inputs[0]].scale
     table = np.rint(np.exp(-distances) * (1 << 15)).astype(np.int32)
-    names = [emit.tensor(step.inputs[0]), emit.constant(f"{step.output}.table", table)]
-    shift = 30 + round(math.log2(emit.affines[step.output].scale))
-    emit.node(step, Q_SOFTMAX.name, names, {**step.attrs, "shift": shift})
+    names = [*map(emit.tensor, step.inputs), emit.constant(f"{step.output}.table", table)]
+    attrs = {**step.attrs, "shift": 30 + round(math.log2(emit.affines[step.output].scale))}
+    if len(step.inputs) > 1:
+        attrs["mask_zero"] = emit.affines[step.inputs[1]].zero_point
+    emit.node(step, f"q_{step.op}", names, attrs)
 
 
 def evaluate(node: Node, inputs: Sequence[Array]) -> Array:
-    x, table = inputs[0].astype(np.int64), inputs[1].astype(np.int64)
+    x, *masks, table = (array.astype(np.int64) for array in inputs)
     axis = integer(node, "axis")
+    for mask in masks:
+        x = np.where(mask > integer(node, "mask_zero"), x, 0)
     e = table[x.max(axis=axis, keepdims=True) - x]
-    reciprocal = (1 << 30) // e.sum(axis=axis, keepdims=True)
+    for mask in masks:
+        e = np.where(mask > integer(node, "mask_zero"), e, 0)
+    reciprocal = (1 << 30) // np.maximum(e.sum(axis=axis, keepdims=True), 1 << 15)
     shift = integer(node, "shift")
     return np.asarray(np.minimum((e * reciprocal + (1 << (shift - 1))) >> shift, 255), np.uint8)
 
 
 def shape_of(node: Node, shapes: Sequence[Shape]) -> Shape:
     axis = integer(node, "axis")
-    require(shapes[1] == (256,), node, "the table has 256 entries", shapes[1])
+    require(shapes[-1] == (256,), node, "the table has 256 entries", shapes[-1])
+    fits = broadcast(node, shapes[:-1]) == shapes[0]
+    require(fits, node, "a mask broadcasts to what it masks", shapes[:-1])
     require(0 <= axis < len(shapes[0]), node, "axis must be in 0 to rank - 1", axis)
     length = shapes[0][axis]
     rule = f"the axis may be at most {SOFTMAX_AXIS_LIMIT} long"
@@ -86,7 +114,7 @@ def shape_of(node: Node, shapes: Sequence[Shape]) -> Shape:
 
 def reads(node: Node, shapes: Sequence[Shape], position: int) -> int:
     """An element looks up one entry at most."""
-    return prod(shapes[0]) if position == 0 else min(prod(shapes[1]), prod(shapes[0]))
+    return min(prod(shapes[position]), prod(shapes[0]))
 
 
 def turned(node: Node, rank: int, places: Mapping[int, int]) -> Mapping[str, Any] | None:
@@ -115,7 +143,8 @@ def lower(site: Site) -> Kernel:
     shape, dim = site.output_shape, integer(site.node, "axis")
     if len(shape) == 1:  # one row, stored alike
         shape, dim = (1, *shape), 1
-    x, table = site.input(0, "x"), site.constant("table", site.value(1).astype(np.uint16), of=1)
+    x, last = site.input(0, "x"), len(site.node.inputs) - 1
+    table = site.constant("table", site.value(last).astype(np.uint16), of=last)
     loops, index = logical(shape)
     if len(shape) < 3:  # rows have an axis, though there is one of them
         loops = [LoopAxis("h", 1), *loops]
@@ -125,6 +154,11 @@ def lower(site: Site) -> Kernel:
     full = grown(loops, Store(output, place_of(shape, index), pixel))
     others = [axis for axis in full if axis.name != along.name]
     rows, at = variables(others), variables(full)
+    if last > 1:
+        masked = site.nests.alloc(Buffer("xm", u8, tuple(a.extent for a in full), "tcm"))
+        left = select(_allowed(site, index, u8), pixel, const(0, u8))
+        site.nests.add("mask", full, Store(masked, at, left))
+        pixel = masked[at]
     sizes = tuple(a.extent for a in others)
     m = site.nests.alloc(Buffer("m", u8, sizes, "reg"))
     e = site.nests.alloc(Buffer("e", u16, tuple(a.extent for a in full), "tcm"))
@@ -133,14 +167,25 @@ def lower(site: Site) -> Kernel:
     first = Store(m, rows, const(0, u8))
     site.nests.add("max", over, Store(m, rows, maximum(m[rows], pixel)), first)
     exponent = table[cast(i32, m[rows] - pixel)]  # in u8: none is above the maximum
+    if last > 1:
+        exponent = select(_allowed(site, index, u16), exponent, const(0, u16))
     site.nests.add("exp", full, Store(e, at, exponent))
     total = s[rows] + cast(i32, e[at])
     site.nests.add("sum", over, Store(s, rows, total), Store(s, rows, zero))
-    site.nests.add("recip", others, Store(r, rows, reciprocal(s[rows])))
+    least = maximum(s[rows], 1 << 15) if last > 1 else s[rows]
+    site.nests.add("recip", others, Store(r, rows, reciprocal(least)))
     product = make("widening_mul", e[at], cast(u16, r[rows]))
     store = Store(output, place_of(shape, index), _scaled(site, product))
     site.nests.add("out", full, store)
     return site.kernel("softmax", axis=dim, length=along.extent)
+
+
+def _allowed(site: Site, index: list[Expr], kind: Type) -> Expr:
+    """Whether the element at ``index`` takes part, compared as ``kind``."""
+    shape = site.shape(site.node.inputs[1])
+    zero = site.number("mask_zero", integer(site.node, "mask_zero"), ZERO, u8)
+    mask = site.input(1, "mask")[place_of(shape, repeated(shape, index))]
+    return cast(kind, zero) < cast(kind, mask)
 
 
 def _scaled(site: Site, product: Expr) -> Expr:
@@ -179,7 +224,21 @@ Q_SOFTMAX = Integer(
     reads=reads,
     turning=Turning(turned, cost, ranked=True),
 )
+Q_MASKED_SOFTMAX = replace(
+    Q_SOFTMAX,
+    name="q_masked_softmax",
+    elements=("u8", "u8", "i32"),
+    turning=Turning(turned, cost, activations=2, ranked=True),
+    spreads=False,
+)
 SPECS = (
+    Spec(
+        "masked_softmax",
+        meaning=masked_softmax,
+        quantize=quantize,
+        integer=Q_MASKED_SOFTMAX,
+        probabilities="axis",
+    ),
     Spec(
         "softmax",
         aten=(

@@ -3,24 +3,18 @@
     upsample_nearest2d(x u8 [N,C,H,W]) rows columns:  y[..., i, j] = x[..., rows[i], columns[j]]
 
 By whole factors it is a repetition, so a reshape, an expand and a reshape. Else torch says which
-pixel is nearest: it rounds the factor to a float32. Rows and columns repeat in periods,
-
-    5 from 3:  0 0 1 1 2         6 from 4:  0 0 1, 2 2 3    (period 3, 2 pixels further)
-
-so an axis takes a copy for each distinct pixel of a period: first columns, then rows of those.
+pixel is nearest: it rounds the factor to a float32. An axis takes a copy for each piece of its
+numbers (``graph/periods.py``): first columns, then rows of those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...tir.expr import Expr
 from ...tir.stmt import Buffer, Store
 from ...tir.types import u8
 from ..aten import image
@@ -28,8 +22,9 @@ from ..attributes import Shape, integers, require
 from ..emitting import move_values
 from ..graph import Array, Node
 from ..kernels import Kernel
-from ..lower_nest import LoopAxis, variables
+from ..lower_nest import LoopAxis
 from ..lower_site import Site
+from ..periods import pieces
 from ..spec import Aten, Integer, Spec, always
 
 if TYPE_CHECKING:
@@ -110,47 +105,6 @@ def reads(node: Node, shapes: Sequence[Shape], position: int) -> int:
 
 
 # The lowering ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class CopyPiece:
-    """Element ``come`` + ``far`` * j of the input, ``times`` of the output from ``to`` + ``period``
-    * j on, for j below ``count``."""
-
-    to: int
-    period: int
-    come: int
-    far: int
-    count: int
-    times: int
-
-    def axes(self, name: str) -> list[LoopAxis]:
-        return [LoopAxis(f"{name}0", self.count), LoopAxis(f"{name}1", self.times)]
-
-    def places(self, loops: Sequence[LoopAxis]) -> tuple[Expr, Expr]:
-        """The indices of the output and of the input."""
-        step, again = variables(loops)
-        return step * self.period + again + self.to, step * self.far + self.come
-
-
-def pieces(numbers: Sequence[int]) -> Iterator[CopyPiece]:
-    """All of ``numbers``, in as few pieces as their period has distinct elements."""
-    period = next(p for p in range(1, len(numbers) + 1) if _far(numbers, p) is not None)
-    far, start = _far(numbers, period) or 0, 0
-    for come, run in groupby(numbers[:period]):
-        times = len(list(run))
-        count, rest = divmod(len(numbers) - start, period)
-        count, rest = (count + 1, 0) if rest >= times else (count, rest)
-        yield CopyPiece(start, period, come, far, count, times)
-        if rest:
-            yield CopyPiece(start + count * period, 0, come + count * far, 0, 1, rest)
-        start += times
-
-
-def _far(numbers: Sequence[int], period: int) -> int | None:
-    """How far numbers step in each period; None where they do not do so alike."""
-    steps = {b - a for a, b in zip(numbers, numbers[period:], strict=False)}
-    return None if len(steps) > 1 else next(iter(steps), 0)
 
 
 def lower(site: Site) -> Kernel:

@@ -162,7 +162,7 @@ def test_too_many_values_are_refused() -> None:
         quantized(nn.LayerNorm(MOST + 1), torch.randn(1, MOST + 1))
 
 
-def test_weights_are_of_the_axes(kit: Any) -> None:
+def test_weights_broadcast_to_the_input(kit: Any) -> None:
     x, words = np.zeros((2, 3), np.uint8), np.zeros(2, np.int32)
-    with pytest.raises(GraphError, match="weight and bias are of the axes, but got"):
-        kit.graph_of("q_layer_norm", [x, words, words], 2, axes=1)
+    with pytest.raises(GraphError, match="the shapes must broadcast, but got"):
+        kit.graph_of("q_layer_norm", [x, words, words], 2, axes=1, span=1)

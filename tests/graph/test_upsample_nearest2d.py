@@ -16,7 +16,7 @@ from dovetail.graph.evaluate import evaluate
 from dovetail.graph.evaluate_float import evaluate_float
 from dovetail.graph.graph import Node
 from dovetail.graph.operators import INTEGERS
-from dovetail.graph.operators.upsample_nearest2d import pieces
+from dovetail.graph.periods import pieces
 from dovetail.graph.torch_import import import_model
 from dovetail.quant.affine import dequantize_outputs, quantize_inputs
 from dovetail.quant.quantize import quantize
