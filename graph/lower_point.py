@@ -38,6 +38,10 @@ def pointwise(site: Site, names: Sequence[str], point: Point) -> Kernel:
     return site.kernel("elementwise", repeats=True)
 
 
+def binary(site: Site, point: Point) -> Kernel:
+    return pointwise(site, "ab", point)
+
+
 def logical(shape: Shape) -> tuple[list[LoopAxis], list[Expr]]:
     """Loops over the axes of ``shape`` as they lie in memory, and the logical index."""
     found = axes(shape)

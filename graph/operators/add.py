@@ -27,7 +27,7 @@ from ..emitting import Emitter, FloatStep
 from ..forms import FACTOR, OFFSET, SUM_SHIFT
 from ..graph import Array, Node
 from ..kernels import Kernel
-from ..lower_point import Point, pointwise
+from ..lower_point import Point, binary
 from ..lower_site import LIMIT, Site, narrowed, with_zero
 from ..spec import Aten, Integer, Spec, Turning
 
@@ -163,7 +163,7 @@ def point(site: Site) -> Point:
 
 
 def lower(site: Site) -> Kernel:
-    return pointwise(site, "ab", point(site))
+    return binary(site, point(site))
 
 
 def shape_of_wide(node: Node, shapes: Sequence[Shape]) -> Shape:

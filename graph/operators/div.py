@@ -25,7 +25,7 @@ from ..attributes import Shape, broadcast, integer, require
 from ..emitting import Emitter, FloatStep
 from ..graph import Array, Node
 from ..kernels import Kernel
-from ..lower_point import pointwise
+from ..lower_point import binary
 from ..lower_site import Site, narrowed, with_zero
 from ..spec import Aten, Integer, Spec, Turning
 
@@ -100,7 +100,7 @@ def lower(site: Site) -> Kernel:
         with_it = with_zero(site, total, "add", integer(node, "zero_point"))
         return narrowed(site, with_it, integer(node, "low"), integer(node, "high"))
 
-    return pointwise(site, "ab", point)
+    return binary(site, point)
 
 
 Q_DIV = Integer(

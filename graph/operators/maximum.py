@@ -17,7 +17,7 @@ from ..attributes import broadcast
 from ..emitting import Emitter, FloatStep
 from ..graph import Array, Node
 from ..kernels import Kernel
-from ..lower_point import pointwise
+from ..lower_point import binary
 from ..lower_site import Site
 from ..spec import Aten, Integer, Spec, Turning
 
@@ -56,7 +56,7 @@ def _row(meaning: Any, join: Callable[[Expr, Expr], Expr], *others: Aten) -> Spe
         return np.asarray(getattr(np, name)(*inputs))
 
     def lower(site: Site) -> Kernel:
-        return pointwise(site, "ab", join)
+        return binary(site, join)
 
     made = Integer(
         f"q_{name}",

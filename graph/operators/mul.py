@@ -19,7 +19,7 @@ from ..attributes import broadcast, integer, requant_of
 from ..emitting import Emitter, FloatStep, zero_and_reach
 from ..graph import Array, Graph, Node
 from ..kernels import Kernel
-from ..lower_point import Point, pointwise
+from ..lower_point import Point, binary
 from ..lower_site import Site, common_multiplier, requantized
 from ..requantize import requantize
 from ..spec import Aten, Integer, Spec, Turning
@@ -88,7 +88,7 @@ def point(site: Site) -> Point:
 
 
 def lower(site: Site) -> Kernel:
-    return pointwise(site, "ab", point(site))
+    return binary(site, point(site))
 
 
 Q_MUL = Integer(
