@@ -46,7 +46,8 @@ def fold_constants(graph: Graph) -> None:
             kept.append(node)
             continue
         known = [torch.from_numpy(graph.constants[name]) for name in node.inputs]
-        graph.constants[node.output] = np.array(evaluate(node.op, known, node.attrs), np.float32)
+        value = evaluate(node.op, known, node.attrs)
+        graph.constants[node.output] = np.array(value.numpy(), np.float32)
     graph.nodes[:] = kept
 
 

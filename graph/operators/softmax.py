@@ -64,6 +64,17 @@ def softmax_of(b: GraphBuilder, x: Value, axis: int) -> Value:
     return b.emit("masked_softmax", x, mask, axis=axis)
 
 
+def aten_log_softmax(b: GraphBuilder, self: Value, dim: int, **_: object) -> Value:
+    """x less the logarithm of the sum of all exp(x), which is taken beside the greatest x."""
+    if not b.shape(self):
+        return b.emit("sub", self, self)
+    axes = (axis_of(b, self, dim),)
+    apart = b.emit("sub", self, b.emit("amax", self, axes=axes, keepdim=True))
+    count = b.scalar(b.shape(self)[axes[0]])
+    mean = b.emit("mean", b.emit("exp", apart), axes=axes, keepdim=True)
+    return b.emit("sub", apart, b.emit("log", b.emit("mul", mean, count)))
+
+
 def masked_softmax(torch: Any, x: Tensor, mask: Tensor, *, axis: int) -> Any:
     """exp(x) over its sum along ``axis`` where mask is not 0, else 0; of none, the sum is 1."""
     left = torch.where(mask != 0, x, float("-inf"))
@@ -243,6 +254,8 @@ SPECS = (
         "softmax",
         aten=(
             Aten(("softmax",), aten_softmax, whole=True),
+            Aten(("log_softmax",), aten_log_softmax, whole=True),
+            Aten(("_log_softmax",), aten_log_softmax, public="log_softmax"),
             Aten(("_softmax",), aten_softmax, public="softmax"),
         ),
         meaning=softmax,

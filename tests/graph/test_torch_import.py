@@ -415,12 +415,10 @@ def test_all_unsupported_operators_are_told_at_once() -> None:
 
 def test_an_operator_of_a_module_is_placed_by_the_module() -> None:
     start = "import_model: every operator of the model must be supported, but it has "
-    x = noise(2, 3)
-    told = "aten.log_softmax x1 (first at module 1, LogSoftmax)"
-    assert refusal(nn.Sequential(nn.ReLU(), nn.LogSoftmax(-1)), x) == start + told
-    assert (
-        refusal(nn.LogSoftmax(-1), x) == start + "aten.log_softmax x1 (first at module LogSoftmax)"
-    )
+    x, layer = noise(1, 4, 4), nn.Fold((4, 4), 2, stride=2)
+    told = "aten.index_put x1 (first at module"
+    assert refusal(nn.Sequential(nn.ReLU(), layer), x) == f"{start}{told} 1, Fold)"
+    assert refusal(layer, x) == f"{start}{told} Fold)"
 
 
 def test_what_draws_no_numbers_is_not_random() -> None:
