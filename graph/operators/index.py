@@ -67,6 +67,8 @@ def _together(b: GraphBuilder, x: Value, axes: Sequence[int], found: Sequence[Te
 
 
 def aten_index_select(b: GraphBuilder, self: Value, dim: int, index: Value) -> Value:
+    if not b.shape(self):
+        return b.reshape(self, b.result)
     axis = axis_of(b, self, dim)
     numbers = _numbers(known(index, "an index"), b.shape(self)[axis])
     return b.reshape(take(b, self, axis, numbers.flatten().tolist()), b.result)

@@ -21,7 +21,9 @@ Dims = Sequence[int] | int | None
 
 
 def axes_of(b: GraphBuilder, x: Value, dim: Dims) -> tuple[int, ...]:
-    """The axes from the front; all of them for none."""
+    """The axes from the front; all of them for none, and none of a tensor without axes."""
+    if not b.shape(x):
+        return ()
     dims = [dim] if isinstance(dim, int) else dim
     return tuple(sorted({axis_of(b, x, d) for d in dims or range(len(b.shape(x)))}))
 
@@ -86,6 +88,8 @@ def aten_norm(
     **_: object,
 ) -> Value:
     axes = axes_of(b, self, dim)
+    if not axes:
+        return b.emit("abs", self)
     if abs(ord) == inf:
         return b.emit(
             "amax" if ord > 0 else "amin", b.emit("abs", self), axes=axes, keepdim=keepdim
