@@ -72,7 +72,7 @@ def named(part: str) -> Iterator[str]:
     """Files of a part that name operators as only graphs have them."""
     names = {spec.name for spec in SPECS} | INTEGERS.keys() | ATEN.keys()
     shared = {"add", "sub", "mul", "slice", "lookup", "table", "to", "t", "alias", "mean", "move",
-              "log", "var", "lt", "le", "index"}  # fmt: skip
+              "log", "var", "lt", "le", "index", "copy"}  # fmt: skip
     for source in sorted((ROOT / part).rglob("*.py")):
         for node in ast.walk(ast.parse(source.read_text())):
             if isinstance(node, ast.Constant) and node.value in names - shared:
