@@ -110,6 +110,8 @@ class _Joins:
             return f"{name} is clamped before the sum"
         if requant.mode != "single":
             return f"{name} is rescaled by mode {requant.mode!r}"
+        if any(other not in self.graph.constants for other in sums.inputs[1:]):
+            return f"the weights of {name} are computed"
         if _wide(self.graph, sums, node) is None:
             return f"{name} has too few bits to be rounded once"
         return ""
