@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from dovetail.driver.prepare import one_node
+from dovetail.graph.attributes import requant_of
+from dovetail.graph.fuse import fuse
 from dovetail.graph.graph import Array, Graph, Node, Requant, TensorType
 from dovetail.graph.integer import infer_shape, verify
+from dovetail.graph.torch_import import import_model
 from dovetail.quant.quantize import quantize
 
 Random = np.random.Generator
@@ -294,3 +299,87 @@ def layer_norm(rng: Random) -> Graph:
     source.nodes.append(Node("layer_norm", ("x", "w", "b"), "y", attrs))
     x = rng.normal(pick(rng, 0, 3), pick(rng, 0.3, 2), shape).astype(np.float32)
     return quantize(source, [[x]])
+
+
+def written(rng: Random, function: Callable[..., Any], *shapes: Shape) -> Graph:
+    """The last node of what torch calls become, on random numbers that quantizing knows."""
+    import torch
+
+    class Calls(torch.nn.Module):
+        def forward(self, *inputs: torch.Tensor) -> Any:
+            return function(torch, *inputs)
+
+    arrays = [rng.normal(0.5, 1, shape).astype(np.float32) for shape in shapes]
+    made = quantize(import_model(Calls(), tuple(map(torch.from_numpy, arrays))), [arrays])
+    return one_node(made, made.nodes[-1])
+
+
+@case
+def div(rng: Random) -> Graph:
+    shape = pick(rng, (1, 64, 8, 8), (1, 13, 5, 7))
+    return written(rng, lambda torch, a, b: a / (b.abs() + 1.0), shape, shape)
+
+
+@case
+def maximum(rng: Random) -> Graph:
+    return written(rng, lambda torch, a, b: torch.maximum(a, b), *operands(rng))
+
+
+@case
+def minimum(rng: Random) -> Graph:
+    return written(rng, lambda torch, a, b: torch.minimum(a, b), *operands(rng))
+
+
+@case
+def amax(rng: Random) -> Graph:
+    shape, axis = pick(rng, ((1, 64, 8, 8), 1), ((3, 40), 1), ((1, 13, 5, 7), (2, 3)))
+    return written(rng, lambda torch, x: torch.amax(x, axis), shape)
+
+
+@case
+def amin(rng: Random) -> Graph:
+    shape, axis = pick(rng, ((1, 64, 8, 8), 1), ((3, 40), 1), ((1, 13, 5, 7), (2, 3)))
+    return written(rng, lambda torch, x: torch.amin(x, axis), shape)
+
+
+@case
+def where(rng: Random) -> Graph:
+    shape = pick(rng, (1, 64, 8, 8), (3, 29), (1, 13, 5, 7))
+    return written(rng, lambda torch, c, x, y: torch.where(c > 0, x, y), shape, shape, shape)
+
+
+@case
+def masked_softmax(rng: Random) -> Graph:
+    shape = pick(rng, (3, 10), (2, 5, 29), (1, 100))
+    return written(
+        rng,
+        lambda torch, x, m: torch.softmax(x.masked_fill(m > 1, float("-inf")), -1), shape, shape,
+    )  # fmt: skip
+
+
+@case
+def bilinear(rng: Random) -> Graph:
+    shape, size = pick(rng, ((1, 64, 4, 4), (8, 8)), ((1, 13, 5, 7), (7, 11)))
+    corners = bool(pick(rng, 0, 1))
+    return written(
+        rng,
+        lambda torch, x: torch.nn.functional.interpolate(
+            x, size, mode="bilinear", align_corners=corners
+        ), shape,
+    )  # fmt: skip
+
+
+@case
+def residual(rng: Random) -> Graph:
+    """A sum of products and what is added to it, rounded once."""
+    made = convolution(rng, (1, 64, 6, 7), (64, 64, 3, 3), pad=1)
+    (sums,) = made.nodes
+    sums = replace(
+        sums, attrs={**sums.attrs, "requant": replace(requant_of(sums), low=0, high=255)}
+    )
+    attrs = {"a_zero": 3, "b_zero": zero(rng), "a_mult": 15000, "b_mult": 9000, "shift": 14,
+             "zero_point": 128, "low": 0, "high": 255}  # fmt: skip
+    made.types |= {"r": made.types["y"], "z": made.types["y"]}
+    added = Node("q_add", ("y", "r"), "z", attrs)
+    whole = Graph("residual", ["t0", "r"], ["z"], [sums, added], made.types, made.constants)
+    return fuse(whole, once=True)

@@ -25,6 +25,7 @@ from math import prod
 
 import numpy as np
 
+from ..tir.bounds import bounds as value_bounds
 from ..tir.expr import (
     Expr,
     as_type,
@@ -75,6 +76,8 @@ def offset_operand(state: ScheduleState, block: BlockName, buffer: str) -> list[
     takes out the number that is added to it; returns the blocks that sum the other operand:
     ``*_csum`` (channels), ``*_vsum`` and ``*_wsum`` (windows), where each is needed."""
     node, path = state.block(block)
+    node = _in_words(node)
+    state.swap(path, node)
     found, own, other = _factors(node, buffer)
     if own.number is None:
         _check_own(state, node, buffer)
@@ -151,6 +154,30 @@ def _check_own(state: ScheduleState, block: Block, buffer: str) -> None:
     users = [name for name in users if all(name != other.name for other in writers)]
     if users != [block.name]:
         raise refusal("only the block may read the operand", ", ".join(users), block)
+
+
+def _in_words(block: Block) -> Block:
+    """A sum of products whose factors are made in words, as those of halfwords are."""
+    found = reduction_of(block)
+    product = None if found is None else _widened(found.value)
+    if found is None or product is None or product.op != "widening_mul":
+        return block
+    if all(arg.op != "add" for arg in product.args):
+        return block
+    first, second = map(_word, product.args)
+    value = load(found.buffer, *found.index) + first * second
+    return replace(block, body=Store(found.buffer, found.index, value))
+
+
+def _word(value: Expr) -> Expr:
+    """A factor as a word: of a sum with a number both, where the sum fits its type."""
+    word = value if value.type == i32 else cast(i32, value)
+    if value.op == "add" and is_fixed(value.args[1]):
+        word = _word(value.args[0]) + _word(value.args[1])
+    elif value.op == "cast" and value.args[0].type.is_int:
+        word = _word(value.args[0])
+    low, high = value_bounds(word, {})
+    return word if value.type.low <= low and high <= value.type.high else cast(i32, value)
 
 
 def _factors(block: Block, buffer: str) -> tuple[Reduction, Factor, Factor]:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from ..graph_builder import GraphBuilder, Value
 
-ONE = 128  # parts of a whole
-BITS = 7  # of them
+BITS = 7  # of parts of a whole
+ONE = 1 << BITS
 
 
 # ATen calls --------------------------------------------------------------------------------------

@@ -149,7 +149,8 @@ def test_json(here: Path) -> None:
     found = of_json("--kernel", "conv2d_1")
     (kernel,) = found["kernels"]
     assert list(kernel) == [
-        "name", "names", "kind", "template", "point", "cycles", "lifting", "combining"
+        "name", "names", "kind", "template", "point", "cycles", "nodes", "apart", "lifting",
+        "combining",
     ]  # fmt: skip
     rules = [attempt["rule"] for site in kernel["lifting"] for attempt in site["attempts"]]
     assert "zero_point_then_saturate.u8" in rules

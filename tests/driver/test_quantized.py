@@ -99,7 +99,7 @@ def test_run_evaluates_what_has_no_code(here: Path, compiled: Tuned) -> None:
 def test_analyze_lists_layers(here: Path) -> None:
     found = of_json("analyze", "net.py:build", "--observer", "percentile")
     assert found["recipe"] == {
-        "observer": "percentile", "requantize": "single", "algorithm": []
+        "observer": "percentile", "requantize": "single", "residual": "once", "algorithm": [],
     }  # fmt: skip
     assert found["layers"]
     assert all(list(row) == ["name", "op", "origin", "total", "own"] for row in found["layers"])

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from dovetail.graph.operators import INTEGERS
+from dovetail.graph.operators.group import nodes_of
 
 pytestmark = pytest.mark.tool("llvm-mc-19", "clang-19", "ld.lld-19", "qemu-hexagon")
 
@@ -54,7 +55,8 @@ def test_every_case_makes_a_kernel_and_every_operator_has_a_case(fidelity: Any) 
     made = [make(np.random.default_rng(seed)) for make in fidelity.CASES.values()
             for seed in range(8)]  # fmt: skip
     assert all(len(graph.nodes) == 1 for graph in made)
-    assert {graph.nodes[0].op for graph in made} == INTEGERS.keys()
+    nodes = [graph.nodes[0] for graph in made]
+    assert {part.op for node in nodes for part in (node, *nodes_of(node))} == INTEGERS.keys()
 
 
 def test_a_sample_is_repeated_by_its_number(fidelity: Any) -> None:
