@@ -23,6 +23,7 @@ from ..aten import operand
 from ..aten_norm import written_quotient
 from ..attributes import Shape, broadcast, integer, require
 from ..emitting import Emitter, FloatStep
+from ..errors import Unsupported
 from ..graph import Array, Node
 from ..kernels import Kernel
 from ..lower_point import binary
@@ -49,6 +50,10 @@ def aten_div(b: GraphBuilder, self: Value | float, other: Value | float) -> Valu
 def aten_div_mode(
     b: GraphBuilder, self: Value, other: Value | float, rounding_mode: str | None = "floor"
 ) -> Value:
+    """Of a tensor by a number: other quotients may be off by so much that they jump to another
+    integer."""
+    if rounding_mode and not isinstance(other, int | float):
+        raise Unsupported(f"a quotient of two tensors to which {rounding_mode!r} is applied")
     quotient = aten_div(b, self, other)
     return b.emit(rounding_mode, quotient) if rounding_mode else quotient
 
