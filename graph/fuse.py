@@ -18,14 +18,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from ..options.registry import Registry
 from ..tir.places import ALIGN
 from .attributes import integer, requant_of
 from .borders import stored_shape
 from .graph import Graph, Node, Requant
 from .integer import integer_of
+from .lower_dot import reach
 from .operators.add import Q_ADD, Q_ADD_WIDE
 from .operators.group import grouped, nodes_of
 from .physical import physical
@@ -49,8 +48,7 @@ def fuse(graph: Graph, once: bool) -> Graph:
     for node in graph.nodes:
         names = [name for name in node.inputs if not joins.refusal(node, name)]
         if names:
-            order = list(joins.made)
-            before = joins.made[max(names, key=order.index)]
+            before = joins.made[next(name for name in reversed(joins.made) if name in names)]
             changed.nodes.remove(before)
             node = _joined(changed, before, node)
         changed.nodes.append(node)
@@ -93,7 +91,7 @@ class _Joins:
         shapes = {self.graph.types[other].shape for other in (*node.inputs, node.output)}
         if len(shapes) > 1 or len({*map(self._stored, (*node.inputs, node.output))}) > 1:
             return f"{name} and the other operand do not lie alike"
-        if first.point is None and len(nodes_of(before)) == 1:
+        if _unrounded(before):
             return self._rounded(before, node, name)
         return ""
 
@@ -120,9 +118,14 @@ class _Joins:
         return physical(stored_shape(self.graph, name))
 
 
+def _unrounded(node: Node) -> bool:
+    """Whether a node is a sum of products alone, which may be rounded later."""
+    return len(nodes_of(node)) == 1 and integer_of(node).point is None
+
+
 def _joined(graph: Graph, before: Node, node: Node) -> Node:
     """A node and one that works on its results as one."""
-    if integer_of(nodes_of(before)[0]).point is None and len(nodes_of(before)) == 1:
+    if _unrounded(before):
         wide = _wide(graph, before, node)
         assert wide is not None
         graph.types[before.output] = replace(graph.types[before.output], element="i32", affine=None)
@@ -147,7 +150,8 @@ def _wide(graph: Graph, sums: Node, node: Node) -> tuple[Node, Node] | None:
     have = _bits(math.ldexp(largest, requant.left - requant.shift - shift))
     left = max(_LEAST - have, 0)
     bits = min(have + left, _bits(math.ldexp(abs(added), -shift)) + 15, _MOST)
-    if bits < _LEAST or _reach(graph, sums).bit_length() + left > _LIMIT:
+    weight, bias = (graph.constants[name] for name in sums.inputs[1:3])
+    if bits < _LEAST or reach(weight, bias, integer(sums, "x_zero")).bit_length() + left > _LIMIT:
         return None
     by = 31 + bits - left + requant.left - requant.shift - shift
     multiplier = tuple(round(math.ldexp(m * factor, by)) for m in requant.multiplier)
@@ -166,11 +170,3 @@ def _wide(graph: Graph, sums: Node, node: Node) -> tuple[Node, Node] | None:
 def _bits(scale: float) -> int:
     """By how many bits a number may be shifted and stay below 1."""
     return -math.frexp(scale)[1] if scale else _MOST
-
-
-def _reach(graph: Graph, sums: Node) -> int:
-    """The largest magnitude of a node's sums of products."""
-    weight, bias = (graph.constants[name].astype(np.int64) for name in sums.inputs[1:3])
-    zero = integer(sums, "x_zero")
-    rows = np.abs(weight).reshape(len(weight), -1).sum(axis=1)
-    return int((np.abs(bias) + rows * max(zero, 255 - zero)).max(initial=0))

@@ -98,7 +98,6 @@ class ConvWeights:
 def sums(site: Site, packed: Array, of: ConvWeights, stored: int) -> WeightedSum:
     bias, zero = of.bias.astype(np.int64), integer(site.node, "x_zero")
     rows = of.weight.astype(np.int64).reshape(len(of.weight), -1)
-    reach = np.abs(bias) + np.abs(rows).sum(axis=1) * max(zero, 255 - zero)
     # The folded bias may wrap; sums modulo 2**32 are exact, for the result fits i32.
     folded = bias - zero * rows.sum(axis=1)
     channels = len(bias)
@@ -106,8 +105,14 @@ def sums(site: Site, packed: Array, of: ConvWeights, stored: int) -> WeightedSum
         site.constant("w", packed, of=1),
         site.constant("bias", per_channel(folded, channels, stored), of=2),
         site.constant("mult", per_channel(of.multiplier, channels, stored)),
-        int(reach.max(initial=0)),
+        reach(of.weight, of.bias, zero),
     )
+
+
+def reach(weight: Array, bias: Array, zero: int) -> int:
+    """The largest magnitude of sums of products by a weight [O, ...], with a bias [O]."""
+    rows = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1)
+    return int((np.abs(bias.astype(np.int64)) + rows * max(zero, 255 - zero)).max(initial=0))
 
 
 def accumulator(site: Site, shape: Shape) -> Buffer:

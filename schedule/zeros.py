@@ -21,7 +21,7 @@ from ..tir.stmt import Block, For, Stmt
 from .block_forms import is_map, reduction_of, store_of
 from .boxes import bindings_of
 from .errors import refusal
-from .index import bind
+from .index import Extents, bind
 from .new_nests import top_of
 from .state import Loop, LoopRef, ScheduleState, replace_axes
 from .tree import Path, blocks_below, loop_at, loops_of
@@ -64,7 +64,7 @@ def _adding(state: ScheduleState, block: Block, loop: For) -> Bits:
             index = [bind(e, bindings_of(block)) for e in load.args[:-1]]
             axes = dict.fromkeys(axis for e in index for axis in free_vars(e))
             order = [loop.axis, *(axis for axis in axes if axis is not loop.axis)]
-            read = zeros[_places(index, [state.extents[axis] for axis in order], order)]
+            read = zeros[_places(index, order, state.extents)]
             whole = np.broadcast_to(read, [state.extents[axis] for axis in order])
             adding &= ~whole.reshape(loop.extent, -1).all(axis=1)
     return adding
@@ -79,12 +79,14 @@ def _factors(value: Expr) -> Iterator[Expr]:
 
 
 def _places(
-    index: Sequence[Expr], extents: Sequence[int], order: Sequence[Expr]
+    index: Sequence[Expr], order: Sequence[Expr], extents: Extents
 ) -> tuple[NDArray[np.int32], ...]:
     """The indices for all values of loops, which are the axes of the arrays in their order."""
     env = {
-        str(axis.attr): np.arange(n, dtype=np.int32).reshape([n, *[1] * (len(order) - at)])
-        for at, (axis, n) in enumerate(zip(order, extents, strict=True))
+        str(axis.attr): np.arange(extents[axis], dtype=np.int32).reshape(
+            [-1, *[1] * (len(order) - at)]
+        )
+        for at, axis in enumerate(order)
     }
     return tuple(evaluate_expr(e, env)[..., 0] for e in index)
 
@@ -114,5 +116,5 @@ def _stored(
         index = [bind(e, bindings_of(block)) for e in store.index]
         order = [loop.axis for loop in loops_of(path)]
         zero = store.value.is_const and store.value.attr == 0 and block.where is None
-        zeros[_places(index, [state.extents[axis] for axis in order], order)] = zero
+        zeros[_places(index, order, state.extents)] = zero
     return np.asarray(zeros.all(axis=-1))

@@ -119,7 +119,12 @@ def evaluate(node: Node, inputs: Sequence[Array]) -> Array:
         * np.int32(integer(node, f"{side}_mult"))
         for side, array in zip("ab", inputs, strict=True)
     )
-    rounded = (np.asarray(total) >> shift) + integer(node, "zero_point")
+    return _shifted(node, np.asarray(total))
+
+
+def _shifted(node: Node, total: Array) -> Array:
+    """A sum with the half of a step that rounds it, as the node's byte."""
+    rounded = (total >> integer(node, "shift")) + integer(node, "zero_point")
     clipped = np.clip(rounded, integer(node, "low"), integer(node, "high"))
     return np.asarray(clipped, np.uint8)
 
@@ -179,8 +184,7 @@ def evaluate_wide(node: Node, inputs: Sequence[Array]) -> Array:
     a, b = (array.astype(np.int64) for array in inputs)
     shift = integer(node, "shift")
     total = a + (b - integer(node, "b_zero")) * integer(node, "b_mult") + (1 << (shift - 1))
-    rounded = (total >> shift) + integer(node, "zero_point")
-    return np.asarray(np.clip(rounded, integer(node, "low"), integer(node, "high")), np.uint8)
+    return _shifted(node, total)
 
 
 def point_wide(site: Site) -> Point:

@@ -23,7 +23,7 @@ from dovetail.graph.settle import settle
 from dovetail.graph.torch_import import import_model
 from dovetail.quant.quantize import quantize
 from dovetail.target.dsp.target import dsp
-from tests.schedule.operators import hold
+from tests.schedule.operators import conv2d, hold
 
 Note = Callable[[str, object], None]
 
@@ -61,9 +61,8 @@ def quantized(module: nn.Module, *shapes: tuple[int, ...]) -> tuple[Graph, list[
 
 
 def conv(inputs: int, outputs: int, *window: int) -> nn.Module:
-    kernel, stride, pad, dilation, groups = (*window, *(1, 1, 0, 1, 1)[len(window) :])
     torch.manual_seed(0)
-    return nn.Conv2d(inputs, outputs, kernel, stride, pad, dilation, groups)
+    return conv2d(inputs, outputs, *window)
 
 
 LAYERS = {

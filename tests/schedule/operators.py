@@ -74,6 +74,12 @@ class Case:
         return [str(point) for point in points]
 
 
+def conv2d(inputs: int, outputs: int, *window: int) -> torch.nn.Module:
+    """A layer by kernel, stride, padding, dilation and groups, as far as they are given."""
+    kernel, stride, pad, dilation, groups = (*window, *(1, 1, 0, 1, 1)[len(window) :])
+    return torch.nn.Conv2d(inputs, outputs, kernel, stride, pad, dilation, groups)
+
+
 def checked(template: str, task: KernelTask, count: int, seed: int) -> None:
     """Checks points of the space that ``template`` must have; none may be refused."""
     assert task.template.name == template

@@ -15,7 +15,7 @@ from dovetail.schedule.templates.direct import direct
 from dovetail.schedule.templates.in_strips import strips_of
 from dovetail.target.dsp.target import dsp
 from dovetail.tir.passes.lift import lift
-from tests.schedule.operators import Case
+from tests.schedule.operators import Case, conv2d
 from tests.schedule.test_templates_vector import added, pooled
 
 Note = Callable[[str, object], None]
@@ -24,10 +24,8 @@ K = 1 << 10
 
 def convolved(template: str, shape: tuple[int, ...], outputs: int, *window: int) -> Case:
     """A convolution by kernel, stride, padding, dilation and groups."""
-    kernel, stride, pad, dilation, groups = (*window, *(1, 1, 0, 1, 1)[len(window) :])
     torch.manual_seed(1)
-    layer = torch.nn.Conv2d(shape[1], outputs, kernel, stride, pad, dilation, groups)
-    return Case(template, layer, (shape,), "q_conv2d")
+    return Case(template, conv2d(shape[1], outputs, *window), (shape,), "q_conv2d")
 
 
 CASES = {

@@ -18,7 +18,7 @@ from dovetail.target.dsp.target import dsp
 from dovetail.tir.interpret import interpret
 from dovetail.tir.script import parse
 from dovetail.tir.stmt import PrimFunc
-from tests.schedule.operators import Case
+from tests.schedule.operators import Case, conv2d
 from tests.schedule.test_templates_parts import parts_of, point_of
 
 Note = Callable[[str, object], None]
@@ -159,10 +159,8 @@ def relu_then(layer: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
 
 def convolved(shape: tuple[int, ...], outputs: int, *window: int) -> Case:
     """A convolution of what a relu gives, by kernel, stride, padding, dilation and groups."""
-    kernel, stride, pad, dilation, groups = (*window, *(1, 1, 0, 1, 1)[len(window) :])
     torch.manual_seed(1)
-    layer = torch.nn.Conv2d(shape[1], outputs, kernel, stride, pad, dilation, groups)
-    return Case("", relu_then(layer), (shape,))
+    return Case("", relu_then(conv2d(shape[1], outputs, *window)), (shape,))
 
 
 CASES = {
